@@ -1,0 +1,1 @@
+//! Paceline keeps device data fresh without breaking anybody's rate limit.

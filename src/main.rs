@@ -1,0 +1,2 @@
+//! The one binary: parse, hand to `cli`.
+fn main() {}
