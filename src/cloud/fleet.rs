@@ -1,0 +1,189 @@
+//! Which devices exist: by number, with nothing stored.
+
+use serde::Serialize;
+
+use super::chance::Key;
+use super::place::{Place, places};
+
+/// What a device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Kind {
+    Thermostat,
+    SolarInverter,
+    AirMonitor,
+    WeatherStation,
+    PowerMeter,
+}
+
+impl Kind {
+    fn prefix(self) -> &'static str {
+        match self {
+            Kind::Thermostat => "th",
+            Kind::SolarInverter => "pv",
+            Kind::AirMonitor => "am",
+            Kind::WeatherStation => "ws",
+            Kind::PowerMeter => "pm",
+        }
+    }
+
+    fn models(self) -> &'static [&'static str] {
+        match self {
+            Kind::Thermostat => &["Meadow Dial 2", "Meadow Dial 3", "Meadow Valve"],
+            Kind::SolarInverter => &["Sunfold 5K", "Sunfold 8K", "Sunfold 10K Hybrid"],
+            Kind::AirMonitor => &["Meadow Breathe", "Meadow Breathe Pro"],
+            Kind::WeatherStation => &["Meadow Vane", "Meadow Vane Mini"],
+            Kind::PowerMeter => &["Meadow Watt 1P", "Meadow Watt 3P"],
+        }
+    }
+}
+
+use Kind::{AirMonitor, PowerMeter, SolarInverter, Thermostat, WeatherStation};
+
+/// An account's devices repeat this mix. One of each comes first, so that a small account shows every kind.
+const MIX: [Kind; 10] = [
+    Thermostat,
+    SolarInverter,
+    AirMonitor,
+    WeatherStation,
+    PowerMeter,
+    Thermostat,
+    AirMonitor,
+    Thermostat,
+    AirMonitor,
+    Thermostat,
+];
+
+/// All devices of all accounts: account `a` owns the numbers from `a × per_account` on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fleet {
+    root: Key,
+    per_account: u32,
+}
+
+/// One device. Its `key` is where everything random about it is drawn from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Device {
+    pub(super) kind: Kind,
+    pub(super) place: Place,
+    pub(super) key: Key,
+    /// What devices under one roof share: weather, mostly.
+    pub(super) site: Key,
+    /// Which home of a larger account, from 0.
+    flat: usize,
+    tag: u32,
+}
+
+impl Device {
+    /// Unique over all accounts, e.g. `th-7c9e6679`.
+    pub(super) fn id(&self) -> String {
+        format!("{}-{:08x}", self.kind.prefix(), self.tag)
+    }
+
+    /// Unique among the account's devices of the kind: "Kitchen", then "Kitchen 2".
+    pub(super) fn name(&self) -> String {
+        match self.flat {
+            0 => self.place.name.to_owned(),
+            flat => format!("{} {}", self.place.name, flat + 1),
+        }
+    }
+
+    pub(super) fn model(&self) -> &'static str {
+        self.key.with(MODEL).pick(self.kind.models())
+    }
+}
+
+const MODEL: u64 = 1;
+const DEVICES: u64 = 2;
+const SITES: u64 = 3;
+const TAGS: u64 = 4;
+
+impl Fleet {
+    pub(super) fn new(seed: u64, per_account: u32) -> Self {
+        Self { root: Key::new(seed), per_account }
+    }
+
+    pub(super) fn per_account(&self) -> u32 {
+        self.per_account
+    }
+
+    /// The device at an index below `per_account`.
+    pub(super) fn device(&self, account: u32, index: u32) -> Device {
+        let number = account * self.per_account + index;
+        let kind = MIX[index as usize % MIX.len()];
+        let site = self.root.with(SITES).with(account.into());
+        let (nth, choices) = (nth_of_kind(index as usize), places(kind));
+        Device {
+            kind,
+            // Accounts start at different places, so that small ones do not look alike.
+            place: choices[(nth + site.below(choices.len())) % choices.len()],
+            key: self.root.with(DEVICES).with(number.into()),
+            site,
+            flat: nth / choices.len(),
+            tag: self.root.with(TAGS).scramble(number),
+        }
+    }
+
+    /// The account's own device of that id; somebody else's is as unknown as one that does not exist.
+    pub(super) fn find(&self, account: u32, id: &str) -> Option<Device> {
+        let (_, tag) = id.split_once('-')?;
+        let number = self.root.with(TAGS).unscramble(u32::from_str_radix(tag, 16).ok()?);
+        let index =
+            number.checked_sub(account * self.per_account).filter(|index| *index < self.per_account)?;
+        // The parse above also takes other prefixes and spellings of the number: only one is the id.
+        Some(self.device(account, index)).filter(|device| device.id() == id)
+    }
+}
+
+fn nth_of_kind(index: usize) -> usize {
+    let kind = MIX[index % MIX.len()];
+    let of_kind = |kinds: &[Kind]| kinds.iter().filter(|it| **it == kind).count();
+    index / MIX.len() * of_kind(&MIX) + of_kind(&MIX[..index % MIX.len()])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_lead_back_to_their_device() {
+        let fleet = Fleet::new(5, 500);
+        let mut seen = HashSet::new();
+        for (account, index) in (0..20).flat_map(|account| (0..500).map(move |index| (account, index))) {
+            let device = fleet.device(account, index);
+            assert!(seen.insert(device.id()), "{} twice", device.id());
+            assert_eq!(fleet.find(account, &device.id()), Some(device));
+        }
+    }
+
+    #[test]
+    fn others_devices_and_other_spellings_are_unknown() {
+        let fleet = Fleet::new(5, 10);
+        let id = fleet.device(1, 0).id();
+        assert_eq!(fleet.find(0, &id), None);
+        for wrong in
+            [id.replace("th", "pv"), id.to_uppercase(), id.replace('-', "-+"), String::new(), "th-".into()]
+        {
+            assert_eq!(fleet.find(1, &wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique_within_a_kind_and_the_first_five_show_every_kind() {
+        let fleet = Fleet::new(9, 200);
+        let names: HashSet<_> =
+            (0..200).map(|index| fleet.device(2, index)).map(|it| (it.kind, it.name())).collect();
+        assert_eq!(names.len(), 200);
+        let kinds: HashSet<Kind> = (0..5).map(|index| fleet.device(0, index).kind).collect();
+        assert_eq!(kinds.len(), 5);
+    }
+
+    #[test]
+    fn the_seed_decides() {
+        let ids = |seed| (0..10).map(|index| Fleet::new(seed, 10).device(0, index).id()).collect::<Vec<_>>();
+        assert_eq!(ids(1), ids(1));
+        assert_ne!(ids(1), ids(2));
+    }
+}
