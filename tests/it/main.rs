@@ -1,0 +1,3 @@
+//! Tests that need a wire.
+
+mod cloud;
