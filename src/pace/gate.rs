@@ -1,0 +1,78 @@
+//! The last line: whatever Redis says, one process alone cannot exceed a quota.
+
+use crate::provider::{Provider, Quota};
+use crate::words::{Scope, TenantId};
+use governor::clock::Clock;
+use governor::{DefaultKeyedRateLimiter, Quota as Rate, RateLimiter};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// Every quota of a provider once more, as `governor` limiters inside this process.
+///
+/// The grants of [`take`](crate::take) are already paced; this only bites if they are wrong.
+pub struct Gate {
+    clock: governor::clock::DefaultClock,
+    quotas: Vec<(Quota, DefaultKeyedRateLimiter<String>)>,
+}
+
+/// Whom a call is counted for.
+pub struct Counted<'a> {
+    /// The tenant, whose connections have numbers of their own.
+    pub tenant: TenantId,
+    /// The lane: `<connection>` or `<connection>.<group>`.
+    pub lane: &'a str,
+    /// The resource asked for.
+    pub resource: &'a crate::words::ResourceName,
+    /// What the call costs.
+    pub cost: u32,
+    /// The devices in it.
+    pub devices: &'a [crate::words::DeviceId],
+}
+
+impl Gate {
+    /// The provider's gate.
+    pub fn new(provider: &Provider) -> Self {
+        let quotas = provider.quotas().filter_map(|quota| Some((quota.clone(), limiter(quota)?))).collect();
+        Self { clock: governor::clock::DefaultClock::default(), quotas }
+    }
+
+    /// Spends the call in every quota, or says how long it would have to wait.
+    ///
+    /// A quota that was already spent when a later one refuses stays spent: the gate errs to the strict side.
+    pub fn pass(&self, call: &Counted<'_>) -> Result<(), Duration> {
+        let Some(cost) = NonZeroU32::new(call.cost) else { return Ok(()) };
+        for (quota, limiter) in self.quotas.iter().filter(|(quota, _)| quota.counts(call.resource)) {
+            for key in keys(quota.scope, call) {
+                // A cost above the burst is refused when the provider is loaded.
+                if let Ok(Err(not_until)) = limiter.check_key_n(&key, cost) {
+                    return Err(not_until.wait_time_from(self.clock.now()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets whom nobody called for a while.
+    pub fn tidy(&self) {
+        for (_, limiter) in &self.quotas {
+            limiter.retain_recent();
+        }
+    }
+}
+
+/// One more than the declared burst is let through: a call sent late followed by one sent in time is closer than T
+/// without any window holding more than its amount.
+fn limiter(quota: &Quota) -> Option<DefaultKeyedRateLimiter<String>> {
+    let emission = quota.window.as_ms() as f64 / f64::from(quota.amount - quota.burst + 1);
+    let rate = Rate::with_period(Duration::from_secs_f64(emission / 1000.0))?;
+    Some(RateLimiter::keyed(rate.allow_burst(NonZeroU32::new(quota.burst + 1)?)))
+}
+
+fn keys(scope: Scope, call: &Counted<'_>) -> Vec<String> {
+    match scope {
+        Scope::App => vec![String::new()],
+        Scope::Connection => vec![format!("{}/{}", call.tenant, call.lane.split('.').next().unwrap_or_default())],
+        Scope::Group => vec![format!("{}/{}", call.tenant, call.lane)],
+        Scope::Device => call.devices.iter().map(ToString::to_string).collect(),
+    }
+}

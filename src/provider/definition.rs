@@ -1,0 +1,255 @@
+//! The shape of a provider's file. Unknown keys are refused: a typo must not become a default.
+
+use crate::words::{Interval, ResourceName, Scope};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use toml::Spanned;
+
+/// One provider's file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    /// Its name for people.
+    pub title: String,
+    /// Where its API is documented.
+    #[serde(default)]
+    pub docs: Option<String>,
+    /// Where and how calls go out.
+    pub http: Http,
+    /// How a connection's secret travels.
+    #[serde(default)]
+    pub auth: Auth,
+    /// The limits it sets. None is a statement too: "we know of none".
+    #[serde(default, rename = "quota")]
+    pub quotas: Vec<Spanned<Quota>>,
+    /// What can be fetched.
+    #[serde(rename = "resource")]
+    pub resources: BTreeMap<Spanned<ResourceName>, Spanned<Resource>>,
+    /// How answers are judged, first match first; what none matches is judged by its status.
+    #[serde(default, rename = "rule")]
+    pub rules: Vec<Spanned<Rule>>,
+}
+
+/// Where and how calls go out.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Template of scheme, host and leading path; sees `params`.
+    pub base_url: Spanned<String>,
+    /// The longest a whole call may take, body included.
+    #[serde(default = "default_timeout")]
+    pub timeout: Interval,
+    /// A larger answer, counted after decompression, is broken.
+    #[serde(default = "default_body_bytes_max")]
+    pub body_bytes_max: usize,
+    /// Sent with every call.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// How many calls one process keeps in flight.
+    #[serde(default = "default_in_flight")]
+    pub in_flight: usize,
+}
+
+fn default_timeout() -> Interval {
+    Interval::from_ms(10_000).unwrap_or(Interval::MIN)
+}
+
+fn default_body_bytes_max() -> usize {
+    4 << 20
+}
+
+fn default_in_flight() -> usize {
+    64
+}
+
+/// How a connection's secret travels.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, tag = "kind", rename_all = "lowercase")]
+pub enum Auth {
+    /// It has none.
+    #[default]
+    None,
+    /// `Authorization: Bearer <secret>`.
+    Bearer,
+    /// In a header of this name.
+    Header {
+        /// The header.
+        name: String,
+    },
+    /// In a query parameter of this name.
+    Query {
+        /// The parameter.
+        name: String,
+    },
+}
+
+/// One limit.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// What people call it: `hour`, `per-second`.
+    pub name: String,
+    /// Whom it counts.
+    pub scope: Scope,
+    /// How much in any window.
+    pub amount: u32,
+    /// The window's length.
+    pub window: Interval,
+    /// How much may be spent at once after a pause. More burst means a slower steady pace (see `pace::quota`).
+    #[serde(default = "one")]
+    pub burst: u32,
+    /// The share of the window given up, so that jitter on the way never makes the provider count one too many.
+    #[serde(default = "default_headroom")]
+    pub headroom: f64,
+    /// Which resources it counts; all when absent.
+    #[serde(default)]
+    pub resources: Option<Vec<ResourceName>>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn default_headroom() -> f64 {
+    0.02
+}
+
+impl Quota {
+    /// Whether calls for this resource count.
+    pub fn counts(&self, resource: &ResourceName) -> bool {
+        self.resources.as_ref().is_none_or(|names| names.contains(resource))
+    }
+}
+
+/// One kind of data that the provider offers for a device.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resource {
+    /// How many devices one call serves.
+    #[serde(default)]
+    pub unit: Unit,
+    /// The most devices in one call; 1 for `unit = "device"`.
+    #[serde(default = "one")]
+    pub batch_max: u32,
+    /// The shortest interval a user may ask for.
+    pub interval_min: Interval,
+    /// What a device gets when nothing is said.
+    pub interval_default: Interval,
+    /// What a call costs.
+    #[serde(default = "one")]
+    pub cost: u32,
+    /// What each device in it costs on top.
+    #[serde(default)]
+    pub cost_per_device: u32,
+    /// The request's method.
+    #[serde(default)]
+    pub method: Method,
+    /// Template of the path below `base_url`; sees `params`, `device` and `devices`. Values are percent-encoded.
+    pub path: Spanned<String>,
+    /// Templates of the query's values.
+    #[serde(default)]
+    pub query: BTreeMap<String, String>,
+    /// jq: the answer → one `{id, values, observed_at, online}` a device.
+    pub records: Spanned<String>,
+    /// What a device means that is absent from an answer that should hold it.
+    #[serde(default)]
+    pub missing: Missing,
+}
+
+impl Resource {
+    /// What a call for so many devices costs.
+    pub fn cost_of(&self, devices: u32) -> u32 {
+        self.cost + self.cost_per_device * devices
+    }
+}
+
+/// How many devices one call serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// One.
+    #[default]
+    Device,
+    /// Those whose ids it names, up to `batch_max`.
+    Batch,
+    /// All of a group.
+    Group,
+    /// All of a connection.
+    Connection,
+}
+
+/// The request's method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// Reads.
+    #[default]
+    Get,
+    /// Reads too, at clouds that ask by posting.
+    Post,
+}
+
+/// What a device means that is absent from an answer that should hold it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Missing {
+    /// The provider does not know it any more.
+    #[default]
+    Gone,
+    /// The provider leaves out what it cannot reach.
+    Offline,
+}
+
+/// "An answer like this means that."
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Any of these statuses; any at all when absent.
+    #[serde(default)]
+    pub status: Option<Vec<u16>>,
+    /// jq over the answer's JSON: matches when its first output is true.
+    #[serde(default)]
+    pub body: Option<Spanned<String>>,
+    /// What it means.
+    pub outcome: RuleOutcome,
+    /// Throttled: how far the hold reaches.
+    #[serde(default)]
+    pub scope: Option<Scope>,
+    /// Throttled: where the wait is told, beside `Retry-After`.
+    #[serde(default)]
+    pub wait: Option<Wait>,
+}
+
+/// What an answer may mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleOutcome {
+    /// Good: map it.
+    Fresh,
+    /// Nothing new.
+    Unchanged,
+    /// Not now.
+    Throttled,
+    /// The credential is not accepted.
+    Unauthorized,
+    /// The device cannot be reached.
+    DeviceOffline,
+    /// The device is not known.
+    Gone,
+    /// Try again.
+    Transient,
+    /// It cannot be understood.
+    Broken,
+}
+
+/// Where a wait is told, and what to assume when it is not.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wait {
+    /// A header that holds seconds.
+    #[serde(default)]
+    pub header: Option<String>,
+    /// The wait when nothing tells it.
+    #[serde(default)]
+    pub default: Option<Interval>,
+}

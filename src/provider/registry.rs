@@ -1,0 +1,117 @@
+//! All providers of a deployment: those shipped with the binary, and the operator's own files over them.
+
+use super::{Definition, LoadError, Quota, Resource, parse};
+use crate::words::{ProviderName, ResourceName};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The definitions that come with the binary.
+const SHIPPED: &[(&str, &str)] = &[
+    ("meadow", include_str!("../../config/providers/meadow.toml")),
+    ("signalk", include_str!("../../config/providers/signalk.toml")),
+];
+
+/// A provider's definition under its name.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    /// Its file's name without the ending.
+    pub name: ProviderName,
+    /// Where it was read, for messages.
+    pub file: String,
+    /// What the file says.
+    pub definition: Definition,
+    /// The file's text, to find lines in.
+    pub text: String,
+}
+
+impl Provider {
+    /// Reads and checks one provider's file.
+    pub fn parse(name: ProviderName, file: &str, text: &str) -> Result<Self, LoadError> {
+        let definition = parse(file, text).map_err(LoadError::Refused)?;
+        Ok(Self { name, file: file.to_owned(), definition, text: text.to_owned() })
+    }
+
+    /// The resource of this name.
+    pub fn resource(&self, name: &str) -> Option<&Resource> {
+        self.definition.resources.iter().find(|(n, _)| n.get_ref().as_str() == name).map(|(_, r)| r.get_ref())
+    }
+
+    /// The names of its resources.
+    pub fn resource_names(&self) -> impl Iterator<Item = &ResourceName> {
+        self.definition.resources.keys().map(|name| name.get_ref())
+    }
+
+    /// Its limits.
+    pub fn quotas(&self) -> impl Iterator<Item = &Quota> {
+        self.definition.quotas.iter().map(|q| q.get_ref())
+    }
+}
+
+/// Every provider by name.
+#[derive(Debug, Clone, Default)]
+pub struct Registry(BTreeMap<ProviderName, Arc<Provider>>);
+
+impl Registry {
+    /// The shipped definitions, and over them those in `dir`, if one is configured.
+    pub fn load(dir: Option<&Path>) -> Result<Self, LoadError> {
+        let mut all = BTreeMap::new();
+        let mut errors = Vec::new();
+        for (name, text) in SHIPPED {
+            read_one(&mut all, &mut errors, Path::new(&format!("{name}.toml")), text)?;
+        }
+        for path in dir.map(files).transpose()?.unwrap_or_default() {
+            let text = std::fs::read_to_string(&path).map_err(|source| unreadable(&path, source))?;
+            read_one(&mut all, &mut errors, &path, &text)?;
+        }
+        if errors.is_empty() { Ok(Self(all)) } else { Err(LoadError::Refused(errors)) }
+    }
+
+    /// Just these.
+    pub fn of(providers: impl IntoIterator<Item = Provider>) -> Self {
+        Self(providers.into_iter().map(|p| (p.name.clone(), Arc::new(p))).collect())
+    }
+
+    /// The provider of this name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.0.get(name)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.0.values()
+    }
+}
+
+fn read_one(
+    all: &mut BTreeMap<ProviderName, Arc<Provider>>,
+    errors: &mut Vec<super::DefinitionError>,
+    path: &Path,
+    text: &str,
+) -> Result<(), LoadError> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let name: ProviderName =
+        stem.parse().map_err(|source| LoadError::BadName { path: path.to_owned(), source })?;
+    match Provider::parse(name.clone(), &path.display().to_string(), text) {
+        Ok(provider) => drop(all.insert(name, Arc::new(provider))),
+        Err(LoadError::Refused(found)) => errors.extend(found),
+        Err(other) => return Err(other),
+    }
+    Ok(())
+}
+
+fn files(dir: &Path) -> Result<Vec<std::path::PathBuf>, LoadError> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|source| unreadable(dir, source))? {
+        let path = entry.map_err(|source| unreadable(dir, source))?.path();
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn unreadable(path: &Path, source: std::io::Error) -> LoadError {
+    LoadError::Unreadable { path: path.to_owned(), source }
+}

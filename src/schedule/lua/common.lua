@@ -1,0 +1,112 @@
+-- Shared by every script: the key names, the job record, and how a lane wakes up.
+-- Prepended to each script's text, because Redis scripts cannot import.
+--
+-- All keys of a provider share one hash tag, so that the names built here lie in the slot of KEYS[1].
+
+local P = KEYS[1] -- "<prefix>{<provider>}:", the anchor that routes the script on a cluster
+
+local DUE, LANES, BLOCKED, LEASES = P .. 'due', P .. 'lanes', P .. 'blocked', P .. 'leases'
+local CALLS, META, VTIME = P .. 'calls', P .. 'meta', P .. 'vtime'
+local function ready_key(lane) return P .. 'ready:' .. lane end
+local function bucket_key(id) return P .. 'jobs:' .. math.floor(id / 64) end
+
+-- A ready score is class first, then last run: one sorted set a lane, and the head of each class one range away.
+-- 2^43 ms is the year 2248; six classes stay far inside a double's 2^53.
+local CLASS = 8796093022208
+
+-- Job record, packed so that 64 of them share a listpack. Field: job id. See schedule/record.rs, its twin.
+local RECORD = '<BBBBI4I4I6I6I4I6ss'
+local FLAG_DROPPED = 1 -- dropped while leased: settle forgets it
+
+local function unpack_job(raw)
+  local ok, v, class, flags, attempts, interval, phase, due, last, version, device, lane, resource =
+    pcall(struct.unpack, RECORD, raw)
+  if not ok or v ~= 1 or interval == 0 then return nil end
+  return {
+    class = class, flags = flags, attempts = attempts, interval = interval, phase = phase, due = due, last = last,
+    version = version, device = device, lane = lane, resource = resource,
+  }
+end
+
+local function pack_job(j)
+  return struct.pack(RECORD, 1, j.class, j.flags, j.attempts, j.interval, j.phase, j.due, j.last, j.version, j.device,
+    j.lane, j.resource)
+end
+
+-- Redis's own time unless a test hands one in: workers' wall clocks play no part.
+local function now_ms(given)
+  if given ~= '' then return tonumber(given) end
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+-- The first point of the job's grid after t. The grid is stateless: points are phase/2^32 of the way into each
+-- interval since the epoch, so it cannot drift, and a rebuild finds it again.
+local function grid_after(j, t)
+  local offset = math.floor(j.interval * j.phase / 4294967296)
+  return (math.floor((t - offset) / j.interval) + 1) * j.interval + offset
+end
+
+-- What ready jobs are ranked by: the last run, or for one that never ran, as though it had run an interval before due.
+local function waiting_since(j)
+  if j.last > 0 then return j.last end
+  return math.max(0, j.due - j.interval)
+end
+
+-- Reads many records in one call a bucket. ids: array. Returns id -> job, or false for a missing or corrupt one.
+local function read_jobs(ids)
+  local buckets, jobs = {}, {}
+  for _, id in ipairs(ids) do
+    local key = bucket_key(id)
+    local b = buckets[key]
+    if not b then b = {}; buckets[key] = b end
+    b[#b + 1] = id
+  end
+  for key, members in pairs(buckets) do
+    local raw = redis.call('HMGET', key, unpack(members))
+    for i, id in ipairs(members) do
+      jobs[id] = raw[i] and unpack_job(raw[i]) or false
+    end
+  end
+  return jobs
+end
+
+-- Writes many records in one call a bucket. jobs: id -> job.
+local function write_jobs(jobs)
+  local buckets = {}
+  for id, j in pairs(jobs) do
+    local key = bucket_key(id)
+    local b = buckets[key]
+    if not b then b = {}; buckets[key] = b end
+    b[#b + 1] = id
+    b[#b + 1] = pack_job(j)
+  end
+  for key, args in pairs(buckets) do redis.call('HSET', key, unpack(args)) end
+end
+
+-- Puts jobs into their lanes' ready sets and wakes the lanes that are neither served nor blocked.
+-- by_lane: lane -> array of score, id, score, id, …
+local function make_ready(by_lane)
+  local lanes = {}
+  for lane, args in pairs(by_lane) do
+    redis.call('ZADD', ready_key(lane), unpack(args))
+    lanes[#lanes + 1] = lane
+  end
+  if #lanes == 0 then return end
+  local blocked = redis.call('ZMSCORE', BLOCKED, unpack(lanes))
+  local idle = {}
+  for i, lane in ipairs(lanes) do
+    if not blocked[i] then idle[#idle + 1] = lane end
+  end
+  if #idle == 0 then return end
+  -- Start-time fair queueing: a lane that comes back starts at the present virtual time, or where it left off
+  -- if that is later, so that coming and going earns nothing.
+  local v = tonumber(redis.call('HGET', META, 'v') or '0')
+  local left = redis.call('HMGET', VTIME, unpack(idle))
+  local args = {}
+  for i, lane in ipairs(idle) do
+    args[#args + 1] = math.max(v, tonumber(left[i] or '0'))
+    args[#args + 1] = lane
+  end
+  redis.call('ZADD', LANES, 'NX', unpack(args))
+end

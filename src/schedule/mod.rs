@@ -1,0 +1,11 @@
+//! The schedule in Redis: who is due when, who waits in rank, and where a job is.
+
+mod phase;
+mod queue;
+pub mod score;
+
+pub use phase::phase;
+pub use queue::{Entry, Place, Queue};
+
+/// What every script of the schedule begins with.
+pub const COMMON_LUA: &str = include_str!("lua/common.lua");

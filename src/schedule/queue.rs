@@ -1,0 +1,169 @@
+//! Putting jobs into the schedule, taking them out, and finding them.
+
+use super::COMMON_LUA;
+use crate::redis::{Keys, Redis, RedisError, Script};
+use crate::words::{Interval, Job, JobId, ProviderName, UnixMs};
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// A job as it goes into the schedule.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The job.
+    pub job: Job,
+    /// Of its grid, in 2^-32 of the interval.
+    pub phase: u32,
+    /// Its last success, if any.
+    pub last_run: Option<UnixMs>,
+}
+
+/// Where the schedule has a job. Exactly one of `due`, `ready` and `leased` holds for one that is well.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Place {
+    /// Its record can be read.
+    pub known: bool,
+    /// It waits for its time.
+    pub due: bool,
+    /// Its time has come; it waits in rank.
+    pub ready: bool,
+    /// Somebody is fetching it.
+    pub leased: bool,
+    /// When it is or was due, ms.
+    pub due_ms: i64,
+    /// Its last run, ms; 0 for none.
+    pub last_ms: i64,
+    /// The interval the schedule works with, ms.
+    pub interval_ms: u32,
+    /// The priority class the schedule works with.
+    pub class: u8,
+    /// The version of the preference it has.
+    pub version: i64,
+    /// Its lane.
+    pub lane: String,
+}
+
+impl Place {
+    /// Whether the job is in exactly one place.
+    pub fn is_sound(&self) -> bool {
+        self.known && [self.due, self.ready, self.leased].into_iter().filter(|here| *here).count() == 1
+    }
+}
+
+/// The most jobs in one script call: Lua's `unpack` has a bound, and Redis serves nobody else meanwhile.
+const BATCH: usize = 500;
+
+/// The schedule's way in.
+#[derive(Clone)]
+pub struct Queue {
+    redis: Redis,
+    keys: Keys,
+    scripts: Arc<Scripts>,
+    spread: Interval,
+}
+
+struct Scripts {
+    put: Script,
+    drop: Script,
+    locate: Script,
+    ids: Script,
+}
+
+impl Queue {
+    /// A queue that spreads first runs over at most `spread`.
+    pub fn new(redis: Redis, keys: Keys, spread: Interval) -> Self {
+        let script = |name, text| Script::new(name, &format!("{COMMON_LUA}\n{text}"));
+        let scripts = Scripts {
+            put: script("put", include_str!("lua/put.lua")),
+            drop: script("drop", include_str!("lua/drop.lua")),
+            locate: script("locate", include_str!("lua/locate.lua")),
+            ids: script("ids", include_str!("lua/ids.lua")),
+        };
+        Self { redis, keys, scripts: Arc::new(scripts), spread }
+    }
+
+    /// Makes the schedule know these jobs of one provider as their owners now want them. Idempotent.
+    pub async fn put(&self, provider: &ProviderName, entries: &[Entry]) -> Result<(), RedisError> {
+        self.put_at(provider, entries, None).await
+    }
+
+    /// [`Self::put`] at a given instant; `None` is Redis's own.
+    pub async fn put_at(
+        &self,
+        provider: &ProviderName,
+        entries: &[Entry],
+        now: Option<UnixMs>,
+    ) -> Result<(), RedisError> {
+        let anchor = self.keys.anchor(provider);
+        let (now, spread) = (now_arg(now), self.spread.as_ms().to_string());
+        for batch in entries.chunks(BATCH) {
+            let rows: Vec<_> = batch.iter().map(row).collect();
+            let packed = self.scripts.put.pack(&rows)?;
+            self.scripts
+                .put
+                .run::<i64>(&self.redis, &anchor, &[now.as_bytes(), spread.as_bytes(), &packed])
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the schedule forget these jobs of one provider.
+    pub async fn drop(&self, provider: &ProviderName, jobs: &[JobId]) -> Result<(), RedisError> {
+        let anchor = self.keys.anchor(provider);
+        for batch in jobs.chunks(BATCH) {
+            let ids: Vec<_> = batch.iter().map(|id| id.to_string()).collect();
+            let args: Vec<_> = ids.iter().map(|id| id.as_bytes()).collect();
+            self.scripts.drop.run::<i64>(&self.redis, &anchor, &args).await?;
+        }
+        Ok(())
+    }
+
+    /// Where each of these jobs is.
+    pub async fn locate(&self, provider: &ProviderName, jobs: &[JobId]) -> Result<Vec<Place>, RedisError> {
+        let anchor = self.keys.anchor(provider);
+        let mut places = Vec::with_capacity(jobs.len());
+        for batch in jobs.chunks(BATCH) {
+            let ids: Vec<_> = batch.iter().map(|id| id.to_string()).collect();
+            let args: Vec<_> = ids.iter().map(|id| id.as_bytes()).collect();
+            places.extend(self.scripts.locate.ask::<Vec<Place>>(&self.redis, &anchor, &args).await?);
+        }
+        Ok(places)
+    }
+
+    /// Every job the schedule knows with an id up to `last`.
+    pub async fn ids(&self, provider: &ProviderName, last: JobId) -> Result<Vec<JobId>, RedisError> {
+        let anchor = self.keys.anchor(provider);
+        let mut found = Vec::new();
+        for first in (0..=last.0 / 64).step_by(BATCH) {
+            let (first, last) = (first.to_string(), (first + BATCH as i64 - 1).to_string());
+            found.extend(
+                self.scripts
+                    .ids
+                    .ask::<Vec<JobId>>(&self.redis, &anchor, &[first.as_bytes(), last.as_bytes()])
+                    .await?,
+            );
+        }
+        Ok(found)
+    }
+}
+
+/// A script's instant: empty is Redis's own.
+pub(crate) fn now_arg(now: Option<UnixMs>) -> String {
+    now.map_or(String::new(), |at| at.0.to_string())
+}
+
+type Row<'a> = (i64, u8, u64, u32, i64, i64, String, &'a str, i64);
+
+fn row(entry: &Entry) -> Row<'_> {
+    let job = &entry.job;
+    (
+        job.id.0,
+        job.priority.class(),
+        job.interval.as_ms(),
+        entry.phase,
+        job.version,
+        job.device.0,
+        job.lane(),
+        job.resource.as_str(),
+        entry.last_run.map_or(0, |at| at.0),
+    )
+}

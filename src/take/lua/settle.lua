@@ -1,0 +1,92 @@
+-- settle: end calls. Their leases go, and each job goes where its outcome sends it.
+-- KEYS  1 anchor
+-- ARGV  1 now in ms, or '' for Redis's own
+--       2 msgpack array of {call, unsent, jobs = {[id, verdict, ms]…}, holds = {[scope, until_ms, reason, device]…}}
+--         verdict 'done'  ms = when it was sent: next run at the next point of the grid, attempts 0
+--                 'again' back to ready with its rank (throttled, not sent)
+--                 'later' ms = delay: one attempt more, due again after it
+--                 'skip'  the turn is given up: next point of the grid, attempts 0
+--                 'drop'  forgotten (parked, paused, deleted)
+-- Returns the calls that were no longer held, whose jobs somebody else has: nothing was changed for them.
+-- An unsent call's grant returns to a quota only if no later grant was made on it: otherwise taking it back could
+-- let a window overflow, and it stays spent.
+local now = now_ms(ARGV[1])
+local stale, due, by_lane, changed, gone, ended = {}, {}, {}, {}, {}, {}
+
+local function hold_key(scope, lane)
+  if scope == 'app' then return P .. 'quota:app', '!hold' end
+  local connection, group = lane:match('^(%d+)%.(.*)$')
+  return P .. 'quota:' .. (connection or lane), scope == 'group' and group and ('!hold@' .. group) or '!hold'
+end
+
+for _, call in ipairs(cmsgpack.unpack(ARGV[2])) do
+  local id = string.format('%.0f', call[1])
+  local raw = redis.call('HGET', CALLS, id)
+  if not raw then
+    stale[#stale + 1] = call[1]
+  else
+    local entry = cmsgpack.unpack(raw)
+    ended[#ended + 1] = id
+    if call[2] then
+      for _, s in ipairs(entry.spent) do
+        local key = P .. 'quota:' .. s[1]
+        if redis.call('HGET', key, s[2]) == s[4] then redis.call('HSET', key, s[2], s[3]) end
+      end
+    end
+    local verdicts = {}
+    for _, job in ipairs(call[3]) do verdicts[job[1]] = job end
+    local lane = entry.lane
+    for job, j in pairs(read_jobs(entry.jobs)) do
+      local verdict = verdicts[job] or { job, 'again', 0 }
+      local kind = verdict[2]
+      if not j or j.flags == FLAG_DROPPED or kind == 'drop' then
+        gone[#gone + 1] = job
+      else
+        if kind == 'again' then
+          local args = by_lane[j.lane]
+          if not args then args = {}; by_lane[j.lane] = args end
+          args[#args + 1] = j.class * CLASS + waiting_since(j)
+          args[#args + 1] = job
+        else
+          if kind == 'done' then
+            j.last, j.attempts = math.max(j.last, math.floor(verdict[3])), 0
+            j.due = grid_after(j, math.max(j.last, j.due))
+          elseif kind == 'later' then
+            j.attempts = math.min(j.attempts + 1, 255)
+            j.due = now + math.floor(verdict[3])
+          else
+            j.attempts = 0
+            j.due = grid_after(j, now)
+          end
+          changed[job] = j
+          due[#due + 1] = j.due
+          due[#due + 1] = job
+        end
+      end
+    end
+    for _, h in ipairs(call[4]) do
+      local key, field
+      if h[1] == 'device' then
+        key, field = hold_key('connection', lane)
+        field = '!hold#' .. string.format('%.0f', h[4])
+      else
+        key, field = hold_key(h[1], lane)
+      end
+      -- Feedback only tightens: a hold is extended, never shortened.
+      local old = redis.call('HGET', key, field)
+      if not old or tonumber(old:match('^%S+')) < h[2] then
+        redis.call('HSET', key, field, string.format('%.0f', h[2]) .. ' ' .. h[3])
+      end
+    end
+  end
+end
+if #ended > 0 then
+  redis.call('HDEL', CALLS, unpack(ended))
+  redis.call('ZREM', LEASES, unpack(ended))
+end
+if #due > 0 then redis.call('ZADD', DUE, unpack(due)) end
+write_jobs(changed)
+make_ready(by_lane)
+for _, job in ipairs(gone) do redis.call('HDEL', bucket_key(job), job) end
+if #ended > 0 then redis.call('PUBLISH', P .. 'wake', '') end
+return stale

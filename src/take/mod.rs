@@ -1,0 +1,7 @@
+//! Take and settle: the script that decides who is called when, and the one that ends calls.
+
+mod settle;
+mod taker;
+
+pub use settle::{Settlement, Verdict};
+pub use taker::{Grant, GrantedJob, Taken, Taker, TakerSettings};

@@ -1,0 +1,23 @@
+//! The shared words: identifiers, intervals, priorities, jobs, readings, outcomes. No I/O, no clock, no chance.
+
+pub mod connection;
+pub mod id;
+pub mod interval;
+pub mod job;
+pub mod name;
+pub mod outcome;
+pub mod priority;
+pub mod reading;
+pub mod role;
+pub mod time;
+
+pub use connection::Connection;
+pub use id::{CallId, ConnectionId, DeviceId, JobId, TenantId};
+pub use interval::{Interval, IntervalError};
+pub use job::{Job, JobState};
+pub use name::{NameError, ProviderName, ResourceName};
+pub use outcome::{Hold, Outcome, Scope};
+pub use priority::Priority;
+pub use reading::{Latest, Record};
+pub use role::Role;
+pub use time::UnixMs;

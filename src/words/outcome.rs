@@ -1,0 +1,110 @@
+//! The closed set of ways a call can end for a job, and what it may say about the calls to come.
+
+use super::{Record, UnixMs};
+use serde::{Deserialize, Serialize};
+
+/// Decided by the fetch side, by the provider's rules; obeyed by the journey.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// A reading came.
+    Fresh(Record),
+    /// The provider says that nothing has changed since the last one.
+    Unchanged,
+    /// The provider refuses for now. The job keeps its rank and no attempt is counted.
+    Throttled,
+    /// The credential is not accepted.
+    Unauthorized {
+        /// What the provider said.
+        reason: String,
+    },
+    /// The provider cannot reach the device.
+    DeviceOffline,
+    /// The provider does not know the device (any more).
+    Gone {
+        /// What the provider said.
+        reason: String,
+    },
+    /// It may well work in a moment.
+    Transient {
+        /// What happened.
+        reason: String,
+    },
+    /// The answer cannot be understood.
+    Broken {
+        /// What is wrong with it.
+        reason: String,
+        /// The beginning of what came, for whoever mends the definition.
+        excerpt: String,
+    },
+    /// The call was not made.
+    NotSent {
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// Its word in events, metrics and logs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Fresh(_) => "fresh",
+            Self::Unchanged => "unchanged",
+            Self::Throttled => "throttled",
+            Self::Unauthorized { .. } => "unauthorized",
+            Self::DeviceOffline => "device_offline",
+            Self::Gone { .. } => "gone",
+            Self::Transient { .. } => "transient",
+            Self::Broken { .. } => "broken",
+            Self::NotSent { .. } => "not_sent",
+        }
+    }
+
+    /// What a person should know of it; empty where all is well.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Fresh(_) | Self::Unchanged | Self::DeviceOffline | Self::Throttled => String::new(),
+            Self::Broken { reason, excerpt } => format!("{reason}; it began: {excerpt}"),
+            Self::Unauthorized { reason }
+            | Self::Gone { reason }
+            | Self::Transient { reason }
+            | Self::NotSent { reason } => reason.clone(),
+        }
+    }
+}
+
+/// Whom a quota counts, and whom a hold stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Everything this deployment sends to the provider.
+    App,
+    /// One connection.
+    Connection,
+    /// One group (home, site) of a connection.
+    Group,
+    /// One device.
+    Device,
+}
+
+impl Scope {
+    /// The word in definitions and explanations.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Connection => "connection",
+            Self::Group => "group",
+            Self::Device => "device",
+        }
+    }
+}
+
+/// "Do not call this scope before `until`."
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// How far it reaches, seen from the call that learned of it.
+    pub scope: Scope,
+    /// When it ends, on the schedule's clock.
+    pub until: UnixMs,
+    /// Why, for whoever asks.
+    pub reason: String,
+}
