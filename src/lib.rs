@@ -1,4 +1,26 @@
-//! Paceline keeps device data fresh without breaking anybody's rate limit.
-
-/// A third-party device cloud to practise on: real-looking devices behind a strict quota, with a referee.
+//! Paceline keeps the data of devices that live in metered third-party clouds fresh, without ever breaking a limit.
+//!
+//! The map, in the order a sync travels; each room says in its own words what it does:
+//!
+//! - [`preference`]: what owners asked, in Postgres, and the outbox that carries it on
+//! - [`schedule`]: who is due when, in Redis
+//! - [`take`]: who is called now, and who holds the call
+//! - [`pace`]: quota arithmetic, and the last line inside one process
+//! - [`fetch`]: the call, its outcome, its mapping
+//! - [`record`]: readings and failures into Postgres
+//! - [`cache`]: the latest reading, for readers
+pub mod cache;
+pub mod clock;
 pub mod cloud;
+pub mod fetch;
+pub mod pace;
+pub mod postgres;
+pub mod preference;
+pub mod provider;
+pub mod record;
+pub mod redis;
+pub mod retry;
+pub mod schedule;
+pub mod seal;
+pub mod take;
+pub mod words;

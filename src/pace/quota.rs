@@ -15,11 +15,9 @@ pub struct Gcra {
 }
 
 impl Gcra {
-    /// What a declared quota amounts to. Headroom h stretches the window to `W / (1 − h)`, so that calls sent W apart
-    /// still arrive W apart when the way takes up to `W · h / (1 − h)` longer for one than for another.
+    /// What a declared quota amounts to.
     pub fn of(quota: &Quota) -> Self {
-        let window_ms = quota.window.as_ms() as f64 / (1.0 - quota.headroom);
-        Self { emission_ms: window_ms / f64::from(quota.amount - quota.burst + 1), burst: quota.burst.into() }
+        Self { emission_ms: quota.emission_ms(), burst: quota.burst.into() }
     }
 
     /// The earliest instant, not before `now_ms`, at which `cost` may be spent.

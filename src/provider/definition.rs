@@ -115,6 +115,15 @@ fn default_headroom() -> f64 {
 }
 
 impl Quota {
+    /// T, the time in ms that one unit of cost takes to come back: with burst b, `T = W / (N − b + 1)`.
+    ///
+    /// Headroom h stretches the window to `W / (1 − h)`, so that calls sent W apart still arrive W apart when the way
+    /// takes up to `W · h / (1 − h)` longer for one than for another. Why this T keeps every window: `pace::Gcra`.
+    pub fn emission_ms(&self) -> f64 {
+        let window_ms = self.window.as_ms() as f64 / (1.0 - self.headroom);
+        window_ms / f64::from(self.amount - self.burst + 1)
+    }
+
     /// Whether calls for this resource count.
     pub fn counts(&self, resource: &ResourceName) -> bool {
         self.resources.as_ref().is_none_or(|names| names.contains(resource))

@@ -4,6 +4,9 @@ use super::{Redis, RedisError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// What every script begins with: key names, the job record, how a lane wakes up.
+const COMMON: &str = include_str!("lua/common.lua");
+
 /// A script and the name it goes by in errors.
 ///
 /// It runs by its hash; a server that does not know it (a restart, `SCRIPT FLUSH`) is taught it and asked again.
@@ -13,9 +16,9 @@ pub struct Script {
 }
 
 impl Script {
-    /// The script of this text.
+    /// The script of this text, after what all of them share.
     pub fn new(name: &'static str, text: &str) -> Self {
-        Self { name, script: redis::Script::new(text) }
+        Self { name, script: redis::Script::new(&format!("{COMMON}\n{text}")) }
     }
 
     /// Runs it on one key.

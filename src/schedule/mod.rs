@@ -6,6 +6,3 @@ pub mod score;
 
 pub use phase::phase;
 pub use queue::{Entry, Place, Queue};
-
-/// What every script of the schedule begins with.
-pub const COMMON_LUA: &str = include_str!("lua/common.lua");

@@ -1,6 +1,5 @@
 //! Putting jobs into the schedule, taking them out, and finding them.
 
-use super::COMMON_LUA;
 use crate::redis::{Keys, Redis, RedisError, Script};
 use crate::words::{Interval, Job, JobId, ProviderName, UnixMs};
 use serde::Deserialize;
@@ -71,12 +70,11 @@ struct Scripts {
 impl Queue {
     /// A queue that spreads first runs over at most `spread`.
     pub fn new(redis: Redis, keys: Keys, spread: Interval) -> Self {
-        let script = |name, text| Script::new(name, &format!("{COMMON_LUA}\n{text}"));
         let scripts = Scripts {
-            put: script("put", include_str!("lua/put.lua")),
-            drop: script("drop", include_str!("lua/drop.lua")),
-            locate: script("locate", include_str!("lua/locate.lua")),
-            ids: script("ids", include_str!("lua/ids.lua")),
+            put: Script::new("put", include_str!("lua/put.lua")),
+            drop: Script::new("drop", include_str!("lua/drop.lua")),
+            locate: Script::new("locate", include_str!("lua/locate.lua")),
+            ids: Script::new("ids", include_str!("lua/ids.lua")),
         };
         Self { redis, keys, scripts: Arc::new(scripts), spread }
     }

@@ -1,10 +1,8 @@
 //! The one caller of `take.lua` and `settle.lua`.
 
 use super::Settlement;
-use crate::pace::Gcra;
 use crate::provider::Provider;
 use crate::redis::{Keys, Redis, RedisError, Script};
-use crate::schedule::COMMON_LUA;
 use crate::words::{CallId, Interval, JobId, ProviderName, ResourceName, UnixMs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -107,12 +105,11 @@ struct ResourceSpec {
 impl Taker {
     /// The taker of a provider's calls.
     pub fn new(redis: Redis, provider: &Provider, settings: &TakerSettings) -> Self {
-        let script = |name, text| Script::new(name, &format!("{COMMON_LUA}\n{text}"));
         Self {
             redis,
             anchor: settings.keys.anchor(&provider.name),
-            take: script("take", include_str!("lua/take.lua")),
-            settle: script("settle", include_str!("lua/settle.lua")),
+            take: Script::new("take", include_str!("lua/take.lua")),
+            settle: Script::new("settle", include_str!("lua/settle.lua")),
             spec: spec(provider, settings),
             provider: provider.name.clone(),
         }
@@ -143,7 +140,7 @@ fn spec(provider: &Provider, settings: &TakerSettings) -> Spec {
     let quotas = provider.quotas().map(|quota| QuotaSpec {
         name: quota.name.clone(),
         scope: quota.scope.as_str(),
-        emission_ms: Gcra::of(quota).emission_ms,
+        emission_ms: quota.emission_ms(),
         burst: quota.burst,
         resources: quota.resources.iter().flatten().map(ToString::to_string).collect(),
     });

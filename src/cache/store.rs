@@ -1,0 +1,100 @@
+//! Reading and writing the cache.
+
+use crate::redis::{Keys, Redis, RedisError};
+use crate::words::{DeviceId, TenantId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// One field of a device: a resource's latest reading, or `_`, the device itself.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The device.
+    pub device: DeviceId,
+    /// Which field.
+    pub field: String,
+    /// A lower version never overwrites a higher one.
+    pub version: i64,
+    /// What it holds.
+    pub json: String,
+}
+
+/// The cache's way in.
+#[derive(Clone)]
+pub struct Cache {
+    redis: Redis,
+    keys: Keys,
+    put: Arc<redis::Script>,
+    ttl_s: u64,
+}
+
+impl Cache {
+    /// A cache that forgets a device that nobody wrote for `ttl_s`.
+    pub fn new(redis: Redis, keys: Keys, ttl_s: u64) -> Self {
+        Self { redis, keys, put: Arc::new(redis::Script::new(include_str!("put.lua"))), ttl_s }
+    }
+
+    /// Writes slots in one round trip. Stale ones are left out.
+    pub async fn put(&self, slots: &[Slot]) -> Result<(), RedisError> {
+        if slots.is_empty() {
+            return Ok(());
+        }
+        let failed = |source| RedisError::Failed { what: "write the cache", source };
+        let mut by_key: HashMap<String, Vec<&Slot>> = HashMap::new();
+        for slot in slots {
+            by_key.entry(self.keys.device(slot.tenant, slot.device)).or_default().push(slot);
+        }
+        let mut link = self.redis.link();
+        // A pipelined EVALSHA has no fallback of its own: a server that forgot the script is taught it, once.
+        for teach in [false, true] {
+            let mut pipe = redis::pipe();
+            if teach {
+                pipe.load_script(&self.put).ignore();
+            }
+            for (key, slots) in &by_key {
+                let mut call = self.put.key(key);
+                call.arg(self.ttl_s);
+                for slot in slots {
+                    call.arg(&slot.field).arg(slot.version).arg(&slot.json);
+                }
+                pipe.invoke_script(&call).ignore();
+            }
+            match pipe.query_async::<()>(&mut link).await {
+                Err(error) if !teach && is_noscript(&error) => {}
+                other => return other.map_err(failed),
+            }
+        }
+        Ok(())
+    }
+
+    /// The fields of these devices, in the same order, in one round trip. A device that is not there has none.
+    pub async fn get(
+        &self,
+        tenant: TenantId,
+        devices: &[DeviceId],
+    ) -> Result<Vec<HashMap<String, String>>, RedisError> {
+        if devices.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipe = redis::pipe();
+        for device in devices {
+            pipe.hgetall(self.keys.device(tenant, *device));
+        }
+        let found: Vec<HashMap<String, String>> = pipe
+            .query_async(&mut self.redis.link())
+            .await
+            .map_err(|source| RedisError::Failed { what: "read the cache", source })?;
+        Ok(found.into_iter().map(strip_versions).collect())
+    }
+}
+
+/// `"<version> <json>"` → `"<json>"`.
+fn strip_versions(fields: HashMap<String, String>) -> HashMap<String, String> {
+    let strip = |(field, text): (String, String)| Some((field, text.split_once(' ')?.1.to_owned()));
+    fields.into_iter().filter_map(strip).collect()
+}
+
+fn is_noscript(error: &redis::RedisError) -> bool {
+    error.code() == Some("NOSCRIPT") || error.to_string().contains("NOSCRIPT")
+}

@@ -1,0 +1,243 @@
+//! The call itself: sent once, bounded in time and bytes, never past the provider's host.
+
+use super::judge::Judge;
+use super::mapping::{self, Program};
+use super::request::{RequestError, Requests, secret};
+use super::wait;
+use crate::provider::{Auth, DefinitionError, LoadError, Method, Missing, Provider, Resource, RuleOutcome, Unit};
+use crate::words::{Connection, DeviceId, Hold, JobId, Outcome, Record, ResourceName, UnixMs};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Response, redirect};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A call to make.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Whose account.
+    pub connection: Arc<Connection>,
+    /// What is asked for.
+    pub resource: ResourceName,
+    /// For whom: one device, or several of one lane.
+    pub targets: Vec<Target>,
+}
+
+/// One device of a call.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Whose outcome it is.
+    pub job: JobId,
+    /// The device.
+    pub device: DeviceId,
+    /// The provider's id of it.
+    pub external_id: String,
+    /// Its home or site, or empty.
+    pub group: String,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub struct Answer {
+    /// One outcome a job of the call.
+    pub outcomes: Vec<(JobId, Outcome)>,
+    /// What was learned about calls to come; with the device for `Scope::Device`.
+    pub holds: Vec<(Hold, Option<DeviceId>)>,
+}
+
+/// Makes the calls of one provider.
+pub struct Fetcher {
+    provider: Arc<Provider>,
+    client: Client,
+    requests: Requests,
+    judge: Judge,
+    records: HashMap<ResourceName, Program>,
+}
+
+/// What came back: status, headers, body.
+struct Reply {
+    status: u16,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Fetcher {
+    /// Compiles all that the provider declares, so that nothing of it can fail for its form later.
+    pub fn new(provider: Arc<Provider>) -> Result<Self, LoadError> {
+        let refused = |(span, message): (std::ops::Range<usize>, String)| {
+            let line = 1 + provider.text.bytes().take(span.start).filter(|b| *b == b'\n').count();
+            LoadError::Refused(vec![DefinitionError { file: provider.file.clone(), line, message }])
+        };
+        let requests = Requests::compile(&provider).map_err(refused)?;
+        let judge = Judge::compile(&provider).map_err(refused)?;
+        let mut records = HashMap::new();
+        for (name, resource) in &provider.definition.resources {
+            let text = &resource.get_ref().records;
+            let program = Program::compile(text.get_ref()).map_err(|e| refused((text.span(), e)))?;
+            records.insert(name.get_ref().clone(), program);
+        }
+        let client = client(&provider).map_err(|error| refused((0..0, error)))?;
+        Ok(Self { provider, client, requests, judge, records })
+    }
+
+    /// Makes the call. `now` is the schedule's clock, for waits. Never fails: every end is an outcome.
+    pub async fn fetch(&self, call: &Call, now: UnixMs) -> Answer {
+        let Some(resource) = self.provider.resource(call.resource.as_str()) else {
+            let reason = format!("{} declares no resource {}", self.provider.name, call.resource);
+            return all(call, &Outcome::NotSent { reason });
+        };
+        match self.send(resource, call).await {
+            Ok(reply) => self.conclude(resource, call, &reply, now),
+            Err(outcome) => all(call, &outcome),
+        }
+    }
+
+    async fn send(&self, resource: &Resource, call: &Call) -> Result<Reply, Outcome> {
+        let unmakable = |error: RequestError| Outcome::Broken { reason: error.to_string(), excerpt: String::new() };
+        let url = self.requests.url(&self.provider, resource, call).map_err(unmakable)?;
+        let mut request = match resource.method {
+            Method::Get => self.client.get(url),
+            Method::Post => self.client.post(url),
+        };
+        match &self.provider.definition.auth {
+            Auth::Bearer => request = request.bearer_auth(secret(call).map_err(unmakable)?),
+            Auth::Header { name } => {
+                let mut value = HeaderValue::from_str(secret(call).map_err(unmakable)?).map_err(|_| {
+                    let reason = "the connection's secret cannot stand in a header".to_owned();
+                    Outcome::Unauthorized { reason }
+                })?;
+                value.set_sensitive(true);
+                request = request.header(name, value);
+            }
+            Auth::None | Auth::Query { .. } => {}
+        }
+        let response = request.send().await.map_err(transient)?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = bounded_body(response, self.provider.definition.http.body_bytes_max).await?;
+        Ok(Reply { status, headers, body })
+    }
+
+    fn conclude(&self, resource: &Resource, call: &Call, reply: &Reply, now: UnixMs) -> Answer {
+        let answer = mapping::read(&reply.body);
+        let verdict =
+            self.judge.judge(reply.status, reply.headers.contains_key(RETRY_AFTER), answer.as_ref().ok());
+        let said = || format!("HTTP {}: {}", reply.status, excerpt(&reply.body));
+        let outcome = match verdict.outcome {
+            RuleOutcome::Fresh => return self.map(resource, call, answer, &reply.body),
+            RuleOutcome::Throttled => {
+                let until = wait::until(&reply.headers, verdict.wait, now);
+                let hold = Hold { scope: verdict.scope, until, reason: format!("HTTP {}", reply.status) };
+                let device = call.targets.first().map(|t| t.device);
+                return Answer { holds: vec![(hold, device)], ..all(call, &Outcome::Throttled) };
+            }
+            RuleOutcome::Unchanged => Outcome::Unchanged,
+            RuleOutcome::Unauthorized => Outcome::Unauthorized { reason: said() },
+            RuleOutcome::DeviceOffline => Outcome::DeviceOffline,
+            RuleOutcome::Gone => Outcome::Gone { reason: said() },
+            RuleOutcome::Transient => Outcome::Transient { reason: said() },
+            RuleOutcome::Broken => Outcome::Broken {
+                reason: format!("unexpected HTTP {}", reply.status),
+                excerpt: excerpt(&reply.body),
+            },
+        };
+        all(call, &outcome)
+    }
+
+    fn map(
+        &self,
+        resource: &Resource,
+        call: &Call,
+        answer: Result<jaq_json::Val, String>,
+        body: &[u8],
+    ) -> Answer {
+        let program = self.records.get(&call.resource);
+        let records = answer
+            .and_then(|answer| program.map_or_else(|| Err("no mapping".to_owned()), |p| p.records(answer)));
+        match records {
+            Ok(records) => hand_out(resource, call, records),
+            Err(reason) => all(call, &Outcome::Broken { reason, excerpt: excerpt(body) }),
+        }
+    }
+}
+
+/// Gives each job its record. A record of a device that the call did not ask for is left alone.
+fn hand_out(resource: &Resource, call: &Call, records: Vec<Record>) -> Answer {
+    let mut by_id: HashMap<Option<String>, Record> =
+        records.into_iter().map(|record| (record.external_id.clone(), record)).collect();
+    let mut outcome = |target: &Target| {
+        // Only a call for one device may leave its id out.
+        let anonymous = match resource.unit {
+            Unit::Device => by_id.remove(&None),
+            Unit::Batch | Unit::Group | Unit::Connection => None,
+        };
+        match anonymous.or_else(|| by_id.remove(&Some(target.external_id.clone()))) {
+            Some(record) => Outcome::Fresh(record),
+            None => match resource.missing {
+                Missing::Gone => Outcome::Gone { reason: "the provider's answer leaves the device out".to_owned() },
+                Missing::Offline => Outcome::DeviceOffline,
+            },
+        }
+    };
+    let outcomes = call.targets.iter().map(|target| (target.job, outcome(target))).collect();
+    Answer { outcomes, holds: Vec::new() }
+}
+
+fn all(call: &Call, outcome: &Outcome) -> Answer {
+    Answer { outcomes: call.targets.iter().map(|t| (t.job, outcome.clone())).collect(), holds: Vec::new() }
+}
+
+/// An error's text without the URL: a key may stand in it.
+fn transient(error: reqwest::Error) -> Outcome {
+    let error = error.without_url();
+    let mut reason = match error.is_timeout() {
+        true => "no answer in time".to_owned(),
+        false => error.to_string(),
+    };
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        reason = format!("{reason}: {cause}");
+        source = cause.source();
+    }
+    Outcome::Transient { reason }
+}
+
+async fn bounded_body(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, Outcome> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(transient)? {
+        if body.len() + chunk.len() > bytes_max {
+            let reason = format!("the answer is larger than {bytes_max} bytes");
+            return Err(Outcome::Broken { reason, excerpt: excerpt(&body) });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// The beginning of a body, fit for a log: one line, printable.
+fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(400)]);
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
+}
+
+fn client(provider: &Provider) -> Result<Client, String> {
+    let http = &provider.definition.http;
+    let mut headers = HeaderMap::new();
+    for (name, value) in &http.headers {
+        let name = name.parse::<HeaderName>().map_err(|e| format!("header {name:?}: {e}"))?;
+        headers.insert(name, value.parse().map_err(|e| format!("header value {value:?}: {e}"))?);
+    }
+    let within_host = redirect::Policy::custom(|attempt| {
+        let first = attempt.previous().first();
+        let same = first.is_some_and(|from| from.origin() == attempt.url().origin());
+        if same && attempt.previous().len() <= 3 { attempt.follow() } else { attempt.stop() }
+    });
+    Client::builder()
+        .default_headers(headers)
+        .user_agent(concat!("paceline/", env!("CARGO_PKG_VERSION")))
+        .redirect(within_host)
+        .connect_timeout(Duration::from_secs(5))
+        .timeout(Duration::from_millis(http.timeout.as_ms()))
+        .pool_idle_timeout(Duration::from_secs(90))
+        .build()
+        .map_err(|error| format!("cannot build the HTTP client: {error}"))
+}

@@ -1,0 +1,125 @@
+//! From templates and a connection to a URL.
+
+use super::{Call, Target};
+use crate::provider::{Auth, Provider, Resource};
+use crate::words::ResourceName;
+use minijinja::{Environment, Error, ErrorKind, Value, context};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Url;
+use secrecy::ExposeSecret;
+use std::collections::BTreeMap;
+
+/// Everything but the unreserved characters of RFC 3986.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A provider's templates, compiled.
+pub(super) struct Requests {
+    /// Every value is percent-encoded.
+    paths: Environment<'static>,
+    /// Values as they are; the query is encoded as a whole.
+    plain: Environment<'static>,
+}
+
+/// A request that cannot be made from what the connection and the device hold.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RequestError {
+    #[error("the {what} template does not render: {error}")]
+    Template { what: String, error: Error },
+    #[error("{url:?} is no usable URL: {why}; check the connection's params")]
+    Url { url: String, why: String },
+    #[error("the connection has no secret, and the provider asks for one: add the connection again with --secret-file")]
+    NoSecret,
+}
+
+impl Requests {
+    /// Compiles every template; the error says which one is wrong, with its place in the file.
+    pub(super) fn compile(provider: &Provider) -> Result<Self, (std::ops::Range<usize>, String)> {
+        let mut paths = Environment::new();
+        let mut plain = Environment::new();
+        for env in [&mut paths, &mut plain] {
+            env.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+            env.set_fuel(Some(50_000));
+        }
+        paths.set_formatter(|out, _, value| match value.is_safe() {
+            true => out.write_str(&value.to_string()).map_err(Error::from),
+            false => out.write_str(&segment(&value.to_string())?).map_err(Error::from),
+        });
+        paths.add_filter("segments", segments);
+        let base = &provider.definition.http.base_url;
+        add(&mut plain, "base_url".into(), base.get_ref()).map_err(|e| (base.span(), e))?;
+        for (name, resource) in &provider.definition.resources {
+            let path = &resource.get_ref().path;
+            add(&mut paths, path_name(name.get_ref()), path.get_ref()).map_err(|e| (path.span(), e))?;
+            for (key, text) in &resource.get_ref().query {
+                add(&mut plain, query_name(name.get_ref(), key), text).map_err(|e| (resource.span(), e))?;
+            }
+        }
+        Ok(Self { paths, plain })
+    }
+
+    /// The URL of a call, its secret included where the provider wants it there.
+    pub(super) fn url(&self, provider: &Provider, resource: &Resource, call: &Call) -> Result<Url, RequestError> {
+        let values = values(call);
+        let mut text = render(&self.plain, "base_url".into(), &values)?.trim_end_matches('/').to_owned();
+        text.push_str(&render(&self.paths, path_name(&call.resource), &values)?);
+        let unusable = |why: String| RequestError::Url { url: text.clone(), why };
+        let mut url = Url::parse(&text).map_err(|error| unusable(error.to_string()))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            return Err(unusable("it needs http or https and a host".to_owned()));
+        }
+        let mut query = BTreeMap::new();
+        for key in resource.query.keys() {
+            query.insert(key.clone(), render(&self.plain, query_name(&call.resource, key), &values)?);
+        }
+        if let Auth::Query { name } = &provider.definition.auth {
+            query.insert(name.clone(), secret(call)?.to_owned());
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&query);
+        }
+        Ok(url)
+    }
+}
+
+/// The connection's secret, or what to do about its absence.
+pub(super) fn secret(call: &Call) -> Result<&str, RequestError> {
+    call.connection.secret.as_ref().map(ExposeSecret::expose_secret).ok_or(RequestError::NoSecret)
+}
+
+fn add(env: &mut Environment<'static>, name: String, text: &str) -> Result<(), String> {
+    env.add_template_owned(name, text.to_owned()).map_err(|error| format!("bad template: {error}"))
+}
+
+fn render(env: &Environment<'static>, name: String, values: &Value) -> Result<String, RequestError> {
+    env.get_template(&name)
+        .and_then(|template| template.render(values))
+        .map_err(|error| RequestError::Template { what: name, error })
+}
+
+fn path_name(resource: &ResourceName) -> String {
+    format!("{resource} path")
+}
+
+fn query_name(resource: &ResourceName, key: &str) -> String {
+    format!("{resource} query {key}")
+}
+
+fn values(call: &Call) -> Value {
+    let device = |t: &Target| context! { external_id => &t.external_id, group => &t.group };
+    let devices: Vec<Value> = call.targets.iter().map(device).collect();
+    context! { params => &call.connection.params, device => devices.first(), devices => devices }
+}
+
+/// One path segment. `.` and `..` would climb, and no encoding keeps them from it.
+fn segment(text: &str) -> Result<String, Error> {
+    if matches!(text, "." | "..") {
+        return Err(Error::new(ErrorKind::InvalidOperation, format!("{text:?} may not stand in a path")));
+    }
+    Ok(utf8_percent_encode(text, RESERVED).to_string())
+}
+
+/// Several segments: the slashes stay.
+fn segments(text: String) -> Result<Value, Error> {
+    let parts: Result<Vec<_>, _> = text.split('/').map(segment).collect();
+    Ok(Value::from_safe_string(parts?.join("/")))
+}

@@ -1,0 +1,110 @@
+//! Plumbing to Postgres: the pool, and the schema it must have.
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::PgPool;
+use sqlx::migrate::{Migrate, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use std::str::FromStr;
+use std::time::Duration;
+
+pub use sqlx::PgPool as Pool;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// What went wrong with Postgres.
+#[derive(Debug, thiserror::Error)]
+pub enum PostgresError {
+    /// At start.
+    #[error("cannot reach Postgres at {at}: {reason}; check database.url and that the server runs")]
+    Unreachable {
+        /// Host, port and database.
+        at: String,
+        /// The driver's word.
+        reason: String,
+    },
+    /// The URL cannot be read.
+    #[error("database.url is not a Postgres URL: {0}; write postgres://user:password@host:5432/database")]
+    BadUrl(String),
+    /// The schema is older than this binary.
+    #[error("the database lacks {missing} migration(s) of this version: run `paceline migrate` first")]
+    NotMigrated {
+        /// How many.
+        missing: usize,
+    },
+    /// A migration failed; it was rolled back.
+    #[error("migrating failed: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// While running.
+    #[error("Postgres could not {what}: {source}")]
+    Failed {
+        /// What was asked.
+        what: &'static str,
+        /// The driver's word.
+        source: sqlx::Error,
+    },
+}
+
+impl PostgresError {
+    /// For `map_err`: names what was asked.
+    pub fn on(what: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Failed { what, source }
+    }
+
+    /// Whether the server could not be asked at all, so that trying again may help.
+    pub fn is_outage(&self) -> bool {
+        let Self::Failed { source, .. } = self else { return matches!(self, Self::Unreachable { .. }) };
+        match source {
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
+            // Class 57 (operator intervention: shutdown, starting up), 53 (out of resources), 08 (connection).
+            sqlx::Error::Database(db) => {
+                db.code().is_some_and(|c| ["57", "53", "08"].iter().any(|class| c.starts_with(class)))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Connects, or says in a sentence why not.
+pub async fn connect(url: &SecretString, connections_max: u32) -> Result<PgPool, PostgresError> {
+    let options =
+        PgConnectOptions::from_str(url.expose_secret()).map_err(|e| PostgresError::BadUrl(e.to_string()))?;
+    let database = options.get_database().unwrap_or("postgres").to_owned();
+    let at = format!("{}:{}/{database}", options.get_host(), options.get_port());
+    PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(Duration::from_secs(3))
+        .connect_with(options.application_name("paceline"))
+        .await
+        .map_err(|error| PostgresError::Unreachable { at, reason: plain(&error) })
+}
+
+/// The server's own sentence, without the driver's wrapping.
+fn plain(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(db) => db.message().to_owned(),
+        sqlx::Error::PoolTimedOut => "no answer within 3 s".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Brings the schema up to this version. One process does it, the others wait.
+pub async fn migrate(pool: &PgPool) -> Result<(), PostgresError> {
+    MIGRATIONS.run(pool).await.map_err(PostgresError::Migration)
+}
+
+/// Refuses a schema that is behind this version.
+pub async fn check_migrated(pool: &PgPool) -> Result<(), PostgresError> {
+    let mut connection = pool.acquire().await.map_err(PostgresError::on("connect"))?;
+    let table = &MIGRATIONS.table_name;
+    connection.ensure_migrations_table(table).await?;
+    let applied = connection.list_applied_migrations(table).await?;
+    let missing = MIGRATIONS.iter().filter(|m| !applied.iter().any(|a| a.version == m.version)).count();
+    if missing == 0 { Ok(()) } else { Err(PostgresError::NotMigrated { missing }) }
+}
+
+/// A connection of its own that hears notifications.
+pub async fn listen(pool: &PgPool, channel: &str) -> Result<PgListener, PostgresError> {
+    let mut listener = PgListener::connect_with(pool).await.map_err(PostgresError::on("listen"))?;
+    listener.listen(channel).await.map_err(PostgresError::on("listen"))?;
+    Ok(listener)
+}

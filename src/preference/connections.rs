@@ -1,0 +1,177 @@
+//! Connections: accounts at providers, their secrets sealed.
+
+use crate::postgres::{Pool, PostgresError};
+use crate::seal::{SealError, Sealer};
+use crate::words::{Connection, ConnectionId, ProviderName, TenantId};
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+
+/// A connection to be made.
+#[derive(Debug)]
+pub struct NewConnection {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Where.
+    pub provider: ProviderName,
+    /// What its owner calls it.
+    pub label: String,
+    /// What the provider's templates need.
+    pub params: BTreeMap<String, String>,
+    /// The credential, if the provider asks for one.
+    pub secret: Option<SecretString>,
+}
+
+/// A connection as it is found by label.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Itself.
+    pub id: ConnectionId,
+    /// Its provider, by name.
+    pub provider: String,
+}
+
+/// Why a connection could not be made or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// The tenant has one of that name there.
+    #[error("{provider} already has a connection labelled {label:?} for this tenant: choose another label")]
+    Taken {
+        /// The provider.
+        provider: ProviderName,
+        /// The label.
+        label: String,
+    },
+    /// No connection has that label, or several have.
+    #[error("no single connection is labelled {0:?} for this tenant")]
+    Unknown(String),
+    /// Its secret.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The database.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+}
+
+/// Stores a connection. Row and secret appear together or not at all.
+pub async fn add(pool: &Pool, sealer: &Sealer, new: NewConnection) -> Result<ConnectionId, ConnectionError> {
+    let failed = || PostgresError::on("add the connection");
+    let mut tx = pool.begin().await.map_err(failed())?;
+    let params = serde_json::json!(new.params);
+    let id = sqlx::query_scalar!(
+        "INSERT INTO connections (tenant_id, provider, label, params) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (tenant_id, provider, label) DO NOTHING RETURNING connection_id",
+        new.tenant.0,
+        new.provider.as_str(),
+        new.label,
+        params
+    )
+    .fetch_optional(&mut *tx)
+    .await
+    .map_err(failed())?;
+    let Some(id) = id.map(ConnectionId) else {
+        return Err(ConnectionError::Taken { provider: new.provider, label: new.label });
+    };
+    if let Some(secret) = &new.secret {
+        // Sealed for this id, which is why it comes second.
+        let sealed = sealer.seal(id, secret)?;
+        sqlx::query!(
+            "UPDATE connections SET secret_sealed = $3 WHERE tenant_id = $1 AND connection_id = $2",
+            new.tenant.0,
+            id.0,
+            sealed
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(failed())?;
+    }
+    tx.commit().await.map_err(failed())?;
+    Ok(id)
+}
+
+/// The one connection of this label, or of this number.
+pub async fn find(pool: &Pool, tenant: TenantId, label: &str) -> Result<Found, ConnectionError> {
+    let rows = sqlx::query!(
+        "SELECT connection_id, provider FROM connections
+         WHERE tenant_id = $1 AND (label = $2 OR connection_id::text = $2)",
+        tenant.0,
+        label
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("find the connection"))?;
+    match rows.as_slice() {
+        [row] => Ok(Found { id: ConnectionId(row.connection_id), provider: row.provider.clone() }),
+        _ => Err(ConnectionError::Unknown(label.to_owned())),
+    }
+}
+
+/// These connections, opened, as far as they may be used now.
+pub async fn open(pool: &Pool, sealer: &Sealer, ids: &[i64]) -> Result<Vec<Connection>, PostgresError> {
+    let rows = sqlx::query!(
+        "SELECT tenant_id, connection_id, provider, params, secret_sealed FROM connections
+         WHERE connection_id = ANY($1) AND state = 'active'",
+        ids
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("read the connections"))?;
+    let mut opened = Vec::with_capacity(rows.len());
+    for row in rows {
+        let id = ConnectionId(row.connection_id);
+        let secret = match row.secret_sealed.map(|sealed| sealer.open(id, &sealed)).transpose() {
+            Ok(secret) => secret,
+            Err(error) => {
+                tracing::error!(connection = id.0, %error, "connection left out");
+                continue;
+            }
+        };
+        let Ok(provider) = row.provider.parse() else { continue };
+        let params = serde_json::from_value(row.params).unwrap_or_default();
+        opened.push(Connection { id, tenant: TenantId(row.tenant_id), provider, params, secret });
+    }
+    Ok(opened)
+}
+
+/// Marks connections whose credential is refused. Returns the jobs that must leave the schedule.
+pub async fn needs_reauth(pool: &Pool, id: ConnectionId, reason: &str) -> Result<Vec<i64>, PostgresError> {
+    sqlx::query_scalar!(
+        "WITH marked AS (
+             UPDATE connections SET state = 'needs_reauth', state_reason = $2, state_at = now()
+             WHERE connection_id = $1 AND state = 'active' RETURNING tenant_id, connection_id)
+         SELECT j.job_id FROM marked JOIN devices d USING (tenant_id, connection_id)
+         JOIN jobs j USING (tenant_id, device_id)",
+        id.0,
+        reason
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("mark the connection"))
+}
+
+/// Gives a connection a new secret and puts it back to work.
+pub async fn reauthorise(
+    pool: &Pool,
+    sealer: &Sealer,
+    tenant: TenantId,
+    id: ConnectionId,
+    secret: &SecretString,
+) -> Result<(), ConnectionError> {
+    let sealed = sealer.seal(id, secret)?;
+    let hit = sqlx::query!(
+        "WITH mended AS (
+             UPDATE connections SET secret_sealed = $3, state = 'active', state_reason = NULL, state_at = now()
+             WHERE tenant_id = $1 AND connection_id = $2 RETURNING tenant_id, connection_id, provider)
+         INSERT INTO outbox (provider, job_id)
+         SELECT m.provider, j.job_id FROM mended m
+         JOIN devices d USING (tenant_id, connection_id) JOIN jobs j USING (tenant_id, device_id)
+         RETURNING (SELECT pg_notify('paceline_outbox', ''))::text",
+        tenant.0,
+        id.0,
+        sealed
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("renew the connection's secret"))?;
+    tracing::info!(connection = id.0, jobs = hit.len(), "connection has a new secret");
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Devices: added in batches, each with the jobs that are wanted of it.
+
+use crate::postgres::{Pool, PostgresError};
+use crate::words::{ConnectionId, DeviceId, Interval, Priority, ProviderName, ResourceName, TenantId};
+
+/// A device to be added, or changed if the connection has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewDevice {
+    /// The provider's id of it.
+    pub external_id: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// Its home or site; empty for none.
+    pub group: String,
+    /// What is wanted of it.
+    pub jobs: Vec<(ResourceName, Interval, Priority)>,
+}
+
+/// Where devices are added.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Under which account.
+    pub connection: ConnectionId,
+    /// At which provider.
+    pub provider: ProviderName,
+}
+
+/// Adds devices with their jobs and the jobs' outbox rows, all or none. External ids must be distinct.
+///
+/// One that exists gets the new name and group, and the jobs that are named; its other jobs stay.
+pub async fn add(pool: &Pool, place: &Place, devices: &[NewDevice]) -> Result<Vec<DeviceId>, PostgresError> {
+    let failed = || PostgresError::on("add the devices");
+    let external: Vec<String> = devices.iter().map(|d| d.external_id.clone()).collect();
+    let names: Vec<String> = devices.iter().map(|d| d.name.clone()).collect();
+    let groups: Vec<String> = devices.iter().map(|d| d.group.clone()).collect();
+    let mut tx = pool.begin().await.map_err(failed())?;
+    let rows = sqlx::query!(
+        "INSERT INTO devices AS d (tenant_id, connection_id, external_id, name, group_key)
+         SELECT $1, $2, * FROM UNNEST($3::text[], $4::text[], $5::text[])
+         ON CONFLICT (tenant_id, connection_id, external_id) DO UPDATE SET
+             name = CASE WHEN excluded.name = '' THEN d.name ELSE excluded.name END,
+             group_key = excluded.group_key
+         RETURNING device_id, external_id",
+        place.tenant.0,
+        place.connection.0,
+        &external,
+        &names,
+        &groups
+    )
+    .fetch_all(&mut *tx)
+    .await
+    .map_err(failed())?;
+    let ids: std::collections::HashMap<_, _> =
+        rows.into_iter().map(|row| (row.external_id, DeviceId(row.device_id))).collect();
+    let mut wanted = Wanted::default();
+    for device in devices {
+        let Some(id) = ids.get(&device.external_id) else { continue };
+        for (resource, interval, priority) in &device.jobs {
+            wanted.devices.push(id.0);
+            wanted.resources.push(resource.to_string());
+            wanted.intervals.push(interval.as_ms() as i64);
+            wanted.priorities.push(priority.class().into());
+        }
+    }
+    sqlx::query!(
+        "WITH job AS (
+             INSERT INTO jobs AS j (tenant_id, provider, device_id, resource, interval_ms, priority)
+             SELECT $1, $2, * FROM UNNEST($3::bigint[], $4::text[], $5::bigint[], $6::smallint[])
+             ON CONFLICT (tenant_id, device_id, resource) DO UPDATE SET
+                 interval_ms = excluded.interval_ms, priority = excluded.priority, version = j.version + 1
+             RETURNING job_id, provider)
+         INSERT INTO outbox (provider, job_id) SELECT provider, job_id FROM job",
+        place.tenant.0,
+        place.provider.as_str(),
+        &wanted.devices,
+        &wanted.resources,
+        &wanted.intervals,
+        &wanted.priorities
+    )
+    .execute(&mut *tx)
+    .await
+    .map_err(failed())?;
+    sqlx::query!("SELECT pg_notify('paceline_outbox', '')").execute(&mut *tx).await.map_err(failed())?;
+    tx.commit().await.map_err(failed())?;
+    Ok(devices.iter().filter_map(|d| ids.get(&d.external_id).copied()).collect())
+}
+
+#[derive(Default)]
+struct Wanted {
+    devices: Vec<i64>,
+    resources: Vec<String>,
+    intervals: Vec<i64>,
+    priorities: Vec<i16>,
+}

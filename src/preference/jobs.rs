@@ -1,0 +1,190 @@
+//! Jobs: what is wanted of each resource of each device.
+
+use crate::postgres::{Pool, PostgresError};
+use crate::words::{
+    ConnectionId, DeviceId, Interval, Job, JobId, JobState, Priority, ProviderName, ResourceName, TenantId, UnixMs,
+};
+use serde::Deserialize;
+
+/// A preference for one job. What is left out stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Wish {
+    /// How often.
+    pub interval: Option<Interval>,
+    /// How much it matters.
+    pub priority: Option<Priority>,
+    /// Whether to run it at all.
+    pub paused: Option<bool>,
+}
+
+/// What a preference is asked for.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The device.
+    pub device: DeviceId,
+    /// Its provider, by name.
+    pub provider: String,
+}
+
+/// A job as it is stored, with what is known of its runs.
+#[derive(Debug, Clone)]
+pub struct StoredJob {
+    /// The job.
+    pub job: Job,
+    /// The last good answer, if there was one.
+    pub last_run: Option<UnixMs>,
+    /// Whether its connection may be used.
+    pub usable: bool,
+}
+
+impl StoredJob {
+    /// Whether the schedule must have it.
+    pub fn is_scheduled(&self) -> bool {
+        self.usable && self.job.state == JobState::Active
+    }
+}
+
+/// The device's provider, if the device is the tenant's.
+pub async fn subject(pool: &Pool, tenant: TenantId, device: DeviceId) -> Result<Option<Subject>, PostgresError> {
+    let provider = sqlx::query_scalar!(
+        "SELECT c.provider FROM devices d JOIN connections c USING (tenant_id, connection_id)
+         WHERE d.tenant_id = $1 AND d.device_id = $2",
+        tenant.0,
+        device.0
+    )
+    .fetch_optional(pool)
+    .await
+    .map_err(PostgresError::on("find the device"))?;
+    Ok(provider.map(|provider| Subject { device, provider }))
+}
+
+/// Stores a preference together with its outbox row; makes the job if the device has none for the resource yet.
+///
+/// Returns the job's number. A parked job is active again: its owner has spoken.
+pub async fn set(
+    pool: &Pool,
+    tenant: TenantId,
+    subject: &Subject,
+    resource: &ResourceName,
+    wish: &Wish,
+    default_interval: Interval,
+) -> Result<JobId, PostgresError> {
+    let interval_ms = wish.interval.map(|i| i.as_ms() as i64);
+    let priority = wish.priority.map(|p| i16::from(p.class()));
+    let row = sqlx::query!(
+        "WITH job AS (
+             INSERT INTO jobs AS j (tenant_id, device_id, resource, provider, interval_ms, priority, state)
+             VALUES ($1, $2, $3, $4, coalesce($5::bigint, $8::bigint), coalesce($6::smallint, 3::smallint), CASE WHEN $7::boolean THEN 'paused' ELSE 'active' END)
+             ON CONFLICT (tenant_id, device_id, resource) DO UPDATE SET
+                 interval_ms = coalesce($5, j.interval_ms),
+                 priority = coalesce($6, j.priority),
+                 state = CASE WHEN $7 THEN 'paused' WHEN $7 IS NULL AND j.state = 'paused' THEN 'paused' ELSE 'active' END,
+                 state_reason = NULL,
+                 version = j.version + 1
+             RETURNING job_id, provider),
+         told AS (INSERT INTO outbox (provider, job_id) SELECT provider, job_id FROM job)
+         SELECT job_id, pg_notify('paceline_outbox', '')::text AS told FROM job",
+        tenant.0,
+        subject.device.0,
+        resource.as_str(),
+        subject.provider,
+        interval_ms,
+        priority,
+        wish.paused,
+        default_interval.as_ms() as i64,
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(PostgresError::on("store the preference"))?;
+    Ok(JobId(row.job_id))
+}
+
+/// These jobs, those that still exist.
+pub async fn by_id(pool: &Pool, ids: &[i64]) -> Result<Vec<StoredJob>, PostgresError> {
+    let rows = sqlx::query_as!(
+        JobRow,
+        r#"SELECT j.tenant_id, j.job_id, j.device_id, j.resource, j.provider, j.interval_ms, j.priority, j.state,
+                  j.version, d.connection_id, d.group_key, c.state = 'active' AS "usable!",
+                  l.fetched_at AS "fetched_at?"
+           FROM jobs j
+           JOIN devices d USING (tenant_id, device_id)
+           JOIN connections c USING (tenant_id, connection_id)
+           LEFT JOIN latest l USING (tenant_id, device_id, resource)
+           WHERE j.job_id = ANY($1)"#,
+        ids
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("read the jobs"))?;
+    Ok(rows.into_iter().filter_map(stored).collect())
+}
+
+/// A page of a provider's jobs, by number, after `after`.
+pub async fn page(
+    pool: &Pool,
+    provider: &ProviderName,
+    after: JobId,
+    limit: i64,
+) -> Result<Vec<StoredJob>, PostgresError> {
+    let rows = sqlx::query_as!(
+        JobRow,
+        r#"SELECT j.tenant_id, j.job_id, j.device_id, j.resource, j.provider, j.interval_ms, j.priority, j.state,
+                  j.version, d.connection_id, d.group_key, c.state = 'active' AS "usable!",
+                  l.fetched_at AS "fetched_at?"
+           FROM jobs j
+           JOIN devices d USING (tenant_id, device_id)
+           JOIN connections c USING (tenant_id, connection_id)
+           LEFT JOIN latest l USING (tenant_id, device_id, resource)
+           WHERE j.provider = $1 AND j.job_id > $2 ORDER BY j.job_id LIMIT $3"#,
+        provider.as_str(),
+        after.0,
+        limit
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("read the jobs"))?;
+    Ok(rows.into_iter().filter_map(stored).collect())
+}
+
+/// The largest job number of a provider.
+pub async fn last_id(pool: &Pool, provider: &ProviderName) -> Result<JobId, PostgresError> {
+    let last = sqlx::query_scalar!("SELECT max(job_id) FROM jobs WHERE provider = $1", provider.as_str())
+        .fetch_one(pool)
+        .await
+        .map_err(PostgresError::on("read the jobs"))?;
+    Ok(JobId(last.unwrap_or(0)))
+}
+
+struct JobRow {
+    tenant_id: i64,
+    job_id: i64,
+    device_id: i64,
+    resource: String,
+    provider: String,
+    interval_ms: i64,
+    priority: i16,
+    state: String,
+    version: i64,
+    connection_id: i64,
+    group_key: String,
+    usable: bool,
+    fetched_at: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+/// The row as words; the table's checks keep it from being anything else.
+fn stored(row: JobRow) -> Option<StoredJob> {
+    let job = Job {
+        id: JobId(row.job_id),
+        tenant: TenantId(row.tenant_id),
+        provider: row.provider.parse().ok()?,
+        connection: ConnectionId(row.connection_id),
+        device: DeviceId(row.device_id),
+        group: row.group_key,
+        resource: row.resource.parse().ok()?,
+        interval: Interval::from_ms(row.interval_ms.try_into().ok()?)?,
+        priority: Priority::from_class(row.priority.try_into().ok()?)?,
+        state: JobState::from_word(&row.state)?,
+        version: row.version,
+    };
+    Some(StoredJob { job, last_run: row.fetched_at.map(UnixMs::from), usable: row.usable })
+}

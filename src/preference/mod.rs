@@ -1,0 +1,8 @@
+//! What owners asked: tenants, keys, connections, devices, jobs, and the outbox that carries it to the schedule.
+
+pub mod connections;
+pub mod devices;
+pub mod jobs;
+pub mod keys;
+pub mod outbox;
+pub mod tenants;

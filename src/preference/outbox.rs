@@ -1,0 +1,46 @@
+//! The outbox: which jobs the schedule has yet to hear of.
+
+use crate::postgres::{Pool, PostgresError};
+
+/// On this channel everybody hears that there is something to drain.
+pub const CHANNEL: &str = "paceline_outbox";
+
+/// One note.
+#[derive(Debug, Clone)]
+pub struct Note {
+    /// Its number.
+    pub id: i64,
+    /// The job's provider, by name.
+    pub provider: String,
+    /// The job.
+    pub job: i64,
+}
+
+/// The oldest notes.
+pub async fn read(pool: &Pool, limit: i64) -> Result<Vec<Note>, PostgresError> {
+    sqlx::query_as!(
+        Note,
+        "SELECT outbox_id AS id, provider, job_id AS job FROM outbox ORDER BY outbox_id LIMIT $1",
+        limit
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("read the outbox"))
+}
+
+/// Forgets notes that the schedule has heard. Somebody else may have been first: that is fine.
+pub async fn forget(pool: &Pool, ids: &[i64]) -> Result<(), PostgresError> {
+    sqlx::query!("DELETE FROM outbox WHERE outbox_id = ANY($1)", ids)
+        .execute(pool)
+        .await
+        .map(drop)
+        .map_err(PostgresError::on("clear the outbox"))
+}
+
+/// Which of these jobs have notes waiting.
+pub async fn pending(pool: &Pool, jobs: &[i64]) -> Result<Vec<i64>, PostgresError> {
+    sqlx::query_scalar!("SELECT DISTINCT job_id FROM outbox WHERE job_id = ANY($1)", jobs)
+        .fetch_all(pool)
+        .await
+        .map_err(PostgresError::on("read the outbox"))
+}

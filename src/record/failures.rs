@@ -1,0 +1,73 @@
+//! Failures: what happened to which job, and the job's standing.
+
+use crate::postgres::{Pool, PostgresError};
+use crate::words::{JobId, TenantId, UnixMs};
+
+/// What went wrong with a job.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The job.
+    pub job: JobId,
+    /// When.
+    pub at: UnixMs,
+    /// The outcome's word.
+    pub outcome: &'static str,
+    /// What a person should know.
+    pub detail: String,
+    /// The job is failing, not just late: its turn was given up.
+    pub failing: bool,
+    /// It leaves the schedule.
+    pub park: bool,
+}
+
+/// Keeps failures as events and in the jobs' standing. The last good value is not touched.
+pub async fn write(pool: &Pool, failures: &[Failure]) -> Result<(), PostgresError> {
+    if failures.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "WITH input AS (
+             SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::timestamptz[], $4::text[], $5::text[],
+                                  $6::boolean[], $7::boolean[])
+                 AS t (tenant_id, job_id, at, outcome, detail, failing, park)),
+         told AS (
+             INSERT INTO sync_events (tenant_id, job_id, at, outcome, detail)
+             SELECT tenant_id, job_id, at, outcome, detail FROM input)
+         UPDATE jobs j SET
+             last_error = i.outcome || CASE WHEN i.detail = '' THEN '' ELSE ': ' || i.detail END,
+             last_error_at = i.at,
+             failing_since = CASE WHEN i.failing THEN coalesce(j.failing_since, i.at) ELSE j.failing_since END,
+             state = CASE WHEN i.park AND j.state = 'active' THEN 'parked' ELSE j.state END,
+             state_reason = CASE WHEN i.park AND j.state = 'active' THEN i.outcome || ': ' || i.detail
+                                 ELSE j.state_reason END
+         FROM input i WHERE (j.tenant_id, j.job_id) = (i.tenant_id, i.job_id)",
+        &failures.iter().map(|f| f.tenant.0).collect::<Vec<_>>(),
+        &failures.iter().map(|f| f.job.0).collect::<Vec<_>>(),
+        &failures.iter().map(|f| f.at.to_datetime()).collect::<Vec<_>>(),
+        &failures.iter().map(|f| f.outcome.to_owned()).collect::<Vec<_>>(),
+        &failures.iter().map(|f| f.detail.clone()).collect::<Vec<_>>(),
+        &failures.iter().map(|f| f.failing).collect::<Vec<_>>(),
+        &failures.iter().map(|f| f.park).collect::<Vec<_>>(),
+    )
+    .execute(pool)
+    .await
+    .map(drop)
+    .map_err(PostgresError::on("record the failures"))
+}
+
+/// Jobs that were failing and have just succeeded.
+pub async fn recover(pool: &Pool, jobs: &[i64]) -> Result<(), PostgresError> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "UPDATE jobs SET failing_since = NULL WHERE job_id = ANY($1) AND failing_since IS NOT NULL",
+        jobs
+    )
+    .execute(pool)
+    .await
+    .map(drop)
+    .map_err(PostgresError::on("note the recovery"))
+}

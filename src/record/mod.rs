@@ -1,0 +1,10 @@
+//! Readings and failures into Postgres: batched, fenced, idempotent. Nothing is settled before it is here.
+
+mod failures;
+pub mod history;
+mod targets;
+mod write;
+
+pub use failures::{Failure, recover, write as write_failures};
+pub use targets::{TargetRow, read as read_targets};
+pub use write::{Observation, Written, write};

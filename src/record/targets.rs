@@ -1,0 +1,37 @@
+//! What a worker must know of the jobs it was granted.
+
+use crate::postgres::{Pool, PostgresError};
+
+/// One granted job, as Postgres has it now.
+#[derive(Debug, Clone)]
+pub struct TargetRow {
+    /// Whose.
+    pub tenant_id: i64,
+    /// The job.
+    pub job_id: i64,
+    /// The device.
+    pub device_id: i64,
+    /// The account.
+    pub connection_id: i64,
+    /// The provider's id of the device.
+    pub external_id: String,
+    /// Its home or site, or empty.
+    pub group_key: String,
+    /// Whether it was failing.
+    pub failing: bool,
+}
+
+/// Those of these jobs that are still wanted. The schedule may not have heard yet of one that is not.
+pub async fn read(pool: &Pool, jobs: &[i64]) -> Result<Vec<TargetRow>, PostgresError> {
+    sqlx::query_as!(
+        TargetRow,
+        r#"SELECT j.tenant_id, j.job_id, j.device_id, d.connection_id, d.external_id, d.group_key,
+                  j.failing_since IS NOT NULL AS "failing!"
+           FROM jobs j JOIN devices d USING (tenant_id, device_id)
+           WHERE j.job_id = ANY($1) AND j.state = 'active'"#,
+        jobs
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("read the granted jobs"))
+}

@@ -1,0 +1,179 @@
+//! The last good value of each job, and a row of history where it changed: one statement for many calls.
+
+use crate::postgres::{Pool, PostgresError};
+use crate::words::{CallId, DeviceId, JobId, Latest, Record, ResourceName, TenantId, UnixMs};
+use std::collections::HashMap;
+
+/// What one call learned of one job.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The device.
+    pub device: DeviceId,
+    /// Its resource.
+    pub resource: ResourceName,
+    /// The job.
+    pub job: JobId,
+    /// The call, as fence.
+    pub call: CallId,
+    /// When the answer came.
+    pub fetched_at: UnixMs,
+    /// What came; `None`: nothing new, the value stands. `online` then follows `Some(false)` below.
+    pub record: Option<Record>,
+    /// Whether the provider reaches the device.
+    pub online: bool,
+}
+
+/// What now stands in the table.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The device.
+    pub device: DeviceId,
+    /// Its resource.
+    pub resource: String,
+    /// The fence under which it was written.
+    pub fence: i64,
+    /// The value.
+    pub latest: Latest,
+}
+
+/// Writes observations. Those that an older call made than the one whose value stands are not written, and not
+/// returned: the fence. One written twice is written once.
+pub async fn write(pool: &Pool, observations: &[Observation]) -> Result<Vec<Written>, PostgresError> {
+    let (fresh, touched) = newest(observations);
+    let mut written = Vec::with_capacity(observations.len());
+    if !fresh.is_empty() {
+        written.extend(write_fresh(pool, &fresh).await?);
+    }
+    if !touched.is_empty() {
+        written.extend(write_touched(pool, &touched).await?);
+    }
+    Ok(written)
+}
+
+/// One statement may hit a row only once: the newest observation of each job.
+fn newest(observations: &[Observation]) -> (Vec<&Observation>, Vec<&Observation>) {
+    let mut by_job: HashMap<JobId, &Observation> = HashMap::with_capacity(observations.len());
+    for o in observations {
+        by_job.entry(o.job).and_modify(|old| *old = if o.call > old.call { o } else { *old }).or_insert(o);
+    }
+    let mut all: Vec<_> = by_job.into_values().collect();
+    // In key order, so that batches of two workers cannot deadlock.
+    all.sort_by_key(|o| (o.tenant, o.device, o.job));
+    all.into_iter().partition(|o| o.record.is_some())
+}
+
+async fn write_fresh(pool: &Pool, fresh: &[&Observation]) -> Result<Vec<Written>, PostgresError> {
+    let records: Vec<&Record> = fresh.iter().filter_map(|o| o.record.as_ref()).collect();
+    let values: Vec<serde_json::Value> = records.iter().map(|r| r.values.clone().into()).collect();
+    let hashes: Vec<Vec<u8>> = records.iter().map(|r| r.content_hash().to_vec()).collect();
+    let observed: Vec<_> = records.iter().map(|r| r.observed_at.map(UnixMs::to_datetime)).collect();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"WITH input AS (
+               SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::timestamptz[],
+                                    $6::timestamptz[], $7::boolean[], $8::jsonb[], $9::bytea[], $10::bigint[])
+                   AS t (tenant_id, device_id, resource, job_id, observed_at, fetched_at, online, "values", hash, fence)),
+           stood AS (
+               INSERT INTO latest AS l (tenant_id, device_id, resource, job_id, observed_at, fetched_at, changed_at,
+                                        online, "values", content_hash, fence)
+               SELECT i.tenant_id, i.device_id, i.resource, i.job_id, i.observed_at, i.fetched_at, i.fetched_at,
+                      i.online, i."values", i.hash, i.fence
+               FROM input i JOIN jobs j USING (tenant_id, job_id)
+               ON CONFLICT (tenant_id, device_id, resource) DO UPDATE SET
+                   job_id = excluded.job_id, observed_at = excluded.observed_at, fetched_at = excluded.fetched_at,
+                   changed_at = CASE WHEN l.content_hash = excluded.content_hash
+                                     THEN l.changed_at ELSE excluded.fetched_at END,
+                   online = excluded.online, "values" = excluded."values",
+                   content_hash = excluded.content_hash, fence = excluded.fence
+               WHERE l.fence <= excluded.fence
+               RETURNING l.*),
+           history AS (
+               -- Changed by this very call: a repeat of it finds the row there and adds none.
+               INSERT INTO readings (tenant_id, device_id, resource, observed_at, fetched_at, online, "values")
+               SELECT s.tenant_id, s.device_id, s.resource, s.observed_at, s.fetched_at, s.online, s."values"
+               FROM stood s WHERE s.changed_at = s.fetched_at
+               AND NOT EXISTS (SELECT 1 FROM latest before
+                               WHERE (before.tenant_id, before.device_id, before.resource)
+                                   = (s.tenant_id, s.device_id, s.resource)
+                               AND before.content_hash = s.content_hash))
+           SELECT tenant_id AS "tenant_id!", device_id AS "device_id!", resource AS "resource!", observed_at,
+                  fetched_at AS "fetched_at!", changed_at AS "changed_at!", online AS "online!",
+                  "values" AS "values!", fence AS "fence!"
+           FROM stood"#,
+        &fresh.iter().map(|o| o.tenant.0).collect::<Vec<_>>(),
+        &fresh.iter().map(|o| o.device.0).collect::<Vec<_>>(),
+        &fresh.iter().map(|o| o.resource.to_string()).collect::<Vec<_>>(),
+        &fresh.iter().map(|o| o.job.0).collect::<Vec<_>>(),
+        &observed as &[Option<chrono::DateTime<chrono::Utc>>],
+        &fresh.iter().map(|o| o.fetched_at.to_datetime()).collect::<Vec<_>>(),
+        &fresh.iter().map(|o| o.online).collect::<Vec<_>>(),
+        &values,
+        &hashes,
+        &fresh.iter().map(|o| o.call.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("record the readings"))?;
+    Ok(rows.into_iter().map(written).collect())
+}
+
+/// The value stands; only when it was last confirmed, and whether the device is reached, are new.
+async fn write_touched(pool: &Pool, touched: &[&Observation]) -> Result<Vec<Written>, PostgresError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"UPDATE latest l SET
+               fetched_at = i.fetched_at, fence = i.fence, online = i.online,
+               changed_at = CASE WHEN l.online = i.online THEN l.changed_at ELSE i.fetched_at END
+           FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[], $5::boolean[], $6::bigint[])
+               AS i (tenant_id, device_id, resource, fetched_at, online, fence)
+           WHERE (l.tenant_id, l.device_id, l.resource) = (i.tenant_id, i.device_id, i.resource) AND l.fence <= i.fence
+           RETURNING l.tenant_id, l.device_id, l.resource, l.observed_at, l.fetched_at, l.changed_at, l.online,
+                     l."values", l.fence"#,
+        &touched.iter().map(|o| o.tenant.0).collect::<Vec<_>>(),
+        &touched.iter().map(|o| o.device.0).collect::<Vec<_>>(),
+        &touched.iter().map(|o| o.resource.to_string()).collect::<Vec<_>>(),
+        &touched.iter().map(|o| o.fetched_at.to_datetime()).collect::<Vec<_>>(),
+        &touched.iter().map(|o| o.online).collect::<Vec<_>>(),
+        &touched.iter().map(|o| o.call.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("confirm the readings"))?;
+    Ok(rows.into_iter().map(written).collect())
+}
+
+struct Row {
+    tenant_id: i64,
+    device_id: i64,
+    resource: String,
+    observed_at: Option<chrono::DateTime<chrono::Utc>>,
+    fetched_at: chrono::DateTime<chrono::Utc>,
+    changed_at: chrono::DateTime<chrono::Utc>,
+    online: bool,
+    values: serde_json::Value,
+    fence: i64,
+}
+
+fn written(row: Row) -> Written {
+    let values = match row.values {
+        serde_json::Value::Object(values) => values,
+        _ => serde_json::Map::new(),
+    };
+    Written {
+        tenant: TenantId(row.tenant_id),
+        device: DeviceId(row.device_id),
+        resource: row.resource,
+        fence: row.fence,
+        latest: Latest {
+            values,
+            observed_at: row.observed_at.map(UnixMs::from),
+            fetched_at: row.fetched_at.into(),
+            changed_at: row.changed_at.into(),
+            online: row.online,
+        },
+    }
+}

@@ -1,0 +1,21 @@
+//! Logs: to stderr, so that stdout stays the answer.
+
+use crate::settings::{Log, LogFormat};
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+
+/// Begins logging. The first call counts; a filter that cannot be read becomes `info`, and says so.
+pub fn init(log: &Log) {
+    let filter = EnvFilter::try_new(&log.filter);
+    let unreadable = filter.is_err();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_writer(std::io::stderr);
+    let begun = match log.format {
+        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
+    };
+    if unreadable && begun.is_ok() {
+        tracing::warn!(filter = %log.filter, "log.filter cannot be read; using info");
+    }
+}
