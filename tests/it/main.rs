@@ -1,0 +1,3 @@
+//! Tests against real servers, in one binary: it links once.
+
+mod local;
