@@ -109,14 +109,16 @@ fn redis() -> Result<PathBuf, String> {
     })
 }
 
-/// The first line of `--version`, and the first number in it: "postgres (PostgreSQL) 15.18 (Debian …)",
-/// "Redis server v=7.0.15 sha=…", "Valkey server v=8.1.1 …".
+/// The first line of `--version`, and the major version in it.
 fn version(program: &Path) -> Option<(String, u32)> {
     let answer = Command::new(program).arg("--version").output().ok()?;
     let line = String::from_utf8_lossy(&answer.stdout).lines().next()?.to_owned();
-    let number = line.split(|c: char| !c.is_ascii_digit()).find(|part| !part.is_empty())?;
-    let major = number.parse().ok()?;
+    let major = first_number(&line)?;
     Some((line, major))
+}
+
+fn first_number(line: &str) -> Option<u32> {
+    line.split(|c: char| !c.is_ascii_digit()).find(|part| !part.is_empty())?.parse().ok()
 }
 
 fn path_dirs() -> Vec<PathBuf> {
@@ -132,4 +134,32 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
         .map(|entry| PathBuf::from(format!("{}{after}", entry.path().display())))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_major_version_that_servers_tell() {
+        for (line, major) in [
+            ("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", 15),
+            ("postgres (PostgreSQL) 18beta1", 18),
+            ("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64", 7),
+            ("Valkey server v=8.1.1 sha=00000000:1 malloc=jemalloc-5.3.0 bits=64", 8),
+        ] {
+            assert_eq!(first_number(line), Some(major), "{line}");
+        }
+    }
+
+    #[test]
+    fn expands_a_star_within_a_name() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["pg-15", "pg-17", "other"] {
+            fs::create_dir(root.path().join(name)).unwrap();
+        }
+        let mut found = expand(&format!("{}/pg-*/bin", root.path().display()));
+        found.sort();
+        assert_eq!(found, ["pg-15/bin", "pg-17/bin"].map(|name| root.path().join(name)));
+    }
 }

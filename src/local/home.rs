@@ -1,13 +1,14 @@
-//! Where the servers keep their files, and as whom they run.
+//! Where the servers keep their files.
 //!
-//! PostgreSQL refuses to run as root. Started by root, both servers run as another user, who must be able to
-//! reach the directory; under `/root` nobody else can, so the files then live under `/var/lib/paceline`, and a
-//! symbolic link in the directory says where.
+//! Started by root, they run as another user, who must be able to reach the directory. Under `/root` nobody else
+//! can: the files then live under `/var/lib/paceline`, and a symbolic link in the directory says where.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,13 +17,11 @@ use rand::rngs::SysRng;
 use tokio::process::Command;
 
 use super::LocalError;
+use super::account::{self, Account};
 
 /// The name of the link in a directory whose files are elsewhere.
 const LINK: &str = "elsewhere";
 const ELSEWHERE: &str = "/var/lib/paceline";
-
-/// Users that a machine may have for such a purpose, the best first.
-const SERVANTS: &[&str] = &["postgres", "nobody"];
 
 /// One pair of servers' files.
 pub(super) struct Home {
@@ -30,12 +29,6 @@ pub(super) struct Home {
     root: PathBuf,
     /// None: the servers run as we do.
     account: Option<Account>,
-}
-
-#[derive(Clone, Copy)]
-struct Account {
-    uid: u32,
-    gid: u32,
 }
 
 /// Makes the directory itself, private to its owner.
@@ -48,14 +41,14 @@ impl Home {
     pub(super) async fn open(dir: &Path) -> Result<Self, LocalError> {
         // The servers are told where to work, and asked where they work, by the path without links.
         let dir = fs::canonicalize(dir).map_err(LocalError::io("find", dir))?;
-        if id(&["-u"]).await != Some(0) {
+        if !account::we_are_root().await {
             return Ok(Self { root: dir.clone(), dir, account: None });
         }
         let root = match fs::canonicalize(dir.join(LINK)) {
             Ok(root) => root,
             Err(_) => dir.clone(),
         };
-        let account = servant(&root).await?;
+        let account = account::servant(&root.join(super::postgres::DIR)).await?;
         let mut home = Self { dir, root, account: Some(account) };
         home.let_through()?;
         if !home.reachable().await {
@@ -97,9 +90,9 @@ impl Home {
     }
 
     /// A command that runs as the servers do, in a directory they can reach, and speaks English in its logs.
-    pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>, workdir: &Path) -> Command {
+    pub(super) fn command(&self, program: impl AsRef<OsStr>, workdir: &Path) -> Command {
         let mut command = Command::new(program);
-        command.current_dir(workdir).env("LC_ALL", "C").stdin(std::process::Stdio::null());
+        command.current_dir(workdir).env("LC_ALL", "C").stdin(Stdio::null());
         if let Some(Account { uid, gid }) = self.account {
             command.uid(uid).gid(gid);
         }
@@ -128,7 +121,7 @@ impl Home {
     /// Asks the system instead of reading modes: there may be access lists, or a file system that knows better.
     async fn reachable(&self) -> bool {
         let mut cd = self.command("/bin/sh", Path::new("/"));
-        cd.args(["-c", "cd \"$0\""]).arg(&self.root).stderr(std::process::Stdio::null());
+        cd.args(["-c", "cd \"$0\""]).arg(&self.root).stderr(Stdio::null());
         cd.status().await.is_ok_and(|status| status.success())
     }
 
@@ -152,32 +145,6 @@ impl Home {
         );
         Ok(())
     }
-}
-
-/// Whoever owns the data already, so that root can take over the directory of an ordinary user; or a servant.
-async fn servant(root: &Path) -> Result<Account, LocalError> {
-    if let Ok(data) = fs::metadata(root.join(super::postgres::DIR))
-        && data.uid() != 0
-    {
-        return Ok(Account { uid: data.uid(), gid: data.gid() });
-    }
-    for name in SERVANTS {
-        if let (Some(uid), Some(gid)) = (id(&["-u", name]).await, id(&["-g", name]).await) {
-            return Ok(Account { uid, gid });
-        }
-    }
-    Err(LocalError::Unusable {
-        dir: root.to_owned(),
-        why: "PostgreSQL does not run as root, and this machine has neither a user postgres nor nobody; \
-              start paceline as an ordinary user"
-            .into(),
-    })
-}
-
-/// What `id` answers: the way to ask for users that works on every system, whatever its user database.
-async fn id(args: &[&str]) -> Option<u32> {
-    let answer = Command::new("id").args(args).output().await.ok()?;
-    answer.status.success().then(|| String::from_utf8_lossy(&answer.stdout).trim().parse().ok())?
 }
 
 fn remove(dir: &Path) -> Result<(), LocalError> {

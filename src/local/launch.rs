@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::LocalError;
 use super::home::Home;
+use super::state::write_private;
 
 const KEEPER: &str = include_str!("keeper.sh");
 
@@ -81,8 +82,12 @@ impl Server<'_> {
     fn spawn(&self, home: &Home, args: &[OsString]) -> Result<Child, LocalError> {
         let log = log_file(&self.log(home))?;
         let copy = log.try_clone().map_err(LocalError::io("open", &self.log(home)))?;
+        // As a file, so that `ps` shows a name instead of the script.
+        let keeper = self.workdir.join("keeper.sh");
+        write_private(&keeper, KEEPER.as_bytes())?;
+        home.give(&keeper)?;
         home.command("/bin/sh", self.workdir)
-            .args(["-c", KEEPER, "paceline-keeper"])
+            .arg(keeper)
             .arg(home.users_lock())
             .arg(self.signal)
             .arg(self.program)

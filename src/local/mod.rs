@@ -5,6 +5,7 @@
 //! give up its seat stops the servers. On Linux a killed process counts as having left; see `keeper.sh`.
 //! Elsewhere the servers outlive a killed process, and the next start adopts them.
 
+mod account;
 mod error;
 mod find;
 mod home;

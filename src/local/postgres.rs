@@ -66,7 +66,7 @@ pub(super) async fn ensure(home: &Home, programs: &Postgres, state: &mut State) 
         if !data.exists() {
             init(home, installed, &own, &data, state).await?;
         }
-        launch(home, installed, &data, state).await?;
+        launch(home, installed, &own, state).await?;
     }
     create_database(&state.postgres).await
 }
@@ -131,21 +131,17 @@ async fn init(
     fs::rename(&draft, data).map_err(LocalError::io("name", data))
 }
 
-async fn launch(
-    home: &Home,
-    installed: &Installed,
-    data: &Path,
-    state: &mut State,
-) -> Result<(), LocalError> {
+async fn launch(home: &Home, installed: &Installed, own: &Path, state: &mut State) -> Result<(), LocalError> {
+    let data = own.join("data");
     let program = installed.bin.join("postgres");
-    let server = Server { name: NAME, program: &program, signal: SIGNAL, workdir: data };
+    let server = Server { name: NAME, program: &program, signal: SIGNAL, workdir: own };
     let scratch = if state.durability == Durability::Scratch { SCRATCH_SETTINGS } else { &[] };
     let password = state.postgres.password.clone();
     let prepare = |port: u16| {
         // Known before the launch, so that whoever comes after a crash of ours finds the server.
         state.postgres.port = port;
         state.save(&home.state_file())?;
-        let mut args = vec![OsString::from("-D"), data.into(), "-p".into(), port.to_string().into()];
+        let mut args = vec![OsString::from("-D"), data.clone().into(), "-p".into(), port.to_string().into()];
         args.extend(SETTINGS.iter().chain(scratch).flat_map(|setting| ["-c".into(), setting.into()]));
         Ok(args)
     };
