@@ -198,7 +198,7 @@ find_redis() {
 need_postgres() {
     find_postgres >/dev/null && return
     if have apt-get && ! apt_offers postgresql "$postgres_min"; then
-        die "PostgreSQL $postgres_min or newer is needed, and this system's packages are older: install it as" \
+        die "PostgreSQL $postgres_min or newer is needed, and this system's packages do not offer it: install it as" \
             "https://www.postgresql.org/download/ explains, or let the settings point to servers you have"
     fi
     install_packages "PostgreSQL (only its programs: no service, no cluster)" postgresql postgresql-server postgresql@17
@@ -208,7 +208,7 @@ need_postgres() {
 need_redis() {
     find_redis >/dev/null && return
     if have apt-get && ! apt_offers redis-server "$redis_min"; then
-        die "Redis $redis_min or newer (or Valkey $valkey_min) is needed, and this system's packages are older:" \
+        die "Redis $redis_min or newer (or Valkey $valkey_min) is needed, and this system's packages do not offer it:" \
             "install it as https://redis.io/downloads/ explains"
     fi
     install_packages "Redis (only its programs: no service)" redis-server valkey redis

@@ -5,8 +5,8 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, Permissions};
-use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -86,7 +86,8 @@ impl Home {
     /// Makes a file or directory the property of the user the servers run as.
     pub(super) fn give(&self, path: &Path) -> Result<(), LocalError> {
         let Some(Account { uid, gid }) = self.account else { return Ok(()) };
-        chown(path, Some(uid), Some(gid)).map_err(LocalError::io("change the owner of", path))
+        // Not chown: in a directory of theirs the servers could have put a link to somebody else's file.
+        lchown(path, Some(uid), Some(gid)).map_err(LocalError::io("change the owner of", path))
     }
 
     /// A command that runs as the servers do, in a directory they can reach, and speaks English in its logs.
@@ -128,7 +129,7 @@ impl Home {
     fn move_elsewhere(&mut self) -> Result<(), LocalError> {
         let mut tag = [0; 9];
         SysRng.try_fill_bytes(&mut tag).map_err(|error| {
-            LocalError::io("draw a name below", Path::new(ELSEWHERE))(std::io::Error::other(error))
+            LocalError::io("draw a name below", Path::new(ELSEWHERE))(io::Error::other(error))
         })?;
         self.root = Path::new(ELSEWHERE).join(format!("local-{}", URL_SAFE_NO_PAD.encode(tag)));
         let mut builder = DirBuilder::new();
@@ -138,6 +139,8 @@ impl Home {
             .create(&self.root)
             .map_err(LocalError::io("create", &self.root))?;
         let link = self.dir.join(LINK);
+        // A link may be left whose target somebody deleted.
+        let _ = fs::remove_file(&link);
         symlink(&self.root, &link).map_err(LocalError::io("write the link", &link))?;
         tracing::info!(
             dir = %self.dir.display(), files = %self.root.display(),

@@ -1,11 +1,13 @@
 //! The private Redis, or Valkey.
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Client, RedisError, cmd};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
 use super::LocalError;
@@ -103,7 +105,7 @@ async fn connect(endpoint: &Endpoint) -> Result<MultiplexedConnection, RedisErro
         cmd("PING").query_async::<()>(&mut connection).await?;
         Ok(connection)
     });
-    attempt.await.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+    attempt.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
 }
 
 /// Two servers would spoil one append-only file, and unlike PostgreSQL Redis does not look.
@@ -113,5 +115,5 @@ async fn evict(own: &Path) {
     let kill =
         "for i in 1 2 3 4 5 6 7 8 9 10; do kill -s TERM $0 || exit 0; sleep 0.5; done; kill -s KILL $0";
     // Whatever comes of it, the launch shows.
-    let _ = tokio::process::Command::new("/bin/sh").args(["-c", kill, &pid.to_string()]).output().await;
+    let _ = Command::new("/bin/sh").args(["-c", kill, &pid.to_string()]).output().await;
 }

@@ -1,7 +1,7 @@
 //! What must outlive the process: the passwords, and the ports by which another process finds the servers.
 
 use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -79,9 +79,9 @@ impl State {
 impl Endpoint {
     fn new(path: &Path) -> Result<Self, LocalError> {
         let mut bytes = [0; 24];
-        SysRng.try_fill_bytes(&mut bytes).map_err(|error| {
-            LocalError::io("draw a random password for", path)(std::io::Error::other(error))
-        })?;
+        SysRng
+            .try_fill_bytes(&mut bytes)
+            .map_err(|error| LocalError::io("draw a random password for", path)(io::Error::other(error)))?;
         Ok(Self { port: 0, password: URL_SAFE_NO_PAD.encode(bytes) })
     }
 }
