@@ -9,10 +9,13 @@
 //! - [`fetch`]: the call, its outcome, its mapping
 //! - [`record`]: readings and failures into Postgres
 //! - [`cache`]: the latest reading, for readers
+pub mod app;
 pub mod cache;
 pub mod clock;
 pub mod cloud;
 pub mod fetch;
+pub mod journey;
+pub mod local;
 pub mod pace;
 pub mod postgres;
 pub mod preference;
@@ -22,5 +25,8 @@ pub mod redis;
 pub mod retry;
 pub mod schedule;
 pub mod seal;
+pub mod settings;
 pub mod take;
+pub mod telemetry;
+pub mod watch;
 pub mod words;

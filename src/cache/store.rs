@@ -68,6 +68,16 @@ impl Cache {
         Ok(())
     }
 
+    /// Forgets one field of a device; the next reader fills it from Postgres.
+    pub async fn forget(&self, tenant: TenantId, device: DeviceId, field: &str) -> Result<(), RedisError> {
+        redis::cmd("HDEL")
+            .arg(self.keys.device(tenant, device))
+            .arg(field)
+            .query_async::<()>(&mut self.redis.link())
+            .await
+            .map_err(|source| RedisError::Failed { what: "write the cache", source })
+    }
+
     /// The fields of these devices, in the same order, in one round trip. A device that is not there has none.
     pub async fn get(
         &self,

@@ -70,8 +70,13 @@ struct Yielded {
 }
 
 fn record(found: &Val) -> Result<Record, String> {
+    let text = found.to_string();
+    // Postgres's jsonb cannot hold it, and nobody means it.
+    if text.contains("\\u0000") {
+        return Err("mapping yields text with a NUL character".to_owned());
+    }
     let yielded: Yielded =
-        serde_json::from_str(&found.to_string()).map_err(|error| format!("mapping yields no record: {error}"))?;
+        serde_json::from_str(&text).map_err(|error| format!("mapping yields no record: {error}"))?;
     let external_id = match yielded.id {
         Value::Null => None,
         Value::String(text) => Some(text),
@@ -88,6 +93,10 @@ fn record(found: &Val) -> Result<Record, String> {
         ),
         other => return Err(format!("observed_at must be RFC 3339 or epoch milliseconds, not {other}")),
     };
+    // Years 1 to 9999: what RFC 3339 can write and Postgres can hold.
+    if observed_at.is_some_and(|at| !(-62_135_596_800_000..253_402_300_800_000).contains(&at.0)) {
+        return Err("observed_at is out of range".to_owned());
+    }
     Ok(Record { external_id, observed_at, online: yielded.online.unwrap_or(true), values: yielded.values })
 }
 

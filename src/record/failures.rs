@@ -40,6 +40,7 @@ pub async fn write(pool: &Pool, failures: &[Failure]) -> Result<(), PostgresErro
              last_error_at = i.at,
              failing_since = CASE WHEN i.failing THEN coalesce(j.failing_since, i.at) ELSE j.failing_since END,
              state = CASE WHEN i.park AND j.state = 'active' THEN 'parked' ELSE j.state END,
+             version = CASE WHEN i.park AND j.state = 'active' THEN j.version + 1 ELSE j.version END,
              state_reason = CASE WHEN i.park AND j.state = 'active' THEN i.outcome || ': ' || i.detail
                                  ELSE j.state_reason END
          FROM input i WHERE (j.tenant_id, j.job_id) = (i.tenant_id, i.job_id)",

@@ -25,6 +25,8 @@ pub enum Verdict {
     Again,
     /// One attempt more, due after so many ms.
     Later(u64),
+    /// One attempt more; the next turn is on the grid, at least so many ms away.
+    Miss(u64),
     /// The turn is given up: next at the next point of its grid.
     Skip,
     /// Off the schedule.
@@ -51,6 +53,7 @@ fn word(job: JobId, verdict: Verdict) -> (JobId, &'static str, i64) {
         Verdict::Done(sent) => (job, "done", sent.0),
         Verdict::Again => (job, "again", 0),
         Verdict::Later(ms) => (job, "later", i64::try_from(ms).unwrap_or(i64::MAX)),
+        Verdict::Miss(ms) => (job, "miss", i64::try_from(ms).unwrap_or(i64::MAX)),
         Verdict::Skip => (job, "skip", 0),
         Verdict::Drop => (job, "drop", 0),
     }

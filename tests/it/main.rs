@@ -1,3 +1,4 @@
-//! Tests that need a wire.
+//! Tests against real servers, in one binary: it links once.
 
 mod cloud;
+mod local;

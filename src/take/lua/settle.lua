@@ -5,6 +5,7 @@
 --         verdict 'done'  ms = when it was sent: next run at the next point of the grid, attempts 0
 --                 'again' back to ready with its rank (throttled, not sent)
 --                 'later' ms = delay: one attempt more, due again after it
+--                 'miss'  one attempt more; next at a point of the grid at least ms away
 --                 'skip'  the turn is given up: next point of the grid, attempts 0
 --                 'drop'  forgotten (parked, paused, deleted)
 -- Returns the calls that were no longer held, whose jobs somebody else has: nothing was changed for them.
@@ -54,6 +55,9 @@ for _, call in ipairs(cmsgpack.unpack(ARGV[2])) do
           elseif kind == 'later' then
             j.attempts = math.min(j.attempts + 1, 255)
             j.due = now + math.floor(verdict[3])
+          elseif kind == 'miss' then
+            j.attempts = math.min(j.attempts + 1, 255)
+            j.due = grid_after(j, now + math.floor(verdict[3]))
           else
             j.attempts = 0
             j.due = grid_after(j, now)

@@ -1,0 +1,107 @@
+//! What all parts of a process share, built once.
+
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::postgres::{self, Pool, PostgresError};
+use crate::provider::{LoadError, Registry};
+use crate::redis::{self, Keys, Redis, RedisError};
+use crate::schedule::Queue;
+use crate::seal::{SealError, Sealer};
+use crate::settings::Settings;
+use crate::take::TakerSettings;
+use crate::words::{Interval, UnixMs};
+use secrecy::SecretString;
+
+/// Handles to the servers and what is built from the settings.
+#[derive(Clone)]
+pub struct App {
+    /// As they were read.
+    pub settings: Settings,
+    /// Postgres.
+    pub pool: Pool,
+    /// Redis.
+    pub redis: Redis,
+    /// Redis's key names.
+    pub keys: Keys,
+    /// The providers.
+    pub registry: Registry,
+    /// The schedule.
+    pub queue: Queue,
+    /// The cache.
+    pub cache: Cache,
+    /// Credentials at rest.
+    pub sealer: Sealer,
+    /// The time, as Redis tells it.
+    pub clock: Clock,
+}
+
+/// Why a process cannot begin. Each says in a sentence what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Postgres.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// Redis.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    /// A provider's file.
+    #[error(transparent)]
+    Provider(#[from] LoadError),
+    /// The sealing key.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+/// The servers to use, and the key that opens what is sealed there.
+pub struct Servers {
+    /// Postgres.
+    pub database_url: SecretString,
+    /// Redis.
+    pub redis_url: SecretString,
+    /// The sealing key.
+    pub sealing_key: SecretString,
+}
+
+impl App {
+    /// Connects to both servers and loads the providers.
+    pub async fn start(settings: Settings, servers: &Servers) -> Result<Self, StartError> {
+        let dir = &settings.providers.dir;
+        let registry = Registry::load((!dir.as_os_str().is_empty()).then_some(dir.as_path()))?;
+        let sealer = Sealer::new(&servers.sealing_key)?;
+        let pool = postgres::connect(&servers.database_url, settings.database.connections_max).await?;
+        let redis = redis::connect(&servers.redis_url).await?;
+        let keys = Keys::new(&settings.redis.prefix);
+        let clock = Clock::default();
+        clock.learn(UnixMs(redis.time_ms().await?));
+        Ok(Self {
+            queue: Queue::new(redis.clone(), keys.clone(), settings.schedule.first_run_spread),
+            cache: Cache::new(redis.clone(), keys.clone(), settings.cache.ttl.as_ms() / 1000),
+            settings,
+            pool,
+            redis,
+            keys,
+            registry,
+            sealer,
+            clock,
+        })
+    }
+
+    /// How calls are granted.
+    pub fn taker_settings(&self) -> TakerSettings {
+        let (take, rank) = (&self.settings.take, &self.settings.rank);
+        TakerSettings {
+            horizon: take.horizon,
+            lease: take.lease,
+            k: rank.k,
+            base: [rank.realtime, rank.high, rank.normal, rank.low, rank.background],
+            keys: self.keys.clone(),
+        }
+    }
+
+    /// How much later than its interval a reading still counts as fresh, ms.
+    pub fn grace_ms(&self, interval: Interval) -> i64 {
+        let fresh = &self.settings.fresh;
+        let share = (interval.as_ms() as f64 * fresh.grace_share) as i64;
+        share.max(fresh.grace_min.as_ms() as i64)
+    }
+}

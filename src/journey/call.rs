@@ -1,0 +1,74 @@
+//! One call: wait for its instant, pass the last line, send, or hand it back.
+
+use super::Ended;
+use crate::clock::Clock;
+use crate::fetch::{Call, Fetcher};
+use crate::pace::{Counted, Gate};
+use crate::words::Outcome;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+/// What a call needs on its way.
+pub(super) struct Flight {
+    pub(super) fetcher: Arc<Fetcher>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) clock: Clock,
+    /// How late it may be sent.
+    pub(super) tolerance: Duration,
+    pub(super) cost: u32,
+    pub(super) stop: CancellationToken,
+}
+
+impl Flight {
+    /// Makes the call at its instant. Once it is sent it is seen through, whatever stops.
+    pub(super) async fn run(self, call: Call, mut ended: Ended, send_at: Instant) -> Ended {
+        if let Err(reason) = self.pace(&call, &ended.grant.lane, send_at).await {
+            let not_sent = |t: &crate::fetch::Target| (t.job, Outcome::NotSent { reason: reason.clone() });
+            ended.outcomes = call.targets.iter().map(not_sent).collect();
+            return ended;
+        }
+        let sent_at = self.clock.now();
+        let answer = self.fetcher.fetch(&call, sent_at).await;
+        Ended {
+            sent_at: Some(sent_at),
+            fetched_at: self.clock.now(),
+            outcomes: answer.outcomes,
+            holds: answer.holds,
+            ..ended
+        }
+    }
+
+    /// Waits for the instant; an error says why the call must not be sent any more.
+    async fn pace(&self, call: &Call, lane: &str, send_at: Instant) -> Result<(), String> {
+        let latest = send_at + self.tolerance;
+        let devices: Vec<_> = call.targets.iter().map(|t| t.device).collect();
+        let counted = Counted {
+            tenant: call.connection.tenant,
+            lane,
+            resource: &call.resource,
+            cost: self.cost,
+            devices: &devices,
+        };
+        let mut at = send_at;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err("shutting down".to_owned()),
+                () = sleep_until(at) => {}
+            }
+            // A process that was paused finds its instant gone, and its lease perhaps with it.
+            if Instant::now() > latest {
+                return Err("its instant was missed".to_owned());
+            }
+            match self.gate.pass(&counted) {
+                Ok(()) => return Ok(()),
+                Err(wait) => at = Instant::now() + wait,
+            }
+            if at > latest {
+                return Err("this process has spent the quota".to_owned());
+            }
+        }
+    }
+}

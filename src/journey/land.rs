@@ -1,0 +1,206 @@
+//! End what came back: record, then cache, then settle; for many calls at once.
+
+use super::{Decision, Ended, Journey, JourneyError, Policy, decide};
+use crate::cache::Slot;
+use crate::postgres::PostgresError;
+use crate::preference::connections;
+use crate::record::{self, Failure, Observation, Written};
+use crate::redis::RedisError;
+use crate::retry::RECONNECT;
+use crate::take::{Settlement, Verdict};
+use crate::watch::{self, Stats};
+use crate::words::{ConnectionId, DeviceId, JobId, Outcome, TenantId};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// The most calls in one batch: as many as one statement takes comfortably.
+const BATCH: usize = 256;
+
+/// What a batch of ended calls comes to.
+#[derive(Default)]
+struct Batch {
+    observations: Vec<Observation>,
+    failures: Vec<Failure>,
+    recovered: Vec<i64>,
+    refused: HashMap<ConnectionId, String>,
+    parked: Vec<(TenantId, DeviceId)>,
+    settlements: Vec<Settlement>,
+    stats: Stats,
+}
+
+impl Journey {
+    /// Waits until a call has ended, then ends all that have. Returns how many.
+    pub async fn land(&self) -> Result<usize, JourneyError> {
+        let mut ended = Vec::new();
+        let count = self.ended_out.lock().await.recv_many(&mut ended, BATCH).await;
+        let batch = self.decide_all(&ended);
+        self.record(&batch).await?;
+        self.settle(&batch).await?;
+        Ok(count)
+    }
+
+    fn decide_all(&self, ended: &[Ended]) -> Batch {
+        let policy = Policy::of(&self.app.settings);
+        let mut batch = Batch::default();
+        for call in ended {
+            let mut verdicts = call.aside.clone();
+            batch.stats.calls += u64::from(call.sent_at.is_some());
+            for (job, outcome) in &call.outcomes {
+                let Some(wanted) = call.wanted.get(job) else { continue };
+                let sent_at = call.sent_at.unwrap_or(call.fetched_at);
+                let decision = decide(outcome, wanted.attempts, sent_at, &policy, &mut rand::rng());
+                batch.stats.outcome(outcome.word());
+                if let Some(sent_at) = call.sent_at {
+                    batch.stats.lag(sent_at.since_ms(wanted.due));
+                }
+                batch.note(call, *job, outcome, decision);
+                verdicts.push((*job, decision.verdict));
+            }
+            batch.settlements.push(Settlement {
+                call: call.grant.call,
+                unsent: call.sent_at.is_none(),
+                jobs: verdicts,
+                holds: call.holds.clone(),
+            });
+        }
+        batch
+    }
+
+    /// Record before settle: a crash in between only means that the calls are made again.
+    async fn record(&self, batch: &Batch) -> Result<(), JourneyError> {
+        let pool = &self.app.pool;
+        let written = self.patiently(|| record::write(pool, &batch.observations)).await?;
+        self.patiently(|| record::write_failures(pool, &batch.failures)).await?;
+        self.patiently(|| record::recover(pool, &batch.recovered)).await?;
+        let mut off = Vec::new();
+        for (connection, reason) in &batch.refused {
+            let jobs = self.patiently(|| connections::needs_reauth(pool, *connection, reason)).await?;
+            off.extend(jobs.into_iter().map(JobId));
+            tracing::warn!(connection = connection.0, reason, "connection needs a new credential");
+        }
+        self.app.queue.drop(&self.provider.name, &off).await?;
+        self.fill_cache(batch, &written).await;
+        Ok(())
+    }
+
+    /// The cache is derived: if it cannot be written, readers ask Postgres.
+    async fn fill_cache(&self, batch: &Batch, written: &[Written]) {
+        let slots: Vec<Slot> = written.iter().filter_map(slot).collect();
+        if let Err(error) = self.app.cache.put(&slots).await {
+            tracing::warn!(provider = %self.provider.name, %error, "readings are recorded but not cached");
+        }
+        for (tenant, device) in &batch.parked {
+            // A miss only leaves the device's old state to be shown until it is next changed.
+            if let Err(error) = self.app.cache.forget(*tenant, *device, "_").await {
+                tracing::debug!(device = device.0, %error, "cached device not renewed");
+            }
+        }
+    }
+
+    async fn settle(&self, batch: &Batch) -> Result<(), JourneyError> {
+        let deadline = self.patience();
+        for failures in 0.. {
+            match self.taker.settle(&batch.settlements, None).await {
+                Ok(stale) if stale.is_empty() => break,
+                Ok(stale) => {
+                    tracing::warn!(provider = %self.provider.name, calls = stale.len(), "settled too late: others have the jobs");
+                    break;
+                }
+                Err(error) if Instant::now() < deadline => self.pause(&error, failures).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let (redis, keys) = (&self.app.redis, &self.app.keys);
+        let added = watch::add(redis, keys, &self.provider.name, self.app.clock.now(), &batch.stats).await;
+        if let Err(error) = added {
+            tracing::debug!(provider = %self.provider.name, %error, "figures lost");
+        }
+        Ok(())
+    }
+
+    /// Tries again while Postgres is away and the leases last.
+    async fn patiently<T, F: Future<Output = Result<T, PostgresError>>>(
+        &self,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, JourneyError> {
+        let deadline = self.patience();
+        let mut failures = 0;
+        loop {
+            match attempt().await {
+                Err(error) if error.is_outage() && Instant::now() < deadline => {
+                    self.pause(&error, failures).await;
+                    failures += 1;
+                }
+                other => return other.map_err(JourneyError::from),
+            }
+        }
+    }
+
+    fn patience(&self) -> Instant {
+        Instant::now() + Duration::from_millis(self.app.settings.take.lease.as_ms())
+    }
+
+    async fn pause(&self, error: &dyn std::error::Error, failures: u32) {
+        tracing::warn!(provider = %self.provider.name, %error, "will try again");
+        sleep(RECONNECT.wait(failures, &mut rand::rng())).await;
+    }
+}
+
+impl Batch {
+    fn note(&mut self, call: &Ended, job: JobId, outcome: &Outcome, decision: Decision) {
+        let Some(wanted) = call.wanted.get(&job) else { return };
+        let observed = match outcome {
+            Outcome::Fresh(record) => Some((Some(record.clone()), record.online)),
+            Outcome::Unchanged => Some((None, true)),
+            Outcome::DeviceOffline => Some((None, false)),
+            _ => None,
+        };
+        if let Some((record, online)) = observed {
+            self.observations.push(Observation {
+                tenant: wanted.tenant,
+                device: wanted.device,
+                resource: call.grant.resource.clone(),
+                job,
+                call: call.grant.call,
+                fetched_at: call.fetched_at,
+                record,
+                online,
+            });
+            if wanted.failing || wanted.attempts > 0 {
+                self.recovered.push(job.0);
+            }
+            return;
+        }
+        if matches!(outcome, Outcome::NotSent { .. }) {
+            return;
+        }
+        if decision.reauth
+            && let Some(connection) = call.grant.lane.split('.').next().and_then(|c| c.parse().ok())
+        {
+            self.refused.insert(connection, outcome.detail());
+        }
+        if decision.park {
+            self.parked.push((wanted.tenant, wanted.device));
+        }
+        self.failures.push(Failure {
+            tenant: wanted.tenant,
+            job,
+            at: call.fetched_at,
+            outcome: outcome.word(),
+            detail: outcome.detail(),
+            failing: decision.failing || decision.park,
+            park: decision.park,
+        });
+    }
+}
+
+fn slot(written: &Written) -> Option<Slot> {
+    Some(Slot {
+        tenant: written.tenant,
+        device: written.device,
+        field: written.resource.clone(),
+        version: written.fence,
+        json: serde_json::to_string(&written.latest).ok()?,
+    })
+}

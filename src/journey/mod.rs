@@ -1,0 +1,98 @@
+//! The write path, as named steps: take → resolve → pace → fetch → record → cache → settle.
+//!
+//! [`Journey::pull`] takes what may be sent and sets it going; [`Journey::land`] ends what came back. Production loops
+//! the two, tests step them.
+
+mod call;
+mod decide;
+mod land;
+mod pull;
+mod run;
+
+pub use decide::{Decision, Policy, decide};
+pub use pull::Step;
+pub use run::run;
+
+use crate::app::App;
+use crate::fetch::Fetcher;
+use crate::pace::Gate;
+use crate::postgres::PostgresError;
+use crate::provider::{LoadError, Provider};
+use crate::redis::RedisError;
+use crate::take::{Grant, Taker, Verdict};
+use crate::words::{DeviceId, Hold, JobId, Outcome, TenantId, UnixMs};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Syncs the jobs of one provider.
+pub struct Journey {
+    app: App,
+    provider: Arc<Provider>,
+    taker: Taker,
+    fetcher: Arc<Fetcher>,
+    gate: Arc<Gate>,
+    /// One permit a call in flight.
+    slots: Arc<Semaphore>,
+    calls: TaskTracker,
+    ended_in: mpsc::UnboundedSender<Ended>,
+    ended_out: Mutex<mpsc::UnboundedReceiver<Ended>>,
+    /// Cancelled: what was not sent is not sent any more.
+    stop: CancellationToken,
+}
+
+/// What the steps of a journey can fail by: a server that is away.
+#[derive(Debug, thiserror::Error)]
+pub enum JourneyError {
+    /// Redis.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    /// Postgres.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+}
+
+/// A job of a granted call, as Postgres has it.
+#[derive(Debug, Clone)]
+struct Wanted {
+    tenant: TenantId,
+    device: DeviceId,
+    due: UnixMs,
+    attempts: u32,
+    failing: bool,
+}
+
+/// A call on its way to be settled.
+struct Ended {
+    grant: Grant,
+    /// When it was sent, on the schedule's clock; `None`: it was not.
+    sent_at: Option<UnixMs>,
+    /// When its answer was there.
+    fetched_at: UnixMs,
+    wanted: HashMap<JobId, Wanted>,
+    outcomes: Vec<(JobId, Outcome)>,
+    holds: Vec<(Hold, Option<DeviceId>)>,
+    /// Jobs that had no part in the call.
+    aside: Vec<(JobId, Verdict)>,
+}
+
+impl Journey {
+    /// The journey of a provider's jobs.
+    pub fn new(app: &App, provider: &Arc<Provider>, stop: CancellationToken) -> Result<Self, LoadError> {
+        let (ended_in, ended_out) = mpsc::unbounded_channel();
+        Ok(Self {
+            taker: Taker::new(app.redis.clone(), provider, &app.taker_settings()),
+            fetcher: Arc::new(Fetcher::new(provider.clone())?),
+            gate: Arc::new(Gate::new(provider)),
+            slots: Arc::new(Semaphore::new(provider.definition.http.in_flight)),
+            calls: TaskTracker::new(),
+            ended_in,
+            ended_out: Mutex::new(ended_out),
+            app: app.clone(),
+            provider: provider.clone(),
+            stop,
+        })
+    }
+}

@@ -1,0 +1,157 @@
+//! Take what may be sent, find out for whom, and set it going.
+
+use super::call::Flight;
+use super::{Ended, Journey, JourneyError, Wanted};
+use crate::fetch::{Call, Target};
+use crate::preference::connections;
+use crate::record::{self, TargetRow};
+use crate::take::{Grant, Settlement, Verdict};
+use crate::words::{Connection, DeviceId, JobId, TenantId, UnixMs};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What a pull did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Step {
+    /// So many calls are on their way; ask again after this.
+    Ran(usize, Option<Duration>),
+    /// Nothing may be sent yet; ask again after this, or when something is put.
+    Idle(Option<Duration>),
+}
+
+impl Journey {
+    /// One pull. Waits only for a free slot.
+    pub async fn pull(&self) -> Result<Step, JourneyError> {
+        // Closed never: the semaphore lives as long as the journey.
+        drop(self.slots.acquire().await);
+        let taken = self.taker.take(self.slots.available_permits(), None).await?;
+        let received = Instant::now();
+        self.app.clock.learn(taken.now);
+        let wake = (taken.wake_in_ms >= 0.0).then(|| Duration::from_secs_f64(taken.wake_in_ms / 1000.0));
+        if taken.reaped > 0 {
+            tracing::warn!(provider = %self.provider.name, calls = taken.reaped, "calls of a lost worker are due again");
+        }
+        if taken.grants.is_empty() {
+            return Ok(Step::Idle(wake));
+        }
+        let (rows, connections) = match self.resolve(&taken.grants).await {
+            Ok(found) => found,
+            Err(error) => {
+                self.hand_back(&taken.grants).await;
+                return Err(error);
+            }
+        };
+        let calls = taken.grants.len();
+        for grant in taken.grants {
+            let send_at = received + Duration::from_secs_f64(grant.send_in_ms / 1000.0);
+            let sent_at = UnixMs(taken.now.0 + grant.send_in_ms.round() as i64);
+            self.set_going(grant, send_at, sent_at, &rows, &connections);
+        }
+        Ok(Step::Ran(calls, wake))
+    }
+
+    /// Who the granted jobs are for, and with which credentials: two queries for all of them.
+    async fn resolve(
+        &self,
+        grants: &[Grant],
+    ) -> Result<(HashMap<i64, TargetRow>, HashMap<i64, Arc<Connection>>), JourneyError> {
+        let ids: Vec<i64> = grants.iter().flat_map(|g| g.jobs.iter().map(|j| j.id.0)).collect();
+        let rows = record::read_targets(&self.app.pool, &ids).await?;
+        let mut connections: Vec<i64> = rows.iter().map(|row| row.connection_id).collect();
+        connections.sort_unstable();
+        connections.dedup();
+        let opened = connections::open(&self.app.pool, &self.app.sealer, &connections).await?;
+        Ok((
+            rows.into_iter().map(|row| (row.job_id, row)).collect(),
+            opened.into_iter().map(|c| (c.id.0, Arc::new(c))).collect(),
+        ))
+    }
+
+    /// Grants that cannot be used now go back unsent. If that fails too, their leases run out.
+    async fn hand_back(&self, grants: &[Grant]) {
+        let unsent = |grant: &Grant| Settlement {
+            call: grant.call,
+            unsent: true,
+            jobs: Vec::new(),
+            holds: Vec::new(),
+        };
+        let settlements: Vec<_> = grants.iter().map(unsent).collect();
+        if let Err(error) = self.taker.settle(&settlements, None).await {
+            tracing::warn!(provider = %self.provider.name, %error, "grants could not be handed back; they will lapse");
+        }
+    }
+
+    fn set_going(
+        &self,
+        grant: Grant,
+        send_at: Instant,
+        planned: UnixMs,
+        rows: &HashMap<i64, TargetRow>,
+        connections: &HashMap<i64, Arc<Connection>>,
+    ) {
+        let mut wanted = HashMap::new();
+        let mut targets = Vec::new();
+        let mut aside = Vec::new();
+        let mut connection = None;
+        for job in &grant.jobs {
+            let usable = rows.get(&job.id.0).and_then(|r| Some((r, connections.get(&r.connection_id)?)));
+            let Some((row, found)) = usable else {
+                // Paused, parked, deleted or without credentials since the schedule last heard of it.
+                aside.push((job.id, Verdict::Drop));
+                continue;
+            };
+            connection = Some(found.clone());
+            wanted.insert(job.id, wanted_job(row, job.due, job.attempts));
+            targets.push(target(row));
+        }
+        let ended = Ended {
+            sent_at: None,
+            fetched_at: planned,
+            wanted,
+            outcomes: Vec::new(),
+            holds: Vec::new(),
+            aside,
+            grant,
+        };
+        let Some(connection) = connection else {
+            // The receiver lives in the journey itself.
+            drop(self.ended_in.send(ended));
+            return;
+        };
+        let call = Call { connection, resource: ended.grant.resource.clone(), targets };
+        let flight = Flight {
+            fetcher: self.fetcher.clone(),
+            gate: self.gate.clone(),
+            clock: self.app.clock.clone(),
+            tolerance: Duration::from_millis(self.app.settings.take.tolerance.as_ms()),
+            cost: self.provider.resource(call.resource.as_str()).map_or(1, |r| r.cost_of(call.targets.len() as u32)),
+            stop: self.stop.clone(),
+        };
+        let (slots, done) = (self.slots.clone(), self.ended_in.clone());
+        self.calls.spawn(async move {
+            let _slot = slots.acquire_owned().await;
+            drop(done.send(flight.run(call, ended, send_at).await));
+        });
+    }
+}
+
+fn wanted_job(row: &TargetRow, due: UnixMs, attempts: u32) -> Wanted {
+    Wanted {
+        tenant: TenantId(row.tenant_id),
+        device: DeviceId(row.device_id),
+        due,
+        attempts,
+        failing: row.failing,
+    }
+}
+
+fn target(row: &TargetRow) -> Target {
+    Target {
+        job: JobId(row.job_id),
+        device: DeviceId(row.device_id),
+        external_id: row.external_id.clone(),
+        group: row.group_key.clone(),
+    }
+}

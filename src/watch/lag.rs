@@ -1,0 +1,194 @@
+//! The lag report: what is late now, and how the last minutes went.
+
+use super::Stats;
+use crate::postgres::{Pool, PostgresError};
+use crate::redis::{Keys, Redis, RedisError};
+use crate::words::{ProviderName, TenantId, UnixMs};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// How many minutes "recent" is.
+const RECENT_MINUTES: i64 = 5;
+
+/// Everything `GET /v1/lag` and `paceline lag` tell.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct LagReport {
+    /// When it was made.
+    pub at: String,
+    /// By provider.
+    pub providers: BTreeMap<String, Provider>,
+}
+
+/// One provider's part.
+#[derive(Debug, Clone, Default, Serialize, utoipa::ToSchema)]
+pub struct Provider {
+    /// The jobs that the asker may see.
+    pub jobs: Standing,
+    /// The schedule as it stands; operators only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+    /// The last five minutes; operators only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recent: Option<Recent>,
+}
+
+/// How jobs stand, by what was recorded.
+#[derive(Debug, Clone, Default, Serialize, utoipa::ToSchema)]
+pub struct Standing {
+    /// Scheduled jobs.
+    pub active: i64,
+    /// Of these, those whose reading is not older than interval + grace.
+    pub fresh: i64,
+    /// `fresh / active`; 1 when there are none.
+    pub fresh_share: f64,
+    /// Of these, those without any reading yet.
+    pub never: i64,
+    /// Of these, those whose turns are failing.
+    pub failing: i64,
+    /// Jobs taken off the schedule with a reason.
+    pub parked: i64,
+    /// The largest excess of age over interval, ms; 0 when nothing is late.
+    pub worst_late_ms: i64,
+}
+
+/// The schedule as it stands.
+#[derive(Debug, Clone, Default, Serialize, utoipa::ToSchema)]
+pub struct Schedule {
+    /// Jobs that wait for their time.
+    pub due: i64,
+    /// Lanes with jobs whose time has come.
+    pub lanes_waiting: i64,
+    /// Lanes that a quota or a hold keeps waiting.
+    pub lanes_blocked: i64,
+    /// Calls granted and not yet settled.
+    pub calls_leased: i64,
+}
+
+/// The last five minutes.
+#[derive(Debug, Clone, Default, Serialize, utoipa::ToSchema)]
+pub struct Recent {
+    /// Calls sent.
+    pub calls: u64,
+    /// Job outcomes by their words.
+    pub outcomes: BTreeMap<String, u64>,
+    /// Send time minus due time: half of the jobs were not later, ms.
+    pub lag_p50_ms: Option<f64>,
+    /// 99 % of the jobs were not later, ms.
+    pub lag_p99_ms: Option<f64>,
+    /// None was later, ms.
+    pub lag_max_ms: Option<f64>,
+}
+
+/// What can go wrong with a report.
+#[derive(Debug, thiserror::Error)]
+pub enum LagError {
+    /// Postgres.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// Redis.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+}
+
+/// Where a report reads, and what it counts as fresh.
+pub struct Sources<'a> {
+    /// Postgres.
+    pub pool: &'a Pool,
+    /// Redis.
+    pub redis: &'a Redis,
+    /// Redis's key names.
+    pub keys: &'a Keys,
+    /// Grace as a share of the interval.
+    pub grace_share: f64,
+    /// Grace at least, ms.
+    pub grace_min_ms: f64,
+}
+
+/// Makes the report: for one tenant its own jobs, for the operator (`None`) everything.
+pub async fn report(
+    sources: &Sources<'_>,
+    tenant: Option<TenantId>,
+    providers: &[ProviderName],
+    now: UnixMs,
+) -> Result<LagReport, LagError> {
+    let mut found = standings(sources, tenant, now).await?;
+    if tenant.is_none() {
+        for name in providers {
+            let entry = found.entry(name.to_string()).or_default();
+            entry.schedule = Some(schedule(sources, name).await?);
+            entry.recent = Some(recent(sources, name, now).await?);
+        }
+    }
+    for provider in found.values_mut() {
+        let jobs = &mut provider.jobs;
+        jobs.fresh_share = if jobs.active == 0 { 1.0 } else { jobs.fresh as f64 / jobs.active as f64 };
+    }
+    Ok(LagReport { at: now.to_string(), providers: found })
+}
+
+async fn standings(
+    sources: &Sources<'_>,
+    tenant: Option<TenantId>,
+    now: UnixMs,
+) -> Result<BTreeMap<String, Provider>, LagError> {
+    let rows = sqlx::query!(
+        r#"WITH standing AS (
+               SELECT j.provider, j.state, j.failing_since, l.fetched_at,
+                      extract(epoch FROM $2::timestamptz - l.fetched_at)::float8 * 1000 - j.interval_ms AS late_ms,
+                      greatest(j.interval_ms * $3::float8, $4::float8) AS grace_ms
+               FROM jobs j LEFT JOIN latest l USING (tenant_id, device_id, resource)
+               WHERE $1::bigint IS NULL OR j.tenant_id = $1)
+           SELECT provider,
+                  count(*) FILTER (WHERE state = 'active') AS "active!",
+                  count(*) FILTER (WHERE state = 'active' AND late_ms <= grace_ms) AS "fresh!",
+                  count(*) FILTER (WHERE state = 'active' AND fetched_at IS NULL) AS "never!",
+                  count(*) FILTER (WHERE state = 'active' AND failing_since IS NOT NULL) AS "failing!",
+                  count(*) FILTER (WHERE state = 'parked') AS "parked!",
+                  coalesce(max(late_ms) FILTER (WHERE state = 'active' AND late_ms > 0), 0)::bigint AS "worst!"
+           FROM standing GROUP BY provider"#,
+        tenant.map(|t| t.0),
+        now.to_datetime(),
+        sources.grace_share,
+        sources.grace_min_ms,
+    )
+    .fetch_all(sources.pool)
+    .await
+    .map_err(PostgresError::on("read how jobs stand"))?;
+    let standing = rows.into_iter().map(|row| {
+        let jobs = Standing {
+            active: row.active,
+            fresh: row.fresh,
+            fresh_share: 0.0,
+            never: row.never,
+            failing: row.failing,
+            parked: row.parked,
+            worst_late_ms: row.worst,
+        };
+        (row.provider, Provider { jobs, ..Provider::default() })
+    });
+    Ok(standing.collect())
+}
+
+async fn schedule(sources: &Sources<'_>, provider: &ProviderName) -> Result<Schedule, RedisError> {
+    let anchor = sources.keys.anchor(provider);
+    let mut pipe = redis::pipe();
+    for key in ["due", "lanes", "blocked", "leases"] {
+        pipe.zcard(format!("{anchor}{key}"));
+    }
+    let (due, lanes_waiting, lanes_blocked, calls_leased) = pipe
+        .query_async(&mut sources.redis.link())
+        .await
+        .map_err(|source| RedisError::Failed { what: "count the schedule", source })?;
+    Ok(Schedule { due, lanes_waiting, lanes_blocked, calls_leased })
+}
+
+async fn recent(sources: &Sources<'_>, provider: &ProviderName, now: UnixMs) -> Result<Recent, RedisError> {
+    let stats = Stats::read(sources.redis, sources.keys, provider, now, RECENT_MINUTES).await?;
+    Ok(Recent {
+        calls: stats.calls,
+        lag_p50_ms: stats.lag_ms(0.5),
+        lag_p99_ms: stats.lag_ms(0.99),
+        lag_max_ms: stats.lag_ms(1.0),
+        outcomes: stats.outcomes,
+    })
+}

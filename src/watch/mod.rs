@@ -1,0 +1,7 @@
+//! What operators look at: how late jobs run, how calls end, and how much of the data is fresh.
+
+mod lag;
+mod stats;
+
+pub use lag::{LagError, LagReport, Provider as ProviderLag, Recent, Schedule, Sources, Standing, report};
+pub use stats::{Stats, add};
