@@ -62,13 +62,19 @@ need_nginx() {
   fi
 }
 
-# Debian starts a service as it installs it, unless policy-rc.d forbids it.
+# Debian starts a service as it installs it, unless policy-rc.d forbids it. One that is there is somebody's: containers
+# have one that forbids already.
 without_starting_services() {
-  local policy=/usr/sbin/policy-rc.d failed=0
-  [[ -e $policy ]] && { "$@" && return; }
-  printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
-  as_root chmod +x "$policy"
-  ("$@") || failed=1
-  as_root rm "$policy"
-  return $failed
+  local policy=/usr/sbin/policy-rc.d
+  if [[ -e $policy ]]; then
+    "$@"
+    return
+  fi
+  (
+    trap 'as_root rm -f "$policy"' EXIT
+    trap 'exit 130' INT TERM
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+    "$@"
+  )
 }
