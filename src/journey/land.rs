@@ -5,9 +5,8 @@ use crate::cache::Slot;
 use crate::postgres::PostgresError;
 use crate::preference::connections;
 use crate::record::{self, Failure, Observation, Written};
-use crate::redis::RedisError;
 use crate::retry::RECONNECT;
-use crate::take::{Settlement, Verdict};
+use crate::take::Settlement;
 use crate::watch::{self, Stats};
 use crate::words::{ConnectionId, DeviceId, JobId, Outcome, TenantId};
 use std::collections::HashMap;
@@ -107,7 +106,7 @@ impl Journey {
                     tracing::warn!(provider = %self.provider.name, calls = stale.len(), "settled too late: others have the jobs");
                     break;
                 }
-                Err(error) if Instant::now() < deadline => self.pause(&error, failures).await,
+                Err(error) if Instant::now() < deadline => self.pause(error.to_string(), failures).await,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -129,7 +128,7 @@ impl Journey {
         loop {
             match attempt().await {
                 Err(error) if error.is_outage() && Instant::now() < deadline => {
-                    self.pause(&error, failures).await;
+                    self.pause(error.to_string(), failures).await;
                     failures += 1;
                 }
                 other => return other.map_err(JourneyError::from),
@@ -141,9 +140,10 @@ impl Journey {
         Instant::now() + Duration::from_millis(self.app.settings.take.lease.as_ms())
     }
 
-    async fn pause(&self, error: &dyn std::error::Error, failures: u32) {
-        tracing::warn!(provider = %self.provider.name, %error, "will try again");
-        sleep(RECONNECT.wait(failures, &mut rand::rng())).await;
+    async fn pause(&self, error: String, failures: u32) {
+        tracing::warn!(provider = %self.provider.name, error, "will try again");
+        let nap = RECONNECT.wait(failures, &mut rand::rng());
+        sleep(nap).await;
     }
 }
 

@@ -37,7 +37,9 @@ pub async fn run(journey: Arc<Journey>) {
             () = sleep_until(until) => {}
             () = woken.notified(), if failures == 0 => {}
         }
-        journey.gate.tidy();
+        if nap > Duration::from_secs(1) {
+            journey.gate.tidy();
+        }
     }
     listening.abort();
     journey.calls.close();
@@ -78,7 +80,8 @@ async fn listen(app: App, journey: Arc<Journey>, woken: Arc<Notify>) {
                 woken.notify_one();
             }
         }
-        sleep(RECONNECT.wait(failures, &mut rand::rng())).await;
+        let nap = RECONNECT.wait(failures, &mut rand::rng());
+        sleep(nap).await;
         failures += 1;
     }
 }

@@ -2,3 +2,4 @@
 
 mod cloud;
 mod local;
+mod support;

@@ -1,0 +1,137 @@
+//! Real servers, cheap isolation: a database cloned from a migrated template and a key prefix of its own, per test.
+
+use paceline::app::{App, Servers};
+use paceline::postgres;
+use paceline::preference::{connections, devices, keys, tenants};
+use paceline::provider::{Provider, Registry};
+use paceline::seal::Sealer;
+use paceline::settings::Settings;
+use paceline::words::{ConnectionId, DeviceId, Interval, Priority, ProviderName, Role, TenantId};
+use secrecy::SecretString;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::OnceCell;
+
+static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// What `scripts/test` sets.
+pub fn server(variable: &str) -> String {
+    std::env::var(variable)
+        .unwrap_or_else(|_| panic!("{variable} is not set: run the tests by scripts/test, or `eval \"$(scripts/servers env)\"` first"))
+}
+
+fn unique() -> String {
+    format!("t{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn with_database(url: &str, name: &str) -> String {
+    let (rest, _) = url.rsplit_once('/').expect("a URL with a database");
+    format!("{rest}/{name}")
+}
+
+/// A migrated database, made once a run.
+async fn template(base: &str) -> &'static String {
+    TEMPLATE
+        .get_or_init(|| async {
+            let name = format!("template_{}", std::process::id());
+            let mut admin = PgConnection::connect(base).await.expect("the test Postgres");
+            admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.expect("a template");
+            let pool = postgres::connect(&with_database(base, &name).into(), 2).await.expect("the template");
+            postgres::migrate(&pool).await.expect("migrations");
+            pool.close().await;
+            name
+        })
+        .await
+}
+
+/// An app of its own, with these providers beside none of the shipped ones.
+pub struct TestApp {
+    pub app: App,
+    pub tenant: TenantId,
+    pub database_url: SecretString,
+}
+
+impl TestApp {
+    /// With the providers of these names and texts.
+    pub async fn with(providers: &[(&str, &str)]) -> Self {
+        Self::with_settings(providers, |_| ()).await
+    }
+
+    /// Likewise, with settings of its own.
+    pub async fn with_settings(providers: &[(&str, &str)], change: impl FnOnce(&mut Settings)) -> Self {
+        let base = server("PACELINE_TEST_DATABASE_URL");
+        let template = template(&base).await;
+        let name = unique();
+        let mut admin = PgConnection::connect(&base).await.expect("the test Postgres");
+        admin
+            .execute(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {template}")))
+            .await
+            .expect("a database");
+        let mut settings = Settings::load(None).expect("the defaults");
+        settings.redis.prefix = format!("{name}:");
+        settings.database.connections_max = 8;
+        change(&mut settings);
+        let database_url: SecretString = with_database(&base, &name).into();
+        let servers = Servers {
+            database_url: database_url.clone(),
+            redis_url: server("PACELINE_TEST_REDIS_URL").into(),
+            sealing_key: Sealer::generate_key().expect("randomness"),
+        };
+        let mut app = App::start(settings, &servers).await.expect("an app");
+        let parse = |(name, text): &(&str, &str)| {
+            let name: ProviderName = name.parse().expect("a provider name");
+            Provider::parse(name.clone(), &format!("{name}.toml"), text).expect("a provider")
+        };
+        app.registry = Registry::of(providers.iter().map(parse));
+        let tenant = tenants::ensure(&app.pool, "acme").await.expect("a tenant");
+        Self { app, tenant, database_url }
+    }
+
+    /// A connection of the tenant at a provider that lives at `base_url`.
+    pub async fn connect(&self, provider: &str, label: &str, base_url: &str) -> ConnectionId {
+        let new = connections::NewConnection {
+            tenant: self.tenant,
+            provider: provider.parse().expect("a name"),
+            label: label.to_owned(),
+            params: BTreeMap::from([("base_url".to_owned(), base_url.to_owned())]),
+            secret: Some("s3cret".into()),
+        };
+        connections::add(&self.app.pool, &self.app.sealer, new).await.expect("a connection")
+    }
+
+    /// Devices `d0…` with a `state` job each.
+    pub async fn add_devices(
+        &self,
+        provider: &str,
+        connection: ConnectionId,
+        count: usize,
+        interval: &str,
+    ) -> Vec<DeviceId> {
+        let device = |n: usize| devices::NewDevice {
+            external_id: format!("d{n}"),
+            name: format!("Device {n}"),
+            group: String::new(),
+            jobs: vec![(
+                "state".parse().expect("a name"),
+                interval.parse::<Interval>().expect("an interval"),
+                Priority::Normal,
+            )],
+        };
+        let place = devices::Place {
+            tenant: self.tenant,
+            connection,
+            provider: provider.parse().expect("a name"),
+        };
+        let new: Vec<_> = (0..count).map(device).collect();
+        devices::add(&self.app.pool, &place, &new).await.expect("devices")
+    }
+
+    /// A key of the tenant.
+    pub async fn key(&self, role: Role) -> String {
+        use secrecy::ExposeSecret;
+        let who = keys::Principal { tenant: self.tenant, role };
+        keys::create(&self.app.pool, who, "test").await.expect("a key").1.expose_secret().to_owned()
+    }
+}
