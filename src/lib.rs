@@ -15,6 +15,7 @@ pub mod clock;
 pub mod cloud;
 pub mod fetch;
 pub mod journey;
+pub mod keep;
 pub mod local;
 pub mod pace;
 pub mod postgres;
