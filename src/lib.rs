@@ -9,11 +9,14 @@
 //! - [`fetch`]: the call, its outcome, its mapping
 //! - [`record`]: readings and failures into Postgres
 //! - [`cache`]: the latest reading, for readers
+//! - [`read`]: what readers are shown, from the cache or else from the record
+//! - [`http`]: the API
 pub mod app;
 pub mod cache;
 pub mod clock;
 pub mod cloud;
 pub mod fetch;
+pub mod http;
 pub mod journey;
 pub mod keep;
 pub mod local;
@@ -21,6 +24,7 @@ pub mod pace;
 pub mod postgres;
 pub mod preference;
 pub mod provider;
+pub mod read;
 pub mod record;
 pub mod redis;
 pub mod retry;
