@@ -5,7 +5,7 @@ use super::auth::Owner;
 use super::error::ApiError;
 use super::extract::{Json, Path};
 use super::openapi::Refusals;
-use crate::app::App;
+use crate::keep;
 use crate::preference::jobs::{self, Subject, Wish};
 use crate::provider::Provider;
 use crate::read;
@@ -74,7 +74,7 @@ pub(super) async fn put(
     let wish = asked.wish(known.minimum)?;
     let job = jobs::set(&app.pool, who.tenant, &subject, &known.name, &wish, known.default).await?;
     // From here on the preference is kept, whatever Redis does: what follows only makes it felt at once.
-    drain_soon(app).await;
+    keep::drain_soon(app).await;
     if let Err(error) = read::refresh(app, who.tenant, &[id]).await {
         tracing::debug!(device = id.0, %error, "cached device not renewed");
     }
@@ -123,39 +123,5 @@ impl JobView {
             state: job.state,
             minimum_interval: minimum.to_string(),
         }
-    }
-}
-
-/// Stands in for `crate::keep::drain_soon(app)`, which replaces it and everything below.
-async fn drain_soon(app: &App) {
-    const PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);
-    match tokio::time::timeout(PATIENCE, drain(app)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(error, "the schedule hears of a preference later"),
-        Err(_) => tracing::debug!("the schedule hears of a preference later: no answer in time"),
-    }
-}
-
-async fn drain(app: &App) -> Result<(), String> {
-    use crate::preference::outbox;
-    let notes = outbox::read(&app.pool, 500).await.map_err(|e| e.to_string())?;
-    let ids: Vec<i64> = notes.iter().map(|note| note.job).collect();
-    for stored in jobs::by_id(&app.pool, &ids).await.map_err(|e| e.to_string())? {
-        tell(app, stored).await.map_err(|e| e.to_string())?;
-    }
-    let ids: Vec<i64> = notes.iter().map(|note| note.id).collect();
-    outbox::forget(&app.pool, &ids).await.map_err(|e| e.to_string())
-}
-
-async fn tell(app: &App, stored: jobs::StoredJob) -> Result<(), crate::redis::RedisError> {
-    let (scheduled, last_run, job) = (stored.is_scheduled(), stored.last_run, stored.job);
-    let (provider, id) = (job.provider.clone(), job.id);
-    let defined = app.registry.get(provider.as_str()).and_then(|p| p.resource(job.resource.as_str()));
-    match defined.filter(|_| scheduled) {
-        Some(resource) => {
-            let phase = crate::schedule::phase(&job, resource.unit, resource.batch_max);
-            app.queue.put(&provider, &[crate::schedule::Entry { phase, last_run, job }]).await
-        }
-        None => app.queue.drop(&provider, &[id]).await,
     }
 }
