@@ -11,6 +11,7 @@
 //! - [`cache`]: the latest reading, for readers
 pub mod app;
 pub mod cache;
+pub mod cli;
 pub mod clock;
 pub mod cloud;
 pub mod fetch;
