@@ -13,6 +13,7 @@
 //! - [`http`]: the API
 pub mod app;
 pub mod cache;
+pub mod cli;
 pub mod clock;
 pub mod cloud;
 pub mod demo;
