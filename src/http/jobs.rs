@@ -141,7 +141,10 @@ async fn drain(app: &App) -> Result<(), String> {
     let notes = outbox::read(&app.pool, 500).await.map_err(|e| e.to_string())?;
     let ids: Vec<i64> = notes.iter().map(|note| note.job).collect();
     for stored in jobs::by_id(&app.pool, &ids).await.map_err(|e| e.to_string())? {
+        let (tenant, device) = (stored.job.tenant, stored.job.device);
         tell(app, stored).await.map_err(|e| e.to_string())?;
+        // A preference that was set while Redis was away left the old one in the cache.
+        read::refresh(app, tenant, &[device]).await.map_err(|e| e.to_string())?;
     }
     let ids: Vec<i64> = notes.iter().map(|note| note.id).collect();
     outbox::forget(&app.pool, &ids).await.map_err(|e| e.to_string())

@@ -1,5 +1,7 @@
 //! Tests against real servers, in one binary: it links once.
 
+mod api;
 mod cloud;
 mod local;
 mod support;
+mod wire;
