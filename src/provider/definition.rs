@@ -110,6 +110,10 @@ fn one() -> u32 {
     1
 }
 
+fn yes() -> bool {
+    true
+}
+
 fn default_headroom() -> f64 {
     0.02
 }
@@ -134,6 +138,9 @@ impl Quota {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resource {
+    /// Whether a device gets it when nothing is said.
+    #[serde(default = "yes")]
+    pub by_default: bool,
     /// How many devices one call serves.
     #[serde(default)]
     pub unit: Unit,
