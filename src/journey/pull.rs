@@ -129,10 +129,13 @@ impl Journey {
             cost: self.provider.resource(call.resource.as_str()).map_or(1, |r| r.cost_of(call.targets.len() as u32)),
             stop: self.stop.clone(),
         };
-        let (slots, done) = (self.slots.clone(), self.ended_in.clone());
+        // Taken here, not in the task: the next pull must see it gone. Only pulls take slots, one at a time, and never
+        // more calls than there were slots.
+        let slot = self.slots.clone().try_acquire_owned();
+        let done = self.ended_in.clone();
         self.calls.spawn(async move {
-            let _slot = slots.acquire_owned().await;
             drop(done.send(flight.run(call, ended, send_at).await));
+            drop(slot);
         });
     }
 }

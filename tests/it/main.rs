@@ -2,6 +2,7 @@
 
 mod api;
 mod cloud;
+mod crash;
 mod journey;
 mod local;
 mod support;
