@@ -9,23 +9,30 @@
 //! - [`fetch`]: the call, its outcome, its mapping
 //! - [`record`]: readings and failures into Postgres
 //! - [`cache`]: the latest reading, for readers
+//! - [`read`]: what readers are shown, from the cache or else from the record
+//! - [`http`]: the API
 pub mod app;
 pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod cloud;
+pub mod demo;
 pub mod fetch;
+pub mod http;
 pub mod journey;
+pub mod keep;
 pub mod local;
 pub mod pace;
 pub mod postgres;
 pub mod preference;
 pub mod provider;
+pub mod read;
 pub mod record;
 pub mod redis;
 pub mod retry;
 pub mod schedule;
 pub mod seal;
+pub mod serve;
 pub mod settings;
 pub mod take;
 pub mod telemetry;

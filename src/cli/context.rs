@@ -43,16 +43,11 @@ impl Context {
 
     /// Lets the schedule hear at once of what was stored. What it does not hear now stays in the outbox.
     pub async fn tell_schedule(&self) {
-        if let Err(error) = drain_outbox(&self.app).await {
+        if let Err(error) = crate::keep::drain(&self.app).await {
             tracing::warn!(%error, "outbox not drained");
             self.output.note("stored; the schedule will hear of it when Redis is back");
         }
     }
-}
-
-/// SWAP FOR `crate::keep::outbox::drain(app).await` once it is there.
-async fn drain_outbox(_app: &App) -> Result<usize, crate::redis::RedisError> {
-    Ok(0)
 }
 
 /// Runs a command that answers and ends, between open and close.

@@ -3,9 +3,11 @@
 //! Answers go to stdout, for people or (with `--json`) for programs; progress, logs and errors go to stderr.
 //! Exit codes: 0 done; 1 refused, or a check failed; 2 could not start (arguments, settings, servers, files).
 
+mod check;
 mod cloud;
 mod connection;
 pub mod context;
+mod demo;
 mod device;
 mod error;
 mod key;
@@ -14,8 +16,10 @@ mod migrate;
 mod output;
 mod sealing_key;
 mod secret;
+mod serve;
 mod servers;
 mod set;
+mod stop;
 mod table;
 
 pub use context::Context;
@@ -63,6 +67,12 @@ pub struct Global {
 /// The subcommands.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Run: answer HTTP, pull from the providers, keep house
+    Serve(serve::Args),
+    /// See all of it at work, against a simulated device cloud
+    Demo(demo::Args),
+    /// Compare the schedule in Redis with the truth in Postgres
+    Check(check::Args),
     /// Bring the database's schema up to this version
     Migrate(migrate::Args),
     /// Make, list and revoke API keys
@@ -95,6 +105,9 @@ pub async fn run(cli: Cli) -> ExitCode {
 async fn dispatch(global: &Global, command: Command) -> Result<(), CliError> {
     use context::briefly;
     match command {
+        Command::Serve(args) => serve::run(global, args).await,
+        Command::Demo(args) => demo::run(global, args).await,
+        Command::Check(args) => briefly(global, async |context| check::run(context, args).await).await,
         Command::Migrate(args) => migrate::run(global, args).await,
         Command::Cloud(args) => cloud::run(args).await,
         Command::Key(command) => briefly(global, async |context| key::run(context, command).await).await,

@@ -3,11 +3,15 @@
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use sqlx::migrate::{Migrate, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::str::FromStr;
 use std::time::Duration;
 
+mod lock;
+
+pub use lock::{Held, lock};
 pub use sqlx::PgPool as Pool;
+pub use sqlx::postgres::PgListener as Listener;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -54,7 +58,10 @@ impl PostgresError {
     pub fn is_outage(&self) -> bool {
         let Self::Failed { source, .. } = self else { return matches!(self, Self::Unreachable { .. }) };
         match source {
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
+            sqlx::Error::Io(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_) => true,
             // Class 57 (operator intervention: shutdown, starting up), 53 (out of resources), 08 (connection).
             sqlx::Error::Database(db) => {
                 db.code().is_some_and(|c| ["57", "53", "08"].iter().any(|class| c.starts_with(class)))
@@ -103,8 +110,13 @@ pub async fn check_migrated(pool: &PgPool) -> Result<(), PostgresError> {
 }
 
 /// A connection of its own that hears notifications.
-pub async fn listen(pool: &PgPool, channel: &str) -> Result<PgListener, PostgresError> {
-    let mut listener = PgListener::connect_with(pool).await.map_err(PostgresError::on("listen"))?;
+pub async fn listen(pool: &PgPool, channel: &str) -> Result<Listener, PostgresError> {
+    let mut listener = Listener::connect_with(pool).await.map_err(PostgresError::on("listen"))?;
     listener.listen(channel).await.map_err(PostgresError::on("listen"))?;
     Ok(listener)
+}
+
+/// Whether the server answers.
+pub async fn ping<'a>(on: impl sqlx::PgExecutor<'a>) -> Result<(), PostgresError> {
+    sqlx::query("SELECT 1").execute(on).await.map(drop).map_err(PostgresError::on("answer"))
 }

@@ -8,4 +8,5 @@ pub mod jobs;
 pub mod inventory;
 pub mod keys;
 pub mod outbox;
+pub mod schedules;
 pub mod tenants;

@@ -3,6 +3,7 @@
 mod failures;
 pub mod history;
 mod targets;
+pub mod view;
 mod write;
 
 pub use failures::{Failure, recover, write as write_failures};

@@ -1,6 +1,10 @@
 //! Tests against real servers, in one binary: it links once.
 
+mod api;
 mod cli;
 mod cloud;
+mod journey;
 mod local;
 mod support;
+mod take;
+mod wire;

@@ -1,0 +1,209 @@
+//! Every error the API answers with: its status, its type and what it says (RFC 9457). Nowhere else.
+
+use crate::postgres::PostgresError;
+use crate::read::ReadError;
+use crate::watch::LagError;
+use crate::words::priority::UnknownPriority;
+use crate::words::{DeviceId, IntervalError, Role};
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// How every problem document's type begins.
+const TYPE_PREFIX: &str = "urn:paceline:problem:";
+
+/// Why a request was not answered with what it asked for. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    #[error("send \"Authorization: Bearer <key>\"; `paceline key create` makes a key")]
+    NoKey,
+    #[error("this key is unknown or was revoked; `paceline key create` makes another")]
+    BadKey,
+    #[error("this needs a key of role {need} or higher; yours is of role {have}")]
+    Forbidden { need: Role, have: Role },
+    #[error("the id in the path must be a whole number, as in /v1/devices/17")]
+    BadId,
+    #[error("{0}; /openapi.json describes the parameters")]
+    BadQuery(String),
+    #[error("there is nothing at this path; /openapi.json lists what there is")]
+    NoSuchPath,
+    #[error("this path does not take this method; the Allow header names those it takes")]
+    BadMethod,
+    #[error("you have no device {0}; GET /v1/devices lists those you have")]
+    NoSuchDevice(DeviceId),
+    #[error("provider {provider} has no resource {asked:?}; it has {}", known.join(", "))]
+    NoSuchResource { provider: String, asked: String, known: Vec<String> },
+    #[error(
+        "device {device} is at provider {provider:?}, which this deployment has no definition of any more: its \
+             operator can put {provider}.toml back into providers.dir"
+    )]
+    ProviderGone { device: DeviceId, provider: String },
+    #[error("{0}")]
+    BadInterval(#[from] IntervalError),
+    #[error("{0}")]
+    BadPriority(#[from] UnknownPriority),
+    #[error("the body asks for nothing: give at least one of interval, priority and paused")]
+    NothingAsked,
+    #[error("{}", .0.body_text())]
+    BadBody(#[from] JsonRejection),
+    #[error(
+        "the body is too large; http.body_bytes_max in the server's settings bounds it, 1 MiB unless changed"
+    )]
+    BodyTooLarge,
+    #[error(
+        "the server's database could not be asked; cached devices are still served, try again in a few seconds"
+    )]
+    PostgresAway(#[source] PostgresError),
+    #[error("the server's schedule could not be asked; try again in a few seconds")]
+    RedisAway(#[source] crate::redis::RedisError),
+    #[error("{} did not answer within 1 s; this process serves what it can until then", .0.join(" and "))]
+    NotReady(Vec<&'static str>),
+    #[error("no answer was ready in time; reads may be repeated, and so may a PUT: it is idempotent")]
+    TooSlow,
+    #[error("something went wrong on our side; the request may be repeated, the server's log knows more")]
+    Internal(#[source] Option<PostgresError>),
+}
+
+/// An error as `application/problem+json` (RFC 9457).
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub(super) struct Problem {
+    /// Names the kind of problem; stable.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:paceline:problem:no-such-device")]
+    kind: String,
+    /// The kind of problem for people; the same for every occurrence.
+    #[schema(example = "No such device")]
+    title: &'static str,
+    /// The HTTP status.
+    #[schema(example = 404)]
+    status: u16,
+    /// What happened to what, and what to do next.
+    #[schema(example = "you have no device 17; GET /v1/devices lists those you have")]
+    detail: String,
+}
+
+impl ApiError {
+    /// Status, type and title of each.
+    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::NoKey => (S::UNAUTHORIZED, "no-key", "No API key"),
+            Self::BadKey => (S::UNAUTHORIZED, "bad-key", "API key not accepted"),
+            Self::Forbidden { .. } => (S::FORBIDDEN, "forbidden", "Role too low"),
+            Self::BadId => (S::BAD_REQUEST, "bad-id", "Not an id"),
+            Self::BadQuery(_) => (S::BAD_REQUEST, "bad-query", "Bad query"),
+            Self::NoSuchPath => (S::NOT_FOUND, "no-such-path", "No such path"),
+            Self::BadMethod => (S::METHOD_NOT_ALLOWED, "bad-method", "Method not allowed"),
+            Self::NoSuchDevice(_) => (S::NOT_FOUND, "no-such-device", "No such device"),
+            Self::NoSuchResource { .. } => (S::NOT_FOUND, "no-such-resource", "No such resource"),
+            Self::ProviderGone { .. } => (S::CONFLICT, "provider-gone", "Provider no longer defined"),
+            Self::BadInterval(_) => (S::UNPROCESSABLE_ENTITY, "bad-interval", "Interval not accepted"),
+            Self::BadPriority(_) => (S::UNPROCESSABLE_ENTITY, "bad-priority", "Priority not accepted"),
+            Self::NothingAsked => (S::UNPROCESSABLE_ENTITY, "nothing-asked", "Nothing asked"),
+            Self::BadBody(rejection) => match rejection.status() {
+                S::PAYLOAD_TOO_LARGE => Self::BodyTooLarge.kind(),
+                S::UNSUPPORTED_MEDIA_TYPE => {
+                    (S::UNSUPPORTED_MEDIA_TYPE, "bad-content-type", "Content type not accepted")
+                }
+                S::UNPROCESSABLE_ENTITY => (S::UNPROCESSABLE_ENTITY, "bad-body", "Body not accepted"),
+                _ => (S::BAD_REQUEST, "bad-json", "Malformed JSON"),
+            },
+            Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large"),
+            Self::PostgresAway(_) => (S::SERVICE_UNAVAILABLE, "database-away", "Database away"),
+            Self::RedisAway(_) => (S::SERVICE_UNAVAILABLE, "schedule-away", "Schedule away"),
+            Self::NotReady(_) => (S::SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
+            Self::TooSlow => (S::GATEWAY_TIMEOUT, "too-slow", "No answer in time"),
+            Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+        }
+    }
+
+    /// The problem a status stands for that was answered by the framework and not by a handler.
+    pub(super) fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::NOT_FOUND => Self::NoSuchPath,
+            StatusCode::METHOD_NOT_ALLOWED => Self::BadMethod,
+            StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
+            StatusCode::GATEWAY_TIMEOUT => Self::TooSlow,
+            status if status.is_client_error() => {
+                Self::BadQuery("the request cannot be understood".to_owned())
+            }
+            _ => Self::Internal(None),
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            // Its own text speaks of axum's words for it.
+            Self::BadBody(rejection) => match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge.to_string(),
+                StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                    "send JSON with \"Content-Type: application/json\"".to_owned()
+                }
+                _ => self.to_string(),
+            },
+            _ => self.to_string(),
+        }
+    }
+
+    /// What only the operator may know is logged here, once, and not answered.
+    fn log(&self) {
+        use std::error::Error;
+        let (status, kind, _) = self.kind();
+        if status.is_server_error() {
+            let cause = self.source().map(ToString::to_string).unwrap_or_default();
+            tracing::error!(status = status.as_u16(), kind, cause, "request failed");
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        self.log();
+        let (status, kind, title) = self.kind();
+        let problem = Problem {
+            kind: format!("{TYPE_PREFIX}{kind}"),
+            title,
+            status: status.as_u16(),
+            detail: self.detail(),
+        };
+        let mut response = (status, Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Problem::CONTENT_TYPE));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        response
+    }
+}
+
+impl Problem {
+    /// Of every error's body.
+    pub(super) const CONTENT_TYPE: &str = "application/problem+json";
+}
+
+impl From<PostgresError> for ApiError {
+    fn from(error: PostgresError) -> Self {
+        if error.is_outage() { Self::PostgresAway(error) } else { Self::Internal(Some(error)) }
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        let ReadError::Postgres(error) = error;
+        error.into()
+    }
+}
+
+impl From<LagError> for ApiError {
+    fn from(error: LagError) -> Self {
+        match error {
+            LagError::Postgres(error) => error.into(),
+            LagError::Redis(error) => Self::RedisAway(error),
+        }
+    }
+}

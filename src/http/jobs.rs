@@ -1,0 +1,127 @@
+//! Setting preferences.
+
+use super::Api;
+use super::auth::Owner;
+use super::error::ApiError;
+use super::extract::{Json, Path};
+use super::openapi::Refusals;
+use crate::keep;
+use crate::preference::jobs::{self, Subject, Wish};
+use crate::provider::Provider;
+use crate::read;
+use crate::words::{DeviceId, Interval, Job, JobState, Priority, ResourceName};
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+/// What is wanted of one resource of one device. At least one must be given; what is left out stays as it is.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"interval": "30s", "priority": "high", "paused": false}))]
+pub(super) struct Preference {
+    /// How often: a number and a unit, from the resource's `minimum_interval` to 31 days.
+    #[schema(example = "30s")]
+    interval: Option<String>,
+    /// How much it matters: realtime, high, normal, low or background.
+    #[schema(value_type = Option<Priority>)]
+    priority: Option<String>,
+    /// Whether to leave it off the schedule.
+    paused: Option<bool>,
+}
+
+/// A preference as it is stored.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct JobView {
+    /// The device.
+    #[schema(example = 17)]
+    device: DeviceId,
+    /// Which of its resources.
+    #[schema(example = "state")]
+    resource: String,
+    /// How often it is asked to be refreshed.
+    #[schema(example = "30s")]
+    interval: String,
+    /// How much it matters.
+    priority: Priority,
+    /// Whether it is scheduled.
+    state: JobState,
+    /// The shortest interval that the provider allows for this resource.
+    #[schema(example = "1s")]
+    minimum_interval: String,
+}
+
+/// Sets how often a resource of a device is refreshed, and how much it matters.
+///
+/// Makes the job if the device has none for the resource yet. A parked job becomes active again.
+#[utoipa::path(
+    put, path = "/v1/devices/{id}/jobs/{resource}", tag = "jobs", security(("bearer" = [])),
+    params(
+        ("id" = i64, Path, description = "The device's number", example = 17),
+        ("resource" = String, Path, description = "One of its provider's resources", example = "state"),
+    ),
+    request_body = Preference,
+    responses((status = 200, description = "The job as it is now stored", body = JobView), Refusals)
+)]
+pub(super) async fn put(
+    State(api): State<Api>,
+    Owner(who): Owner,
+    Path((id, resource)): Path<(DeviceId, String)>,
+    Json(asked): Json<Preference>,
+) -> Result<axum::Json<JobView>, ApiError> {
+    let app = &api.app;
+    let subject = jobs::subject(&app.pool, who.tenant, id).await?.ok_or(ApiError::NoSuchDevice(id))?;
+    let provider = app.registry.get(&subject.provider).ok_or_else(|| provider_gone(&subject))?;
+    let known = find(provider, resource)?;
+    let wish = asked.wish(known.minimum)?;
+    let job = jobs::set(&app.pool, who.tenant, &subject, &known.name, &wish, known.default).await?;
+    // From here on the preference is kept, whatever Redis does: what follows only makes it felt at once.
+    keep::drain_soon(app).await;
+    if let Err(error) = read::refresh(app, who.tenant, &[id]).await {
+        tracing::debug!(device = id.0, %error, "cached device not renewed");
+    }
+    let stored = jobs::by_id(&app.pool, &[job.0]).await?.pop().ok_or(ApiError::Internal(None))?;
+    Ok(axum::Json(JobView::new(stored.job, known.minimum)))
+}
+
+/// What the provider's definition says of a resource.
+struct Known {
+    name: ResourceName,
+    minimum: Interval,
+    default: Interval,
+}
+
+fn find(provider: &Provider, asked: String) -> Result<Known, ApiError> {
+    let found = asked.parse().ok().and_then(|name| Some((name, provider.resource(&asked)?)));
+    let Some((name, resource)) = found else {
+        let known = provider.resource_names().map(ToString::to_string).collect();
+        return Err(ApiError::NoSuchResource { provider: provider.name.to_string(), asked, known });
+    };
+    Ok(Known { name, minimum: resource.interval_min, default: resource.interval_default })
+}
+
+fn provider_gone(subject: &Subject) -> ApiError {
+    ApiError::ProviderGone { device: subject.device, provider: subject.provider.clone() }
+}
+
+impl Preference {
+    fn wish(self, minimum: Interval) -> Result<Wish, ApiError> {
+        if self.interval.is_none() && self.priority.is_none() && self.paused.is_none() {
+            return Err(ApiError::NothingAsked);
+        }
+        let interval = self.interval.map(|text| Interval::parse_within(&text, minimum)).transpose()?;
+        let priority = self.priority.map(|text| text.parse()).transpose()?;
+        Ok(Wish { interval, priority, paused: self.paused })
+    }
+}
+
+impl JobView {
+    fn new(job: Job, minimum: Interval) -> Self {
+        Self {
+            device: job.device,
+            resource: job.resource.to_string(),
+            interval: job.interval.to_string(),
+            priority: job.priority,
+            state: job.state,
+            minimum_interval: minimum.to_string(),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! How late things are.
+
+use super::Api;
+use super::auth::Caller;
+use super::error::ApiError;
+use super::openapi::Refusals;
+use crate::watch::{self, LagReport, Sources};
+use crate::words::{ProviderName, Role};
+use axum::Json;
+use axum::extract::State;
+
+/// How much of the data is fresh, by provider. An operator's report covers every tenant, the schedule as it stands
+/// and the last five minutes; everybody else's covers their own jobs.
+#[utoipa::path(
+    get, path = "/v1/lag", tag = "lag", security(("bearer" = [])),
+    responses((status = 200, description = "The report", body = LagReport), Refusals)
+)]
+pub(super) async fn show(State(api): State<Api>, Caller(who): Caller) -> Result<Json<LagReport>, ApiError> {
+    let app = &api.app;
+    let fresh = &app.settings.fresh;
+    let sources = Sources {
+        pool: &app.pool,
+        redis: &app.redis,
+        keys: &app.keys,
+        grace_share: fresh.grace_share,
+        grace_min_ms: fresh.grace_min.as_ms() as f64,
+    };
+    let (tenant, providers): (_, Vec<ProviderName>) = match who.role {
+        Role::Operator => (None, app.registry.iter().map(|provider| provider.name.clone()).collect()),
+        Role::Reader | Role::User => (Some(who.tenant), Vec::new()),
+    };
+    Ok(Json(watch::report(&sources, tenant, &providers, app.clock.now()).await?))
+}

@@ -1,0 +1,98 @@
+//! What surrounds every endpoint: a span, a bound on time and size, and no answer that is not a problem document.
+
+use super::error::{ApiError, Problem};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn, map_response};
+use axum::response::{IntoResponse, Response};
+use std::any::Any;
+use std::time::Duration;
+use tokio::time::Instant;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
+use tracing::Instrument;
+
+/// How long a request may take in all, its body's arrival included.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Puts the layers around a router: the last one named sees a request first.
+pub(super) fn around(router: Router, body_bytes_max: usize, patience: Duration) -> Router {
+    router
+        .layer(DefaultBodyLimit::disable())
+        .layer(RequestBodyLimitLayer::new(body_bytes_max))
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, patience))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(map_response(as_problem))
+        .layer(from_fn(traced))
+}
+
+/// Neither headers nor the path as it was sent: both may hold what is nobody's business.
+async fn traced(request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let span = tracing::info_span!("request", method = %request.method(), path);
+    async {
+        let begun = Instant::now();
+        let response = next.run(request).await;
+        let ms = begun.elapsed().as_secs_f64() * 1000.0;
+        tracing::debug!(status = response.status().as_u16(), ms, "answered");
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+/// Errors that the framework answered by itself become problems too. Headers such as `Allow` stay.
+async fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let is_problem = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|is| is.as_bytes() == Problem::CONTENT_TYPE.as_bytes());
+    if is_problem || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let mut headers = response.into_parts().0.headers;
+    headers.remove(header::CONTENT_TYPE);
+    headers.remove(header::CONTENT_LENGTH);
+    let mut problem = ApiError::of_status(status).into_response();
+    problem.headers_mut().extend(headers);
+    problem
+}
+
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = text.unwrap_or("of unknown kind"), "a handler panicked");
+    ApiError::Internal(None).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::routing::get;
+    use futures::future::pending;
+
+    async fn status_of(path: &str) -> (StatusCode, String) {
+        let router = Router::new()
+            .route("/panics", get(async || -> () { panic!("on purpose") }))
+            .route("/hangs", get(pending::<()>));
+        let router = around(router, 10, Duration::from_millis(1));
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
+        assert_eq!(response.headers()[header::CONTENT_TYPE], Problem::CONTENT_TYPE);
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn panics_and_hangs_become_problems() {
+        let (status, body) = status_of("/panics").await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!body.contains("on purpose"), "{body}");
+        assert_eq!(status_of("/hangs").await.0, StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(status_of("/nowhere").await.0, StatusCode::NOT_FOUND);
+    }
+}

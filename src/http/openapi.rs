@@ -1,0 +1,107 @@
+//! The API's description, made from the code; `openapi.json` is its copy, which a test keeps fresh.
+
+use super::error::Problem;
+use super::{Api, devices, health, jobs, lag};
+use axum::Router;
+use axum::http::header;
+use axum::routing::get;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{IntoResponses, Modify};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Paceline",
+        description = "Keeps the data of devices that live in metered third-party clouds fresh, without ever breaking \
+                       a rate limit. Every error is a problem document (RFC 9457) whose `detail` says what to do."
+    ),
+    modifiers(&Bearer),
+    tags(
+        (name = "devices", description = "Latest values, and how old they are"),
+        (name = "jobs", description = "How often, and how much it matters"),
+        (name = "lag", description = "How late things are"),
+        (name = "health", description = "For whoever runs the process"),
+    )
+)]
+struct Description;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut OpenApi) {
+        let mut http = Http::new(HttpAuthScheme::Bearer);
+        http.description = Some("A key of your tenant; `paceline key create` makes it".to_owned());
+        openapi
+            .components
+            .get_or_insert_default()
+            .security_schemes
+            .insert("bearer".to_owned(), SecurityScheme::Http(http).into());
+    }
+}
+
+/// What any endpoint with a key may answer instead.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "its variants are documentation")]
+pub(super) enum Refusals {
+    /// Malformed JSON, a bad id or a bad query
+    #[response(status = 400, content_type = "application/problem+json")]
+    Bad(#[to_schema] Problem),
+    /// No key, or one that is unknown or revoked
+    #[response(status = 401, content_type = "application/problem+json")]
+    NoKey(#[to_schema] Problem),
+    /// The key's role is too low
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(#[to_schema] Problem),
+    /// Not there, or not yours
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(#[to_schema] Problem),
+    /// The device's provider is no longer defined
+    #[response(status = 409, content_type = "application/problem+json")]
+    Conflict(#[to_schema] Problem),
+    /// The body is larger than the server takes
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(#[to_schema] Problem),
+    /// The body is not `application/json`
+    #[response(status = 415, content_type = "application/problem+json")]
+    NotJson(#[to_schema] Problem),
+    /// Understood, and not acceptable: `detail` names what would be
+    #[response(status = 422, content_type = "application/problem+json")]
+    NotAccepted(#[to_schema] Problem),
+    /// A server behind this one is away
+    #[response(status = 503, content_type = "application/problem+json")]
+    Away(#[to_schema] Problem),
+    /// No answer in time
+    #[response(status = 504, content_type = "application/problem+json")]
+    TooSlow(#[to_schema] Problem),
+}
+
+/// The endpoints with their descriptions.
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(<Description as utoipa::OpenApi>::openapi())
+        .routes(routes!(devices::list))
+        .routes(routes!(devices::show))
+        .routes(routes!(jobs::put))
+        .routes(routes!(lag::show))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+}
+
+/// The endpoint that answers with the description.
+pub(super) fn serve(document: &OpenApi) -> Router<Api> {
+    let text = text(document);
+    Router::new()
+        .route("/openapi.json", get(async move || ([(header::CONTENT_TYPE, "application/json")], text)))
+}
+
+/// The description as `openapi.json` has it.
+pub fn document() -> String {
+    text(routes().get_openapi())
+}
+
+fn text(document: &OpenApi) -> String {
+    // A value first: its keys are sorted, so that a change of code moves few lines of the copy.
+    serde_json::to_value(document).map(|value| format!("{value:#}\n")).unwrap_or_default()
+}

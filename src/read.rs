@@ -1,0 +1,217 @@
+//! The READ path: the cache; else the record, which refills the cache. Either server may be away.
+
+use crate::app::App;
+use crate::cache::Slot;
+use crate::postgres::PostgresError;
+use crate::record::view::{self, Card, CardJob, Sight};
+use crate::words::{DeviceId, Interval, JobState, Latest, Priority, TenantId, UnixMs};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+use tokio::time::timeout;
+
+pub use crate::record::view::Filter;
+
+/// The cache's field that holds the device itself.
+const CARD: &str = "_";
+/// A cache that takes longer is slower than Postgres: readers go there instead.
+const CACHE_PATIENCE: Duration = Duration::from_millis(250);
+
+/// What keeps a reader from an answer: neither the cache nor Postgres has it to give.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Postgres.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+}
+
+/// A device as readers see it.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct DeviceView {
+    /// Its number here.
+    #[schema(example = 17)]
+    pub id: DeviceId,
+    /// What its owner calls it.
+    #[schema(example = "Living room")]
+    pub name: String,
+    /// The provider's own id of it.
+    #[schema(example = "th-7c9e6679")]
+    pub external_id: String,
+    /// Its provider.
+    #[schema(example = "meadow")]
+    pub provider: String,
+    /// The label of its connection.
+    #[schema(example = "home")]
+    pub connection: String,
+    /// Its home or site; null for none.
+    pub group: Option<String>,
+    /// By resource.
+    pub resources: BTreeMap<String, ResourceView>,
+}
+
+/// The last good value of one resource, how old it is, and what was asked. Without a reading yet, what tells of one is null.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct ResourceView {
+    /// Name → value, as the provider's definition maps them.
+    #[schema(example = json!({"temperature_c": 20.5}))]
+    pub values: Option<Map<String, Value>>,
+    /// When the source saw it, by the source's clock; null where it does not tell.
+    #[schema(example = "2026-03-01T08:29:30.000Z")]
+    pub observed_at: Option<String>,
+    /// When a good answer last came.
+    #[schema(example = "2026-03-01T08:30:00.000Z")]
+    pub fetched_at: Option<String>,
+    /// Now minus `fetched_at`, ms.
+    #[schema(example = 12_345)]
+    pub age_ms: Option<i64>,
+    /// Whether the age is at most the interval and its grace.
+    pub fresh: bool,
+    /// Whether the provider says that it can reach the device.
+    pub online: Option<bool>,
+    /// How often it is asked to be refreshed.
+    #[schema(example = "30s")]
+    pub interval: String,
+    /// How much it matters.
+    pub priority: Priority,
+    /// Whether it is scheduled.
+    pub state: JobState,
+}
+
+/// Some of a tenant's devices.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Page {
+    /// In order of their ids.
+    pub devices: Vec<DeviceView>,
+    /// The `after` that continues the list; null at its end.
+    pub next: Option<DeviceId>,
+}
+
+/// One device, if the tenant has it.
+pub async fn device(app: &App, tenant: TenantId, id: DeviceId) -> Result<Option<DeviceView>, ReadError> {
+    Ok(views(app, tenant, &[id]).await?.pop())
+}
+
+/// A page of the tenant's devices. Which they are is asked of Postgres; what they say comes from the cache.
+pub async fn devices(app: &App, tenant: TenantId, filter: &Filter) -> Result<Page, ReadError> {
+    // One more than asked for tells whether the list goes on.
+    let more = Filter { limit: filter.limit + 1, ..filter.clone() };
+    let mut ids = view::page(&app.pool, tenant, &more).await?;
+    let goes_on = ids.len() as i64 > filter.limit;
+    ids.truncate(usize::try_from(filter.limit).unwrap_or(0));
+    let next = ids.last().copied().filter(|_| goes_on);
+    Ok(Page { devices: views(app, tenant, &ids).await?, next })
+}
+
+/// Writes devices through to the cache as Postgres has them now. For after a change of a device or its jobs.
+///
+/// Best effort on Redis's side: readers find it in Postgres when the cache has nothing.
+pub async fn refresh(app: &App, tenant: TenantId, ids: &[DeviceId]) -> Result<(), ReadError> {
+    let sights = view::devices(&app.pool, tenant, ids).await?;
+    fill(app, tenant, &sights).await;
+    Ok(())
+}
+
+/// A device as both sources give it.
+struct Known {
+    card: Card,
+    latest: HashMap<String, Latest>,
+}
+
+async fn views(app: &App, tenant: TenantId, ids: &[DeviceId]) -> Result<Vec<DeviceView>, ReadError> {
+    let mut known = cached(app, tenant, ids).await;
+    let missing: Vec<DeviceId> = ids.iter().copied().filter(|id| !known.contains_key(id)).collect();
+    if !missing.is_empty() {
+        let sights = view::devices(&app.pool, tenant, &missing).await?;
+        fill(app, tenant, &sights).await;
+        known.extend(sights.into_iter().map(|(id, sight)| (id, Known::from(sight))));
+    }
+    let now = app.clock.now();
+    Ok(ids.iter().filter_map(|id| Some(known.remove(id)?.view(app, *id, now))).collect())
+}
+
+/// Those of the devices that the cache has in full. A cache that is away has none.
+async fn cached(app: &App, tenant: TenantId, ids: &[DeviceId]) -> HashMap<DeviceId, Known> {
+    let found = match timeout(CACHE_PATIENCE, app.cache.get(tenant, ids)).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "cache passed over");
+            Vec::new()
+        }
+        Err(_) => {
+            tracing::debug!("cache passed over: no answer in time");
+            Vec::new()
+        }
+    };
+    ids.iter().copied().zip(found).filter_map(|(id, fields)| Some((id, Known::read(fields)?))).collect()
+}
+
+async fn fill(app: &App, tenant: TenantId, sights: &HashMap<DeviceId, Sight>) {
+    let slots: Vec<Slot> = sights.iter().flat_map(|(id, sight)| slots(tenant, *id, sight)).collect();
+    match timeout(CACHE_PATIENCE, app.cache.put(&slots)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "cache not filled"),
+        Err(_) => tracing::debug!("cache not filled: no answer in time"),
+    }
+}
+
+fn slots(tenant: TenantId, device: DeviceId, sight: &Sight) -> Vec<Slot> {
+    let slot = |field: &str, version, json: Result<String, _>| {
+        Some(Slot { tenant, device, field: field.to_owned(), version, json: json.ok()? })
+    };
+    let card = slot(CARD, sight.version, serde_json::to_string(&sight.card));
+    let values = sight
+        .latest
+        .iter()
+        .filter_map(|(resource, (fence, latest))| slot(resource, *fence, serde_json::to_string(latest)));
+    card.into_iter().chain(values).collect()
+}
+
+impl Known {
+    /// What the cache holds, unless the device itself is not in it or an older version of Paceline wrote it.
+    fn read(mut fields: HashMap<String, String>) -> Option<Self> {
+        let card: Card = serde_json::from_str(&fields.remove(CARD)?).ok()?;
+        let latest = fields.into_iter().map(|(name, json)| Some((name, serde_json::from_str(&json).ok()?)));
+        Some(Self { card, latest: latest.collect::<Option<_>>()? })
+    }
+
+    fn view(mut self, app: &App, id: DeviceId, now: UnixMs) -> DeviceView {
+        let resources = self.card.jobs.into_iter().map(|(resource, job)| {
+            let view = resource_view(app, &job, self.latest.remove(&resource), now);
+            (resource, view)
+        });
+        DeviceView {
+            id,
+            resources: resources.collect(),
+            name: self.card.name,
+            external_id: self.card.external_id,
+            provider: self.card.provider,
+            connection: self.card.connection,
+            group: Some(self.card.group).filter(|group| !group.is_empty()),
+        }
+    }
+}
+
+impl From<Sight> for Known {
+    fn from(sight: Sight) -> Self {
+        let latest = sight.latest.into_iter().map(|(resource, (_, latest))| (resource, latest));
+        Self { latest: latest.collect(), card: sight.card }
+    }
+}
+
+fn resource_view(app: &App, job: &CardJob, latest: Option<Latest>, now: UnixMs) -> ResourceView {
+    let interval = Interval::from_ms(job.interval_ms).unwrap_or(Interval::MAX);
+    let age_ms = latest.as_ref().map(|latest| now.since_ms(latest.fetched_at).max(0));
+    let fresh_ms = interval.as_ms() as i64 + app.grace_ms(interval);
+    ResourceView {
+        observed_at: latest.as_ref().and_then(|latest| latest.observed_at).map(|at| at.to_string()),
+        fetched_at: latest.as_ref().map(|latest| latest.fetched_at.to_string()),
+        online: latest.as_ref().map(|latest| latest.online),
+        values: latest.map(|latest| latest.values),
+        age_ms,
+        fresh: age_ms.is_some_and(|age| age <= fresh_ms),
+        interval: interval.to_string(),
+        priority: job.priority,
+        state: job.state,
+    }
+}

@@ -1,0 +1,178 @@
+//! What readers see: devices, their jobs and the last good values, many in one statement.
+
+use crate::postgres::{Pool, PostgresError};
+use crate::words::{DeviceId, JobState, Latest, Priority, TenantId, UnixMs};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+
+/// A device without its values: what the cache holds of it in the field `_`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Card {
+    /// What its owner calls it.
+    pub name: String,
+    /// The provider's id of it.
+    pub external_id: String,
+    /// Its provider, by name.
+    pub provider: String,
+    /// Its connection, by label.
+    pub connection: String,
+    /// Its home or site; empty for none.
+    pub group: String,
+    /// Resource → what is wanted of it.
+    pub jobs: BTreeMap<String, CardJob>,
+}
+
+/// What is wanted of one resource.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CardJob {
+    /// How often, ms.
+    pub interval_ms: u64,
+    /// How much it matters.
+    pub priority: Priority,
+    /// Whether it is scheduled.
+    pub state: JobState,
+}
+
+/// A device as Postgres has it.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    /// Itself.
+    pub card: Card,
+    /// The sum of its jobs' versions: grows with every preference.
+    pub version: i64,
+    /// Resource → the fence under which its value was written, and the value.
+    pub latest: HashMap<String, (i64, Latest)>,
+}
+
+/// Which devices are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of this provider.
+    pub provider: Option<String>,
+    /// Under the connection of this label or number.
+    pub connection: Option<String>,
+    /// With larger ids than this.
+    pub after: i64,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// The ids of a tenant's devices, in order.
+pub async fn page(pool: &Pool, tenant: TenantId, filter: &Filter) -> Result<Vec<DeviceId>, PostgresError> {
+    let ids = sqlx::query_scalar!(
+        "SELECT d.device_id FROM devices d JOIN connections c USING (tenant_id, connection_id)
+         WHERE d.tenant_id = $1 AND d.device_id > $2
+           AND ($3::text IS NULL OR c.provider = $3)
+           AND ($4::text IS NULL OR c.label = $4 OR c.connection_id::text = $4)
+         ORDER BY d.device_id LIMIT $5",
+        tenant.0,
+        filter.after,
+        filter.provider,
+        filter.connection,
+        filter.limit
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("list the devices"))?;
+    Ok(ids.into_iter().map(DeviceId).collect())
+}
+
+/// These devices, as far as they are the tenant's.
+pub async fn devices(
+    pool: &Pool,
+    tenant: TenantId,
+    ids: &[DeviceId],
+) -> Result<HashMap<DeviceId, Sight>, PostgresError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"SELECT d.device_id, d.name, d.external_id, d.group_key, c.provider, c.label,
+                  j.resource AS "resource?", j.interval_ms AS "interval_ms?", j.priority AS "priority?",
+                  j.state AS "state?", j.version AS "version?",
+                  l.observed_at AS "observed_at?", l.fetched_at AS "fetched_at?", l.changed_at AS "changed_at?",
+                  l.online AS "online?", l."values" AS "values?", l.fence AS "fence?"
+           FROM devices d
+           JOIN connections c USING (tenant_id, connection_id)
+           LEFT JOIN jobs j USING (tenant_id, device_id)
+           LEFT JOIN latest l USING (tenant_id, device_id, resource)
+           WHERE d.tenant_id = $1 AND d.device_id = ANY($2)"#,
+        tenant.0,
+        &ids.iter().map(|id| id.0).collect::<Vec<_>>()
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("read the devices"))?;
+    let mut found: HashMap<DeviceId, Sight> = HashMap::with_capacity(ids.len());
+    for row in rows {
+        let sight = found.entry(DeviceId(row.device_id)).or_insert_with(|| row.without_jobs());
+        sight.add(row);
+    }
+    Ok(found)
+}
+
+/// One job of a device, or the device alone if it has none.
+struct Row {
+    device_id: i64,
+    name: String,
+    external_id: String,
+    group_key: String,
+    provider: String,
+    label: String,
+    resource: Option<String>,
+    interval_ms: Option<i64>,
+    priority: Option<i16>,
+    state: Option<String>,
+    version: Option<i64>,
+    observed_at: Option<chrono::DateTime<chrono::Utc>>,
+    fetched_at: Option<chrono::DateTime<chrono::Utc>>,
+    changed_at: Option<chrono::DateTime<chrono::Utc>>,
+    online: Option<bool>,
+    values: Option<serde_json::Value>,
+    fence: Option<i64>,
+}
+
+impl Row {
+    fn without_jobs(&self) -> Sight {
+        let card = Card {
+            name: self.name.clone(),
+            external_id: self.external_id.clone(),
+            provider: self.provider.clone(),
+            connection: self.label.clone(),
+            group: self.group_key.clone(),
+            jobs: BTreeMap::new(),
+        };
+        Sight { card, version: 0, latest: HashMap::new() }
+    }
+
+    fn job(&self) -> Option<CardJob> {
+        Some(CardJob {
+            interval_ms: self.interval_ms?.try_into().ok()?,
+            priority: Priority::from_class(self.priority?.try_into().ok()?)?,
+            state: JobState::from_word(self.state.as_deref()?)?,
+        })
+    }
+
+    fn latest(&mut self) -> Option<(i64, Latest)> {
+        let values = match self.values.take()? {
+            serde_json::Value::Object(values) => values,
+            _ => serde_json::Map::new(),
+        };
+        let latest = Latest {
+            values,
+            observed_at: self.observed_at.map(UnixMs::from),
+            fetched_at: self.fetched_at?.into(),
+            changed_at: self.changed_at?.into(),
+            online: self.online?,
+        };
+        Some((self.fence?, latest))
+    }
+}
+
+impl Sight {
+    fn add(&mut self, mut row: Row) {
+        let (Some(job), latest) = (row.job(), row.latest()) else { return };
+        let Some(resource) = row.resource else { return };
+        self.version += row.version.unwrap_or(0);
+        self.card.jobs.insert(resource.clone(), job);
+        self.latest.extend(latest.map(|latest| (resource, latest)));
+    }
+}

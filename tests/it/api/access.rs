@@ -1,0 +1,136 @@
+//! Who may do what, and see whose.
+
+use super::*;
+use sqlx::AssertSqlSafe;
+
+#[tokio::test]
+async fn without_a_good_key_nothing_is_told() {
+    let api = Api::with_devices(1).await;
+    for path in ["/v1/devices", "/v1/devices/1", "/v1/lag"] {
+        let answer = send(&api.router, request("GET", path), Body::empty()).await;
+        assert_eq!((answer.status, answer.problem()), (StatusCode::UNAUTHORIZED, "no-key"), "{path}");
+        assert_eq!(answer.headers[header::WWW_AUTHENTICATE], "Bearer");
+        for header in ["Basic dXNlcjpwYXNz", "Bearer ", "Bearer", ""] {
+            let request = request("GET", path).header("Authorization", header);
+            assert_eq!(
+                send(&api.router, request, Body::empty()).await.status,
+                StatusCode::UNAUTHORIZED,
+                "{header}"
+            );
+        }
+        let answer = api.get(path, "pl_user_nobody").await;
+        assert_eq!((answer.status, answer.problem()), (StatusCode::UNAUTHORIZED, "bad-key"), "{path}");
+        assert_eq!(answer.headers[header::WWW_AUTHENTICATE], "Bearer");
+    }
+    let answer = api.put("/v1/devices/1/jobs/state", "pl_user_nobody", json!({"paused": true})).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn roles_bound_what_a_key_may_do() {
+    let api = Api::with_devices(1).await;
+    let path = format!("/v1/devices/{}/jobs/state", api.devices[0]);
+    let reader = api.test.key(Role::Reader).await;
+    for readable in
+        ["/v1/devices".to_owned(), format!("/v1/devices/{}", api.devices[0]), "/v1/lag".to_owned()]
+    {
+        assert_eq!(api.get(&readable, &reader).await.status, StatusCode::OK, "{readable}");
+    }
+    let refused = api.put(&path, &reader, json!({"interval": "1m"})).await;
+    assert_eq!((refused.status, refused.problem()), (StatusCode::FORBIDDEN, "forbidden"));
+    assert!(refused.detail().contains("user") && refused.detail().contains("reader"), "{}", refused.detail());
+    for role in [Role::User, Role::Operator] {
+        let key = api.test.key(role).await;
+        assert_eq!(api.put(&path, &key, json!({"interval": "1m"})).await.status, StatusCode::OK, "{role}");
+    }
+}
+
+#[tokio::test]
+async fn a_strangers_devices_are_as_if_they_were_not_there() {
+    let api = Api::with_devices(2).await;
+    let mine = api.test.key(Role::User).await;
+    let (_, theirs, key) = api.stranger(Role::User).await;
+    api.record(api.devices[0], 0, json!({"w": 1})).await;
+
+    // Mine is in the cache by now, which must not make it theirs.
+    assert_eq!(api.get(&format!("/v1/devices/{}", api.devices[0]), &mine).await.status, StatusCode::OK);
+    for (key, not_theirs, unknown) in [(&key, api.devices[0], 999_999), (&mine, theirs, 999_999)] {
+        for verb in ["GET", "PUT"] {
+            let of = async |id: i64| match verb {
+                "GET" => api.get(&format!("/v1/devices/{id}"), key).await,
+                _ => api.put(&format!("/v1/devices/{id}/jobs/state"), key, json!({"paused": true})).await,
+            };
+            let (answer, mut nobodys) = (of(not_theirs.0).await, of(unknown).await);
+            assert_eq!((answer.status, answer.problem()), (StatusCode::NOT_FOUND, "no-such-device"));
+            nobodys.body["detail"] =
+                nobodys.detail().replace(&unknown.to_string(), &not_theirs.to_string()).into();
+            assert_eq!((answer.body, answer.headers), (nobodys.body, nobodys.headers));
+        }
+    }
+    let ids = async |path: &str, key: &str| -> Vec<i64> {
+        let listed = api.get(path, key).await;
+        listed.body["devices"].as_array().unwrap().iter().map(|d| d["id"].as_i64().unwrap()).collect()
+    };
+    assert_eq!(ids("/v1/devices", &key).await, [theirs.0]);
+    assert_eq!(ids("/v1/devices", &mine).await, [api.devices[0].0, api.devices[1].0]);
+    assert_eq!(ids("/v1/devices?connection=home", &key).await, [0; 0]);
+    let state = sqlx::query_scalar::<_, String>("SELECT string_agg(DISTINCT state, ',') FROM jobs");
+    assert_eq!(state.fetch_one(&api.app().pool).await.unwrap(), "active");
+}
+
+#[tokio::test]
+async fn lag_is_told_of_ones_own_jobs_and_of_all_to_the_operator() {
+    let api = Api::with_devices(2).await;
+    let (_, _, key) = api.stranger(Role::User).await;
+    let theirs = api.get("/v1/lag", &key).await.body;
+    assert_eq!(theirs["providers"]["testcloud"]["jobs"]["active"], 1);
+    assert!(theirs["providers"]["testcloud"].get("schedule").is_none());
+
+    let all = api.get("/v1/lag", &api.test.key(Role::Operator).await).await.body;
+    assert_eq!(all["providers"]["testcloud"]["jobs"]["active"], 3);
+    assert_eq!(all["providers"]["testcloud"]["schedule"]["calls_leased"], 0);
+    assert_eq!(all["providers"]["testcloud"]["recent"]["calls"], 0);
+}
+
+#[tokio::test]
+async fn a_revoked_key_ends_at_once() {
+    let api = Api::with_devices(1).await;
+    let pool = &api.app().pool;
+    let who = keys::Principal { tenant: api.test.tenant, role: Role::Reader };
+    let (id, key) = keys::create(pool, who, "doomed").await.unwrap();
+    let kept = api.test.key(Role::Reader).await;
+    listening(&api, 1).await;
+    assert_eq!(api.get("/v1/devices", key.expose_secret()).await.status, StatusCode::OK);
+    assert_eq!(api.get("/v1/devices", &kept).await.status, StatusCode::OK);
+
+    keys::revoke(pool, api.test.tenant, id).await.unwrap();
+    // The note is on its way: a moment, and not the minutes for which an answer is remembered.
+    let ask = async || api.get("/v1/devices", key.expose_secret()).await;
+    let refused =
+        timeout(Duration::from_secs(2), until(ask, |answer| !answer.status.is_success())).await.unwrap();
+    assert_eq!((refused.status, refused.problem()), (StatusCode::UNAUTHORIZED, "bad-key"));
+    assert_eq!(api.get("/v1/devices", &kept).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_remembered_key_asks_postgres_nothing() {
+    let api = Api::with_devices(1).await;
+    let key = api.test.key(Role::Reader).await;
+    listening(&api, 1).await;
+    let path = format!("/v1/devices/{}", api.devices[0]);
+    api.get(&path, &key).await;
+    // Nobody can ask for keys while this lock is held; whoever tried would wait.
+    let mut locked = api.app().pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE api_keys, devices IN ACCESS EXCLUSIVE MODE").execute(&mut *locked).await.unwrap();
+    assert_eq!(api.get(&path, &key).await.status, StatusCode::OK);
+    locked.rollback().await.unwrap();
+}
+
+/// Waits until so many routers hear of revoked keys.
+async fn listening(api: &Api, count: i64) {
+    let sql =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'";
+    let heard =
+        async || sqlx::query_scalar::<_, i64>(AssertSqlSafe(sql)).fetch_one(&api.app().pool).await.unwrap();
+    timeout(PATIENCE, async { while heard().await < count {} }).await.expect("a listener");
+}

@@ -1,0 +1,130 @@
+//! What is still answered while a server is away, and that it heals.
+
+use super::preference::jobs_of;
+use super::*;
+use crate::support::server;
+use crate::wire::Wire;
+use paceline::app::Servers;
+use paceline::seal::Sealer;
+
+/// The same deployment, seen by a process whose wires can be cut.
+struct Remote {
+    router: Router,
+    postgres: Wire,
+    redis: Wire,
+}
+
+impl Remote {
+    async fn of(api: &Api) -> Self {
+        let (database_url, redis_url) =
+            (api.test.database_url.expose_secret(), server("PACELINE_TEST_REDIS_URL"));
+        let (postgres, redis) = (Wire::to(database_url).await, Wire::to(&redis_url).await);
+        let servers = Servers {
+            database_url: postgres.reroute(database_url).into(),
+            redis_url: redis.reroute(&redis_url).into(),
+            sealing_key: Sealer::generate_key().unwrap(),
+        };
+        let mut app = App::start(api.app().settings.clone(), &servers).await.unwrap();
+        app.registry = api.app().registry.clone();
+        Self { router: http::router(app), postgres, redis }
+    }
+
+    async fn get(&self, path: &str, key: &str) -> Answer {
+        send(&self.router, request("GET", path).header("Authorization", bearer(key)), Body::empty()).await
+    }
+
+    /// Waits until both servers answer again.
+    async fn healed(&self) {
+        until(async || self.get("/readyz", "").await, |answer| answer.status.is_success()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_preference_is_kept_while_redis_is_away() {
+    let api = Api::with_devices(2).await;
+    let (key, remote) = (api.test.key(Role::User).await, Remote::of(&api).await);
+    let device = format!("/v1/devices/{}", api.devices[0]);
+    let interval = async || remote.get(&device, &key).await.body["resources"]["state"]["interval"].take();
+    assert_eq!(interval().await, "30s");
+
+    remote.redis.cut();
+    let asked = json!({"interval": "2m", "priority": "low"});
+    let answer = put(&remote.router, &format!("{device}/jobs/state"), &key, asked).await;
+    assert_eq!((answer.status, &answer.body["interval"]), (StatusCode::OK, &json!("2m")));
+    assert_eq!(interval().await, "2m");
+    let stored = jobs_of(&api).await.remove(0).job;
+    assert_eq!((stored.interval.as_ms(), stored.priority), (120_000, Priority::Low));
+
+    // Once Redis is back, the next drain carries it on, into the schedule and over what the cache had.
+    remote.redis.mend();
+    remote.healed().await;
+    let other = format!("/v1/devices/{}/jobs/state", api.devices[1]);
+    put(&remote.router, &other, &key, json!({"paused": true})).await;
+    assert_eq!(interval().await, "2m");
+    let place = api.app().queue.locate(&stored.provider, &[stored.id]).await.unwrap().remove(0);
+    assert_eq!(place.interval_ms, 120_000);
+}
+
+#[tokio::test]
+async fn reads_come_from_the_cache_while_postgres_is_away() {
+    let api = Api::with_devices(2).await;
+    let (key, remote) = (api.test.key(Role::User).await, Remote::of(&api).await);
+    api.record(api.devices[0], 0, json!({"power_w": 7})).await;
+    let [known, unread] = [api.devices[0], api.devices[1]].map(|id| format!("/v1/devices/{id}"));
+    let before = remote.get(&known, &key).await.body;
+
+    remote.postgres.cut();
+    let during = remote.get(&known, &key).await;
+    assert_eq!(during.status, StatusCode::OK);
+    assert_eq!(during.body["resources"]["state"]["values"], before["resources"]["state"]["values"]);
+    let paused = json!({"paused": true});
+    let refusals = [
+        remote.get(&unread, &key).await,
+        remote.get("/v1/devices", &key).await,
+        remote.get("/v1/lag", &key).await,
+        remote.get(&known, "pl_user_never-seen-before").await,
+        put(&remote.router, &format!("{known}/jobs/state"), &key, paused.clone()).await,
+    ];
+    for refusal in refusals {
+        assert_eq!((refusal.status, refusal.problem()), (StatusCode::SERVICE_UNAVAILABLE, "database-away"));
+        assert!(refusal.headers.contains_key(header::RETRY_AFTER));
+        assert!(!refusal.detail().contains("127.0.0.1"), "{}", refusal.detail());
+    }
+    assert_eq!(remote.get("/healthz", "").await.status, StatusCode::OK);
+
+    // A key that was revoked meanwhile ends as soon as Postgres can be asked.
+    let revoke = "UPDATE api_keys SET revoked_at = now()";
+    sqlx::query(revoke).execute(&api.app().pool).await.unwrap();
+    assert_eq!(remote.get(&known, &key).await.status, StatusCode::OK);
+    remote.postgres.mend();
+    remote.healed().await;
+    let refused = until(async || remote.get(&known, &key).await, |answer| !answer.status.is_success()).await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn readiness_names_the_server_that_is_away() {
+    let api = Api::with_devices(1).await;
+    let (key, remote) = (api.test.key(Role::Reader).await, Remote::of(&api).await);
+    assert_eq!(remote.get("/readyz", "").await.body, json!({"status": "ok"}));
+    let named = async |postgres: bool, redis: bool| {
+        let answer = remote.get("/readyz", "").await;
+        assert_eq!((answer.status, answer.problem()), (StatusCode::SERVICE_UNAVAILABLE, "not-ready"));
+        assert_eq!(
+            (answer.detail().contains("Postgres"), answer.detail().contains("Redis")),
+            (postgres, redis)
+        );
+    };
+    remote.redis.cut();
+    named(false, true).await;
+    remote.redis.mend();
+    remote.healed().await;
+
+    // A server that says nothing is away too; and the other one still answers readers.
+    remote.redis.hold();
+    named(false, true).await;
+    let device = remote.get(&format!("/v1/devices/{}", api.devices[0]), &key).await;
+    assert_eq!(device.status, StatusCode::OK);
+    remote.postgres.hold();
+    named(true, true).await;
+}

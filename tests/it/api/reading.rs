@@ -1,0 +1,131 @@
+//! What readers are shown, and where it comes from.
+
+use super::*;
+use paceline::cache::Slot;
+
+#[tokio::test]
+async fn a_device_is_shown_with_its_values_and_their_age() {
+    let api = Api::with_devices(1).await;
+    let (key, id) = (api.test.key(Role::Reader).await, api.devices[0]);
+    let path = format!("/v1/devices/{id}");
+
+    let before = api.get(&path, &key).await.body;
+    let nothing_yet = json!({
+        "values": null, "observed_at": null, "fetched_at": null, "age_ms": null, "fresh": false, "online": null,
+        "interval": "30s", "priority": "normal", "state": "active",
+    });
+    let device = json!({
+        "id": id, "name": "Device 0", "external_id": "d0", "provider": "testcloud", "connection": "home",
+        "group": null, "resources": {"state": nothing_yet},
+    });
+    assert_eq!(before, device);
+
+    // As the journey does: recorded, then cached.
+    api.record(id, 10_000, json!({"power_w": 1.5})).await;
+    paceline::read::refresh(api.app(), api.test.tenant, &[id]).await.unwrap();
+    let state = &api.get(&path, &key).await.body["resources"]["state"];
+    let age = state["age_ms"].as_i64().unwrap();
+    assert!((10_000..20_000).contains(&age), "{age}");
+    assert_eq!(
+        (&state["values"], &state["fresh"], &state["online"]),
+        (&json!({"power_w": 1.5}), &json!(true), &json!(true))
+    );
+    for at in ["observed_at", "fetched_at"] {
+        let text = state[at].as_str().unwrap();
+        assert!(chrono::DateTime::parse_from_rfc3339(text).is_ok() && text.len() == 24, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn fresh_ends_with_the_grace_after_the_interval() {
+    let api = Api::with_devices(3).await;
+    let key = api.test.key(Role::Reader).await;
+    // 30 s and a grace of a tenth of it; a clock that is ahead makes no negative age.
+    for (device, age_ms, fresh) in [(0, 32_000, true), (1, 33_001, false), (2, -5_000, true)] {
+        let id = api.devices[device];
+        api.record(id, age_ms, json!({"n": device})).await;
+        let state = api.get(&format!("/v1/devices/{id}"), &key).await.body["resources"]["state"].take();
+        // A slow machine may age it past the bound meanwhile.
+        if state["age_ms"].as_i64().unwrap() < 33_000 || !fresh {
+            assert_eq!(state["fresh"], fresh, "{age_ms}: {state}");
+        }
+        assert!(state["age_ms"].as_i64().unwrap() >= 0);
+    }
+}
+
+#[tokio::test]
+async fn the_cache_answers_first_then_the_record_which_refills_it() {
+    let api = Api::with_devices(1).await;
+    let (key, id, app) = (api.test.key(Role::Reader).await, api.devices[0], api.app());
+    let path = format!("/v1/devices/{id}");
+    let shown = async || api.get(&path, &key).await.body["resources"]["state"]["values"].take();
+    api.record(id, 0, json!({"from": "record"})).await;
+    assert_eq!(shown().await, json!({"from": "record"}));
+
+    let cached = app.cache.get(api.test.tenant, &[id]).await.unwrap().remove(0);
+    let text = cached["state"].replace("record", "cache");
+    let slot =
+        Slot { tenant: api.test.tenant, device: id, field: "state".to_owned(), version: 99, json: text };
+    app.cache.put(&[slot]).await.unwrap();
+    assert_eq!(shown().await, json!({"from": "cache"}));
+
+    let forget = async || {
+        let key = app.keys.device(api.test.tenant, id);
+        redis::cmd("DEL").arg(key).query_async::<()>(&mut app.redis.link()).await.unwrap();
+    };
+    forget().await;
+    assert_eq!(shown().await, json!({"from": "record"}));
+    assert_eq!(app.cache.get(api.test.tenant, &[id]).await.unwrap().remove(0), cached);
+    forget().await;
+    let listed = api.get("/v1/devices", &key).await.body;
+    assert_eq!(listed["devices"][0]["resources"]["state"]["values"], json!({"from": "record"}));
+    assert_eq!(app.cache.get(api.test.tenant, &[id]).await.unwrap().remove(0), cached);
+
+    // What a former version of Paceline left there is not understood, and read anew.
+    let slot = Slot {
+        tenant: api.test.tenant,
+        device: id,
+        field: "_".to_owned(),
+        version: 99,
+        json: "{}".to_owned(),
+    };
+    app.cache.put(&[slot]).await.unwrap();
+    assert_eq!(shown().await, json!({"from": "record"}));
+}
+
+#[tokio::test]
+async fn devices_are_listed_by_pages_and_filters() {
+    let api = Api::with_devices(5).await;
+    let key = api.test.key(Role::Reader).await;
+    let ids: Vec<i64> = api.devices.iter().map(|id| id.0).collect();
+    let mut seen = Vec::new();
+    let mut after = 0;
+    for (count, last) in [(2, false), (2, false), (1, true)] {
+        let page = api.get(&format!("/v1/devices?limit=2&after={after}"), &key).await.body;
+        let found: Vec<i64> =
+            page["devices"].as_array().unwrap().iter().map(|d| d["id"].as_i64().unwrap()).collect();
+        assert_eq!((found.len(), page["next"].is_null()), (count, last));
+        after = page["next"].as_i64().unwrap_or(0);
+        seen.extend(found);
+    }
+    assert_eq!(seen, ids);
+    // A page that ends with the list says so at once.
+    assert_eq!(api.get("/v1/devices?limit=5", &key).await.body["next"], Value::Null);
+
+    let count = async |query: &str| {
+        api.get(&format!("/v1/devices?{query}"), &key).await.body["devices"].as_array().unwrap().len()
+    };
+    let connection = sqlx::query_scalar::<_, i64>("SELECT connection_id FROM connections LIMIT 1");
+    let connection = connection.fetch_one(&api.app().pool).await.unwrap();
+    let by_number = format!("connection={connection}");
+    for (query, found) in [
+        ("provider=testcloud", 5),
+        ("provider=nowhere", 0),
+        ("connection=home", 5),
+        (by_number.as_str(), 5),
+        ("connection=office", 0),
+        ("provider=testcloud&connection=home&limit=3", 3),
+    ] {
+        assert_eq!(count(query).await, found, "{query}");
+    }
+}
