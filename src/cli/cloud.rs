@@ -11,7 +11,7 @@ use std::time::Duration;
 #[command(after_help = "\
 Examples:
   paceline cloud
-  paceline cloud --listen 127.0.0.1:9000 --accounts 2 --devices 500 --limit account:50/10s --limit app:40/1s
+  paceline cloud --listen 127.0.0.1:9000 --accounts 2 --devices-per-account 500 --limit account:50/10s --limit app:40/1s
   paceline cloud --no-limits --latency-ms 0-5 --error-share 0.05
 
 Prints {\"listening\":\"ADDRESS\"} when it is ready, and serves until it is interrupted.")]
@@ -27,7 +27,7 @@ pub struct Args {
     accounts: Option<u32>,
     /// How many devices each has
     #[arg(long, value_name = "N")]
-    devices: Option<u32>,
+    devices_per_account: Option<u32>,
     /// A limit in place of the usual ones, such as account:50/10s; may be repeated
     #[arg(long = "limit", value_name = "SCOPE:AMOUNT/WINDOW")]
     limits: Vec<Limit>,
@@ -84,7 +84,7 @@ impl From<Args> for CloudSettings {
             listen: args.listen.unwrap_or(usual.listen),
             seed: args.seed.unwrap_or(usual.seed),
             accounts: args.accounts.unwrap_or(usual.accounts),
-            devices_per_account: args.devices.unwrap_or(usual.devices_per_account),
+            devices_per_account: args.devices_per_account.unwrap_or(usual.devices_per_account),
             keys: Vec::new(),
             limits,
             latency_ms: args.latency_ms.map_or(usual.latency_ms, |(min, max)| min..=max),

@@ -75,9 +75,6 @@ pub enum Command {
     Demo(demo::Args),
     /// Compare the schedule in Redis with the truth in Postgres
     Check(check::Args),
-    /// Simulate a device cloud
-    #[command(hide = true)]
-    Cloud(cloud::Args),
     /// Bring the database's schema up to this version
     Migrate(migrate::Args),
     /// Make, list and revoke API keys
@@ -109,7 +106,6 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), CliError> {
     match command {
         Command::Serve(args) => serve::run(global, args).await,
         Command::Demo(args) => demo::run(global, args).await,
-        Command::Cloud(args) => cloud::run(args).await,
         Command::Check(args) => briefly(global, async |context| check::run(context, args).await).await,
         Command::Migrate(args) => migrate::run(global, args).await,
         Command::Key(command) => briefly(global, async |context| key::run(context, command).await).await,

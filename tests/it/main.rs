@@ -1,6 +1,7 @@
 //! Tests against real servers, in one binary: it links once.
 
 mod api;
+mod cli;
 mod cloud;
 mod crash;
 mod journey;

@@ -41,8 +41,8 @@ pub struct Args {
     /// The file; standard input if left out
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// How it is written; guessed from the file's ending or its first character if left out
-    #[arg(long)]
+    /// csv or ndjson; guessed from the file's ending or its first character if left out
+    #[arg(long, value_name = "WORD")]
     format: Option<Format>,
     /// Add nothing if any row is refused
     #[arg(long)]

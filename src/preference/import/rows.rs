@@ -5,9 +5,10 @@ use super::lines::Lines;
 use super::{ImportError, ndjson};
 use std::io::BufRead;
 use std::path::Path;
+use std::str::FromStr;
 
 /// How a file is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Comma-separated, under a header.
     Csv,
@@ -22,6 +23,17 @@ impl Format {
             "csv" => Some(Self::Csv),
             "ndjson" | "jsonl" | "json" => Some(Self::Ndjson),
             _ => None,
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "csv" => Ok(Self::Csv),
+            "ndjson" => Ok(Self::Ndjson),
+            _ => Err(format!("{word:?} is not a format: use csv or ndjson")),
         }
     }
 }
