@@ -13,11 +13,14 @@
 //! - [`http`]: the API
 pub mod app;
 pub mod cache;
+pub mod cli;
 pub mod clock;
 pub mod cloud;
+pub mod demo;
 pub mod fetch;
 pub mod http;
 pub mod journey;
+pub mod keep;
 pub mod local;
 pub mod pace;
 pub mod postgres;
@@ -29,6 +32,7 @@ pub mod redis;
 pub mod retry;
 pub mod schedule;
 pub mod seal;
+pub mod serve;
 pub mod settings;
 pub mod take;
 pub mod telemetry;

@@ -1,7 +1,7 @@
 //! The READ path: the cache; else the record, which refills the cache. Either server may be away.
 
 use crate::app::App;
-use crate::cache::Slot;
+use crate::cache::{CARD, Slot};
 use crate::postgres::PostgresError;
 use crate::record::view::{self, Card, CardJob, Sight};
 use crate::words::{DeviceId, Interval, JobState, Latest, Priority, TenantId, UnixMs};
@@ -13,8 +13,6 @@ use tokio::time::timeout;
 
 pub use crate::record::view::Filter;
 
-/// The cache's field that holds the device itself.
-const CARD: &str = "_";
 /// A cache that takes longer is slower than Postgres: readers go there instead.
 const CACHE_PATIENCE: Duration = Duration::from_millis(250);
 

@@ -94,4 +94,4 @@ pub use clock::{Clock, steady_clock};
 pub use failures::Failures;
 pub use limit::{BadLimit, Limit, Scope};
 pub use server::{serve, serve_until};
-pub use settings::CloudSettings;
+pub use settings::{CloudSettings, KnownDevice};

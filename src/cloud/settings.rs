@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 
 use super::chance::Key;
 use super::failures::Failures;
+use super::fleet::{Fleet, Kind};
 use super::limit::Limit;
 
 /// What to simulate. The default is a clean run: three accounts, strict limits, no failures.
@@ -32,6 +33,17 @@ pub struct CloudSettings {
     pub failures: Failures,
     /// Stop when standard input closes: whoever holds its other end may be killed without a chance to say so.
     pub exit_with_stdin: bool,
+}
+
+/// A simulated device, as its owner knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownDevice {
+    /// The cloud's id of it.
+    pub id: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// Whether `/energy` knows it.
+    pub has_energy: bool,
 }
 
 impl Default for CloudSettings {
@@ -60,6 +72,16 @@ impl CloudSettings {
             format!("mdw_{:016x}{:016x}", branch.bits(), branch.with(1).bits())
         };
         self.keys.get(account as usize).cloned().unwrap_or_else(derived)
+    }
+
+    /// The devices of an account (from 0): what its owner would know of them.
+    pub fn devices(&self, account: u32) -> impl Iterator<Item = KnownDevice> {
+        let fleet = Fleet::new(self.seed, self.devices_per_account);
+        (0..self.devices_per_account).map(move |index| {
+            let device = fleet.device(account, index);
+            let metered = matches!(device.kind, Kind::SolarInverter | Kind::PowerMeter);
+            KnownDevice { id: device.id(), name: device.name(), has_energy: metered }
+        })
     }
 
     /// Whose key is whose.

@@ -2,10 +2,10 @@
 
 use super::Api;
 use super::auth::Owner;
-use super::error::ApiError;
+use super::error::{ApiError, Problem};
 use super::extract::{Json, Path};
 use super::openapi::Refusals;
-use crate::app::App;
+use crate::keep;
 use crate::preference::jobs::{self, Subject, Wish};
 use crate::provider::Provider;
 use crate::read;
@@ -49,6 +49,33 @@ pub(super) struct JobView {
     minimum_interval: String,
 }
 
+/// Why a preference was not stored.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "its variants are documentation")]
+enum NotSet {
+    /// Malformed JSON, or not an id
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(#[to_schema] Problem),
+    /// The key is a reader's
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(#[to_schema] Problem),
+    /// No such device, not yours, or its provider has no such resource
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(#[to_schema] Problem),
+    /// The device's provider is no longer defined
+    #[response(status = 409, content_type = "application/problem+json")]
+    ProviderGone(#[to_schema] Problem),
+    /// The body is larger than the server takes
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(#[to_schema] Problem),
+    /// The body is not `application/json`
+    #[response(status = 415, content_type = "application/problem+json")]
+    NotJson(#[to_schema] Problem),
+    /// Understood, and not accepted: `detail` names what would be
+    #[response(status = 422, content_type = "application/problem+json")]
+    NotAccepted(#[to_schema] Problem),
+}
+
 /// Sets how often a resource of a device is refreshed, and how much it matters.
 ///
 /// Makes the job if the device has none for the resource yet. A parked job becomes active again.
@@ -59,7 +86,7 @@ pub(super) struct JobView {
         ("resource" = String, Path, description = "One of its provider's resources", example = "state"),
     ),
     request_body = Preference,
-    responses((status = 200, description = "The job as it is now stored", body = JobView), Refusals)
+    responses((status = 200, description = "The job as it is now stored", body = JobView), NotSet, Refusals)
 )]
 pub(super) async fn put(
     State(api): State<Api>,
@@ -74,7 +101,7 @@ pub(super) async fn put(
     let wish = asked.wish(known.minimum)?;
     let job = jobs::set(&app.pool, who.tenant, &subject, &known.name, &wish, known.default).await?;
     // From here on the preference is kept, whatever Redis does: what follows only makes it felt at once.
-    drain_soon(app).await;
+    keep::drain_soon(app).await;
     if let Err(error) = read::refresh(app, who.tenant, &[id]).await {
         tracing::debug!(device = id.0, %error, "cached device not renewed");
     }
@@ -123,42 +150,5 @@ impl JobView {
             state: job.state,
             minimum_interval: minimum.to_string(),
         }
-    }
-}
-
-/// Stands in for `crate::keep::drain_soon(app)`, which replaces it and everything below.
-async fn drain_soon(app: &App) {
-    const PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);
-    match tokio::time::timeout(PATIENCE, drain(app)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(error, "the schedule hears of a preference later"),
-        Err(_) => tracing::debug!("the schedule hears of a preference later: no answer in time"),
-    }
-}
-
-async fn drain(app: &App) -> Result<(), String> {
-    use crate::preference::outbox;
-    let notes = outbox::read(&app.pool, 500).await.map_err(|e| e.to_string())?;
-    let ids: Vec<i64> = notes.iter().map(|note| note.job).collect();
-    for stored in jobs::by_id(&app.pool, &ids).await.map_err(|e| e.to_string())? {
-        let (tenant, device) = (stored.job.tenant, stored.job.device);
-        tell(app, stored).await.map_err(|e| e.to_string())?;
-        // A preference that was set while Redis was away left the old one in the cache.
-        read::refresh(app, tenant, &[device]).await.map_err(|e| e.to_string())?;
-    }
-    let ids: Vec<i64> = notes.iter().map(|note| note.id).collect();
-    outbox::forget(&app.pool, &ids).await.map_err(|e| e.to_string())
-}
-
-async fn tell(app: &App, stored: jobs::StoredJob) -> Result<(), crate::redis::RedisError> {
-    let (scheduled, last_run, job) = (stored.is_scheduled(), stored.last_run, stored.job);
-    let (provider, id) = (job.provider.clone(), job.id);
-    let defined = app.registry.get(provider.as_str()).and_then(|p| p.resource(job.resource.as_str()));
-    match defined.filter(|_| scheduled) {
-        Some(resource) => {
-            let phase = crate::schedule::phase(&job, resource.unit, resource.batch_max);
-            app.queue.put(&provider, &[crate::schedule::Entry { phase, last_run, job }]).await
-        }
-        None => app.queue.drop(&provider, &[id]).await,
     }
 }

@@ -7,6 +7,9 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::str::FromStr;
 use std::time::Duration;
 
+mod lock;
+
+pub use lock::{Held, lock};
 pub use sqlx::PgPool as Pool;
 pub use sqlx::postgres::PgListener as Listener;
 

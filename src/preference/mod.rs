@@ -5,4 +5,5 @@ pub mod devices;
 pub mod jobs;
 pub mod keys;
 pub mod outbox;
+pub mod schedules;
 pub mod tenants;

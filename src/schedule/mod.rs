@@ -1,8 +1,8 @@
 //! The schedule in Redis: who is due when, who waits in rank, and where a job is.
 
-mod phase;
+mod offset;
 mod queue;
 pub mod score;
 
-pub use phase::phase;
+pub use offset::offset_ms;
 pub use queue::{Entry, Place, Queue};

@@ -10,8 +10,8 @@ use std::sync::Arc;
 pub struct Entry {
     /// The job.
     pub job: Job,
-    /// Of its grid, in 2^-32 of the interval.
-    pub phase: u32,
+    /// Where in each interval its grid has its point, ms.
+    pub offset_ms: u32,
     /// Its last success, if any.
     pub last_run: Option<UnixMs>,
 }
@@ -65,6 +65,9 @@ struct Scripts {
     drop: Script,
     locate: Script,
     ids: Script,
+    live: Script,
+    revive: Script,
+    built: Script,
 }
 
 impl Queue {
@@ -75,6 +78,9 @@ impl Queue {
             drop: Script::new("drop", include_str!("lua/drop.lua")),
             locate: Script::new("locate", include_str!("lua/locate.lua")),
             ids: Script::new("ids", include_str!("lua/ids.lua")),
+            live: Script::new("live", include_str!("lua/live.lua")),
+            revive: Script::new("revive", include_str!("lua/revive.lua")),
+            built: Script::new("built", include_str!("lua/built.lua")),
         };
         Self { redis, keys, scripts: Arc::new(scripts), spread }
     }
@@ -104,12 +110,21 @@ impl Queue {
         Ok(())
     }
 
-    /// Makes the schedule forget these jobs of one provider.
+    /// Makes the schedule forget these jobs of one provider; those that are leased, when their calls are settled.
     pub async fn drop(&self, provider: &ProviderName, jobs: &[JobId]) -> Result<(), RedisError> {
+        self.forget(provider, jobs, "").await
+    }
+
+    /// Takes these jobs out of wherever they are, at once: for repair.
+    pub async fn purge(&self, provider: &ProviderName, jobs: &[JobId]) -> Result<(), RedisError> {
+        self.forget(provider, jobs, "1").await
+    }
+
+    async fn forget(&self, provider: &ProviderName, jobs: &[JobId], at_once: &str) -> Result<(), RedisError> {
         let anchor = self.keys.anchor(provider);
         for batch in jobs.chunks(BATCH) {
             let ids: Vec<_> = batch.iter().map(|id| id.to_string()).collect();
-            let args: Vec<_> = ids.iter().map(|id| id.as_bytes()).collect();
+            let args: Vec<_> = [at_once.as_bytes()].into_iter().chain(ids.iter().map(|id| id.as_bytes())).collect();
             self.scripts.drop.run::<i64>(&self.redis, &anchor, &args).await?;
         }
         Ok(())
@@ -125,6 +140,31 @@ impl Queue {
             places.extend(self.scripts.locate.ask::<Vec<Place>>(&self.redis, &anchor, &args).await?);
         }
         Ok(places)
+    }
+
+    /// Whether the provider's schedule was built on this run of the server.
+    pub async fn is_live(&self, provider: &ProviderName) -> Result<bool, RedisError> {
+        let live: i64 = self.scripts.live.run(&self.redis, &self.keys.anchor(provider), &[]).await?;
+        Ok(live == 1)
+    }
+
+    /// Lets calls be granted on this run of the server. `known`: calls may have been made before, so that every quota
+    /// counts as spent now. `fence`: the last that Postgres has seen.
+    pub async fn revive(
+        &self,
+        provider: &ProviderName,
+        known: bool,
+        fence: i64,
+        now: Option<UnixMs>,
+    ) -> Result<(), RedisError> {
+        let (now, known, fence) = (now_arg(now), u8::from(known).to_string(), fence.to_string());
+        let args = [now.as_bytes(), known.as_bytes(), fence.as_bytes()];
+        self.scripts.revive.run::<i64>(&self.redis, &self.keys.anchor(provider), &args).await.map(drop)
+    }
+
+    /// Says that every job is in.
+    pub async fn mark_built(&self, provider: &ProviderName) -> Result<(), RedisError> {
+        self.scripts.built.run::<i64>(&self.redis, &self.keys.anchor(provider), &[]).await.map(drop)
     }
 
     /// Every job the schedule knows with an id up to `last`.
@@ -157,7 +197,7 @@ fn row(entry: &Entry) -> Row<'_> {
         job.id.0,
         job.priority.class(),
         job.interval.as_ms(),
-        entry.phase,
+        entry.offset_ms,
         job.version,
         job.device.0,
         job.lane(),

@@ -51,6 +51,8 @@ pub struct GrantedJob {
 /// What one take found.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Taken {
+    /// False: the schedule was not built on this run of the server, and nothing is granted until it is.
+    pub live: bool,
     /// The schedule's clock as the script ran.
     pub now: UnixMs,
     /// When to ask again if nothing else happens, ms from `now`; negative: not before something is put.

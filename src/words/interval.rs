@@ -5,6 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
 /// The time between two runs, in whole milliseconds: more than zero, at most [`Interval::MAX`].
 ///
 /// Written as people write it: `30s`, `5m`, `1h 30m`, `1day`.
@@ -16,7 +18,9 @@ pub struct Interval(u32);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IntervalError {
     /// Not a duration at all.
-    #[error("{text:?} is not an interval: write a number and a unit, such as 30s, 5m or 1h; from {min} to {max}")]
+    #[error(
+        "{text:?} is not an interval: write a number and a unit, such as 30s, 5m or 1h; from {min} to {max}"
+    )]
     Unreadable {
         /// What was written.
         text: String,
@@ -41,7 +45,7 @@ impl Interval {
     /// The shortest that any provider may allow.
     pub const MIN: Self = Self(100);
     /// 31 days: past that a schedule is a calendar, and this is none.
-    pub const MAX: Self = Self(31 * 24 * 60 * 60 * 1000);
+    pub const MAX: Self = Self(31 * DAY_MS as u32);
 
     /// An interval of so many milliseconds, if it is within `MIN..=MAX`.
     pub fn from_ms(ms: u64) -> Option<Self> {
@@ -62,8 +66,11 @@ impl Interval {
         if text.trim().strip_prefix('-').is_some_and(|rest| humantime::parse_duration(rest).is_ok()) {
             return Err(out_of_range());
         }
-        let duration = humantime::parse_duration(text.trim())
-            .map_err(|_| IntervalError::Unreadable { text: text.to_owned(), min, max })?;
+        let duration = humantime::parse_duration(text.trim()).map_err(|_| IntervalError::Unreadable {
+            text: text.to_owned(),
+            min,
+            max,
+        })?;
         u64::try_from(duration.as_millis())
             .ok()
             .and_then(Self::from_ms)
@@ -94,8 +101,15 @@ impl From<Interval> for String {
 
 impl fmt::Display for Interval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = humantime::format_duration(Duration::from_millis(self.as_ms())).to_string();
-        f.pad(&text.replace(' ', ""))
+        // Days are the largest unit: `humantime` would go on to months of 30.44 days.
+        let (days, rest) = (self.as_ms() / DAY_MS, self.as_ms() % DAY_MS);
+        let unit = if days == 1 { "day" } else { "days" };
+        let days = if days == 0 { String::new() } else { format!("{days}{unit}") };
+        let rest = match rest {
+            0 => String::new(),
+            ms => humantime::format_duration(Duration::from_millis(ms)).to_string().replace(' ', ""),
+        };
+        f.pad(&(days + &rest))
     }
 }
 
@@ -112,8 +126,9 @@ mod tests {
 
     #[test]
     fn prints_what_it_reads() {
-        for text in ["30s", "1m30s", "1500ms", "31days"] {
+        for text in ["30s", "1m30s", "1s500ms", "1day", "1day1h", "31days"] {
             let interval: Interval = text.parse().unwrap();
+            assert_eq!(interval.to_string(), text);
             assert_eq!(interval.to_string().parse::<Interval>().unwrap(), interval);
         }
     }

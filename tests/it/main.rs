@@ -2,6 +2,7 @@
 
 mod api;
 mod cloud;
+mod journey;
 mod local;
 mod support;
 mod wire;

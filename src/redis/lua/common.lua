@@ -19,17 +19,17 @@ local RECORD = '<BBBBI4I4I6I6I4I6ss'
 local FLAG_DROPPED = 1 -- dropped while leased: settle forgets it
 
 local function unpack_job(raw)
-  local ok, v, class, flags, attempts, interval, phase, due, last, version, device, lane, resource =
+  local ok, v, class, flags, attempts, interval, offset, due, last, version, device, lane, resource =
     pcall(struct.unpack, RECORD, raw)
   if not ok or v ~= 1 or interval == 0 then return nil end
   return {
-    class = class, flags = flags, attempts = attempts, interval = interval, phase = phase, due = due, last = last,
+    class = class, flags = flags, attempts = attempts, interval = interval, offset = offset, due = due, last = last,
     version = version, device = device, lane = lane, resource = resource,
   }
 end
 
 local function pack_job(j)
-  return struct.pack(RECORD, 1, j.class, j.flags, j.attempts, j.interval, j.phase, j.due, j.last, j.version, j.device,
+  return struct.pack(RECORD, 1, j.class, j.flags, j.attempts, j.interval, j.offset, j.due, j.last, j.version, j.device,
     j.lane, j.resource)
 end
 
@@ -40,11 +40,13 @@ local function now_ms(given)
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
 
--- The first point of the job's grid after t. The grid is stateless: points are phase/2^32 of the way into each
+-- Which run of the server this is: it changes with a restart, and with a failover.
+local function run_id() return redis.call('INFO', 'server'):match('run_id:(%x+)') end
+
+-- The first point of the job's grid after t. The grid is stateless: its points are the job's offset into each
 -- interval since the epoch, so it cannot drift, and a rebuild finds it again.
 local function grid_after(j, t)
-  local offset = math.floor(j.interval * j.phase / 4294967296)
-  return (math.floor((t - offset) / j.interval) + 1) * j.interval + offset
+  return (math.floor((t - j.offset) / j.interval) + 1) * j.interval + j.offset
 end
 
 -- What ready jobs are ranked by: the last run, or for one that never ran, as though it had run an interval before due.

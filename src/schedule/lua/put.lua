@@ -2,7 +2,7 @@
 -- KEYS  1 anchor "<prefix>{<provider>}:"
 -- ARGV  1 now in ms, or '' for Redis's own
 --       2 how far first runs are spread, ms
---       3 msgpack array of [id, class, interval_ms, phase, version, device, lane, resource, last_run_ms or 0]
+--       3 msgpack array of [id, class, interval_ms, offset_ms, version, device, lane, resource, last_run_ms or 0]
 -- Returns how many were taken; one with an older version than the schedule's is left alone.
 --
 -- A new job is due within the spread; a job whose interval changed, at the next point of its new grid.
@@ -26,14 +26,14 @@ end
 for _, w in ipairs(wanted) do
   local id, old = w[1], jobs[w[1]]
   local j = {
-    class = w[2], flags = 0, attempts = 0, interval = w[3], phase = w[4], version = w[5], device = w[6],
+    class = w[2], flags = 0, attempts = 0, interval = w[3], offset = w[4], version = w[5], device = w[6],
     lane = w[7], resource = w[8], last = w[9], due = 0,
   }
   if not old then
     if j.last > 0 then
       j.due = math.max(grid_after(j, j.last), 0) -- rebuilt: overdue ones are due at once
     else
-      j.due = now + math.floor(math.min(j.interval, spread) * j.phase / 4294967296)
+      j.due = now + math.floor(math.min(1, spread / j.interval) * j.offset)
     end
     due[#due + 1] = j.due
     due[#due + 1] = id
@@ -42,7 +42,7 @@ for _, w in ipairs(wanted) do
   elseif old.version <= j.version then
     j.last, j.attempts, j.due = math.max(old.last, j.last), old.attempts, old.due
     if redis.call('ZSCORE', DUE, id) then
-      if j.interval ~= old.interval or j.phase ~= old.phase then
+      if j.interval ~= old.interval or j.offset ~= old.offset then
         j.due = grid_after(j, now)
         j.attempts = 0
         due[#due + 1] = j.due

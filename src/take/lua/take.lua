@@ -4,13 +4,16 @@
 --       2 msgpack {calls, horizon_ms, lease_ms, promote, k, base = {b1..b5},
 --                  quotas = {{name, scope, emission_ms, burst, resources or {}}…},
 --                  resources = {name -> {max, cost, cost_per_device}}}
--- Returns msgpack {now, wake_ms or -1, reaped, calls = {[id, lane, resource, send_in_ms, jobs = {[id, due, attempts]…}]…},
+-- Returns msgpack {live, now, wake_ms or -1, reaped, calls = {[id, lane, resource, send_in_ms, jobs = {[id, due, attempts]…}]…},
 --                  bound = {[lane, quota or hold, until_ms]…}}
 --   wake_ms: when to ask again if nothing else happens; -1: when something is put.
+--   live: false when the schedule was not built on this run of the server (see revive.lua); nothing is granted then.
 -- All quotas of a call's scope chain are spent together, or none is.
 local now = now_ms(ARGV[1])
 local spec = cmsgpack.unpack(ARGV[2])
 local limit = now + spec.horizon_ms
+local meta = redis.call('HMGET', META, 'run', 'epoch', 'v', 'fence')
+if meta[1] ~= run_id() then return cmsgpack.pack({ false, now, -1, 0, {}, {} }) end
 
 -- Reap: what a dead worker held is due again. Its quota stays spent: the call may have been made.
 local function reap()
@@ -59,7 +62,7 @@ end
 local function unblock()
   local lanes = redis.call('ZRANGEBYSCORE', BLOCKED, '-inf', limit, 'LIMIT', 0, 1000)
   if #lanes == 0 then return end
-  local v = tonumber(redis.call('HGET', META, 'v') or '0')
+  local v = tonumber(meta[3] or '0')
   local left = redis.call('HMGET', VTIME, unpack(lanes))
   local args = {}
   for i, lane in ipairs(lanes) do
@@ -72,9 +75,12 @@ end
 
 -- Quota state: one hash for the app and one a connection. Fields: <quota>, <quota>@<group>, <quota>#<device> hold a
 -- theoretical arrival time in ms; !hold, !hold@<group>, !hold#<device> hold "<until ms> <reason>".
--- A field that is missing counts as fully spent at the epoch, the instant the schedule was last rebuilt after a loss:
--- no history can have left it emptier than that. The epoch of a schedule that never lost anything is 0.
-local epoch = tonumber(redis.call('HGET', META, 'epoch') or '0')
+-- Whatever it holds, a quota counts as fully spent at the epoch, the instant the schedule was last revived after a
+-- restart or a loss: no history can have left it emptier than that. The epoch of one that never was is 0.
+local epoch = tonumber(meta[2])
+local function tat_of(q, stored)
+  return math.max(tonumber(stored or '0'), epoch + q.burst * q.emission_ms)
+end
 local states = {}
 local function state_of(name)
   local s = states[name]
@@ -129,8 +135,7 @@ local function earliest(links, holds, cost)
   local at, by, field = now, nil, nil
   for _, l in ipairs(links) do
     local q = l[3]
-    local tat = tonumber(l[1].has[l[2]] or (epoch + q.burst * q.emission_ms))
-    local t = tat + (cost - q.burst) * q.emission_ms
+    local t = tat_of(q, l[1].has[l[2]]) + (cost - q.burst) * q.emission_ms
     if t > at then at, by, field = t, q.name, l end
   end
   for _, h in ipairs(holds) do
@@ -147,7 +152,7 @@ local function spend(links, cost, at)
   local spent = {}
   for _, l in ipairs(links) do
     local q, s, f = l[3], l[1], l[2]
-    local before = tonumber(s.has[f] or (epoch + q.burst * q.emission_ms))
+    local before = tat_of(q, s.has[f])
     local after = string.format('%.3f', math.max(before, at) + cost * q.emission_ms)
     s.has[f] = after
     s.dirty[f] = after
@@ -236,8 +241,8 @@ local reaped = reap()
 promote()
 unblock()
 
-local v = tonumber(redis.call('HGET', META, 'v') or '0')
-local fence = math.max(tonumber(redis.call('HGET', META, 'fence') or '0'), now * 1000)
+local v = tonumber(meta[3] or '0')
+local fence = math.max(tonumber(meta[4] or '0'), now * 1000)
 local calls, entries, expiries, bound, deferred = {}, {}, {}, {}, {}
 local open, loaded, more_lanes, frontier = {}, 0, true, 0
 local app_until = nil
@@ -393,4 +398,4 @@ local due_head = head(DUE)
 if not app_until or (due_head and due_head > now) then sooner(due_head) end
 sooner(head(LEASES))
 if wake >= 0 then wake = math.max(wake - now, 0) end
-return cmsgpack.pack({ now, wake, reaped, calls, bound })
+return cmsgpack.pack({ true, now, wake, reaped, calls, bound })

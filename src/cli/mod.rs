@@ -1,0 +1,112 @@
+//! The command line: one file per subcommand, each of which parses, calls and prints. It decides nothing.
+//!
+//! Answers go to stdout, for people or (with `--json`) for programs; progress, logs and errors go to stderr.
+//! Exit codes: 0 done; 1 refused, or a check failed; 2 could not start (arguments, settings, servers, files).
+
+mod check;
+mod cloud;
+pub mod context;
+mod demo;
+mod error;
+mod key;
+mod migrate;
+mod output;
+mod sealing_key;
+mod serve;
+mod servers;
+mod stop;
+mod table;
+
+pub use context::Context;
+pub use error::CliError;
+pub use output::Output;
+
+use clap::error::ErrorKind;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Keeps the data of devices that live in metered third-party clouds fresh, without ever breaking a rate limit.
+#[derive(Debug, clap::Parser)]
+#[command(name = "paceline", version, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  paceline key create --tenant acme --role user
+  paceline connection add --tenant acme --provider signalk --label boat --param base_url=http://10.0.0.5:3000
+  paceline device import --tenant acme --connection boat --file devices.csv
+  paceline lag
+
+Settings come from --config and the environment (PACELINE__DATABASE__URL=…); with no servers configured,
+private ones are started under .paceline/. Each command has a --help of its own.";
+
+/// What holds for every command.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Global {
+    /// Settings over the defaults (TOML; `config/default.toml` lists every key)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Answer in JSON, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The subcommands.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Run: answer HTTP, pull from the providers, keep house
+    Serve(serve::Args),
+    /// See all of it at work, against a simulated device cloud
+    Demo(demo::Args),
+    /// Compare the schedule in Redis with the truth in Postgres
+    Check(check::Args),
+    /// Simulate a device cloud
+    #[command(hide = true)]
+    Cloud(cloud::Args),
+    /// Bring the database's schema up to this version
+    Migrate(migrate::Args),
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    Key(key::Command),
+}
+
+/// Runs a command to its end.
+pub async fn run(cli: Cli) -> ExitCode {
+    let output = Output { json: cli.global.json };
+    match dispatch(&cli.global, cli.command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output.fail(&error),
+    }
+}
+
+async fn dispatch(global: &Global, command: Command) -> Result<(), CliError> {
+    use context::briefly;
+    match command {
+        Command::Serve(args) => serve::run(global, args).await,
+        Command::Demo(args) => demo::run(global, args).await,
+        Command::Cloud(args) => cloud::run(args).await,
+        Command::Check(args) => briefly(global, async |context| check::run(context, args).await).await,
+        Command::Migrate(args) => migrate::run(global, args).await,
+        Command::Key(command) => briefly(global, async |context| key::run(context, command).await).await,
+    }
+}
+
+/// Answers arguments that are no command: help and version to stdout, a mistake to stderr.
+pub fn misread(error: &clap::Error, args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // A reader that went away has what it wanted.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let mistake = CliError::cannot_start(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+    Output { json: args.into_iter().any(|arg| arg == "--json") }.fail(&mistake)
+}

@@ -1,0 +1,56 @@
+//! `paceline serve`: a running process.
+
+use super::context::Context;
+use super::stop::stop_on_signal;
+use super::{CliError, Global};
+use crate::serve::{Role, serve};
+use tokio::net::TcpListener;
+
+/// Runs until it is stopped; then what was sent lands, and what was not is handed back.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// What this process does; any number of processes may do each
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["api", "fetch", "keep"])]
+    roles: Vec<Role>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  paceline serve
+  paceline serve --config /etc/paceline.toml
+  paceline serve --roles api                    # answers HTTP only
+  PACELINE__HTTP__LISTEN=0.0.0.0:8077 paceline serve --roles fetch,keep
+
+At least one process needs the role keep: it builds the schedule. SIGTERM and Ctrl-C stop it.";
+
+pub(super) async fn run(global: &Global, args: Args) -> Result<(), CliError> {
+    let settings = super::context::load(global)?;
+    // First of all: a busy port must not cost starting and stopping two servers.
+    let listener = match args.roles.contains(&Role::Api) {
+        true => Some(listen(&settings.http.listen).await?),
+        false => None,
+    };
+    let stop = stop_on_signal();
+    let context = Context::open(global).await?;
+    announce(&context, listener.as_ref())?;
+    let served = serve(context.app.clone(), &args.roles, listener, stop).await;
+    let closed = context.close().await;
+    served.map_err(CliError::cannot_start).and(closed)
+}
+
+async fn listen(address: &str) -> Result<TcpListener, CliError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        CliError::cannot_start(format!("cannot listen on {address}: {error}; choose another address with http.listen"))
+    })
+}
+
+/// Where it answers, for whoever started it.
+fn announce(context: &Context, listener: Option<&TcpListener>) -> Result<(), CliError> {
+    let Some(address) = listener.and_then(|l| l.local_addr().ok()) else { return Ok(()) };
+    let text = match context.output.json {
+        true => serde_json::json!({ "ready": true, "url": format!("http://{address}") }).to_string(),
+        false => format!("paceline answers on http://{address}"),
+    };
+    context.output.line(&text)
+}

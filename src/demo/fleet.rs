@@ -1,0 +1,81 @@
+//! The demo's fleet: real-looking devices with mixed intervals and priorities.
+
+use crate::app::App;
+use crate::cloud::{CloudSettings, KnownDevice};
+use crate::postgres::PostgresError;
+use crate::preference::connections::{ConnectionError, NewConnection};
+use crate::preference::devices::{NewDevice, Place};
+use crate::preference::{connections, devices};
+use crate::words::{Interval, Priority, ResourceName, TenantId};
+use std::collections::BTreeMap;
+
+/// Devices in one account, as many as a large home has.
+const PER_ACCOUNT: u32 = 100;
+
+/// Out of ten devices: what their owners want. Someone watches the first; most may take their time.
+const WISHES: [(u64, Priority); 10] = [
+    (10_000, Priority::Realtime),
+    (30_000, Priority::Normal),
+    (60_000, Priority::Normal),
+    (60_000, Priority::Low),
+    (30_000, Priority::High),
+    (60_000, Priority::Normal),
+    (120_000, Priority::Background),
+    (30_000, Priority::Normal),
+    (60_000, Priority::Low),
+    (20_000, Priority::High),
+];
+
+/// The cloud that has this many devices.
+pub(super) fn cloud(devices: u32) -> CloudSettings {
+    let accounts = devices.div_ceil(PER_ACCOUNT).max(1);
+    CloudSettings { accounts, devices_per_account: devices.div_ceil(accounts), ..CloudSettings::default() }
+}
+
+/// Adds a connection for each of the cloud's accounts, and its devices. Returns how many devices there are.
+pub(super) async fn add(
+    app: &App,
+    tenant: TenantId,
+    cloud: &CloudSettings,
+    base_url: &str,
+    mut devices_left: u32,
+) -> Result<u32, ConnectionError> {
+    let mut added = 0;
+    for account in 0..cloud.accounts {
+        let new = NewConnection {
+            tenant,
+            provider: "meadow".parse().map_err(impossible)?,
+            label: format!("home-{}", account + 1),
+            params: BTreeMap::from([("base_url".to_owned(), base_url.to_owned())]),
+            secret: Some(cloud.key(account).into()),
+        };
+        let provider = new.provider.clone();
+        let connection = connections::add(&app.pool, &app.sealer, new).await?;
+        let count = devices_left.min(cloud.devices_per_account);
+        let new: Vec<_> =
+            cloud.devices(account).take(count as usize).enumerate().map(|(n, d)| device(n, d)).collect();
+        devices::add(&app.pool, &Place { tenant, connection, provider }, &new).await?;
+        devices_left -= count;
+        added += count;
+    }
+    Ok(added)
+}
+
+fn device(n: usize, known: KnownDevice) -> NewDevice {
+    let (interval_ms, priority) = WISHES[n % WISHES.len()];
+    let job = |resource: &str, ms, priority| {
+        Some((resource.parse::<ResourceName>().ok()?, Interval::from_ms(ms)?, priority))
+    };
+    let energy = known.has_energy.then(|| job("energy", 60_000, Priority::Low)).flatten();
+    NewDevice {
+        external_id: known.id,
+        name: known.name,
+        group: String::new(),
+        jobs: job("state", interval_ms, priority).into_iter().chain(energy).collect(),
+    }
+}
+
+/// A name written in this file is a name.
+fn impossible(error: crate::words::NameError) -> ConnectionError {
+    ConnectionError::Postgres(PostgresError::BadUrl(error.to_string()))
+}

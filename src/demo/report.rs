@@ -1,0 +1,110 @@
+//! What the demo says while it runs, and at its end.
+
+use super::cloud::Figures;
+use crate::watch::{LagReport, Stats};
+use serde::Serialize;
+
+/// A moment of the run.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct Line {
+    /// Seconds since it served.
+    pub(super) at_s: u64,
+    /// Jobs synced in the last second.
+    pub(super) syncs_per_s: u64,
+    /// Jobs synced since the start.
+    pub(super) syncs: u64,
+    /// Jobs whose reading is not older than interval + grace, of all.
+    pub(super) fresh_share: f64,
+    /// The largest excess of age over interval, ms.
+    pub(super) worst_lag_ms: i64,
+    /// The share of its quota that the busiest limit has seen used.
+    pub(super) quota_used: f64,
+    /// Refusals by the cloud.
+    pub(super) throttled: u64,
+    /// Calls that ended in anything but a reading.
+    pub(super) errors: u64,
+}
+
+/// The end of the run.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Summary {
+    summary: bool,
+    devices: u32,
+    syncs: u64,
+    throttled: u64,
+    fresh_share: f64,
+    lag_p50_ms: f64,
+    lag_p99_ms: f64,
+    quota_used: f64,
+    errors: u64,
+}
+
+/// What went well, and what was meant to be waited for.
+const WELL: [&str; 5] = ["fresh", "unchanged", "device_offline", "not_sent", "throttled"];
+
+impl Line {
+    pub(super) fn new(at_s: u64, before: &Self, stats: &Stats, lag: &LagReport, cloud: &Figures) -> Self {
+        let syncs = ["fresh", "unchanged", "device_offline"].iter().map(|word| stats.ended(word)).sum();
+        let jobs = lag.providers.get("meadow").map(|p| p.jobs.clone()).unwrap_or_default();
+        Self {
+            at_s,
+            syncs_per_s: u64::saturating_sub(syncs, before.syncs),
+            syncs,
+            fresh_share: jobs.fresh_share,
+            worst_lag_ms: jobs.worst_late_ms,
+            quota_used: cloud.quota_used(),
+            throttled: cloud.throttled,
+            errors: stats.outcomes.iter().filter(|(word, _)| !WELL.contains(&word.as_str())).map(|(_, n)| n).sum(),
+        }
+    }
+
+    /// For a terminal.
+    pub(super) fn text(&self) -> String {
+        format!(
+            "{:>4} s  {:>5} syncs/s  fresh {:>6.1} %  worst {:>6.1} s late  quota used {:>5.1} %  refused {}  errors {}",
+            self.at_s,
+            self.syncs_per_s,
+            self.fresh_share * 100.0,
+            self.worst_lag_ms as f64 / 1000.0,
+            self.quota_used * 100.0,
+            self.throttled,
+            self.errors
+        )
+    }
+}
+
+impl Summary {
+    pub(super) fn new(devices: u32, last: &Line, stats: &Stats) -> Self {
+        Self {
+            summary: true,
+            devices,
+            syncs: last.syncs,
+            throttled: last.throttled,
+            fresh_share: last.fresh_share,
+            lag_p50_ms: stats.lag_ms(0.5).unwrap_or(0.0),
+            lag_p99_ms: stats.lag_ms(0.99).unwrap_or(0.0),
+            quota_used: last.quota_used,
+            errors: last.errors,
+        }
+    }
+
+    /// Nothing refused, nothing failed, and all but one in a hundred fresh.
+    pub(super) fn all_is_well(&self) -> bool {
+        self.throttled == 0 && self.errors == 0 && self.fresh_share >= 0.99 && self.syncs > 0
+    }
+
+    /// For a terminal.
+    pub(super) fn text(&self) -> String {
+        format!(
+            "{} devices, {} syncs, {} refused by the cloud, {} errors; {:.1} % fresh; sent {:.0} ms after due (median), {:.0} ms (99 %); quota used {:.0} %",
+            self.devices,
+            self.syncs,
+            self.throttled,
+            self.errors,
+            self.fresh_share * 100.0,
+            self.lag_p50_ms,
+            self.lag_p99_ms,
+            self.quota_used * 100.0
+        )
+    }
+}

@@ -1,0 +1,209 @@
+//! The demo from start to summary.
+
+use super::cloud::{CloudProcess, Figures};
+use super::fleet;
+use super::report::{Line, Summary};
+use crate::app::{App, Servers, StartError};
+use crate::local::{self, Durability, LocalError};
+use crate::postgres::{self, PostgresError};
+use crate::preference::connections::ConnectionError;
+use crate::preference::keys::{self, KeyError, Principal};
+use crate::preference::tenants::{self, TenantError};
+use crate::provider::LoadError;
+use crate::seal::{SealError, Sealer};
+use crate::serve::{Role as Part, serve};
+use crate::settings::Settings;
+use crate::watch::{self, LagReport, Sources, Stats};
+use crate::words::{ProviderName, Role, TenantId, UnixMs};
+use secrecy::ExposeSecret;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+/// What can be chosen.
+#[derive(Debug, Clone)]
+pub struct DemoOptions {
+    /// The fleet's size.
+    pub devices: u32,
+    /// Where the API listens.
+    pub listen: String,
+    /// How long it runs; until it is stopped, if not said.
+    pub run_for: Option<Duration>,
+    /// JSON lines instead of text.
+    pub json: bool,
+}
+
+/// Why the demo could not begin or go on.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each is the error it holds")]
+pub enum DemoError {
+    #[error("cannot listen on {0}: {1}; choose another with --listen")]
+    Listen(String, std::io::Error),
+    #[error("the simulated cloud did not start: {0}")]
+    Cloud(std::io::Error),
+    #[error("{0}")]
+    Files(#[from] std::io::Error),
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Provider(#[from] LoadError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error(transparent)]
+    Tenant(#[from] TenantError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+}
+
+/// Runs the demo until its time is over or `stop`. Returns whether all went well.
+pub async fn run(
+    settings: Settings,
+    options: &DemoOptions,
+    stop: CancellationToken,
+) -> Result<bool, DemoError> {
+    let listener = TcpListener::bind(&options.listen)
+        .await
+        .map_err(|error| DemoError::Listen(options.listen.clone(), error))?;
+    // A directory of its own: a demo leaves nothing, and meets nothing that another left.
+    let dir: PathBuf = settings.local.dir.join(format!("demo-{}", std::process::id()));
+    let servers = local::start(&dir, Durability::Scratch).await?;
+    let ended = with_servers(settings, options, &servers, listener, stop).await;
+    servers.stop().await?;
+    std::fs::remove_dir_all(&dir)?;
+    ended
+}
+
+async fn with_servers(
+    settings: Settings,
+    options: &DemoOptions,
+    local: &local::Servers,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> Result<bool, DemoError> {
+    let servers = Servers {
+        database_url: local.database_url.clone(),
+        redis_url: local.redis_url.clone(),
+        sealing_key: Sealer::generate_key()?,
+    };
+    let pool = postgres::connect(&servers.database_url, 1).await?;
+    postgres::migrate(&pool).await?;
+    pool.close().await;
+    let app = App::start(settings, &servers).await?;
+    let fleet = fleet::cloud(options.devices);
+    let cloud = CloudProcess::start(&fleet).await.map_err(DemoError::Cloud)?;
+    let tenant = tenants::ensure(&app.pool, "demo").await?;
+    let devices = fleet::add(&app, tenant, &fleet, &cloud.base_url, options.devices).await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    greet(&app, tenant, &url, devices, options.json).await?;
+    let done = stop.child_token();
+    let serving = tokio::spawn(serve(
+        app.clone(),
+        &[Part::Api, Part::Fetch, Part::Keep],
+        Some(listener),
+        done.clone(),
+    ));
+    let (last, stats) = watch_it(&app, &cloud, options, &stop).await;
+    done.cancel();
+    // Joined before the servers stop, so that what was sent has landed.
+    if let Ok(result) = serving.await {
+        result?;
+    }
+    cloud.stop().await;
+    let summary = Summary::new(devices, &last, &stats);
+    say(options.json, &summary, || summary.text());
+    Ok(summary.all_is_well())
+}
+
+/// Where to look, with keys for each of the three people.
+async fn greet(app: &App, tenant: TenantId, url: &str, devices: u32, json: bool) -> Result<(), DemoError> {
+    let mut made = serde_json::Map::new();
+    for role in [Role::Reader, Role::User, Role::Operator] {
+        let (_, key) = keys::create(&app.pool, Principal { tenant, role }, "demo").await?;
+        made.insert(role.to_string(), key.expose_secret().into());
+    }
+    let ready = serde_json::json!({"ready": true, "url": url, "keys": made});
+    say(json, &ready, || {
+        let (reader, user) = (text(&made, "reader"), text(&made, "user"));
+        format!(
+            "Paceline is keeping {devices} simulated devices fresh. Look at them:\n\n  \
+             curl -H 'Authorization: Bearer {reader}' {url}/v1/devices/1\n  \
+             curl -H 'Authorization: Bearer {user}' -H 'Content-Type: application/json' \\\n       \
+             -X PUT -d '{{\"interval\":\"15s\",\"priority\":\"high\"}}' {url}/v1/devices/1/jobs/state\n  \
+             curl -H 'Authorization: Bearer {}' {url}/v1/lag\n\nCtrl-C stops it.\n",
+            text(&made, "operator")
+        )
+    });
+    Ok(())
+}
+
+fn text<'a>(map: &'a serde_json::Map<String, serde_json::Value>, key: &str) -> &'a str {
+    map.get(key).and_then(serde_json::Value::as_str).unwrap_or_default()
+}
+
+/// A line a second, until the time is over.
+async fn watch_it(
+    app: &App,
+    cloud: &CloudProcess,
+    options: &DemoOptions,
+    stop: &CancellationToken,
+) -> (Line, Stats) {
+    let began = Instant::now();
+    let began_at = app.clock.now();
+    let mut tick = interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    tick.tick().await;
+    let (mut line, mut stats, mut figures) = (Line::default(), Stats::default(), Figures::default());
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return (line, stats),
+            _ = tick.tick() => {}
+        }
+        // A moment in which a server does not answer repeats the last figures.
+        if let Some(found) = cloud.figures().await {
+            figures = found;
+        }
+        if let Ok((found, lag)) = measure(app, began_at).await {
+            stats = found;
+            line = Line::new(began.elapsed().as_secs(), &line, &stats, &lag, &figures);
+            say(options.json, &line, || line.text());
+        }
+        if options.run_for.is_some_and(|limit| began.elapsed() >= limit) {
+            return (line, stats);
+        }
+    }
+}
+
+async fn measure(app: &App, began_at: UnixMs) -> Result<(Stats, LagReport), watch::LagError> {
+    let now = app.clock.now();
+    let meadow: Vec<ProviderName> =
+        app.registry.iter().map(|p| p.name.clone()).filter(|name| name.as_str() == "meadow").collect();
+    let mut stats = Stats::default();
+    for name in &meadow {
+        let minutes = now.0 / 60_000 - began_at.0 / 60_000 + 1;
+        stats = Stats::read(&app.redis, &app.keys, name, now, minutes).await?;
+    }
+    let sources = Sources {
+        pool: &app.pool,
+        redis: &app.redis,
+        keys: &app.keys,
+        grace_share: app.settings.fresh.grace_share,
+        grace_min_ms: app.settings.fresh.grace_min.as_ms() as f64,
+    };
+    Ok((stats, watch::report(&sources, None, &meadow, now).await?))
+}
+
+/// A demo speaks to whoever started it.
+fn say(json: bool, value: &impl serde::Serialize, text: impl FnOnce() -> String) {
+    match (json, serde_json::to_string(value)) {
+        (true, Ok(line)) => println!("{line}"),
+        _ => println!("{}", text()),
+    }
+}

@@ -1,0 +1,19 @@
+//! The history's days: the next ones are made, old ones dropped.
+
+use super::KeepError;
+use crate::app::App;
+use crate::postgres;
+use crate::record::history;
+
+/// Days for which partitions are made ahead: a keeper may be away for a weekend.
+const AHEAD: u64 = 3;
+
+pub(super) async fn turn(app: &App) -> Result<(), KeepError> {
+    let _held = postgres::lock(&app.pool, "paceline history").await?;
+    let now = app.clock.now();
+    history::ensure(&app.pool, now, AHEAD).await?;
+    for partition in history::drop_old(&app.pool, now, app.settings.history.keep_days).await? {
+        tracing::info!(partition, "history dropped: older than history.keep_days");
+    }
+    Ok(())
+}

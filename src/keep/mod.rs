@@ -1,0 +1,42 @@
+//! Housekeeping: the outbox is drained, a lost schedule is rebuilt, the history gets its partitions and loses old ones.
+//!
+//! Any number of processes may keep house; what must not be done twice at once is done under an advisory lock.
+
+mod check;
+mod history;
+mod outbox;
+mod rebuild;
+mod run;
+
+pub use check::{CheckReport, Problem, check};
+pub use outbox::{drain, drain_soon};
+pub use rebuild::rebuild_if_lost;
+pub use run::run;
+
+use crate::app::App;
+use crate::postgres::PostgresError;
+use crate::preference::jobs::StoredJob;
+use crate::redis::RedisError;
+use crate::schedule::{Entry, offset_ms};
+
+/// What housekeeping can fail by.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// Redis.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    /// Postgres.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+}
+
+/// The job as it goes into the schedule; none if it is not to be there.
+fn entry(app: &App, stored: StoredJob) -> Option<Entry> {
+    let provider = app.registry.get(stored.job.provider.as_str())?;
+    let resource = provider.resource(stored.job.resource.as_str())?;
+    stored.is_scheduled().then(|| Entry {
+        offset_ms: offset_ms(&stored.job, resource.unit, resource.batch_max),
+        last_run: stored.last_run,
+        job: stored.job,
+    })
+}

@@ -1,0 +1,83 @@
+//! The keeper's loops.
+
+use super::{KeepError, drain, history, rebuild_if_lost};
+use crate::app::App;
+use crate::postgres;
+use crate::preference::outbox::CHANNEL;
+use crate::retry::RECONNECT;
+use crate::words::UnixMs;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How soon a restart of Redis is noticed.
+const GUARD_EVERY: Duration = Duration::from_secs(1);
+/// Notes whose notification was lost with a connection are found after this.
+const DRAIN_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
+const HISTORY_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Keeps house until stopped.
+pub async fn run(app: App, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = keep_drained(&app) => {}
+        () = keep_built(&app) => {}
+        () = keep_history(&app) => {}
+    }
+}
+
+/// Drains whenever somebody notes something.
+async fn keep_drained(app: &App) {
+    let mut failures = 0;
+    loop {
+        let interrupted = drain_on_notice(app, &mut failures).await;
+        tracing::warn!(error = %interrupted, "outbox waits; will try again");
+        let nap = RECONNECT.wait(failures, &mut rand::rng());
+        failures += 1;
+        sleep(nap).await;
+    }
+}
+
+async fn drain_on_notice(app: &App, failures: &mut u32) -> KeepError {
+    let mut listener = match postgres::listen(&app.pool, CHANNEL).await {
+        Ok(listener) => listener,
+        Err(error) => return error.into(),
+    };
+    loop {
+        if let Err(error) = drain(app).await {
+            return error;
+        }
+        *failures = 0;
+        if let Ok(Err(error)) = timeout(DRAIN_AT_LEAST_EVERY, listener.recv()).await {
+            return postgres::PostgresError::on("listen")(error).into();
+        }
+    }
+}
+
+/// Rebuilds what Redis has lost, and learns what its clock shows.
+async fn keep_built(app: &App) {
+    loop {
+        for provider in app.registry.iter() {
+            if let Err(error) = rebuild_if_lost(app, &provider.name).await {
+                tracing::warn!(provider = %provider.name, %error, "schedule not looked after; will try again");
+            }
+        }
+        if let Ok(shared) = app.redis.time_ms().await {
+            app.clock.learn(UnixMs(shared));
+        }
+        sleep(GUARD_EVERY).await;
+    }
+}
+
+async fn keep_history(app: &App) {
+    loop {
+        let nap = match history::turn(app).await {
+            Ok(()) => HISTORY_EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "history not looked after; will try again");
+                RECONNECT.cap
+            }
+        };
+        sleep(nap).await;
+    }
+}

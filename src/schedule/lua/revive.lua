@@ -1,0 +1,13 @@
+-- revive: let calls be granted on this run of the server.
+-- KEYS  1 anchor
+-- ARGV  1 now in ms, or '' for Redis's own
+--       2 '1' if calls may have been made before, '0' for a provider that is new
+--       3 the last fence that Postgres has seen
+-- Returns the epoch: every quota counts as fully spent at that instant, because nobody knows better. 0 for a new one.
+local now = now_ms(ARGV[1])
+local meta = redis.call('HMGET', META, 'run', 'epoch', 'fence')
+local epoch = meta[2]
+if meta[1] ~= run_id() then epoch = ARGV[2] == '1' and now or 0 end
+local fence = math.max(tonumber(meta[3] or '0'), tonumber(ARGV[3]))
+redis.call('HSET', META, 'run', run_id(), 'epoch', epoch, 'fence', string.format('%.0f', fence))
+return tonumber(epoch)

@@ -1,0 +1,435 @@
+//! The write path end to end: real Postgres, real Redis, a cloud that says what the test wants.
+
+use crate::support::TestApp;
+use paceline::journey::{Journey, Step};
+use paceline::keep;
+use paceline::words::{DeviceId, JobId, UnixMs};
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use wiremock::matchers::{header, method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+/// One device a call.
+pub const SINGLE: &str = r#"
+title = "Single"
+[http]
+base_url = "{{ params.base_url }}"
+timeout = "2s"
+body_bytes_max = 20000
+[auth]
+kind = "bearer"
+[[quota]]
+name = "second"
+scope = "connection"
+amount = 50
+window = "1s"
+[resource.state]
+interval_min = "1s"
+interval_default = "1m"
+path = "/devices/{{ device.external_id }}"
+records = "{id: .id, observed_at: .at, online: .online, values: {t: .t}}"
+"#;
+
+/// Up to ten devices a call.
+pub const BATCH: &str = r#"
+title = "Batch"
+[http]
+base_url = "{{ params.base_url }}"
+[[quota]]
+name = "minute"
+scope = "connection"
+amount = 600
+window = "1m"
+burst = 10
+[resource.state]
+unit = "batch"
+batch_max = 10
+interval_min = "1s"
+interval_default = "1m"
+path = "/state"
+query = { ids = "{{ devices | map(attribute='external_id') | join(',') }}" }
+records = ".devices[] | {id, values: {t}}"
+"#;
+
+pub struct Rig {
+    pub t: TestApp,
+    pub cloud: MockServer,
+    pub journey: Journey,
+    pub devices: Vec<DeviceId>,
+    provider: &'static str,
+}
+
+impl Rig {
+    /// Devices `d0…` of one connection at a mocked cloud, scheduled, their first runs due at once.
+    pub async fn new(text: &'static str, count: usize) -> Self {
+        let provider = "mocked";
+        let t = TestApp::with_settings(&[(provider, text)], |s| {
+            s.schedule.first_run_spread = "100ms".parse().unwrap();
+            s.retry.base = "100ms".parse().unwrap();
+        })
+        .await;
+        let cloud = MockServer::start().await;
+        let connection = t.connect(provider, "main", &cloud.uri()).await;
+        let devices = t.add_devices(provider, connection, count, "1h").await;
+        let found = t.app.registry.get(provider).unwrap().clone();
+        let journey = Journey::new(&t.app, &found, CancellationToken::new()).unwrap();
+        keep::rebuild_if_lost(&t.app, &found.name).await.unwrap();
+        keep::drain(&t.app).await.unwrap();
+        Self { t, cloud, journey, devices, provider }
+    }
+
+    /// Steps the loop until so many calls have landed.
+    pub async fn land(&self, calls: usize) {
+        let mut landed = 0;
+        let mut on_their_way = 0;
+        while landed < calls {
+            if on_their_way == 0 {
+                on_their_way = self.start(&self.journey).await.expect("more calls to come");
+            }
+            let count = self.journey.land().await.unwrap();
+            landed += count;
+            on_their_way -= count;
+        }
+        assert_eq!(landed, calls);
+    }
+
+    /// Pulls until calls are on their way; none if nothing will ever be due.
+    async fn start(&self, journey: &Journey) -> Option<usize> {
+        loop {
+            match journey.pull().await.unwrap() {
+                Step::Ran(started, _) => return Some(started),
+                Step::Idle(wake) => sleep_until(Instant::now() + wake?).await,
+            }
+        }
+    }
+
+    pub async fn answer(&self, template: ResponseTemplate) {
+        self.cloud.reset().await;
+        Mock::given(method("GET")).respond_with(template).mount(&self.cloud).await;
+    }
+
+    pub async fn check(&self) -> keep::CheckReport {
+        keep::check(&self.t.app, false).await.unwrap()
+    }
+
+    pub async fn value(&self, device: DeviceId) -> Option<(serde_json::Value, bool)> {
+        sqlx::query_as("SELECT \"values\", online FROM latest WHERE device_id = $1")
+            .bind(device.0)
+            .fetch_optional(&self.t.app.pool)
+            .await
+            .unwrap()
+    }
+
+    /// state, failing, last_error of the job of a device.
+    pub async fn standing(&self, device: DeviceId) -> (String, bool, Option<String>) {
+        sqlx::query_as("SELECT state, failing_since IS NOT NULL, last_error FROM jobs WHERE device_id = $1")
+            .bind(device.0)
+            .fetch_one(&self.t.app.pool)
+            .await
+            .unwrap()
+    }
+
+    pub async fn place(&self, device: DeviceId) -> paceline::schedule::Place {
+        let job: i64 = sqlx::query_scalar("SELECT job_id FROM jobs WHERE device_id = $1")
+            .bind(device.0)
+            .fetch_one(&self.t.app.pool)
+            .await
+            .unwrap();
+        let provider = self.provider.parse().unwrap();
+        self.t.app.queue.locate(&provider, &[JobId(job)]).await.unwrap().remove(0)
+    }
+}
+
+fn good(t: f64) -> ResponseTemplate {
+    ResponseTemplate::new(200)
+        .set_body_json(json!({"id": "d0", "at": "2026-01-01T10:00:00Z", "online": true, "t": t}))
+}
+
+#[tokio::test]
+async fn a_preference_becomes_a_reading_in_postgres_and_in_the_cache() {
+    let rig = Rig::new(SINGLE, 1).await;
+    Mock::given(method("GET"))
+        .and(path("/devices/d0"))
+        .and(header("authorization", "Bearer s3cret"))
+        .respond_with(good(21.5))
+        .expect(1)
+        .mount(&rig.cloud)
+        .await;
+    rig.land(1).await;
+    assert_eq!(rig.value(rig.devices[0]).await, Some((json!({"t": 21.5}), true)));
+    let cached = rig.t.app.cache.get(rig.t.tenant, &rig.devices).await.unwrap();
+    assert!(cached[0]["state"].contains("21.5"), "{cached:?}");
+    let place = rig.place(rig.devices[0]).await;
+    assert!(place.due && place.is_sound());
+    // The grid: a whole interval is 1 h, and the next run is at its next point after this one.
+    assert!(place.due_ms > place.last_ms && place.due_ms - place.last_ms <= 3_600_000);
+    assert!(rig.check().await.clean);
+}
+
+#[tokio::test]
+async fn one_call_serves_a_batch_and_a_device_left_out_is_gone_only_once_confirmed() {
+    let rig = Rig::new(BATCH, 3).await;
+    rig.answer(ResponseTemplate::new(200).set_body_json(json!({"devices": [
+        {"id": "d0", "t": 1}, {"id": "d2", "t": 2}, {"id": "stranger", "t": 3}]})))
+        .await;
+    rig.land(1).await;
+    assert_eq!(rig.value(rig.devices[0]).await.unwrap().0, json!({"t": 1}));
+    assert_eq!(rig.value(rig.devices[1]).await, None);
+    assert_eq!(rig.value(rig.devices[2]).await.unwrap().0, json!({"t": 2}));
+    let (state, failing, error) = rig.standing(rig.devices[1]).await;
+    assert_eq!((state.as_str(), failing), ("active", true));
+    assert!(error.unwrap().starts_with("gone"));
+    assert!(rig.check().await.clean);
+}
+
+#[tokio::test]
+async fn a_refusal_holds_the_account_and_costs_nobody_their_turn() {
+    let rig = Rig::new(BATCH, 2).await;
+    rig.answer(ResponseTemplate::new(429).insert_header("retry-after", "120")).await;
+    rig.land(1).await;
+    let step = rig.journey.pull().await.unwrap();
+    let Step::Idle(Some(wake)) = step else { panic!("{step:?}") };
+    assert!(wake > Duration::from_secs(100) && wake <= Duration::from_secs(120), "{wake:?}");
+    let place = rig.place(rig.devices[0]).await;
+    assert!(place.ready && place.is_sound());
+    assert_eq!(rig.standing(rig.devices[0]).await.0, "active");
+    assert!(rig.check().await.clean);
+}
+
+#[tokio::test]
+async fn whatever_a_cloud_answers_is_an_outcome_and_the_last_good_value_stays() {
+    let huge = "x".repeat(50_000);
+    for (answer, says) in [
+        (ResponseTemplate::new(200).set_body_string("<html>Sign in</html>"), "broken: the answer is not JSON"),
+        (ResponseTemplate::new(200).set_body_string(""), "broken: the answer is not JSON"),
+        (ResponseTemplate::new(200).set_body_string(huge), "broken: the answer is larger"),
+        (ResponseTemplate::new(200).set_body_json(json!([1, 2])), "broken: mapping failed"),
+        (ResponseTemplate::new(200).set_body_json(json!({"id": "d0", "t": "a\u{0}b"})), "broken: mapping yields text"),
+        (ResponseTemplate::new(200).set_body_json(json!({"id": "d0", "at": "yesterday"})), "broken: observed_at"),
+        (ResponseTemplate::new(500), "transient: HTTP 500"),
+        (ResponseTemplate::new(418), "broken: unexpected HTTP 418"),
+        (ResponseTemplate::new(404), "gone: HTTP 404"),
+        (ResponseTemplate::new(401), "unauthorized: HTTP 401"),
+    ] {
+        let rig = Rig::new(SINGLE, 1).await;
+        rig.answer(good(20.0)).await;
+        rig.land(1).await;
+        run_again(&rig).await;
+        rig.answer(answer).await;
+        rig.land(1).await;
+        let (_, _, error) = rig.standing(rig.devices[0]).await;
+        let error = error.unwrap_or_default();
+        assert!(error.starts_with(says), "{says}: {error}");
+        assert!(!error.contains("s3cret"));
+        assert_eq!(rig.value(rig.devices[0]).await, Some((json!({"t": 20.0}), true)), "{says}");
+        assert!(rig.check().await.clean, "{says}");
+    }
+}
+
+/// Makes the first device due at once: as though its schedule had been lost with its last run.
+async fn run_again(rig: &Rig) {
+    sqlx::query("UPDATE latest SET fetched_at = fetched_at - interval '3 hours'")
+        .execute(&rig.t.app.pool)
+        .await
+        .unwrap();
+    let provider = rig.provider.parse().unwrap();
+    let ids: Vec<JobId> = rig.t.app.queue.ids(&provider, JobId(1_000)).await.unwrap();
+    rig.t.app.queue.purge(&provider, &ids).await.unwrap();
+    assert!(keep::check(&rig.t.app, true).await.unwrap().clean);
+}
+
+#[tokio::test]
+async fn a_refused_credential_takes_the_connection_off_once_confirmed() {
+    let rig = Rig::new(SINGLE, 2).await;
+    rig.answer(ResponseTemplate::new(401)).await;
+    while let Some(started) = rig.start(&rig.journey).await {
+        let mut landed = 0;
+        while landed < started {
+            landed += rig.journey.land().await.unwrap();
+        }
+    }
+    let state: String =
+        sqlx::query_scalar("SELECT state FROM connections").fetch_one(&rig.t.app.pool).await.unwrap();
+    assert_eq!(state, "needs_reauth");
+    let report = rig.check().await;
+    assert!(report.clean && report.scheduled == 0, "{report:?}");
+}
+
+#[tokio::test]
+async fn a_device_that_is_gone_is_parked_with_its_reason() {
+    let rig = Rig::new(SINGLE, 1).await;
+    rig.answer(ResponseTemplate::new(404).set_body_string("no such device")).await;
+    for _ in 0..2 {
+        rig.land(1).await;
+        assert_eq!(rig.standing(rig.devices[0]).await.0, "active");
+        hurry(&rig).await;
+    }
+    rig.land(1).await;
+    let (state, _, error) = rig.standing(rig.devices[0]).await;
+    assert_eq!(state, "parked");
+    assert!(error.unwrap().contains("no such device"));
+    let report = rig.check().await;
+    assert!(report.clean && report.scheduled == 0, "{report:?}");
+}
+
+/// Moves every waiting job's time to now.
+async fn hurry(rig: &Rig) {
+    let due = rig.t.app.keys.anchor(&rig.provider.parse().unwrap()) + "due";
+    let mut link = rig.t.app.redis.link();
+    let jobs: Vec<String> = redis::cmd("ZRANGE").arg(&due).arg(0).arg(-1).query_async(&mut link).await.unwrap();
+    for job in jobs {
+        redis::cmd("ZADD").arg(&due).arg(0).arg(job).query_async::<()>(&mut link).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_stale_worker_changes_nothing() {
+    let rig = Rig::new(SINGLE, 1).await;
+    let asked = Mock::given(method("GET")).respond_with(good(1.0)).expect(1).mount_as_scoped(&rig.cloud).await;
+    // A worker takes the job and is paused past its lease; another takes it over and finishes.
+    rig.start(&rig.journey).await.unwrap();
+    asked.wait_until_satisfied().await;
+    drop(asked);
+    let leases = rig.t.app.keys.anchor(&rig.provider.parse().unwrap()) + "leases";
+    let mut link = rig.t.app.redis.link();
+    let call: Vec<String> =
+        redis::cmd("ZRANGE").arg(&leases).arg(0).arg(-1).query_async(&mut link).await.unwrap();
+    redis::cmd("ZADD").arg(&leases).arg(0).arg(&call[0]).query_async::<()>(&mut link).await.unwrap();
+    let other = Journey::new(
+        &rig.t.app,
+        rig.t.app.registry.get(rig.provider).unwrap(),
+        CancellationToken::new(),
+    )
+    .unwrap();
+    rig.answer(good(2.0)).await;
+    rig.start(&other).await.unwrap();
+    other.land().await.unwrap();
+    let settled = rig.place(rig.devices[0]).await;
+    rig.journey.land().await.unwrap();
+    assert_eq!(rig.value(rig.devices[0]).await.unwrap().0, json!({"t": 2.0}));
+    let cached = rig.t.app.cache.get(rig.t.tenant, &rig.devices).await.unwrap();
+    assert!(cached[0]["state"].contains("2.0"), "{cached:?}");
+    assert_eq!(rig.place(rig.devices[0]).await, settled);
+    assert!(rig.check().await.clean);
+}
+
+#[tokio::test]
+async fn an_answer_that_says_the_same_adds_no_history() {
+    let rig = Rig::new(SINGLE, 1).await;
+    rig.answer(good(1.0)).await;
+    rig.land(1).await;
+    hurry(&rig).await;
+    rig.land(1).await;
+    hurry(&rig).await;
+    rig.answer(good(2.0)).await;
+    rig.land(1).await;
+    let rows: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM readings").fetch_one(&rig.t.app.pool).await.unwrap();
+    assert_eq!(rows, 2);
+    let (fetched, changed): (chrono::DateTime<chrono::Utc>, chrono::DateTime<chrono::Utc>) =
+        sqlx::query_as("SELECT fetched_at, changed_at FROM latest").fetch_one(&rig.t.app.pool).await.unwrap();
+    assert_eq!(fetched, changed);
+}
+
+#[tokio::test]
+async fn calls_keep_their_distance() {
+    let rig = Rig::new(SINGLE, 12).await;
+    rig.answer(ResponseTemplate::new(200).set_body_json(json!({"t": 1, "online": true}))).await;
+    let begun = Instant::now();
+    rig.land(12).await;
+    // 50 a second with 2 % headroom: 12 calls take 11 gaps of 20.4 ms.
+    assert!(begun.elapsed() >= Duration::from_millis(11 * 20), "{:?}", begun.elapsed());
+    assert!(rig.check().await.clean);
+}
+
+#[tokio::test]
+async fn a_lost_schedule_is_rebuilt_and_its_quotas_count_as_spent() {
+    let rig = Rig::new(BATCH, 25).await;
+    rig.answer(ResponseTemplate::new(200).set_body_json(json!({"devices": []}))).await;
+    rig.land(1).await;
+    let provider = rig.provider.parse().unwrap();
+    let anchor = rig.t.app.keys.anchor(&provider);
+    let mut link = rig.t.app.redis.link();
+    let keys: Vec<String> =
+        redis::cmd("KEYS").arg(anchor.replace(['{', '}'], "?") + "*").query_async(&mut link).await.unwrap();
+    assert!(keys.len() > 5, "{keys:?}");
+    redis::cmd("DEL").arg(keys).query_async::<()>(&mut link).await.unwrap();
+    // Nothing is granted on a schedule that is not there.
+    assert_eq!(rig.journey.pull().await.unwrap(), Step::Idle(None));
+    assert!(!rig.check().await.clean);
+    let begun = Instant::now();
+    let put = keep::rebuild_if_lost(&rig.t.app, &provider).await.unwrap();
+    assert_eq!(put, Some(25));
+    assert_eq!(keep::rebuild_if_lost(&rig.t.app, &provider).await.unwrap(), None);
+    assert!(rig.check().await.clean);
+    // The burst of 10 is gone: one call a 60 s / 591 / 0.98, about 104 ms.
+    hurry(&rig).await;
+    rig.land(2).await;
+    assert!(begun.elapsed() >= Duration::from_millis(200), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn what_check_finds_it_mends() {
+    let rig = Rig::new(SINGLE, 4).await;
+    let provider = rig.provider.parse().unwrap();
+    let anchor = rig.t.app.keys.anchor(&provider);
+    let jobs: Vec<i64> =
+        sqlx::query_scalar("SELECT job_id FROM jobs ORDER BY 1").fetch_all(&rig.t.app.pool).await.unwrap();
+    let mut link = rig.t.app.redis.link();
+    // Forgotten; nowhere; in two places; and one that Postgres does not know.
+    rig.t.app.queue.purge(&provider, &[JobId(jobs[0])]).await.unwrap();
+    redis::cmd("ZREM").arg(format!("{anchor}due")).arg(jobs[1]).query_async::<()>(&mut link).await.unwrap();
+    let lane = rig.place(rig.devices[2]).await.lane;
+    redis::cmd("ZADD")
+        .arg(format!("{anchor}ready:{lane}"))
+        .arg(1)
+        .arg(jobs[2])
+        .query_async::<()>(&mut link)
+        .await
+        .unwrap();
+    sqlx::query("DELETE FROM jobs WHERE job_id = $1").bind(jobs[3]).execute(&rig.t.app.pool).await.unwrap();
+    let report = rig.check().await;
+    let wrong: Vec<_> = report.problems.iter().map(|p| (p.job.unwrap(), p.what.as_str())).collect();
+    assert_eq!(
+        wrong,
+        [
+            (jobs[0], "is missing from the schedule"),
+            (jobs[1], "is neither due, ready nor leased"),
+            (jobs[2], "is in several places at once: due, ready"),
+            (jobs[3], "is scheduled, but Postgres does not know it"),
+        ]
+    );
+    assert!(!report.clean);
+    assert!(keep::check(&rig.t.app, true).await.unwrap().clean);
+    let after = rig.check().await;
+    assert!(after.clean && after.problems.is_empty(), "{after:?}");
+}
+
+#[tokio::test]
+async fn a_preference_moves_a_waiting_job_and_an_older_one_does_not() {
+    use paceline::preference::jobs;
+    let rig = Rig::new(SINGLE, 1).await;
+    rig.answer(good(1.0)).await;
+    rig.land(1).await;
+    let subject = jobs::subject(&rig.t.app.pool, rig.t.tenant, rig.devices[0]).await.unwrap().unwrap();
+    let wish = jobs::Wish { interval: Some("10s".parse().unwrap()), ..jobs::Wish::default() };
+    let resource = "state".parse().unwrap();
+    let id = jobs::set(&rig.t.app.pool, rig.t.tenant, &subject, &resource, &wish, "1m".parse().unwrap())
+        .await
+        .unwrap();
+    let old = jobs::by_id(&rig.t.app.pool, &[id.0]).await.unwrap().remove(0);
+    keep::drain(&rig.t.app).await.unwrap();
+    let place = rig.place(rig.devices[0]).await;
+    let now = rig.t.app.redis.time_ms().await.unwrap();
+    assert_eq!(place.interval_ms, 10_000);
+    assert!(place.due_ms > now - 1_000 && place.due_ms <= now + 10_000, "{} {now}", place.due_ms);
+    // A drainer that slept over a change puts what it read: it is stale, and left alone.
+    let mut stale = old.job.clone();
+    stale.version -= 1;
+    stale.interval = "1h".parse().unwrap();
+    let entry = paceline::schedule::Entry { job: stale, offset_ms: 0, last_run: Some(UnixMs(1)) };
+    rig.t.app.queue.put(&rig.provider.parse().unwrap(), &[entry]).await.unwrap();
+    assert_eq!(rig.place(rig.devices[0]).await, place);
+}
