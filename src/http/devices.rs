@@ -34,7 +34,7 @@ pub(super) struct Which {
 
 /// Lists your devices with their latest values, in order of their ids.
 #[utoipa::path(
-    get, path = "/v1/devices", tag = "devices", params(Which), security(("bearer" = [])),
+    get, path = "/v1/devices", operation_id = "list_devices", tag = "devices", params(Which), security(("bearer" = [])),
     responses(
         (status = 200, description = "A page of devices", body = Page),
         (status = 400, description = "A bad query", body = Problem, content_type = "application/problem+json"),
@@ -52,7 +52,7 @@ pub(super) async fn list(
 
 /// One device with its latest values and their age.
 #[utoipa::path(
-    get, path = "/v1/devices/{id}", tag = "devices", security(("bearer" = [])),
+    get, path = "/v1/devices/{id}", operation_id = "get_device", tag = "devices", security(("bearer" = [])),
     params(("id" = i64, Path, description = "The device's number", example = 17)),
     responses(
         (status = 200, description = "The device", body = DeviceView),

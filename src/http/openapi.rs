@@ -48,16 +48,16 @@ impl Modify for Bearer {
 pub(super) enum Refusals {
     /// No key, or one that is unknown or revoked
     #[response(status = 401, content_type = "application/problem+json")]
-    NoKey(#[to_schema] Problem),
+    NoKey(Problem),
     /// Something went wrong on the server's side
     #[response(status = 500, content_type = "application/problem+json")]
-    Internal(#[to_schema] Problem),
+    Internal(Problem),
     /// A server behind this one is away
     #[response(status = 503, content_type = "application/problem+json")]
-    Away(#[to_schema] Problem),
+    Away(Problem),
     /// No answer in time
     #[response(status = 504, content_type = "application/problem+json")]
-    TooSlow(#[to_schema] Problem),
+    TooSlow(Problem),
 }
 
 /// The endpoints with their descriptions.
