@@ -65,6 +65,8 @@ pub struct Servers {
 impl App {
     /// Connects to both servers and loads the providers.
     pub async fn start(settings: Settings, servers: &Servers) -> Result<Self, StartError> {
+        // TLS by ring, for every client of the process. An error means that it is installed already.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let dir = &settings.providers.dir;
         let registry = Registry::load((!dir.as_os_str().is_empty()).then_some(dir.as_path()))?;
         let sealer = Sealer::new(&servers.sealing_key)?;

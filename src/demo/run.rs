@@ -117,6 +117,7 @@ async fn with_servers(
         result?;
     }
     cloud.stop().await;
+    app.pool.close().await;
     let summary = Summary::new(devices, &last, &stats);
     say(options.json, &summary, || summary.text());
     Ok(summary.all_is_well())

@@ -31,12 +31,23 @@ struct Batch {
 impl Journey {
     /// Waits until a call has ended, then ends all that have. Returns how many.
     pub async fn land(&self) -> Result<usize, JourneyError> {
+        let ended = self.next_ended().await;
+        self.finish(&ended).await?;
+        Ok(ended.len())
+    }
+
+    /// Waits until a call has ended. Dropping the wait loses nothing.
+    pub(super) async fn next_ended(&self) -> Vec<Ended> {
         let mut ended = Vec::new();
-        let count = self.ended_out.lock().await.recv_many(&mut ended, BATCH).await;
-        let batch = self.decide_all(&ended);
+        self.ended_out.lock().await.recv_many(&mut ended, BATCH).await;
+        ended
+    }
+
+    /// Record, then cache, then settle.
+    pub(super) async fn finish(&self, ended: &[Ended]) -> Result<(), JourneyError> {
+        let batch = self.decide_all(ended);
         self.record(&batch).await?;
-        self.settle(&batch).await?;
-        Ok(count)
+        self.settle(&batch).await
     }
 
     fn decide_all(&self, ended: &[Ended]) -> Batch {

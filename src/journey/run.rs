@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 /// However quiet it is, look once in a while: a wake-up may have been lost with a connection.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
@@ -16,7 +17,8 @@ const LONGEST_NAP: Duration = Duration::from_secs(30);
 pub async fn run(journey: Arc<Journey>) {
     let woken = Arc::new(Notify::new());
     let listening = tokio::spawn(listen(journey.app.clone(), journey.clone(), woken.clone()));
-    let landing = tokio::spawn(land_all(journey.clone()));
+    let all_ended = CancellationToken::new();
+    let mut landing = tokio::spawn(land_all(journey.clone(), all_ended.clone()));
     let stop = journey.stop.clone();
     let mut failures = 0;
     while !stop.is_cancelled() {
@@ -46,10 +48,8 @@ pub async fn run(journey: Arc<Journey>) {
     let grace = Duration::from_millis(journey.app.settings.shutdown.grace.as_ms());
     let landed = async {
         journey.calls.wait().await;
-        // All calls have ended; the landing loop empties what they left.
-        while !journey.ended_out.lock().await.is_empty() {
-            tokio::task::yield_now().await;
-        }
+        all_ended.cancel();
+        (&mut landing).await
     };
     if timeout(grace, landed).await.is_err() {
         tracing::warn!(provider = %journey.provider.name, "calls cut off at shutdown; others will make them again");
@@ -57,9 +57,15 @@ pub async fn run(journey: Arc<Journey>) {
     landing.abort();
 }
 
-async fn land_all(journey: Arc<Journey>) {
+/// Lands until all calls have ended and nothing is left of them.
+async fn land_all(journey: Arc<Journey>, all_ended: CancellationToken) {
     loop {
-        if let Err(error) = journey.land().await {
+        let ended = tokio::select! {
+            biased;
+            ended = journey.next_ended() => ended,
+            () = all_ended.cancelled() => return,
+        };
+        if let Err(error) = journey.finish(&ended).await {
             // Not settled: the leases run out and the calls are made again.
             report(&journey, &error);
         }

@@ -103,14 +103,16 @@ pub async fn set(
 pub async fn by_id(pool: &Pool, ids: &[i64]) -> Result<Vec<StoredJob>, PostgresError> {
     let rows = sqlx::query_as!(
         JobRow,
-        r#"SELECT j.tenant_id, j.job_id, j.device_id, j.resource, j.provider, j.interval_ms, j.priority, j.state,
-                  j.version, d.connection_id, d.group_key, c.state = 'active' AS "usable!",
-                  l.fetched_at AS "fetched_at?"
-           FROM jobs j
+        // The jobs come first, whatever the planner believes of tables that it has not analysed yet.
+        r#"WITH wanted AS MATERIALIZED (SELECT * FROM jobs WHERE job_id = ANY($1))
+           SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!",
+                  j.resource AS "resource!", j.provider AS "provider!", j.interval_ms AS "interval_ms!",
+                  j.priority AS "priority!", j.state AS "state!", j.version AS "version!", d.connection_id,
+                  d.group_key, c.state = 'active' AS "usable!", l.fetched_at AS "fetched_at?"
+           FROM wanted j
            JOIN devices d USING (tenant_id, device_id)
            JOIN connections c USING (tenant_id, connection_id)
-           LEFT JOIN latest l USING (tenant_id, device_id, resource)
-           WHERE j.job_id = ANY($1)"#,
+           LEFT JOIN latest l USING (tenant_id, device_id, resource)"#,
         ids
     )
     .fetch_all(pool)
@@ -128,14 +130,17 @@ pub async fn page(
 ) -> Result<Vec<StoredJob>, PostgresError> {
     let rows = sqlx::query_as!(
         JobRow,
-        r#"SELECT j.tenant_id, j.job_id, j.device_id, j.resource, j.provider, j.interval_ms, j.priority, j.state,
-                  j.version, d.connection_id, d.group_key, c.state = 'active' AS "usable!",
-                  l.fetched_at AS "fetched_at?"
-           FROM jobs j
+        r#"WITH wanted AS MATERIALIZED (
+               SELECT * FROM jobs WHERE provider = $1 AND job_id > $2 ORDER BY job_id LIMIT $3)
+           SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!",
+                  j.resource AS "resource!", j.provider AS "provider!", j.interval_ms AS "interval_ms!",
+                  j.priority AS "priority!", j.state AS "state!", j.version AS "version!", d.connection_id,
+                  d.group_key, c.state = 'active' AS "usable!", l.fetched_at AS "fetched_at?"
+           FROM wanted j
            JOIN devices d USING (tenant_id, device_id)
            JOIN connections c USING (tenant_id, connection_id)
            LEFT JOIN latest l USING (tenant_id, device_id, resource)
-           WHERE j.provider = $1 AND j.job_id > $2 ORDER BY j.job_id LIMIT $3"#,
+           ORDER BY j.job_id"#,
         provider.as_str(),
         after.0,
         limit

@@ -25,10 +25,10 @@ pub struct TargetRow {
 pub async fn read(pool: &Pool, jobs: &[i64]) -> Result<Vec<TargetRow>, PostgresError> {
     sqlx::query_as!(
         TargetRow,
-        r#"SELECT j.tenant_id, j.job_id, j.device_id, d.connection_id, d.external_id, d.group_key,
-                  j.failing_since IS NOT NULL AS "failing!"
-           FROM jobs j JOIN devices d USING (tenant_id, device_id)
-           WHERE j.job_id = ANY($1) AND j.state = 'active'"#,
+        r#"WITH wanted AS MATERIALIZED (SELECT * FROM jobs WHERE job_id = ANY($1) AND state = 'active')
+           SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!", d.connection_id,
+                  d.external_id, d.group_key, j.failing_since IS NOT NULL AS "failing!"
+           FROM wanted j JOIN devices d USING (tenant_id, device_id)"#,
         jobs
     )
     .fetch_all(pool)

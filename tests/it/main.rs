@@ -5,4 +5,5 @@ mod cloud;
 mod journey;
 mod local;
 mod support;
+mod take;
 mod wire;

@@ -1,7 +1,7 @@
 -- put: make the schedule know jobs as their owners now want them.
 -- KEYS  1 anchor "<prefix>{<provider>}:"
 -- ARGV  1 now in ms, or '' for Redis's own
---       2 how far first runs are spread, ms
+--       2 over how long first runs are spread, ms
 --       3 msgpack array of [id, class, interval_ms, offset_ms, version, device, lane, resource, last_run_ms or 0]
 -- Returns how many were taken; one with an older version than the schedule's is left alone.
 --
@@ -33,7 +33,7 @@ for _, w in ipairs(wanted) do
     if j.last > 0 then
       j.due = math.max(grid_after(j, j.last), 0) -- rebuilt: overdue ones are due at once
     else
-      j.due = now + math.floor(math.min(1, spread / j.interval) * j.offset)
+      j.due = now + j.offset % spread -- jobs that may share a call still meet
     end
     due[#due + 1] = j.due
     due[#due + 1] = id

@@ -1,0 +1,364 @@
+//! The deciding script on a real Redis, with the time handed in.
+
+use crate::support::TestApp;
+use paceline::provider::Provider;
+use paceline::schedule::{Entry, Queue, score};
+use paceline::take::{Settlement, Taken, Taker, TakerSettings, Verdict};
+use paceline::words::{
+    CallId, ConnectionId, DeviceId, Hold, Interval, Job, JobId, JobState, Priority, ProviderName, Scope, TenantId,
+    UnixMs,
+};
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+use std::collections::{BTreeMap, HashMap};
+
+const T0: i64 = 1_800_000_000_000;
+
+struct Rig {
+    t: TestApp,
+    provider: ProviderName,
+    taker: Taker,
+    settings: TakerSettings,
+}
+
+fn definition(quotas: &str, batch_max: u32) -> String {
+    let unit = if batch_max > 1 { "batch" } else { "device" };
+    format!(
+        r#"
+title = "Taken"
+[http]
+base_url = "http://127.0.0.1:9"
+{quotas}
+[resource.state]
+unit = "{unit}"
+batch_max = {batch_max}
+interval_min = "1s"
+interval_default = "1m"
+path = "/"
+records = "."
+[resource.energy]
+interval_min = "1s"
+interval_default = "1m"
+path = "/"
+records = "."
+"#
+    )
+}
+
+fn quota(name: &str, scope: &str, amount: u32, window: &str, burst: u32) -> String {
+    format!(
+        "[[quota]]\nname = \"{name}\"\nscope = \"{scope}\"\namount = {amount}\nwindow = \"{window}\"\nburst = {burst}\nheadroom = 0.0\n"
+    )
+}
+
+impl Rig {
+    async fn new(quotas: &str, batch_max: u32) -> Self {
+        let text = definition(quotas, batch_max);
+        let t = TestApp::with(&[("taken", &text)]).await;
+        let provider: ProviderName = "taken".parse().unwrap();
+        let settings = t.app.taker_settings();
+        let found = Provider::parse(provider.clone(), "taken.toml", &text).unwrap();
+        let taker = Taker::new(t.app.redis.clone(), &found, &settings);
+        t.app.queue.revive(&provider, false, 0, Some(UnixMs(T0 - 1))).await.unwrap();
+        Self { t, provider, taker, settings }
+    }
+
+    fn queue(&self) -> &Queue {
+        &self.t.app.queue
+    }
+
+    /// Jobs that are overdue at `T0`.
+    async fn put(&self, jobs: &[Job], last_run: impl Fn(&Job) -> i64) {
+        let entry = |job: &Job| Entry { job: job.clone(), offset_ms: 0, last_run: Some(UnixMs(last_run(job))) };
+        let entries: Vec<_> = jobs.iter().map(entry).collect();
+        self.queue().put_at(&self.provider, &entries, Some(UnixMs(T0))).await.unwrap();
+    }
+
+    async fn take(&self, calls: usize, at: i64) -> Taken {
+        self.taker.take(calls, Some(UnixMs(at))).await.unwrap()
+    }
+
+    async fn settle(&self, call: CallId, jobs: Vec<(JobId, Verdict)>, at: i64) -> Vec<CallId> {
+        let settlement = Settlement { call, unsent: false, jobs, holds: Vec::new() };
+        self.taker.settle(&[settlement], Some(UnixMs(at))).await.unwrap()
+    }
+
+    /// Every job is in exactly one place.
+    async fn assert_sound(&self, jobs: &[Job]) {
+        let ids: Vec<_> = jobs.iter().map(|j| j.id).collect();
+        for (id, place) in ids.iter().zip(self.queue().locate(&self.provider, &ids).await.unwrap()) {
+            assert!(place.is_sound(), "{id}: {place:?}");
+        }
+    }
+}
+
+fn job(id: i64, connection: i64, priority: Priority) -> Job {
+    Job {
+        id: JobId(id),
+        tenant: TenantId(1),
+        provider: "taken".parse().unwrap(),
+        connection: ConnectionId(connection),
+        device: DeviceId(id + 1_000),
+        group: String::new(),
+        resource: "state".parse().unwrap(),
+        interval: "1h".parse::<Interval>().unwrap(),
+        priority,
+        state: JobState::Active,
+        version: 1,
+    }
+}
+
+/// The order in which the calls of a take serve jobs.
+fn order(taken: &Taken) -> Vec<i64> {
+    taken.grants.iter().flat_map(|g| g.jobs.iter().map(|j| j.id.0)).collect()
+}
+
+#[tokio::test]
+async fn the_script_ranks_as_the_definition_says() {
+    for seed in 0..20 {
+        let rig = Rig::new("", 1).await;
+        let mut chance = StdRng::seed_from_u64(seed);
+        let pick = |chance: &mut StdRng| Priority::ALL[chance.random_range(0..5)];
+        // More than fit the script's first look, so that both of its ways to find the best are tried.
+        let count = if seed % 2 == 0 { 12 } else { 150 };
+        let jobs: Vec<_> = (1..=count).map(|id| job(id, 1, pick(&mut chance))).collect();
+        let last: HashMap<_, _> = jobs
+            .iter()
+            .map(|j| (j.id, T0 - 7_200_000 - i64::from(chance.next_u32() % 100_000_000)))
+            .collect();
+        rig.put(&jobs, |j| last[&j.id]).await;
+        let taken = rig.take(10, T0).await;
+        let bases = rig.settings.base;
+        let mut expected: Vec<_> = jobs
+            .iter()
+            .map(|j| {
+                let base = bases[usize::from(j.priority.class()) - 1];
+                (score::score(base, T0 - last[&j.id], rig.settings.k), j.id.0)
+            })
+            .collect();
+        expected.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let expected: Vec<_> = expected.iter().take(10).map(|(_, id)| *id).collect();
+        assert_eq!(order(&taken), expected, "seed {seed}");
+        rig.assert_sound(&jobs).await;
+    }
+}
+
+#[tokio::test]
+async fn all_quotas_of_the_chain_are_spent_together_or_none_is() {
+    let quotas = quota("app", "app", 4, "1s", 1) + &quota("own", "connection", 2, "10s", 2);
+    let rig = Rig::new(&quotas, 1).await;
+    let jobs: Vec<_> = (1..=9).map(|id| job(id, 1 + id % 3, Priority::Normal)).collect();
+    rig.put(&jobs, |j| T0 - 4_000_000 - j.id.0).await;
+    let mut sent: Vec<(f64, String)> = Vec::new();
+    let mut now = T0;
+    while now < T0 + 11_000 {
+        let taken = rig.take(20, now).await;
+        for grant in taken.grants {
+            sent.push((now as f64 + grant.send_in_ms, grant.lane));
+        }
+        assert!(taken.wake_in_ms != 0.0, "busy at {now}");
+        now += if taken.wake_in_ms > 0.0 { taken.wake_in_ms.ceil() as i64 } else { 60_000 };
+    }
+    // 2 in 10 s each: T = 10 s, so two at once and the third 10 s later; the app spaces them by 250 ms.
+    assert_eq!(sent.len(), 9);
+    for pair in sent.windows(2) {
+        assert!(pair[1].0 - pair[0].0 >= 249.9, "{sent:?}");
+    }
+    let mut by_lane: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for (at, lane) in &sent {
+        by_lane.entry(lane).or_default().push(*at);
+    }
+    for times in by_lane.values() {
+        assert_eq!(times.len(), 3);
+        assert!(times[2] - times[0] >= 9_999.0, "{times:?}");
+    }
+    // Fair across lanes: the first three calls are of three accounts.
+    let first: std::collections::BTreeSet<_> = sent[..3].iter().map(|(_, lane)| lane).collect();
+    assert_eq!(first.len(), 3);
+    rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn a_throttled_account_blocks_nobody_else() {
+    let rig = Rig::new(&quota("own", "connection", 100, "1s", 1), 1).await;
+    let jobs: Vec<_> = (1..=4).map(|id| job(id, 1 + id % 2, Priority::Normal)).collect();
+    rig.put(&jobs, |_| T0 - 4_000_000).await;
+    let taken = rig.take(1, T0).await;
+    let held = &taken.grants[0];
+    let hold = Hold { scope: Scope::Connection, until: UnixMs(T0 + 60_000), reason: "HTTP 429".into() };
+    let settlement =
+        Settlement { call: held.call, unsent: false, jobs: Vec::new(), holds: vec![(hold, None)] };
+    rig.taker.settle(std::slice::from_ref(&settlement), Some(UnixMs(T0))).await.unwrap();
+    // A hold is only ever extended.
+    let shorter = Hold { scope: Scope::Connection, until: UnixMs(T0 + 5), reason: "shorter".into() };
+    let taken = rig.take(10, T0).await;
+    assert!(taken.grants.iter().all(|g| g.lane != held.lane), "{taken:?}");
+    assert_eq!(taken.grants.len(), 2);
+    let other = Settlement { call: taken.grants[0].call, holds: vec![(shorter, None)], ..settlement };
+    rig.taker.settle(&[other], Some(UnixMs(T0))).await.unwrap();
+    let (_, why, until) = &taken.bound[0];
+    assert_eq!((why.as_str(), *until as i64), ("hold: HTTP 429", T0 + 60_000));
+    assert!(rig.take(10, T0 + 30_000).await.grants.iter().all(|g| g.lane != held.lane));
+    assert!(rig.take(10, T0 + 60_000).await.grants.iter().any(|g| g.lane == held.lane));
+    rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn a_devices_own_limit_sets_only_that_device_aside() {
+    let rig = Rig::new(&quota("each", "device", 1, "1m", 1), 1).await;
+    let mut jobs: Vec<_> = (1..=3).map(|id| job(id, 1, Priority::Normal)).collect();
+    // Two resources of one device share its limit.
+    jobs[1].device = jobs[0].device;
+    jobs[1].resource = "energy".parse().unwrap();
+    rig.put(&jobs, |j| T0 - 4_000_000 + j.id.0).await;
+    let taken = rig.take(10, T0).await;
+    assert_eq!(order(&taken), [1, 3]);
+    rig.assert_sound(&jobs).await;
+    assert!(rig.take(10, T0 + 59_000).await.grants.is_empty());
+    assert_eq!(order(&rig.take(10, T0 + 60_000).await), [2]);
+    rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn groups_have_quotas_of_their_own() {
+    let rig = Rig::new(&quota("home", "group", 1, "1m", 1), 5).await;
+    let mut jobs: Vec<_> = (1..=4).map(|id| job(id, 1, Priority::Normal)).collect();
+    for job in &mut jobs {
+        job.group = format!("home{}", job.id.0 % 2);
+    }
+    rig.put(&jobs, |_| T0 - 4_000_000).await;
+    let taken = rig.take(10, T0).await;
+    assert_eq!(taken.grants.len(), 2);
+    assert!(taken.grants.iter().all(|g| g.jobs.len() == 2), "{taken:?}");
+    rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn an_endpoints_quota_leaves_the_other_endpoint_alone() {
+    let only = quota("state-only", "connection", 1, "1m", 1) + "resources = [\"state\"]\n";
+    let rig = Rig::new(&only, 1).await;
+    let mut jobs: Vec<_> = (1..=4).map(|id| job(id, 1, Priority::Normal)).collect();
+    jobs[2].resource = "energy".parse().unwrap();
+    jobs[3].resource = "energy".parse().unwrap();
+    rig.put(&jobs, |j| T0 - 4_000_000 + j.id.0).await;
+    assert_eq!(order(&rig.take(10, T0).await), [1, 3, 4]);
+    assert_eq!(order(&rig.take(10, T0 + 60_000).await), [2]);
+    rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn a_lost_workers_calls_are_taken_again_and_its_settlement_is_refused() {
+    let rig = Rig::new("", 1).await;
+    let jobs = [job(1, 1, Priority::Normal)];
+    rig.put(&jobs, |_| T0 - 4_000_000).await;
+    let first = rig.take(1, T0).await.grants.remove(0);
+    assert!(rig.take(1, T0 + 1_000).await.grants.is_empty());
+    // Lease and the provider's timeout: 20 s + 10 s.
+    let taken = rig.take(1, T0 + 30_001).await;
+    assert_eq!((taken.reaped, order(&taken)), (1, vec![1]));
+    let second = &taken.grants[0];
+    assert!(second.call > first.call);
+    let done = vec![(JobId(1), Verdict::Done(UnixMs(T0 + 500)))];
+    assert_eq!(rig.settle(first.call, done, T0 + 30_002).await, [first.call]);
+    rig.assert_sound(&jobs).await;
+    let done = vec![(JobId(1), Verdict::Done(UnixMs(T0 + 30_001)))];
+    assert!(rig.settle(second.call, done.clone(), T0 + 30_500).await.is_empty());
+    assert_eq!(rig.settle(second.call, done, T0 + 30_500).await, [second.call], "twice is once");
+    let place = rig.queue().locate(&rig.provider, &[JobId(1)]).await.unwrap().remove(0);
+    assert!(place.due && place.is_sound());
+    assert_eq!(place.due_ms, (T0 + 30_001) / 3_600_000 * 3_600_000 + 3_600_000, "the grid is kept");
+}
+
+#[tokio::test]
+async fn an_unsent_grant_goes_back_unless_a_later_one_was_made() {
+    let rig = Rig::new(&quota("own", "connection", 1, "1m", 1), 1).await;
+    let jobs: Vec<_> = (1..=2).map(|id| job(id, 1, Priority::Normal)).collect();
+    rig.put(&jobs, |_| T0 - 4_000_000).await;
+    let unsent = |call| Settlement { call, unsent: true, jobs: Vec::new(), holds: Vec::new() };
+    let first = rig.take(5, T0).await;
+    assert_eq!(first.grants.len(), 1);
+    rig.taker.settle(&[unsent(first.grants[0].call)], Some(UnixMs(T0))).await.unwrap();
+    let second = rig.take(5, T0 + 1).await;
+    assert_eq!(second.grants.len(), 1, "it came back");
+    let third = rig.take(5, T0 + 60_001).await;
+    assert_eq!(third.grants.len(), 1);
+    rig.taker.settle(&[unsent(second.grants[0].call)], Some(UnixMs(T0 + 60_002))).await.unwrap();
+    assert!(rig.take(5, T0 + 60_003).await.grants.is_empty(), "it stays spent");
+    rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn a_dropped_job_that_is_leased_is_forgotten_when_its_call_ends() {
+    let rig = Rig::new("", 1).await;
+    let jobs: Vec<_> = (1..=2).map(|id| job(id, 1, Priority::Normal)).collect();
+    rig.put(&jobs, |_| T0 - 4_000_000).await;
+    let taken = rig.take(2, T0).await;
+    rig.queue().drop(&rig.provider, &[JobId(1), JobId(2)]).await.unwrap();
+    // The owner changes their mind about one before the call ends.
+    rig.put(&jobs[1..], |_| T0 - 4_000_000).await;
+    for grant in &taken.grants {
+        let done = grant.jobs.iter().map(|j| (j.id, Verdict::Done(UnixMs(T0)))).collect();
+        assert!(rig.settle(grant.call, done, T0).await.is_empty());
+    }
+    let places = rig.queue().locate(&rig.provider, &[JobId(1), JobId(2)]).await.unwrap();
+    assert!(!places[0].known && !places[0].due && !places[0].ready);
+    assert!(places[1].is_sound() && places[1].due);
+}
+
+/// However a crowd of workers takes, settles, crashes and pauses, the referee counts no window over quota.
+#[tokio::test]
+async fn no_window_is_ever_over_quota() {
+    for seed in 0..6 {
+        let mut chance = StdRng::seed_from_u64(seed);
+        let quotas = quota("app", "app", 9, "1s", 3) + &quota("own", "connection", 7, "2s", 2);
+        let rig = Rig::new(&quotas, 3).await;
+        let jobs: Vec<_> = (1..=40)
+            .map(|id| Job { interval: "1s".parse().unwrap(), ..job(id, id % 4, Priority::ALL[(id % 5) as usize]) })
+            .collect();
+        rig.put(&jobs, |_| T0 - 10_000).await;
+        let (mut now, mut sent): (i64, Vec<(f64, String)>) = (T0, Vec::new());
+        for _ in 0..250 {
+            now += i64::from(chance.random_range(0..400_u32));
+            let taken = rig.take(chance.random_range(1..8), now).await;
+            for grant in taken.grants {
+                let jobs: Vec<_> = grant.jobs.iter().map(|j| j.id).collect();
+                let verdict = |v: Verdict| jobs.iter().map(|id| (*id, v)).collect::<Vec<_>>();
+                let fate: f64 = chance.random();
+                if fate < 0.1 {
+                    continue; // crashed before sending
+                }
+                if fate < 0.2 {
+                    let unsent = Settlement { call: grant.call, unsent: true, jobs: vec![], holds: vec![] };
+                    rig.taker.settle(&[unsent], Some(UnixMs(now))).await.unwrap();
+                    continue;
+                }
+                sent.push((now as f64 + grant.send_in_ms, grant.lane.clone()));
+                if fate < 0.3 {
+                    continue; // crashed after sending
+                }
+                let verdict = match chance.random_range(0..4) {
+                    0 => verdict(Verdict::Later(100)),
+                    1 => verdict(Verdict::Again),
+                    _ => verdict(Verdict::Done(UnixMs(now))),
+                };
+                rig.settle(grant.call, verdict, now + 1).await;
+            }
+        }
+        assert!(sent.len() > 200, "{}", sent.len());
+        over_quota(&sent, 9, 1_000.0);
+        for lane in 0..4 {
+            let own: Vec<_> = sent.iter().filter(|(_, l)| *l == lane.to_string()).cloned().collect();
+            over_quota(&own, 7, 2_000.0);
+        }
+        rig.assert_sound(&jobs).await;
+    }
+}
+
+fn over_quota(sent: &[(f64, String)], amount: usize, window_ms: f64) {
+    let mut times: Vec<f64> = sent.iter().map(|(at, _)| *at).collect();
+    times.sort_by(f64::total_cmp);
+    for (n, at) in times.iter().enumerate() {
+        let held = times[n..].iter().take_while(|t| **t < at + window_ms - 0.01).count();
+        assert!(held <= amount, "{held} of {amount} in {window_ms} ms from {at}");
+    }
+}

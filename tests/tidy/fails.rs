@@ -1,0 +1,219 @@
+//! Each rule is seen to fail, and seen to leave alone what only looks alike.
+
+use crate::source::{File, lex};
+use crate::{COLUMNS_MAX, LINES_MAX, LONG, rules};
+
+/// What the rules say of these files, and of none but the rule that is asked for.
+fn said(rule: &str, files: &[(&str, &str)]) -> Vec<String> {
+    let files: Vec<File> = files.iter().map(|(path, text)| File::new(path, text)).collect();
+    let found = rules::all(&files).into_iter().filter(|it| it.rule == rule);
+    found.map(|it| it.to_string()).collect()
+}
+
+/// Asserts that the rule finds this line of this one file, and only this.
+#[track_caller]
+fn fails(rule: &str, path: &str, text: &str, line: usize) {
+    let said = said(rule, &[(path, text)]);
+    assert!(said.len() == 1 && said[0].starts_with(&format!("{path}:{line}: {rule}: ")), "{text}\n{said:#?}");
+}
+
+#[track_caller]
+fn passes(rule: &str, path: &str, text: &str) {
+    assert_eq!(said(rule, &[(path, text)]), [""; 0], "{text}");
+}
+
+#[test]
+fn an_import_against_the_direction_fails() {
+    fails("direction", "src/take/taker.rs", "use crate::words::X;\nuse crate::pace::Gate;", 2);
+    fails("direction", "src/take/taker.rs", "use super::super::pace::Gate;", 1);
+    fails("direction", "src/take/mod.rs", "use super::pace::Gate;", 1);
+    fails("direction", "src/take/mod.rs", "fn f() { crate::pace::f() }", 1);
+    fails("direction", "src/take/mod.rs", "use crate::{\n    words::{self, X},\n    app::{App},\n};", 3);
+    fails("direction", "src/take/mod.rs", "mod tests {\n    use super::super::pace::Gate;\n}", 2);
+    fails("direction", "src/pace/mod.rs", "fn f() -> &'static str { paceline::http::f() }", 1);
+    fails("direction", "src/redis/keys.rs", "use crate::settings::Settings;", 1);
+    fails("direction", "src/words/mod.rs", "use crate::clock::Clock;", 1);
+    fails("direction", "src/journey/mod.rs", "use crate::keep;", 1);
+    fails("direction", "src/http/mod.rs", "use crate::cli;", 1);
+    fails("direction", "src/cloud/mod.rs", "use crate::words::Interval;", 1);
+    fails("direction", "src/attic.rs", "use crate::words::Interval;", 1);
+    fails("direction", "src/take/mod.rs", "use crate::attic::Interval;", 1);
+}
+
+#[test]
+fn an_import_along_the_direction_passes() {
+    passes("direction", "src/main.rs", "use paceline::cli;");
+    passes("direction", "src/demo/run.rs", "use crate::serve::{Role, serve};");
+    passes("direction", "src/http/mod.rs", "use crate::{read, preference::jobs as j, words::{self, X}};");
+    passes("direction", "src/telemetry.rs", "use crate::settings::Log;");
+    passes("direction", "src/take/taker.rs", "use super::settle::Verdict; use crate::take::settle;");
+    passes("direction", "src/take/mod.rs", "mod tests { use super::*; use super::taker::X; }");
+    passes(
+        "direction",
+        "src/take/mod.rs",
+        "//! [`pace`](crate::pace)\n/* crate::app::X */ const T: &str = \"crate::app\";",
+    );
+    passes("direction", "src/lib.rs", "pub use crate::http::serve;");
+}
+
+#[test]
+fn a_crate_away_from_home_fails() {
+    fails("home", "src/http/jobs.rs", "use sqlx::PgPool;", 1);
+    fails("home", "src/take/taker.rs", "fn f() {\n    redis::cmd(\"GET\");\n}", 2);
+    fails("home", "src/app.rs", "use redis::{self};", 1);
+    fails("home", "src/keep/run.rs", "async fn f() { reqwest::get(\"\").await }", 1);
+    fails("home", "src/take/mod.rs", "use governor::Quota;", 1);
+    fails("home", "src/fetch/client.rs", "use backoff::ExponentialBackoff;", 1);
+    fails("home", "src/read.rs", "use axum::Json;", 1);
+    fails("home", "src/read.rs", "use utoipa_axum::routes;", 1);
+    fails("home", "src/settings.rs", "#[derive(Debug, clap::Args)]\nstruct S;", 1);
+    fails("home", "src/postgres/mod.rs", "use chacha20poly1305::Key;", 1);
+    fails("home", "src/fetch/request.rs", "use jaq_json::Val;", 1);
+    fails("home", "src/fetch/mapping.rs", "use minijinja::Environment;", 1);
+    fails("home", "src/provider/load.rs", "use config::Config;", 1);
+}
+
+#[test]
+fn our_redis_is_not_the_crate() {
+    passes("home", "src/app.rs", "use crate::redis::{self, Redis};\nfn f() { redis::connect() }");
+    passes("home", "src/app.rs", "use crate::{redis, words};\nfn f() { redis::connect() }");
+    passes("home", "src/local/mod.rs", "mod redis;\nfn f() { redis::ensure(); super::redis::stop() }");
+    passes("home", "src/cache/store.rs", "use crate::redis::Redis;\nfn f() { redis::Script::new(\"\") }");
+    passes("home", "src/take/mod.rs", "// redis::cmd\nconst T: &str = r#\"redis::cmd \"x\" sqlx::\"#;");
+}
+
+#[test]
+fn what_is_banned_fails() {
+    let now = "use std::time::{Instant, SystemTime};\nfn f() { SystemTime::now(); }";
+    fails("ban", "src/take/mod.rs", now, 2);
+    fails("ban", "src/take/mod.rs", "use std::time::{self, Duration};\nfn f() { time::Instant::now() }", 2);
+    fails("ban", "src/take/mod.rs", "fn f() {\n    chrono::Utc::now()\n}", 2);
+    fails("ban", "src/take/mod.rs", "use chrono::Local as Here;\nfn f() { Here::now() }", 2);
+    fails("ban", "tests/it/x.rs", "use std::thread;\nfn f() { thread::sleep(X) }", 2);
+    fails("ban", "tests/it/x.rs", "use std::thread::sleep;", 1);
+    fails("ban", "src/take/mod.rs", "fn f() { println!(\"{}\", 1) }", 1);
+    fails("ban", "src/http/mod.rs", "fn f() { eprintln!(\"{}\", 1) }", 1);
+    fails("ban", "src/take/mod.rs", "fn f() { x\n    .unwrap() }", 2);
+    fails("ban", "src/take/mod.rs", "fn f() { x.expect(\"y\") }", 1);
+    fails("ban", "src/take/mod.rs", "fn f() { panic!() }", 1);
+    fails("ban", "src/take/mod.rs", "#[cfg(not(test))]\nfn f() { panic!() }", 2);
+    fails("ban", "src/take/mod.rs", "#[cfg(test)]\nmod tests { fn f() {} }\nfn g() { panic!() }", 3);
+    fails("ban", "src/http/mod.rs", "fn f() { x.expose_secret() }", 1);
+    fails("ban", "src/take/mod.rs", "#[cfg(test)]\nmod tests { fn f() { todo!() } }", 2);
+    fails("ban", "tests/it/x.rs", "fn f() { unimplemented!() }", 1);
+    fails("ban", "tests/it/x.rs", "fn f() { dbg!(1) }", 1);
+}
+
+#[test]
+fn what_looks_banned_passes() {
+    passes("ban", "src/take/mod.rs", "use tokio::time::Instant;\nfn f() { Instant::now() }");
+    passes("ban", "src/clock.rs", "use std::time::SystemTime;\nfn f() { SystemTime::now() }");
+    passes("ban", "src/cli/output.rs", "fn f() { println!() }");
+    passes("ban", "src/take/mod.rs", "fn f() { x.unwrap_or_default(); x.expect_err(1); y.unwrap_or(2) }");
+    passes(
+        "ban",
+        "src/take/mod.rs",
+        "#[cfg(test)]\n#[allow(x)]\nmod tests { fn f() { x.unwrap(); panic!() } }",
+    );
+    passes("ban", "src/take/mod.rs", "#[cfg(all(test, unix))]\nfn f() -> [u8; 2] { x.unwrap() }");
+    passes(
+        "ban",
+        "src/take/mod.rs",
+        "/// `x.unwrap()`\nconst T: &str = \"a \\\" .unwrap() panic!\"; // dbg!(x)",
+    );
+    passes("ban", "tests/it/x.rs", "fn f() { x.unwrap(); panic!() }");
+}
+
+#[test]
+fn a_note_to_self_fails() {
+    let note = concat!("FIX", "ME");
+    fails("mark", "src/take/mod.rs", &format!("fn f() {{}}\n// {note} later"), 2);
+    fails("mark", "src/take/lua/x.lua", &format!("-- {note}"), 1);
+    passes("mark", "src/take/mod.rs", &format!("const T: &str = \"{note}\";"));
+}
+
+#[test]
+fn an_empty_name_fails() {
+    fails("name", "src/take/util.rs", "", 1);
+    fails("name", "src/helpers/mod.rs", "", 1);
+    fails("name", "tests/it/common.rs", "", 1);
+    passes("name", "src/redis/lua/common.lua", "");
+    passes("name", "src/take/utility.rs", "");
+}
+
+#[test]
+fn a_dead_file_fails() {
+    let lib = ("src/lib.rs", "mod take; // mod attic;\nmod words { mod time; }");
+    let take = ("src/take/mod.rs", "mod settle;\n#[cfg(test)]\nmod tests;");
+    let found = said(
+        "dead",
+        &[
+            lib,
+            take,
+            ("src/take/settle.rs", ""),
+            ("src/take/tests.rs", ""),
+            ("src/words/time.rs", ""),
+            ("src/attic.rs", "mod box_;"),
+            ("src/take/settle/deep.rs", ""),
+        ],
+    );
+    let dead: Vec<&str> = found.iter().filter_map(|it| it.split(':').next()).collect();
+    assert_eq!(dead, ["src/attic.rs", "src/take/settle/deep.rs"]);
+}
+
+#[test]
+fn a_script_without_its_contract_fails() {
+    fails("contract", "src/take/lua/x.lua", "-- x: y.\n-- KEYS  1 a\nreturn 1 -- Returns", 1);
+    fails("contract", "src/take/lua/x.lua", "-- x: y.\n-- Returns 1.\nreturn 1", 1);
+    fails("contract", "src/take/lua/x.lua", "-- KEYS  1 a\n-- Returns 1.\nreturn ARGV[1]", 1);
+    passes("contract", "src/take/lua/x.lua", "-- KEYS  1 a\n-- Returns 1.\nreturn 1 -- not ARGV");
+    passes("contract", "src/take/lua/x.lua", "-- KEYS  1 a\n-- ARGV  1 b\n-- Returns 1.\nreturn ARGV[1]");
+    passes("contract", "src/redis/lua/common.lua", "local P = KEYS[1]");
+}
+
+#[test]
+fn a_script_without_its_one_caller_fails() {
+    let script = ("src/take/lua/x.lua", "");
+    let one = ("src/take/taker.rs", "const X: &str = include_str!(\"lua/x.lua\");");
+    let two = ("src/pace/gate.rs", "const X: &str = include_str!(\"../take/lua/x.lua\");");
+    assert_eq!(said("caller", &[script]).len(), 1);
+    assert_eq!(said("caller", &[script, one]).len(), 0);
+    assert_eq!(said("caller", &[script, one, two]).len(), 1);
+}
+
+#[test]
+fn a_file_that_is_long_or_grew_fails() {
+    let lines = |count: usize| "\n".repeat(count);
+    fails("length", "src/take/mod.rs", &lines(LINES_MAX + 1), LINES_MAX + 1);
+    passes("length", "src/take/mod.rs", &lines(LINES_MAX));
+    for (path, was) in LONG {
+        fails("length", path, &lines(was + 1), was + 1);
+        fails("length", path, &lines(was - 1), was - 1);
+        passes("length", path, &lines(*was));
+    }
+}
+
+#[test]
+fn a_long_line_fails() {
+    let line = |length: usize| format!("\n{}\n", "é".repeat(length));
+    for path in ["src/take/mod.rs", "src/take/lua/x.lua", "migrations/0001_x.sql", "Cargo.toml"] {
+        fails("columns", path, &line(COLUMNS_MAX + 1), 2);
+        passes("columns", path, &line(COLUMNS_MAX));
+    }
+}
+
+#[test]
+fn an_allowance_that_nobody_uses_fails() {
+    assert!(!rules::stale(&[]).is_empty());
+}
+
+#[test]
+fn rust_is_read_as_the_compiler_reads_it() {
+    let source = r###"let c = '"'; let l: &'a str = b"x\"y"; /* a /* b */ c */ r#"raw "quoted" \"#; r#type '\'' '\u{1}' z // end"###;
+    let (code, comments) = lex(source);
+    let code: Vec<&str> = code.iter().map(|it| it.text.as_str()).collect();
+    let read = "let c = ; let l : & str = x\\\"y ; raw|\"quoted\"|\\ ; type z";
+    let read: Vec<String> = read.split(' ').map(|it| it.replace('|', " ")).collect();
+    assert_eq!(code, read);
+    assert_eq!(comments.len(), 2);
+}
