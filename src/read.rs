@@ -1,7 +1,7 @@
 //! The READ path: the cache; else the record, which refills the cache. Either server may be away.
 
 use crate::app::App;
-use crate::cache::Slot;
+use crate::cache::{CARD, Slot};
 use crate::postgres::PostgresError;
 use crate::record::view::{self, Card, CardJob, Sight};
 use crate::words::{DeviceId, Interval, JobState, Latest, Priority, TenantId, UnixMs};
@@ -13,8 +13,6 @@ use tokio::time::timeout;
 
 pub use crate::record::view::Filter;
 
-/// The cache's field that holds the device itself.
-const CARD: &str = "_";
 /// A cache that takes longer is slower than Postgres: readers go there instead.
 const CACHE_PATIENCE: Duration = Duration::from_millis(250);
 
@@ -45,29 +43,33 @@ pub struct DeviceView {
     #[schema(example = "home")]
     pub connection: String,
     /// Its home or site; null for none.
+    #[schema(required = true)]
     pub group: Option<String>,
     /// By resource.
     pub resources: BTreeMap<String, ResourceView>,
 }
 
-/// The last good value of one resource, how old it is, and what was asked. Without a reading yet, what tells of one is null.
+/// The last good value of one resource, how old it is, and what was asked.
+///
+/// Without a reading yet, what tells of one is null.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ResourceView {
     /// Name → value, as the provider's definition maps them.
-    #[schema(example = json!({"temperature_c": 20.5}))]
+    #[schema(required = true, example = json!({"temperature_c": 20.5}))]
     pub values: Option<Map<String, Value>>,
     /// When the source saw it, by the source's clock; null where it does not tell.
-    #[schema(example = "2026-03-01T08:29:30.000Z")]
+    #[schema(required = true, example = "2026-03-01T08:29:30.000Z")]
     pub observed_at: Option<String>,
     /// When a good answer last came.
-    #[schema(example = "2026-03-01T08:30:00.000Z")]
+    #[schema(required = true, example = "2026-03-01T08:30:00.000Z")]
     pub fetched_at: Option<String>,
     /// Now minus `fetched_at`, ms.
-    #[schema(example = 12_345)]
+    #[schema(required = true, example = 12_345)]
     pub age_ms: Option<i64>,
     /// Whether the age is at most the interval and its grace.
     pub fresh: bool,
     /// Whether the provider says that it can reach the device.
+    #[schema(required = true)]
     pub online: Option<bool>,
     /// How often it is asked to be refreshed.
     #[schema(example = "30s")]
@@ -84,6 +86,7 @@ pub struct Page {
     /// In order of their ids.
     pub devices: Vec<DeviceView>,
     /// The `after` that continues the list; null at its end.
+    #[schema(required = true)]
     pub next: Option<DeviceId>,
 }
 

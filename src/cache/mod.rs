@@ -2,4 +2,4 @@
 
 mod store;
 
-pub use store::{Cache, Slot};
+pub use store::{CARD, Cache, Slot};

@@ -5,7 +5,10 @@ use crate::words::{DeviceId, TenantId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// One field of a device: a resource's latest reading, or `_`, the device itself.
+/// The field that holds the device itself.
+pub const CARD: &str = "_";
+
+/// One field of a device: a resource's latest reading, or [`CARD`].
 #[derive(Debug, Clone)]
 pub struct Slot {
     /// The tenant.

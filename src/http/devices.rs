@@ -2,7 +2,7 @@
 
 use super::Api;
 use super::auth::Caller;
-use super::error::ApiError;
+use super::error::{ApiError, Problem};
 use super::extract::{Path, Query};
 use super::openapi::Refusals;
 use crate::read::{self, DeviceView, Filter, Page};
@@ -34,8 +34,12 @@ pub(super) struct Which {
 
 /// Lists your devices with their latest values, in order of their ids.
 #[utoipa::path(
-    get, path = "/v1/devices", tag = "devices", params(Which), security(("bearer" = [])),
-    responses((status = 200, description = "A page of devices", body = Page), Refusals)
+    get, path = "/v1/devices", operation_id = "list_devices", tag = "devices", params(Which), security(("bearer" = [])),
+    responses(
+        (status = 200, description = "A page of devices", body = Page),
+        (status = 400, description = "A bad query", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    )
 )]
 pub(super) async fn list(
     State(api): State<Api>,
@@ -48,9 +52,15 @@ pub(super) async fn list(
 
 /// One device with its latest values and their age.
 #[utoipa::path(
-    get, path = "/v1/devices/{id}", tag = "devices", security(("bearer" = [])),
+    get, path = "/v1/devices/{id}", operation_id = "get_device", tag = "devices", security(("bearer" = [])),
     params(("id" = i64, Path, description = "The device's number", example = 17)),
-    responses((status = 200, description = "The device", body = DeviceView), Refusals)
+    responses(
+        (status = 200, description = "The device", body = DeviceView),
+        (status = 400, description = "Not an id", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such device, or not yours", body = Problem,
+            content_type = "application/problem+json"),
+        Refusals,
+    )
 )]
 pub(super) async fn show(
     State(api): State<Api>,

@@ -151,9 +151,11 @@ impl ApiError {
     fn log(&self) {
         use std::error::Error;
         let (status, kind, _) = self.kind();
-        if status.is_server_error() {
-            let cause = self.source().map(ToString::to_string).unwrap_or_default();
-            tracing::error!(status = status.as_u16(), kind, cause, "request failed");
+        let cause = self.source().map(ToString::to_string).unwrap_or_default();
+        match status {
+            StatusCode::INTERNAL_SERVER_ERROR => tracing::error!(kind, cause, "request failed"),
+            status if status.is_server_error() => tracing::warn!(kind, cause, "request not served"),
+            _ => {}
         }
     }
 }

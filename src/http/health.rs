@@ -24,7 +24,7 @@ const OK: Json<Health> = Json(Health { status: "ok" });
 
 /// The process lives.
 #[utoipa::path(
-    get, path = "/healthz", tag = "health", security(()),
+    get, path = "/healthz", operation_id = "healthz", tag = "health", security(()),
     responses((status = 200, description = "It does", body = Health))
 )]
 pub(super) async fn live() -> Json<Health> {
@@ -33,7 +33,7 @@ pub(super) async fn live() -> Json<Health> {
 
 /// Postgres and Redis answer.
 #[utoipa::path(
-    get, path = "/readyz", tag = "health", security(()),
+    get, path = "/readyz", operation_id = "readyz", tag = "health", security(()),
     responses(
         (status = 200, description = "They do", body = Health),
         (status = 503, description = "`detail` names which does not", body = Problem,

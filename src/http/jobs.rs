@@ -2,7 +2,7 @@
 
 use super::Api;
 use super::auth::Owner;
-use super::error::ApiError;
+use super::error::{ApiError, Problem};
 use super::extract::{Json, Path};
 use super::openapi::Refusals;
 use crate::keep;
@@ -49,17 +49,44 @@ pub(super) struct JobView {
     minimum_interval: String,
 }
 
+/// Why a preference was not stored.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "its variants are documentation")]
+enum NotSet {
+    /// Malformed JSON, or not an id
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(Problem),
+    /// The key is a reader's
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// No such device, not yours, or its provider has no such resource
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(Problem),
+    /// The device's provider is no longer defined
+    #[response(status = 409, content_type = "application/problem+json")]
+    ProviderGone(Problem),
+    /// The body is larger than the server takes
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(Problem),
+    /// The body is not `application/json`
+    #[response(status = 415, content_type = "application/problem+json")]
+    NotJson(Problem),
+    /// Understood, and not accepted: `detail` names what would be
+    #[response(status = 422, content_type = "application/problem+json")]
+    NotAccepted(Problem),
+}
+
 /// Sets how often a resource of a device is refreshed, and how much it matters.
 ///
 /// Makes the job if the device has none for the resource yet. A parked job becomes active again.
 #[utoipa::path(
-    put, path = "/v1/devices/{id}/jobs/{resource}", tag = "jobs", security(("bearer" = [])),
+    put, path = "/v1/devices/{id}/jobs/{resource}", operation_id = "set_job", tag = "jobs", security(("bearer" = [])),
     params(
         ("id" = i64, Path, description = "The device's number", example = 17),
         ("resource" = String, Path, description = "One of its provider's resources", example = "state"),
     ),
     request_body = Preference,
-    responses((status = 200, description = "The job as it is now stored", body = JobView), Refusals)
+    responses((status = 200, description = "The job as it is now stored", body = JobView), NotSet, Refusals)
 )]
 pub(super) async fn put(
     State(api): State<Api>,

@@ -9,7 +9,7 @@ use crate::retry::RECONNECT;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long an answer counts once Postgres can neither be heard nor asked.
@@ -88,7 +88,7 @@ async fn hear(pool: Pool, book: Arc<Mutex<Book>>) {
 async fn until_deaf(listener: &mut postgres::Listener, book: &Mutex<Book>) {
     // What came between two connections was not heard: the book must know that there were two.
     listener.eager_reconnect(false);
-    let mut ping = interval(PING_EVERY);
+    let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {

@@ -12,7 +12,7 @@ use axum::extract::State;
 /// How much of the data is fresh, by provider. An operator's report covers every tenant, the schedule as it stands
 /// and the last five minutes; everybody else's covers their own jobs.
 #[utoipa::path(
-    get, path = "/v1/lag", tag = "lag", security(("bearer" = [])),
+    get, path = "/v1/lag", operation_id = "get_lag", tag = "lag", security(("bearer" = [])),
     responses((status = 200, description = "The report", body = LagReport), Refusals)
 )]
 pub(super) async fn show(State(api): State<Api>, Caller(who): Caller) -> Result<Json<LagReport>, ApiError> {

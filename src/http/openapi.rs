@@ -42,40 +42,22 @@ impl Modify for Bearer {
     }
 }
 
-/// What any endpoint with a key may answer instead.
+/// What every endpoint with a key may answer instead.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "its variants are documentation")]
 pub(super) enum Refusals {
-    /// Malformed JSON, a bad id or a bad query
-    #[response(status = 400, content_type = "application/problem+json")]
-    Bad(#[to_schema] Problem),
     /// No key, or one that is unknown or revoked
     #[response(status = 401, content_type = "application/problem+json")]
-    NoKey(#[to_schema] Problem),
-    /// The key's role is too low
-    #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(#[to_schema] Problem),
-    /// Not there, or not yours
-    #[response(status = 404, content_type = "application/problem+json")]
-    NotFound(#[to_schema] Problem),
-    /// The device's provider is no longer defined
-    #[response(status = 409, content_type = "application/problem+json")]
-    Conflict(#[to_schema] Problem),
-    /// The body is larger than the server takes
-    #[response(status = 413, content_type = "application/problem+json")]
-    TooLarge(#[to_schema] Problem),
-    /// The body is not `application/json`
-    #[response(status = 415, content_type = "application/problem+json")]
-    NotJson(#[to_schema] Problem),
-    /// Understood, and not acceptable: `detail` names what would be
-    #[response(status = 422, content_type = "application/problem+json")]
-    NotAccepted(#[to_schema] Problem),
+    NoKey(Problem),
+    /// Something went wrong on the server's side
+    #[response(status = 500, content_type = "application/problem+json")]
+    Internal(Problem),
     /// A server behind this one is away
     #[response(status = 503, content_type = "application/problem+json")]
-    Away(#[to_schema] Problem),
+    Away(Problem),
     /// No answer in time
     #[response(status = 504, content_type = "application/problem+json")]
-    TooSlow(#[to_schema] Problem),
+    TooSlow(Problem),
 }
 
 /// The endpoints with their descriptions.

@@ -1,7 +1,7 @@
 //! End what came back: record, then cache, then settle; for many calls at once.
 
 use super::{Decision, Ended, Journey, JourneyError, Policy, decide};
-use crate::cache::Slot;
+use crate::cache::{CARD, Slot};
 use crate::postgres::PostgresError;
 use crate::preference::connections;
 use crate::record::{self, Failure, Observation, Written};
@@ -102,7 +102,7 @@ impl Journey {
         }
         for (tenant, device) in &batch.parked {
             // A miss only leaves the device's old state to be shown until it is next changed.
-            if let Err(error) = self.app.cache.forget(*tenant, *device, "_").await {
+            if let Err(error) = self.app.cache.forget(*tenant, *device, CARD).await {
                 tracing::debug!(device = device.0, %error, "cached device not renewed");
             }
         }

@@ -2,8 +2,10 @@
 
 use super::{KeepError, entry};
 use crate::app::App;
+use crate::cache::CARD;
 use crate::preference::{jobs, outbox};
 use crate::words::{JobId, ProviderName};
+use futures::future::try_join_all;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -47,10 +49,13 @@ pub async fn drain_soon(app: &App) {
 async fn tell(app: &App, provider: &ProviderName, ids: &HashSet<i64>) -> Result<(), KeepError> {
     let ids: Vec<i64> = ids.iter().copied().collect();
     let stored = jobs::by_id(&app.pool, &ids).await?;
+    let devices: HashSet<_> = stored.iter().map(|s| (s.job.tenant, s.job.device)).collect();
     let entries: Vec<_> = stored.into_iter().filter_map(|job| entry(app, job)).collect();
     let wanted: HashSet<JobId> = entries.iter().map(|e| e.job.id).collect();
     let unwanted: Vec<JobId> = ids.into_iter().map(JobId).filter(|id| !wanted.contains(id)).collect();
     app.queue.put(provider, &entries).await?;
     app.queue.drop(provider, &unwanted).await?;
+    // The cache shows what was asked before, if it was asked while Redis was away.
+    try_join_all(devices.into_iter().map(|(tenant, device)| app.cache.forget(tenant, device, CARD))).await?;
     Ok(())
 }

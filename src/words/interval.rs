@@ -15,7 +15,9 @@ pub struct Interval(u32);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IntervalError {
     /// Not a duration at all.
-    #[error("{text:?} is not an interval: write a number and a unit, such as 30s, 5m or 1h; from {min} to {max}")]
+    #[error(
+        "{text:?} is not an interval: write a number and a unit, such as 30s, 5m or 1h; from {min} to {max}"
+    )]
     Unreadable {
         /// What was written.
         text: String,
@@ -40,7 +42,7 @@ impl Interval {
     /// The shortest that any provider may allow.
     pub const MIN: Self = Self(100);
     /// 31 days: past that a schedule is a calendar, and this is none.
-    pub const MAX: Self = Self(31 * 24 * 60 * 60 * 1000);
+    pub const MAX: Self = Self(31 * DAY_MS as u32);
 
     /// An interval of so many milliseconds, if it is within `MIN..=MAX`.
     pub fn from_ms(ms: u64) -> Option<Self> {
@@ -61,8 +63,11 @@ impl Interval {
         if text.trim().strip_prefix('-').is_some_and(|rest| humantime::parse_duration(rest).is_ok()) {
             return Err(out_of_range());
         }
-        let duration = humantime::parse_duration(text.trim())
-            .map_err(|_| IntervalError::Unreadable { text: text.to_owned(), min, max })?;
+        let duration = humantime::parse_duration(text.trim()).map_err(|_| IntervalError::Unreadable {
+            text: text.to_owned(),
+            min,
+            max,
+        })?;
         u64::try_from(duration.as_millis())
             .ok()
             .and_then(Self::from_ms)

@@ -64,7 +64,7 @@ async fn a_strangers_devices_are_as_if_they_were_not_there() {
             assert_eq!((answer.status, answer.problem()), (StatusCode::NOT_FOUND, "no-such-device"));
             nobodys.body["detail"] =
                 nobodys.detail().replace(&unknown.to_string(), &not_theirs.to_string()).into();
-            assert_eq!((answer.body, answer.headers), (nobodys.body, nobodys.headers));
+            assert_eq!(answer.body, nobodys.body);
         }
     }
     let ids = async |path: &str, key: &str| -> Vec<i64> {

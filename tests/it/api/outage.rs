@@ -73,6 +73,11 @@ async fn reads_come_from_the_cache_while_postgres_is_away() {
     let [known, unread] = [api.devices[0], api.devices[1]].map(|id| format!("/v1/devices/{id}"));
     let before = remote.get(&known, &key).await.body;
 
+    // One that says nothing and one that is gone are alike to a reader.
+    remote.postgres.hold();
+    assert_eq!(remote.get(&known, &key).await.status, StatusCode::OK);
+    remote.postgres.mend();
+    remote.healed().await;
     remote.postgres.cut();
     let during = remote.get(&known, &key).await;
     assert_eq!(during.status, StatusCode::OK);

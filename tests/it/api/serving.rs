@@ -28,12 +28,17 @@ async fn the_description_is_fresh() {
 #[tokio::test]
 async fn every_endpoint_with_a_key_says_so() {
     let described: Value = serde_json::from_str(&http::document()).unwrap();
+    let mut names = std::collections::BTreeSet::new();
     for (path, methods) in described["paths"].as_object().unwrap() {
         for (method, endpoint) in methods.as_object().unwrap() {
             let keyed = path.starts_with("/v1/");
             assert_eq!(endpoint["security"] == json!([{"bearer": []}]), keyed, "{method} {path}");
             assert_eq!(endpoint["responses"].get("401").is_some(), keyed, "{method} {path}");
             assert!(endpoint["summary"].is_string(), "{method} {path}");
+            assert!(
+                names.insert(endpoint["operationId"].as_str().unwrap()),
+                "{method} {path} is called as another"
+            );
         }
     }
     assert_eq!(described["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
