@@ -50,7 +50,9 @@ pub struct DeviceView {
     pub resources: BTreeMap<String, ResourceView>,
 }
 
-/// The last good value of one resource, how old it is, and what was asked. Without a reading yet, what tells of one is null.
+/// The last good value of one resource, how old it is, and what was asked.
+///
+/// Without a reading yet, what tells of one is null.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ResourceView {
     /// Name → value, as the provider's definition maps them.
