@@ -31,7 +31,8 @@ impl Journey {
         self.app.clock.learn(taken.now);
         let wake = (taken.wake_in_ms >= 0.0).then(|| Duration::from_secs_f64(taken.wake_in_ms / 1000.0));
         if taken.reaped > 0 {
-            tracing::warn!(provider = %self.provider.name, calls = taken.reaped, "calls of a lost worker are due again");
+            let calls = taken.reaped;
+            tracing::warn!(provider = %self.provider.name, calls, "calls of a lost worker are due again");
         }
         if taken.grants.is_empty() {
             return Ok(Step::Idle(wake));

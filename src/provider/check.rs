@@ -55,7 +55,8 @@ fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
         let cost = resource.get_ref().cost_of(resource.get_ref().batch_max);
         if quota.counts(name.get_ref()) && cost > quota.burst {
             say(format!(
-                "a full call for resource `{}` costs {cost}, more than its burst of {}: raise burst to {cost} or lower batch_max",
+                "a full call for resource `{}` costs {cost}, more than its burst of {}: \
+                 raise burst to {cost} or lower batch_max",
                 name.get_ref(),
                 quota.burst
             ));

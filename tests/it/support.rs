@@ -18,8 +18,8 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// What `scripts/test` sets.
 pub fn server(variable: &str) -> String {
-    std::env::var(variable)
-        .unwrap_or_else(|_| panic!("{variable} is not set: run the tests by scripts/test, or `eval \"$(scripts/servers env)\"` first"))
+    let advice = "run the tests by scripts/test, or `eval \"$(scripts/servers env)\"` first";
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: {advice}"))
 }
 
 fn unique() -> String {
