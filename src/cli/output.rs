@@ -24,12 +24,18 @@ impl Output {
 
     /// Prints a line on stdout. A reader that went away (`… | head`) has what it wanted.
     pub fn line(self, text: &str) -> Result<(), CliError> {
+        self.part(text).map(drop)
+    }
+
+    /// Prints a part of an answer, and tells whether anybody reads on.
+    pub fn part(self, text: &str) -> Result<bool, CliError> {
         let mut out = std::io::stdout().lock();
         match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => {
                 Err(CliError::refused(format!("cannot write the answer to standard output: {error}")))
             }
-            _ => Ok(()),
         }
     }
 

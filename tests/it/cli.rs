@@ -103,7 +103,8 @@ impl Binary {
     fn connect(&self) {
         let secret = self.file("secret", "s3cret-value\n");
         self.run(&format!(
-            "connection add --tenant acme --provider meadow --label main --param base_url=http://x --secret-file {secret}"
+            "connection add --tenant acme --provider meadow --label main --param base_url=http://x \
+             --secret-file {secret}"
         ))
         .ok();
     }
@@ -134,6 +135,7 @@ impl Run {
 fn every_example_in_the_help_is_a_command() {
     fn walk(command: &clap::Command, path: &str) -> usize {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let help = help.replace("\\\n", " ");
         let mut examples = 0;
         for line in help.lines().filter_map(|line| line.strip_prefix("  paceline ")) {
             let command = line.split(['#', '|']).next().unwrap_or(line);
@@ -279,6 +281,11 @@ async fn devices_are_added_listed_and_set() {
     assert_eq!(binary.json(&format!("{add} --external-id a"))["device"], device);
     let list = binary.json("device list --tenant acme");
     assert_eq!(list["devices"][0]["jobs"]["state"]["interval"], "5s", "a preference outlives a default");
+    assert_eq!(
+        binary.json("lag")["providers"]["meadow"]["schedule"]["due"],
+        2,
+        "the schedule has heard of both"
+    );
 }
 
 #[tokio::test]

@@ -16,21 +16,7 @@ const TOLD_MAX: usize = 100;
 
 /// What to import.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  paceline device import --tenant acme --connection main --file devices.csv
-  paceline device import --tenant acme --connection main --format ndjson --all-or-nothing
-
-CSV has a header; every column but external_id may be left out, and a device may have a row per resource:
-  external_id,name,group,resource,interval,priority
-  th-7c9e6679,Kitchen,,state,30s,high
-
-NDJSON has an object a line; everything but external_id may be left out:
-  {\"external_id\":\"th-7c9e6679\",\"name\":\"Kitchen\",\"group\":\"\",\"jobs\":{\"state\":{\"interval\":\"30s\",\"priority\":\"high\"}}}
-
-A device of which no job is named gets those that the provider's file declares by default; one that is known
-already keeps its own. The same resource of a device twice is an error, as are two groups of a device. Rows are
-numbered by their line in the file. Rows that are refused leave the others alone, and make the exit code 1.")]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Whose devices
     #[arg(long, value_name = "NAME")]
@@ -48,6 +34,21 @@ pub struct Args {
     #[arg(long)]
     all_or_nothing: bool,
 }
+
+const EXAMPLES: &str = r#"Examples:
+  paceline device import --tenant acme --connection main --file devices.csv
+  paceline device import --tenant acme --connection main --format ndjson --all-or-nothing
+
+CSV has a header; every column but external_id may be left out, and a device may have a row per resource:
+  external_id,name,group,resource,interval,priority
+  th-7c9e6679,Kitchen,,state,30s,high
+
+NDJSON has an object a line; everything but external_id may be left out:
+  {"external_id":"th-7c9e6679","name":"Kitchen","group":"","jobs":{"state":{"interval":"30s","priority":"high"}}}
+
+A device of which no job is named gets those that the provider's file declares by default; one that is known
+already keeps its own. The same resource of a device twice is an error, as are two groups of a device. Rows are
+numbered by their line in the file. Rows that are refused leave the others alone, and make the exit code 1."#;
 
 #[derive(Serialize)]
 struct Summary {

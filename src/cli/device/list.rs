@@ -44,8 +44,8 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
             }
             false => text(&page),
         };
-        context.output.line(&text)?;
-        if is_last {
+        let is_read = context.output.part(&text)?;
+        if is_last || !is_read {
             return Ok(());
         }
     }

@@ -65,11 +65,8 @@ async fn csv_with_several_rows_of_a_device() {
 #[tokio::test]
 async fn ndjson_by_ending_by_first_character_and_by_flag() {
     let binary = binary().await;
-    let row = |id: &str| {
-        format!(
-            r#"{{"external_id":"{id}","name":"A","group":"","jobs":{{"state":{{"interval":"30s","priority":"high"}}}}}}"#
-        )
-    };
+    let jobs = json!({"state": {"interval": "30s", "priority": "high"}});
+    let row = |id: &str| json!({"external_id": id, "name": "A", "group": "", "jobs": jobs}).to_string();
     let file = binary.file("devices.ndjson", format!("{}\n{}\n", row("a"), r#"{"external_id":"b"}"#));
     assert_eq!(counts(&binary.import(&["--json", "--file", &file], "").ok().json()), [2, 2, 0, 2]);
     assert_eq!(counts(&binary.tally(format!("\n {}", row("c")))), [1, 1, 0, 1]);

@@ -82,4 +82,10 @@ fn with_nothing_configured_private_servers_and_a_key_are_made() {
     assert_eq!(binary.json("key list --tenant acme")["keys"][0]["id"], made["id"]);
     let key = binary.dir.path().join(".paceline/secret.key");
     assert_eq!(std::fs::metadata(key).unwrap().permissions().mode() & 0o777, 0o600);
+
+    binary.run("key list --tenant nobody").refused(1, &["no tenant"]);
+    for place in [".paceline", ".paceline/elsewhere"] {
+        let pid = binary.dir.path().join(place).join("postgres/data/postmaster.pid");
+        assert!(!pid.exists(), "the servers stop after an error too");
+    }
 }
