@@ -35,8 +35,8 @@ paceline_build() {
     if declare -F "$need" >/dev/null; then "$need"; fi
   done
   say 'building Paceline'
-  cargo build --release --locked
-  PACELINE=${CARGO_TARGET_DIR:-$REPO/target}/release/paceline
+  cargo build --locked
+  PACELINE=${CARGO_TARGET_DIR:-$REPO/target}/debug/paceline
 }
 
 # In a directory of its own, so that .paceline/ there is new each time and a developer's is left alone.

@@ -70,7 +70,7 @@ pub(super) fn load(global: &Global) -> Result<Settings, CliError> {
 pub(super) fn load_brief(global: &Global) -> Result<Settings, CliError> {
     let settings = load(global)?;
     let mut log = settings.log.clone();
-    if log.filter == "info" {
+    if log.filter == "info,sqlx=warn" {
         log.filter = "warn".to_owned();
     }
     telemetry::init(&log);

@@ -4,8 +4,11 @@ use crate::app::StartError;
 use crate::local::LocalError;
 use crate::postgres::PostgresError;
 use crate::preference::connections::ConnectionError;
+use crate::preference::find::FindError;
+use crate::preference::import::ImportError;
 use crate::preference::keys::KeyError;
 use crate::preference::tenants::TenantError;
+use crate::provider::LookupError;
 use crate::settings::SettingsError;
 use crate::watch::LagError;
 use std::error::Error;
@@ -74,5 +77,8 @@ from!(
     TenantError => Refused,
     KeyError => Refused,
     ConnectionError => Refused,
+    LookupError => Refused,
+    FindError => Refused,
+    ImportError => Refused,
     LagError => Refused,
 );

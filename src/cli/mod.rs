@@ -5,15 +5,20 @@
 
 mod check;
 mod cloud;
+mod connection;
 pub mod context;
 mod demo;
+mod device;
 mod error;
 mod key;
+mod lag;
 mod migrate;
 mod output;
 mod sealing_key;
+mod secret;
 mod serve;
 mod servers;
+mod set;
 mod stop;
 mod table;
 
@@ -40,6 +45,8 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  paceline demo
+  paceline serve
   paceline key create --tenant acme --role user
   paceline connection add --tenant acme --provider signalk --label boat --param base_url=http://10.0.0.5:3000
   paceline device import --tenant acme --connection boat --file devices.csv
@@ -68,14 +75,21 @@ pub enum Command {
     Demo(demo::Args),
     /// Compare the schedule in Redis with the truth in Postgres
     Check(check::Args),
-    /// Simulate a device cloud
-    #[command(hide = true)]
-    Cloud(cloud::Args),
     /// Bring the database's schema up to this version
     Migrate(migrate::Args),
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Add and list connections: accounts at providers
+    #[command(subcommand)]
+    Connection(connection::Command),
+    /// Add, import and list devices
+    #[command(subcommand)]
+    Device(device::Command),
+    /// Say how often a device is fetched and how much it matters
+    Set(set::Args),
+    /// Show what is late, and how late
+    Lag(lag::Args),
 }
 
 /// Runs a command to its end.
@@ -92,21 +106,39 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), CliError> {
     match command {
         Command::Serve(args) => serve::run(global, args).await,
         Command::Demo(args) => demo::run(global, args).await,
-        Command::Cloud(args) => cloud::run(args).await,
         Command::Check(args) => briefly(global, async |context| check::run(context, args).await).await,
         Command::Migrate(args) => migrate::run(global, args).await,
         Command::Key(command) => briefly(global, async |context| key::run(context, command).await).await,
+        Command::Connection(command) => {
+            briefly(global, async |context| connection::run(context, command).await).await
+        }
+        Command::Device(command) => {
+            briefly(global, async |context| device::run(context, command).await).await
+        }
+        Command::Set(args) => briefly(global, async |context| set::run(context, args).await).await,
+        Command::Lag(args) => briefly(global, async |context| lag::run(context, args).await).await,
     }
 }
 
 /// Answers arguments that are no command: help and version to stdout, a mistake to stderr.
 pub fn misread(error: &clap::Error, args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+    use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    let is_help =
+        matches!(error.kind(), DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand);
+    if is_help {
         // A reader that went away has what it wanted.
         let _ = error.print();
-        return ExitCode::SUCCESS;
+        return ExitCode::from(error.exit_code() as u8);
     }
-    let text = error.to_string();
-    let mistake = CliError::cannot_start(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
-    Output { json: args.into_iter().any(|arg| arg == "--json") }.fail(&mistake)
+    let json = args.into_iter().any(|arg| arg == "--json");
+    Output { json }.fail(&CliError::cannot_start(in_a_sentence(&error.to_string())))
+}
+
+/// clap's message and tips, without its headings, its usage and its line breaks.
+fn in_a_sentence(text: &str) -> String {
+    let said =
+        text.split("\n\nUsage:").next().unwrap_or(text).replace("error: ", "").replace("\n\n  tip: ", "; ");
+    let words: Vec<_> =
+        said.split("For more information").next().unwrap_or(&said).split_whitespace().collect();
+    format!("{}; --help shows what is expected", words.join(" "))
 }

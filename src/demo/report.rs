@@ -61,7 +61,8 @@ impl Line {
     /// For a terminal.
     pub(super) fn text(&self) -> String {
         format!(
-            "{:>4} s  {:>5} syncs/s  fresh {:>6.1} %  worst {:>6.1} s late  quota used {:>5.1} %  refused {}  errors {}",
+            "{:>4} s  {:>5} syncs/s  fresh {:>6.1} %  worst {:>6.1} s late  quota used {:>5.1} %  \
+             refused {}  errors {}",
             self.at_s,
             self.syncs_per_s,
             self.fresh_share * 100.0,
@@ -96,7 +97,8 @@ impl Summary {
     /// For a terminal.
     pub(super) fn text(&self) -> String {
         format!(
-            "{} devices, {} syncs, {} refused by the cloud, {} errors; {:.1} % fresh; sent {:.0} ms after due (median), {:.0} ms (99 %); quota used {:.0} %",
+            "{} devices, {} syncs, {} refused by the cloud, {} errors; {:.1} % fresh; \
+             sent {:.0} ms after due (median), {:.0} ms (99 %); quota used {:.0} %",
             self.devices,
             self.syncs,
             self.throttled,

@@ -121,7 +121,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_an_error_with_a_reason() {
         let program = Program::compile(".devices[] | {id, values: .v}").unwrap();
-        for body in [&br#"{"devices":5}"#[..], br#"{"devices":[{"id":{},"v":{}}]}"#, br#"{"devices":[{"id":1,"v":3}]}"#] {
+        let misfits =
+            [r#"{"devices":5}"#, r#"{"devices":[{"id":{},"v":{}}]}"#, r#"{"devices":[{"id":1,"v":3}]}"#];
+        for body in misfits.map(str::as_bytes) {
             assert!(program.records(read(body).unwrap()).is_err());
         }
         for body in [&b""[..], b"<html>", b"{\"devices\":[", b"NaN", b"[1e999"] {

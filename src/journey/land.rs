@@ -114,7 +114,8 @@ impl Journey {
             match self.taker.settle(&batch.settlements, None).await {
                 Ok(stale) if stale.is_empty() => break,
                 Ok(stale) => {
-                    tracing::warn!(provider = %self.provider.name, calls = stale.len(), "settled too late: others have the jobs");
+                    let (provider, calls) = (&self.provider.name, stale.len());
+                    tracing::warn!(%provider, calls, "settled too late: others have the jobs");
                     break;
                 }
                 Err(error) if Instant::now() < deadline => self.pause(error.to_string(), failures).await,

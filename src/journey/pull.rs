@@ -31,7 +31,8 @@ impl Journey {
         self.app.clock.learn(taken.now);
         let wake = (taken.wake_in_ms >= 0.0).then(|| Duration::from_secs_f64(taken.wake_in_ms / 1000.0));
         if taken.reaped > 0 {
-            tracing::warn!(provider = %self.provider.name, calls = taken.reaped, "calls of a lost worker are due again");
+            let calls = taken.reaped;
+            tracing::warn!(provider = %self.provider.name, calls, "calls of a lost worker are due again");
         }
         if taken.grants.is_empty() {
             return Ok(Step::Idle(wake));
@@ -129,10 +130,13 @@ impl Journey {
             cost: self.provider.resource(call.resource.as_str()).map_or(1, |r| r.cost_of(call.targets.len() as u32)),
             stop: self.stop.clone(),
         };
-        let (slots, done) = (self.slots.clone(), self.ended_in.clone());
+        // Taken here, not in the task: the next pull must see it gone. Only pulls take slots, one at a time, and never
+        // more calls than there were slots.
+        let slot = self.slots.clone().try_acquire_owned();
+        let done = self.ended_in.clone();
         self.calls.spawn(async move {
-            let _slot = slots.acquire_owned().await;
             drop(done.send(flight.run(call, ended, send_at).await));
+            drop(slot);
         });
     }
 }

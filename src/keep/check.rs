@@ -140,9 +140,10 @@ fn misplaced(entry: &Entry, place: &Place) -> Option<String> {
     if !place.is_sound() {
         let places = [(place.due, "due"), (place.ready, "ready"), (place.leased, "leased")];
         let names: Vec<_> = places.iter().filter(|(here, _)| *here).map(|(_, name)| *name).collect();
-        return Some(match names.is_empty() {
-            true => "is neither due, ready nor leased".to_owned(),
-            false => format!("is in several places at once: {}", names.join(", ")),
+        return Some(match names.as_slice() {
+            [] => "is neither due, ready nor leased".to_owned(),
+            ["ready"] => "is ready in a lane that nobody looks at".to_owned(),
+            several => format!("is in several places at once: {}", several.join(", ")),
         });
     }
     (place.version < entry.job.version).then(|| "the schedule has an older preference".to_owned())

@@ -44,7 +44,7 @@ mod tests {
             amount,
             window: Interval::from_ms(window_ms).unwrap(),
             burst,
-            headroom: 0.0,
+            headroom: Some(0.0),
             resources: None,
         }
     }

@@ -30,6 +30,23 @@ pub struct Found {
     pub provider: String,
 }
 
+/// A connection in a list: never its secret.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ConnectionRow {
+    /// Its number.
+    pub id: i64,
+    /// What its owner calls it.
+    pub label: String,
+    /// Its provider, by name.
+    pub provider: String,
+    /// `active` or `needs_reauth`.
+    pub state: String,
+    /// Why it is in that state, if there is more to say.
+    pub reason: Option<String>,
+    /// How many devices are under it.
+    pub devices: i64,
+}
+
 /// Why a connection could not be made or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
@@ -103,6 +120,21 @@ pub async fn find(pool: &Pool, tenant: TenantId, label: &str) -> Result<Found, C
         [row] => Ok(Found { id: ConnectionId(row.connection_id), provider: row.provider.clone() }),
         _ => Err(ConnectionError::Unknown(label.to_owned())),
     }
+}
+
+/// A tenant's connections, by label.
+pub async fn list(pool: &Pool, tenant: TenantId) -> Result<Vec<ConnectionRow>, PostgresError> {
+    sqlx::query_as!(
+        ConnectionRow,
+        r#"SELECT connection_id AS id, label, provider, state, state_reason AS reason,
+                  (SELECT count(*) FROM devices d
+                   WHERE d.tenant_id = c.tenant_id AND d.connection_id = c.connection_id) AS "devices!"
+           FROM connections c WHERE tenant_id = $1 ORDER BY label, provider"#,
+        tenant.0
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("list the connections"))
 }
 
 /// These connections, opened, as far as they may be used now.

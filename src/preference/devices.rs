@@ -2,6 +2,8 @@
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{ConnectionId, DeviceId, Interval, Priority, ProviderName, ResourceName, TenantId};
+use sqlx::PgConnection;
+use std::collections::HashSet;
 
 /// A device to be added, or changed if the connection has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,10 +34,22 @@ pub struct Place {
 /// One that exists gets the new name and group, and the jobs that are named; its other jobs stay.
 pub async fn add(pool: &Pool, place: &Place, devices: &[NewDevice]) -> Result<Vec<DeviceId>, PostgresError> {
     let failed = || PostgresError::on("add the devices");
+    let mut tx = pool.begin().await.map_err(failed())?;
+    let ids = add_in(&mut tx, place, devices).await?;
+    tx.commit().await.map_err(failed())?;
+    Ok(ids)
+}
+
+/// [`add`] within a transaction.
+pub async fn add_in(
+    tx: &mut PgConnection,
+    place: &Place,
+    devices: &[NewDevice],
+) -> Result<Vec<DeviceId>, PostgresError> {
+    let failed = || PostgresError::on("add the devices");
     let external: Vec<String> = devices.iter().map(|d| d.external_id.clone()).collect();
     let names: Vec<String> = devices.iter().map(|d| d.name.clone()).collect();
     let groups: Vec<String> = devices.iter().map(|d| d.group.clone()).collect();
-    let mut tx = pool.begin().await.map_err(failed())?;
     let rows = sqlx::query!(
         "INSERT INTO devices AS d (tenant_id, connection_id, external_id, name, group_key)
          SELECT $1, $2, * FROM UNNEST($3::text[], $4::text[], $5::text[])
@@ -83,8 +97,26 @@ pub async fn add(pool: &Pool, place: &Place, devices: &[NewDevice]) -> Result<Ve
     .await
     .map_err(failed())?;
     sqlx::query!("SELECT pg_notify('paceline_outbox', '')").execute(&mut *tx).await.map_err(failed())?;
-    tx.commit().await.map_err(failed())?;
     Ok(devices.iter().filter_map(|d| ids.get(&d.external_id).copied()).collect())
+}
+
+/// The jobs that these devices have already, each as external id and resource.
+pub async fn jobs_of(
+    tx: &mut PgConnection,
+    place: &Place,
+    external: &[String],
+) -> Result<HashSet<(String, String)>, PostgresError> {
+    let rows = sqlx::query!(
+        "SELECT d.external_id, j.resource FROM devices d JOIN jobs j USING (tenant_id, device_id)
+         WHERE d.tenant_id = $1 AND d.connection_id = $2 AND d.external_id = ANY($3)",
+        place.tenant.0,
+        place.connection.0,
+        external
+    )
+    .fetch_all(tx)
+    .await
+    .map_err(PostgresError::on("read the devices' jobs"))?;
+    Ok(rows.into_iter().map(|row| (row.external_id, row.resource)).collect())
 }
 
 #[derive(Default)]

@@ -74,11 +74,14 @@ pub async fn set(
     let row = sqlx::query!(
         "WITH job AS (
              INSERT INTO jobs AS j (tenant_id, device_id, resource, provider, interval_ms, priority, state)
-             VALUES ($1, $2, $3, $4, coalesce($5::bigint, $8::bigint), coalesce($6::smallint, 3::smallint), CASE WHEN $7::boolean THEN 'paused' ELSE 'active' END)
+             VALUES ($1, $2, $3, $4, coalesce($5::bigint, $8::bigint), coalesce($6::smallint, 3::smallint),
+                     CASE WHEN $7::boolean THEN 'paused' ELSE 'active' END)
              ON CONFLICT (tenant_id, device_id, resource) DO UPDATE SET
                  interval_ms = coalesce($5, j.interval_ms),
                  priority = coalesce($6, j.priority),
-                 state = CASE WHEN $7 THEN 'paused' WHEN $7 IS NULL AND j.state = 'paused' THEN 'paused' ELSE 'active' END,
+                 state = CASE WHEN $7 THEN 'paused'
+                              WHEN $7 IS NULL AND j.state = 'paused' THEN 'paused'
+                              ELSE 'active' END,
                  state_reason = NULL,
                  version = j.version + 1
              RETURNING job_id, provider),

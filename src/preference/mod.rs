@@ -2,7 +2,10 @@
 
 pub mod connections;
 pub mod devices;
+pub mod find;
+pub mod import;
 pub mod jobs;
+pub mod inventory;
 pub mod keys;
 pub mod outbox;
 pub mod schedules;

@@ -43,8 +43,8 @@ fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
     if quota.burst == 0 || quota.burst > quota.amount.max(1) {
         say(format!("burst {} must be from 1 to its amount, {}", quota.burst, quota.amount));
     }
-    if !(0.0..=0.5).contains(&quota.headroom) {
-        say(format!("headroom {} must be a share from 0 to 0.5", quota.headroom));
+    if let Some(share) = quota.headroom.filter(|share| !(0.0..=0.5).contains(share)) {
+        say(format!("headroom {share} must be a share from 0 to 0.5"));
     }
     for name in quota.resources.iter().flatten() {
         if !definition.resources.keys().any(|known| known.get_ref() == name) {
@@ -55,7 +55,8 @@ fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
         let cost = resource.get_ref().cost_of(resource.get_ref().batch_max);
         if quota.counts(name.get_ref()) && cost > quota.burst {
             say(format!(
-                "a full call for resource `{}` costs {cost}, more than its burst of {}: raise burst to {cost} or lower batch_max",
+                "a full call for resource `{}` costs {cost}, more than its burst of {}: \
+                 raise burst to {cost} or lower batch_max",
                 name.get_ref(),
                 quota.burst
             ));

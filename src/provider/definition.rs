@@ -98,9 +98,10 @@ pub struct Quota {
     /// How much may be spent at once after a pause. More burst means a slower steady pace (see `pace::quota`).
     #[serde(default = "one")]
     pub burst: u32,
-    /// The share of the window given up, so that jitter on the way never makes the provider count one too many.
-    #[serde(default = "default_headroom")]
-    pub headroom: f64,
+    /// The share of the window given up, so that jitter on the way never makes the provider count one too many;
+    /// when absent, 2 % and at least 50 ms.
+    #[serde(default)]
+    pub headroom: Option<f64>,
     /// Which resources it counts; all when absent.
     #[serde(default)]
     pub resources: Option<Vec<ResourceName>>,
@@ -110,9 +111,12 @@ fn one() -> u32 {
     1
 }
 
-fn default_headroom() -> f64 {
-    0.02
+fn yes() -> bool {
+    true
 }
+
+/// What a call may be late on its way on a busy machine or a home's line: a share of a short window is less than that.
+const JITTER_MS: f64 = 50.0;
 
 impl Quota {
     /// T, the time in ms that one unit of cost takes to come back: with burst b, `T = W / (N − b + 1)`.
@@ -120,8 +124,12 @@ impl Quota {
     /// Headroom h stretches the window to `W / (1 − h)`, so that calls sent W apart still arrive W apart when the way
     /// takes up to `W · h / (1 − h)` longer for one than for another. Why this T keeps every window: `pace::Gcra`.
     pub fn emission_ms(&self) -> f64 {
-        let window_ms = self.window.as_ms() as f64 / (1.0 - self.headroom);
-        window_ms / f64::from(self.amount - self.burst + 1)
+        let window_ms = self.window.as_ms() as f64;
+        let stretched_ms = match self.headroom {
+            Some(share) => window_ms / (1.0 - share),
+            None => window_ms + (window_ms * 0.02).max(JITTER_MS),
+        };
+        stretched_ms / f64::from(self.amount - self.burst + 1)
     }
 
     /// Whether calls for this resource count.
@@ -134,6 +142,9 @@ impl Quota {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resource {
+    /// Whether a device gets it when nothing is said.
+    #[serde(default = "yes")]
+    pub by_default: bool,
     /// How many devices one call serves.
     #[serde(default)]
     pub unit: Unit,

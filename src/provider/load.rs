@@ -20,7 +20,10 @@ pub struct DefinitionError {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The directory or a file in it cannot be read.
-    #[error("cannot read {path}: {source}; set providers.dir to the directory of your provider files", path = path.display())]
+    #[error(
+        "cannot read {path}: {source}; set providers.dir to the directory of your provider files",
+        path = path.display()
+    )]
     Unreadable {
         /// What was read.
         path: PathBuf,

@@ -76,7 +76,8 @@ async fn write_fresh(pool: &Pool, fresh: &[&Observation]) -> Result<Vec<Written>
         r#"WITH input AS (
                SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::timestamptz[],
                                     $6::timestamptz[], $7::boolean[], $8::jsonb[], $9::bytea[], $10::bigint[])
-                   AS t (tenant_id, device_id, resource, job_id, observed_at, fetched_at, online, "values", hash, fence)),
+                   AS t (tenant_id, device_id, resource, job_id, observed_at,
+                         fetched_at, online, "values", hash, fence)),
            stood AS (
                INSERT INTO latest AS l (tenant_id, device_id, resource, job_id, observed_at, fetched_at, changed_at,
                                         online, "values", content_hash, fence)

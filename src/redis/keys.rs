@@ -11,7 +11,7 @@
 //! | `{p}:leases` | zset | call → lease expiry, ms |
 //! | `{p}:calls` | hash | call → its jobs, lane and what it spent (msgpack) |
 //! | `{p}:quota:app`, `{p}:quota:<connection>` | hash | quota → theoretical arrival time, ms; hold → until, reason |
-//! | `{p}:meta` | hash | `v` virtual time, `fence` last call, `run` of the server it was built on, `epoch` of the last revival, `built` when |
+//! | `{p}:meta` | hash | `v` virtual time, `fence` last call, `run` of the server, `epoch` of revival, `built` when |
 //! | `{p}:wake` | channel | "look again" |
 //! | `{p}:stats:<minute>` | hash | lag histogram and outcome counts of that minute |
 //! | `{t}:d:<device>` | hash | `_` → the device itself, resource → latest; each `<version> <json>` |

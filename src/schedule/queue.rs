@@ -39,12 +39,14 @@ pub struct Place {
     pub version: i64,
     /// Its lane.
     pub lane: String,
+    /// Whether the lane competes or is blocked: a ready job in one that does neither would wait for ever.
+    pub lane_awake: bool,
 }
 
 impl Place {
     /// Whether the job is in exactly one place.
     pub fn is_sound(&self) -> bool {
-        self.known && [self.due, self.ready, self.leased].into_iter().filter(|here| *here).count() == 1
+        self.known && (self.lane_awake || !self.ready) && [self.due, self.ready, self.leased].into_iter().filter(|here| *here).count() == 1
     }
 }
 

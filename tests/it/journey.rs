@@ -372,13 +372,13 @@ async fn a_lost_schedule_is_rebuilt_and_its_quotas_count_as_spent() {
 
 #[tokio::test]
 async fn what_check_finds_it_mends() {
-    let rig = Rig::new(SINGLE, 4).await;
+    let rig = Rig::new(SINGLE, 5).await;
     let provider = rig.provider.parse().unwrap();
     let anchor = rig.t.app.keys.anchor(&provider);
     let jobs: Vec<i64> =
         sqlx::query_scalar("SELECT job_id FROM jobs ORDER BY 1").fetch_all(&rig.t.app.pool).await.unwrap();
     let mut link = rig.t.app.redis.link();
-    // Forgotten; nowhere; in two places; and one that Postgres does not know.
+    // Forgotten; nowhere; in two places; one that Postgres does not know; and one in a lane that sleeps.
     rig.t.app.queue.purge(&provider, &[JobId(jobs[0])]).await.unwrap();
     redis::cmd("ZREM").arg(format!("{anchor}due")).arg(jobs[1]).query_async::<()>(&mut link).await.unwrap();
     let lane = rig.place(rig.devices[2]).await.lane;
@@ -390,6 +390,14 @@ async fn what_check_finds_it_mends() {
         .await
         .unwrap();
     sqlx::query("DELETE FROM jobs WHERE job_id = $1").bind(jobs[3]).execute(&rig.t.app.pool).await.unwrap();
+    redis::cmd("ZREM").arg(format!("{anchor}due")).arg(jobs[4]).query_async::<()>(&mut link).await.unwrap();
+    redis::cmd("ZADD")
+        .arg(format!("{anchor}ready:{lane}"))
+        .arg(1)
+        .arg(jobs[4])
+        .query_async::<()>(&mut link)
+        .await
+        .unwrap();
     let report = rig.check().await;
     let wrong: Vec<_> = report.problems.iter().map(|p| (p.job.unwrap(), p.what.as_str())).collect();
     assert_eq!(
@@ -399,6 +407,7 @@ async fn what_check_finds_it_mends() {
             (jobs[1], "is neither due, ready nor leased"),
             (jobs[2], "is in several places at once: due, ready"),
             (jobs[3], "is scheduled, but Postgres does not know it"),
+            (jobs[4], "is ready in a lane that nobody looks at"),
         ]
     );
     assert!(!report.clean);
@@ -432,4 +441,27 @@ async fn a_preference_moves_a_waiting_job_and_an_older_one_does_not() {
     let entry = paceline::schedule::Entry { job: stale, offset_ms: 0, last_run: Some(UnixMs(1)) };
     rig.t.app.queue.put(&rig.provider.parse().unwrap(), &[entry]).await.unwrap();
     assert_eq!(rig.place(rig.devices[0]).await, place);
+}
+
+#[tokio::test]
+async fn shutdown_hands_back_what_was_not_sent() {
+    use std::sync::Arc;
+    let rig = Rig::new(SINGLE, 5).await;
+    rig.answer(ResponseTemplate::new(200).set_body_json(json!({"t": 1, "online": true}))).await;
+    let provider = rig.provider.parse().unwrap();
+    let stop = CancellationToken::new();
+    let journey = Journey::new(&rig.t.app, rig.t.app.registry.get(rig.provider).unwrap(), stop.clone()).unwrap();
+    // Granted up to 250 ms ahead, 20 ms apart: stopped at once, most of them are not sent yet.
+    hurry(&rig).await;
+    rig.start(&journey).await.unwrap();
+    let leases = rig.t.app.keys.anchor(&provider) + "leases";
+    let mut link = rig.t.app.redis.link();
+    let leased: i64 = redis::cmd("ZCARD").arg(&leases).query_async(&mut link).await.unwrap();
+    assert!(leased >= 4, "{leased}");
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(5), paceline::journey::run(Arc::new(journey))).await.unwrap();
+    let leased: i64 = redis::cmd("ZCARD").arg(&leases).query_async(&mut link).await.unwrap();
+    assert_eq!(leased, 0, "nothing waits for a lease to run out");
+    let report = rig.check().await;
+    assert!(report.clean && report.scheduled == 5, "{report:?}");
 }

@@ -1,7 +1,9 @@
 //! Tests against real servers, in one binary: it links once.
 
 mod api;
+mod cli;
 mod cloud;
+mod crash;
 mod journey;
 mod local;
 mod support;

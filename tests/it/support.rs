@@ -18,8 +18,8 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// What `scripts/test` sets.
 pub fn server(variable: &str) -> String {
-    std::env::var(variable)
-        .unwrap_or_else(|_| panic!("{variable} is not set: run the tests by scripts/test, or `eval \"$(scripts/servers env)\"` first"))
+    let advice = "run the tests by scripts/test, or `eval \"$(scripts/servers env)\"` first";
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: {advice}"))
 }
 
 fn unique() -> String {
@@ -51,6 +51,7 @@ pub struct TestApp {
     pub app: App,
     pub tenant: TenantId,
     pub database_url: SecretString,
+    pub sealing_key: SecretString,
 }
 
 impl TestApp {
@@ -74,10 +75,11 @@ impl TestApp {
         settings.database.connections_max = 8;
         change(&mut settings);
         let database_url: SecretString = with_database(&base, &name).into();
+        let sealing_key = Sealer::generate_key().expect("randomness");
         let servers = Servers {
             database_url: database_url.clone(),
             redis_url: server("PACELINE_TEST_REDIS_URL").into(),
-            sealing_key: Sealer::generate_key().expect("randomness"),
+            sealing_key: sealing_key.clone(),
         };
         let mut app = App::start(settings, &servers).await.expect("an app");
         let parse = |(name, text): &(&str, &str)| {
@@ -86,7 +88,7 @@ impl TestApp {
         };
         app.registry = Registry::of(providers.iter().map(parse));
         let tenant = tenants::ensure(&app.pool, "acme").await.expect("a tenant");
-        Self { app, tenant, database_url }
+        Self { app, tenant, database_url, sealing_key }
     }
 
     /// A connection of the tenant at a provider that lives at `base_url`.

@@ -86,14 +86,8 @@ local function write_jobs(jobs)
   for key, args in pairs(buckets) do redis.call('HSET', key, unpack(args)) end
 end
 
--- Puts jobs into their lanes' ready sets and wakes the lanes that are neither served nor blocked.
--- by_lane: lane -> array of score, id, score, id, …
-local function make_ready(by_lane)
-  local lanes = {}
-  for lane, args in pairs(by_lane) do
-    redis.call('ZADD', ready_key(lane), unpack(args))
-    lanes[#lanes + 1] = lane
-  end
+-- Lets lanes compete that are neither served nor blocked. A lane with ready jobs is always in one of the two.
+local function wake_lanes(lanes)
   if #lanes == 0 then return end
   local blocked = redis.call('ZMSCORE', BLOCKED, unpack(lanes))
   local idle = {}
@@ -111,4 +105,14 @@ local function make_ready(by_lane)
     args[#args + 1] = lane
   end
   redis.call('ZADD', LANES, 'NX', unpack(args))
+end
+
+-- Puts jobs into their lanes' ready sets. by_lane: lane -> array of score, id, score, id, …
+local function make_ready(by_lane)
+  local lanes = {}
+  for lane, args in pairs(by_lane) do
+    redis.call('ZADD', ready_key(lane), unpack(args))
+    lanes[#lanes + 1] = lane
+  end
+  wake_lanes(lanes)
 end

@@ -12,7 +12,7 @@
 -- An unsent call's grant returns to a quota only if no later grant was made on it: otherwise taking it back could
 -- let a window overflow, and it stays spent.
 local now = now_ms(ARGV[1])
-local stale, due, by_lane, changed, gone, ended = {}, {}, {}, {}, {}, {}
+local stale, due, by_lane, changed, gone, ended, woken = {}, {}, {}, {}, {}, {}, {}
 
 local function hold_key(scope, lane)
   if scope == 'app' then return P .. 'quota:app', '!hold' end
@@ -33,6 +33,8 @@ for _, call in ipairs(cmsgpack.unpack(ARGV[2])) do
         local key = P .. 'quota:' .. s[1]
         if redis.call('HGET', key, s[2]) == s[4] then redis.call('HSET', key, s[2], s[3]) end
       end
+      -- What blocked the lane may just have come back.
+      if redis.call('ZREM', BLOCKED, entry.lane) == 1 then woken[#woken + 1] = entry.lane end
     end
     local verdicts = {}
     for _, job in ipairs(call[3]) do verdicts[job[1]] = job end
@@ -91,6 +93,7 @@ end
 if #due > 0 then redis.call('ZADD', DUE, unpack(due)) end
 write_jobs(changed)
 make_ready(by_lane)
+wake_lanes(woken)
 for _, job in ipairs(gone) do redis.call('HDEL', bucket_key(job), job) end
 if #ended > 0 then redis.call('PUBLISH', P .. 'wake', '') end
 return stale

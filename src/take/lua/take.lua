@@ -4,8 +4,8 @@
 --       2 msgpack {calls, horizon_ms, lease_ms, promote, k, base = {b1..b5},
 --                  quotas = {{name, scope, emission_ms, burst, resources or {}}…},
 --                  resources = {name -> {max, cost, cost_per_device}}}
--- Returns msgpack {live, now, wake_ms or -1, reaped, calls = {[id, lane, resource, send_in_ms, jobs = {[id, due, attempts]…}]…},
---                  bound = {[lane, quota or hold, until_ms]…}}
+-- Returns msgpack {live, now, wake_ms or -1, reaped, calls = {[id, lane, resource, send_in_ms, jobs]…}, bound}
+--                  jobs = {[id, due, attempts]…}, bound = {[lane, quota or hold, until_ms]…}
 --   wake_ms: when to ask again if nothing else happens; -1: when something is put.
 --   live: false when the schedule was not built on this run of the server (see revive.lua); nothing is granted then.
 -- All quotas of a call's scope chain are spent together, or none is.

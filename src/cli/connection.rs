@@ -1,0 +1,159 @@
+//! `paceline connection add | list | secret`
+
+use super::{CliError, Context, secret, table};
+use crate::preference::connections::{self, ConnectionRow, NewConnection};
+use crate::preference::tenants;
+use clap::builder::NonEmptyStringValueParser;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What to do with connections.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Add a tenant's account at a provider; the tenant is made too if it is new
+    #[command(after_help = "\
+Examples:
+  paceline connection add --tenant acme --provider meadow --label main --param base_url=http://127.0.0.1:9000 --secret-file key.txt
+  paceline connection add --tenant acme --provider signalk --label boat --param base_url=http://10.0.0.5:3000")]
+    Add(Add),
+    /// List a tenant's connections
+    #[command(after_help = "\
+Examples:
+  paceline connection list --tenant acme")]
+    List {
+        /// Whose connections
+        #[arg(long, value_name = "NAME")]
+        tenant: String,
+    },
+    /// Give a connection a new secret and put it back to work
+    #[command(after_help = "\
+Examples:
+  paceline connection secret --tenant acme main --secret-file key.txt
+  paceline connection secret --tenant acme main --secret-stdin")]
+    Secret {
+        /// Whose connection
+        #[arg(long, value_name = "NAME")]
+        tenant: String,
+        /// Its label or number
+        label: String,
+        /// Where the secret is.
+        #[command(flatten)]
+        secret: secret::Source,
+    },
+}
+
+/// The connection to add.
+#[derive(Debug, clap::Args)]
+pub struct Add {
+    /// Whose connection
+    #[arg(long, value_name = "NAME")]
+    tenant: String,
+    /// Where
+    #[arg(long, value_name = "NAME")]
+    provider: String,
+    /// What to call it
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    label: String,
+    /// What the provider's templates need, such as base_url; may be repeated
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
+    params: Vec<(String, String)>,
+    /// Where the secret is.
+    #[command(flatten)]
+    secret: secret::Source,
+}
+
+fn param(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+#[derive(Serialize)]
+struct Added {
+    id: i64,
+    tenant: String,
+    provider: String,
+    label: String,
+}
+
+impl fmt::Display for Added {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, tenant, provider, label } = self;
+        write!(f, "Connection {id}, {label:?}, of tenant {tenant} at {provider} is added.")
+    }
+}
+
+#[derive(Serialize)]
+struct Listed {
+    connections: Vec<ConnectionRow>,
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.connections.is_empty() {
+            return f.write_str("No connections yet: `paceline connection add` makes one.");
+        }
+        let mut table = table::with(&["id", "label", "provider", "state", "devices"]);
+        for row in &self.connections {
+            let state = match &row.reason {
+                Some(reason) => format!("{}: {reason}", row.state),
+                None => row.state.clone(),
+            };
+            table.add_row([&row.id.to_string(), &row.label, &row.provider, &state, &row.devices.to_string()]);
+        }
+        table.fmt(f)
+    }
+}
+
+#[derive(Serialize)]
+struct Renewed {
+    id: i64,
+    label: String,
+}
+
+impl fmt::Display for Renewed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection {} has a new secret.", self.label)
+    }
+}
+
+/// Does it.
+pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliError> {
+    let pool = &context.app.pool;
+    match command {
+        Command::Add(new) => add(context, new).await,
+        Command::List { tenant } => {
+            let connections = connections::list(pool, tenants::find(pool, &tenant).await?).await?;
+            context.output.answer(&Listed { connections })
+        }
+        Command::Secret { tenant, label, secret } => {
+            let tenant = tenants::find(pool, &tenant).await?;
+            let found = connections::find(pool, tenant, &label).await?;
+            context.app.registry.find(&found.provider)?.check_secret(secret.is_given())?;
+            if let Some(secret) = secret.read()? {
+                connections::reauthorise(pool, &context.app.sealer, tenant, found.id, &secret).await?;
+                context.tell_schedule().await;
+            }
+            context.output.answer(&Renewed { id: found.id.0, label })
+        }
+    }
+}
+
+async fn add(context: &Context, new: Add) -> Result<(), CliError> {
+    let pool = &context.app.pool;
+    let provider = context.app.registry.find(&new.provider)?;
+    provider.check_secret(new.secret.is_given())?;
+    let secret = new.secret.read()?;
+    let connection = NewConnection {
+        tenant: tenants::ensure(pool, &new.tenant).await?,
+        provider: provider.name.clone(),
+        label: new.label.clone(),
+        params: new.params.into_iter().collect::<BTreeMap<_, _>>(),
+        secret,
+    };
+    let id = connections::add(pool, &context.app.sealer, connection).await?.0;
+    let Add { tenant, provider, label, .. } = Add { params: Vec::new(), ..new };
+    context.output.answer(&Added { id, tenant, provider, label })
+}

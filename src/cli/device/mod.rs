@@ -1,0 +1,40 @@
+//! `paceline device add | import | list`
+
+mod add;
+mod import;
+mod list;
+
+use super::{CliError, Context};
+use crate::preference::devices::Place;
+use crate::preference::{connections, tenants};
+use crate::provider::Provider;
+use std::sync::Arc;
+
+/// What to do with devices.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Add a device, or change the one of that external id
+    Add(add::Args),
+    /// Add many devices from a file or from standard input
+    Import(import::Args),
+    /// List a tenant's devices with their jobs
+    List(list::Args),
+}
+
+/// Does it.
+pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Add(args) => add::run(context, args).await,
+        Command::Import(args) => import::run(context, args).await,
+        Command::List(args) => list::run(context, args).await,
+    }
+}
+
+/// The tenant's connection, and its provider.
+async fn place(context: &Context, tenant: &str, label: &str) -> Result<(Place, Arc<Provider>), CliError> {
+    let pool = &context.app.pool;
+    let tenant = tenants::find(pool, tenant).await?;
+    let found = connections::find(pool, tenant, label).await?;
+    let provider = context.app.registry.find(&found.provider)?.clone();
+    Ok((Place { tenant, connection: found.id, provider: provider.name.clone() }, provider))
+}

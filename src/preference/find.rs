@@ -1,0 +1,99 @@
+//! Which device, and which of its resources, somebody means.
+
+use super::jobs::Subject;
+use crate::postgres::{Pool, PostgresError};
+use crate::provider::{LookupError, Provider, Resource};
+use crate::words::{DeviceId, ResourceName, TenantId};
+
+/// Why it is not clear what is meant.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// No device.
+    #[error(
+        "no device answers to {0:?}: give its number, or its external id and --tenant; `paceline device list` shows both"
+    )]
+    NoDevice(String),
+    /// Several.
+    #[error(
+        "several devices answer to {asked:?}, numbers {numbers}: give the number of one, without --tenant"
+    )]
+    Devices {
+        /// What was asked for.
+        asked: String,
+        /// Theirs.
+        numbers: String,
+    },
+    /// No such resource.
+    #[error(transparent)]
+    Resource(#[from] LookupError),
+    /// Several could be meant.
+    #[error("say --resource: device {device} could mean any of {known}")]
+    Resources {
+        /// The device.
+        device: DeviceId,
+        /// What its provider has.
+        known: String,
+    },
+    /// The database.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+}
+
+/// The device of this number, or, of a tenant, of this external id.
+pub async fn device(
+    pool: &Pool,
+    tenant: Option<TenantId>,
+    asked: &str,
+) -> Result<(TenantId, Subject), FindError> {
+    let rows = sqlx::query!(
+        "SELECT d.tenant_id, d.device_id, c.provider
+         FROM devices d JOIN connections c USING (tenant_id, connection_id)
+         WHERE ($1::bigint IS NULL OR d.tenant_id = $1)
+           AND (d.device_id = $2 OR ($1 IS NOT NULL AND d.external_id = $3)) LIMIT 10",
+        tenant.map(|t| t.0),
+        asked.parse::<i64>().ok(),
+        asked
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("find the device"))?;
+    match rows.as_slice() {
+        [] => Err(FindError::NoDevice(asked.to_owned())),
+        [row] => {
+            let subject = Subject { device: DeviceId(row.device_id), provider: row.provider.clone() };
+            Ok((TenantId(row.tenant_id), subject))
+        }
+        several => {
+            let numbers: Vec<_> = several.iter().map(|row| row.device_id.to_string()).collect();
+            Err(FindError::Devices { asked: asked.to_owned(), numbers: numbers.join(", ") })
+        }
+    }
+}
+
+/// The resource that is named; unnamed, the provider's only one, or the only one of which the device has a job.
+pub async fn resource<'a>(
+    pool: &Pool,
+    tenant: TenantId,
+    device: DeviceId,
+    provider: &'a Provider,
+    asked: Option<&str>,
+) -> Result<(&'a ResourceName, &'a Resource), FindError> {
+    if let Some(name) = asked {
+        return Ok(provider.find_resource(name)?);
+    }
+    if let Some(only) = provider.resource_names().next().filter(|_| provider.resource_names().count() == 1) {
+        return Ok(provider.find_resource(only.as_str())?);
+    }
+    let jobs = sqlx::query_scalar!(
+        "SELECT resource FROM jobs WHERE tenant_id = $1 AND device_id = $2 LIMIT 2",
+        tenant.0,
+        device.0
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("read the device's jobs"))?;
+    match jobs.as_slice() {
+        [only] => Ok(provider.find_resource(only)?),
+        _ => Err(FindError::Resources { device, known: provider.resource_list() }),
+    }
+}

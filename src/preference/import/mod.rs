@@ -1,0 +1,210 @@
+//! Devices by the file: lines are read one by one, checked, merged by device, and added in batches.
+//!
+//! Only a batch and a few words per device are in memory, so that a file may be of any length.
+
+mod csv;
+mod lines;
+mod merge;
+mod ndjson;
+mod rows;
+mod rules;
+
+pub use rows::{Format, Row, RowJob};
+pub use rules::check;
+
+use super::devices::{self, Place};
+use crate::postgres::{Pool, PostgresError};
+use crate::provider::Provider;
+use crate::words::{Interval, Priority, ResourceName};
+use merge::Merge;
+use rows::Rows;
+use sqlx::PgConnection;
+use std::io::{self, BufRead};
+
+/// The most devices in one batch.
+const BATCH: usize = 1000;
+
+/// A device as a file asked for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wanted {
+    /// With the jobs that were named.
+    pub device: devices::NewDevice,
+    /// Jobs that were not named: a device that has them already keeps its own.
+    pub by_default: Vec<(ResourceName, Interval, Priority)>,
+}
+
+/// A row that cannot be had as it is.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, thiserror::Error)]
+#[error("row {row}: {error}")]
+pub struct RowError {
+    /// The line's number, from 1, as an editor shows it.
+    pub row: u64,
+    /// What is wrong with it.
+    pub error: String,
+}
+
+/// How far an import has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Tally {
+    /// Rows read, header and blank lines not counted.
+    pub read: u64,
+    /// Of these, rows that were added.
+    pub added: u64,
+    /// And rows that were refused.
+    pub refused: u64,
+    /// Different devices in the rows that were not refused.
+    pub devices: u64,
+}
+
+/// Why an import ended before its file did.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file.
+    #[error("cannot read on after row {row}: {source}")]
+    Unreadable {
+        /// The last row that was read.
+        row: u64,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The first line says something else than columns.
+    #[error("row {row}: {error}")]
+    Header {
+        /// Where it stands.
+        row: u64,
+        /// What is wrong with it.
+        error: String,
+    },
+    /// The database.
+    #[error("stopped at row {row} with {added} rows added: {source}; importing the file again does no harm")]
+    Stopped {
+        /// The last row that was read.
+        row: u64,
+        /// Rows that stay.
+        added: u64,
+        /// Why.
+        source: PostgresError,
+    },
+}
+
+/// A file on its way in.
+pub struct Import<'a, R> {
+    rows: Rows<R>,
+    provider: &'a Provider,
+    merge: Merge,
+    refused: Box<dyn FnMut(RowError) + Send + 'a>,
+    tally: Tally,
+}
+
+impl<'a, R: BufRead> Import<'a, R> {
+    /// Begins: reads a CSV's header. `refused` hears of every row that cannot be had.
+    pub fn new(
+        source: R,
+        format: Option<Format>,
+        provider: &'a Provider,
+        refused: impl FnMut(RowError) + Send + 'a,
+    ) -> Result<Self, ImportError> {
+        Ok(Self {
+            rows: Rows::begin(source, format)?,
+            provider,
+            merge: Merge::new(provider),
+            refused: Box::new(refused),
+            tally: Tally::default(),
+        })
+    }
+
+    /// Reads it all and adds nothing.
+    pub fn check(mut self) -> Result<Tally, ImportError> {
+        while self.batch()?.is_some() {}
+        Ok(self.tally)
+    }
+
+    /// Adds every row that can be had, a batch at a time; `progress` hears after each.
+    pub async fn add(
+        mut self,
+        pool: &Pool,
+        place: &Place,
+        mut progress: impl FnMut(&Tally),
+    ) -> Result<Tally, ImportError> {
+        while let Some(batch) = self.batch()? {
+            add(pool, place, batch.wanted).await.map_err(|source| self.stopped(source))?;
+            self.tally.added += batch.rows;
+            progress(&self.tally);
+        }
+        Ok(self.tally)
+    }
+
+    /// Adds all rows in one transaction, or none if one is refused.
+    pub async fn add_all(
+        mut self,
+        pool: &Pool,
+        place: &Place,
+        mut progress: impl FnMut(&Tally),
+    ) -> Result<Tally, ImportError> {
+        let failed = || PostgresError::on("add the devices");
+        let mut tx = pool.begin().await.map_err(|e| self.stopped(failed()(e)))?;
+        let mut rows = 0;
+        while let Some(batch) = self.batch()? {
+            add_in(&mut tx, place, batch.wanted).await.map_err(|source| self.stopped(source))?;
+            rows += batch.rows;
+            progress(&self.tally);
+        }
+        if self.tally.refused == 0 {
+            tx.commit().await.map_err(|e| self.stopped(failed()(e)))?;
+            self.tally.added = rows;
+        }
+        Ok(self.tally)
+    }
+
+    /// The next devices; none at the end of the file.
+    fn batch(&mut self) -> Result<Option<merge::Batch>, ImportError> {
+        while self.merge.len() < BATCH {
+            let Some((row, read)) = self.rows.next()? else { break };
+            self.tally.read += 1;
+            let merged = read
+                .and_then(|read| check(self.provider, read))
+                .and_then(|wanted| self.merge.put(row, wanted));
+            if let Err(error) = merged {
+                self.tally.refused += 1;
+                (self.refused)(RowError { row, error });
+            }
+        }
+        self.tally.devices = self.merge.devices();
+        Ok(self.merge.take())
+    }
+
+    fn stopped(&self, source: PostgresError) -> ImportError {
+        ImportError::Stopped { row: self.rows.row(), added: self.tally.added, source }
+    }
+}
+
+/// Adds devices in a transaction of their own.
+pub async fn add(pool: &Pool, place: &Place, wanted: Vec<Wanted>) -> Result<Vec<i64>, PostgresError> {
+    let failed = || PostgresError::on("add the devices");
+    let mut tx = pool.begin().await.map_err(failed())?;
+    let ids = add_in(&mut tx, place, wanted).await?;
+    tx.commit().await.map_err(failed())?;
+    Ok(ids)
+}
+
+async fn add_in(
+    tx: &mut PgConnection,
+    place: &Place,
+    wanted: Vec<Wanted>,
+) -> Result<Vec<i64>, PostgresError> {
+    let unnamed = wanted.iter().filter(|w| !w.by_default.is_empty());
+    let external: Vec<String> = unnamed.map(|w| w.device.external_id.clone()).collect();
+    let existing = match external.is_empty() {
+        true => Default::default(),
+        false => devices::jobs_of(tx, place, &external).await?,
+    };
+    let complete = |Wanted { mut device, by_default }: Wanted| {
+        let is_new =
+            |resource: &ResourceName| !existing.contains(&(device.external_id.clone(), resource.to_string()));
+        let missing: Vec<_> = by_default.into_iter().filter(|(resource, ..)| is_new(resource)).collect();
+        device.jobs.extend(missing);
+        device
+    };
+    let devices: Vec<_> = wanted.into_iter().map(complete).collect();
+    Ok(devices::add_in(tx, place, &devices).await?.into_iter().map(|id| id.0).collect())
+}

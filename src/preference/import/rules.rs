@@ -1,0 +1,106 @@
+//! What a row must say to become a device with jobs.
+
+use super::{Row, RowJob, Wanted};
+use crate::preference::devices::NewDevice;
+use crate::provider::Provider;
+use crate::words::{Interval, Priority, ResourceName};
+
+/// The most bytes in an id, a name or a group.
+const TEXT_BYTES_MAX: usize = 255;
+
+/// The device that a row describes, or what is wrong with the row.
+pub fn check(provider: &Provider, row: Row) -> Result<Wanted, String> {
+    if row.external_id.is_empty() {
+        return Err("external_id: it is empty; write the provider's id of the device".to_owned());
+    }
+    for (column, text) in [("external_id", &row.external_id), ("name", &row.name), ("group", &row.group)] {
+        check_text(column, text)?;
+    }
+    let jobs = row.jobs.iter().map(|job| check_job(provider, job)).collect::<Result<Vec<_>, _>>()?;
+    let by_default = if jobs.is_empty() { provider.default_jobs() } else { Vec::new() };
+    if jobs.is_empty() && by_default.is_empty() {
+        return Err(format!("resource: say which is wanted, of {}", provider.resource_list()));
+    }
+    let Row { external_id, name, group, .. } = row;
+    Ok(Wanted { device: NewDevice { external_id, name, group, jobs }, by_default })
+}
+
+fn check_text(column: &str, text: &str) -> Result<(), String> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(format!("{column}: it has {} bytes; at most {TEXT_BYTES_MAX} are taken", text.len()));
+    }
+    match text.chars().find(|c| c.is_control()) {
+        Some(control) => Err(format!("{column}: it holds the control character {control:?}; leave that out")),
+        None => Ok(()),
+    }
+}
+
+fn check_job(provider: &Provider, job: &RowJob) -> Result<(ResourceName, Interval, Priority), String> {
+    let asked = match &job.resource {
+        Some(name) => name.clone(),
+        None => the_one(provider)?.to_string(),
+    };
+    let (name, resource) = provider.find_resource(&asked).map_err(|error| format!("resource: {error}"))?;
+    let interval = match &job.interval {
+        Some(text) => Interval::parse_within(text, resource.interval_min)
+            .map_err(|error| format!("interval: {error} (resource {name})"))?,
+        None => resource.interval_default,
+    };
+    let priority = match &job.priority {
+        Some(text) => text.parse().map_err(|error| format!("priority: {error}"))?,
+        None => Priority::default(),
+    };
+    Ok((name.clone(), interval, priority))
+}
+
+/// The resource that is meant when none is named.
+fn the_one(provider: &Provider) -> Result<ResourceName, String> {
+    let unclear =
+        || format!("resource: say for which the interval and priority are, of {}", provider.resource_list());
+    match provider.default_jobs().as_slice() {
+        [(name, ..)] => Ok(name.clone()),
+        _ => Err(unclear()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::Registry;
+
+    fn refusal(change: impl FnOnce(&mut Row)) -> String {
+        let registry = Registry::load(None).unwrap();
+        let job = RowJob { resource: Some("energy".to_owned()), ..RowJob::default() };
+        let mut row = Row { external_id: "a".to_owned(), jobs: vec![job], ..Row::default() };
+        change(&mut row);
+        check(registry.get("meadow").unwrap(), row).unwrap_err()
+    }
+
+    #[test]
+    fn a_refusal_begins_with_its_column() {
+        assert!(refusal(|row| row.external_id.clear()).starts_with("external_id: "));
+        assert!(refusal(|row| row.name = "x".repeat(256)).starts_with("name: it has 256 bytes"));
+        assert!(
+            refusal(|row| row.group = "a\0".to_owned()).starts_with("group: it holds the control character")
+        );
+        assert!(
+            refusal(|row| row.jobs[0].resource = Some("power".to_owned()))
+                .contains("use one of energy, state")
+        );
+        let short = refusal(|row| row.jobs[0].interval = Some("1s".to_owned()));
+        assert!(short.starts_with("interval: ") && short.contains("from 10s to 31days"), "{short}");
+        assert!(refusal(|row| row.jobs[0].priority = Some("urgent".to_owned())).starts_with("priority: "));
+    }
+
+    #[test]
+    fn what_is_not_said_is_the_providers_default() {
+        let registry = Registry::load(None).unwrap();
+        let meadow = registry.get("meadow").unwrap();
+        let row = Row { external_id: "a".to_owned(), ..Row::default() };
+        let wanted = check(meadow, row.clone()).unwrap();
+        assert_eq!((wanted.device.jobs.len(), wanted.by_default.len()), (0, 1));
+        let job = RowJob { interval: Some("30s".to_owned()), ..RowJob::default() };
+        let wanted = check(meadow, Row { jobs: vec![job], ..row }).unwrap();
+        assert_eq!(wanted.device.jobs[0].0.as_str(), "state");
+    }
+}

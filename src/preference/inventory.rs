@@ -1,0 +1,94 @@
+//! What a tenant has: its devices with their jobs, in pages.
+
+use crate::postgres::{Pool, PostgresError};
+use crate::words::{ConnectionId, DeviceId, Interval, Priority, TenantId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A device in a list.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeviceRow {
+    /// Its number.
+    pub device: DeviceId,
+    /// The provider's id of it.
+    pub external_id: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// Its home or site; empty for none.
+    pub group: String,
+    /// Its connection, by label.
+    pub connection: String,
+    /// Its provider, by name.
+    pub provider: String,
+    /// Its jobs, by resource.
+    pub jobs: BTreeMap<String, JobRow>,
+}
+
+/// A job in a list.
+#[derive(Debug, Clone, Serialize)]
+pub struct JobRow {
+    /// How often.
+    pub interval: Option<Interval>,
+    /// How much it matters.
+    pub priority: Option<Priority>,
+    /// `active`, `paused` or `parked`.
+    pub state: String,
+}
+
+#[derive(Deserialize)]
+struct StoredJob {
+    interval_ms: u64,
+    priority: u8,
+    state: String,
+}
+
+impl From<StoredJob> for JobRow {
+    fn from(job: StoredJob) -> Self {
+        Self {
+            interval: Interval::from_ms(job.interval_ms),
+            priority: Priority::from_class(job.priority),
+            state: job.state,
+        }
+    }
+}
+
+/// The tenant's devices after this one, by number; of one connection, if one is named.
+pub async fn page(
+    pool: &Pool,
+    tenant: TenantId,
+    connection: Option<ConnectionId>,
+    after: DeviceId,
+    limit: i64,
+) -> Result<Vec<DeviceRow>, PostgresError> {
+    let rows = sqlx::query!(
+        r#"SELECT d.device_id, d.external_id, d.name, d.group_key, c.label, c.provider,
+                  (SELECT coalesce(jsonb_object_agg(j.resource, jsonb_build_object(
+                      'interval_ms', j.interval_ms, 'priority', j.priority, 'state', j.state)), '{}')
+                   FROM jobs j WHERE j.tenant_id = d.tenant_id AND j.device_id = d.device_id) AS "jobs!"
+           FROM devices d JOIN connections c USING (tenant_id, connection_id)
+           WHERE d.tenant_id = $1 AND d.device_id > $2 AND ($3::bigint IS NULL OR d.connection_id = $3)
+           ORDER BY d.device_id LIMIT $4"#,
+        tenant.0,
+        after.0,
+        connection.map(|c| c.0),
+        limit
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("list the devices"))?;
+    let row = rows.into_iter().map(|row| DeviceRow {
+        device: DeviceId(row.device_id),
+        external_id: row.external_id,
+        name: row.name,
+        group: row.group_key,
+        connection: row.label,
+        provider: row.provider,
+        // Built by the statement above, in just this shape.
+        jobs: serde_json::from_value::<BTreeMap<String, StoredJob>>(row.jobs)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(resource, job)| (resource, job.into()))
+            .collect(),
+    });
+    Ok(row.collect())
+}

@@ -1,0 +1,85 @@
+//! What keeps a command from beginning: each is exit code 2 and one sentence.
+
+use super::Binary;
+use crate::support::server;
+use paceline::local::{self, Durability};
+use secrecy::ExposeSecret;
+use std::os::unix::fs::PermissionsExt;
+
+#[tokio::test]
+async fn settings_that_cannot_be_used() {
+    let binary = Binary::new().await;
+    let typo = binary.file("typo.toml", "[take]\nhorizn = \"1s\"\n");
+    binary.run(&format!("lag --config {typo}")).refused(2, &["settings: ", "horizn", "config/default.toml"]);
+    binary.run("lag --config nowhere.toml").refused(2, &["nowhere.toml"]);
+    let binary = binary.set("PACELINE__SECRET__KEY", "short");
+    binary.run("lag").refused(2, &["32 bytes in base64", "openssl rand"]);
+    let binary = binary.set("PACELINE__SECRET__KEY", "").set("PACELINE__SECRET__KEY_FILE", "/nowhere/key");
+    binary.run("lag").refused(2, &["/nowhere/key", "secret.key_file"]);
+    let binary = binary.set("PACELINE__SECRET__KEY_FILE", "");
+    binary.run("lag").refused(2, &["no sealing key", "openssl rand", "PACELINE__SECRET__KEY"]);
+}
+
+#[tokio::test]
+async fn servers_that_cannot_be_reached() {
+    let binary = Binary::new().await.set("PACELINE__REDIS__URL", "redis://:hunter2@127.0.0.1:1");
+    let run = binary.run("lag");
+    run.refused(2, &["cannot reach Redis at 127.0.0.1:1", "redis.url"]);
+    assert!(!run.err.contains("hunter2"), "{run:?}");
+    let binary = binary
+        .set("PACELINE__REDIS__URL", &server("PACELINE_TEST_REDIS_URL"))
+        .set("PACELINE__DATABASE__URL", "postgres://paceline:hunter2@127.0.0.1:1/paceline");
+    for command in ["lag", "migrate"] {
+        let run = binary.run(command);
+        run.refused(2, &["cannot reach Postgres at 127.0.0.1:1/paceline", "database.url"]);
+        assert!(!run.err.contains("hunter2"), "{run:?}");
+    }
+    let json = binary.run("lag --json");
+    assert!(serde_json::from_str::<serde_json::Value>(&json.err).expect("JSON")["error"].is_string());
+    let binary = binary.set("PACELINE__DATABASE__URL", "localhost/paceline");
+    binary.run("lag").refused(2, &["database.url", "postgres://user:password@host"]);
+}
+
+#[tokio::test]
+async fn a_provider_file_with_a_mistake() {
+    let binary = Binary::new().await;
+    let file = binary.file("providers/acme.toml", "title = \"Acme\"\n[http]\nbase_uri = \"https://x\"\n");
+    let dir = binary.dir.path().join("providers").display().to_string();
+    let binary = binary.set("PACELINE__PROVIDERS__DIR", &dir);
+    binary.run("lag").refused(2, &[&format!("{file}:3: "), "did you mean `base_url`?"]);
+    let binary = binary.set("PACELINE__PROVIDERS__DIR", "/nowhere");
+    binary.run("lag").refused(2, &["/nowhere", "providers.dir"]);
+}
+
+/// The test Postgres believes everybody, so these use private servers, which do not.
+#[tokio::test]
+async fn a_database_that_is_not_ready_and_a_wrong_password() {
+    let dir = tempfile::tempdir().unwrap();
+    let servers = local::start(dir.path(), Durability::Scratch).await.unwrap();
+    let url = servers.database_url.expose_secret();
+    let (before, host) = url.rsplit_once('@').unwrap();
+    let (user, password) = before.rsplit_once(':').unwrap();
+    let binary = Binary::bare()
+        .set("PACELINE__DATABASE__URL", url)
+        .set("PACELINE__REDIS__URL", servers.redis_url.expose_secret())
+        .set("PACELINE__SECRET__KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=");
+    binary.run("lag").refused(2, &["lacks", "paceline migrate"]);
+    assert!(binary.run("migrate").ok().out.contains("up to date"));
+    assert_eq!(binary.json("migrate")["migrated"], true);
+    binary.run("lag").ok();
+
+    let binary = binary.set("PACELINE__DATABASE__URL", &format!("{user}:wr0ng@{host}"));
+    let run = binary.run("lag");
+    run.refused(2, &["cannot reach Postgres", "password authentication failed"]);
+    assert!(!run.err.contains("wr0ng") && !run.err.contains(password), "{run:?}");
+    servers.stop().await.unwrap();
+}
+
+#[test]
+fn with_nothing_configured_private_servers_and_a_key_are_made() {
+    let binary = Binary::bare();
+    let made = binary.json("key create --tenant acme --role user");
+    assert_eq!(binary.json("key list --tenant acme")["keys"][0]["id"], made["id"]);
+    let key = binary.dir.path().join(".paceline/secret.key");
+    assert_eq!(std::fs::metadata(key).unwrap().permissions().mode() & 0o777, 0o600);
+}
