@@ -113,6 +113,8 @@ struct Book {
     entries: HashMap<Hash, Entry>,
     /// Counts the times after which older answers may be wrong.
     epoch: u64,
+    /// The epoch that the last change began: older answers may be of a key that was revoked by it.
+    changed_in: u64,
     listening: bool,
     asked_in_vain: Option<Instant>,
 }
@@ -153,8 +155,7 @@ impl Book {
             self.entries.remove(&hash);
             return;
         };
-        if epoch != self.epoch {
-            // The key may have been revoked while Postgres was answering.
+        if epoch < self.changed_in {
             return;
         }
         if self.entries.len() >= KEYS_MAX
@@ -185,6 +186,7 @@ impl Book {
     /// Some key changed; which one, the note does not say.
     fn changed(&mut self) {
         self.epoch += 1;
+        self.changed_in = self.epoch;
         self.entries.clear();
     }
 }
@@ -218,6 +220,15 @@ mod tests {
         book.changed();
         book.note(KEY, Some(WHO), asked_in, now);
         assert_eq!(book.look(&KEY, now), Answer::Unknown);
+    }
+
+    #[test]
+    fn an_answer_that_came_as_it_began_to_hear_is_only_recent() {
+        let (mut book, now) = (Book::default(), Instant::now());
+        let asked_in = book.epoch;
+        book.hears();
+        book.note(KEY, Some(WHO), asked_in, now);
+        assert_eq!(book.look(&KEY, now), Answer::Recent(WHO));
     }
 
     #[test]
