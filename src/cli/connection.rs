@@ -14,7 +14,8 @@ pub enum Command {
     /// Add a tenant's account at a provider; the tenant is made too if it is new
     #[command(after_help = "\
 Examples:
-  paceline connection add --tenant acme --provider meadow --label main --param base_url=http://127.0.0.1:9000 --secret-file key.txt
+  paceline connection add --tenant acme --provider meadow --label main --secret-file key.txt \\
+    --param base_url=http://127.0.0.1:9000
   paceline connection add --tenant acme --provider signalk --label boat --param base_url=http://10.0.0.5:3000")]
     Add(Add),
     /// List a tenant's connections

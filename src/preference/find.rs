@@ -10,7 +10,8 @@ use crate::words::{DeviceId, ResourceName, TenantId};
 pub enum FindError {
     /// No device.
     #[error(
-        "no device answers to {0:?}: give its number, or its external id and --tenant; `paceline device list` shows both"
+        "no device answers to {0:?}: give its number, or its external id and --tenant; \
+         `paceline device list` shows both"
     )]
     NoDevice(String),
     /// Several.

@@ -10,7 +10,8 @@ use std::fmt;
 #[command(after_help = "\
 Examples:
   paceline device add --tenant acme --connection main --external-id th-7c9e6679 --name Kitchen
-  paceline device add --tenant acme --connection main --external-id pv-01b2c3d4 --resource energy --interval 5m --priority low
+  paceline device add --tenant acme --connection main --external-id pv-01b2c3d4 \\
+    --resource energy --interval 5m --priority low
 
 With no resource, interval or priority named it gets what the provider's file declares by default.")]
 pub struct Args {

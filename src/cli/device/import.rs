@@ -26,7 +26,7 @@ CSV has a header; every column but external_id may be left out, and a device may
   th-7c9e6679,Kitchen,,state,30s,high
 
 NDJSON has an object a line; everything but external_id may be left out:
-  {\"external_id\":\"th-7c9e6679\",\"name\":\"Kitchen\",\"group\":\"\",\"jobs\":{\"state\":{\"interval\":\"30s\",\"priority\":\"high\"}}}
+  {\"external_id\":\"th-7c9e6679\",\"jobs\":{\"state\":{\"interval\":\"30s\",\"priority\":\"high\"}}}
 
 A device of which no job is named gets those that the provider's file declares by default; one that is known
 already keeps its own. The same resource of a device twice is an error, as are two groups of a device. Rows are
