@@ -5,6 +5,8 @@
 
 #[path = "tidy/fails.rs"]
 mod fails;
+#[path = "tidy/lex.rs"]
+mod lex;
 #[path = "tidy/rules.rs"]
 mod rules;
 #[path = "tidy/source.rs"]

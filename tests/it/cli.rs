@@ -103,7 +103,8 @@ impl Binary {
     fn connect(&self) {
         let secret = self.file("secret", "s3cret-value\n");
         self.run(&format!(
-            "connection add --tenant acme --provider meadow --label main --param base_url=http://x --secret-file {secret}"
+            "connection add --tenant acme --provider meadow --label main --param base_url=http://x \
+             --secret-file {secret}"
         ))
         .ok();
     }

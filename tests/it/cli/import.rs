@@ -66,9 +66,8 @@ async fn csv_with_several_rows_of_a_device() {
 async fn ndjson_by_ending_by_first_character_and_by_flag() {
     let binary = binary().await;
     let row = |id: &str| {
-        format!(
-            r#"{{"external_id":"{id}","name":"A","group":"","jobs":{{"state":{{"interval":"30s","priority":"high"}}}}}}"#
-        )
+        let jobs = r#"{"state":{"interval":"30s","priority":"high"}}"#;
+        format!(r#"{{"external_id":"{id}","name":"A","group":"","jobs":{jobs}}}"#)
     };
     let file = binary.file("devices.ndjson", format!("{}\n{}\n", row("a"), r#"{"external_id":"b"}"#));
     assert_eq!(counts(&binary.import(&["--json", "--file", &file], "").ok().json()), [2, 2, 0, 2]);
