@@ -5,6 +5,8 @@
 
 #[path = "tidy/fails.rs"]
 mod fails;
+#[path = "tidy/lex.rs"]
+mod lex;
 #[path = "tidy/rules.rs"]
 mod rules;
 #[path = "tidy/source.rs"]
@@ -50,7 +52,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("backoff", &["src/retry.rs"]),
     ("axum", &["src/http/", "src/cloud/"]),
     ("utoipa_axum", &["src/http/", "src/cloud/"]),
-    ("clap", &["src/cli/", "src/main.rs", "src/words/role.rs", "src/serve.rs"]),
+    (
+        "clap",
+        &["src/cli/", "src/main.rs", "src/words/role.rs", "src/serve.rs", "src/preference/import/rows.rs"],
+    ),
     ("chacha20poly1305", &["src/seal.rs"]),
     ("jaq_*", &["src/fetch/mapping.rs", "src/fetch/judge.rs", "src/fetch/client.rs"]),
     ("minijinja", &["src/fetch/request.rs"]),

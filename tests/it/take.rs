@@ -47,7 +47,8 @@ records = "."
 
 fn quota(name: &str, scope: &str, amount: u32, window: &str, burst: u32) -> String {
     format!(
-        "[[quota]]\nname = \"{name}\"\nscope = \"{scope}\"\namount = {amount}\nwindow = \"{window}\"\nburst = {burst}\nheadroom = 0.0\n"
+        "[[quota]]\nname = \"{name}\"\nscope = \"{scope}\"\namount = {amount}\nwindow = \"{window}\"\n\
+         burst = {burst}\nheadroom = 0.0\n"
     )
 }
 

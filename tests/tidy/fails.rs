@@ -1,6 +1,7 @@
 //! Each rule is seen to fail, and seen to leave alone what only looks alike.
 
-use crate::source::{File, lex};
+use crate::lex::lex;
+use crate::source::File;
 use crate::{COLUMNS_MAX, LINES_MAX, rules};
 
 /// What the rules say of these files, and of none but the rule that is asked for.

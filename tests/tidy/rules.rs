@@ -1,6 +1,7 @@
 //! Each rule: files in, findings out.
 
-use crate::source::{File, Kind, lex, reachable};
+use crate::lex::{Kind, Token, lex};
+use crate::source::{File, reachable};
 use crate::{ALLOWED, ALONE, BANS, COLUMNS_MAX, EMPTY_NAMES, HOMES, LEVELS, LINES_MAX, LONG, PRELUDES};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -122,7 +123,7 @@ fn marks(file: &File) -> Vec<Finding> {
     let mark = concat!("FIX", "ME");
     let say = |line| found(file, line, "mark", format!("`{mark}`: do it now, or write an issue"));
     if file.path.ends_with(".rs") {
-        let marked = |token: &&crate::source::Token| token.text.contains(mark);
+        let marked = |token: &&Token| token.text.contains(mark);
         return file.comments.iter().filter(marked).map(|it| say(it.line)).collect();
     }
     lines(file).filter(|(_, line)| line.contains(mark)).map(|(at, _)| say(at)).collect()

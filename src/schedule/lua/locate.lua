@@ -1,8 +1,9 @@
 -- locate: where the schedule has jobs, for `paceline check` and for explaining one.
 -- KEYS  1 anchor
 -- ARGV  job ids
--- Returns msgpack array, one a job: [known, in_due, in_ready, in_leased, due_ms, last_ms, interval_ms, class, version, lane,
---   lane_awake]. A ready job whose lane is not awake would wait for ever.
+-- Returns msgpack array, one a job:
+--   [known, in_due, in_ready, in_leased, due_ms, last_ms, interval_ms, class, version, lane, lane_awake].
+-- A ready job whose lane is not awake would wait for ever.
 local leased = {}
 for _, raw in ipairs(redis.call('HVALS', CALLS)) do
   for _, id in ipairs(cmsgpack.unpack(raw).jobs) do leased[id] = true end
