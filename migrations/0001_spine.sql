@@ -33,6 +33,8 @@ CREATE TABLE connections (
     PRIMARY KEY (tenant_id, connection_id),
     UNIQUE (tenant_id, provider, label)
 );
+-- Workers are granted calls by connection, of any tenant.
+CREATE INDEX connections_by_id ON connections (connection_id);
 
 CREATE TABLE devices (
     tenant_id     bigint NOT NULL,

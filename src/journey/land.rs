@@ -80,8 +80,9 @@ impl Journey {
     /// Record before settle: a crash in between only means that the calls are made again.
     async fn record(&self, batch: &Batch) -> Result<(), JourneyError> {
         let pool = &self.app.pool;
-        let written = self.patiently(|| record::write(pool, &batch.observations)).await?;
-        self.patiently(|| record::write_failures(pool, &batch.failures)).await?;
+        let (written, refused) = self.write_readings(&batch.observations).await?;
+        let failures = [batch.failures.as_slice(), &refused].concat();
+        self.patiently(|| record::write_failures(pool, &failures)).await?;
         self.patiently(|| record::recover(pool, &batch.recovered)).await?;
         let mut off = Vec::new();
         for (connection, reason) in &batch.refused {
@@ -92,6 +93,39 @@ impl Journey {
         self.app.queue.drop(&self.provider.name, &off).await?;
         self.fill_cache(batch, &written).await;
         Ok(())
+    }
+
+    /// Writes all at once; if Postgres refuses the batch for what is in it, one by one, so that a reading it cannot hold
+    /// costs nobody else theirs.
+    async fn write_readings(
+        &self,
+        all: &[Observation],
+    ) -> Result<(Vec<Written>, Vec<Failure>), JourneyError> {
+        let pool = &self.app.pool;
+        match self.patiently(|| record::write(pool, all)).await {
+            Ok(written) => return Ok((written, Vec::new())),
+            Err(JourneyError::Postgres(error)) if !error.is_outage() => {
+                tracing::error!(provider = %self.provider.name, %error, "a batch of readings was refused; writing one by one");
+            }
+            Err(error) => return Err(error),
+        }
+        let (mut written, mut refused) = (Vec::new(), Vec::new());
+        for one in all {
+            match self.patiently(|| record::write(pool, std::slice::from_ref(one))).await {
+                Ok(rows) => written.extend(rows),
+                Err(JourneyError::Postgres(error)) if !error.is_outage() => refused.push(Failure {
+                    tenant: one.tenant,
+                    job: one.job,
+                    at: one.fetched_at,
+                    outcome: "broken",
+                    detail: format!("the reading cannot be stored: {error}"),
+                    failing: true,
+                    park: false,
+                }),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((written, refused))
     }
 
     /// The cache is derived: if it cannot be written, readers ask Postgres.

@@ -474,3 +474,23 @@ async fn shutdown_hands_back_what_was_not_sent() {
     let report = rig.check().await;
     assert!(report.clean && report.scheduled == 5, "{report:?}");
 }
+
+#[tokio::test]
+async fn a_reading_that_cannot_be_stored_costs_nobody_else_theirs() {
+    let rig = Rig::new(BATCH, 3).await;
+    // Postgres has its own idea of what fits.
+    sqlx::query("ALTER TABLE latest ADD CHECK (\"values\"->>'t' <> '13')")
+        .execute(&rig.t.app.pool)
+        .await
+        .unwrap();
+    rig.answer(ResponseTemplate::new(200).set_body_json(json!({"devices": [
+        {"id": "d0", "t": 1}, {"id": "d1", "t": 13}, {"id": "d2", "t": 2}]})))
+        .await;
+    rig.land(1).await;
+    assert_eq!(rig.value(rig.devices[0]).await.unwrap().0, json!({"t": 1}));
+    assert_eq!(rig.value(rig.devices[1]).await, None);
+    assert_eq!(rig.value(rig.devices[2]).await.unwrap().0, json!({"t": 2}));
+    let (_, failing, error) = rig.standing(rig.devices[1]).await;
+    assert!(failing && error.unwrap().contains("cannot be stored"));
+    assert!(rig.check().await.clean);
+}
