@@ -66,12 +66,16 @@ pub(super) fn load(global: &Global) -> Result<Settings, CliError> {
     Ok(Settings::load(global.config.as_deref())?)
 }
 
+/// What `config/default.toml` says.
+const DEFAULT_FILTER: &str = "info,sqlx=warn";
+
 /// The settings, logging begun. A short command has said all in its answer: the default filter leaves only warnings.
 pub(super) fn load_brief(global: &Global) -> Result<Settings, CliError> {
     let settings = load(global)?;
     let mut log = settings.log.clone();
-    if log.filter == "info,sqlx=warn" {
-        log.filter = "warn".to_owned();
+    if log.filter == DEFAULT_FILTER {
+        // sqlx would show the text of a slow statement, such as all of a migration.
+        log.filter = "warn,sqlx=error".to_owned();
     }
     telemetry::init(&log);
     Ok(settings)
@@ -96,5 +100,15 @@ async fn start(settings: Settings, found: &servers::Found) -> Result<App, CliErr
 pub(super) async fn leave_quietly(servers: servers::Found) {
     if let Err(error) = servers.leave().await {
         tracing::warn!(%error, "could not leave the private servers");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_filter_is_the_files() {
+        assert_eq!(Settings::load(None).unwrap().log.filter, DEFAULT_FILTER);
     }
 }
