@@ -77,7 +77,9 @@ mod tests {
         let mut sealed = sealer.seal(ConnectionId(1), &"hunter2".into()).unwrap();
         assert_eq!(sealer.open(ConnectionId(1), &sealed).unwrap().expose_secret(), "hunter2");
         assert!(sealer.open(ConnectionId(2), &sealed).is_err());
-        assert!(Sealer::new(&Sealer::generate_key().unwrap()).unwrap().open(ConnectionId(1), &sealed).is_err());
+        assert!(
+            Sealer::new(&Sealer::generate_key().unwrap()).unwrap().open(ConnectionId(1), &sealed).is_err()
+        );
         sealed[30] ^= 1;
         assert!(sealer.open(ConnectionId(1), &sealed).is_err());
         assert!(sealer.open(ConnectionId(1), b"short").is_err());

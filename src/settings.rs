@@ -217,8 +217,8 @@ pub enum LogFormat {
 impl Settings {
     /// Reads them: the defaults, then `file`, then the environment.
     pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
-        let mut sources = config::Config::builder()
-            .add_source(config::File::from_str(DEFAULTS, config::FileFormat::Toml));
+        let mut sources =
+            config::Config::builder().add_source(config::File::from_str(DEFAULTS, config::FileFormat::Toml));
         if let Some(path) = file {
             sources = sources.add_source(config::File::from(path).format(config::FileFormat::Toml));
         }
@@ -238,7 +238,9 @@ impl Settings {
             return Err(SettingsError(format!("rank.k is {}: it must be above 0 and at most 10", rank.k)));
         }
         if !bases.iter().all(|b| b.is_finite() && *b > 0.0) || !bases.is_sorted() {
-            return Err(SettingsError("rank's bases must be above 0 and not fall from realtime to background".into()));
+            return Err(SettingsError(
+                "rank's bases must be above 0 and not fall from realtime to background".into(),
+            ));
         }
         if !(0.0..=10.0).contains(&self.fresh.grace_share) {
             return Err(SettingsError("fresh.grace_share must be from 0 to 10".into()));

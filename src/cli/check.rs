@@ -52,6 +52,8 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     match (clean, repair) {
         (true, _) => Ok(()),
         (false, true) => Err(CliError::refused("not all of it could be repaired")),
-        (false, false) => Err(CliError::refused("the schedule differs from Postgres: --repair makes it follow")),
+        (false, false) => {
+            Err(CliError::refused("the schedule differs from Postgres: --repair makes it follow"))
+        }
     }
 }

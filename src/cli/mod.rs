@@ -75,6 +75,9 @@ pub enum Command {
     Demo(demo::Args),
     /// Compare the schedule in Redis with the truth in Postgres
     Check(check::Args),
+    /// Simulate a device cloud, for the demo and for tests
+    #[command(hide = true)]
+    Cloud(cloud::Args),
     /// Bring the database's schema up to this version
     Migrate(migrate::Args),
     /// Make, list and revoke API keys
@@ -107,6 +110,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), CliError> {
         Command::Serve(args) => serve::run(global, args).await,
         Command::Demo(args) => demo::run(global, args).await,
         Command::Check(args) => briefly(global, async |context| check::run(context, args).await).await,
+        Command::Cloud(args) => cloud::run(args).await,
         Command::Migrate(args) => migrate::run(global, args).await,
         Command::Key(command) => briefly(global, async |context| key::run(context, command).await).await,
         Command::Connection(command) => {

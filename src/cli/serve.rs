@@ -41,7 +41,9 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<(), CliError> {
 
 async fn listen(address: &str) -> Result<TcpListener, CliError> {
     TcpListener::bind(address).await.map_err(|error| {
-        CliError::cannot_start(format!("cannot listen on {address}: {error}; choose another address with http.listen"))
+        CliError::cannot_start(format!(
+            "cannot listen on {address}: {error}; choose another address with http.listen"
+        ))
     })
 }
 

@@ -54,7 +54,12 @@ impl Line {
             worst_lag_ms: jobs.worst_late_ms,
             quota_used: cloud.quota_used(),
             throttled: cloud.throttled,
-            errors: stats.outcomes.iter().filter(|(word, _)| !WELL.contains(&word.as_str())).map(|(_, n)| n).sum(),
+            errors: stats
+                .outcomes
+                .iter()
+                .filter(|(word, _)| !WELL.contains(&word.as_str()))
+                .map(|(_, n)| n)
+                .sum(),
         }
     }
 

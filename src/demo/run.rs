@@ -104,12 +104,8 @@ async fn with_servers(
     let url = format!("http://{}", listener.local_addr()?);
     greet(&app, tenant, &url, devices, options.json).await?;
     let done = stop.child_token();
-    let serving = tokio::spawn(serve(
-        app.clone(),
-        &[Part::Api, Part::Fetch, Part::Keep],
-        Some(listener),
-        done.clone(),
-    ));
+    let serving =
+        tokio::spawn(serve(app.clone(), &[Part::Api, Part::Fetch, Part::Keep], Some(listener), done.clone()));
     let (last, stats) = watch_it(&app, &cloud, options, &stop).await;
     done.cancel();
     // Joined before the servers stop, so that what was sent has landed.

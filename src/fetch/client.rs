@@ -4,7 +4,9 @@ use super::judge::Judge;
 use super::mapping::{self, Program};
 use super::request::{RequestError, Requests, secret};
 use super::wait;
-use crate::provider::{Auth, DefinitionError, LoadError, Method, Missing, Provider, Resource, RuleOutcome, Unit};
+use crate::provider::{
+    Auth, DefinitionError, LoadError, Method, Missing, Provider, Resource, RuleOutcome, Unit,
+};
 use crate::words::{Connection, DeviceId, Hold, JobId, Outcome, Record, ResourceName, UnixMs};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, redirect};
@@ -93,7 +95,8 @@ impl Fetcher {
     }
 
     async fn send(&self, resource: &Resource, call: &Call) -> Result<Reply, Outcome> {
-        let unmakable = |error: RequestError| Outcome::Broken { reason: error.to_string(), excerpt: String::new() };
+        let unmakable =
+            |error: RequestError| Outcome::Broken { reason: error.to_string(), excerpt: String::new() };
         let url = self.requests.url(&self.provider, resource, call).map_err(unmakable)?;
         let mut request = match resource.method {
             Method::Get => self.client.get(url),
@@ -173,7 +176,9 @@ fn hand_out(resource: &Resource, call: &Call, records: Vec<Record>) -> Answer {
         match anonymous.or_else(|| by_id.remove(&Some(target.external_id.clone()))) {
             Some(record) => Outcome::Fresh(record),
             None => match resource.missing {
-                Missing::Gone => Outcome::Gone { reason: "the provider's answer leaves the device out".to_owned() },
+                Missing::Gone => {
+                    Outcome::Gone { reason: "the provider's answer leaves the device out".to_owned() }
+                }
                 Missing::Offline => Outcome::DeviceOffline,
             },
         }

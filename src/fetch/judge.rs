@@ -26,10 +26,17 @@ impl Judge {
     pub(super) fn compile(provider: &Provider) -> Result<Self, (Range<usize>, String)> {
         let compile = |rule: &Rule| {
             let body = rule.body.as_ref();
-            let program = body.map(|b| Program::compile(b.get_ref()).map_err(|e| (b.span(), e))).transpose()?;
+            let program =
+                body.map(|b| Program::compile(b.get_ref()).map_err(|e| (b.span(), e))).transpose()?;
             Ok(CompiledRule { rule: rule.clone(), body: program })
         };
-        provider.definition.rules.iter().map(|rule| compile(rule.get_ref())).collect::<Result<_, _>>().map(Self)
+        provider
+            .definition
+            .rules
+            .iter()
+            .map(|rule| compile(rule.get_ref()))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// Judges an answer by its status, whether it says how long to wait, and its JSON if it has any.

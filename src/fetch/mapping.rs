@@ -19,13 +19,12 @@ impl Program {
         let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
         let funs = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
         let arena = Arena::default();
-        let modules = Loader::new(defs)
-            .load(&arena, File { code, path: () })
-            .map_err(|errors| format!("bad jq: {:?}", errors.into_iter().map(|(_, e)| e).collect::<Vec<_>>()))?;
-        let filter = Compiler::default()
-            .with_funs(funs)
-            .compile(modules)
-            .map_err(|errors| format!("bad jq: {:?}", errors.into_iter().map(|(_, e)| e).collect::<Vec<_>>()))?;
+        let modules = Loader::new(defs).load(&arena, File { code, path: () }).map_err(|errors| {
+            format!("bad jq: {:?}", errors.into_iter().map(|(_, e)| e).collect::<Vec<_>>())
+        })?;
+        let filter = Compiler::default().with_funs(funs).compile(modules).map_err(|errors| {
+            format!("bad jq: {:?}", errors.into_iter().map(|(_, e)| e).collect::<Vec<_>>())
+        })?;
         Ok(Self(filter))
     }
 
@@ -85,7 +84,9 @@ fn record(found: &Val) -> Result<Record, String> {
     };
     let observed_at = match yielded.observed_at {
         Value::Null => None,
-        Value::Number(ms) => Some(ms.as_f64().map(|ms| UnixMs(ms as i64)).ok_or("observed_at is out of range")?),
+        Value::Number(ms) => {
+            Some(ms.as_f64().map(|ms| UnixMs(ms as i64)).ok_or("observed_at is out of range")?)
+        }
         Value::String(text) => Some(
             chrono::DateTime::parse_from_rfc3339(&text)
                 .map(|at| UnixMs(at.timestamp_millis()))
@@ -106,9 +107,12 @@ mod tests {
 
     #[test]
     fn maps_records_with_ids_times_and_values() {
-        let program = Program::compile(".devices[] | {id, observed_at: .at, online, values: {t: .t}}").unwrap();
-        let answer = read(br#"{"devices":[{"id":7,"at":"2026-01-01T00:00:00.5Z","online":false,"t":1.5},
-                                          {"id":"b","at":1767225600000,"t":null}]}"#);
+        let program =
+            Program::compile(".devices[] | {id, observed_at: .at, online, values: {t: .t}}").unwrap();
+        let answer = read(
+            br#"{"devices":[{"id":7,"at":"2026-01-01T00:00:00.5Z","online":false,"t":1.5},
+                                          {"id":"b","at":1767225600000,"t":null}]}"#,
+        );
         let records = program.records(answer.unwrap()).unwrap();
         assert_eq!(records[0].external_id.as_deref(), Some("7"));
         assert_eq!(records[0].observed_at, Some(UnixMs(1_767_225_600_500)));

@@ -27,7 +27,9 @@ pub(super) enum RequestError {
     Template { what: String, error: Error },
     #[error("{url:?} is no usable URL: {why}; check the connection's params")]
     Url { url: String, why: String },
-    #[error("the connection has no secret, and the provider asks for one: add the connection again with --secret-file")]
+    #[error(
+        "the connection has no secret, and the provider asks for one: add the connection again with --secret-file"
+    )]
     NoSecret,
 }
 
@@ -58,7 +60,12 @@ impl Requests {
     }
 
     /// The URL of a call, its secret included where the provider wants it there.
-    pub(super) fn url(&self, provider: &Provider, resource: &Resource, call: &Call) -> Result<Url, RequestError> {
+    pub(super) fn url(
+        &self,
+        provider: &Provider,
+        resource: &Resource,
+        call: &Call,
+    ) -> Result<Url, RequestError> {
         let values = values(call);
         let mut text = render(&self.plain, "base_url".into(), &values)?.trim_end_matches('/').to_owned();
         text.push_str(&render(&self.paths, path_name(&call.resource), &values)?);

@@ -19,8 +19,9 @@ pub(super) fn until(headers: &HeaderMap, rule: Option<&Wait>, now: UnixMs) -> Un
         .or_else(|| headers.get(RETRY_AFTER))
         .and_then(|value| value.to_str().ok())
         .and_then(|text| wait_ms(text, now));
-    let fallback =
-        rule.and_then(|wait| wait.default).map_or(DEFAULT_MS, |wait| i64::try_from(wait.as_ms()).unwrap_or(CAP_MS));
+    let fallback = rule
+        .and_then(|wait| wait.default)
+        .map_or(DEFAULT_MS, |wait| i64::try_from(wait.as_ms()).unwrap_or(CAP_MS));
     now.plus_ms(told.unwrap_or(fallback).clamp(FLOOR_MS, CAP_MS))
 }
 

@@ -127,7 +127,10 @@ impl Journey {
             gate: self.gate.clone(),
             clock: self.app.clock.clone(),
             tolerance: Duration::from_millis(self.app.settings.take.tolerance.as_ms()),
-            cost: self.provider.resource(call.resource.as_str()).map_or(1, |r| r.cost_of(call.targets.len() as u32)),
+            cost: self
+                .provider
+                .resource(call.resource.as_str())
+                .map_or(1, |r| r.cost_of(call.targets.len() as u32)),
             stop: self.stop.clone(),
         };
         // Taken here, not in the task: the next pull must see it gone. Only pulls take slots, one at a time, and never

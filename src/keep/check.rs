@@ -150,11 +150,7 @@ fn misplaced(entry: &Entry, place: &Place) -> Option<String> {
 }
 
 /// Takes each job out of wherever it is, and puts it where it belongs.
-async fn mend(
-    app: &App,
-    provider: &ProviderName,
-    faults: &BTreeMap<JobId, Fault>,
-) -> Result<u64, KeepError> {
+async fn mend(app: &App, provider: &ProviderName, faults: &BTreeMap<JobId, Fault>) -> Result<u64, KeepError> {
     let ids: Vec<JobId> = faults.keys().copied().collect();
     app.queue.purge(provider, &ids).await?;
     let entries: Vec<Entry> = faults.values().filter_map(|fault| fault.wanted.clone()).collect();

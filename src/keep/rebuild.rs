@@ -14,7 +14,9 @@ pub async fn rebuild_if_lost(app: &App, provider: &ProviderName) -> Result<Optio
     if app.queue.is_live(provider).await? {
         return Ok(None);
     }
-    let _held = postgres::lock(&app.pool, &format!("paceline rebuild {provider} {}", app.keys.anchor(provider))).await?;
+    let _held =
+        postgres::lock(&app.pool, &format!("paceline rebuild {provider} {}", app.keys.anchor(provider)))
+            .await?;
     // Somebody else may have been first.
     if app.queue.is_live(provider).await? {
         return Ok(None);

@@ -70,7 +70,8 @@ impl State {
     /// Replaces the file as a whole: a killed process leaves the old one or the new one.
     pub(super) fn save(&self, path: &Path) -> Result<(), LocalError> {
         let draft = path.with_extension("new");
-        let text = serde_json::to_vec_pretty(self).map_err(|error| LocalError::io("write", path)(error.into()))?;
+        let text =
+            serde_json::to_vec_pretty(self).map_err(|error| LocalError::io("write", path)(error.into()))?;
         write_private(&draft, &text)?;
         fs::rename(&draft, path).map_err(LocalError::io("replace", path))
     }

@@ -71,7 +71,9 @@ fn limiter(quota: &Quota) -> Option<DefaultKeyedRateLimiter<String>> {
 fn keys(scope: Scope, call: &Counted<'_>) -> Vec<String> {
     match scope {
         Scope::App => vec![String::new()],
-        Scope::Connection => vec![format!("{}/{}", call.tenant, call.lane.split('.').next().unwrap_or_default())],
+        Scope::Connection => {
+            vec![format!("{}/{}", call.tenant, call.lane.split('.').next().unwrap_or_default())]
+        }
         Scope::Group => vec![format!("{}/{}", call.tenant, call.lane)],
         Scope::Device => call.devices.iter().map(ToString::to_string).collect(),
     }

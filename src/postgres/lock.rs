@@ -11,6 +11,7 @@ pub struct Held {
 /// Waits for the lock of this name.
 pub async fn lock(pool: &Pool, name: &str) -> Result<Held, PostgresError> {
     let connection = pool.acquire().await.map_err(PostgresError::on("connect"))?;
-    let guard = PgAdvisoryLock::new(name).acquire(connection).await.map_err(PostgresError::on("take a lock"))?;
+    let guard =
+        PgAdvisoryLock::new(name).acquire(connection).await.map_err(PostgresError::on("take a lock"))?;
     Ok(Held { _guard: guard })
 }

@@ -2,7 +2,8 @@
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{
-    ConnectionId, DeviceId, Interval, Job, JobId, JobState, Priority, ProviderName, ResourceName, TenantId, UnixMs,
+    ConnectionId, DeviceId, Interval, Job, JobId, JobState, Priority, ProviderName, ResourceName, TenantId,
+    UnixMs,
 };
 use serde::Deserialize;
 
@@ -45,7 +46,11 @@ impl StoredJob {
 }
 
 /// The device's provider, if the device is the tenant's.
-pub async fn subject(pool: &Pool, tenant: TenantId, device: DeviceId) -> Result<Option<Subject>, PostgresError> {
+pub async fn subject(
+    pool: &Pool,
+    tenant: TenantId,
+    device: DeviceId,
+) -> Result<Option<Subject>, PostgresError> {
     let provider = sqlx::query_scalar!(
         "SELECT c.provider FROM devices d JOIN connections c USING (tenant_id, connection_id)
          WHERE d.tenant_id = $1 AND d.device_id = $2",

@@ -125,5 +125,7 @@ pub async fn find(pool: &Pool, key_hash: &[u8; 32]) -> Result<Option<Principal>,
     .fetch_optional(pool)
     .await
     .map_err(PostgresError::on("look the key up"))?;
-    Ok(row.and_then(|row| Some(Principal { tenant: TenantId(row.tenant_id), role: Role::from_word(&row.role)? })))
+    Ok(row.and_then(|row| {
+        Some(Principal { tenant: TenantId(row.tenant_id), role: Role::from_word(&row.role)? })
+    }))
 }

@@ -11,7 +11,10 @@ pub(super) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
     for quota in &definition.quotas {
         let said = quota.get_ref();
         if !names.insert(&said.name) {
-            wrong.push((quota.span(), format!("quota {:?} is declared twice: give each a name of its own", said.name)));
+            wrong.push((
+                quota.span(),
+                format!("quota {:?} is declared twice: give each a name of its own", said.name),
+            ));
         }
         wrong.extend(check_quota(said, definition).into_iter().map(|message| (quota.span(), message)));
     }
@@ -20,7 +23,9 @@ pub(super) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
     }
     for (name, resource) in &definition.resources {
         let found = check_resource(resource.get_ref());
-        wrong.extend(found.into_iter().map(|m| (resource.span(), format!("resource {}: {m}", name.get_ref()))));
+        wrong.extend(
+            found.into_iter().map(|m| (resource.span(), format!("resource {}: {m}", name.get_ref()))),
+        );
     }
     for rule in &definition.rules {
         if rule.get_ref().status.is_none() && rule.get_ref().body.is_none() {
@@ -34,7 +39,9 @@ fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut say = |message: String| wrong.push(format!("quota {:?}: {message}", quota.name));
     // The name becomes a hash field next to `@<group>` and `!hold`.
-    if quota.name.is_empty() || !quota.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+    if quota.name.is_empty()
+        || !quota.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    {
         say("its name may hold letters, digits, '-' and '_'".to_owned());
     }
     if quota.amount == 0 {
@@ -77,7 +84,9 @@ fn check_resource(resource: &Resource) -> Vec<String> {
         wrong.push("batch_max 0 would serve nobody".to_owned());
     }
     if resource.unit == Unit::Device && resource.batch_max != 1 {
-        wrong.push("unit = \"device\" serves one device a call: drop batch_max, or say unit = \"batch\"".to_owned());
+        wrong.push(
+            "unit = \"device\" serves one device a call: drop batch_max, or say unit = \"batch\"".to_owned(),
+        );
     }
     if resource.cost == 0 && resource.cost_per_device == 0 {
         wrong.push("a call that costs nothing cannot be paced: set cost".to_owned());

@@ -46,7 +46,9 @@ pub struct Place {
 impl Place {
     /// Whether the job is in exactly one place.
     pub fn is_sound(&self) -> bool {
-        self.known && (self.lane_awake || !self.ready) && [self.due, self.ready, self.leased].into_iter().filter(|here| *here).count() == 1
+        self.known
+            && (self.lane_awake || !self.ready)
+            && [self.due, self.ready, self.leased].into_iter().filter(|here| *here).count() == 1
     }
 }
 
@@ -126,7 +128,8 @@ impl Queue {
         let anchor = self.keys.anchor(provider);
         for batch in jobs.chunks(BATCH) {
             let ids: Vec<_> = batch.iter().map(|id| id.to_string()).collect();
-            let args: Vec<_> = [at_once.as_bytes()].into_iter().chain(ids.iter().map(|id| id.as_bytes())).collect();
+            let args: Vec<_> =
+                [at_once.as_bytes()].into_iter().chain(ids.iter().map(|id| id.as_bytes())).collect();
             self.scripts.drop.run::<i64>(&self.redis, &anchor, &args).await?;
         }
         Ok(())

@@ -132,8 +132,7 @@ impl Taker {
     ) -> Result<Vec<CallId>, RedisError> {
         let packed = self.settle.pack(&settlements)?;
         let now = now.map_or(String::new(), |at| at.0.to_string());
-        let stale: Vec<i64> =
-            self.settle.run(&self.redis, &self.anchor, &[now.as_bytes(), &packed]).await?;
+        let stale: Vec<i64> = self.settle.run(&self.redis, &self.anchor, &[now.as_bytes(), &packed]).await?;
         Ok(stale.into_iter().map(CallId).collect())
     }
 }

@@ -42,7 +42,7 @@ impl Interval {
     /// The shortest that any provider may allow.
     pub const MIN: Self = Self(100);
     /// 31 days: past that a schedule is a calendar, and this is none.
-    pub const MAX: Self = Self(31 * DAY_MS as u32);
+    pub const MAX: Self = Self(31 * 24 * 60 * 60 * 1000);
 
     /// An interval of so many milliseconds, if it is within `MIN..=MAX`.
     pub fn from_ms(ms: u64) -> Option<Self> {
@@ -97,7 +97,8 @@ impl From<Interval> for String {
 }
 
 /// Days are the longest unit: a month is no fixed time.
-const UNITS: [(&str, u64); 5] = [("day", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] =
+    [("day", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl fmt::Display for Interval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

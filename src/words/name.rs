@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 /// Why a text is no name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a {what} name: use 1 to 40 lower-case letters, digits, '-' or '_', beginning with a letter")]
+#[error(
+    "{text:?} is not a {what} name: use 1 to 40 lower-case letters, digits, '-' or '_', beginning with a letter"
+)]
 pub struct NameError {
     what: &'static str,
     text: String,

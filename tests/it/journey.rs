@@ -202,12 +202,21 @@ async fn a_refusal_holds_the_account_and_costs_nobody_their_turn() {
 async fn whatever_a_cloud_answers_is_an_outcome_and_the_last_good_value_stays() {
     let huge = "x".repeat(50_000);
     for (answer, says) in [
-        (ResponseTemplate::new(200).set_body_string("<html>Sign in</html>"), "broken: the answer is not JSON"),
+        (
+            ResponseTemplate::new(200).set_body_string("<html>Sign in</html>"),
+            "broken: the answer is not JSON",
+        ),
         (ResponseTemplate::new(200).set_body_string(""), "broken: the answer is not JSON"),
         (ResponseTemplate::new(200).set_body_string(huge), "broken: the answer is larger"),
         (ResponseTemplate::new(200).set_body_json(json!([1, 2])), "broken: mapping failed"),
-        (ResponseTemplate::new(200).set_body_json(json!({"id": "d0", "t": "a\u{0}b"})), "broken: mapping yields text"),
-        (ResponseTemplate::new(200).set_body_json(json!({"id": "d0", "at": "yesterday"})), "broken: observed_at"),
+        (
+            ResponseTemplate::new(200).set_body_json(json!({"id": "d0", "t": "a\u{0}b"})),
+            "broken: mapping yields text",
+        ),
+        (
+            ResponseTemplate::new(200).set_body_json(json!({"id": "d0", "at": "yesterday"})),
+            "broken: observed_at",
+        ),
         (ResponseTemplate::new(500), "transient: HTTP 500"),
         (ResponseTemplate::new(418), "broken: unexpected HTTP 418"),
         (ResponseTemplate::new(404), "gone: HTTP 404"),
@@ -278,7 +287,8 @@ async fn a_device_that_is_gone_is_parked_with_its_reason() {
 async fn hurry(rig: &Rig) {
     let due = rig.t.app.keys.anchor(&rig.provider.parse().unwrap()) + "due";
     let mut link = rig.t.app.redis.link();
-    let jobs: Vec<String> = redis::cmd("ZRANGE").arg(&due).arg(0).arg(-1).query_async(&mut link).await.unwrap();
+    let jobs: Vec<String> =
+        redis::cmd("ZRANGE").arg(&due).arg(0).arg(-1).query_async(&mut link).await.unwrap();
     for job in jobs {
         redis::cmd("ZADD").arg(&due).arg(0).arg(job).query_async::<()>(&mut link).await.unwrap();
     }
@@ -287,7 +297,8 @@ async fn hurry(rig: &Rig) {
 #[tokio::test]
 async fn a_stale_worker_changes_nothing() {
     let rig = Rig::new(SINGLE, 1).await;
-    let asked = Mock::given(method("GET")).respond_with(good(1.0)).expect(1).mount_as_scoped(&rig.cloud).await;
+    let asked =
+        Mock::given(method("GET")).respond_with(good(1.0)).expect(1).mount_as_scoped(&rig.cloud).await;
     // A worker takes the job and is paused past its lease; another takes it over and finishes.
     rig.start(&rig.journey).await.unwrap();
     asked.wait_until_satisfied().await;
@@ -297,12 +308,9 @@ async fn a_stale_worker_changes_nothing() {
     let call: Vec<String> =
         redis::cmd("ZRANGE").arg(&leases).arg(0).arg(-1).query_async(&mut link).await.unwrap();
     redis::cmd("ZADD").arg(&leases).arg(0).arg(&call[0]).query_async::<()>(&mut link).await.unwrap();
-    let other = Journey::new(
-        &rig.t.app,
-        rig.t.app.registry.get(rig.provider).unwrap(),
-        CancellationToken::new(),
-    )
-    .unwrap();
+    let other =
+        Journey::new(&rig.t.app, rig.t.app.registry.get(rig.provider).unwrap(), CancellationToken::new())
+            .unwrap();
     rig.answer(good(2.0)).await;
     rig.start(&other).await.unwrap();
     other.land().await.unwrap();
@@ -450,7 +458,8 @@ async fn shutdown_hands_back_what_was_not_sent() {
     rig.answer(ResponseTemplate::new(200).set_body_json(json!({"t": 1, "online": true}))).await;
     let provider = rig.provider.parse().unwrap();
     let stop = CancellationToken::new();
-    let journey = Journey::new(&rig.t.app, rig.t.app.registry.get(rig.provider).unwrap(), stop.clone()).unwrap();
+    let journey =
+        Journey::new(&rig.t.app, rig.t.app.registry.get(rig.provider).unwrap(), stop.clone()).unwrap();
     // Granted up to 250 ms ahead, 20 ms apart: stopped at once, most of them are not sent yet.
     hurry(&rig).await;
     rig.start(&journey).await.unwrap();

@@ -121,11 +121,8 @@ impl TestApp {
                 Priority::Normal,
             )],
         };
-        let place = devices::Place {
-            tenant: self.tenant,
-            connection,
-            provider: provider.parse().expect("a name"),
-        };
+        let place =
+            devices::Place { tenant: self.tenant, connection, provider: provider.parse().expect("a name") };
         let new: Vec<_> = (0..count).map(device).collect();
         devices::add(&self.app.pool, &place, &new).await.expect("devices")
     }

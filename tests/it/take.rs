@@ -5,8 +5,8 @@ use paceline::provider::Provider;
 use paceline::schedule::{Entry, Queue, score};
 use paceline::take::{Settlement, Taken, Taker, TakerSettings, Verdict};
 use paceline::words::{
-    CallId, ConnectionId, DeviceId, Hold, Interval, Job, JobId, JobState, Priority, ProviderName, Scope, TenantId,
-    UnixMs,
+    CallId, ConnectionId, DeviceId, Hold, Interval, Job, JobId, JobState, Priority, ProviderName, Scope,
+    TenantId, UnixMs,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -69,7 +69,8 @@ impl Rig {
 
     /// Jobs that are overdue at `T0`.
     async fn put(&self, jobs: &[Job], last_run: impl Fn(&Job) -> i64) {
-        let entry = |job: &Job| Entry { job: job.clone(), offset_ms: 0, last_run: Some(UnixMs(last_run(job))) };
+        let entry =
+            |job: &Job| Entry { job: job.clone(), offset_ms: 0, last_run: Some(UnixMs(last_run(job))) };
         let entries: Vec<_> = jobs.iter().map(entry).collect();
         self.queue().put_at(&self.provider, &entries, Some(UnixMs(T0))).await.unwrap();
     }
@@ -333,11 +334,15 @@ async fn no_window_is_ever_over_quota() {
         let mut rig = Rig::new(&quotas, 3).await;
         // Short leases, so that what crashed comes back often.
         rig.settings.lease = "100ms".parse().unwrap();
-        let text = definition(&quotas, 3).replace("[[quota]]\nname = \"app\"", "timeout = \"1s\"\n[[quota]]\nname = \"app\"");
+        let text = definition(&quotas, 3)
+            .replace("[[quota]]\nname = \"app\"", "timeout = \"1s\"\n[[quota]]\nname = \"app\"");
         let found = Provider::parse(rig.provider.clone(), "taken.toml", &text).unwrap();
         rig.taker = Taker::new(rig.t.app.redis.clone(), &found, &rig.settings);
         let jobs: Vec<_> = (1..=40)
-            .map(|id| Job { interval: "1s".parse().unwrap(), ..job(id, id % 4, Priority::ALL[(id % 5) as usize]) })
+            .map(|id| Job {
+                interval: "1s".parse().unwrap(),
+                ..job(id, id % 4, Priority::ALL[(id % 5) as usize])
+            })
             .collect();
         rig.put(&jobs, |_| T0 - 10_000).await;
         let (mut now, mut sent): (i64, Vec<(f64, String)>) = (T0, Vec::new());
