@@ -43,7 +43,7 @@ impl CloudProcess {
             .args(["cloud", "--listen", "127.0.0.1:0", "--exit-with-stdin"])
             .args(["--seed", &settings.seed.to_string()])
             .args(["--accounts", &settings.accounts.to_string()])
-            .args(["--devices", &settings.devices_per_account.to_string()])
+            .args(["--devices-per-account", &settings.devices_per_account.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -79,19 +79,27 @@ pub async fn add_in(
         }
     }
     sqlx::query!(
-        "WITH job AS (
-             INSERT INTO jobs AS j (tenant_id, provider, device_id, resource, interval_ms, priority)
-             SELECT $1, $2, * FROM UNNEST($3::bigint[], $4::text[], $5::bigint[], $6::smallint[])
-             ON CONFLICT (tenant_id, device_id, resource) DO UPDATE SET
-                 interval_ms = excluded.interval_ms, priority = excluded.priority, version = j.version + 1
-             RETURNING job_id, provider)
-         INSERT INTO outbox (provider, job_id) SELECT provider, job_id FROM job",
+        "INSERT INTO jobs AS j (tenant_id, provider, device_id, resource, interval_ms, priority)
+         SELECT $1, $2, * FROM UNNEST($3::bigint[], $4::text[], $5::bigint[], $6::smallint[])
+         ON CONFLICT (tenant_id, device_id, resource) DO UPDATE SET
+             interval_ms = excluded.interval_ms, priority = excluded.priority, version = j.version + 1",
         place.tenant.0,
         place.provider.as_str(),
         &wanted.devices,
         &wanted.resources,
         &wanted.intervals,
         &wanted.priorities
+    )
+    .execute(&mut *tx)
+    .await
+    .map_err(failed())?;
+    // All jobs of these devices, named or not: a device that moved to another group takes them along.
+    let moved: Vec<i64> = ids.values().map(|id| id.0).collect();
+    sqlx::query!(
+        "INSERT INTO outbox (provider, job_id)
+         SELECT provider, job_id FROM jobs WHERE tenant_id = $1 AND device_id = ANY($2)",
+        place.tenant.0,
+        &moved
     )
     .execute(&mut *tx)
     .await

@@ -80,7 +80,7 @@ impl Rig {
         Self { t, cloud, journey, devices, provider }
     }
 
-    /// Steps the loop until so many calls have landed.
+    /// Steps the loop until at least so many calls have landed.
     pub async fn land(&self, calls: usize) {
         let mut landed = 0;
         let mut on_their_way = 0;
@@ -92,7 +92,6 @@ impl Rig {
             landed += count;
             on_their_way -= count;
         }
-        assert_eq!(landed, calls);
     }
 
     /// Pulls until calls are on their way; none if nothing will ever be due.
