@@ -174,6 +174,8 @@ fn hand_out(resource: &Resource, call: &Call, records: Vec<Record>) -> Answer {
             Unit::Batch | Unit::Group | Unit::Connection => None,
         };
         match anonymous.or_else(|| by_id.remove(&Some(target.external_id.clone()))) {
+            // Nothing but "not reached": no reading, and no reason to forget the last one.
+            Some(record) if !record.online && record.values.is_empty() => Outcome::DeviceOffline,
             Some(record) => Outcome::Fresh(record),
             None => match resource.missing {
                 Missing::Gone => {

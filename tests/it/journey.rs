@@ -3,7 +3,7 @@
 use crate::support::TestApp;
 use paceline::journey::{Journey, Step};
 use paceline::keep;
-use paceline::words::{DeviceId, JobId, UnixMs};
+use paceline::words::{ConnectionId, DeviceId, JobId, UnixMs};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -58,6 +58,7 @@ pub struct Rig {
     pub cloud: MockServer,
     pub journey: Journey,
     pub devices: Vec<DeviceId>,
+    pub connection: ConnectionId,
     provider: &'static str,
 }
 
@@ -77,7 +78,7 @@ impl Rig {
         let journey = Journey::new(&t.app, &found, CancellationToken::new()).unwrap();
         keep::rebuild_if_lost(&t.app, &found.name).await.unwrap();
         keep::drain(&t.app).await.unwrap();
-        Self { t, cloud, journey, devices, provider }
+        Self { t, cloud, journey, devices, connection, provider }
     }
 
     /// Steps the loop until at least so many calls have landed.
@@ -216,6 +217,7 @@ async fn whatever_a_cloud_answers_is_an_outcome_and_the_last_good_value_stays() 
             ResponseTemplate::new(200).set_body_json(json!({"id": "d0", "at": "yesterday"})),
             "broken: observed_at",
         ),
+        (good(99.0).set_delay(Duration::from_secs(3)), "transient: no answer in time"),
         (ResponseTemplate::new(500), "transient: HTTP 500"),
         (ResponseTemplate::new(418), "broken: unexpected HTTP 418"),
         (ResponseTemplate::new(404), "gone: HTTP 404"),

@@ -6,6 +6,7 @@ mod cloud;
 mod crash;
 mod journey;
 mod local;
+mod providers;
 mod support;
 mod take;
 mod wire;

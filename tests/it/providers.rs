@@ -1,0 +1,81 @@
+//! The shipped definitions against recorded answers of the real thing.
+
+use crate::journey::Rig;
+use paceline::preference::devices::{self, NewDevice, Place};
+use paceline::words::Priority;
+use serde_json::json;
+use wiremock::matchers::path;
+use wiremock::{Mock, ResponseTemplate};
+
+const SIGNALK: &str = include_str!("../../config/providers/signalk.toml");
+
+/// Device path, the recorded answer, and what it comes to.
+fn recorded() -> [(&'static str, ResponseTemplate, serde_json::Value, bool); 5] {
+    let json = |text: &'static str| ResponseTemplate::new(200).set_body_raw(text, "application/json");
+    [
+        (
+            "navigation/position",
+            json(include_str!("../../fixtures/providers/signalk/position.json")),
+            json!({"longitude": 24.7366563, "latitude": 59.724980699999996}),
+            true,
+        ),
+        (
+            "navigation/speedOverGround",
+            json(include_str!("../../fixtures/providers/signalk/speed_over_ground.json")),
+            json!({"value": 3.47}),
+            true,
+        ),
+        (
+            "navigation/gnss/type",
+            json(include_str!("../../fixtures/providers/signalk/gnss_type.json")),
+            json!({"value": "GPS"}),
+            true,
+        ),
+        // Its source has fallen silent: there is a path, and no value.
+        (
+            "electrical/batteries/1/capacity/timeRemaining",
+            json(include_str!("../../fixtures/providers/signalk/time_remaining.json")),
+            json!(null),
+            false,
+        ),
+        (
+            "navigation/nowhere",
+            ResponseTemplate::new(404).set_body_string(include_str!(
+                "../../fixtures/providers/signalk/not_found.html"
+            )),
+            json!(null),
+            false,
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn signalk_answers_become_readings() {
+    let rig = Rig::new(SIGNALK, 0).await;
+    let connection = rig.connection;
+    let state = || vec![("state".parse().unwrap(), "1h".parse().unwrap(), Priority::Normal)];
+    let device = |id: &str| NewDevice {
+        external_id: id.to_owned(),
+        name: String::new(),
+        group: String::new(),
+        jobs: state(),
+    };
+    for (id, answer, ..) in recorded() {
+        let at = format!("/signalk/v1/api/vessels/self/{id}");
+        Mock::given(path(at)).respond_with(answer).expect(1).mount(&rig.cloud).await;
+    }
+    let new: Vec<_> = recorded().iter().map(|(id, ..)| device(id)).collect();
+    let place = Place { tenant: rig.t.tenant, connection, provider: "mocked".parse().unwrap() };
+    let ids = devices::add(&rig.t.app.pool, &place, &new).await.unwrap();
+    paceline::keep::drain(&rig.t.app).await.unwrap();
+    rig.land(5).await;
+    for (id, (path, _, values, online)) in ids.into_iter().zip(recorded()) {
+        let found = rig.value(id).await;
+        match values.is_null() {
+            true => assert_eq!(found, None, "{path}"),
+            false => assert_eq!(found, Some((values, online)), "{path}"),
+        }
+        assert!(!rig.standing(id).await.1, "{path} is not failing");
+    }
+    assert!(rig.check().await.clean);
+}
