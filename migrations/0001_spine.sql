@@ -119,6 +119,8 @@ CREATE TABLE outbox (
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
+CREATE INDEX outbox_by_job ON outbox (job_id);
+
 -- One row per provider whose schedule was ever built: tells "new" from "Redis lost it".
 CREATE TABLE schedules (
     provider   text PRIMARY KEY,

@@ -101,7 +101,7 @@ pub(super) async fn put(
     let wish = asked.wish(known.minimum)?;
     let job = jobs::set(&app.pool, who.tenant, &subject, &known.name, &wish, known.default).await?;
     // From here on the preference is kept, whatever Redis does: what follows only makes it felt at once.
-    keep::drain_soon(app).await;
+    keep::tell_soon(app, &provider.name, job).await;
     if let Err(error) = read::refresh(app, who.tenant, &[id]).await {
         tracing::debug!(device = id.0, %error, "cached device not renewed");
     }

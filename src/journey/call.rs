@@ -6,25 +6,31 @@ use crate::fetch::{Call, Fetcher};
 use crate::pace::{Counted, Gate};
 use crate::words::Outcome;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+
+/// When a call may be sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Instants {
+    /// Not before.
+    pub(super) send_at: Instant,
+    /// Not after.
+    pub(super) latest: Instant,
+}
 
 /// What a call needs on its way.
 pub(super) struct Flight {
     pub(super) fetcher: Arc<Fetcher>,
     pub(super) gate: Arc<Gate>,
     pub(super) clock: Clock,
-    /// How late it may be sent.
-    pub(super) tolerance: Duration,
     pub(super) cost: u32,
     pub(super) stop: CancellationToken,
 }
 
 impl Flight {
     /// Makes the call at its instant. Once it is sent it is seen through, whatever stops.
-    pub(super) async fn run(self, call: Call, mut ended: Ended, send_at: Instant) -> Ended {
-        if let Err(reason) = self.pace(&call, &ended.grant.lane, send_at).await {
+    pub(super) async fn run(self, call: Call, mut ended: Ended, instants: Instants) -> Ended {
+        if let Err(reason) = self.pace(&call, &ended.grant.lane, instants).await {
             let not_sent = |t: &crate::fetch::Target| (t.job, Outcome::NotSent { reason: reason.clone() });
             ended.outcomes = call.targets.iter().map(not_sent).collect();
             return ended;
@@ -41,8 +47,8 @@ impl Flight {
     }
 
     /// Waits for the instant; an error says why the call must not be sent any more.
-    async fn pace(&self, call: &Call, lane: &str, send_at: Instant) -> Result<(), String> {
-        let latest = send_at + self.tolerance;
+    async fn pace(&self, call: &Call, lane: &str, instants: Instants) -> Result<(), String> {
+        let Instants { send_at, latest } = instants;
         let devices: Vec<_> = call.targets.iter().map(|t| t.device).collect();
         let counted = Counted {
             tenant: call.connection.tenant,

@@ -2,7 +2,7 @@
 
 use crate::retry::Retry;
 use crate::settings::Settings;
-use crate::take::Verdict;
+use crate::take::{GrantedJob, Kind, Verdict};
 use crate::words::{Outcome, UnixMs};
 use rand::Rng;
 use std::time::Duration;
@@ -52,48 +52,55 @@ impl Decision {
     }
 }
 
-/// Decides by the outcome, how often the job failed before in a row, and when the call was sent.
+/// Decides by the outcome, how the job fared before, and when the call was sent.
 pub fn decide(
     outcome: &Outcome,
-    attempts: u32,
+    job: &GrantedJob,
     sent_at: UnixMs,
     policy: &Policy,
     chance: &mut impl Rng,
 ) -> Decision {
-    let failures = attempts + 1;
+    // Unlike failures do not add up: an outage on the way back must not park what answers 404 once.
+    let failures = |kind: Kind| if job.kind == kind as u8 { job.attempts + 1 } else { 1 };
     let cap_ms = policy.retry.cap.as_millis() as u64;
+    let mut later = |kind: Kind| {
+        let wait = policy.retry.wait(failures(kind) - 1, chance);
+        Verdict::Later(wait.as_millis() as u64, kind)
+    };
     match outcome {
         Outcome::Fresh(_) | Outcome::Unchanged | Outcome::DeviceOffline => {
             Decision::just(Verdict::Done(sent_at))
         }
         Outcome::Throttled | Outcome::NotSent { .. } => Decision::just(Verdict::Again),
         // Once may be a hiccup of theirs; twice in a row is a no.
-        Outcome::Unauthorized { .. } if failures >= 2 => {
-            Decision { reauth: true, ..Decision::just(Verdict::Drop) }
+        Outcome::Unauthorized { .. } if failures(Kind::Unauthorized) >= 2 => {
+            Decision { reauth: true, ..Decision::just(Verdict::Drop(job.version)) }
         }
-        Outcome::Gone { .. } if failures >= policy.gone_after => {
-            Decision { park: true, ..Decision::just(Verdict::Drop) }
+        Outcome::Gone { .. } if failures(Kind::Gone) >= policy.gone_after => {
+            Decision { park: true, ..Decision::just(Verdict::Drop(job.version)) }
         }
-        Outcome::Broken { .. } if failures >= policy.broken_after => {
-            Decision { park: true, ..Decision::just(Verdict::Drop) }
+        Outcome::Broken { .. } if failures(Kind::Broken) >= policy.broken_after => {
+            Decision { park: true, ..Decision::just(Verdict::Drop(job.version)) }
         }
         // Confirmed on the job's own turns, not in one bad minute.
-        Outcome::Gone { .. } | Outcome::Broken { .. } => {
-            Decision { failing: true, ..Decision::just(Verdict::Miss(cap_ms)) }
+        Outcome::Gone { .. } => {
+            Decision { failing: true, ..Decision::just(Verdict::Miss(cap_ms, Kind::Gone)) }
         }
-        Outcome::Transient { .. } if failures >= policy.attempts_max => {
+        Outcome::Broken { .. } => {
+            Decision { failing: true, ..Decision::just(Verdict::Miss(cap_ms, Kind::Broken)) }
+        }
+        Outcome::Transient { .. } if failures(Kind::Transient) >= policy.attempts_max => {
             Decision { failing: true, ..Decision::just(Verdict::Skip) }
         }
-        Outcome::Transient { .. } | Outcome::Unauthorized { .. } => {
-            let wait = policy.retry.wait(attempts, chance);
-            Decision::just(Verdict::Later(wait.as_millis() as u64))
-        }
+        Outcome::Transient { .. } => Decision::just(later(Kind::Transient)),
+        Outcome::Unauthorized { .. } => Decision::just(later(Kind::Unauthorized)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::JobId;
     use rand::SeedableRng;
 
     const POLICY: Policy = Policy {
@@ -104,7 +111,18 @@ mod tests {
     };
 
     fn decided(outcome: &Outcome, attempts: u32) -> Decision {
-        decide(outcome, attempts, UnixMs(1000), &POLICY, &mut rand::rngs::StdRng::seed_from_u64(1))
+        let kind = match outcome {
+            Outcome::Unauthorized { .. } => Kind::Unauthorized,
+            Outcome::Gone { .. } => Kind::Gone,
+            Outcome::Broken { .. } => Kind::Broken,
+            _ => Kind::Transient,
+        };
+        after(outcome, attempts, kind)
+    }
+
+    fn after(outcome: &Outcome, attempts: u32, kind: Kind) -> Decision {
+        let job = GrantedJob { id: JobId(1), due: UnixMs(900), attempts, kind: kind as u8, version: 1 };
+        decide(outcome, &job, UnixMs(1000), &POLICY, &mut rand::rngs::StdRng::seed_from_u64(1))
     }
 
     #[test]
@@ -117,7 +135,7 @@ mod tests {
     fn what_may_pass_is_tried_within_bounds_and_then_skipped_as_failing() {
         let transient = Outcome::Transient { reason: String::new() };
         for attempts in 0..5 {
-            assert!(matches!(decided(&transient, attempts).verdict, Verdict::Later(ms) if ms <= 60_000));
+            assert!(matches!(decided(&transient, attempts).verdict, Verdict::Later(ms, _) if ms <= 60_000));
         }
         let given_up = decided(&transient, 5);
         assert_eq!((given_up.verdict, given_up.failing, given_up.park), (Verdict::Skip, true, false));
@@ -134,6 +152,14 @@ mod tests {
         let refused = Outcome::Unauthorized { reason: String::new() };
         assert!(!decided(&refused, 0).reauth);
         assert!(decided(&refused, 1).reauth);
+    }
+
+    #[test]
+    fn unlike_failures_do_not_add_up() {
+        let gone = Outcome::Gone { reason: String::new() };
+        assert!(!after(&gone, 5, Kind::Transient).park);
+        let refused = Outcome::Unauthorized { reason: String::new() };
+        assert!(!after(&refused, 5, Kind::Transient).reauth);
     }
 
     #[test]

@@ -6,10 +6,10 @@ use crate::postgres::PostgresError;
 use crate::preference::connections;
 use crate::record::{self, Failure, Observation, Written};
 use crate::retry::RECONNECT;
-use crate::take::Settlement;
+use crate::take::{Kind, Settlement, Verdict};
 use crate::watch::{self, Stats};
-use crate::words::{ConnectionId, DeviceId, JobId, Outcome, TenantId};
-use std::collections::HashMap;
+use crate::words::{ConnectionId, DeviceId, JobId, Outcome, TenantId, UnixMs};
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -22,7 +22,8 @@ struct Batch {
     observations: Vec<Observation>,
     failures: Vec<Failure>,
     recovered: Vec<i64>,
-    refused: HashMap<ConnectionId, String>,
+    /// Why, and when the call was sent that learned it.
+    refused: HashMap<ConnectionId, (String, UnixMs)>,
     parked: Vec<(TenantId, DeviceId)>,
     settlements: Vec<Settlement>,
     stats: Stats,
@@ -45,8 +46,8 @@ impl Journey {
 
     /// Record, then cache, then settle.
     pub(super) async fn finish(&self, ended: &[Ended]) -> Result<(), JourneyError> {
-        let batch = self.decide_all(ended);
-        self.record(&batch).await?;
+        let mut batch = self.decide_all(ended);
+        self.record(&mut batch).await?;
         self.settle(&batch).await
     }
 
@@ -59,10 +60,10 @@ impl Journey {
             for (job, outcome) in &call.outcomes {
                 let Some(wanted) = call.wanted.get(job) else { continue };
                 let sent_at = call.sent_at.unwrap_or(call.fetched_at);
-                let decision = decide(outcome, wanted.attempts, sent_at, &policy, &mut rand::rng());
+                let decision = decide(outcome, &wanted.granted, sent_at, &policy, &mut rand::rng());
                 batch.stats.outcome(outcome.word());
                 if let Some(sent_at) = call.sent_at {
-                    batch.stats.lag(sent_at.since_ms(wanted.due));
+                    batch.stats.lag(sent_at.since_ms(wanted.granted.due));
                 }
                 batch.note(call, *job, outcome, decision);
                 verdicts.push((*job, decision.verdict));
@@ -78,16 +79,17 @@ impl Journey {
     }
 
     /// Record before settle: a crash in between only means that the calls are made again.
-    async fn record(&self, batch: &Batch) -> Result<(), JourneyError> {
+    async fn record(&self, batch: &mut Batch) -> Result<(), JourneyError> {
         let pool = &self.app.pool;
         let (written, refused) = self.write_readings(&batch.observations).await?;
-        let failures = [batch.failures.as_slice(), &refused].concat();
-        self.patiently(|| record::write_failures(pool, &failures)).await?;
+        batch.refuse(refused);
+        self.write_failures(&batch.failures).await?;
         self.patiently(|| record::recover(pool, &batch.recovered)).await?;
         let mut off = Vec::new();
-        for (connection, reason) in &batch.refused {
-            let jobs = self.patiently(|| connections::needs_reauth(pool, *connection, reason)).await?;
-            off.extend(jobs.into_iter().map(JobId));
+        for (connection, (reason, sent_at)) in &batch.refused {
+            let jobs =
+                self.patiently(|| connections::needs_reauth(pool, *connection, reason, *sent_at)).await?;
+            off.extend(jobs);
             tracing::warn!(connection = connection.0, reason, "connection needs a new credential");
         }
         self.app.queue.drop(&self.provider.name, &off).await?;
@@ -116,6 +118,7 @@ impl Journey {
                 Err(JourneyError::Postgres(error)) if !error.is_outage() => refused.push(Failure {
                     tenant: one.tenant,
                     job: one.job,
+                    call: one.call,
                     at: one.fetched_at,
                     outcome: "broken",
                     detail: format!("the reading cannot be stored: {error}"),
@@ -126,6 +129,24 @@ impl Journey {
             }
         }
         Ok((written, refused))
+    }
+
+    /// Likewise: a failure that cannot be told is only logged.
+    async fn write_failures(&self, all: &[Failure]) -> Result<(), JourneyError> {
+        let pool = &self.app.pool;
+        match self.patiently(|| record::write_failures(pool, all)).await {
+            Err(JourneyError::Postgres(error)) if !error.is_outage() => {}
+            other => return other,
+        }
+        for one in all {
+            match self.patiently(|| record::write_failures(pool, std::slice::from_ref(one))).await {
+                Err(JourneyError::Postgres(error)) if !error.is_outage() => {
+                    tracing::error!(job = one.job.0, %error, "a failure cannot be stored");
+                }
+                other => other?,
+            }
+        }
+        Ok(())
     }
 
     /// The cache is derived: if it cannot be written, readers ask Postgres.
@@ -194,6 +215,18 @@ impl Journey {
 }
 
 impl Batch {
+    /// Readings that cannot be stored are no successes.
+    fn refuse(&mut self, refused: Vec<Failure>) {
+        let jobs: HashSet<JobId> = refused.iter().map(|failure| failure.job).collect();
+        self.recovered.retain(|job| !jobs.contains(&JobId(*job)));
+        for (job, verdict) in self.settlements.iter_mut().flat_map(|s| &mut s.jobs) {
+            if jobs.contains(job) {
+                *verdict = Verdict::Miss(0, Kind::Broken);
+            }
+        }
+        self.failures.extend(refused);
+    }
+
     fn note(&mut self, call: &Ended, job: JobId, outcome: &Outcome, decision: Decision) {
         let Some(wanted) = call.wanted.get(&job) else { return };
         let observed = match outcome {
@@ -213,7 +246,7 @@ impl Batch {
                 record,
                 online,
             });
-            if wanted.failing || wanted.attempts > 0 {
+            if wanted.failing || wanted.granted.attempts > 0 {
                 self.recovered.push(job.0);
             }
             return;
@@ -224,7 +257,7 @@ impl Batch {
         if decision.reauth
             && let Some(connection) = call.grant.lane.split('.').next().and_then(|c| c.parse().ok())
         {
-            self.refused.insert(connection, outcome.detail());
+            self.refused.insert(connection, (outcome.detail(), call.sent_at.unwrap_or(call.fetched_at)));
         }
         if decision.park {
             self.parked.push((wanted.tenant, wanted.device));
@@ -232,6 +265,7 @@ impl Batch {
         self.failures.push(Failure {
             tenant: wanted.tenant,
             job,
+            call: call.grant.call,
             at: call.fetched_at,
             outcome: outcome.word(),
             detail: outcome.detail(),

@@ -19,11 +19,12 @@ use crate::pace::Gate;
 use crate::postgres::PostgresError;
 use crate::provider::{LoadError, Provider};
 use crate::redis::RedisError;
-use crate::take::{Grant, Taker, Verdict};
+use crate::take::{Grant, GrantedJob, Taker, Verdict};
 use crate::words::{DeviceId, Hold, JobId, Outcome, TenantId, UnixMs};
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use std::time::Duration;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,11 +35,13 @@ pub struct Journey {
     taker: Taker,
     fetcher: Arc<Fetcher>,
     gate: Arc<Gate>,
-    /// One permit a call in flight.
+    /// One permit a call that is not settled.
     slots: Arc<Semaphore>,
     calls: TaskTracker,
     ended_in: mpsc::UnboundedSender<Ended>,
     ended_out: Mutex<mpsc::UnboundedReceiver<Ended>>,
+    /// How late a call may be sent.
+    tolerance: Duration,
     /// Cancelled: what was not sent is not sent any more.
     stop: CancellationToken,
 }
@@ -59,8 +62,7 @@ pub enum JourneyError {
 struct Wanted {
     tenant: TenantId,
     device: DeviceId,
-    due: UnixMs,
-    attempts: u32,
+    granted: GrantedJob,
     failing: bool,
 }
 
@@ -76,6 +78,8 @@ struct Ended {
     holds: Vec<(Hold, Option<DeviceId>)>,
     /// Jobs that had no part in the call.
     aside: Vec<(JobId, Verdict)>,
+    /// Held until the call is settled: what cannot be recorded holds new calls back, and bounds memory.
+    _slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Journey {
@@ -91,6 +95,7 @@ impl Journey {
             ended_in,
             ended_out: Mutex::new(ended_out),
             app: app.clone(),
+            tolerance: Duration::from_millis(app.settings.take.tolerance.as_ms()).min(provider.slack()),
             provider: provider.clone(),
             stop,
         })

@@ -1,11 +1,11 @@
 //! Take what may be sent, find out for whom, and set it going.
 
-use super::call::Flight;
+use super::call::{Flight, Instants};
 use super::{Ended, Journey, JourneyError, Wanted};
 use crate::fetch::{Call, Target};
 use crate::preference::connections;
 use crate::record::{self, TargetRow};
-use crate::take::{Grant, Settlement, Verdict};
+use crate::take::{Grant, GrantedJob, Settlement, Verdict};
 use crate::words::{Connection, DeviceId, JobId, TenantId, UnixMs};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ impl Journey {
     pub async fn pull(&self) -> Result<Step, JourneyError> {
         // Closed never: the semaphore lives as long as the journey.
         drop(self.slots.acquire().await);
+        let asked = Instant::now();
         let taken = self.taker.take(self.slots.available_permits(), None).await?;
         let received = Instant::now();
         self.app.clock.learn(taken.now);
@@ -46,9 +47,11 @@ impl Journey {
         };
         let calls = taken.grants.len();
         for grant in taken.grants {
-            let send_at = received + Duration::from_secs_f64(grant.send_in_ms / 1000.0);
-            let sent_at = UnixMs(taken.now.0 + grant.send_in_ms.round() as i64);
-            self.set_going(grant, send_at, sent_at, &rows, &connections);
+            // Never early: counted from when the answer came. Never late: counted from when it was asked for.
+            let wait = Duration::from_secs_f64(grant.send_in_ms / 1000.0);
+            let instants = Instants { send_at: received + wait, latest: asked + wait + self.tolerance };
+            let planned = UnixMs(taken.now.0 + grant.send_in_ms.round() as i64);
+            self.set_going(grant, instants, planned, &rows, &connections);
         }
         Ok(Step::Ran(calls, wake))
     }
@@ -87,7 +90,7 @@ impl Journey {
     fn set_going(
         &self,
         grant: Grant,
-        send_at: Instant,
+        instants: Instants,
         planned: UnixMs,
         rows: &HashMap<i64, TargetRow>,
         connections: &HashMap<i64, Arc<Connection>>,
@@ -100,11 +103,11 @@ impl Journey {
             let usable = rows.get(&job.id.0).and_then(|r| Some((r, connections.get(&r.connection_id)?)));
             let Some((row, found)) = usable else {
                 // Paused, parked, deleted or without credentials since the schedule last heard of it.
-                aside.push((job.id, Verdict::Drop));
+                aside.push((job.id, Verdict::Drop(job.version)));
                 continue;
             };
             connection = Some(found.clone());
-            wanted.insert(job.id, wanted_job(row, job.due, job.attempts));
+            wanted.insert(job.id, wanted_job(row, job));
             targets.push(target(row));
         }
         let ended = Ended {
@@ -115,6 +118,9 @@ impl Journey {
             holds: Vec::new(),
             aside,
             grant,
+            // Taken here, not in the task: the next pull must see it gone. Only pulls take slots, one at a time, and
+            // never more calls than there were slots.
+            _slot: self.slots.clone().try_acquire_owned().ok(),
         };
         let Some(connection) = connection else {
             // The receiver lives in the journey itself.
@@ -126,30 +132,24 @@ impl Journey {
             fetcher: self.fetcher.clone(),
             gate: self.gate.clone(),
             clock: self.app.clock.clone(),
-            tolerance: Duration::from_millis(self.app.settings.take.tolerance.as_ms()),
             cost: self
                 .provider
                 .resource(call.resource.as_str())
                 .map_or(1, |r| r.cost_of(call.targets.len() as u32)),
             stop: self.stop.clone(),
         };
-        // Taken here, not in the task: the next pull must see it gone. Only pulls take slots, one at a time, and never
-        // more calls than there were slots.
-        let slot = self.slots.clone().try_acquire_owned();
         let done = self.ended_in.clone();
         self.calls.spawn(async move {
-            drop(done.send(flight.run(call, ended, send_at).await));
-            drop(slot);
+            drop(done.send(flight.run(call, ended, instants).await));
         });
     }
 }
 
-fn wanted_job(row: &TargetRow, due: UnixMs, attempts: u32) -> Wanted {
+fn wanted_job(row: &TargetRow, granted: &GrantedJob) -> Wanted {
     Wanted {
         tenant: TenantId(row.tenant_id),
         device: DeviceId(row.device_id),
-        due,
-        attempts,
+        granted: granted.clone(),
         failing: row.failing,
     }
 }

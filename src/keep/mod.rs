@@ -9,7 +9,7 @@ mod rebuild;
 mod run;
 
 pub use check::{CheckReport, Problem, check};
-pub use outbox::{drain, drain_soon};
+pub use outbox::{drain, tell_soon};
 pub use rebuild::rebuild_if_lost;
 pub use run::run;
 

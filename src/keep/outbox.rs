@@ -6,7 +6,7 @@ use crate::cache::CARD;
 use crate::preference::{jobs, outbox};
 use crate::words::{JobId, ProviderName};
 use futures::future::try_join_all;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -37,10 +37,17 @@ pub async fn drain(app: &App) -> Result<usize, KeepError> {
     }
 }
 
-/// [`drain`] for somebody who waits for an answer: what does not work at once is left for the keeper.
-pub async fn drain_soon(app: &App) {
-    match timeout(Duration::from_millis(500), drain(app)).await {
-        Ok(Ok(_)) => {}
+/// Tells the schedule of one job, for somebody who waits for an answer: not after a backlog, and not for long. What
+/// does not work at once is left for the keeper.
+pub async fn tell_soon(app: &App, provider: &ProviderName, job: JobId) {
+    let telling = async {
+        let notes = outbox::of_job(&app.pool, job).await?;
+        tell(app, provider, &HashSet::from([job.0])).await?;
+        outbox::forget(&app.pool, &notes).await?;
+        Ok::<_, KeepError>(())
+    };
+    match timeout(Duration::from_millis(500), telling).await {
+        Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "the schedule hears of it later"),
         Err(_) => tracing::debug!("the schedule hears of it later: no answer in time"),
     }
@@ -50,9 +57,13 @@ async fn tell(app: &App, provider: &ProviderName, ids: &HashSet<i64>) -> Result<
     let ids: Vec<i64> = ids.iter().copied().collect();
     let stored = jobs::by_id(&app.pool, &ids).await?;
     let devices: HashSet<_> = stored.iter().map(|s| (s.job.tenant, s.job.device)).collect();
+    let versions: HashMap<_, _> = stored.iter().map(|s| (s.job.id, s.job.version)).collect();
     let entries: Vec<_> = stored.into_iter().filter_map(|job| entry(app, job)).collect();
     let wanted: HashSet<JobId> = entries.iter().map(|e| e.job.id).collect();
-    let unwanted: Vec<JobId> = ids.into_iter().map(JobId).filter(|id| !wanted.contains(id)).collect();
+    // One that Postgres no longer has is gone in whatever version.
+    let version = |id: &i64| versions.get(&JobId(*id)).copied().unwrap_or(i64::from(u32::MAX));
+    let unwanted: Vec<(JobId, i64)> =
+        ids.iter().filter(|id| !wanted.contains(&JobId(**id))).map(|id| (JobId(*id), version(id))).collect();
     app.queue.put(provider, &entries).await?;
     app.queue.drop(provider, &unwanted).await?;
     // The cache shows what was asked before, if it was asked while Redis was away.

@@ -1,6 +1,6 @@
 //! The keeper's loops.
 
-use super::{KeepError, drain, history, rebuild_if_lost};
+use super::{CheckReport, KeepError, check, drain, history, rebuild_if_lost};
 use crate::app::App;
 use crate::postgres;
 use crate::preference::outbox::CHANNEL;
@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 const GUARD_EVERY: Duration = Duration::from_secs(1);
 /// Notes whose notification was lost with a connection are found after this.
 const DRAIN_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
+/// A whole pass over a million jobs takes seconds: seldom enough not to be felt.
+const CHECK_EVERY: Duration = Duration::from_secs(10 * 60);
 const HISTORY_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Keeps house until stopped.
@@ -23,6 +25,7 @@ pub async fn run(app: App, stop: CancellationToken) {
         () = keep_drained(&app) => {}
         () = keep_built(&app) => {}
         () = keep_history(&app) => {}
+        () = keep_sound(&app) => {}
     }
 }
 
@@ -67,6 +70,28 @@ async fn keep_built(app: &App) {
         }
         sleep(GUARD_EVERY).await;
     }
+}
+
+/// Whatever race or mishap left a job in no place or in two: it is found and mended.
+async fn keep_sound(app: &App) {
+    loop {
+        sleep(CHECK_EVERY).await;
+        match mend(app).await {
+            Ok(report) if report.problems.is_empty() => {}
+            Ok(report) => tracing::warn!(
+                problems = report.problems.len(),
+                repaired = report.repaired,
+                first = %report.problems[0].what,
+                "the schedule differed from Postgres"
+            ),
+            Err(error) => tracing::warn!(%error, "schedule not checked; will try again"),
+        }
+    }
+}
+
+async fn mend(app: &App) -> Result<CheckReport, KeepError> {
+    let _held = postgres::lock(&app.pool, "paceline check").await?;
+    check(app, true).await
 }
 
 async fn keep_history(app: &App) {

@@ -1,4 +1,5 @@
-//! The last line: whatever Redis says, one process alone cannot exceed a quota.
+//! The last line: whatever Redis says, one process alone cannot run away. It lets one more than the burst through (see
+//! `limiter`), so it bounds a mistake; what keeps every window is the script's pacing.
 
 use crate::provider::{Provider, Quota};
 use crate::words::{Scope, TenantId};

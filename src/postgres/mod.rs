@@ -62,10 +62,11 @@ impl PostgresError {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_) => true,
-            // Class 57 (operator intervention: shutdown, starting up), 53 (out of resources), 08 (connection).
-            sqlx::Error::Database(db) => {
-                db.code().is_some_and(|c| ["57", "53", "08"].iter().any(|class| c.starts_with(class)))
-            }
+            // Class 57 (operator intervention: shutdown, starting up), 53 (out of resources), 08 (connection), 40
+            // (rolled back: a deadlock); 25006 (read only: a failover).
+            sqlx::Error::Database(db) => db
+                .code()
+                .is_some_and(|c| ["57", "53", "08", "40", "25006"].iter().any(|class| c.starts_with(class))),
             _ => false,
         }
     }

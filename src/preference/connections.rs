@@ -2,7 +2,7 @@
 
 use crate::postgres::{Pool, PostgresError};
 use crate::seal::{SealError, Sealer};
-use crate::words::{Connection, ConnectionId, ProviderName, TenantId};
+use crate::words::{Connection, ConnectionId, JobId, ProviderName, TenantId, UnixMs};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 
@@ -164,20 +164,28 @@ pub async fn open(pool: &Pool, sealer: &Sealer, ids: &[i64]) -> Result<Vec<Conne
     Ok(opened)
 }
 
-/// Marks connections whose credential is refused. Returns the jobs that must leave the schedule.
-pub async fn needs_reauth(pool: &Pool, id: ConnectionId, reason: &str) -> Result<Vec<i64>, PostgresError> {
-    sqlx::query_scalar!(
+/// Marks connections whose credential is refused, unless it was renewed after the call was sent that learned it.
+/// Returns the jobs that must leave the schedule, with their versions.
+pub async fn needs_reauth(
+    pool: &Pool,
+    id: ConnectionId,
+    reason: &str,
+    sent_at: UnixMs,
+) -> Result<Vec<(JobId, i64)>, PostgresError> {
+    let rows = sqlx::query!(
         "WITH marked AS (
              UPDATE connections SET state = 'needs_reauth', state_reason = $2, state_at = now()
-             WHERE connection_id = $1 AND state = 'active' RETURNING tenant_id, connection_id)
-         SELECT j.job_id FROM marked JOIN devices d USING (tenant_id, connection_id)
+             WHERE connection_id = $1 AND state = 'active' AND state_at <= $3 RETURNING tenant_id, connection_id)
+         SELECT j.job_id, j.version FROM marked JOIN devices d USING (tenant_id, connection_id)
          JOIN jobs j USING (tenant_id, device_id)",
         id.0,
-        reason
+        reason,
+        sent_at.to_datetime()
     )
     .fetch_all(pool)
     .await
-    .map_err(PostgresError::on("mark the connection"))
+    .map_err(PostgresError::on("mark the connection"))?;
+    Ok(rows.into_iter().map(|row| (JobId(row.job_id), row.version)).collect())
 }
 
 /// Gives a connection a new secret and puts it back to work.

@@ -1,6 +1,7 @@
 //! The outbox: which jobs the schedule has yet to hear of.
 
 use crate::postgres::{Pool, PostgresError};
+use crate::words::JobId;
 
 /// On this channel everybody hears that there is something to drain.
 pub const CHANNEL: &str = "paceline_outbox";
@@ -35,6 +36,14 @@ pub async fn forget(pool: &Pool, ids: &[i64]) -> Result<(), PostgresError> {
         .await
         .map(drop)
         .map_err(PostgresError::on("clear the outbox"))
+}
+
+/// The notes of one job.
+pub async fn of_job(pool: &Pool, job: JobId) -> Result<Vec<i64>, PostgresError> {
+    sqlx::query_scalar!("SELECT outbox_id FROM outbox WHERE job_id = $1", job.0)
+        .fetch_all(pool)
+        .await
+        .map_err(PostgresError::on("read the outbox"))
 }
 
 /// Which of these jobs have notes waiting.

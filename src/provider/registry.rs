@@ -5,6 +5,7 @@ use crate::words::{ProviderName, ResourceName};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The definitions that come with the binary.
 const SHIPPED: &[(&str, &str)] = &[
@@ -40,6 +41,15 @@ impl Provider {
     /// The names of its resources.
     pub fn resource_names(&self) -> impl Iterator<Item = &ResourceName> {
         self.definition.resources.keys().map(|name| name.get_ref())
+    }
+
+    /// How late a call may be sent without a window overflowing: the least that headroom leaves of any quota's window,
+    /// and at least 10 ms, because no call is ever sent at its very instant.
+    pub fn slack(&self) -> Duration {
+        let spare_ms =
+            |q: &Quota| q.emission_ms() * f64::from(q.amount - q.burst + 1) - q.window.as_ms() as f64;
+        let least_ms = self.quotas().map(spare_ms).fold(f64::INFINITY, f64::min).clamp(10.0, 60_000.0);
+        Duration::from_secs_f64(least_ms / 1000.0)
     }
 
     /// Its limits.

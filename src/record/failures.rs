@@ -1,7 +1,7 @@
 //! Failures: what happened to which job, and the job's standing.
 
 use crate::postgres::{Pool, PostgresError};
-use crate::words::{JobId, TenantId, UnixMs};
+use crate::words::{CallId, JobId, TenantId, UnixMs};
 
 /// What went wrong with a job.
 #[derive(Debug, Clone)]
@@ -10,6 +10,8 @@ pub struct Failure {
     pub tenant: TenantId,
     /// The job.
     pub job: JobId,
+    /// The call, as fence.
+    pub call: CallId,
     /// When.
     pub at: UnixMs,
     /// The outcome's word.
@@ -30,8 +32,8 @@ pub async fn write(pool: &Pool, failures: &[Failure]) -> Result<(), PostgresErro
     sqlx::query!(
         "WITH input AS (
              SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::timestamptz[], $4::text[], $5::text[],
-                                  $6::boolean[], $7::boolean[])
-                 AS t (tenant_id, job_id, at, outcome, detail, failing, park)),
+                                  $6::boolean[], $7::boolean[], $8::bigint[])
+                 AS t (tenant_id, job_id, at, outcome, detail, failing, park, fence)),
          told AS (
              INSERT INTO sync_events (tenant_id, job_id, at, outcome, detail)
              SELECT tenant_id, job_id, at, outcome, detail FROM input)
@@ -43,7 +45,11 @@ pub async fn write(pool: &Pool, failures: &[Failure]) -> Result<(), PostgresErro
              version = CASE WHEN i.park AND j.state = 'active' THEN j.version + 1 ELSE j.version END,
              state_reason = CASE WHEN i.park AND j.state = 'active' THEN i.outcome || ': ' || i.detail
                                  ELSE j.state_reason END
-         FROM input i WHERE (j.tenant_id, j.job_id) = (i.tenant_id, i.job_id)",
+         FROM input i WHERE (j.tenant_id, j.job_id) = (i.tenant_id, i.job_id)
+         -- The fence: a worker that comes after a later success changes nothing.
+         AND NOT EXISTS (SELECT 1 FROM latest l
+                         WHERE (l.tenant_id, l.device_id, l.resource) = (j.tenant_id, j.device_id, j.resource)
+                         AND l.fence > i.fence)",
         &failures.iter().map(|f| f.tenant.0).collect::<Vec<_>>(),
         &failures.iter().map(|f| f.job.0).collect::<Vec<_>>(),
         &failures.iter().map(|f| f.at.to_datetime()).collect::<Vec<_>>(),
@@ -51,6 +57,7 @@ pub async fn write(pool: &Pool, failures: &[Failure]) -> Result<(), PostgresErro
         &failures.iter().map(|f| f.detail.clone()).collect::<Vec<_>>(),
         &failures.iter().map(|f| f.failing).collect::<Vec<_>>(),
         &failures.iter().map(|f| f.park).collect::<Vec<_>>(),
+        &failures.iter().map(|f| f.call.0).collect::<Vec<_>>(),
     )
     .execute(pool)
     .await

@@ -19,7 +19,7 @@ pub struct Observation {
     pub call: CallId,
     /// When the answer came.
     pub fetched_at: UnixMs,
-    /// What came; `None`: nothing new, the value stands. `online` then follows `Some(false)` below.
+    /// What came; `None`: nothing new, the value stands, and its age goes on if the device is not reached.
     pub record: Option<Record>,
     /// Whether the provider reaches the device.
     pub online: bool,
@@ -127,7 +127,9 @@ async fn write_touched(pool: &Pool, touched: &[&Observation]) -> Result<Vec<Writ
     let rows = sqlx::query_as!(
         Row,
         r#"UPDATE latest l SET
-               fetched_at = i.fetched_at, fence = i.fence, online = i.online,
+               -- What could not be reached was not seen: its age goes on.
+               fetched_at = CASE WHEN i.online THEN i.fetched_at ELSE l.fetched_at END,
+               fence = i.fence, online = i.online,
                changed_at = CASE WHEN l.online = i.online THEN l.changed_at ELSE i.fetched_at END
            FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[], $5::boolean[], $6::bigint[])
                AS i (tenant_id, device_id, resource, fetched_at, online, fence)

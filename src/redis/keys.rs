@@ -4,9 +4,10 @@
 //! |---|---|---|
 //! | `{p}:due` | zset | job → when it is due, ms |
 //! | `{p}:jobs:<n>` | hash | 64 packed job records a bucket |
-//! | `{p}:ready:<lane>` | zset | job → class · 2^43 + last run, ms; exists only while non-empty |
+//! | `{p}:ready:<lane>:<resource>` | zset | job → class · 2^43 + last run, ms; exists only while non-empty |
 //! | `{p}:lanes` | zset | lane with ready jobs → virtual time |
 //! | `{p}:blocked` | zset | lane → instant it can be served, ms |
+//! | `{p}:partly` | set | blocked lanes of which only some resources are |
 //! | `{p}:vtime` | hash | lane → virtual time at which it left |
 //! | `{p}:leases` | zset | call → lease expiry, ms |
 //! | `{p}:calls` | hash | call → its jobs, lane and what it spent (msgpack) |

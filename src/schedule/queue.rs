@@ -114,20 +114,28 @@ impl Queue {
         Ok(())
     }
 
-    /// Makes the schedule forget these jobs of one provider; those that are leased, when their calls are settled.
-    pub async fn drop(&self, provider: &ProviderName, jobs: &[JobId]) -> Result<(), RedisError> {
+    /// Makes the schedule forget these jobs of one provider, each unless it has a newer preference than this version;
+    /// those that are leased, when their calls are settled.
+    pub async fn drop(&self, provider: &ProviderName, jobs: &[(JobId, i64)]) -> Result<(), RedisError> {
         self.forget(provider, jobs, "").await
     }
 
     /// Takes these jobs out of wherever they are, at once: for repair.
     pub async fn purge(&self, provider: &ProviderName, jobs: &[JobId]) -> Result<(), RedisError> {
-        self.forget(provider, jobs, "1").await
+        let jobs: Vec<_> = jobs.iter().map(|job| (*job, i64::from(u32::MAX))).collect();
+        self.forget(provider, &jobs, "1").await
     }
 
-    async fn forget(&self, provider: &ProviderName, jobs: &[JobId], at_once: &str) -> Result<(), RedisError> {
+    async fn forget(
+        &self,
+        provider: &ProviderName,
+        jobs: &[(JobId, i64)],
+        at_once: &str,
+    ) -> Result<(), RedisError> {
         let anchor = self.keys.anchor(provider);
         for batch in jobs.chunks(BATCH) {
-            let ids: Vec<_> = batch.iter().map(|id| id.to_string()).collect();
+            let ids: Vec<_> =
+                batch.iter().flat_map(|(id, version)| [id.to_string(), version.to_string()]).collect();
             let args: Vec<_> =
                 [at_once.as_bytes()].into_iter().chain(ids.iter().map(|id| id.as_bytes())).collect();
             self.scripts.drop.run::<i64>(&self.redis, &anchor, &args).await?;

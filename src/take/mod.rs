@@ -3,5 +3,5 @@
 mod settle;
 mod taker;
 
-pub use settle::{Settlement, Verdict};
+pub use settle::{Kind, Settlement, Verdict};
 pub use taker::{Grant, GrantedJob, Taken, Taker, TakerSettings};

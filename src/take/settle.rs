@@ -16,6 +16,20 @@ pub struct Settlement {
     pub holds: Vec<(Hold, Option<DeviceId>)>,
 }
 
+/// In which way a job failed. Unlike failures do not add up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// It may pass.
+    Transient = 1,
+    /// The credential.
+    Unauthorized = 2,
+    /// The device is not known.
+    Gone = 3,
+    /// The answer cannot be understood.
+    Broken = 4,
+}
+
 /// Where a job goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -23,14 +37,14 @@ pub enum Verdict {
     Done(UnixMs),
     /// Back to its rank, as though nothing had happened.
     Again,
-    /// One attempt more, due after so many ms.
-    Later(u64),
-    /// One attempt more; the next turn is on the grid, at least so many ms away.
-    Miss(u64),
+    /// One attempt more of this kind of failure, due after so many ms.
+    Later(u64, Kind),
+    /// One attempt more of this kind; the next turn is on the grid, at least so many ms away.
+    Miss(u64, Kind),
     /// The turn is given up: next at the next point of its grid.
     Skip,
-    /// Off the schedule.
-    Drop,
+    /// Off the schedule, unless its owner has spoken since this version of the preference.
+    Drop(i64),
 }
 
 impl Serialize for Settlement {
@@ -48,13 +62,14 @@ impl Serialize for Settlement {
     }
 }
 
-fn word(job: JobId, verdict: Verdict) -> (JobId, &'static str, i64) {
+fn word(job: JobId, verdict: Verdict) -> (JobId, &'static str, i64, u8) {
+    let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
     match verdict {
-        Verdict::Done(sent) => (job, "done", sent.0),
-        Verdict::Again => (job, "again", 0),
-        Verdict::Later(ms) => (job, "later", i64::try_from(ms).unwrap_or(i64::MAX)),
-        Verdict::Miss(ms) => (job, "miss", i64::try_from(ms).unwrap_or(i64::MAX)),
-        Verdict::Skip => (job, "skip", 0),
-        Verdict::Drop => (job, "drop", 0),
+        Verdict::Done(sent) => (job, "done", sent.0, 0),
+        Verdict::Again => (job, "again", 0, 0),
+        Verdict::Later(delay, kind) => (job, "later", ms(delay), kind as u8),
+        Verdict::Miss(least, kind) => (job, "miss", ms(least), kind as u8),
+        Verdict::Skip => (job, "skip", 0, 0),
+        Verdict::Drop(version) => (job, "drop", version, 0),
     }
 }

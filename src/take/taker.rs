@@ -44,8 +44,12 @@ pub struct GrantedJob {
     pub id: JobId,
     /// When it was due.
     pub due: UnixMs,
-    /// How often it failed in a row.
+    /// How often it failed in a row, in the same way.
     pub attempts: u32,
+    /// In which way: see [`Kind`](super::Kind); 0 for none.
+    pub kind: u8,
+    /// The version of the preference that the schedule has.
+    pub version: i64,
 }
 
 /// What one take found.

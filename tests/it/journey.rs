@@ -32,6 +32,21 @@ path = "/devices/{{ device.external_id }}"
 records = "{id: .id, observed_at: .at, online: .online, values: {t: .t}}"
 "#;
 
+/// One that says in its own way that a device cannot be reached.
+const TEAPOT: &str = r#"
+title = "Teapot"
+[http]
+base_url = "{{ params.base_url }}"
+[resource.state]
+interval_min = "1s"
+interval_default = "1m"
+path = "/devices/{{ device.external_id }}"
+records = "{values: {t: .t}}"
+[[rule]]
+status = [418]
+outcome = "device_offline"
+"#;
+
 /// Up to ten devices a call.
 pub const BATCH: &str = r#"
 title = "Batch"
@@ -392,7 +407,7 @@ async fn what_check_finds_it_mends() {
     redis::cmd("ZREM").arg(format!("{anchor}due")).arg(jobs[1]).query_async::<()>(&mut link).await.unwrap();
     let lane = rig.place(rig.devices[2]).await.lane;
     redis::cmd("ZADD")
-        .arg(format!("{anchor}ready:{lane}"))
+        .arg(format!("{anchor}ready:{lane}:state"))
         .arg(1)
         .arg(jobs[2])
         .query_async::<()>(&mut link)
@@ -401,7 +416,7 @@ async fn what_check_finds_it_mends() {
     sqlx::query("DELETE FROM jobs WHERE job_id = $1").bind(jobs[3]).execute(&rig.t.app.pool).await.unwrap();
     redis::cmd("ZREM").arg(format!("{anchor}due")).arg(jobs[4]).query_async::<()>(&mut link).await.unwrap();
     redis::cmd("ZADD")
-        .arg(format!("{anchor}ready:{lane}"))
+        .arg(format!("{anchor}ready:{lane}:state"))
         .arg(1)
         .arg(jobs[4])
         .query_async::<()>(&mut link)
@@ -494,4 +509,20 @@ async fn a_reading_that_cannot_be_stored_costs_nobody_else_theirs() {
     let (_, failing, error) = rig.standing(rig.devices[1]).await;
     assert!(failing && error.unwrap().contains("cannot be stored"));
     assert!(rig.check().await.clean);
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_goes_on_ageing() {
+    let rig = Rig::new(TEAPOT, 1).await;
+    rig.answer(good(1.0)).await;
+    rig.land(1).await;
+    let fetched = "SELECT fetched_at, online FROM latest";
+    let before: (chrono::DateTime<chrono::Utc>, bool) =
+        sqlx::query_as(fetched).fetch_one(&rig.t.app.pool).await.unwrap();
+    hurry(&rig).await;
+    rig.answer(ResponseTemplate::new(418)).await;
+    rig.land(1).await;
+    let after: (chrono::DateTime<chrono::Utc>, bool) =
+        sqlx::query_as(fetched).fetch_one(&rig.t.app.pool).await.unwrap();
+    assert_eq!((before.1, after), (true, (before.0, false)));
 }

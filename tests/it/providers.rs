@@ -40,9 +40,8 @@ fn recorded() -> [(&'static str, ResponseTemplate, serde_json::Value, bool); 5] 
         ),
         (
             "navigation/nowhere",
-            ResponseTemplate::new(404).set_body_string(include_str!(
-                "../../fixtures/providers/signalk/not_found.html"
-            )),
+            ResponseTemplate::new(404)
+                .set_body_string(include_str!("../../fixtures/providers/signalk/not_found.html")),
             json!(null),
             false,
         ),

@@ -3,7 +3,7 @@
 use crate::support::TestApp;
 use paceline::provider::Provider;
 use paceline::schedule::{Entry, Queue, score};
-use paceline::take::{Settlement, Taken, Taker, TakerSettings, Verdict};
+use paceline::take::{Kind, Settlement, Taken, Taker, TakerSettings, Verdict};
 use paceline::words::{
     CallId, ConnectionId, DeviceId, Hold, Interval, Job, JobId, JobState, Priority, ProviderName, Scope,
     TenantId, UnixMs,
@@ -293,7 +293,7 @@ async fn an_unsent_grant_goes_back_unless_a_later_one_was_made() {
     let second = rig.take(5, T0 + 1).await;
     assert_eq!(second.grants.len(), 1, "it came back");
     // Its job is dropped with it: the lane's other job must not be forgotten.
-    let dropped = vec![(second.grants[0].jobs[0].id, Verdict::Drop)];
+    let dropped = vec![(second.grants[0].jobs[0].id, Verdict::Drop(1))];
     let put_aside = Settlement { jobs: dropped, ..unsent(second.grants[0].call) };
     rig.taker.settle(&[put_aside], Some(UnixMs(T0 + 2))).await.unwrap();
     let left: Vec<_> = jobs.into_iter().filter(|j| j.id != second.grants[0].jobs[0].id).collect();
@@ -314,7 +314,7 @@ async fn a_dropped_job_that_is_leased_is_forgotten_when_its_call_ends() {
     let jobs: Vec<_> = (1..=2).map(|id| job(id, 1, Priority::Normal)).collect();
     rig.put(&jobs, |_| T0 - 4_000_000).await;
     let taken = rig.take(2, T0).await;
-    rig.queue().drop(&rig.provider, &[JobId(1), JobId(2)]).await.unwrap();
+    rig.queue().drop(&rig.provider, &[(JobId(1), 1), (JobId(2), 1)]).await.unwrap();
     // The owner changes their mind about one before the call ends.
     rig.put(&jobs[1..], |_| T0 - 4_000_000).await;
     for grant in &taken.grants {
@@ -367,7 +367,7 @@ async fn no_window_is_ever_over_quota() {
                     continue; // crashed after sending
                 }
                 let verdict = match chance.random_range(0..4) {
-                    0 => verdict(Verdict::Later(100)),
+                    0 => verdict(Verdict::Later(100, Kind::Transient)),
                     1 => verdict(Verdict::Again),
                     _ => verdict(Verdict::Done(UnixMs(now))),
                 };
@@ -391,4 +391,95 @@ fn over_quota(sent: &[(f64, String)], amount: usize, window_ms: f64) {
         let held = times[n..].iter().take_while(|t| **t < at + window_ms - 0.01).count();
         assert!(held <= amount, "{held} of {amount} in {window_ms} ms from {at}");
     }
+}
+
+#[tokio::test]
+async fn a_group_may_be_called_anything() {
+    let rig = Rig::new(&quota("home", "group", 1, "1m", 1), 1).await;
+    let named = |id: i64| Job { group: "Flat #3: 1.OG".into(), ..job(id, 1, Priority::Normal) };
+    let jobs = [named(1), named(2)];
+    rig.put(&jobs, |j| T0 - 4_000_000 + j.id.0).await;
+    let taken = rig.take(5, T0).await;
+    assert_eq!((order(&taken), taken.bound.len()), (vec![1], 1));
+    rig.finish(taken, T0).await;
+    assert_eq!(order(&rig.take(5, T0 + 60_000).await), [2]);
+    rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn a_quota_of_one_resource_holds_back_no_other() {
+    let only = quota("energy-only", "connection", 1, "1h", 1) + "resources = [\"energy\"]\n";
+    let rig = Rig::new(&only, 1).await;
+    let energy = |id: i64| Job { resource: "energy".parse().unwrap(), ..job(id, 1, Priority::Realtime) };
+    // So many wait for the quota that no look at the best of the lane would see past them.
+    let mut jobs: Vec<_> = (1..=400).map(energy).collect();
+    rig.put(&jobs, |_| T0 - 9_000_000).await;
+    let taken = rig.take(50, T0).await;
+    assert_eq!(taken.grants.len(), 1);
+    rig.finish(taken, T0).await;
+    assert!(rig.take(50, T0 + 1).await.grants.is_empty());
+    // The lane is blocked now, and a job of another resource comes due.
+    let state = job(1_001, 1, Priority::Background);
+    rig.put(std::slice::from_ref(&state), |_| T0 - 4_000_000).await;
+    assert_eq!(order(&rig.take(50, T0 + 2).await), [1_001]);
+    jobs.push(state);
+    rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn thousands_of_jobs_in_one_script_are_none_too_many() {
+    let rig = Rig::new("", 100).await;
+    let jobs: Vec<_> = (1..=6_000).map(|id| job(id, id % 3, Priority::Normal)).collect();
+    rig.put(&jobs, |_| T0 - 4_000_000).await;
+    let mut taken = Vec::new();
+    for _ in 0..12 {
+        taken.extend(rig.take(10, T0).await.grants);
+    }
+    assert_eq!(taken.iter().map(|g| g.jobs.len()).sum::<usize>(), 6_000);
+    rig.assert_sound(&jobs).await;
+    // All their workers die at once.
+    let again = rig.take(1, T0 + 40_000).await;
+    assert_eq!(again.reaped as usize, taken.len());
+    rig.assert_sound(&jobs).await;
+    let mut settlements = Vec::new();
+    let mut grants = again.grants;
+    while grants.len() < taken.len() {
+        grants.extend(rig.take(50, T0 + 40_000).await.grants);
+    }
+    for grant in &grants {
+        let jobs = grant.jobs.iter().map(|j| (j.id, Verdict::Done(UnixMs(T0 + 40_000)))).collect();
+        settlements.push(Settlement { call: grant.call, unsent: false, jobs, holds: Vec::new() });
+    }
+    assert!(rig.taker.settle(&settlements, Some(UnixMs(T0 + 40_001))).await.unwrap().is_empty());
+    rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn unlike_failures_do_not_add_up() {
+    let rig = Rig::new("", 1).await;
+    rig.put(&[job(1, 1, Priority::Normal)], |_| T0 - 4_000_000).await;
+    let mut now = T0;
+    let mut seen = Vec::new();
+    for kind in [Kind::Transient, Kind::Transient, Kind::Gone, Kind::Gone, Kind::Transient] {
+        let taken = rig.take(1, now).await;
+        let granted = &taken.grants[0].jobs[0];
+        seen.push((granted.attempts, granted.kind));
+        rig.settle(taken.grants[0].call, vec![(JobId(1), Verdict::Later(100, kind))], now).await;
+        now += 200;
+    }
+    assert_eq!(seen, [(0, 0), (1, 1), (2, 1), (1, 3), (2, 3)]);
+}
+
+#[tokio::test]
+async fn an_owner_who_speaks_while_a_call_is_out_is_heard() {
+    let rig = Rig::new("", 1).await;
+    let old = job(1, 1, Priority::Normal);
+    rig.put(std::slice::from_ref(&old), |_| T0 - 4_000_000).await;
+    let taken = rig.take(1, T0).await;
+    let newer = Job { version: 2, ..old };
+    rig.put(std::slice::from_ref(&newer), |_| T0 - 4_000_000).await;
+    rig.settle(taken.grants[0].call, vec![(JobId(1), Verdict::Drop(1))], T0).await;
+    rig.assert_sound(std::slice::from_ref(&newer)).await;
+    rig.queue().drop(&rig.provider, &[(JobId(1), 1)]).await.unwrap();
+    rig.assert_sound(&[newer]).await;
 }

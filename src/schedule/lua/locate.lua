@@ -14,11 +14,10 @@ for i, id in ipairs(ARGV) do
   local raw = redis.call('HGET', bucket_key(id), id)
   local j = raw and unpack_job(raw)
   local lane = j and j.lane or ''
-  local dropped = j and j.flags == FLAG_DROPPED
   found[i] = {
-    j ~= nil and j ~= false and not dropped,
+    j ~= nil and j ~= false and not j.dropped,
     redis.call('ZSCORE', DUE, id) ~= false,
-    redis.call('ZSCORE', ready_key(lane), id) ~= false,
+    redis.call('ZSCORE', ready_key(lane, j and j.resource or ''), id) ~= false,
     leased[id] == true,
     j and j.due or 0, j and j.last or 0, j and j.interval or 0, j and j.class or 0, j and j.version or 0, lane,
     (redis.call('ZSCORE', LANES, lane) or redis.call('ZSCORE', BLOCKED, lane)) ~= false,

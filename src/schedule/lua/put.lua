@@ -15,18 +15,12 @@ local ids = {}
 for i, w in ipairs(wanted) do ids[i] = w[1] end
 local jobs = read_jobs(ids)
 
-local due, by_lane, changed, taken = {}, {}, {}, 0
-local function ready(id, j)
-  local args = by_lane[j.lane]
-  if not args then args = {}; by_lane[j.lane] = args end
-  args[#args + 1] = j.class * CLASS + waiting_since(j)
-  args[#args + 1] = id
-end
+local due, ready, changed, taken = {}, {}, {}, 0
 
 for _, w in ipairs(wanted) do
   local id, old = w[1], jobs[w[1]]
   local j = {
-    class = w[2], flags = 0, attempts = 0, interval = w[3], offset = w[4], version = w[5], device = w[6],
+    class = w[2], dropped = false, kind = 0, attempts = 0, interval = w[3], offset = w[4], version = w[5], device = w[6],
     lane = w[7], resource = w[8], last = w[9], due = 0,
   }
   if not old then
@@ -40,24 +34,23 @@ for _, w in ipairs(wanted) do
     changed[id] = j
     taken = taken + 1
   elseif old.version <= j.version then
-    j.last, j.attempts, j.due = math.max(old.last, j.last), old.attempts, old.due
+    j.last, j.due, j.attempts, j.kind = math.max(old.last, j.last), old.due, old.attempts, old.kind
     if redis.call('ZSCORE', DUE, id) then
       if j.interval ~= old.interval or j.offset ~= old.offset then
         j.due = grid_after(j, now)
-        j.attempts = 0
+        j.attempts, j.kind = 0, 0
         due[#due + 1] = j.due
         due[#due + 1] = id
       end
-    elseif redis.call('ZSCORE', ready_key(old.lane), id) then
-      if old.lane ~= j.lane then redis.call('ZREM', ready_key(old.lane), id) end
-      ready(id, j)
+    elseif redis.call('ZREM', ready_key(old.lane, old.resource), id) == 1 then
+      add_ready(ready, id, j)
     end
     changed[id] = j
     taken = taken + 1
   end
 end
-if #due > 0 then redis.call('ZADD', DUE, unpack(due)) end
-make_ready(by_lane)
+send('ZADD', DUE, due)
+make_ready(ready)
 write_jobs(changed)
 redis.call('PUBLISH', P .. 'wake', '')
 return taken

@@ -7,7 +7,11 @@
 local now = now_ms(ARGV[1])
 local meta = redis.call('HMGET', META, 'run', 'epoch', 'fence')
 local epoch = meta[2]
-if meta[1] ~= run_id() then epoch = ARGV[2] == '1' and now or 0 end
+if meta[1] ~= run_id() then
+  epoch = ARGV[2] == '1' and now or 0
+  -- Until every job has been put again, the schedule is not built.
+  redis.call('HDEL', META, 'built')
+end
 local fence = math.max(tonumber(meta[3] or '0'), tonumber(ARGV[3]))
 redis.call('HSET', META, 'run', run_id(), 'epoch', epoch, 'fence', string.format('%.0f', fence))
 return tonumber(epoch)

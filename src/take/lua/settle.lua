@@ -1,18 +1,25 @@
 -- settle: end calls. Their leases go, and each job goes where its outcome sends it.
 -- KEYS  1 anchor
 -- ARGV  1 now in ms, or '' for Redis's own
---       2 msgpack array of {call, unsent, jobs = {[id, verdict, ms]…}, holds = {[scope, until_ms, reason, device]…}}
---         verdict 'done'  ms = when it was sent: next run at the next point of the grid, attempts 0
+--       2 msgpack array of {call, unsent, jobs = {[id, verdict, number, kind]…},
+--         holds = {[scope, until_ms, reason, device]…}}
+--         verdict 'done'  number = when it was sent: next run at the next point of the grid, attempts 0
 --                 'again' back to ready with its rank (throttled, not sent)
---                 'later' ms = delay: one attempt more, due again after it
---                 'miss'  one attempt more; next at a point of the grid at least ms away
+--                 'later' number = delay in ms: one attempt more of this kind of failure, due again after it
+--                 'miss'  one attempt more of this kind; next at a point of the grid at least number ms away
 --                 'skip'  the turn is given up: next point of the grid, attempts 0
---                 'drop'  forgotten (parked, paused, deleted)
+--                 'drop'  number = version: forgotten (parked, paused, deleted) unless its owner has spoken since
 -- Returns the calls that were no longer held, whose jobs somebody else has: nothing was changed for them.
 -- An unsent call's grant returns to a quota only if no later grant was made on it: otherwise taking it back could
 -- let a window overflow, and it stays spent.
 local now = now_ms(ARGV[1])
-local stale, due, by_lane, changed, gone, ended, woken = {}, {}, {}, {}, {}, {}, {}
+local stale, due, ready, changed, gone, ended, woken = {}, {}, {}, {}, {}, {}, {}
+
+-- Unlike failures do not add up: three times "gone" is gone, two outages and a "gone" are not.
+local function fail(j, kind)
+  j.attempts = j.kind == kind and math.min(j.attempts + 1, 255) or 1
+  j.kind = kind
+end
 
 local function hold_key(scope, lane)
   if scope == 'app' then return P .. 'quota:app', '!hold' end
@@ -42,26 +49,24 @@ for _, call in ipairs(cmsgpack.unpack(ARGV[2])) do
     for job, j in pairs(read_jobs(entry.jobs)) do
       local verdict = verdicts[job] or { job, 'again', 0 }
       local kind = verdict[2]
-      if not j or j.flags == FLAG_DROPPED or kind == 'drop' then
+      if kind == 'drop' and j and j.version > verdict[3] then kind = 'again' end
+      if not j or j.dropped or kind == 'drop' then
         gone[#gone + 1] = job
       else
         if kind == 'again' then
-          local args = by_lane[j.lane]
-          if not args then args = {}; by_lane[j.lane] = args end
-          args[#args + 1] = j.class * CLASS + waiting_since(j)
-          args[#args + 1] = job
+          add_ready(ready, job, j)
         else
           if kind == 'done' then
-            j.last, j.attempts = math.max(j.last, math.floor(verdict[3])), 0
+            j.last, j.attempts, j.kind = math.max(j.last, math.floor(verdict[3])), 0, 0
             j.due = grid_after(j, math.max(j.last, j.due))
           elseif kind == 'later' then
-            j.attempts = math.min(j.attempts + 1, 255)
+            fail(j, verdict[4])
             j.due = now + math.floor(verdict[3])
           elseif kind == 'miss' then
-            j.attempts = math.min(j.attempts + 1, 255)
+            fail(j, verdict[4])
             j.due = grid_after(j, now + math.floor(verdict[3]))
           else
-            j.attempts = 0
+            j.attempts, j.kind = 0, 0
             j.due = grid_after(j, now)
           end
           changed[job] = j
@@ -86,14 +91,13 @@ for _, call in ipairs(cmsgpack.unpack(ARGV[2])) do
     end
   end
 end
-if #ended > 0 then
-  redis.call('HDEL', CALLS, unpack(ended))
-  redis.call('ZREM', LEASES, unpack(ended))
-end
-if #due > 0 then redis.call('ZADD', DUE, unpack(due)) end
+-- Where the jobs go before who held them: an error in between leaves a job twice, which is mended, and not nowhere.
+send('ZADD', DUE, due)
 write_jobs(changed)
-make_ready(by_lane)
+make_ready(ready)
 wake_lanes(woken)
+send('HDEL', CALLS, ended)
+send('ZREM', LEASES, ended)
 for _, job in ipairs(gone) do redis.call('HDEL', bucket_key(job), job) end
 if #ended > 0 then redis.call('PUBLISH', P .. 'wake', '') end
 return stale

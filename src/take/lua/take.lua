@@ -5,7 +5,8 @@
 --                  quotas = {{name, scope, emission_ms, burst, resources or {}}…},
 --                  resources = {name -> {max, cost, cost_per_device}}}
 -- Returns msgpack {live, now, wake_ms or -1, reaped, calls = {[id, lane, resource, send_in_ms, jobs]…}, bound}
---                  jobs = {[id, due, attempts]…}, bound = {[lane, quota or hold, until_ms]…}
+--                  jobs = {[id, due, attempts, kind of the last failure, version]…}
+--                  bound = {[lane, quota or hold, until_ms]…}
 --   wake_ms: when to ask again if nothing else happens; -1: when something is put.
 --   live: false when the schedule was not built on this run of the server (see revive.lua); nothing is granted then.
 -- All quotas of a call's scope chain are spent together, or none is.
@@ -26,14 +27,14 @@ local function reap()
   end
   local due = {}
   for id, j in pairs(read_jobs(ids)) do
-    if j and j.flags == FLAG_DROPPED then
+    if j and j.dropped then
       redis.call('HDEL', bucket_key(id), id)
     elseif j then
       due[#due + 1] = j.due
       due[#due + 1] = id
     end
   end
-  if #due > 0 then redis.call('ZADD', DUE, unpack(due)) end
+  send('ZADD', DUE, due)
   redis.call('ZREM', LEASES, unpack(dead))
   redis.call('HDEL', CALLS, unpack(dead))
   return #dead
@@ -44,18 +45,13 @@ local function promote()
   local ids = redis.call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, spec.promote)
   if #ids == 0 then return end
   for i, id in ipairs(ids) do ids[i] = tonumber(id) end
-  local by_lane = {}
+  local ready = {}
   for id, j in pairs(read_jobs(ids)) do
-    if j then
-      local args = by_lane[j.lane]
-      if not args then args = {}; by_lane[j.lane] = args end
-      args[#args + 1] = j.class * CLASS + waiting_since(j)
-      args[#args + 1] = id
-    end
+    if j then add_ready(ready, id, j) end
     -- One without a readable record leaves the due set too; `check` finds and restores it from Postgres.
   end
+  make_ready(ready)
   redis.call('ZREM', DUE, unpack(ids))
-  make_ready(by_lane)
 end
 
 -- Unblock: lanes whose instant has come within the horizon compete again.
@@ -117,14 +113,14 @@ local function chain_of(lane, resource, devices)
       else
         for _, d in ipairs(devices) do
           local f = q.name .. '#' .. d
-          links[#links + 1] = { own, f, q }; own_fields[#own_fields + 1] = f
+          links[#links + 1] = { own, f, q, d }; own_fields[#own_fields + 1] = f
         end
       end
     end
   end
   for _, d in ipairs(devices) do
     local f = '!hold#' .. d
-    own_fields[#own_fields + 1] = f; holds[#holds + 1] = { own, f }
+    own_fields[#own_fields + 1] = f; holds[#holds + 1] = { own, f, nil, d }
   end
   ensure(app, app_fields); ensure(own, own_fields)
   return links, holds
@@ -167,10 +163,10 @@ local function score_of(class, since)
   return spec.base[class] / delay ^ spec.k
 end
 
--- The first `want` ready jobs of a lane in exact score order. Inside a class the longest waiting ranks first, so the
--- heads of the classes are all that need comparing.
-local function ranked(lane, want)
-  local key, found = ready_key(lane.name), {}
+-- The first `want` ready jobs of a lane and resource in exact score order. Inside a class the longest waiting ranks
+-- first, so the heads of the classes are all that need comparing.
+local function ranked(key, want)
+  local found = {}
   local function add(members)
     for i = 1, #members, 2 do
       local score = tonumber(members[i + 1])
@@ -183,58 +179,62 @@ local function ranked(lane, want)
     add(first)
   else
     for class = 1, 5 do
-      add(redis.call('ZRANGEBYSCORE', key, class * CLASS, '(' .. (class + 1) * CLASS, 'WITHSCORES', 'LIMIT', 0, want))
+      local from, to = class * CLASS, '(' .. (class + 1) * CLASS
+      add(redis.call('ZRANGEBYSCORE', key, from, to, 'WITHSCORES', 'LIMIT', 0, want + 1))
     end
   end
   table.sort(found, function(a, b)
     if a.score ~= b.score then return a.score < b.score end
     return a.id < b.id
   end)
-  local ids = {}
-  for i = 1, math.min(want, #found) do ids[i] = found[i].id end
-  return ids, #found > want
+  return found
 end
 
-local batch_max = 1
-for _, r in pairs(spec.resources) do batch_max = math.max(batch_max, r.max) end
-
--- A lane's jobs for this take: read once, in rank order.
+-- A lane's jobs for this take, by resource and in rank order; those beyond `want` are left for the next.
 local function load_lane(lane, calls_left)
-  local ids, more = ranked(lane, math.min(batch_max * math.min(calls_left, 16), 1000))
-  local jobs = read_jobs(ids)
-  lane.jobs, lane.more, lane.gone = {}, more, {}
-  for _, id in ipairs(ids) do
-    local j = jobs[id]
-    if j and spec.resources[j.resource] then
-      j.id = id
-      lane.jobs[#lane.jobs + 1] = j
-    else
-      lane.gone[#lane.gone + 1] = id -- unreadable, or of a resource that the provider no longer declares
+  lane.queues = {}
+  for resource, r in pairs(spec.resources) do
+    local key, want = ready_key(lane.name, resource), math.min(r.max * math.min(calls_left, 16), 1000)
+    local found = ranked(key, want)
+    local queue, ids = { key = key, resource = resource, gone = {}, more = #found > want }, {}
+    for i = 1, math.min(want, #found) do ids[i] = found[i].id end
+    local jobs = read_jobs(ids)
+    for i, id in ipairs(ids) do
+      local j = jobs[id]
+      if j then
+        j.id, j.score = id, found[i].score
+        queue[#queue + 1] = j
+      else
+        queue.gone[#queue.gone + 1] = id -- unreadable: `check` finds it and restores it from Postgres
+      end
     end
+    if #queue > 0 or #queue.gone > 0 then lane.queues[resource] = queue end
   end
 end
 
--- The next call of a lane: its best job, and those of the same resource that may share the call.
+-- The queue whose head ranks best, and the jobs that its next call serves.
 local function next_batch(lane, skip)
-  local lead
-  local members = {}
-  for _, j in ipairs(lane.jobs) do
-    if not lead and not skip[j.resource] then lead = j.resource end
-    if j.resource == lead then
-      members[#members + 1] = j
-      if #members >= spec.resources[lead].max then break end
+  local best, lead
+  for resource, queue in pairs(lane.queues) do
+    local head = queue[1]
+    if head and not skip[resource]
+      and (not lead or head.score < lead.score or (head.score == lead.score and head.id < lead.id)) then
+      best, lead = queue, head
     end
   end
-  return lead, members
+  if not best then return nil end
+  local members = {}
+  for i = 1, math.min(spec.resources[best.resource].max, #best) do members[i] = best[i] end
+  return best, members
 end
 
-local function remove(lane, members)
-  local taken = {}
-  for _, j in ipairs(members) do taken[j.id] = true end
+-- Takes jobs out of a queue: granted, or set aside. The others stay, in order.
+local function remove(queue, leaves)
   local rest = {}
-  for _, j in ipairs(lane.jobs) do if not taken[j.id] then rest[#rest + 1] = j end end
-  lane.jobs = rest
-  for _, j in ipairs(members) do lane.gone[#lane.gone + 1] = j.id end
+  for _, j in ipairs(queue) do
+    if leaves[j.id] then queue.gone[#queue.gone + 1] = j.id else rest[#rest + 1] = j end
+  end
+  for i = 1, #queue do queue[i] = rest[i] end
 end
 
 local reaped = reap()
@@ -272,57 +272,60 @@ end
 
 -- Serves one call of the lane. Returns 'granted', 'blocked', 'empty' or 'app' (nobody can be served).
 local function serve(lane)
-  if not lane.jobs then load_lane(lane, spec.calls - #calls) end
-  local skip, soonest, why = {}, nil, nil
+  if not lane.queues then load_lane(lane, spec.calls - #calls) end
+  local skip, soonest, why, partly = {}, nil, nil, false
   while true do
-    local resource, members = next_batch(lane, skip)
-    if not resource then break end
-    local r = spec.resources[resource]
-    local devices = {}
-    for i, j in ipairs(members) do devices[i] = j.device end
-    local links, holds = chain_of(lane, resource, devices)
+    local queue, members = next_batch(lane, skip)
+    if not queue then break end
+    local r = spec.resources[queue.resource]
+    local devices, leaves = {}, {}
+    for i, j in ipairs(members) do devices[i] = j.device; leaves[j.id] = true end
+    local links, holds = chain_of(lane, queue.resource, devices)
     local cost = r.cost + r.cost_per_device * #members
     local at, by, link = earliest(links, holds, cost)
+    local of_some = link and link[3] and #link[3].resources > 0
     if at <= limit then
       fence = fence + 1
       local id = string.format('%.0f', fence)
       local jobs, ids = {}, {}
       for i, j in ipairs(members) do
-        jobs[i] = { j.id, j.due, j.attempts }
+        jobs[i] = { j.id, j.due, j.attempts, j.kind, j.version }
         ids[i] = j.id
       end
-      calls[#calls + 1] = { fence, lane.name, resource, at - now, jobs }
+      calls[#calls + 1] = { fence, lane.name, queue.resource, at - now, jobs }
       entries[#entries + 1] = id
       entries[#entries + 1] = cmsgpack.pack({ lane = lane.name, jobs = ids, spent = spend(links, cost, at) })
       expiries[#expiries + 1] = at + spec.lease_ms
       expiries[#expiries + 1] = id
-      remove(lane, members)
+      remove(queue, leaves)
       v = math.max(v, lane.start)
       lane.start = v + cost
       return 'granted'
-    end
-    if link[1] == states.app then app_until = at; bound[#bound + 1] = { lane.name, by, at }; return 'app' end
-    if link[2]:find('#', 1, true) then
-      -- A device's own limit: that job steps aside until its instant, the lane goes on.
-      local device = tonumber(link[2]:match('#(%d+)$'))
+    elseif link[1] == states.app and not of_some then
+      app_until = at
+      bound[#bound + 1] = { lane.name, by, at }
+      return 'app'
+    elseif link[4] then
+      -- A device's own limit: its jobs of this call step aside until the instant, the lane goes on.
+      local aside = {}
       for _, j in ipairs(members) do
-        if j.device == device then
+        if j.device == link[4] then
+          aside[j.id] = true
           deferred[#deferred + 1] = at
           deferred[#deferred + 1] = j.id
-          remove(lane, { j })
         end
       end
+      remove(queue, aside)
     else
-      skip[resource] = true
+      skip[queue.resource] = true
+      partly = partly or of_some
       if not soonest or at < soonest then soonest, why = at, by end
     end
   end
-  if soonest then
-    bound[#bound + 1] = { lane.name, why, soonest }
-    lane.until_ms = soonest
-    return 'blocked'
-  end
-  return 'empty'
+  if not soonest then return 'empty' end
+  bound[#bound + 1] = { lane.name, why, soonest }
+  lane.until_ms, lane.partly = soonest, partly
+  return 'blocked'
 end
 
 while #calls < spec.calls do
@@ -341,43 +344,43 @@ while #calls < spec.calls do
   lane.answer = answer
 end
 
--- Write back what changed, a call a key.
-local lanes_add, lanes_rem, blocked_add, vtime = {}, {}, {}, {}
+-- Write back what changed, a call a key: first who holds what, then what they were taken from.
+send('HSET', CALLS, entries)
+send('ZADD', LEASES, expiries)
+send('ZADD', DUE, deferred)
+for _, s in pairs(states) do
+  local args = {}
+  for f, value in pairs(s.dirty) do args[#args + 1] = f; args[#args + 1] = value end
+  send('HSET', s.key, args)
+end
+local lanes_add, lanes_rem, blocked_add, vtime, partly_add, partly_rem = {}, {}, {}, {}, {}, {}
 for name, lane in pairs(touched) do
-  if lane.gone and #lane.gone > 0 then
-    for from = 1, #lane.gone, 4000 do
-      redis.call('ZREM', ready_key(name), unpack(lane.gone, from, math.min(from + 3999, #lane.gone)))
-    end
+  local left = false
+  for _, queue in pairs(lane.queues) do
+    send('ZREM', queue.key, queue.gone)
+    left = left or #queue > 0 or queue.more
   end
-  local left = lane.jobs and (#lane.jobs > 0 or lane.more)
   if lane.answer == 'blocked' then
     blocked_add[#blocked_add + 1] = lane.until_ms
     blocked_add[#blocked_add + 1] = name
-    lanes_rem[#lanes_rem + 1] = name
-    vtime[#vtime + 1] = name; vtime[#vtime + 1] = lane.start
-  elseif left then
+    local set = lane.partly and partly_add or partly_rem
+    set[#set + 1] = name
+  end
+  if lane.answer ~= 'blocked' and left then
     lanes_add[#lanes_add + 1] = lane.start
     lanes_add[#lanes_add + 1] = name
   else
     lanes_rem[#lanes_rem + 1] = name
-    vtime[#vtime + 1] = name; vtime[#vtime + 1] = lane.start
+    vtime[#vtime + 1] = name
+    vtime[#vtime + 1] = lane.start
   end
 end
-local function flush(command, key, args)
-  if #args > 0 then redis.call(command, key, unpack(args)) end
-end
-flush('ZADD', LANES, lanes_add)
-flush('ZREM', LANES, lanes_rem)
-flush('ZADD', BLOCKED, blocked_add)
-flush('HSET', VTIME, vtime)
-flush('ZADD', DUE, deferred)
-flush('HSET', CALLS, entries)
-flush('ZADD', LEASES, expiries)
-for _, s in pairs(states) do
-  local args = {}
-  for f, value in pairs(s.dirty) do args[#args + 1] = f; args[#args + 1] = value end
-  flush('HSET', s.key, args)
-end
+send('ZADD', LANES, lanes_add)
+send('ZREM', LANES, lanes_rem)
+send('ZADD', BLOCKED, blocked_add)
+send('SADD', PARTLY, partly_add)
+send('SREM', PARTLY, partly_rem)
+send('HSET', VTIME, vtime)
 if #calls > 0 then redis.call('HSET', META, 'v', string.format('%.3f', v), 'fence', string.format('%.0f', fence)) end
 
 -- When to come back. Lanes left in line can go on at once, unless the app's own quota stops everybody.
