@@ -97,8 +97,8 @@ impl Journey {
         Ok(())
     }
 
-    /// Writes all at once; if Postgres refuses the batch for what is in it, one by one, so that a reading it cannot hold
-    /// costs nobody else theirs.
+    /// Writes all at once; if Postgres refuses the batch for what is in it, one by one, so that a reading it cannot
+    /// hold costs nobody else theirs.
     async fn write_readings(
         &self,
         all: &[Observation],
@@ -107,7 +107,7 @@ impl Journey {
         match self.patiently(|| record::write(pool, all)).await {
             Ok(written) => return Ok((written, Vec::new())),
             Err(JourneyError::Postgres(error)) if !error.is_outage() => {
-                tracing::error!(provider = %self.provider.name, %error, "a batch of readings was refused; writing one by one");
+                tracing::error!(provider = %self.provider.name, %error, "readings refused; writing one by one");
             }
             Err(error) => return Err(error),
         }

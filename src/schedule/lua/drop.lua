@@ -2,7 +2,7 @@
 -- KEYS  1 anchor
 -- ARGV  1 '1' to forget leased ones at once too (for repair), '' otherwise
 --       then pairs of job id and version: one that the schedule has a newer preference of stays
--- Returns how many were forgotten or marked. One that is leased is marked, and forgotten when its call is settled or reaped.
+-- Returns how many were forgotten or marked. One that is leased is marked, and forgotten when its call ends.
 local known = 0
 for i = 2, #ARGV, 2 do
   local id, version = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
