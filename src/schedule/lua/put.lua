@@ -21,7 +21,7 @@ for _, w in ipairs(wanted) do
   local id, old = w[1], jobs[w[1]]
   local j = {
     class = w[2], dropped = false, kind = 0, attempts = 0, interval = w[3], offset = w[4], version = w[5],
-    device = w[6],    lane = w[7], resource = w[8], last = w[9], due = 0,
+    device = w[6], lane = w[7], resource = w[8], last = w[9], due = 0,
   }
   if not old then
     if j.last > 0 then
