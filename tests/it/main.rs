@@ -4,6 +4,7 @@ mod api;
 mod cli;
 mod cloud;
 mod crash;
+mod history;
 mod journey;
 mod local;
 mod providers;
