@@ -1,4 +1,5 @@
-//! The call itself: sent once, bounded in time and bytes, never past the provider's host.
+//! The call itself: sent once, bounded in time and bytes. One grant of the pacing is one request: no redirect is
+//! followed and nothing is sent again, since the provider would count what the quotas did not.
 
 use super::judge::Judge;
 use super::mapping::{self, Program};
@@ -8,8 +9,8 @@ use crate::provider::{
     Auth, DefinitionError, LoadError, Method, Missing, Provider, Resource, RuleOutcome, Unit,
 };
 use crate::words::{Connection, DeviceId, Hold, JobId, Outcome, Record, ResourceName, UnixMs};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, redirect};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Client, Response, Url, redirect, retry};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,7 @@ pub struct Fetcher {
 
 /// What came back: status, headers, body.
 struct Reply {
+    url: Url,
     status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
@@ -115,9 +117,10 @@ impl Fetcher {
             Auth::None | Auth::Query { .. } => {}
         }
         let response = request.send().await.map_err(transient)?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let (url, headers) = (response.url().clone(), response.headers().clone());
+        let status = response.status().as_u16();
         let body = bounded_body(response, self.provider.definition.http.body_bytes_max).await?;
-        Ok(Reply { status, headers, body })
+        Ok(Reply { url, status, headers, body })
     }
 
     fn conclude(&self, resource: &Resource, call: &Call, reply: &Reply, now: UnixMs) -> Answer {
@@ -138,10 +141,9 @@ impl Fetcher {
             RuleOutcome::DeviceOffline => Outcome::DeviceOffline,
             RuleOutcome::Gone => Outcome::Gone { reason: said() },
             RuleOutcome::Transient => Outcome::Transient { reason: said() },
-            RuleOutcome::Broken => Outcome::Broken {
-                reason: format!("unexpected HTTP {}", reply.status),
-                excerpt: excerpt(&reply.body),
-            },
+            RuleOutcome::Broken => {
+                Outcome::Broken { reason: unexpected(reply), excerpt: excerpt(&reply.body) }
+            }
         };
         all(call, &outcome)
     }
@@ -189,6 +191,20 @@ fn hand_out(resource: &Resource, call: &Call, records: Vec<Record>) -> Answer {
     Answer { outcomes, holds: Vec::new() }
 }
 
+fn unexpected(reply: &Reply) -> String {
+    let status = reply.status;
+    if !(300..=399).contains(&status) {
+        return format!("unexpected HTTP {status}");
+    }
+    let to = reply.headers.get(LOCATION).and_then(|to| reply.url.join(to.to_str().ok()?).ok());
+    // Origin and path only: a query or a user's name may be a credential.
+    let place = to.map_or_else(
+        || "nowhere".to_owned(),
+        |to| format!("to {}{}", to.origin().ascii_serialization(), to.path()),
+    );
+    format!("HTTP {status} redirects {place}, which is not followed: correct base_url or path")
+}
+
 fn all(call: &Call, outcome: &Outcome) -> Answer {
     Answer { outcomes: call.targets.iter().map(|t| (t.job, outcome.clone())).collect(), holds: Vec::new() }
 }
@@ -233,15 +249,11 @@ fn client(provider: &Provider) -> Result<Client, String> {
         let name = name.parse::<HeaderName>().map_err(|e| format!("header {name:?}: {e}"))?;
         headers.insert(name, value.parse().map_err(|e| format!("header value {value:?}: {e}"))?);
     }
-    let within_host = redirect::Policy::custom(|attempt| {
-        let first = attempt.previous().first();
-        let same = first.is_some_and(|from| from.origin() == attempt.url().origin());
-        if same && attempt.previous().len() <= 3 { attempt.follow() } else { attempt.stop() }
-    });
     Client::builder()
         .default_headers(headers)
         .user_agent(concat!("paceline/", env!("CARGO_PKG_VERSION")))
-        .redirect(within_host)
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
         .connect_timeout(Duration::from_secs(5))
         .timeout(Duration::from_millis(http.timeout.as_ms()))
         .pool_idle_timeout(Duration::from_secs(90))

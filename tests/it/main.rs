@@ -4,6 +4,7 @@ mod api;
 mod cli;
 mod cloud;
 mod crash;
+mod echo;
 mod history;
 mod journey;
 mod local;
