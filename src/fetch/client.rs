@@ -3,7 +3,7 @@
 
 use super::judge::Judge;
 use super::mapping::{self, Program};
-use super::request::{RequestError, Requests, secret};
+use super::request::{RequestError, Requests, forms_of, secret};
 use super::wait;
 use crate::provider::{
     Auth, DefinitionError, LoadError, Method, Missing, Provider, Resource, RuleOutcome, Unit,
@@ -14,6 +14,9 @@ use reqwest::{Client, Response, Url, redirect, retry};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// A secret, or its beginning, is hidden where at least so much of it is told.
+const SECRET_CHARS_MIN: usize = 4;
 
 /// A call to make.
 #[derive(Debug, Clone)]
@@ -90,10 +93,14 @@ impl Fetcher {
             let reason = format!("{} declares no resource {}", self.provider.name, call.resource);
             return all(call, &Outcome::NotSent { reason });
         };
-        match self.send(resource, call).await {
+        let mut answer = match self.send(resource, call).await {
             Ok(reply) => self.conclude(resource, call, &reply, now),
             Err(outcome) => all(call, &outcome),
+        };
+        if let Ok(secret) = secret(call) {
+            hide(secret, &mut answer);
         }
+        answer
     }
 
     async fn send(&self, resource: &Resource, call: &Call) -> Result<Reply, Outcome> {
@@ -160,7 +167,11 @@ impl Fetcher {
             .and_then(|answer| program.map_or_else(|| Err("no mapping".to_owned()), |p| p.records(answer)));
         match records {
             Ok(records) => hand_out(resource, call, records),
-            Err(reason) => all(call, &Outcome::Broken { reason, excerpt: excerpt(body) }),
+            Err(reason) => {
+                // It may quote the whole answer, and each job of the call gets a copy.
+                let reason = reason.chars().take(1_000).collect();
+                all(call, &Outcome::Broken { reason, excerpt: excerpt(body) })
+            }
         }
     }
 }
@@ -189,6 +200,47 @@ fn hand_out(resource: &Resource, call: &Call, records: Vec<Record>) -> Answer {
     };
     let outcomes = call.targets.iter().map(|target| (target.job, outcome(target))).collect();
     Answer { outcomes, holds: Vec::new() }
+}
+
+/// Takes the secret out of all that is told: a cloud may say it back, and logs and tables keep what they are told.
+fn hide(secret: &str, answer: &mut Answer) {
+    // A shorter one is not to be told from other text.
+    if secret.chars().count() < SECRET_CHARS_MIN {
+        return;
+    }
+    let forms = forms_of(secret);
+    for (_, outcome) in &mut answer.outcomes {
+        match outcome {
+            Outcome::Fresh(_) | Outcome::Unchanged | Outcome::Throttled | Outcome::DeviceOffline => (),
+            Outcome::Unauthorized { reason }
+            | Outcome::Gone { reason }
+            | Outcome::Transient { reason }
+            | Outcome::NotSent { reason } => hide_in(reason, &forms),
+            Outcome::Broken { reason, excerpt } => {
+                hide_in(reason, &forms);
+                hide_in(excerpt, &forms);
+            }
+        }
+    }
+    for (hold, _) in &mut answer.holds {
+        hide_in(&mut hold.reason, &forms);
+    }
+}
+
+fn hide_in(text: &mut String, forms: &[String]) {
+    for form in forms {
+        *text = text.replace(form, "***");
+    }
+    // Texts are cut, so a form's beginning may stand at the end.
+    let begins = |form: &String| {
+        let cuts = (1..form.len()).rev().filter_map(|n| form.get(..n));
+        let long = cuts.take_while(|begin| begin.chars().count() >= SECRET_CHARS_MIN);
+        long.map(str::to_owned).find(|begin| text.ends_with(begin.as_str()))
+    };
+    if let Some(begin) = forms.iter().filter_map(begins).max_by_key(String::len) {
+        text.truncate(text.len() - begin.len());
+        text.push_str("***");
+    }
 }
 
 fn unexpected(reply: &Reply) -> String {
