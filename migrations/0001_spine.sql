@@ -132,12 +132,25 @@ CREATE TABLE schedules (
 CREATE FUNCTION ensure_history(day date) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     parent text;
+    clock  text;
+    fresh  text;
+    starts timestamptz := day::timestamp AT TIME ZONE 'UTC';
+    ends   timestamptz := (day + 1)::timestamp AT TIME ZONE 'UTC';
 BEGIN
-    FOREACH parent IN ARRAY ARRAY['readings', 'sync_events'] LOOP
+    FOR parent, clock IN VALUES ('readings', 'fetched_at'), ('sync_events', 'at') LOOP
+        fresh := parent || '_' || to_char(day, 'YYYYMMDD');
+        CONTINUE WHEN to_regclass(fresh) IS NOT NULL;
+        -- Nobody else makes the day meanwhile, and no row of it lands in the default partition.
+        EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', parent || '_other');
+        CONTINUE WHEN to_regclass(fresh) IS NOT NULL;
+        -- A default partition that holds rows of the day forbids attaching it: they move first.
+        EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', fresh, parent);
         EXECUTE format(
-            'CREATE TABLE IF NOT EXISTS %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
-            parent || '_' || to_char(day, 'YYYYMMDD'), parent,
-            day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC');
+            'WITH moved AS (DELETE FROM %1$I WHERE %2$I >= %4$L AND %2$I < %5$L RETURNING *)
+             INSERT INTO %3$I SELECT * FROM moved',
+            parent || '_other', clock, fresh, starts, ends);
+        EXECUTE format(
+            'ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, fresh, starts, ends);
     END LOOP;
 END $$;
 

@@ -127,9 +127,11 @@ need_rust() {
     local want have_version component
     want=$(sed -n 's/^rust-version *= *"\([^"]*\)".*/\1/p' Cargo.toml)
     have cargo || PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
-    if ! have cargo; then
-        have rustup || die "Rust $want or newer is missing: install it with rustup, as https://rustup.rs explains"
+    # Where rustup is a package, cargo is there before any toolchain is: ask it.
+    if ! cargo --version >/dev/null 2>&1; then
         say "installing Rust"
+        if ! have rustup && have apt-get && apt_offers rustup 1; then apt_install rustup; fi
+        have rustup || die "Rust $want or newer is missing: install it with rustup, as https://rustup.rs explains"
         rustup toolchain install stable --profile minimal >&2
         rustup default stable >&2
     fi

@@ -245,6 +245,15 @@ impl Settings {
         if !(0.0..=10.0).contains(&self.fresh.grace_share) {
             return Err(SettingsError("fresh.grace_share must be from 0 to 10".into()));
         }
+        if self.database.connections_max < 4 {
+            return Err(SettingsError(format!(
+                "database.connections_max is {}: it must be at least 4, since locks and listeners hold some for long",
+                self.database.connections_max
+            )));
+        }
+        if self.cache.ttl.as_ms() < 1000 {
+            return Err(SettingsError(format!("cache.ttl is {}: it must be at least 1s", self.cache.ttl)));
+        }
         Ok(self)
     }
 }
@@ -274,5 +283,20 @@ mod tests {
         assert_eq!(Settings::load(Some(file.path())).unwrap().take.horizon.as_ms(), 100);
         writeln!(file, "horizn = \"1s\"").unwrap();
         assert!(Settings::load(Some(file.path())).unwrap_err().to_string().contains("horizn"));
+    }
+
+    #[test]
+    fn what_could_not_work_is_refused() {
+        for (text, works) in [
+            ("[database]\nconnections_max = 3", false),
+            ("[database]\nconnections_max = 4", true),
+            ("[cache]\nttl = \"999ms\"", false),
+            ("[cache]\nttl = \"1s\"", true),
+        ] {
+            let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+            writeln!(file, "{text}").unwrap();
+            let loaded = Settings::load(Some(file.path())).map(drop);
+            assert_eq!(loaded.is_ok(), works, "{text}: {loaded:?}");
+        }
     }
 }

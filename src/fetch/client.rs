@@ -1,18 +1,22 @@
-//! The call itself: sent once, bounded in time and bytes, never past the provider's host.
+//! The call itself: sent once, bounded in time and bytes. One grant of the pacing is one request: no redirect is
+//! followed and nothing is sent again, since the provider would count what the quotas did not.
 
 use super::judge::Judge;
 use super::mapping::{self, Program};
-use super::request::{RequestError, Requests, secret};
+use super::request::{RequestError, Requests, forms_of, secret};
 use super::wait;
 use crate::provider::{
     Auth, DefinitionError, LoadError, Method, Missing, Provider, Resource, RuleOutcome, Unit,
 };
 use crate::words::{Connection, DeviceId, Hold, JobId, Outcome, Record, ResourceName, UnixMs};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, redirect};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Client, Response, Url, redirect, retry};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// A secret, or its beginning, is hidden where at least so much of it is told.
+const SECRET_CHARS_MIN: usize = 4;
 
 /// A call to make.
 #[derive(Debug, Clone)]
@@ -58,6 +62,7 @@ pub struct Fetcher {
 
 /// What came back: status, headers, body.
 struct Reply {
+    url: Url,
     status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
@@ -88,10 +93,14 @@ impl Fetcher {
             let reason = format!("{} declares no resource {}", self.provider.name, call.resource);
             return all(call, &Outcome::NotSent { reason });
         };
-        match self.send(resource, call).await {
+        let mut answer = match self.send(resource, call).await {
             Ok(reply) => self.conclude(resource, call, &reply, now),
             Err(outcome) => all(call, &outcome),
+        };
+        if let Ok(secret) = secret(call) {
+            hide(secret, &mut answer);
         }
+        answer
     }
 
     async fn send(&self, resource: &Resource, call: &Call) -> Result<Reply, Outcome> {
@@ -115,9 +124,10 @@ impl Fetcher {
             Auth::None | Auth::Query { .. } => {}
         }
         let response = request.send().await.map_err(transient)?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let (url, headers) = (response.url().clone(), response.headers().clone());
+        let status = response.status().as_u16();
         let body = bounded_body(response, self.provider.definition.http.body_bytes_max).await?;
-        Ok(Reply { status, headers, body })
+        Ok(Reply { url, status, headers, body })
     }
 
     fn conclude(&self, resource: &Resource, call: &Call, reply: &Reply, now: UnixMs) -> Answer {
@@ -138,10 +148,9 @@ impl Fetcher {
             RuleOutcome::DeviceOffline => Outcome::DeviceOffline,
             RuleOutcome::Gone => Outcome::Gone { reason: said() },
             RuleOutcome::Transient => Outcome::Transient { reason: said() },
-            RuleOutcome::Broken => Outcome::Broken {
-                reason: format!("unexpected HTTP {}", reply.status),
-                excerpt: excerpt(&reply.body),
-            },
+            RuleOutcome::Broken => {
+                Outcome::Broken { reason: unexpected(reply), excerpt: excerpt(&reply.body) }
+            }
         };
         all(call, &outcome)
     }
@@ -158,7 +167,11 @@ impl Fetcher {
             .and_then(|answer| program.map_or_else(|| Err("no mapping".to_owned()), |p| p.records(answer)));
         match records {
             Ok(records) => hand_out(resource, call, records),
-            Err(reason) => all(call, &Outcome::Broken { reason, excerpt: excerpt(body) }),
+            Err(reason) => {
+                // It may quote the whole answer, and each job of the call gets a copy.
+                let reason = reason.chars().take(1_000).collect();
+                all(call, &Outcome::Broken { reason, excerpt: excerpt(body) })
+            }
         }
     }
 }
@@ -187,6 +200,61 @@ fn hand_out(resource: &Resource, call: &Call, records: Vec<Record>) -> Answer {
     };
     let outcomes = call.targets.iter().map(|target| (target.job, outcome(target))).collect();
     Answer { outcomes, holds: Vec::new() }
+}
+
+/// Takes the secret out of all that is told: a cloud may say it back, and logs and tables keep what they are told.
+fn hide(secret: &str, answer: &mut Answer) {
+    // A shorter one is not to be told from other text.
+    if secret.chars().count() < SECRET_CHARS_MIN {
+        return;
+    }
+    let forms = forms_of(secret);
+    for (_, outcome) in &mut answer.outcomes {
+        match outcome {
+            Outcome::Fresh(_) | Outcome::Unchanged | Outcome::Throttled | Outcome::DeviceOffline => (),
+            Outcome::Unauthorized { reason }
+            | Outcome::Gone { reason }
+            | Outcome::Transient { reason }
+            | Outcome::NotSent { reason } => hide_in(reason, &forms),
+            Outcome::Broken { reason, excerpt } => {
+                hide_in(reason, &forms);
+                hide_in(excerpt, &forms);
+            }
+        }
+    }
+    for (hold, _) in &mut answer.holds {
+        hide_in(&mut hold.reason, &forms);
+    }
+}
+
+fn hide_in(text: &mut String, forms: &[String]) {
+    for form in forms {
+        *text = text.replace(form, "***");
+    }
+    // Texts are cut, so a form's beginning may stand at the end.
+    let begins = |form: &String| {
+        let cuts = (1..form.len()).rev().filter_map(|n| form.get(..n));
+        let long = cuts.take_while(|begin| begin.chars().count() >= SECRET_CHARS_MIN);
+        long.map(str::to_owned).find(|begin| text.ends_with(begin.as_str()))
+    };
+    if let Some(begin) = forms.iter().filter_map(begins).max_by_key(String::len) {
+        text.truncate(text.len() - begin.len());
+        text.push_str("***");
+    }
+}
+
+fn unexpected(reply: &Reply) -> String {
+    let status = reply.status;
+    if !(300..=399).contains(&status) {
+        return format!("unexpected HTTP {status}");
+    }
+    let to = reply.headers.get(LOCATION).and_then(|to| reply.url.join(to.to_str().ok()?).ok());
+    // Origin and path only: a query or a user's name may be a credential.
+    let place = to.map_or_else(
+        || "nowhere".to_owned(),
+        |to| format!("to {}{}", to.origin().ascii_serialization(), to.path()),
+    );
+    format!("HTTP {status} redirects {place}, which is not followed: correct base_url or path")
 }
 
 fn all(call: &Call, outcome: &Outcome) -> Answer {
@@ -233,15 +301,11 @@ fn client(provider: &Provider) -> Result<Client, String> {
         let name = name.parse::<HeaderName>().map_err(|e| format!("header {name:?}: {e}"))?;
         headers.insert(name, value.parse().map_err(|e| format!("header value {value:?}: {e}"))?);
     }
-    let within_host = redirect::Policy::custom(|attempt| {
-        let first = attempt.previous().first();
-        let same = first.is_some_and(|from| from.origin() == attempt.url().origin());
-        if same && attempt.previous().len() <= 3 { attempt.follow() } else { attempt.stop() }
-    });
     Client::builder()
         .default_headers(headers)
         .user_agent(concat!("paceline/", env!("CARGO_PKG_VERSION")))
-        .redirect(within_host)
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
         .connect_timeout(Duration::from_secs(5))
         .timeout(Duration::from_millis(http.timeout.as_ms()))
         .pool_idle_timeout(Duration::from_secs(90))

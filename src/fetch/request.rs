@@ -93,6 +93,28 @@ pub(super) fn secret(call: &Call) -> Result<&str, RequestError> {
     call.connection.secret.as_ref().map(ExposeSecret::expose_secret).ok_or(RequestError::NoSecret)
 }
 
+/// The forms in which an answer may say a secret back: as it is, in JSON, in a URL; the longest first.
+pub(super) fn forms_of(secret: &str) -> Vec<String> {
+    let json = serde_json::Value::from(secret).to_string();
+    let json = json.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(secret);
+    let path = utf8_percent_encode(secret, RESERVED).to_string();
+    let form = path.replace("%20", "+").replace('~', "%7E").replace("%2A", "*");
+    let mut forms = vec![secret.to_owned(), json.to_owned(), lower_hex(&path), lower_hex(&form), path, form];
+    forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    forms.dedup();
+    forms
+}
+
+/// `%2F` as `%2f`: both are common.
+fn lower_hex(encoded: &str) -> String {
+    let mut parts = encoded.split('%');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for (hex, rest) in parts.filter_map(|part| part.split_at_checked(2)) {
+        text.extend(["%", &hex.to_ascii_lowercase(), rest]);
+    }
+    text
+}
+
 fn add(env: &mut Environment<'static>, name: String, text: &str) -> Result<(), String> {
     env.add_template_owned(name, text.to_owned()).map_err(|error| format!("bad template: {error}"))
 }
@@ -129,4 +151,20 @@ fn segment(text: &str) -> Result<String, Error> {
 fn segments(text: String) -> Result<Value, Error> {
     let parts: Result<Vec<_>, _> = text.split('/').map(segment).collect();
     Ok(Value::from_safe_string(parts?.join("/")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_has_few_forms() {
+        assert_eq!(forms_of("plain-1"), ["plain-1"]);
+        let forms = forms_of("a/\"b c~");
+        for form in
+            ["a/\"b c~", "a/\\\"b c~", "a%2F%22b%20c~", "a%2f%22b%20c~", "a%2F%22b+c%7E", "a%2f%22b+c%7e"]
+        {
+            assert!(forms.iter().any(|known| known == form), "{form}: {forms:?}");
+        }
+    }
 }

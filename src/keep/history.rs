@@ -11,9 +11,11 @@ const AHEAD: u64 = 3;
 pub(super) async fn turn(app: &App) -> Result<(), KeepError> {
     let _held = postgres::lock(&app.pool, "paceline history").await?;
     let now = app.clock.now();
-    history::ensure(&app.pool, now, AHEAD).await?;
-    for partition in history::drop_old(&app.pool, now, app.settings.history.keep_days).await? {
+    let ensured = history::ensure(&app.pool, now, AHEAD).await;
+    // In any case: a day that cannot be made is no reason to fill the disk.
+    let dropped = history::drop_old(&app.pool, now, app.settings.history.keep_days).await;
+    for partition in dropped.iter().flatten() {
         tracing::info!(partition, "history dropped: older than history.keep_days");
     }
-    Ok(())
+    ensured.and(dropped.map(drop)).map_err(KeepError::from)
 }

@@ -18,6 +18,9 @@ pub(super) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
         }
         wrong.extend(check_quota(said, definition).into_iter().map(|message| (quota.span(), message)));
     }
+    if definition.http.in_flight == 0 {
+        wrong.push((definition.http.base_url.span(), "http.in_flight 0 would never allow a call".to_owned()));
+    }
     if definition.resources.is_empty() {
         wrong.push((0..0, "no [resource.<name>] is declared: there would be nothing to fetch".to_owned()));
     }
@@ -59,7 +62,7 @@ fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
         }
     }
     for (name, resource) in &definition.resources {
-        let cost = resource.get_ref().cost_of(resource.get_ref().batch_max);
+        let cost = full_cost(resource.get_ref()).unwrap_or(0);
         if quota.counts(name.get_ref()) && cost > quota.burst {
             say(format!(
                 "a full call for resource `{}` costs {cost}, more than its burst of {}: \
@@ -91,5 +94,49 @@ fn check_resource(resource: &Resource) -> Vec<String> {
     if resource.cost == 0 && resource.cost_per_device == 0 {
         wrong.push("a call that costs nothing cannot be paced: set cost".to_owned());
     }
+    if full_cost(resource).is_none() {
+        wrong.push(format!(
+            "a full call would cost more than {}: lower cost, cost_per_device or batch_max",
+            u32::MAX
+        ));
+    }
     wrong
+}
+
+/// What a call for as many devices as it may serve costs; none if that cannot be counted.
+fn full_cost(resource: &Resource) -> Option<u32> {
+    resource.cost_per_device.checked_mul(resource.batch_max)?.checked_add(resource.cost)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::provider::load::parse;
+
+    const GOOD: &str = r#"title = "Good"
+[http]
+base_url = "https://api.example.com"
+in_flight = 1
+[resource.state]
+unit = "batch"
+batch_max = 2
+interval_min = "10s"
+interval_default = "1m"
+cost = 1
+cost_per_device = 2147483647
+path = "/devices"
+records = "."
+"#;
+
+    #[test]
+    fn what_would_never_call_or_cannot_be_counted_is_refused() {
+        assert!(parse("good.toml", GOOD).is_ok());
+        for (from, to, says) in [
+            ("in_flight = 1", "in_flight = 0", "http.in_flight"),
+            ("cost = 1\n", "cost = 2\n", "cost_per_device"),
+            ("batch_max = 2", "batch_max = 3", "cost_per_device"),
+        ] {
+            let errors = parse("c.toml", &GOOD.replace(from, to)).expect_err(to);
+            assert!(errors.len() == 1 && errors[0].message.contains(says), "{to}: {}", errors[0]);
+        }
+    }
 }

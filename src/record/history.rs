@@ -2,21 +2,23 @@
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::UnixMs;
-use chrono::{Days, NaiveDate};
+use chrono::{Days, NaiveDate, NaiveTime};
 
-/// Makes sure that the partitions of this day and the `ahead` next ones are there.
+/// Makes sure that the partitions of this day and the `ahead` next ones are there. A day that fails keeps no other
+/// from being made; the first failure is told.
 pub async fn ensure(pool: &Pool, now: UnixMs, ahead: u64) -> Result<(), PostgresError> {
     let today = now.to_datetime().date_naive();
+    let mut ensured = Ok(());
     for day in (0..=ahead).filter_map(|n| today.checked_add_days(Days::new(n))) {
-        sqlx::query!("SELECT ensure_history($1)", day)
-            .execute(pool)
-            .await
-            .map_err(PostgresError::on("make a partition of the history"))?;
+        let made = sqlx::query!("SELECT ensure_history($1)", day).execute(pool).await;
+        let made = made.map(drop).map_err(PostgresError::on("make a partition of the history"));
+        ensured = ensured.and(made);
     }
-    Ok(())
+    ensured
 }
 
-/// Drops the partitions of days that ended `keep_days` or more ago. Returns their names.
+/// Drops the partitions of days that ended `keep_days` or more ago, and as old rows out of the default partitions.
+/// Returns the names of those that were dropped or lost rows.
 pub async fn drop_old(pool: &Pool, now: UnixMs, keep_days: u64) -> Result<Vec<String>, PostgresError> {
     let failed = || PostgresError::on("drop old history");
     let Some(oldest) = now.to_datetime().date_naive().checked_sub_days(Days::new(keep_days)) else {
@@ -37,6 +39,16 @@ pub async fn drop_old(pool: &Pool, now: UnixMs, keep_days: u64) -> Result<Vec<St
             .await
             .map_err(failed())?;
         dropped.push(name);
+    }
+    let bound = oldest.and_time(NaiveTime::MIN).and_utc();
+    for (name, delete) in [
+        ("readings_other", "DELETE FROM readings_other WHERE fetched_at < $1"),
+        ("sync_events_other", "DELETE FROM sync_events_other WHERE at < $1"),
+    ] {
+        let deleted = sqlx::query(delete).bind(bound).execute(pool).await.map_err(failed())?;
+        if deleted.rows_affected() > 0 {
+            dropped.push(name.to_owned());
+        }
     }
     Ok(dropped)
 }

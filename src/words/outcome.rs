@@ -3,6 +3,9 @@
 use super::{Record, UnixMs};
 use serde::{Deserialize, Serialize};
 
+/// What a cloud says has no bound; what is logged and stored of it has.
+const DETAIL_CHARS_MAX: usize = 500;
+
 /// Decided by the fetch side, by the provider's rules; obeyed by the journey.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -59,16 +62,23 @@ impl Outcome {
         }
     }
 
-    /// What a person should know of it; empty where all is well.
+    /// What a person should know of it, on one line of at most `DETAIL_CHARS_MAX`; empty where all is well.
     pub fn detail(&self) -> String {
-        match self {
+        let whole = match self {
             Self::Fresh(_) | Self::Unchanged | Self::DeviceOffline | Self::Throttled => String::new(),
             Self::Broken { reason, excerpt } => format!("{reason}; it began: {excerpt}"),
             Self::Unauthorized { reason }
             | Self::Gone { reason }
             | Self::Transient { reason }
             | Self::NotSent { reason } => reason.clone(),
+        };
+        let mut rest = whole.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let mut detail: String = rest.by_ref().take(DETAIL_CHARS_MAX).collect();
+        if rest.next().is_some() {
+            detail.pop();
+            detail.push('…');
         }
+        detail
     }
 }
 
@@ -107,4 +117,19 @@ pub struct Hold {
     pub until: UnixMs,
     /// Why, for whoever asks.
     pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_is_one_bounded_line() {
+        let detail = |reason: &str| Outcome::Transient { reason: reason.to_owned() }.detail();
+        assert_eq!(detail("a\r\nb\u{1b}[31m\u{0}"), "a  b [31m ");
+        assert_eq!(detail(&"ä".repeat(500)), "ä".repeat(500));
+        assert_eq!(detail(&"ä".repeat(501)), "ä".repeat(499) + "…");
+        let broken = Outcome::Broken { reason: "r".repeat(400), excerpt: "e".repeat(200) };
+        assert_eq!(broken.detail().chars().count(), 500);
+    }
 }

@@ -4,6 +4,8 @@ mod api;
 mod cli;
 mod cloud;
 mod crash;
+mod echo;
+mod history;
 mod journey;
 mod local;
 mod providers;
