@@ -9,6 +9,7 @@ use crate::schedule::Queue;
 use crate::seal::{SealError, Sealer};
 use crate::settings::Settings;
 use crate::take::TakerSettings;
+use crate::watch::Sources;
 use crate::words::{Interval, UnixMs};
 use secrecy::SecretString;
 
@@ -97,6 +98,17 @@ impl App {
             k: rank.k,
             base: [rank.realtime, rank.high, rank.normal, rank.low, rank.background],
             keys: self.keys.clone(),
+        }
+    }
+
+    /// Where lag reports read.
+    pub fn sources(&self) -> Sources<'_> {
+        Sources {
+            pool: &self.pool,
+            redis: &self.redis,
+            keys: &self.keys,
+            grace_share: self.settings.fresh.grace_share,
+            grace_min_ms: self.settings.fresh.grace_min.as_ms() as f64,
         }
     }
 

@@ -1,7 +1,7 @@
 //! `paceline lag`
 
 use super::{CliError, Context, table};
-use crate::watch::{self, LagReport, ProviderLag, Sources};
+use crate::watch::{self, LagReport, ProviderLag};
 use serde::Serialize;
 use std::fmt;
 
@@ -75,15 +75,8 @@ fn time(ms: f64) -> String {
 /// Makes the report of the whole deployment.
 pub(super) async fn run(context: &Context, _args: Args) -> Result<(), CliError> {
     let app = &context.app;
-    let sources = Sources {
-        pool: &app.pool,
-        redis: &app.redis,
-        keys: &app.keys,
-        grace_share: app.settings.fresh.grace_share,
-        grace_min_ms: app.settings.fresh.grace_min.as_ms() as f64,
-    };
     let providers: Vec<_> = app.registry.iter().map(|provider| provider.name.clone()).collect();
-    let report = watch::report(&sources, None, &providers, app.clock.now()).await?;
+    let report = watch::report(&app.sources(), None, &providers, app.clock.now()).await?;
     context.output.answer(&Report(report))
 }
 

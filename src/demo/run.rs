@@ -13,7 +13,7 @@ use crate::provider::LoadError;
 use crate::seal::{SealError, Sealer};
 use crate::serve::{Role as Part, serve};
 use crate::settings::Settings;
-use crate::watch::{self, LagReport, Sources, Stats};
+use crate::watch::{self, LagReport, Stats};
 use crate::words::{ProviderName, Role, TenantId, UnixMs};
 use secrecy::ExposeSecret;
 use std::path::PathBuf;
@@ -187,14 +187,7 @@ async fn measure(app: &App, began_at: UnixMs) -> Result<(Stats, LagReport), watc
         let minutes = now.0 / 60_000 - began_at.0 / 60_000 + 1;
         stats = Stats::read(&app.redis, &app.keys, name, now, minutes).await?;
     }
-    let sources = Sources {
-        pool: &app.pool,
-        redis: &app.redis,
-        keys: &app.keys,
-        grace_share: app.settings.fresh.grace_share,
-        grace_min_ms: app.settings.fresh.grace_min.as_ms() as f64,
-    };
-    Ok((stats, watch::report(&sources, None, &meadow, now).await?))
+    Ok((stats, watch::report(&app.sources(), None, &meadow, now).await?))
 }
 
 /// A demo speaks to whoever started it.

@@ -4,7 +4,7 @@ use super::Api;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::openapi::Refusals;
-use crate::watch::{self, LagReport, Sources};
+use crate::watch::{self, LagReport};
 use crate::words::{ProviderName, Role};
 use axum::Json;
 use axum::extract::State;
@@ -17,17 +17,9 @@ use axum::extract::State;
 )]
 pub(super) async fn show(State(api): State<Api>, Caller(who): Caller) -> Result<Json<LagReport>, ApiError> {
     let app = &api.app;
-    let fresh = &app.settings.fresh;
-    let sources = Sources {
-        pool: &app.pool,
-        redis: &app.redis,
-        keys: &app.keys,
-        grace_share: fresh.grace_share,
-        grace_min_ms: fresh.grace_min.as_ms() as f64,
-    };
     let (tenant, providers): (_, Vec<ProviderName>) = match who.role {
         Role::Operator => (None, app.registry.iter().map(|provider| provider.name.clone()).collect()),
         Role::Reader | Role::User => (Some(who.tenant), Vec::new()),
     };
-    Ok(Json(watch::report(&sources, tenant, &providers, app.clock.now()).await?))
+    Ok(Json(watch::report(&app.sources(), tenant, &providers, app.clock.now()).await?))
 }

@@ -8,6 +8,7 @@ mod echo;
 mod history;
 mod journey;
 mod local;
+mod outage;
 mod providers;
 mod support;
 mod take;

@@ -5,6 +5,7 @@ use super::*;
 use crate::support::server;
 use crate::wire::Wire;
 use paceline::app::Servers;
+use paceline::keep;
 use paceline::seal::Sealer;
 
 /// The same deployment, seen by a process whose wires can be cut.
@@ -58,8 +59,7 @@ async fn a_preference_is_kept_while_redis_is_away() {
     // Once Redis is back, the next drain carries it on, into the schedule and over what the cache had.
     remote.redis.mend();
     remote.healed().await;
-    let other = format!("/v1/devices/{}/jobs/state", api.devices[1]);
-    put(&remote.router, &other, &key, json!({"paused": true})).await;
+    keep::drain(api.app()).await.unwrap();
     assert_eq!(interval().await, "2m");
     let place = api.app().queue.locate(&stored.provider, &[stored.id]).await.unwrap().remove(0);
     assert_eq!(place.interval_ms, 120_000);

@@ -1,0 +1,70 @@
+//! A worker whose servers go away and come back goes on by itself.
+
+use crate::journey::SINGLE;
+use crate::support::{TestApp, server};
+use crate::wire::Wire;
+use paceline::app::{App, Servers};
+use paceline::keep;
+use paceline::serve::{Role, serve};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::{interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use wiremock::matchers::method;
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+/// Waits until the cloud was asked more often than `before`.
+async fn asked_again(cloud: &MockServer, before: usize) -> usize {
+    let asked = async {
+        let mut tick = interval(Duration::from_millis(20));
+        loop {
+            tick.tick().await;
+            let requests = cloud.received_requests().await.unwrap_or_default().len();
+            if requests > before {
+                return requests;
+            }
+        }
+    };
+    timeout(Duration::from_secs(30), asked).await.expect("the work goes on")
+}
+
+#[tokio::test]
+async fn slow_work_goes_on_when_servers_come_back() {
+    let t = TestApp::with_settings(&[("mocked", SINGLE)], |s| {
+        s.schedule.first_run_spread = "1s".parse().unwrap();
+        s.take.lease = "1s".parse().unwrap();
+    })
+    .await;
+    let cloud = MockServer::start().await;
+    let answer = ResponseTemplate::new(200).set_body_json(json!({"t": 1, "online": true}));
+    Mock::given(method("GET")).respond_with(answer).mount(&cloud).await;
+    let connection = t.connect("mocked", "main", &cloud.uri()).await;
+    t.add_devices("mocked", connection, 5, "1s").await;
+
+    let (database_url, redis_url) =
+        (t.database_url.expose_secret().to_owned(), server("PACELINE_TEST_REDIS_URL"));
+    let (postgres, redis) = (Wire::to(&database_url).await, Wire::to(&redis_url).await);
+    let servers = Servers {
+        database_url: postgres.reroute(&database_url).into(),
+        redis_url: redis.reroute(&redis_url).into(),
+        sealing_key: t.sealing_key.clone(),
+    };
+    let mut app = App::start(t.app.settings.clone(), &servers).await.unwrap();
+    app.registry = t.app.registry.clone();
+    let stop = CancellationToken::new();
+    let working = tokio::spawn(serve(app, &[Role::Fetch, Role::Keep], None, stop.clone()));
+
+    let mut requests = asked_again(&cloud, 4).await;
+    for wire in [&redis, &postgres] {
+        wire.cut();
+        // An outage has a length: long enough for every loop to meet it more than once.
+        sleep(Duration::from_secs(1)).await;
+        wire.mend();
+        requests = asked_again(&cloud, requests + 5).await;
+    }
+    stop.cancel();
+    timeout(Duration::from_secs(20), working).await.expect("it stops").unwrap().unwrap();
+    let report = keep::check(&t.app, false).await.unwrap();
+    assert!(report.clean && report.scheduled == 5, "{report:?}");
+}
