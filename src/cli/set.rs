@@ -37,7 +37,7 @@ struct Wished {
     /// How much it matters: realtime, high, normal, low or background
     #[arg(long, value_name = "WORD")]
     priority: Option<Priority>,
-    /// Do not run it for now
+    /// Stop running it until --resume
     #[arg(long, conflicts_with = "resume")]
     pause: bool,
     /// Run it again
