@@ -1,7 +1,7 @@
 //! The last line: whatever Redis says, one process alone cannot run away. It lets one more than the burst through (see
 //! `limiter`), so it bounds a mistake; what keeps every window is the script's pacing.
 
-use crate::provider::{Provider, Quota};
+use crate::provider::{Limit, Provider, Quota};
 use crate::words::{Scope, TenantId};
 use governor::clock::Clock;
 use governor::{DefaultKeyedRateLimiter, Quota as Rate, RateLimiter};
@@ -62,11 +62,17 @@ impl Gate {
 }
 
 /// One more than the declared burst is let through: a call sent late followed by one sent in time is closer than T
-/// without any window holding more than its amount.
+/// without any window holding more than its amount. Of an aligned one only the amount can be held here, and of calls in
+/// flight and errors in a row nothing: they are no rates.
 fn limiter(quota: &Quota) -> Option<DefaultKeyedRateLimiter<String>> {
-    let emission = quota.window.as_ms() as f64 / f64::from(quota.amount - quota.burst + 1);
-    let rate = Rate::with_period(Duration::from_secs_f64(emission / 1000.0))?;
-    Some(RateLimiter::keyed(rate.allow_burst(NonZeroU32::new(quota.burst + 1)?)))
+    let (emission_ms, burst) = match quota.limits().0 {
+        Limit::Sliding { emission_ms, burst } => (emission_ms, burst),
+        Limit::Aligned { amount, calendar, .. } => (calendar.least_ms() / f64::from(amount), amount),
+        Limit::Adaptive { ceiling, window_ms, .. } => (window_ms / ceiling, 1),
+        Limit::Concurrent { .. } | Limit::Errors { .. } => return None,
+    };
+    let rate = Rate::with_period(Duration::from_secs_f64(emission_ms / 1000.0))?;
+    Some(RateLimiter::keyed(rate.allow_burst(NonZeroU32::new(burst.saturating_add(1))?)))
 }
 
 fn keys(scope: Scope, call: &Counted<'_>) -> Vec<String> {

@@ -1,7 +1,5 @@
 //! A sliding quota as one timestamp: the generic cell rate algorithm. Pure; `take.lua` computes the same.
 
-use crate::provider::Quota;
-
 /// GCRA (ITU-T I.371, annex A, the virtual scheduling form), in milliseconds.
 ///
 /// With burst b the emission interval is `T = W / (N − b + 1)`: a window of length W then holds at most the b sent at
@@ -15,11 +13,6 @@ pub struct Gcra {
 }
 
 impl Gcra {
-    /// What a declared quota amounts to.
-    pub fn of(quota: &Quota) -> Self {
-        Self { emission_ms: quota.emission_ms(), burst: quota.burst.into() }
-    }
-
     /// The earliest instant, not before `now_ms`, at which `cost` may be spent.
     pub fn earliest_ms(&self, tat_ms: f64, cost: f64, now_ms: f64) -> f64 {
         now_ms.max(tat_ms + (cost - self.burst) * self.emission_ms)
@@ -34,19 +27,10 @@ impl Gcra {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::{Interval, Scope};
     use proptest::prelude::*;
 
-    fn quota(amount: u32, burst: u32, window_ms: u64) -> Quota {
-        Quota {
-            name: "q".into(),
-            scope: Scope::App,
-            amount,
-            window: Interval::from_ms(window_ms).unwrap(),
-            burst,
-            headroom: Some(0.0),
-            resources: None,
-        }
+    fn gcra(amount: u32, burst: u32, window_ms: f64) -> Gcra {
+        Gcra { emission_ms: window_ms / f64::from(amount - burst + 1), burst: burst.into() }
     }
 
     proptest! {
@@ -59,7 +43,7 @@ mod tests {
             pauses in prop::collection::vec((0.0_f64..2.0, 1_u32..4), 1..200),
         ) {
             let burst = 1 + (burst_share * f64::from(amount - 1)) as u32;
-            let gcra = Gcra::of(&quota(amount, burst, window_ms));
+            let gcra = gcra(amount, burst, window_ms as f64);
             let (mut tat, mut now, mut sent) = (0.0, 1e9, Vec::new());
             for (pause, cost) in pauses {
                 now += pause * gcra.emission_ms;
@@ -80,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_steady_sender_uses_all_of_a_quota_without_burst() {
-        let gcra = Gcra::of(&quota(50, 1, 10_000));
+        let gcra = gcra(50, 1, 10_000.0);
         let (mut tat, mut now, mut sent) = (0.0, 0.0, 0);
         while now < 100_000.0 {
             now = gcra.earliest_ms(tat, 1.0, now);

@@ -1,6 +1,6 @@
 //! What a well-formed definition may still say wrong.
 
-use super::{Definition, Quota, Resource, Unit};
+use super::{Definition, Limit, Quota, QuotaKind, Resource, Unit, Window, Zone};
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -50,11 +50,18 @@ fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
     if quota.amount == 0 {
         say("an amount of 0 would never allow a call".to_owned());
     }
-    if quota.burst == 0 || quota.burst > quota.amount.max(1) {
-        say(format!("burst {} must be from 1 to its amount, {}", quota.burst, quota.amount));
+    check_kind(quota, &mut say);
+    if quota.burst.is_some_and(|burst| burst == 0 || burst > quota.amount.max(1)) {
+        say(format!("burst {} must be from 1 to its amount, {}", quota.burst(), quota.amount));
     }
     if let Some(share) = quota.headroom.filter(|share| !(0.0..=0.5).contains(share)) {
         say(format!("headroom {share} must be a share from 0 to 0.5"));
+    }
+    if !(0.0..=0.9).contains(&quota.reserve) {
+        say(format!(
+            "reserve {} must be a share from 0 to 0.9: background syncs need the rest",
+            quota.reserve
+        ));
     }
     for name in quota.resources.iter().flatten() {
         if !definition.resources.keys().any(|known| known.get_ref() == name) {
@@ -63,16 +70,76 @@ fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
     }
     for (name, resource) in &definition.resources {
         let cost = full_cost(resource.get_ref()).unwrap_or(0);
-        if quota.counts(name.get_ref()) && cost > quota.burst {
+        if !quota.counts(name.get_ref()) {
+            continue;
+        }
+        let (most, key) = match quota.limits() {
+            (Limit::Sliding { burst, .. }, _) => (burst, "burst"),
+            (Limit::Aligned { amount, .. }, None) => (amount, "amount"),
+            (_, Some(Limit::Aligned { amount, .. })) => (amount, "amount beside its reserve"),
+            _ => continue,
+        };
+        if cost > most {
             say(format!(
-                "a full call for resource `{}` costs {cost}, more than its burst of {}: \
-                 raise burst to {cost} or lower batch_max",
+                "a full call for resource `{}` costs {cost}, more than its {key} of {most}: \
+                 raise it to {cost} or lower batch_max",
                 name.get_ref(),
-                quota.burst
             ));
         }
     }
     wrong
+}
+
+/// Keys that the kind needs, and keys that would mean nothing to it.
+fn check_kind(quota: &Quota, say: &mut impl FnMut(String)) {
+    let kind = quota.kind;
+    match (kind, quota.window) {
+        (QuotaKind::Aligned, Some(Window::Length(length))) => say(format!(
+            "window {length} is no part of the calendar: write minute, hour, day or month, or drop kind = \"aligned\""
+        )),
+        (QuotaKind::Aligned, None) => say("aligned needs a window: minute, hour, day or month".to_owned()),
+        (QuotaKind::Sliding | QuotaKind::Errors | QuotaKind::Adaptive, None) => {
+            say("it needs a window, such as 10s or 1h".to_owned());
+        }
+        (QuotaKind::Sliding | QuotaKind::Errors | QuotaKind::Adaptive, Some(Window::Calendar(part))) => {
+            say(format!(
+                "window \"{}\" is part of the calendar, which only kind = \"aligned\" counts by: write a length such as 1h",
+                part.as_str()
+            ))
+        }
+        (QuotaKind::Concurrent, Some(_)) => say("calls in flight have no window: leave it out".to_owned()),
+        _ => {}
+    }
+    let (sliding, aligned) = (kind == QuotaKind::Sliding, kind == QuotaKind::Aligned);
+    let adaptive = kind == QuotaKind::Adaptive;
+    for (given, means, key) in [
+        (quota.burst.is_some(), sliding || aligned, "burst"),
+        (quota.headroom.is_some(), sliding || aligned, "headroom"),
+        (quota.forgives.is_some(), sliding || aligned, "forgives"),
+        (quota.zone != Zone::default(), aligned, "zone"),
+        (quota.reserve != 0.0, kind != QuotaKind::Errors, "reserve"),
+        (!quota.errors_cost, sliding || aligned || adaptive, "errors_cost"),
+        (quota.start.is_some(), adaptive, "start"),
+        (quota.floor.is_some(), adaptive, "floor"),
+    ] {
+        if given && !means {
+            say(format!("{key} means nothing to this kind of quota: leave it out"));
+        }
+    }
+    if adaptive && !(1..=quota.amount.max(1)).contains(&quota.floor()) {
+        say(format!("floor {} must be from 1 to its amount, {}", quota.floor(), quota.amount));
+    } else if adaptive && !(quota.floor()..=quota.amount.max(1)).contains(&quota.start()) {
+        say(format!(
+            "start {} must be from its floor, {}, to its amount, {}",
+            quota.start(),
+            quota.floor(),
+            quota.amount
+        ));
+    }
+    let kept = f64::from(quota.amount) * (1.0 - quota.reserve);
+    if matches!(kind, QuotaKind::Aligned | QuotaKind::Concurrent) && quota.reserve > 0.0 && kept < 1.0 {
+        say(format!("a reserve of {} leaves background syncs nothing of {}", quota.reserve, quota.amount));
+    }
 }
 
 fn check_resource(resource: &Resource) -> Vec<String> {

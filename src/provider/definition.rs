@@ -1,5 +1,6 @@
 //! The shape of a provider's file. Unknown keys are refused: a typo must not become a default.
 
+use super::Quota;
 use crate::words::{Interval, ResourceName, Scope};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -83,59 +84,12 @@ pub enum Auth {
     },
 }
 
-/// One limit.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Quota {
-    /// What people call it: `hour`, `per-second`.
-    pub name: String,
-    /// Whom it counts.
-    pub scope: Scope,
-    /// How much in any window.
-    pub amount: u32,
-    /// The window's length.
-    pub window: Interval,
-    /// How much may be spent at once after a pause. More burst means a slower steady pace (see `pace::quota`).
-    #[serde(default = "one")]
-    pub burst: u32,
-    /// The share of the window given up, so that jitter on the way never makes the provider count one too many;
-    /// when absent, 2 % and at least 50 ms.
-    #[serde(default)]
-    pub headroom: Option<f64>,
-    /// Which resources it counts; all when absent.
-    #[serde(default)]
-    pub resources: Option<Vec<ResourceName>>,
-}
-
 fn one() -> u32 {
     1
 }
 
 fn yes() -> bool {
     true
-}
-
-/// What a call may be late on its way on a busy machine or a home's line: a share of a short window is less than that.
-const JITTER_MS: f64 = 50.0;
-
-impl Quota {
-    /// T, the time in ms that one unit of cost takes to come back: with burst b, `T = W / (N − b + 1)`.
-    ///
-    /// Headroom h stretches the window to `W / (1 − h)`, so that calls sent W apart still arrive W apart when the way
-    /// takes up to `W · h / (1 − h)` longer for one than for another. Why this T keeps every window: `pace::Gcra`.
-    pub fn emission_ms(&self) -> f64 {
-        let window_ms = self.window.as_ms() as f64;
-        let stretched_ms = match self.headroom {
-            Some(share) => window_ms / (1.0 - share),
-            None => window_ms + (window_ms * 0.02).max(JITTER_MS),
-        };
-        stretched_ms / f64::from(self.amount - self.burst + 1)
-    }
-
-    /// Whether calls for this resource count.
-    pub fn counts(&self, resource: &ResourceName) -> bool {
-        self.resources.as_ref().is_none_or(|names| names.contains(resource))
-    }
 }
 
 /// One kind of data that the provider offers for a device.

@@ -1,14 +1,16 @@
 //! Providers, as declared in `config/providers/<name>.toml`: loaded and checked before anything is called.
 
+mod calendar;
 mod check;
 mod definition;
 mod load;
 mod lookup;
+mod quota;
 mod registry;
 
-pub use definition::{
-    Auth, Definition, Http, Method, Missing, Quota, Resource, Rule, RuleOutcome, Unit, Wait,
-};
+pub use calendar::{Calendar, Zone};
+pub use definition::{Auth, Definition, Http, Method, Missing, Resource, Rule, RuleOutcome, Unit, Wait};
 pub use load::{DefinitionError, LoadError, parse};
 pub use lookup::LookupError;
+pub use quota::{Kind as QuotaKind, Limit, Quota, Window};
 pub use registry::{Provider, Registry};

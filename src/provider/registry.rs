@@ -46,10 +46,8 @@ impl Provider {
     /// How late a call may be sent without a window overflowing: the least that headroom leaves of any quota's window,
     /// and at least 10 ms, because no call is ever sent at its very instant.
     pub fn slack(&self) -> Duration {
-        let spare_ms =
-            |q: &Quota| q.emission_ms() * f64::from(q.amount - q.burst + 1) - q.window.as_ms() as f64;
-        let least_ms = self.quotas().map(spare_ms).fold(f64::INFINITY, f64::min).clamp(10.0, 60_000.0);
-        Duration::from_secs_f64(least_ms / 1000.0)
+        let least_ms = self.quotas().filter_map(Quota::slack_ms).fold(f64::INFINITY, f64::min);
+        Duration::from_secs_f64(least_ms.clamp(10.0, 60_000.0) / 1000.0)
     }
 
     /// Its limits.

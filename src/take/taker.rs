@@ -145,8 +145,8 @@ fn spec(provider: &Provider, settings: &TakerSettings) -> Spec {
     let quotas = provider.quotas().map(|quota| QuotaSpec {
         name: quota.name.clone(),
         scope: quota.scope.as_str(),
-        emission_ms: quota.emission_ms(),
-        burst: quota.burst,
+        emission_ms: 0.0,
+        burst: quota.burst(),
         resources: quota.resources.iter().flatten().map(ToString::to_string).collect(),
     });
     let resources = provider.definition.resources.iter().map(|(name, resource)| {

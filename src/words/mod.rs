@@ -16,7 +16,7 @@ pub use id::{CallId, ConnectionId, DeviceId, JobId, TenantId};
 pub use interval::{Interval, IntervalError};
 pub use job::{Job, JobState};
 pub use name::{NameError, ProviderName, ResourceName};
-pub use outcome::{Hold, Outcome, Scope};
+pub use outcome::{End, Hold, Outcome, Scope};
 pub use priority::Priority;
 pub use reading::{Latest, Record};
 pub use role::Role;

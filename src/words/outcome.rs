@@ -82,6 +82,34 @@ impl Outcome {
     }
 }
 
+/// How a call ended, as far as quotas are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It was never made: what it spent may go back.
+    Unsent,
+    /// Answered, and no error.
+    Good,
+    /// Answered with an error.
+    Error,
+    /// Refused for now.
+    Throttled,
+    /// No answer came: nobody knows whether it was counted.
+    Lost,
+}
+
+impl End {
+    /// The word in scripts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unsent => "unsent",
+            Self::Good => "good",
+            Self::Error => "error",
+            Self::Throttled => "throttled",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// Whom a quota counts, and whom a hold stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
