@@ -94,6 +94,9 @@ impl App {
         let (take, rank) = (&self.settings.take, &self.settings.rank);
         TakerSettings {
             horizon: take.horizon,
+            ahead: take.ahead,
+            ride_share: take.ride_share,
+            ride_max: take.ride_max,
             lease: take.lease,
             k: rank.k,
             base: [rank.realtime, rank.high, rank.normal, rank.low, rank.background],

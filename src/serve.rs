@@ -34,8 +34,16 @@ pub async fn serve(
         // All are built before the first runs: a definition that does not compile stops the start, not the work.
         let journeys: Result<Vec<_>, _> =
             app.registry.iter().map(|provider| Journey::new(&app, provider, stop.clone())).collect();
-        for journey in journeys? {
-            tasks.spawn(journey::run(Arc::new(journey)));
+        let journeys: Vec<_> = journeys?.into_iter().map(Arc::new).collect();
+        let (listening, stopped) = (journey::listen(app.clone(), journeys.clone()), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                () = listening => {}
+            }
+        });
+        for journey in journeys {
+            tasks.spawn(journey::run(journey));
         }
     }
     if roles.contains(&Role::Keep) {

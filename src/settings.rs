@@ -138,6 +138,12 @@ section!(
     Take {
         /// How far ahead calls are granted.
         horizon: Interval,
+        /// How far ahead what is not due yet is granted for its instant.
+        ahead: Interval,
+        /// How much of its interval before its time a job rides along in a call with free places.
+        ride_share: f64,
+        /// Never longer before it than this.
+        ride_max: Interval,
         /// How long a call may take to be settled.
         lease: Interval,
         /// How late a call may be sent.
@@ -244,6 +250,9 @@ impl Settings {
         }
         if !(0.0..=10.0).contains(&self.fresh.grace_share) {
             return Err(SettingsError("fresh.grace_share must be from 0 to 10".into()));
+        }
+        if !(0.0..=0.5).contains(&self.take.ride_share) {
+            return Err(SettingsError("take.ride_share must be from 0 to 0.5".into()));
         }
         if self.database.connections_max < 4 {
             return Err(SettingsError(format!(

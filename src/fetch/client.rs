@@ -8,7 +8,7 @@ use super::wait;
 use crate::provider::{
     Auth, DefinitionError, LoadError, Method, Missing, Provider, Resource, RuleOutcome, Unit,
 };
-use crate::words::{Connection, DeviceId, Hold, JobId, Outcome, Record, ResourceName, UnixMs};
+use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, Record, ResourceName, UnixMs};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, Url, redirect, retry};
 use std::collections::HashMap;
@@ -45,10 +45,14 @@ pub struct Target {
 /// How a call ended.
 #[derive(Debug)]
 pub struct Answer {
+    /// How it ended, as far as quotas are concerned.
+    pub end: End,
     /// One outcome a job of the call.
     pub outcomes: Vec<(JobId, Outcome)>,
     /// What was learned about calls to come; with the device for `Scope::Device`.
     pub holds: Vec<(Hold, Option<DeviceId>)>,
+    /// What it told of devices that were not asked for: the records have their ids.
+    pub others: Vec<Record>,
 }
 
 /// Makes the calls of one provider.
@@ -91,11 +95,11 @@ impl Fetcher {
     pub async fn fetch(&self, call: &Call, now: UnixMs) -> Answer {
         let Some(resource) = self.provider.resource(call.resource.as_str()) else {
             let reason = format!("{} declares no resource {}", self.provider.name, call.resource);
-            return all(call, &Outcome::NotSent { reason });
+            return all(call, End::Unsent, &Outcome::NotSent { reason });
         };
         let mut answer = match self.send(resource, call).await {
             Ok(reply) => self.conclude(resource, call, &reply, now),
-            Err(outcome) => all(call, &outcome),
+            Err((end, outcome)) => all(call, end, &outcome),
         };
         if let Ok(secret) = secret(call) {
             hide(secret, &mut answer);
@@ -103,9 +107,11 @@ impl Fetcher {
         answer
     }
 
-    async fn send(&self, resource: &Resource, call: &Call) -> Result<Reply, Outcome> {
-        let unmakable =
-            |error: RequestError| Outcome::Broken { reason: error.to_string(), excerpt: String::new() };
+    async fn send(&self, resource: &Resource, call: &Call) -> Result<Reply, (End, Outcome)> {
+        let unmakable = |error: RequestError| {
+            (End::Unsent, Outcome::Broken { reason: error.to_string(), excerpt: String::new() })
+        };
+        let lost = |outcome| (End::Lost, outcome);
         let url = self.requests.url(&self.provider, resource, call).map_err(unmakable)?;
         let mut request = match resource.method {
             Method::Get => self.client.get(url),
@@ -116,17 +122,18 @@ impl Fetcher {
             Auth::Header { name } => {
                 let mut value = HeaderValue::from_str(secret(call).map_err(unmakable)?).map_err(|_| {
                     let reason = "the connection's secret cannot stand in a header".to_owned();
-                    Outcome::Unauthorized { reason }
+                    (End::Unsent, Outcome::Unauthorized { reason })
                 })?;
                 value.set_sensitive(true);
                 request = request.header(name, value);
             }
             Auth::None | Auth::Query { .. } => {}
         }
-        let response = request.send().await.map_err(transient)?;
+        let response = request.send().await.map_err(|error| lost(transient(error)))?;
         let (url, headers) = (response.url().clone(), response.headers().clone());
         let status = response.status().as_u16();
-        let body = bounded_body(response, self.provider.definition.http.body_bytes_max).await?;
+        let bytes_max = self.provider.definition.http.body_bytes_max;
+        let body = bounded_body(response, bytes_max).await.map_err(lost)?;
         Ok(Reply { url, status, headers, body })
     }
 
@@ -134,14 +141,18 @@ impl Fetcher {
         let answer = mapping::read(&reply.body);
         let verdict =
             self.judge.judge(reply.status, reply.headers.contains_key(RETRY_AFTER), answer.as_ref().ok());
+        let end = if reply.status >= 400 { End::Error } else { End::Good };
         let said = || format!("HTTP {}: {}", reply.status, excerpt(&reply.body));
         let outcome = match verdict.outcome {
-            RuleOutcome::Fresh => return self.map(resource, call, answer, &reply.body),
+            RuleOutcome::Fresh => return Answer { end, ..self.map(resource, call, answer, &reply.body) },
             RuleOutcome::Throttled => {
                 let until = wait::until(&reply.headers, verdict.wait, now);
                 let hold = Hold { scope: verdict.scope, until, reason: format!("HTTP {}", reply.status) };
                 let device = call.targets.first().map(|t| t.device);
-                return Answer { holds: vec![(hold, device)], ..all(call, &Outcome::Throttled) };
+                return Answer {
+                    holds: vec![(hold, device)],
+                    ..all(call, End::Throttled, &Outcome::Throttled)
+                };
             }
             RuleOutcome::Unchanged => Outcome::Unchanged,
             RuleOutcome::Unauthorized => Outcome::Unauthorized { reason: said() },
@@ -152,7 +163,7 @@ impl Fetcher {
                 Outcome::Broken { reason: unexpected(reply), excerpt: excerpt(&reply.body) }
             }
         };
-        all(call, &outcome)
+        all(call, end, &outcome)
     }
 
     fn map(
@@ -170,13 +181,13 @@ impl Fetcher {
             Err(reason) => {
                 // It may quote the whole answer, and each job of the call gets a copy.
                 let reason = reason.chars().take(1_000).collect();
-                all(call, &Outcome::Broken { reason, excerpt: excerpt(body) })
+                all(call, End::Good, &Outcome::Broken { reason, excerpt: excerpt(body) })
             }
         }
     }
 }
 
-/// Gives each job its record. A record of a device that the call did not ask for is left alone.
+/// Gives each job its record. What is told of other devices is kept apart.
 fn hand_out(resource: &Resource, call: &Call, records: Vec<Record>) -> Answer {
     let mut by_id: HashMap<Option<String>, Record> =
         records.into_iter().map(|record| (record.external_id.clone(), record)).collect();
@@ -199,7 +210,9 @@ fn hand_out(resource: &Resource, call: &Call, records: Vec<Record>) -> Answer {
         }
     };
     let outcomes = call.targets.iter().map(|target| (target.job, outcome(target))).collect();
-    Answer { outcomes, holds: Vec::new() }
+    // A record without values says nothing that could be kept.
+    let others = by_id.into_values().filter(|r| r.external_id.is_some() && !r.values.is_empty()).collect();
+    Answer { end: End::Good, outcomes, holds: Vec::new(), others }
 }
 
 /// Takes the secret out of all that is told: a cloud may say it back, and logs and tables keep what they are told.
@@ -257,8 +270,9 @@ fn unexpected(reply: &Reply) -> String {
     format!("HTTP {status} redirects {place}, which is not followed: correct base_url or path")
 }
 
-fn all(call: &Call, outcome: &Outcome) -> Answer {
-    Answer { outcomes: call.targets.iter().map(|t| (t.job, outcome.clone())).collect(), holds: Vec::new() }
+fn all(call: &Call, end: End, outcome: &Outcome) -> Answer {
+    let outcomes = call.targets.iter().map(|t| (t.job, outcome.clone())).collect();
+    Answer { end, outcomes, holds: Vec::new(), others: Vec::new() }
 }
 
 /// An error's text without the URL: a key may stand in it.

@@ -4,7 +4,7 @@ use super::Ended;
 use crate::clock::Clock;
 use crate::fetch::{Call, Fetcher};
 use crate::pace::{Counted, Gate};
-use crate::words::Outcome;
+use crate::words::{End, Outcome};
 use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -38,10 +38,12 @@ impl Flight {
         let sent_at = self.clock.now();
         let answer = self.fetcher.fetch(&call, sent_at).await;
         Ended {
-            sent_at: Some(sent_at),
+            sent_at: (answer.end != End::Unsent).then_some(sent_at),
             fetched_at: self.clock.now(),
+            end: answer.end,
             outcomes: answer.outcomes,
             holds: answer.holds,
+            others: answer.others,
             ..ended
         }
     }

@@ -47,6 +47,7 @@ impl Journey {
     /// Record, then cache, then settle.
     pub(super) async fn finish(&self, ended: &[Ended]) -> Result<(), JourneyError> {
         let mut batch = self.decide_all(ended);
+        self.note_others(ended, &mut batch).await?;
         self.record(&mut batch).await?;
         self.settle(&batch).await
     }
@@ -70,12 +71,43 @@ impl Journey {
             }
             batch.settlements.push(Settlement {
                 call: call.grant.call,
-                unsent: call.sent_at.is_none(),
+                end: call.end,
                 jobs: verdicts,
                 holds: call.holds.clone(),
+                also: Vec::new(),
             });
         }
         batch
+    }
+
+    /// An answer that told of devices without being asked refreshes them too.
+    async fn note_others(&self, ended: &[Ended], batch: &mut Batch) -> Result<(), JourneyError> {
+        for (call, settlement) in ended.iter().zip(&mut batch.settlements) {
+            let (Some(sent_at), false) = (call.sent_at, call.others.is_empty()) else { continue };
+            let Some(one) = call.wanted.keys().next().map(|job| job.0) else { continue };
+            let ids: Vec<String> = call.others.iter().filter_map(|r| r.external_id.clone()).collect();
+            let found = self.patiently(|| record::read_siblings(&self.app.pool, one, &ids)).await?;
+            let mut records: HashMap<_, _> =
+                call.others.iter().map(|r| (r.external_id.as_deref().unwrap_or_default(), r)).collect();
+            for row in found {
+                let Some(record) = records.remove(row.external_id.as_str()) else { continue };
+                settlement.also.push((JobId(row.job_id), sent_at));
+                if row.failing {
+                    batch.recovered.push(row.job_id);
+                }
+                batch.observations.push(Observation {
+                    tenant: TenantId(row.tenant_id),
+                    device: DeviceId(row.device_id),
+                    resource: call.grant.resource.clone(),
+                    job: JobId(row.job_id),
+                    call: call.grant.call,
+                    fetched_at: call.fetched_at,
+                    record: Some(record.clone()),
+                    online: record.online,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Record before settle: a crash in between only means that the calls are made again.
@@ -167,10 +199,15 @@ impl Journey {
         let deadline = self.patience();
         for failures in 0.. {
             match self.taker.settle(&batch.settlements, None).await {
-                Ok(stale) if stale.is_empty() => break,
-                Ok(stale) => {
-                    let (provider, calls) = (&self.provider.name, stale.len());
-                    tracing::warn!(%provider, calls, "settled too late: others have the jobs");
+                Ok(settled) => {
+                    if !settled.stale.is_empty() {
+                        let (provider, calls) = (&self.provider.name, settled.stale.len());
+                        tracing::warn!(%provider, calls, "settled too late: others have the jobs");
+                    }
+                    if let Some(wait_ms) = settled.wake_in_ms {
+                        self.wake
+                            .at(Instant::now() + Duration::from_secs_f64(wait_ms / 1000.0) - self.ahead());
+                    }
                     break;
                 }
                 Err(error) if Instant::now() < deadline => self.pause(error.to_string(), failures).await,
@@ -201,6 +238,11 @@ impl Journey {
                 other => return other.map_err(JourneyError::from),
             }
         }
+    }
+
+    /// How long before its time a job is looked at.
+    fn ahead(&self) -> Duration {
+        Duration::from_millis(self.app.settings.take.ahead.as_ms() / 2)
     }
 
     fn patience(&self) -> Instant {

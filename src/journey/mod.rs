@@ -8,10 +8,12 @@ mod decide;
 mod land;
 mod pull;
 mod run;
+mod wake;
 
 pub use decide::{Decision, Policy, decide};
 pub use pull::Step;
-pub use run::run;
+pub use run::{listen, run};
+use wake::Wake;
 
 use crate::app::App;
 use crate::fetch::Fetcher;
@@ -20,7 +22,7 @@ use crate::postgres::PostgresError;
 use crate::provider::{LoadError, Provider};
 use crate::redis::RedisError;
 use crate::take::{Grant, GrantedJob, Taker, Verdict};
-use crate::words::{DeviceId, Hold, JobId, Outcome, TenantId, UnixMs};
+use crate::words::{DeviceId, End, Hold, JobId, Outcome, Record, TenantId, UnixMs};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +42,8 @@ pub struct Journey {
     calls: TaskTracker,
     ended_in: mpsc::UnboundedSender<Ended>,
     ended_out: Mutex<mpsc::UnboundedReceiver<Ended>>,
+    /// When to pull again.
+    wake: Wake,
     /// How late a call may be sent.
     tolerance: Duration,
     /// Cancelled: what was not sent is not sent any more.
@@ -73,9 +77,13 @@ struct Ended {
     sent_at: Option<UnixMs>,
     /// When its answer was there.
     fetched_at: UnixMs,
+    /// How it ended, as far as quotas are concerned.
+    end: End,
     wanted: HashMap<JobId, Wanted>,
     outcomes: Vec<(JobId, Outcome)>,
     holds: Vec<(Hold, Option<DeviceId>)>,
+    /// What it told of devices that were not asked for.
+    others: Vec<Record>,
     /// Jobs that had no part in the call.
     aside: Vec<(JobId, Verdict)>,
     /// Held until the call is settled: what cannot be recorded holds new calls back, and bounds memory.
@@ -95,6 +103,7 @@ impl Journey {
             ended_in,
             ended_out: Mutex::new(ended_out),
             app: app.clone(),
+            wake: Wake::default(),
             tolerance: Duration::from_millis(app.settings.take.tolerance.as_ms()).min(provider.slack()),
             provider: provider.clone(),
             stop,

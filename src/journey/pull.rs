@@ -3,10 +3,10 @@
 use super::call::{Flight, Instants};
 use super::{Ended, Journey, JourneyError, Wanted};
 use crate::fetch::{Call, Target};
-use crate::preference::connections;
+use crate::preference::{connections, outbox};
 use crate::record::{self, TargetRow};
 use crate::take::{Grant, GrantedJob, Settlement, Verdict};
-use crate::words::{Connection, DeviceId, JobId, TenantId, UnixMs};
+use crate::words::{Connection, DeviceId, End, JobId, TenantId, UnixMs};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,9 @@ impl Journey {
             let calls = taken.reaped;
             tracing::warn!(provider = %self.provider.name, calls, "calls of a lost worker are due again");
         }
+        if !taken.corrupt.is_empty() {
+            self.restore(&taken.corrupt).await;
+        }
         if taken.grants.is_empty() {
             return Ok(Step::Idle(wake));
         }
@@ -56,6 +59,15 @@ impl Journey {
         Ok(Step::Ran(calls, wake))
     }
 
+    /// Jobs whose records cannot be read are set aside by the script, with the reason; Postgres has them as they were.
+    async fn restore(&self, jobs: &[JobId]) {
+        let (provider, ids) = (&self.provider.name, jobs.iter().map(|job| job.0).collect::<Vec<_>>());
+        tracing::error!(%provider, jobs = ?ids, "schedule records cannot be read; restoring them from Postgres");
+        if let Err(error) = outbox::note(&self.app.pool, &ids).await {
+            tracing::warn!(%provider, %error, "not restored yet; the next check does it");
+        }
+    }
+
     /// Who the granted jobs are for, and with which credentials: two queries for all of them.
     async fn resolve(
         &self,
@@ -75,13 +87,7 @@ impl Journey {
 
     /// Grants that cannot be used now go back unsent. If that fails too, their leases run out.
     async fn hand_back(&self, grants: &[Grant]) {
-        let unsent = |grant: &Grant| Settlement {
-            call: grant.call,
-            unsent: true,
-            jobs: Vec::new(),
-            holds: Vec::new(),
-        };
-        let settlements: Vec<_> = grants.iter().map(unsent).collect();
+        let settlements: Vec<_> = grants.iter().map(|grant| Settlement::unsent(grant.call)).collect();
         if let Err(error) = self.taker.settle(&settlements, None).await {
             tracing::warn!(provider = %self.provider.name, %error, "grants could not be handed back; they will lapse");
         }
@@ -114,8 +120,10 @@ impl Journey {
             sent_at: None,
             fetched_at: planned,
             wanted,
+            end: End::Unsent,
             outcomes: Vec::new(),
             holds: Vec::new(),
+            others: Vec::new(),
             aside,
             grant,
             // Taken here, not in the task: the next pull must see it gone. Only pulls take slots, one at a time, and

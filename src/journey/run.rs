@@ -4,46 +4,24 @@ use super::{Journey, JourneyError, Step};
 use crate::app::App;
 use crate::retry::RECONNECT;
 use futures::StreamExt;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// However quiet it is, look once in a while: a wake-up may have been lost with a connection.
+/// However quiet it is, look once in a while: a wake-up may have been lost with a connection or with a process.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
 
 /// Runs a journey until it is stopped; then what was sent lands, for at most the shutdown's grace.
 pub async fn run(journey: Arc<Journey>) {
-    let woken = Arc::new(Notify::new());
-    let listening = tokio::spawn(listen(journey.app.clone(), journey.clone(), woken.clone()));
     let all_ended = CancellationToken::new();
     let mut landing = tokio::spawn(land_all(journey.clone(), all_ended.clone()));
     let stop = journey.stop.clone();
     let mut failures = 0;
     while !stop.is_cancelled() {
-        let nap = match journey.pull().await {
-            Ok(Step::Ran(_, wake) | Step::Idle(wake)) => {
-                failures = 0;
-                wake.unwrap_or(LONGEST_NAP).min(LONGEST_NAP)
-            }
-            Err(error) => {
-                report(&journey, &error);
-                failures += 1;
-                RECONNECT.wait(failures, &mut rand::rng())
-            }
-        };
-        let until = Instant::now() + nap;
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = sleep_until(until) => {}
-            () = woken.notified(), if failures == 0 => {}
-        }
-        if nap > Duration::from_secs(1) {
-            journey.gate.tidy();
-        }
+        turn(&journey, &mut failures).await;
     }
-    listening.abort();
     journey.calls.close();
     let grace = Duration::from_millis(journey.app.settings.shutdown.grace.as_ms());
     let landed = async {
@@ -55,6 +33,35 @@ pub async fn run(journey: Arc<Journey>) {
         tracing::warn!(provider = %journey.provider.name, "calls cut off at shutdown; others will make them again");
     }
     landing.abort();
+}
+
+/// Looks once, and sleeps until there is reason to look again. Only the sleep is cut short by a stop: what was granted
+/// is seen through or handed back.
+async fn turn(journey: &Journey, failures: &mut u32) {
+    // Before it looks: what is named meanwhile is not forgotten.
+    journey.wake.clear();
+    let pulled = journey.pull().await;
+    let nap = match &pulled {
+        Ok(Step::Ran(_, wake) | Step::Idle(wake)) => {
+            *failures = 0;
+            wake.unwrap_or(LONGEST_NAP).min(LONGEST_NAP)
+        }
+        Err(error) => {
+            report(journey, error);
+            *failures += 1;
+            RECONNECT.wait(*failures, &mut rand::rng())
+        }
+    };
+    if nap > Duration::from_secs(1) {
+        journey.gate.tidy();
+    }
+    let until = Instant::now() + nap;
+    tokio::select! {
+        () = journey.stop.cancelled() => {}
+        () = journey.wake.sleep(until), if pulled.is_ok() => {}
+        // A server is away: nothing that is named meanwhile makes it come back sooner.
+        () = sleep_until(until), if pulled.is_err() => {}
+    }
 }
 
 /// Lands until all calls have ended and nothing is left of them.
@@ -72,18 +79,22 @@ async fn land_all(journey: Arc<Journey>, all_ended: CancellationToken) {
     }
 }
 
-/// Passes on "look again" from other processes; reconnects for as long as it lives.
-async fn listen(app: App, journey: Arc<Journey>, woken: Arc<Notify>) {
-    let channel = [app.keys.wake(&journey.provider.name)];
+/// Passes on "look again" from other processes, on one connection for all journeys; reconnects for as long as it lives.
+pub async fn listen(app: App, journeys: Vec<Arc<Journey>>) {
+    let by_channel: HashMap<String, &Arc<Journey>> =
+        journeys.iter().map(|journey| (app.keys.wake(&journey.provider.name), journey)).collect();
+    let channels: Vec<String> = by_channel.keys().cloned().collect();
     let mut failures = 0;
     loop {
-        if let Ok(mut pubsub) = app.redis.listen(&channel).await {
+        if let Ok(mut pubsub) = app.redis.listen(&channels).await {
             failures = 0;
             // Something may have been put while nobody listened.
-            woken.notify_one();
+            journeys.iter().for_each(|journey| journey.wake.at(Instant::now()));
             let mut messages = pubsub.on_message();
-            while messages.next().await.is_some() {
-                woken.notify_one();
+            while let Some(message) = messages.next().await {
+                if let Some(journey) = by_channel.get(message.get_channel_name()) {
+                    journey.wake.at(Instant::now());
+                }
             }
         }
         let nap = RECONNECT.wait(failures, &mut rand::rng());

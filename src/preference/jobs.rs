@@ -36,6 +36,8 @@ pub struct StoredJob {
     pub last_run: Option<UnixMs>,
     /// Whether its connection may be used.
     pub usable: bool,
+    /// How its tenant's lanes weigh among lanes.
+    pub weight: u32,
 }
 
 impl StoredJob {
@@ -116,8 +118,9 @@ pub async fn by_id(pool: &Pool, ids: &[i64]) -> Result<Vec<StoredJob>, PostgresE
            SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!",
                   j.resource AS "resource!", j.provider AS "provider!", j.interval_ms AS "interval_ms!",
                   j.priority AS "priority!", j.state AS "state!", j.version AS "version!", d.connection_id,
-                  d.group_key, c.state = 'active' AS "usable!", l.fetched_at AS "fetched_at?"
+                  d.group_key, c.state = 'active' AS "usable!", t.weight, l.fetched_at AS "fetched_at?"
            FROM wanted j
+           JOIN tenants t USING (tenant_id)
            JOIN devices d USING (tenant_id, device_id)
            JOIN connections c USING (tenant_id, connection_id)
            LEFT JOIN latest l USING (tenant_id, device_id, resource)"#,
@@ -143,8 +146,9 @@ pub async fn page(
            SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!",
                   j.resource AS "resource!", j.provider AS "provider!", j.interval_ms AS "interval_ms!",
                   j.priority AS "priority!", j.state AS "state!", j.version AS "version!", d.connection_id,
-                  d.group_key, c.state = 'active' AS "usable!", l.fetched_at AS "fetched_at?"
+                  d.group_key, c.state = 'active' AS "usable!", t.weight, l.fetched_at AS "fetched_at?"
            FROM wanted j
+           JOIN tenants t USING (tenant_id)
            JOIN devices d USING (tenant_id, device_id)
            JOIN connections c USING (tenant_id, connection_id)
            LEFT JOIN latest l USING (tenant_id, device_id, resource)
@@ -181,6 +185,7 @@ struct JobRow {
     connection_id: i64,
     group_key: String,
     usable: bool,
+    weight: i32,
     fetched_at: Option<chrono::DateTime<chrono::Utc>>,
 }
 
@@ -199,5 +204,10 @@ fn stored(row: JobRow) -> Option<StoredJob> {
         state: JobState::from_word(&row.state)?,
         version: row.version,
     };
-    Some(StoredJob { job, last_run: row.fetched_at.map(UnixMs::from), usable: row.usable })
+    Some(StoredJob {
+        job,
+        last_run: row.fetched_at.map(UnixMs::from),
+        usable: row.usable,
+        weight: row.weight.max(1) as u32,
+    })
 }

@@ -29,6 +29,21 @@ pub async fn read(pool: &Pool, limit: i64) -> Result<Vec<Note>, PostgresError> {
     .map_err(PostgresError::on("read the outbox"))
 }
 
+/// Notes that the schedule is to be told of these jobs once more, and says so on the channel.
+pub async fn note(pool: &Pool, jobs: &[i64]) -> Result<(), PostgresError> {
+    sqlx::query!(
+        "WITH noted AS (
+             INSERT INTO outbox (provider, job_id)
+             SELECT provider, job_id FROM jobs WHERE job_id = ANY($1) RETURNING 1)
+         SELECT pg_notify('paceline_outbox', '')::text AS told, count(*) FROM noted",
+        jobs
+    )
+    .fetch_one(pool)
+    .await
+    .map(drop)
+    .map_err(PostgresError::on("note jobs in the outbox"))
+}
+
 /// Forgets notes that the schedule has heard. Somebody else may have been first: that is fine.
 pub async fn forget(pool: &Pool, ids: &[i64]) -> Result<(), PostgresError> {
     sqlx::query!("DELETE FROM outbox WHERE outbox_id = ANY($1)", ids)

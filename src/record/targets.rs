@@ -21,6 +21,33 @@ pub struct TargetRow {
     pub failing: bool,
 }
 
+/// Jobs of the same connection and resource as this one, by the provider's ids of their devices.
+pub async fn siblings(
+    pool: &Pool,
+    job: i64,
+    external_ids: &[String],
+) -> Result<Vec<TargetRow>, PostgresError> {
+    sqlx::query_as!(
+        TargetRow,
+        r#"WITH one AS MATERIALIZED (
+               SELECT j.tenant_id, j.resource, d.connection_id
+               FROM jobs j JOIN devices d USING (tenant_id, device_id) WHERE j.job_id = $1),
+           named AS MATERIALIZED (
+               SELECT d.* FROM one JOIN devices d USING (tenant_id, connection_id)
+               WHERE d.external_id = ANY($2))
+           SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!", d.connection_id,
+                  d.external_id, d.group_key, j.failing_since IS NOT NULL AS "failing!"
+           FROM one CROSS JOIN named d
+           JOIN jobs j ON j.tenant_id = d.tenant_id AND j.device_id = d.device_id AND j.resource = one.resource
+           WHERE j.state = 'active'"#,
+        job,
+        external_ids
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("read the jobs that an answer told of"))
+}
+
 /// Those of these jobs that are still wanted. The schedule may not have heard yet of one that is not.
 pub async fn read(pool: &Pool, jobs: &[i64]) -> Result<Vec<TargetRow>, PostgresError> {
     sqlx::query_as!(

@@ -12,13 +12,28 @@ const COMMON: &str = include_str!("lua/common.lua");
 /// It runs by its hash; a server that does not know it (a restart, `SCRIPT FLUSH`) is taught it and asked again.
 pub struct Script {
     name: &'static str,
+    text: String,
     script: redis::Script,
 }
 
 impl Script {
     /// The script of this text, after what all of them share.
     pub fn new(name: &'static str, text: &str) -> Self {
-        Self { name, script: redis::Script::new(&format!("{COMMON}\n{text}")) }
+        Self::of_parts(name, &[text])
+    }
+
+    /// The script of these parts, one after another, after what all scripts share.
+    pub fn of_parts(name: &'static str, parts: &[&str]) -> Self {
+        Self::of_text(name, format!("{COMMON}\n{}", parts.join("\n")))
+    }
+
+    fn of_text(name: &'static str, text: String) -> Self {
+        Self { name, script: redis::Script::new(&text), text }
+    }
+
+    /// The same script with its text changed.
+    pub fn changed(&self, change: impl FnOnce(String) -> String) -> Self {
+        Self::of_text(self.name, change(self.text.clone()))
     }
 
     /// Runs it on one key.

@@ -5,4 +5,4 @@ mod queue;
 pub mod score;
 
 pub use offset::offset_ms;
-pub use queue::{Entry, Place, Queue};
+pub use queue::{Entry, Place, Queue, Refresh};

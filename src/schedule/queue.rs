@@ -14,6 +14,10 @@ pub struct Entry {
     pub offset_ms: u32,
     /// Its last success, if any.
     pub last_run: Option<UnixMs>,
+    /// Whether a call for it may serve others too.
+    pub shared: bool,
+    /// How its lane weighs among lanes: twice the weight, twice the share.
+    pub weight: u32,
 }
 
 /// Where the schedule has a job. Exactly one of `due`, `ready` and `leased` holds for one that is well.
@@ -41,6 +45,23 @@ pub struct Place {
     pub lane: String,
     /// Whether the lane competes or is blocked: a ready job in one that does neither would wait for ever.
     pub lane_awake: bool,
+    /// Until when it must wait, ms since the epoch; 0: nothing holds it back, or not before a call ends.
+    pub until_ms: f64,
+    /// Which quota or hold says so; empty for none.
+    pub why: String,
+}
+
+/// What "refresh now" comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refresh {
+    /// It runs as soon as the quotas let it.
+    Queued,
+    /// It was asked for before, and will.
+    Waiting,
+    /// It is being fetched.
+    Running,
+    /// The schedule does not have it.
+    Unknown,
 }
 
 impl Place {
@@ -52,8 +73,21 @@ impl Place {
     }
 }
 
+impl Refresh {
+    fn from_word(word: &str) -> Self {
+        match word {
+            "queued" => Self::Queued,
+            "waiting" => Self::Waiting,
+            "running" => Self::Running,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// The most jobs in one script call: Lua's `unpack` has a bound, and Redis serves nobody else meanwhile.
 const BATCH: usize = 500;
+/// Job ids a bucket of records: those that differ in the last two digits only.
+const BUCKET: i64 = 100;
 
 /// The schedule's way in.
 #[derive(Clone)]
@@ -67,6 +101,7 @@ pub struct Queue {
 struct Scripts {
     put: Script,
     drop: Script,
+    refresh: Script,
     locate: Script,
     ids: Script,
     live: Script,
@@ -80,6 +115,7 @@ impl Queue {
         let scripts = Scripts {
             put: Script::new("put", include_str!("lua/put.lua")),
             drop: Script::new("drop", include_str!("lua/drop.lua")),
+            refresh: Script::new("refresh", include_str!("lua/refresh.lua")),
             locate: Script::new("locate", include_str!("lua/locate.lua")),
             ids: Script::new("ids", include_str!("lua/ids.lua")),
             live: Script::new("live", include_str!("lua/live.lua")),
@@ -143,6 +179,19 @@ impl Queue {
         Ok(())
     }
 
+    /// Lets these jobs of one provider run now, ahead of everything.
+    pub async fn refresh(&self, provider: &ProviderName, jobs: &[JobId]) -> Result<Vec<Refresh>, RedisError> {
+        let anchor = self.keys.anchor(provider);
+        let mut answers = Vec::with_capacity(jobs.len());
+        for batch in jobs.chunks(BATCH) {
+            let ids: Vec<_> = batch.iter().map(|id| id.to_string()).collect();
+            let args: Vec<_> = ids.iter().map(|id| id.as_bytes()).collect();
+            let words: Vec<String> = self.scripts.refresh.run(&self.redis, &anchor, &args).await?;
+            answers.extend(words.iter().map(|word| Refresh::from_word(word)));
+        }
+        Ok(answers)
+    }
+
     /// Where each of these jobs is.
     pub async fn locate(&self, provider: &ProviderName, jobs: &[JobId]) -> Result<Vec<Place>, RedisError> {
         let anchor = self.keys.anchor(provider);
@@ -184,30 +233,27 @@ impl Queue {
     pub async fn ids(&self, provider: &ProviderName, last: JobId) -> Result<Vec<JobId>, RedisError> {
         let anchor = self.keys.anchor(provider);
         let mut found = Vec::new();
-        for first in (0..=last.0 / 64).step_by(BATCH) {
+        for first in (0..=last.0 / BUCKET).step_by(BATCH) {
             let (first, last) = (first.to_string(), (first + BATCH as i64 - 1).to_string());
-            found.extend(
-                self.scripts
-                    .ids
-                    .ask::<Vec<JobId>>(&self.redis, &anchor, &[first.as_bytes(), last.as_bytes()])
-                    .await?,
-            );
+            let ids: Vec<String> =
+                self.scripts.ids.ask(&self.redis, &anchor, &[first.as_bytes(), last.as_bytes()]).await?;
+            found.extend(ids.iter().filter_map(|id| id.parse::<JobId>().ok()));
         }
         Ok(found)
     }
 }
 
 /// A script's instant: empty is Redis's own.
-pub(crate) fn now_arg(now: Option<UnixMs>) -> String {
+fn now_arg(now: Option<UnixMs>) -> String {
     now.map_or(String::new(), |at| at.0.to_string())
 }
 
-type Row<'a> = (i64, u8, u64, u32, i64, i64, String, &'a str, i64);
+type Row<'a> = (String, u8, u64, u32, i64, i64, String, &'a str, i64, bool, u32);
 
 fn row(entry: &Entry) -> Row<'_> {
     let job = &entry.job;
     (
-        job.id.0,
+        job.id.to_string(),
         job.priority.class(),
         job.interval.as_ms(),
         entry.offset_ms,
@@ -216,5 +262,7 @@ fn row(entry: &Entry) -> Row<'_> {
         job.lane(),
         job.resource.as_str(),
         entry.last_run.map_or(0, |at| at.0),
+        entry.shared,
+        entry.weight,
     )
 }

@@ -1,7 +1,10 @@
 //! Take and settle: the script that decides who is called when, and the one that ends calls.
 
+mod grant;
 mod settle;
+mod spec;
 mod taker;
 
-pub use settle::{Kind, Settlement, Verdict};
-pub use taker::{Grant, GrantedJob, Taken, Taker, TakerSettings};
+pub use grant::{Bound, Grant, GrantedJob, Taken};
+pub use settle::{Kind, Settled, Settlement, Verdict};
+pub use taker::{Taker, TakerSettings};

@@ -1,6 +1,6 @@
 //! What `settle.lua` is told of a call.
 
-use crate::words::{CallId, DeviceId, Hold, JobId, Scope, UnixMs};
+use crate::words::{CallId, DeviceId, End, Hold, JobId, Scope, UnixMs};
 use serde::{Serialize, Serializer};
 
 /// The end of one call.
@@ -8,13 +8,27 @@ use serde::{Serialize, Serializer};
 pub struct Settlement {
     /// Which.
     pub call: CallId,
-    /// It was never made: what it spent may go back.
-    pub unsent: bool,
+    /// How it ended, as far as quotas are concerned.
+    pub end: End,
     /// Where each of its jobs goes; one left out goes back to its rank.
     pub jobs: Vec<(JobId, Verdict)>,
     /// What was learned about calls to come; with the device for `Scope::Device`.
     pub holds: Vec<(Hold, Option<DeviceId>)>,
+    /// Jobs that its answer told of without being asked, and when it was sent: their turn has come and gone.
+    pub also: Vec<(JobId, UnixMs)>,
 }
+
+/// What became of settlements.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Settled {
+    /// Calls that were no longer held: nothing was changed for them.
+    pub stale: Vec<CallId>,
+    /// In how many ms there is something to take because of this; none if it brought nothing.
+    pub wake_in_ms: Option<f64>,
+}
+
+/// How many calls of one take share a lease; `take.lua` counts by it too.
+const CALLS_A_LEASE: i64 = 1024;
 
 /// In which way a job failed. Unlike failures do not add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,9 +61,17 @@ pub enum Verdict {
     Drop(i64),
 }
 
+impl Settlement {
+    /// A call that was never made: all of its jobs go back to their rank.
+    pub fn unsent(call: CallId) -> Self {
+        Self { call, end: End::Unsent, jobs: Vec::new(), holds: Vec::new(), also: Vec::new() }
+    }
+}
+
 impl Serialize for Settlement {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let jobs: Vec<_> = self.jobs.iter().map(|(job, verdict)| word(*job, *verdict)).collect();
+        let index = self.call.0 % CALLS_A_LEASE;
+        let lease = (self.call.0 - index).to_string();
         let holds: Vec<_> = self
             .holds
             .iter()
@@ -58,18 +80,31 @@ impl Serialize for Settlement {
                 (hold.scope.as_str(), hold.until.0, hold.reason.as_str(), device.map_or(0, |d| d.0))
             })
             .collect();
-        (self.call, self.unsent, jobs, holds).serialize(serializer)
+        let also: Vec<_> = self.also.iter().map(|(job, sent)| (job.to_string(), sent.0)).collect();
+        (lease, index, self.end.as_str(), verdicts(&self.jobs), holds, also).serialize(serializer)
     }
 }
 
-fn word(job: JobId, verdict: Verdict) -> (JobId, &'static str, i64, u8) {
+/// Jobs that go the same way are told together: a call's jobs usually do.
+fn verdicts(jobs: &[(JobId, Verdict)]) -> Vec<(&'static str, i64, u8, Vec<String>)> {
+    let mut groups: Vec<(Verdict, Vec<String>)> = Vec::new();
+    for (job, verdict) in jobs {
+        match groups.last_mut() {
+            Some((same, ids)) if same == verdict => ids.push(job.to_string()),
+            _ => groups.push((*verdict, vec![job.to_string()])),
+        }
+    }
+    groups.into_iter().map(|(verdict, ids)| word(verdict, ids)).collect()
+}
+
+fn word(verdict: Verdict, ids: Vec<String>) -> (&'static str, i64, u8, Vec<String>) {
     let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
     match verdict {
-        Verdict::Done(sent) => (job, "done", sent.0, 0),
-        Verdict::Again => (job, "again", 0, 0),
-        Verdict::Later(delay, kind) => (job, "later", ms(delay), kind as u8),
-        Verdict::Miss(least, kind) => (job, "miss", ms(least), kind as u8),
-        Verdict::Skip => (job, "skip", 0, 0),
-        Verdict::Drop(version) => (job, "drop", version, 0),
+        Verdict::Done(sent) => ("done", sent.0, 0, ids),
+        Verdict::Again => ("again", 0, 0, ids),
+        Verdict::Later(delay, kind) => ("later", ms(delay), kind as u8, ids),
+        Verdict::Miss(least, kind) => ("miss", ms(least), kind as u8, ids),
+        Verdict::Skip => ("skip", 0, 0, ids),
+        Verdict::Drop(version) => ("drop", version, 0, ids),
     }
 }

@@ -1,19 +1,26 @@
 //! The one caller of `take.lua` and `settle.lua`.
 
-use super::Settlement;
+use super::spec::Spec;
+use super::{Settled, Settlement, Taken};
 use crate::provider::Provider;
 use crate::redis::{Keys, Redis, RedisError, Script};
-use crate::words::{CallId, Interval, JobId, ProviderName, ResourceName, UnixMs};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use crate::words::{End, Interval, ProviderName, UnixMs};
+use serde::Deserialize;
+use std::sync::{Mutex, PoisonError};
 
 /// How calls are granted.
 #[derive(Debug, Clone)]
 pub struct TakerSettings {
     /// Grants are made this far ahead, so that one round trip serves a fast provider.
     pub horizon: Interval,
+    /// What is due within this time is granted for its instant, so that it is not late.
+    pub ahead: Interval,
     /// After its send instant a call has this long until it is given to somebody else.
     pub lease: Interval,
+    /// A job this share of its interval before its time rides along in a call with free places …
+    pub ride_share: f64,
+    /// … but never longer before it than this.
+    pub ride_max: Interval,
     /// k of the score.
     pub k: f64,
     /// Base priority of each class, realtime first.
@@ -22,150 +29,101 @@ pub struct TakerSettings {
     pub keys: Keys,
 }
 
-/// Permission for one call at a given instant.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Grant {
-    /// Its number, and its fence.
-    pub call: CallId,
-    /// The lane it is for.
-    pub lane: String,
-    /// The resource it fetches.
-    pub resource: ResourceName,
-    /// From the script's run to the instant at which it may be sent.
-    pub send_in_ms: f64,
-    /// Whom it serves.
-    pub jobs: Vec<GrantedJob>,
-}
-
-/// One job of a granted call.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct GrantedJob {
-    /// The job.
-    pub id: JobId,
-    /// When it was due.
-    pub due: UnixMs,
-    /// How often it failed in a row, in the same way.
-    pub attempts: u32,
-    /// In which way: see [`Kind`](super::Kind); 0 for none.
-    pub kind: u8,
-    /// The version of the preference that the schedule has.
-    pub version: i64,
-}
-
-/// What one take found.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Taken {
-    /// False: the schedule was not built on this run of the server, and nothing is granted until it is.
-    pub live: bool,
-    /// The schedule's clock as the script ran.
-    pub now: UnixMs,
-    /// When to ask again if nothing else happens, ms from `now`; negative: not before something is put.
-    pub wake_in_ms: f64,
-    /// Calls whose worker was lost.
-    pub reaped: u32,
-    /// What may be sent.
-    pub grants: Vec<Grant>,
-    /// Lanes that must wait: which quota or hold binds, and until when (ms).
-    pub bound: Vec<(String, String, f64)>,
-}
-
 /// Takes and settles calls of one provider.
 pub struct Taker {
     redis: Redis,
     anchor: String,
     take: Script,
     settle: Script,
-    spec: Spec,
+    spec: Mutex<Spoken>,
     /// Whose calls.
     pub provider: ProviderName,
 }
 
-#[derive(Clone, Serialize)]
-struct Spec {
-    calls: usize,
-    horizon_ms: u64,
-    lease_ms: u64,
-    promote: usize,
-    k: f64,
-    base: [f64; 5],
-    quotas: Vec<QuotaSpec>,
-    resources: BTreeMap<String, ResourceSpec>,
+/// What the scripts are told, and how it was last written.
+struct Spoken {
+    spec: Spec,
+    packed: Vec<u8>,
+    /// The last instant heard of, by which the calendar's turns are told.
+    now: UnixMs,
 }
 
-#[derive(Clone, Serialize)]
-struct QuotaSpec {
-    name: String,
-    scope: &'static str,
-    emission_ms: f64,
-    burst: u32,
-    resources: Vec<String>,
-}
-
-#[derive(Clone, Serialize)]
-struct ResourceSpec {
-    max: u32,
-    cost: u32,
-    cost_per_device: u32,
-}
+const PACE: &str = include_str!("lua/pace.lua");
+const RANK: &str = include_str!("lua/rank.lua");
+const GATHER: &str = include_str!("lua/gather.lua");
 
 impl Taker {
     /// The taker of a provider's calls.
     pub fn new(redis: Redis, provider: &Provider, settings: &TakerSettings) -> Self {
+        let spec = Spec::of(provider, settings);
         Self {
             redis,
             anchor: settings.keys.anchor(&provider.name),
-            take: Script::new("take", include_str!("lua/take.lua")),
-            settle: Script::new("settle", include_str!("lua/settle.lua")),
-            spec: spec(provider, settings),
+            take: Script::of_parts("take", &[PACE, RANK, GATHER, include_str!("lua/take.lua")]),
+            settle: Script::of_parts("settle", &[PACE, include_str!("lua/settle.lua")]),
+            spec: Mutex::new(Spoken { spec, packed: Vec::new(), now: UnixMs(0) }),
             provider: provider.name.clone(),
         }
     }
 
-    /// Takes up to `calls` calls. `now` is for tests; `None` is Redis's own clock.
-    pub async fn take(&self, calls: usize, now: Option<UnixMs>) -> Result<Taken, RedisError> {
-        let spec = self.take.pack(&Spec { calls, ..self.spec.clone() })?;
-        let now = now.map_or(String::new(), |at| at.0.to_string());
-        self.take.ask(&self.redis, &self.anchor, &[now.as_bytes(), &spec]).await
+    /// The same taker on scripts that were changed: what a test must be able to see fail.
+    ///
+    /// `change` is given each script's name and text.
+    pub fn with_scripts(mut self, change: impl Fn(&str, String) -> String) -> Self {
+        self.take = self.take.changed(|text| change("take", text));
+        self.settle = self.settle.changed(|text| change("settle", text));
+        self
     }
 
-    /// Ends calls. Returns those that were no longer held; nothing was changed for them.
+    /// Takes up to `calls` calls. `now` is for tests; `None` is Redis's own clock.
+    pub async fn take(&self, calls: usize, now: Option<UnixMs>) -> Result<Taken, RedisError> {
+        let spec = self.packed(now)?;
+        let (at, calls) = (now_arg(now), calls.to_string());
+        let args = [at.as_bytes(), &spec, calls.as_bytes()];
+        let taken: Taken = self.take.ask(&self.redis, &self.anchor, &args).await?;
+        self.hear(taken.now);
+        Ok(taken)
+    }
+
+    /// Ends calls. Those that were no longer held are told: nothing was changed for them.
     pub async fn settle(
         &self,
         settlements: &[Settlement],
         now: Option<UnixMs>,
-    ) -> Result<Vec<CallId>, RedisError> {
-        let packed = self.settle.pack(&settlements)?;
-        let now = now.map_or(String::new(), |at| at.0.to_string());
-        let stale: Vec<i64> = self.settle.run(&self.redis, &self.anchor, &[now.as_bytes(), &packed]).await?;
-        Ok(stale.into_iter().map(CallId).collect())
+    ) -> Result<Settled, RedisError> {
+        // An unsent call's grant goes back only while it is the last: so the last are ended first.
+        let mut order: Vec<&Settlement> = settlements.iter().collect();
+        order.sort_by_key(|s| (s.end == End::Unsent).then_some(std::cmp::Reverse(s.call)));
+        let (spec, packed) = (self.packed(now)?, self.settle.pack(&order)?);
+        let at = now_arg(now);
+        let told: Told = self.settle.ask(&self.redis, &self.anchor, &[at.as_bytes(), &spec, &packed]).await?;
+        let stale = told.stale.iter().filter_map(|at| order.get(*at)).map(|s| s.call).collect();
+        Ok(Settled { stale, wake_in_ms: (told.wake_ms >= 0.0).then_some(told.wake_ms) })
+    }
+
+    /// The calendar's turns are told by the last instant heard of; a script that finds them past says so by its time.
+    fn packed(&self, now: Option<UnixMs>) -> Result<Vec<u8>, RedisError> {
+        let mut spoken = self.spec.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = now.unwrap_or(spoken.now);
+        if spoken.packed.is_empty() || spoken.spec.follows_the_calendar() {
+            spoken.spec.turn(now);
+            spoken.packed = self.take.pack(&spoken.spec)?;
+        }
+        Ok(spoken.packed.clone())
+    }
+
+    fn hear(&self, now: UnixMs) {
+        self.spec.lock().unwrap_or_else(PoisonError::into_inner).now = now;
     }
 }
 
-fn spec(provider: &Provider, settings: &TakerSettings) -> Spec {
-    let quotas = provider.quotas().map(|quota| QuotaSpec {
-        name: quota.name.clone(),
-        scope: quota.scope.as_str(),
-        emission_ms: 0.0,
-        burst: quota.burst(),
-        resources: quota.resources.iter().flatten().map(ToString::to_string).collect(),
-    });
-    let resources = provider.definition.resources.iter().map(|(name, resource)| {
-        let resource = resource.get_ref();
-        let spec = ResourceSpec {
-            max: resource.batch_max,
-            cost: resource.cost,
-            cost_per_device: resource.cost_per_device,
-        };
-        (name.get_ref().to_string(), spec)
-    });
-    Spec {
-        calls: 0,
-        horizon_ms: settings.horizon.as_ms(),
-        lease_ms: settings.lease.as_ms() + provider.definition.http.timeout.as_ms(),
-        promote: 1000,
-        k: settings.k,
-        base: settings.base,
-        quotas: quotas.collect(),
-        resources: resources.collect(),
-    }
+#[derive(Deserialize)]
+struct Told {
+    stale: Vec<usize>,
+    wake_ms: f64,
+}
+
+/// A script's instant: empty is Redis's own.
+fn now_arg(now: Option<UnixMs>) -> String {
+    now.map_or(String::new(), |at| at.0.to_string())
 }

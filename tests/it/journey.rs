@@ -462,7 +462,13 @@ async fn a_preference_moves_a_waiting_job_and_an_older_one_does_not() {
     let mut stale = old.job.clone();
     stale.version -= 1;
     stale.interval = "1h".parse().unwrap();
-    let entry = paceline::schedule::Entry { job: stale, offset_ms: 0, last_run: Some(UnixMs(1)) };
+    let entry = paceline::schedule::Entry {
+        job: stale,
+        offset_ms: 0,
+        last_run: Some(UnixMs(1)),
+        shared: false,
+        weight: 1,
+    };
     rig.t.app.queue.put(&rig.provider.parse().unwrap(), &[entry]).await.unwrap();
     assert_eq!(rig.place(rig.devices[0]).await, place);
 }

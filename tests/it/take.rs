@@ -5,7 +5,7 @@ use paceline::provider::Provider;
 use paceline::schedule::{Entry, Queue, score};
 use paceline::take::{Kind, Settlement, Taken, Taker, TakerSettings, Verdict};
 use paceline::words::{
-    CallId, ConnectionId, DeviceId, Hold, Interval, Job, JobId, JobState, Priority, ProviderName, Scope,
+    CallId, ConnectionId, DeviceId, End, Hold, Interval, Job, JobId, JobState, Priority, ProviderName, Scope,
     TenantId, UnixMs,
 };
 use rand::rngs::StdRng;
@@ -19,6 +19,12 @@ struct Rig {
     provider: ProviderName,
     taker: Taker,
     settings: TakerSettings,
+    shared: bool,
+}
+
+/// A call that ended so, its jobs back in their rank.
+fn ended(call: CallId, end: End) -> Settlement {
+    Settlement { end, ..Settlement::unsent(call) }
 }
 
 fn definition(quotas: &str, batch_max: u32) -> String {
@@ -61,7 +67,7 @@ impl Rig {
         let found = Provider::parse(provider.clone(), "taken.toml", &text).unwrap();
         let taker = Taker::new(t.app.redis.clone(), &found, &settings);
         t.app.queue.revive(&provider, false, 0, Some(UnixMs(T0 - 1))).await.unwrap();
-        Self { t, provider, taker, settings }
+        Self { t, provider, taker, settings, shared: batch_max > 1 }
     }
 
     fn queue(&self) -> &Queue {
@@ -70,8 +76,13 @@ impl Rig {
 
     /// Jobs that are overdue at `T0`.
     async fn put(&self, jobs: &[Job], last_run: impl Fn(&Job) -> i64) {
-        let entry =
-            |job: &Job| Entry { job: job.clone(), offset_ms: 0, last_run: Some(UnixMs(last_run(job))) };
+        let entry = |job: &Job| Entry {
+            job: job.clone(),
+            offset_ms: 0,
+            last_run: Some(UnixMs(last_run(job))),
+            shared: self.shared,
+            weight: 1,
+        };
         let entries: Vec<_> = jobs.iter().map(entry).collect();
         self.queue().put_at(&self.provider, &entries, Some(UnixMs(T0))).await.unwrap();
     }
@@ -88,8 +99,8 @@ impl Rig {
     }
 
     async fn settle(&self, call: CallId, jobs: Vec<(JobId, Verdict)>, at: i64) -> Vec<CallId> {
-        let settlement = Settlement { call, unsent: false, jobs, holds: Vec::new() };
-        self.taker.settle(&[settlement], Some(UnixMs(at))).await.unwrap()
+        let settlement = Settlement { jobs, ..ended(call, End::Good) };
+        self.taker.settle(&[settlement], Some(UnixMs(at))).await.unwrap().stale
     }
 
     /// Every job is in exactly one place.
@@ -195,8 +206,7 @@ async fn a_throttled_account_blocks_nobody_else() {
     let taken = rig.take(1, T0).await;
     let held = &taken.grants[0];
     let hold = Hold { scope: Scope::Connection, until: UnixMs(T0 + 60_000), reason: "HTTP 429".into() };
-    let settlement =
-        Settlement { call: held.call, unsent: false, jobs: Vec::new(), holds: vec![(hold, None)] };
+    let settlement = Settlement { holds: vec![(hold, None)], ..ended(held.call, End::Throttled) };
     rig.taker.settle(std::slice::from_ref(&settlement), Some(UnixMs(T0))).await.unwrap();
     // A hold is only ever extended.
     let shorter = Hold { scope: Scope::Connection, until: UnixMs(T0 + 5), reason: "shorter".into() };
@@ -205,8 +215,8 @@ async fn a_throttled_account_blocks_nobody_else() {
     assert_eq!(taken.grants.len(), 2);
     let other = Settlement { call: taken.grants[0].call, holds: vec![(shorter, None)], ..settlement };
     rig.taker.settle(&[other], Some(UnixMs(T0))).await.unwrap();
-    let (_, why, until) = &taken.bound[0];
-    assert_eq!((why.as_str(), *until as i64), ("hold: HTTP 429", T0 + 60_000));
+    let bound = &taken.bound[0];
+    assert_eq!((bound.by.as_str(), bound.until_ms as i64), ("hold: HTTP 429", T0 + 60_000));
     assert!(rig.take(10, T0 + 30_000).await.grants.iter().all(|g| g.lane != held.lane));
     assert!(rig.take(10, T0 + 60_000).await.grants.iter().any(|g| g.lane == held.lane));
     rig.assert_sound(&jobs).await;
@@ -286,7 +296,7 @@ async fn an_unsent_grant_goes_back_unless_a_later_one_was_made() {
     let rig = Rig::new(&quota("own", "connection", 1, "1m", 1), 1).await;
     let jobs: Vec<_> = (1..=2).map(|id| job(id, 1, Priority::Normal)).collect();
     rig.put(&jobs, |_| T0 - 4_000_000).await;
-    let unsent = |call| Settlement { call, unsent: true, jobs: Vec::new(), holds: Vec::new() };
+    let unsent = Settlement::unsent;
     let first = rig.take(5, T0).await;
     assert_eq!(first.grants.len(), 1);
     rig.taker.settle(&[unsent(first.grants[0].call)], Some(UnixMs(T0))).await.unwrap();
@@ -358,7 +368,7 @@ async fn no_window_is_ever_over_quota() {
                     continue; // crashed before sending
                 }
                 if fate < 0.2 {
-                    let unsent = Settlement { call: grant.call, unsent: true, jobs: vec![], holds: vec![] };
+                    let unsent = Settlement::unsent(grant.call);
                     rig.taker.settle(&[unsent], Some(UnixMs(now))).await.unwrap();
                     continue;
                 }
@@ -448,9 +458,9 @@ async fn thousands_of_jobs_in_one_script_are_none_too_many() {
     }
     for grant in &grants {
         let jobs = grant.jobs.iter().map(|j| (j.id, Verdict::Done(UnixMs(T0 + 40_000)))).collect();
-        settlements.push(Settlement { call: grant.call, unsent: false, jobs, holds: Vec::new() });
+        settlements.push(Settlement { jobs, ..ended(grant.call, End::Good) });
     }
-    assert!(rig.taker.settle(&settlements, Some(UnixMs(T0 + 40_001))).await.unwrap().is_empty());
+    assert!(rig.taker.settle(&settlements, Some(UnixMs(T0 + 40_001))).await.unwrap().stale.is_empty());
     rig.assert_sound(&jobs).await;
 }
 

@@ -1,35 +1,46 @@
--- Shared by every script: the key names, the job record, and how a lane wakes up.
+-- Shared by every script: the key names, the job record, the places a job can be in, and how a lane wakes up.
 -- Prepended to each script's text, because Redis scripts cannot import.
 --
 -- All keys of a provider share one hash tag, so that the names built here lie in the slot of KEYS[1].
+-- Ids stay the strings that Redis hands out: turning numbers into text is the dearest thing a script does.
 
 local P = KEYS[1] -- "<prefix>{<provider>}:", the anchor that routes the script on a cluster
 
-local DUE, LANES, BLOCKED, LEASES = P .. 'due', P .. 'lanes', P .. 'blocked', P .. 'leases'
-local CALLS, META, VTIME, PARTLY = P .. 'calls', P .. 'meta', P .. 'vtime', P .. 'partly'
-local function ready_key(lane, resource) return P .. 'ready:' .. lane .. ':' .. resource end
-local function bucket_key(id) return P .. 'jobs:' .. math.floor(id / 64) end
+local DUE, LANES, BLOCKED, LEASES, META = P .. 'due', P .. 'lanes', P .. 'blocked', P .. 'leases', P .. 'meta'
+local VTIME, PARTLY, HOT, WHY = P .. 'vtime', P .. 'partly', P .. 'hot', P .. 'why'
+local WEIGHTS, CORRUPT = P .. 'weights', P .. 'corrupt'
+local JOBS, READY, QUEUE, TAKE, WAITERS = P .. 'jobs:', P .. 'ready:', P .. 'due:', P .. 'take:', P .. 'waiters:'
 
--- A ready score is class first, then last run: the head of each class is one range away.
+-- Jobs of a lane and resource: they can share a call. The lane comes last, for a group may be called anything.
+local function queue_name(j) return j.resource .. ':' .. j.lane end
+-- A hundred job ids share a hash, by their last two digits: small enough for Redis to pack it.
+local function bucket_key(id) return JOBS .. id:sub(1, -3) end
+
+-- A ready score is class first, then last run: the head of each class is one range away. Class 0 is "refresh now".
 -- 2^43 ms is the year 2248; six classes stay far inside a double's 2^53.
 local CLASS = 8796093022208
+-- The lane of a "refresh now" stands this far ahead of all others.
+local AHEAD = 1099511627776
 
--- Job record, packed so that 64 of them share a listpack. Field: job id. See schedule/record.rs, its twin.
+-- Job record, packed so that a hundred of them share a listpack. Field: job id. See schedule/queue.rs, its writer.
 local RECORD = '<BBBBI4I4I6I6I4I6ss'
--- Flags: bit 0, dropped while leased: settle forgets it; from bit 4 on, the kind of its last failure.
+-- Flags: bit 0, dropped while leased: settle forgets it; bit 1, it may share a call; bit 2, "refresh now" was asked;
+-- from bit 4 on, the kind of its last failure.
 
 local function unpack_job(raw)
   local ok, v, class, flags, attempts, interval, offset, due, last, version, device, lane, resource =
     pcall(struct.unpack, RECORD, raw)
   if not ok or v ~= 1 or interval == 0 then return nil end
+  local low = flags % 16
   return {
-    class = class, dropped = flags % 2 == 1, kind = math.floor(flags / 16), attempts = attempts, interval = interval,
-    offset = offset, due = due, last = last, version = version, device = device, lane = lane, resource = resource,
+    class = class, dropped = low % 2 == 1, shared = low % 4 >= 2, urgent = low % 8 >= 4, kind = (flags - low) / 16,
+    attempts = attempts, interval = interval, offset = offset, due = due, last = last, version = version,
+    device = device, lane = lane, resource = resource,
   }
 end
 
 local function pack_job(j)
-  local flags = (j.dropped and 1 or 0) + j.kind * 16
+  local flags = (j.dropped and 1 or 0) + (j.shared and 2 or 0) + (j.urgent and 4 or 0) + j.kind * 16
   return struct.pack(RECORD, 1, j.class, flags, j.attempts, j.interval, j.offset, j.due, j.last, j.version, j.device,
     j.lane, j.resource)
 end
@@ -44,6 +55,18 @@ local function send(command, key, args, flag)
       redis.call(command, key, unpack(args, from, to))
     end
   end
+end
+
+-- Likewise for one that answers an item a member. A key that is not there needs no asking.
+local function ask(command, key, members)
+  if #members == 0 or redis.call('EXISTS', key) == 0 then return {} end
+  if #members <= 4000 then return redis.call(command, key, unpack(members)) end
+  local all = {}
+  for from = 1, #members, 4000 do
+    local part = redis.call(command, key, unpack(members, from, math.min(from + 3999, #members)))
+    for i = 1, #part do all[from + i - 1] = part[i] end
+  end
+  return all
 end
 
 -- Redis's own time unless a test hands one in: workers' wall clocks play no part.
@@ -71,16 +94,16 @@ end
 -- Reads many records in one call a bucket. ids: array. Returns id -> job, or false for a missing or corrupt one.
 local function read_jobs(ids)
   local buckets, jobs = {}, {}
-  for _, id in ipairs(ids) do
-    local key = bucket_key(id)
-    local b = buckets[key]
-    if not b then b = {}; buckets[key] = b end
-    b[#b + 1] = id
+  for i = 1, #ids do
+    local id = ids[i]
+    local n = id:sub(1, -3)
+    local b = buckets[n]
+    if b then b[#b + 1] = id else buckets[n] = { id } end
   end
-  for key, members in pairs(buckets) do
-    local raw = redis.call('HMGET', key, unpack(members))
-    for i, id in ipairs(members) do
-      jobs[id] = raw[i] and unpack_job(raw[i]) or false
+  for n, members in pairs(buckets) do
+    local raw = redis.call('HMGET', JOBS .. n, unpack(members))
+    for i = 1, #members do
+      jobs[members[i]] = raw[i] and unpack_job(raw[i]) or false
     end
   end
   return jobs
@@ -90,54 +113,114 @@ end
 local function write_jobs(jobs)
   local buckets = {}
   for id, j in pairs(jobs) do
-    local key = bucket_key(id)
-    local b = buckets[key]
-    if not b then b = {}; buckets[key] = b end
+    local n = id:sub(1, -3)
+    local b = buckets[n]
+    if not b then b = {}; buckets[n] = b end
     b[#b + 1] = id
     b[#b + 1] = pack_job(j)
   end
-  for key, args in pairs(buckets) do send('HSET', key, args) end
+  for n, args in pairs(buckets) do send('HSET', JOBS .. n, args) end
 end
+
+-- Where jobs wait for their time. One whose call serves it alone stands in DUE itself; those that can share a call
+-- stand in the due set of their queue, of which DUE has the earliest: so a call finds who else could come along.
+local due_adds, due_rems, queue_adds, queue_rems = {}, {}, {}, {}
+local function into(sets, j)
+  local name = queue_name(j)
+  local set = sets[name]
+  if not set then set = {}; sets[name] = set end
+  return set
+end
+local function add_due(id, j, at)
+  local set = j.shared and into(queue_adds, j) or due_adds
+  set[#set + 1] = at
+  set[#set + 1] = id
+end
+local function leave_due(id, j)
+  local set = j.shared and into(queue_rems, j) or due_rems
+  set[#set + 1] = id
+end
+local function due_at(id, j)
+  return redis.call('ZSCORE', j.shared and QUEUE .. queue_name(j) or DUE, id)
+end
+-- Writes what was noted. DUE follows the heads of the queues that changed.
+local function write_due()
+  local changed = {}
+  for name, args in pairs(queue_adds) do send('ZADD', QUEUE .. name, args); changed[name] = true end
+  for name, ids in pairs(queue_rems) do send('ZREM', QUEUE .. name, ids); changed[name] = true end
+  for name in pairs(changed) do
+    local head = redis.call('ZRANGE', QUEUE .. name, 0, 0, 'WITHSCORES')
+    if head[2] then
+      due_adds[#due_adds + 1] = head[2]
+      due_adds[#due_adds + 1] = name
+    else
+      due_rems[#due_rems + 1] = name
+    end
+  end
+  send('ZADD', DUE, due_adds)
+  send('ZREM', DUE, due_rems)
+  due_adds, due_rems, queue_adds, queue_rems = {}, {}, {}, {}
+end
+
+-- Start-time fair queueing (Goyal, Vin, Cheng 1996): a lane that comes back starts at the present virtual time, or
+-- where it left off if that is later, so that coming and going earns nothing.
+local function start_of(v, left) return math.max(v, tonumber(left or 0)) end
 
 -- Lets lanes compete that are neither served nor blocked. A lane with ready jobs is always in one of the two.
 -- One that is only partly blocked, by a quota of some resources, competes again: the new jobs may be of another.
-local function wake_lanes(lanes)
+-- hot: lanes with a "refresh now"; these compete whatever blocks their background syncs, ahead of all others.
+local function wake_lanes(lanes, hot)
   if #lanes == 0 then return end
-  local blocked = redis.call('ZMSCORE', BLOCKED, unpack(lanes))
-  local partly = redis.call('SMISMEMBER', PARTLY, unpack(lanes))
-  local idle, woken = {}, {}
-  for i, lane in ipairs(lanes) do
-    if not blocked[i] or partly[i] == 1 then idle[#idle + 1] = lane end
-    if blocked[i] and partly[i] == 1 then woken[#woken + 1] = lane end
-  end
-  if #idle == 0 then return end
-  -- Start-time fair queueing: a lane that comes back starts at the present virtual time, or where it left off
-  -- if that is later, so that coming and going earns nothing.
+  local blocked, partly = ask('ZMSCORE', BLOCKED, lanes), ask('SMISMEMBER', PARTLY, lanes)
+  local waiting = ask('ZMSCORE', LANES, lanes)
   local v = tonumber(redis.call('HGET', META, 'v') or '0')
-  local left = redis.call('HMGET', VTIME, unpack(idle))
-  local args = {}
-  for i, lane in ipairs(idle) do
-    args[#args + 1] = math.max(v, tonumber(left[i] or '0'))
-    args[#args + 1] = lane
+  local left = ask('HMGET', VTIME, lanes)
+  local adds, woken = {}, {}
+  for i, lane in ipairs(lanes) do
+    local is_hot = hot and hot[lane]
+    local start = waiting[i] and tonumber(waiting[i])
+    if blocked[i] and (is_hot or partly[i] == 1) then woken[#woken + 1] = lane end
+    if is_hot then
+      if not start or start >= 0 then start = (start or start_of(v, left[i])) - AHEAD else start = nil end
+    elseif start or (blocked[i] and partly[i] ~= 1) then
+      start = nil
+    else
+      start = start_of(v, left[i])
+    end
+    if start then
+      adds[#adds + 1] = start
+      adds[#adds + 1] = lane
+    end
   end
-  send('ZADD', LANES, args, 'NX')
+  send('ZADD', LANES, adds)
   send('ZREM', BLOCKED, woken)
 end
 
 -- Ready sets to be filled: add_ready notes a job, make_ready writes all and wakes their lanes.
 local function add_ready(sets, id, j)
-  local lane = sets[j.lane]
-  if not lane then lane = {}; sets[j.lane] = lane end
-  local args = lane[j.resource]
-  if not args then args = {}; lane[j.resource] = args end
-  args[#args + 1] = j.class * CLASS + waiting_since(j)
-  args[#args + 1] = id
+  local queue = into(sets, j)
+  queue.lane = j.lane
+  if j.urgent then queue.hot = true end
+  queue[#queue + 1] = (j.urgent and 0 or j.class * CLASS) + waiting_since(j)
+  queue[#queue + 1] = id
 end
 local function make_ready(sets)
-  local lanes = {}
-  for lane, by_resource in pairs(sets) do
-    for resource, args in pairs(by_resource) do send('ZADD', ready_key(lane, resource), args) end
-    lanes[#lanes + 1] = lane
+  local lanes, seen, hot = {}, {}, {}
+  for name, args in pairs(sets) do
+    send('ZADD', READY .. name, args)
+    if not seen[args.lane] then lanes[#lanes + 1] = args.lane end
+    seen[args.lane] = true
+    if args.hot then hot[args.lane] = true end
   end
-  wake_lanes(lanes)
+  wake_lanes(lanes, hot)
+end
+
+-- Unparseable members of a take's hash are skipped: whose they were, `check` finds out.
+local function entries_of(raws)
+  local entries = {}
+  for i = 1, #raws do
+    local ok, entry = pcall(cmsgpack.unpack, raws[i])
+    if ok then entries[#entries + 1] = entry end
+  end
+  return entries
 end

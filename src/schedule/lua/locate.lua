@@ -2,25 +2,36 @@
 -- KEYS  1 anchor
 -- ARGV  job ids
 -- Returns msgpack array, one a job:
---   [known, in_due, in_ready, in_leased, due_ms, last_ms, interval_ms, class, version, lane, lane_awake].
--- A ready job whose lane is not awake would wait for ever.
+--   [known, in_due, in_ready, in_leased, due_ms, last_ms, interval_ms, class, version, lane, lane_awake, until_ms, why].
+-- A ready job whose lane is not awake would wait for ever. until_ms and why: when its lane can be served and which
+-- quota or hold says so; 0 and '' where nothing holds it back.
 local leased = {}
-for _, raw in ipairs(redis.call('HVALS', CALLS)) do
-  for _, id in ipairs(cmsgpack.unpack(raw).jobs) do leased[id] = true end
+for _, n in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
+  for _, entry in ipairs(entries_of(redis.call('HVALS', TAKE .. n))) do
+    for _, id in ipairs(entry[3]) do leased[id] = true end
+  end
 end
+local app = redis.call('HMGET', META, 'app_until', 'app_why')
 local found = {}
 for i, id in ipairs(ARGV) do
-  id = tonumber(id)
   local raw = redis.call('HGET', bucket_key(id), id)
   local j = raw and unpack_job(raw)
   local lane = j and j.lane or ''
+  local at = j and due_at(id, j)
+  local blocked = redis.call('ZSCORE', BLOCKED, lane)
+  local until_ms, why = tonumber(blocked or 0), blocked and redis.call('HGET', WHY, lane)
+  local waits = redis.call('ZSCORE', READY .. (j and queue_name(j) or ''), id) ~= false
+  local device = j and redis.call('HGET', WHY, '#' .. id)
+  if at and device and tonumber(at) > j.due then
+    until_ms, why = tonumber(at), device
+  elseif waits and not blocked and app[1] then
+    until_ms, why = tonumber(app[1]), app[2]
+  end
   found[i] = {
     j ~= nil and j ~= false and not j.dropped,
-    redis.call('ZSCORE', DUE, id) ~= false,
-    redis.call('ZSCORE', ready_key(lane, j and j.resource or ''), id) ~= false,
-    leased[id] == true,
+    at ~= false and at ~= nil, waits, leased[id] == true,
     j and j.due or 0, j and j.last or 0, j and j.interval or 0, j and j.class or 0, j and j.version or 0, lane,
-    (redis.call('ZSCORE', LANES, lane) or redis.call('ZSCORE', BLOCKED, lane)) ~= false,
+    (redis.call('ZSCORE', LANES, lane) or blocked) ~= false, until_ms, why or '',
   }
 end
 return cmsgpack.pack(found)

@@ -1,19 +1,58 @@
 -- settle: end calls. Their leases go, and each job goes where its outcome sends it.
 -- KEYS  1 anchor
 -- ARGV  1 now in ms, or '' for Redis's own
---       2 msgpack array of {call, unsent, jobs = {[id, verdict, number, kind]…},
---         holds = {[scope, until_ms, reason, device]…}}
+--       2 msgpack, the spec: as for take
+--       3 msgpack array of {lease, index, end, verdicts = {[verdict, number, kind, ids]…},
+--         holds = {[scope, until_ms, reason, device]…}, also = {[id, sent_ms]…}}
+--         end     'unsent' (what it spent may go back), 'good', 'error', 'throttled' or 'lost'
 --         verdict 'done'  number = when it was sent: next run at the next point of the grid, attempts 0
---                 'again' back to ready with its rank (throttled, not sent)
+--                 'again' back to ready with its rank (throttled, not sent); so are jobs without a verdict
 --                 'later' number = delay in ms: one attempt more of this kind of failure, due again after it
 --                 'miss'  one attempt more of this kind; next at a point of the grid at least number ms away
 --                 'skip'  the turn is given up: next point of the grid, attempts 0
 --                 'drop'  number = version: forgotten (parked, paused, deleted) unless its owner has spoken since
--- Returns the calls that were no longer held, whose jobs somebody else has: nothing was changed for them.
--- An unsent call's grant returns to a quota only if no later grant was made on it: otherwise taking it back could
--- let a window overflow, and it stays spent.
-local now = now_ms(ARGV[1])
-local stale, due, ready, changed, gone, ended, woken = {}, {}, {}, {}, {}, {}, {}
+--         also    jobs that the answer told of without being asked: due again an interval after it
+-- Returns msgpack {stale, wake_ms}: the positions (from 0) of calls that were no longer held, whose jobs somebody else
+-- has: nothing was changed for them; and in how many ms there is something to take because of this, -1 for never.
+epoch = tonumber(redis.call('HGET', META, 'epoch') or 0)
+local wanted = cmsgpack.unpack(ARGV[3])
+
+-- What was leased, a call a take.
+local takes = {}
+for _, call in ipairs(wanted) do
+  local fields = takes[call[1]] or {}
+  fields[#fields + 1] = string.format('%d', call[2])
+  takes[call[1]] = fields
+end
+local entries = {}
+for n, fields in pairs(takes) do
+  local raws = redis.call('HMGET', TAKE .. n, unpack(fields))
+  for i, field in ipairs(fields) do entries[n .. ' ' .. field] = raws[i] or nil end
+end
+local ids, stale, ended, gone = {}, {}, {}, {}
+for i, call in ipairs(wanted) do
+  local field = string.format('%d', call[2])
+  local raw = entries[call[1] .. ' ' .. field]
+  entries[call[1] .. ' ' .. field] = nil -- settled twice in one batch is settled once
+  if raw then
+    local ok, entry = pcall(cmsgpack.unpack, raw)
+    ended[call[1]] = ended[call[1]] or {}
+    table.insert(ended[call[1]], field)
+    call.entry = ok and entry or nil
+    for _, id in ipairs(ok and entry[3] or {}) do ids[#ids + 1] = id end
+    for _, also in ipairs(call[6]) do ids[#ids + 1] = also[1] end
+  else
+    stale[#stale + 1] = i - 1
+  end
+end
+local jobs = read_jobs(ids)
+
+local ready, changed, freed, woken, wake = {}, {}, {}, {}, -1
+local function due_again(id, j)
+  changed[id] = j
+  add_due(id, j, j.due)
+  if wake < 0 or j.due - now < wake then wake = math.max(j.due - now, 0) end
+end
 
 -- Unlike failures do not add up: three times "gone" is gone, two outages and a "gone" are not.
 local function fail(j, kind)
@@ -21,83 +60,122 @@ local function fail(j, kind)
   j.kind = kind
 end
 
-local function hold_key(scope, lane)
-  if scope == 'app' then return P .. 'quota:app', '!hold' end
-  local connection, group = lane:match('^(%d+)%.(.*)$')
-  return P .. 'quota:' .. (connection or lane), scope == 'group' and group and ('!hold@' .. group) or '!hold'
+local function end_job(id, j, verdict)
+  local kind = verdict and verdict[1] or 'again'
+  if kind == 'drop' and j and j.version > verdict[2] then kind = 'again' end
+  if not j or j.dropped or kind == 'drop' then
+    gone[#gone + 1] = id
+  elseif kind == 'again' then
+    add_ready(ready, id, j)
+  elseif kind == 'later' then
+    fail(j, verdict[3])
+    j.due = now + math.floor(verdict[2])
+    due_again(id, j)
+  else
+    j.urgent = false
+    if kind == 'done' then
+      j.last, j.attempts, j.kind = math.max(j.last, math.floor(verdict[2])), 0, 0
+      j.due = grid_after(j, math.max(j.last, j.due))
+    elseif kind == 'miss' then
+      fail(j, verdict[3])
+      j.due = grid_after(j, now + math.floor(verdict[2]))
+    else
+      j.attempts, j.kind = 0, 0
+      j.due = grid_after(j, now)
+    end
+    due_again(id, j)
+  end
 end
 
-for _, call in ipairs(cmsgpack.unpack(ARGV[2])) do
-  local id = string.format('%.0f', call[1])
-  local raw = redis.call('HGET', CALLS, id)
-  if not raw then
-    stale[#stale + 1] = call[1]
-  else
-    local entry = cmsgpack.unpack(raw)
-    ended[#ended + 1] = id
-    if call[2] then
-      for _, s in ipairs(entry.spent) do
-        local key = P .. 'quota:' .. s[1]
-        if redis.call('HGET', key, s[2]) == s[4] then redis.call('HSET', key, s[2], s[3]) end
-      end
-      -- What blocked the lane may just have come back.
-      if redis.call('ZREM', BLOCKED, entry.lane) == 1 then woken[#woken + 1] = entry.lane end
+-- Whatever else a call's answer told: fresh, so due an interval later. One that is leased is left to who has it.
+local function refreshed(id, sent)
+  local j = jobs[id]
+  if not j or j.dropped or changed[id] or sent <= j.last then return end
+  local due = due_at(id, j)
+  local waits = not due and redis.call('ZREM', READY .. queue_name(j), id) == 1
+  if due or waits then
+    j.last, j.urgent, j.attempts, j.kind = sent, false, 0, 0
+    j.due = math.max(j.due, sent + j.interval)
+    due_again(id, j)
+  end
+end
+
+local function give_back(entry, finish)
+  local lane, devices = { name = entry[1] }, {}
+  for _, id in ipairs(entry[3]) do devices[#devices + 1] = jobs[id] and jobs[id].device end
+  local at, cost, urgent, after = entry[4], entry[5], entry[6], entry[8] or {}
+  for _, link in ipairs((chain_of(lane, entry[2], devices))) do
+    local s, field, q = link[1], link[2], link[3]
+    if refund[q.kind] and not (urgent and q.background) and (finish == 'unsent' or q.free_errors) then
+      local g = gauge_of(s, field, q)
+      local t = q.emission_ms or q.window_ms and q.window_ms / g.rate
+      refund[q.kind](q, g, cost, at, after[s.holder .. ' ' .. field] or t and at + cost * t)
+      s.dirty[field] = q
     end
-    local verdicts = {}
-    for _, job in ipairs(call[3]) do verdicts[job[1]] = job end
-    local lane = entry.lane
-    for job, j in pairs(read_jobs(entry.jobs)) do
-      local verdict = verdicts[job] or { job, 'again', 0 }
-      local kind = verdict[2]
-      if kind == 'drop' and j and j.version > verdict[3] then kind = 'again' end
-      if not j or j.dropped or kind == 'drop' then
-        gone[#gone + 1] = job
-      else
-        if kind == 'again' then
-          add_ready(ready, job, j)
-        else
-          if kind == 'done' then
-            j.last, j.attempts, j.kind = math.max(j.last, math.floor(verdict[3])), 0, 0
-            j.due = grid_after(j, math.max(j.last, j.due))
-          elseif kind == 'later' then
-            fail(j, verdict[4])
-            j.due = now + math.floor(verdict[3])
-          elseif kind == 'miss' then
-            fail(j, verdict[4])
-            j.due = grid_after(j, now + math.floor(verdict[3]))
-          else
-            j.attempts, j.kind = 0, 0
-            j.due = grid_after(j, now)
-          end
-          changed[job] = j
-          due[#due + 1] = j.due
-          due[#due + 1] = job
-        end
-      end
-    end
-    for _, h in ipairs(call[4]) do
-      local key, field
-      if h[1] == 'device' then
-        key, field = hold_key('connection', lane)
-        field = '!hold#' .. string.format('%.0f', h[4])
-      else
-        key, field = hold_key(h[1], lane)
-      end
-      -- Feedback only tightens: a hold is extended, never shortened.
-      local old = redis.call('HGET', key, field)
-      if not old or tonumber(old:match('^%S+')) < h[2] then
-        redis.call('HSET', key, field, string.format('%.0f', h[2]) .. ' ' .. h[3])
-      end
+  end
+  -- What blocked the lane may just have come back.
+  if redis.call('ZREM', BLOCKED, entry[1]) == 1 then woken[#woken + 1] = entry[1] end
+end
+
+local function adapt(entry, finish)
+  for _, link in ipairs((chain_of({ name = entry[1] }, entry[2], {}))) do
+    local s, field, q = link[1], link[2], link[3]
+    if q.kind == 'adaptive' then
+      learn.adaptive(q, gauge_of(s, field, q), finish, entry[5])
+      s.dirty[field] = q
     end
   end
 end
+
+-- Feedback only tightens: a hold is extended, never shortened.
+local function hold(lane, scope, until_ms, reason, device)
+  local connection, group = lane:match('^(%d+)%.(.*)$')
+  local key, field = P .. 'quota:' .. (scope == 'app' and 'app' or connection or lane), '!hold'
+  if scope == 'group' and group then field = '!hold@' .. group end
+  if scope == 'device' then field = '!hold#' .. string.format('%.0f', device) end
+  local old = redis.call('HGET', key, field)
+  if not old or tonumber(old:match('^%S+')) < until_ms then
+    redis.call('HSET', key, field, string.format('%.0f', until_ms) .. ' ' .. reason)
+  end
+  if scope == 'device' then
+    local all = tonumber(redis.call('HGET', key, '!holds') or 0)
+    if all < until_ms then redis.call('HSET', key, '!holds', string.format('%.0f', until_ms)) end
+  end
+end
+
+for _, call in ipairs(wanted) do
+  local entry, finish = call.entry, call[3]
+  if entry then
+    if entry[7] then release(entry[7], finish, freed) end
+    if finish == 'unsent' or (finish == 'error' and spec.free_errors) then give_back(entry, finish) end
+    if spec.adaptive and finish ~= 'unsent' then adapt(entry, finish) end
+    local verdicts = {}
+    for _, verdict in ipairs(call[4]) do
+      for _, id in ipairs(verdict[4]) do verdicts[id] = verdict end
+    end
+    for _, id in ipairs(entry[3]) do end_job(id, jobs[id], verdicts[id]) end
+    for _, h in ipairs(call[5]) do hold(entry[1], h[1], h[2], h[3], h[4]) end
+  end
+end
+for _, call in ipairs(wanted) do
+  if call.entry then
+    for _, also in ipairs(call[6]) do refreshed(also[1], also[2]) end
+  end
+end
 -- Where the jobs go before who held them: an error in between leaves a job twice, which is mended, and not nowhere.
-send('ZADD', DUE, due)
+write_due()
 write_jobs(changed)
+write_states()
 make_ready(ready)
 wake_lanes(woken)
-send('HDEL', CALLS, ended)
-send('ZREM', LEASES, ended)
-for _, job in ipairs(gone) do redis.call('HDEL', bucket_key(job), job) end
-if #ended > 0 then redis.call('PUBLISH', P .. 'wake', '') end
-return stale
+wake_waiters(freed)
+for n, fields in pairs(ended) do
+  send('HDEL', TAKE .. n, fields)
+  if redis.call('EXISTS', TAKE .. n) == 0 then redis.call('ZREM', LEASES, n) end
+end
+for _, id in ipairs(gone) do redis.call('HDEL', bucket_key(id), id) end
+local others_gain = next(freed) or #woken > 0
+if others_gain or next(ready) then wake = 0 end
+-- Who settles knows when there is more to do; others need only hear of what came back.
+if others_gain then redis.call('PUBLISH', P .. 'wake', '') end
+return cmsgpack.pack({ stale, wake })

@@ -1,0 +1,34 @@
+-- refresh: let jobs run now, ahead of everything, on what the quotas reserve for it.
+-- KEYS  1 anchor
+-- ARGV  job ids
+-- Returns an array, one a job: 'queued', 'waiting' (it was asked before), 'running' (it is being fetched) or
+-- 'unknown'. Asked twice it runs once; its next turn on the grid is kept.
+local answers, ready, changed = {}, {}, {}
+local jobs = read_jobs(ARGV)
+for i, id in ipairs(ARGV) do
+  local j = jobs[id]
+  if not j or j.dropped then
+    answers[i] = 'unknown'
+  else
+    local due = due_at(id, j)
+    local waits = not due and redis.call('ZSCORE', READY .. queue_name(j), id)
+    if not due and not waits then
+      answers[i] = 'running'
+    elseif waits and j.urgent then
+      answers[i] = 'waiting'
+    elseif not changed[id] then
+      j.urgent = true
+      changed[id] = j
+      add_ready(ready, id, j)
+      if due then leave_due(id, j) end
+      answers[i] = 'queued'
+    else
+      answers[i] = 'waiting'
+    end
+  end
+end
+write_jobs(changed)
+make_ready(ready)
+write_due()
+if next(changed) then redis.call('PUBLISH', P .. 'wake', '') end
+return answers

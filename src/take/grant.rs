@@ -1,0 +1,78 @@
+//! What `take.lua` answers.
+
+use crate::words::{CallId, JobId, ResourceName, UnixMs};
+use serde::{Deserialize, Deserializer};
+
+/// Permission for one call at a given instant.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Grant {
+    /// Its number, and its fence.
+    pub call: CallId,
+    /// The lane it is for.
+    pub lane: String,
+    /// The resource it fetches.
+    pub resource: ResourceName,
+    /// From the script's run to the instant at which it may be sent.
+    pub send_in_ms: f64,
+    /// Whom it serves.
+    pub jobs: Vec<GrantedJob>,
+}
+
+/// One job of a granted call.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct GrantedJob {
+    /// The job.
+    #[serde(deserialize_with = "job_id")]
+    pub id: JobId,
+    /// When it was due.
+    pub due: UnixMs,
+    /// How often it failed in a row, in the same way.
+    pub attempts: u32,
+    /// In which way: see [`Kind`](super::Kind); 0 for none.
+    pub kind: u8,
+    /// The version of the preference that the schedule has.
+    pub version: i64,
+}
+
+/// Who must wait, for what, and until when.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Bound {
+    /// The lane; empty for everybody.
+    pub lane: String,
+    /// The quota's name, or `hold: ` and its reason.
+    pub by: String,
+    /// When it will be a yes, ms since the epoch; negative: not before a call ends.
+    pub until_ms: f64,
+}
+
+/// What one take found.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Taken {
+    /// False: the schedule was not built on this run of the server, and nothing is granted until it is.
+    pub live: bool,
+    /// The schedule's clock as the script ran.
+    pub now: UnixMs,
+    /// When to ask again if nothing else happens, ms from `now`; negative: not before something is put or a call ends.
+    pub wake_in_ms: f64,
+    /// Calls whose worker was lost.
+    pub reaped: u32,
+    /// What may be sent.
+    pub grants: Vec<Grant>,
+    /// Who must wait.
+    pub bound: Vec<Bound>,
+    /// Jobs that were set aside because their records cannot be read.
+    #[serde(deserialize_with = "job_ids")]
+    pub corrupt: Vec<JobId>,
+}
+
+/// Scripts keep ids as text.
+fn job_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<JobId, D::Error> {
+    let text: &str = Deserialize::deserialize(deserializer)?;
+    text.parse().map_err(serde::de::Error::custom)
+}
+
+/// One that is no number was never ours: whatever put it there, there is no job to be mended.
+fn job_ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<JobId>, D::Error> {
+    let texts: Vec<String> = Deserialize::deserialize(deserializer)?;
+    Ok(texts.iter().filter_map(|text| text.parse().ok()).collect())
+}

@@ -1,0 +1,72 @@
+-- Rank, see schedule/score.rs, its twin: base / delay^k, lowest first; equal scores by job id. "Refresh now", class 0,
+-- stands ahead of all, the longest waiting first.
+local function score_of(class, since)
+  if class == 0 then return since - 1e15 end
+  local delay = now - since
+  if delay < 1 then delay = 1 end
+  if spec.k == 1 then return spec.base[class] / delay end
+  return spec.base[class] / delay ^ spec.k
+end
+
+local function ranks_before(a, b)
+  if a.score ~= b.score then return a.score < b.score end
+  return #a.id < #b.id or (#a.id == #b.id and a.id < b.id)
+end
+
+-- The first `want` ready jobs of a queue in exact score order. Inside a class the longest waiting ranks first, so the
+-- heads of the classes are all that need comparing.
+local function ranked(key, want)
+  local found = {}
+  local function add(members)
+    for i = 1, #members, 2 do
+      local score = tonumber(members[i + 1])
+      local class = math.floor(score / CLASS)
+      found[#found + 1] = { id = members[i], score = score_of(class, score - class * CLASS) }
+    end
+  end
+  local first = redis.call('ZRANGE', key, 0, 2 * want, 'WITHSCORES')
+  if #first / 2 <= 2 * want then
+    add(first)
+  else
+    for class = 0, 5 do
+      local from, to = class * CLASS, '(' .. string.format('%.0f', (class + 1) * CLASS)
+      add(redis.call('ZRANGEBYSCORE', key, from, to, 'WITHSCORES', 'LIMIT', 0, want + 1))
+    end
+  end
+  table.sort(found, ranks_before)
+  return found
+end
+
+-- A heap of lanes, the least start tag on top.
+local heap = {}
+local function starts_before(a, b)
+  return a.start < b.start or (a.start == b.start and a.name < b.name)
+end
+local function push(lane)
+  local i = #heap + 1
+  heap[i] = lane
+  while i > 1 do
+    local parent = math.floor(i / 2)
+    if not starts_before(heap[i], heap[parent]) then break end
+    heap[i], heap[parent] = heap[parent], heap[i]
+    i = parent
+  end
+end
+-- Lets the top sink to its place after its start tag grew.
+local function sink()
+  local i, size = 1, #heap
+  while true do
+    local least, left = i, 2 * i
+    if left <= size and starts_before(heap[left], heap[least]) then least = left end
+    if left < size and starts_before(heap[left + 1], heap[least]) then least = left + 1 end
+    if least == i then return end
+    heap[i], heap[least] = heap[least], heap[i]
+    i = least
+  end
+end
+local function pop()
+  local size = #heap
+  heap[1] = heap[size]
+  heap[size] = nil
+  sink()
+end

@@ -1,0 +1,144 @@
+//! A provider's quotas and resources as the scripts want them.
+
+use super::TakerSettings;
+use crate::provider::{Limit, Provider, Quota};
+use crate::words::UnixMs;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What `take.lua` and `settle.lua` are told with every call.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Spec {
+    horizon_ms: u64,
+    ahead_ms: u64,
+    lease_ms: u64,
+    promote: usize,
+    ride_share: f64,
+    ride_ms: u64,
+    k: f64,
+    base: [f64; 5],
+    /// Whether any quota follows the calendar, feels for its rate, or lets errors go free: the rest is spared the look.
+    aligned: bool,
+    adaptive: bool,
+    free_errors: bool,
+    quotas: Vec<QuotaSpec>,
+    resources: BTreeMap<String, ResourceSpec>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct QuotaSpec {
+    name: String,
+    field: String,
+    scope: &'static str,
+    background: bool,
+    free_errors: bool,
+    resources: Vec<String>,
+    #[serde(flatten)]
+    limit: LimitSpec,
+    /// Where the turns of an aligned one come from.
+    #[serde(skip)]
+    source: Limit,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum LimitSpec {
+    Sliding { emission_ms: f64, burst: u32 },
+    Aligned { amount: u32, burst: u32, margin_ms: f64, turns: [i64; 3] },
+    Concurrent { amount: u32 },
+    Errors { amount: u32, window_ms: f64 },
+    Adaptive { ceiling: f64, start: f64, floor: f64, window_ms: f64 },
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct ResourceSpec {
+    max: u32,
+    cost: u32,
+    cost_per_device: u32,
+}
+
+/// The most jobs of one due set that one script looks at: it may not keep Redis from others for long.
+const PROMOTE: usize = 1000;
+
+impl Spec {
+    pub(super) fn of(provider: &Provider, settings: &TakerSettings) -> Self {
+        let resources = provider.definition.resources.iter().map(|(name, resource)| {
+            let resource = resource.get_ref();
+            let spec = ResourceSpec {
+                max: resource.batch_max,
+                cost: resource.cost,
+                cost_per_device: resource.cost_per_device,
+            };
+            (name.get_ref().to_string(), spec)
+        });
+        let quotas: Vec<_> = provider.quotas().flat_map(specs).collect();
+        let any = |fits: fn(&LimitSpec) -> bool| quotas.iter().any(|q| fits(&q.limit));
+        Self {
+            horizon_ms: settings.horizon.as_ms(),
+            ahead_ms: settings.ahead.as_ms().min(settings.horizon.as_ms()),
+            lease_ms: settings.lease.as_ms() + provider.definition.http.timeout.as_ms(),
+            promote: PROMOTE,
+            ride_share: settings.ride_share,
+            ride_ms: settings.ride_max.as_ms(),
+            k: settings.k,
+            base: settings.base,
+            aligned: any(|limit| matches!(limit, LimitSpec::Aligned { .. })),
+            adaptive: any(|limit| matches!(limit, LimitSpec::Adaptive { .. })),
+            free_errors: quotas.iter().any(|q| q.free_errors),
+            quotas,
+            resources: resources.collect(),
+        }
+    }
+
+    /// Whether it is another one at another time.
+    pub(super) fn follows_the_calendar(&self) -> bool {
+        self.aligned
+    }
+
+    /// Tells the turns of the calendar around this instant.
+    pub(super) fn turn(&mut self, now: UnixMs) {
+        for quota in &mut self.quotas {
+            if let (LimitSpec::Aligned { turns, .. }, Limit::Aligned { calendar, zone, .. }) =
+                (&mut quota.limit, &quota.source)
+                && !(turns[0]..turns[1]).contains(&now.0)
+            {
+                *turns = calendar.turns(zone, now).map(|turn| turn.0);
+            }
+        }
+    }
+}
+
+/// A quota, and beside it what its reserve leaves for background syncs.
+fn specs(quota: &Quota) -> Vec<QuotaSpec> {
+    let spec = |limit: Limit, background: bool| QuotaSpec {
+        name: quota.name.clone(),
+        // `~` is in no quota's name.
+        field: if background { format!("{}~", quota.name) } else { quota.name.clone() },
+        scope: quota.scope.as_str(),
+        background,
+        free_errors: !quota.errors_cost,
+        resources: quota.resources.iter().flatten().map(ToString::to_string).collect(),
+        limit: (&limit).into(),
+        source: limit,
+    };
+    let (all, background) = quota.limits();
+    let mut found = vec![spec(all, false)];
+    found.extend(background.map(|limit| spec(limit, true)));
+    found
+}
+
+impl From<&Limit> for LimitSpec {
+    fn from(limit: &Limit) -> Self {
+        match *limit {
+            Limit::Sliding { emission_ms, burst } => Self::Sliding { emission_ms, burst },
+            Limit::Aligned { amount, burst, margin_ms, .. } => {
+                Self::Aligned { amount, burst, margin_ms, turns: [0; 3] }
+            }
+            Limit::Concurrent { amount } => Self::Concurrent { amount },
+            Limit::Errors { amount, window_ms } => Self::Errors { amount, window_ms },
+            Limit::Adaptive { ceiling, start, floor, window_ms } => {
+                Self::Adaptive { ceiling, start, floor, window_ms }
+            }
+        }
+    }
+}
