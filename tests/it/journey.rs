@@ -373,7 +373,8 @@ async fn calls_keep_their_distance() {
 async fn a_lost_schedule_is_rebuilt_and_its_quotas_count_as_spent() {
     let rig = Rig::new(BATCH, 25).await;
     rig.answer(ResponseTemplate::new(200).set_body_json(json!({"devices": []}))).await;
-    rig.land(1).await;
+    // All three: none of them lands later.
+    rig.land(3).await;
     let provider = rig.provider.parse().unwrap();
     let anchor = rig.t.app.keys.anchor(&provider);
     let mut link = rig.t.app.redis.link();
