@@ -43,24 +43,35 @@ impl Wake {
 mod tests {
     use super::*;
     use std::time::Duration;
+    use tokio::time::timeout;
 
-    #[tokio::test(start_paused = true)]
+    const FAR: Duration = Duration::from_secs(600);
+
+    /// Whether it wakes long before the instant it was told to sleep until.
+    async fn wakes(wake: &Wake) -> bool {
+        timeout(Duration::from_secs(20), wake.sleep(Instant::now() + FAR)).await.is_ok()
+    }
+
+    #[tokio::test]
     async fn the_earliest_instant_wakes() {
-        let (wake, begun) = (Wake::default(), Instant::now());
-        let ms = |ms| begun + Duration::from_millis(ms);
-        wake.at(ms(300));
-        wake.at(ms(200));
-        wake.at(ms(400));
-        wake.sleep(ms(1_000)).await;
-        assert_eq!(Instant::now(), ms(200));
-        wake.clear();
-        tokio::join!(wake.sleep(ms(1_000)), async {
-            sleep_until(ms(500)).await;
-            wake.at(ms(600));
+        let wake = Wake::default();
+        let now = Instant::now();
+        wake.at(now + FAR);
+        wake.at(now + Duration::from_millis(5));
+        wake.at(now + FAR * 2);
+        assert!(wakes(&wake).await);
+        assert!(Instant::now() >= now + Duration::from_millis(5));
+    }
+
+    #[tokio::test]
+    async fn one_that_is_named_in_the_sleep_wakes_too() {
+        let wake = Wake::default();
+        let (woke, ()) = tokio::join!(wakes(&wake), async {
+            tokio::task::yield_now().await;
+            wake.at(Instant::now());
         });
-        assert_eq!(Instant::now(), ms(600));
+        assert!(woke);
         wake.clear();
-        wake.sleep(ms(700)).await;
-        assert_eq!(Instant::now(), ms(700));
+        wake.sleep(Instant::now() + Duration::from_millis(5)).await;
     }
 }

@@ -103,7 +103,7 @@ fn check_kind(quota: &Quota, say: &mut impl FnMut(String)) {
         }
         (QuotaKind::Sliding | QuotaKind::Errors | QuotaKind::Adaptive, Some(Window::Calendar(part))) => {
             say(format!(
-                "window \"{}\" is part of the calendar, which only kind = \"aligned\" counts by: write a length such as 1h",
+                "window \"{}\" is part of the calendar: write a length such as 1h, or kind = \"aligned\"",
                 part.as_str()
             ))
         }

@@ -10,6 +10,8 @@ mod journey;
 mod local;
 mod outage;
 mod providers;
+mod quotas;
+mod sharing;
 mod support;
 mod take;
 mod wire;

@@ -12,18 +12,18 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use std::collections::{BTreeMap, HashMap};
 
-const T0: i64 = 1_800_000_000_000;
+pub const T0: i64 = 1_800_000_000_000;
 
-struct Rig {
-    t: TestApp,
-    provider: ProviderName,
-    taker: Taker,
+pub struct Rig {
+    pub t: TestApp,
+    pub provider: ProviderName,
+    pub taker: Taker,
     settings: TakerSettings,
     shared: bool,
 }
 
 /// A call that ended so, its jobs back in their rank.
-fn ended(call: CallId, end: End) -> Settlement {
+pub fn ended(call: CallId, end: End) -> Settlement {
     Settlement { end, ..Settlement::unsent(call) }
 }
 
@@ -51,7 +51,7 @@ records = "."
     )
 }
 
-fn quota(name: &str, scope: &str, amount: u32, window: &str, burst: u32) -> String {
+pub fn quota(name: &str, scope: &str, amount: u32, window: &str, burst: u32) -> String {
     format!(
         "[[quota]]\nname = \"{name}\"\nscope = \"{scope}\"\namount = {amount}\nwindow = \"{window}\"\n\
          burst = {burst}\nheadroom = 0.0\n"
@@ -59,7 +59,7 @@ fn quota(name: &str, scope: &str, amount: u32, window: &str, burst: u32) -> Stri
 }
 
 impl Rig {
-    async fn new(quotas: &str, batch_max: u32) -> Self {
+    pub async fn new(quotas: &str, batch_max: u32) -> Self {
         let text = definition(quotas, batch_max);
         let t = TestApp::with(&[("taken", &text)]).await;
         let provider: ProviderName = "taken".parse().unwrap();
@@ -70,12 +70,12 @@ impl Rig {
         Self { t, provider, taker, settings, shared: batch_max > 1 }
     }
 
-    fn queue(&self) -> &Queue {
+    pub fn queue(&self) -> &Queue {
         &self.t.app.queue
     }
 
     /// Jobs that are overdue at `T0`.
-    async fn put(&self, jobs: &[Job], last_run: impl Fn(&Job) -> i64) {
+    pub async fn put(&self, jobs: &[Job], last_run: impl Fn(&Job) -> i64) {
         let entry = |job: &Job| Entry {
             job: job.clone(),
             offset_ms: 0,
@@ -87,24 +87,24 @@ impl Rig {
         self.queue().put_at(&self.provider, &entries, Some(UnixMs(T0))).await.unwrap();
     }
 
-    async fn take(&self, calls: usize, at: i64) -> Taken {
+    pub async fn take(&self, calls: usize, at: i64) -> Taken {
         self.taker.take(calls, Some(UnixMs(at))).await.unwrap()
     }
 
-    async fn finish(&self, taken: Taken, at: i64) {
+    pub async fn finish(&self, taken: Taken, at: i64) {
         for grant in taken.grants {
             let jobs = grant.jobs.iter().map(|j| (j.id, Verdict::Done(UnixMs(at)))).collect();
             assert!(self.settle(grant.call, jobs, at).await.is_empty());
         }
     }
 
-    async fn settle(&self, call: CallId, jobs: Vec<(JobId, Verdict)>, at: i64) -> Vec<CallId> {
+    pub async fn settle(&self, call: CallId, jobs: Vec<(JobId, Verdict)>, at: i64) -> Vec<CallId> {
         let settlement = Settlement { jobs, ..ended(call, End::Good) };
         self.taker.settle(&[settlement], Some(UnixMs(at))).await.unwrap().stale
     }
 
     /// Every job is in exactly one place.
-    async fn assert_sound(&self, jobs: &[Job]) {
+    pub async fn assert_sound(&self, jobs: &[Job]) {
         let ids: Vec<_> = jobs.iter().map(|j| j.id).collect();
         for (id, place) in ids.iter().zip(self.queue().locate(&self.provider, &ids).await.unwrap()) {
             assert!(place.is_sound(), "{id}: {place:?}");
@@ -112,7 +112,7 @@ impl Rig {
     }
 }
 
-fn job(id: i64, connection: i64, priority: Priority) -> Job {
+pub fn job(id: i64, connection: i64, priority: Priority) -> Job {
     Job {
         id: JobId(id),
         tenant: TenantId(1),
@@ -129,7 +129,7 @@ fn job(id: i64, connection: i64, priority: Priority) -> Job {
 }
 
 /// The order in which the calls of a take serve jobs.
-fn order(taken: &Taken) -> Vec<i64> {
+pub fn order(taken: &Taken) -> Vec<i64> {
     taken.grants.iter().flat_map(|g| g.jobs.iter().map(|j| j.id.0)).collect()
 }
 

@@ -2,7 +2,8 @@
 -- KEYS  1 anchor
 -- ARGV  job ids
 -- Returns msgpack array, one a job:
---   [known, in_due, in_ready, in_leased, due_ms, last_ms, interval_ms, class, version, lane, lane_awake, until_ms, why].
+--   [known, in_due, in_ready, in_leased, due_ms, last_ms, interval_ms, class, version, lane, lane_awake, until_ms,
+--    why].
 -- A ready job whose lane is not awake would wait for ever. until_ms and why: when its lane can be served and which
 -- quota or hold says so; 0 and '' where nothing holds it back.
 local leased = {}

@@ -10,7 +10,8 @@
 --
 -- The spec of a quota, from take/spec.rs: {name, field, scope, kind, background, resources = {} for all, and
 --   emission_ms, burst | amount, burst, margin_ms, turns = {t0, t1, t2} | amount | amount, window_ms
---   | ceiling, start, floor, window_ms}. background: it binds only what is not a "refresh now" (a reserve's other side).
+--   | ceiling, start, floor, window_ms}. background: it binds only what is not a "refresh now" (the other side of a
+--   reserve).
 --
 -- Whatever is stored, a quota counts as fully spent at the epoch, the instant the schedule was last revived after a
 -- restart or a loss: no history can have left it emptier than that. The epoch of one that never was is 0.

@@ -1,0 +1,271 @@
+//! Every kind of quota on a real Redis, with the time handed in.
+
+use crate::take::{Rig, T0, ended, job, order, quota};
+use paceline::schedule::Refresh;
+use paceline::take::{Settlement, Taken, Verdict};
+use paceline::words::{End, Hold, Job, JobId, Priority, Scope, UnixMs};
+
+fn kind(name: &str, kind: &str, scope: &str, amount: u32, rest: &str) -> String {
+    format!(
+        "[[quota]]\nname = \"{name}\"\nkind = \"{kind}\"\nscope = \"{scope}\"\namount = {amount}\n{rest}\n"
+    )
+}
+
+/// Jobs of one connection, overdue at `T0`, the first of them the longest.
+async fn waiting(rig: &Rig, count: i64) -> Vec<Job> {
+    let jobs: Vec<_> = (1..=count).map(|id| job(id, 1, Priority::Normal)).collect();
+    rig.put(&jobs, |j| T0 - 4_000_000 + j.id.0).await;
+    jobs
+}
+
+impl Rig {
+    /// Ends all calls of a take in the same way, their jobs done.
+    async fn end(&self, taken: &Taken, end: End, at: i64) {
+        let settlement = |grant: &paceline::take::Grant| Settlement {
+            jobs: grant.jobs.iter().map(|j| (j.id, Verdict::Done(UnixMs(at)))).collect(),
+            ..ended(grant.call, end)
+        };
+        let all: Vec<_> = taken.grants.iter().map(settlement).collect();
+        assert!(self.taker.settle(&all, Some(UnixMs(at))).await.unwrap().stale.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_calendars_window_is_spent_and_opens_again_at_its_turn() {
+    // T0 is the turn of a minute; nothing is sent within 2 % of it.
+    let rig =
+        Rig::new(&kind("minute", "aligned", "connection", 3, "window = \"minute\"\nburst = 3"), 1).await;
+    let jobs = waiting(&rig, 5).await;
+    let taken = rig.take(10, T0).await;
+    assert!(taken.grants.is_empty());
+    assert_eq!((taken.bound[0].by.as_str(), taken.bound[0].until_ms as i64), ("minute", T0 + 1_200));
+    let taken = rig.take(10, T0 + 1_200).await;
+    assert_eq!(order(&taken), [1, 2, 3]);
+    assert_eq!(taken.bound[0].until_ms as i64, T0 + 61_200);
+    rig.finish(taken, T0 + 1_300).await;
+    assert!(rig.take(10, T0 + 59_000).await.grants.is_empty());
+    assert_eq!(order(&rig.take(10, T0 + 61_200).await), [4, 5]);
+    rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn a_calendars_window_is_given_out_evenly() {
+    let rig =
+        Rig::new(&kind("minute", "aligned", "connection", 4, "window = \"minute\"\nheadroom = 0.0"), 1).await;
+    waiting(&rig, 9).await;
+    let (mut now, mut sent) = (T0, Vec::new());
+    while now < T0 + 120_000 {
+        let taken = rig.take(10, now).await;
+        sent.extend(taken.grants.iter().map(|g| ((now - T0) as f64 + g.send_in_ms).round() as i64));
+        assert!(taken.wake_in_ms != 0.0, "busy at {now}");
+        now += (taken.wake_in_ms.ceil() as i64).max(1);
+    }
+    assert_eq!(
+        sent,
+        [0, 20_000, 40_000, 60_000, 80_000, 100_000, 120_000][..sent.len()],
+        "one of four at once"
+    );
+    assert!(sent.len() >= 6);
+}
+
+#[tokio::test]
+async fn an_error_that_costs_nothing_goes_back() {
+    let free = kind("day", "aligned", "connection", 2, "window = \"day\"\nburst = 2\nerrors_cost = false");
+    let rig = Rig::new(&free, 1).await;
+    waiting(&rig, 4).await;
+    let noon = T0 + 12 * 3_600_000;
+    let taken = rig.take(10, noon).await;
+    assert_eq!(taken.grants.len(), 2);
+    rig.end(&taken, End::Error, noon + 1).await;
+    let taken = rig.take(10, noon + 2).await;
+    assert_eq!(taken.grants.len(), 2, "errors went back");
+    rig.end(&taken, End::Lost, noon + 3).await;
+    assert!(rig.take(10, noon + 4).await.grants.is_empty(), "nobody knows whether these were counted");
+}
+
+#[tokio::test]
+async fn calls_in_flight_are_counted_and_counted_back() {
+    let rig = Rig::new(&kind("at-once", "concurrent", "connection", 2, ""), 1).await;
+    let mut jobs: Vec<_> = (1..=6).map(|id| job(id, 1, Priority::Normal)).collect();
+    for job in &mut jobs {
+        job.group = format!("home{}", job.id.0 % 3);
+    }
+    rig.put(&jobs, |j| T0 - 4_000_000 + j.id.0).await;
+    let first = rig.take(10, T0).await;
+    assert_eq!(first.grants.len(), 2);
+    assert_eq!((first.bound[0].by.as_str(), first.bound[0].until_ms), ("at-once", -1.0));
+    assert!(rig.take(10, T0 + 100).await.grants.is_empty());
+    // One ends: one may go, whichever home it is of; and who settles is told.
+    let done = vec![(first.grants[0].jobs[0].id, Verdict::Done(UnixMs(T0)))];
+    let settlement = Settlement { jobs: done, ..ended(first.grants[0].call, End::Good) };
+    let settled = rig.taker.settle(&[settlement], Some(UnixMs(T0 + 200))).await.unwrap();
+    assert_eq!(settled.wake_in_ms, Some(0.0));
+    assert_eq!(rig.take(10, T0 + 200).await.grants.len(), 1);
+    assert!(rig.take(10, T0 + 300).await.grants.is_empty());
+    // The workers of both die: their leases end, and with them what they held.
+    let again = rig.take(10, T0 + 40_000).await;
+    assert_eq!((again.reaped, again.grants.len()), (2, 2));
+    rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn calls_in_flight_of_the_whole_app_stop_everybody() {
+    let rig = Rig::new(&kind("at-once", "concurrent", "app", 1, ""), 1).await;
+    let jobs: Vec<_> = (1..=3).map(|id| job(id, id, Priority::Normal)).collect();
+    rig.put(&jobs, |j| T0 - 4_000_000 + j.id.0).await;
+    let mut seen = Vec::new();
+    for n in 0..3 {
+        let taken = rig.take(10, T0 + n).await;
+        assert_eq!(taken.grants.len(), 1);
+        if n < 2 {
+            assert_eq!((taken.bound[0].lane.as_str(), taken.bound[0].until_ms), ("", -1.0));
+            let told = rig.queue().locate(&rig.provider, &[JobId(3)]).await.unwrap().remove(0);
+            assert_eq!((told.why.as_str(), told.until_ms), ("at-once", -1.0));
+        }
+        seen.extend(order(&taken));
+        assert!(rig.take(10, T0 + n).await.grants.is_empty());
+        rig.end(&taken, End::Good, T0 + n).await;
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [1, 2, 3]);
+    rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn errors_in_a_row_stop_short_of_the_limit() {
+    let rig = Rig::new(&kind("errors", "errors", "connection", 3, "window = \"10m\""), 1).await;
+    let jobs = waiting(&rig, 20).await;
+    let first = rig.take(10, T0).await;
+    assert_eq!(first.grants.len(), 3, "each of them may become an error");
+    rig.end(&first, End::Error, T0 + 100).await;
+    let stopped = rig.take(10, T0 + 200).await;
+    assert!(stopped.grants.is_empty());
+    assert_eq!((stopped.bound[0].by.as_str(), stopped.bound[0].until_ms as i64), ("errors", T0 + 600_100));
+    let again = rig.take(10, T0 + 600_100).await;
+    assert_eq!(again.grants.len(), 3);
+    let one = Taken { grants: again.grants[..1].to_vec(), ..again.clone() };
+    rig.end(&one, End::Error, T0 + 600_200).await;
+    assert!(rig.take(10, T0 + 600_200).await.grants.is_empty(), "one error and two in flight");
+    let two = Taken { grants: again.grants[1..].to_vec(), ..again };
+    rig.end(&two, End::Good, T0 + 600_300).await;
+    assert_eq!(rig.take(10, T0 + 600_300).await.grants.len(), 3, "a success forgets");
+    rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn an_undisclosed_limit_is_felt_for() {
+    let adaptive = kind("felt", "adaptive", "connection", 100, "window = \"1s\"\nstart = 10");
+    let rig = Rig::new(&adaptive, 1).await;
+    waiting(&rig, 900).await;
+    let spacing = async |at: i64| {
+        let taken = rig.take(2, at).await;
+        let [one, two] = &taken.grants[..] else { panic!("{taken:?}") };
+        (two.send_in_ms - one.send_in_ms, taken)
+    };
+    let (apart, taken) = spacing(T0).await;
+    assert!((apart - 100.0).abs() < 0.01, "{apart}");
+    rig.end(&taken, End::Throttled, T0 + 300).await;
+    let (apart, taken) = spacing(T0 + 1_000).await;
+    assert!((apart - 200.0).abs() < 0.01, "halved, and only once for the two: {apart}");
+    rig.end(&taken, End::Good, T0 + 1_300).await;
+    let (apart, _) = spacing(T0 + 2_000).await;
+    // Two good answers at 5/s raise it by 2 · 0.02 · 100 / 5, the second a little less.
+    assert!(apart < 200.0 / 1.14 && apart > 200.0 / 1.17, "{apart}");
+}
+
+#[tokio::test]
+async fn a_reserve_is_kept_for_refresh_now() {
+    let reserve = kind("minute", "aligned", "connection", 4, "window = \"minute\"\nburst = 4\nreserve = 0.5");
+    let rig = Rig::new(&reserve, 1).await;
+    let mut jobs = waiting(&rig, 6).await;
+    let now = T0 + 30_000;
+    assert_eq!(order(&rig.take(10, now).await), [1, 2], "half is kept");
+    let refresh = async |ids: &[i64]| {
+        let ids: Vec<_> = ids.iter().map(|id| JobId(*id)).collect();
+        rig.queue().refresh(&rig.provider, &ids).await.unwrap()
+    };
+    assert_eq!(
+        refresh(&[6, 6, 1, 99]).await,
+        [Refresh::Queued, Refresh::Waiting, Refresh::Running, Refresh::Unknown]
+    );
+    // One that is not due at all.
+    let later = Job { interval: "31days".parse().unwrap(), ..job(7, 1, Priority::Background) };
+    rig.put(std::slice::from_ref(&later), |_| T0 - 1).await;
+    jobs.push(later);
+    assert_eq!(refresh(&[7]).await, [Refresh::Queued]);
+    let urgent = rig.take(10, now + 1).await;
+    assert_eq!(order(&urgent), [6, 7], "the longest waiting first");
+    assert_eq!(refresh(&[6]).await, [Refresh::Running]);
+    rig.end(&urgent, End::Good, now + 2).await;
+    assert!(rig.take(10, now + 3).await.grants.is_empty(), "all four are spent");
+    assert_eq!(refresh(&[6]).await, [Refresh::Queued]);
+    assert_eq!(refresh(&[6]).await, [Refresh::Waiting]);
+    rig.assert_sound(&jobs).await;
+    assert_eq!(order(&rig.take(10, T0 + 61_200).await)[..1], [6], "ahead of those that waited longer");
+}
+
+#[tokio::test]
+async fn a_refresh_goes_ahead_of_every_lane() {
+    let rig = Rig::new(&quota("app", "app", 1, "1s", 1), 1).await;
+    let mut jobs: Vec<_> = (1..=8).map(|id| job(id, id % 4, Priority::Realtime)).collect();
+    jobs.push(job(9, 9, Priority::Background));
+    rig.put(&jobs, |j| T0 - 4_000_000 + j.id.0).await;
+    let mut seen = order(&rig.take(1, T0).await);
+    rig.queue().refresh(&rig.provider, &[JobId(9)]).await.unwrap();
+    for n in 1..4 {
+        seen.extend(order(&rig.take(1, T0 + n * 1_000).await));
+    }
+    assert_eq!(seen[1], 9, "{seen:?}");
+    rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn a_device_that_is_held_steps_aside_alone() {
+    let rig = Rig::new(&quota("own", "connection", 100, "1s", 100), 1).await;
+    let jobs = waiting(&rig, 3).await;
+    let first = rig.take(1, T0).await;
+    let hold = Hold { scope: Scope::Device, until: UnixMs(T0 + 60_000), reason: "HTTP 429".into() };
+    let held = Settlement {
+        holds: vec![(hold, Some(jobs[0].device))],
+        ..ended(first.grants[0].call, End::Throttled)
+    };
+    rig.taker.settle(&[held], Some(UnixMs(T0 + 1))).await.unwrap();
+    let others = rig.take(10, T0 + 2).await;
+    assert_eq!(order(&others), [2, 3]);
+    rig.finish(others, T0 + 3).await;
+    let told = rig.queue().locate(&rig.provider, &[JobId(1)]).await.unwrap().remove(0);
+    assert_eq!((told.why.as_str(), told.until_ms as i64), ("hold: HTTP 429", T0 + 60_000));
+    rig.assert_sound(&jobs).await;
+    assert_eq!(order(&rig.take(10, T0 + 60_000).await), [1]);
+}
+
+#[tokio::test]
+async fn a_restart_counts_every_kind_as_spent() {
+    for (text, until) in [
+        (kind("q", "aligned", "connection", 3, "window = \"minute\"\nburst = 3"), 61_200 - 30_000),
+        (kind("q", "concurrent", "connection", 3, ""), 30_000),
+        (kind("q", "errors", "connection", 3, "window = \"10m\""), 600_000),
+        (kind("q", "adaptive", "connection", 100, "window = \"10s\"\nstart = 10"), 1_000),
+        (quota("q", "connection", 10, "10s", 1), 1_000),
+    ] {
+        let rig = Rig::new(&text, 1).await;
+        let jobs = waiting(&rig, 2).await;
+        // As after a restart: the schedule was built on another run of the server.
+        let meta = rig.t.app.keys.meta(&rig.provider);
+        redis::cmd("HSET")
+            .arg(meta)
+            .arg("run")
+            .arg("0")
+            .query_async::<()>(&mut rig.t.app.redis.link())
+            .await
+            .unwrap();
+        let now = T0 + 30_000;
+        assert!(!rig.take(5, now).await.live);
+        rig.queue().revive(&rig.provider, true, 0, Some(UnixMs(now))).await.unwrap();
+        let taken = rig.take(5, now).await;
+        assert!(taken.grants.is_empty(), "{text}: {taken:?}");
+        assert_eq!(taken.bound[0].until_ms as i64 - now, until, "{text}");
+        assert!(!rig.take(5, now + until).await.grants.is_empty(), "{text}");
+        rig.assert_sound(&jobs).await;
+    }
+}

@@ -1,0 +1,173 @@
+//! Who shares a call, who shares a quota, and who comes along: on a real Redis, with the time handed in.
+
+use crate::take::{Rig, T0, ended, job, order, quota};
+use paceline::schedule::Entry;
+use paceline::take::{Settlement, Verdict};
+use paceline::words::{End, Job, JobId, Priority, UnixMs};
+use std::collections::BTreeMap;
+
+fn every(id: i64, interval: &str) -> Job {
+    Job { interval: interval.parse().unwrap(), ..job(id, 1, Priority::Normal) }
+}
+
+impl Rig {
+    /// Jobs that are due at these instants.
+    async fn due(&self, jobs: &[(Job, i64)], shared: bool) {
+        let entry = |(job, at): &(Job, i64)| {
+            let interval_ms = job.interval.as_ms() as i64;
+            Entry {
+                job: job.clone(),
+                offset_ms: (at % interval_ms) as u32,
+                last_run: Some(UnixMs(at - interval_ms)),
+                shared,
+                weight: 1,
+            }
+        };
+        let entries: Vec<_> = jobs.iter().map(entry).collect();
+        self.queue().put_at(&self.provider, &entries, Some(UnixMs(T0))).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_due_in_a_moment_is_granted_for_its_instant() {
+    let rig = Rig::new("", 1).await;
+    let jobs = [(every(1, "10s"), T0 + 40), (every(2, "10s"), T0 + 90), (every(3, "10s"), T0 + 160)];
+    rig.due(&jobs, false).await;
+    let taken = rig.take(10, T0).await;
+    let sends: Vec<_> = taken.grants.iter().map(|g| (g.jobs[0].id.0, g.send_in_ms)).collect();
+    assert_eq!(sends, [(1, 40.0), (2, 90.0)]);
+    // The third is met half-way: 50 ms before it is due.
+    assert_eq!(taken.wake_in_ms, 110.0);
+    rig.assert_sound(&jobs.map(|(job, _)| job)).await;
+}
+
+#[tokio::test]
+async fn nothing_is_granted_ahead_that_has_to_wait_then() {
+    let rig = Rig::new(&quota("own", "connection", 10, "1s", 1), 1).await;
+    let jobs = [(every(1, "10s"), T0), (every(2, "10s"), T0 + 40), (every(3, "10s"), T0 + 90)];
+    rig.due(&jobs, false).await;
+    let taken = rig.take(10, T0).await;
+    assert_eq!(order(&taken), [1], "100 ms apart: the others would be late");
+    assert_eq!(taken.wake_in_ms, 40.0);
+    rig.assert_sound(&jobs.map(|(job, _)| job)).await;
+}
+
+#[tokio::test]
+async fn jobs_due_soon_ride_along_on_free_places() {
+    let rig = Rig::new("", 3).await;
+    // Within a tenth of their intervals: 2 and 4, but 3 is too far from its own.
+    let jobs = [
+        (every(1, "10s"), T0),
+        (every(2, "10s"), T0 + 900),
+        (every(3, "10s"), T0 + 1_100),
+        (every(4, "1m"), T0 + 5_000),
+        (every(5, "1h"), T0 + 5_100),
+    ];
+    rig.due(&jobs, true).await;
+    let taken = rig.take(10, T0).await;
+    assert_eq!(order(&taken), [1, 2, 4], "three places");
+    assert_eq!(taken.grants.len(), 1);
+    rig.finish(taken, T0 + 10).await;
+    let places = rig.queue().locate(&rig.provider, &[JobId(1), JobId(2), JobId(4)]).await.unwrap();
+    let due: Vec<_> = places.iter().map(|place| place.due_ms - T0).collect();
+    assert_eq!(due, [10_000, 10_900, 65_000], "their turns have been, and the grid is kept");
+    rig.assert_sound(&jobs.map(|(job, _)| job)).await;
+}
+
+#[tokio::test]
+async fn what_an_answer_tells_without_being_asked_counts() {
+    let rig = Rig::new("", 1).await;
+    let jobs = [
+        (every(1, "10s"), T0),
+        (every(2, "10s"), T0 + 3_000),
+        (every(3, "1m"), T0 - 1),
+        (every(4, "10s"), T0 - 2),
+    ];
+    rig.due(&jobs, true).await;
+    let taken = rig.take(2, T0).await;
+    let mut asked = order(&taken);
+    asked.sort_unstable();
+    let call = taken.grants[0].call;
+    let also = [1, 2, 3, 4, 99].map(|id| (JobId(id), UnixMs(T0 + 5))).to_vec();
+    let jobs_done = taken.grants[0].jobs.iter().map(|j| (j.id, Verdict::Done(UnixMs(T0 + 5)))).collect();
+    let settled = Settlement { jobs: jobs_done, also, ..ended(call, End::Good) };
+    rig.taker.settle(&[settled], Some(UnixMs(T0 + 10))).await.unwrap();
+    let ids = [1, 2, 3, 4].map(JobId);
+    let places = rig.queue().locate(&rig.provider, &ids).await.unwrap();
+    let other = taken.grants[1].jobs[0].id;
+    for (id, place) in ids.iter().zip(&places).filter(|(id, _)| **id != taken.grants[0].jobs[0].id) {
+        if *id == other {
+            assert!(place.leased, "somebody else is at it");
+            continue;
+        }
+        let interval = if id.0 == 3 { 60_000 } else { 10_000 };
+        assert!(place.due, "{id}: {place:?}");
+        assert_eq!(place.due_ms, T0 + 5 + interval, "{id}: {place:?}");
+    }
+    rig.assert_sound(&jobs.map(|(job, _)| job)).await;
+}
+
+#[tokio::test]
+async fn lanes_share_what_all_contend_for_by_weight() {
+    let rig = Rig::new(&quota("app", "app", 10, "1s", 1), 1).await;
+    let weights = [1_u32, 2, 3];
+    let mut jobs = Vec::new();
+    for id in 1..=900_i64 {
+        let job = Job { interval: "31days".parse().unwrap(), ..job(id, id % 3, Priority::Normal) };
+        let entry = Entry {
+            job: job.clone(),
+            offset_ms: 0,
+            last_run: Some(UnixMs(T0 - 31 * 86_400_000 - 5)),
+            shared: false,
+            weight: weights[(id % 3) as usize],
+        };
+        rig.queue().put_at(&rig.provider, &[entry], Some(UnixMs(T0))).await.unwrap();
+        jobs.push(job);
+    }
+    let (mut now, mut served) = (T0, BTreeMap::<String, u32>::new());
+    while served.values().sum::<u32>() < 300 {
+        let taken = rig.take(20, now).await;
+        for grant in &taken.grants {
+            *served.entry(grant.lane.clone()).or_default() += 1;
+        }
+        rig.finish(taken.clone(), now).await;
+        now += (taken.wake_in_ms.ceil() as i64).max(1);
+    }
+    for (lane, weight) in [("0", 1), ("1", 2), ("2", 3)] {
+        let share = f64::from(served[lane]) / 50.0 / f64::from(weight);
+        assert!((0.96..=1.04).contains(&share), "{served:?}");
+    }
+    rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn a_corrupt_record_costs_one_job_and_no_other() {
+    let rig = Rig::new("", 1).await;
+    let jobs: Vec<_> = (1..=6).map(|id| job(id, 1, Priority::Normal)).collect();
+    rig.put(&jobs, |j| T0 - 4_000_000 + j.id.0).await;
+    let anchor = rig.t.app.keys.anchor(&rig.provider);
+    let spoil = async |id: i64| {
+        redis::cmd("HSET")
+            .arg(format!("{anchor}jobs:"))
+            .arg(id)
+            .arg("?")
+            .query_async::<()>(&mut rig.t.app.redis.link())
+            .await
+            .unwrap();
+    };
+    spoil(2).await; // due
+    let first = rig.take(2, T0).await;
+    assert_eq!((order(&first), first.corrupt.clone()), (vec![1, 3], vec![JobId(2)]));
+    spoil(4).await; // ready
+    spoil(3).await; // leased
+    rig.finish(first, T0 + 1).await;
+    let second = rig.take(10, T0 + 2).await;
+    assert_eq!((order(&second), second.corrupt.clone()), (vec![5, 6], vec![JobId(4)]));
+    rig.finish(second, T0 + 3).await;
+    // Postgres has them as they were.
+    rig.put(&jobs, |j| T0 - 4_000_000 + j.id.0).await;
+    let mut again = order(&rig.take(10, T0 + 4).await);
+    again.sort_unstable();
+    assert_eq!(again, [2, 3, 4]);
+    rig.assert_sound(&jobs).await;
+}
