@@ -189,3 +189,83 @@ fn aligned(
     }
     turns[2]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    fn minute(amount: u32, burst: u32) -> Limit {
+        let zone = Zone::default();
+        Limit::Aligned { amount, burst, margin_ms: 500.0, calendar: Calendar::Minute, zone }
+    }
+
+    proptest! {
+        /// However greedily one asks, no window of a calendar that is off by up to the margin holds more than N.
+        #[test]
+        fn no_calendar_window_holds_more_than_the_amount(
+            amount in 1_u32..40,
+            burst_share in 0.0_f64..=1.0,
+            skew_ms in -500.0_f64..500.0,
+            asks in prop::collection::vec((0.0_f64..20_000.0, 1_u32..4), 1..120),
+        ) {
+            let burst = 1 + (burst_share * f64::from(amount - 1)) as u32;
+            let limit = minute(amount, burst);
+            let (mut gauge, mut now) = (Gauge::new(&limit), 1_800_000_000_000.0);
+            let mut held: HashMap<i64, u32> = HashMap::new();
+            for (pause, cost) in asks {
+                let cost = cost.min(amount);
+                now += pause;
+                let at = gauge.earliest_ms(&limit, cost.into(), now);
+                prop_assert!(at >= now && at < now + 180_000.0, "{at} from {now}");
+                gauge.spend(&limit, cost.into(), at);
+                *held.entry(((at + skew_ms) / 60_000.0).floor() as i64).or_default() += cost;
+                now = at;
+            }
+            prop_assert!(held.values().all(|sum| *sum <= amount), "{held:?} of {amount}");
+        }
+    }
+
+    #[test]
+    fn an_adaptive_rate_finds_a_limit_that_nobody_told() {
+        let limit = Limit::Adaptive { ceiling: 100.0, start: 10.0, floor: 1.0, window_ms: 1_000.0 };
+        let (mut gauge, mut now) = (Gauge::new(&limit), 0.0);
+        // The cloud allows 40 a second: GCRA with room for a few.
+        let theirs = Gcra { emission_ms: 25.0, burst: 5.0 };
+        let (mut tat, mut sent, mut refused) = (0.0, 0, 0);
+        while now < 600_000.0 {
+            let at = gauge.earliest_ms(&limit, 1.0, now);
+            gauge.spend(&limit, 1.0, at);
+            now = at;
+            let good = theirs.earliest_ms(tat, 1.0, now) <= now;
+            if good {
+                tat = theirs.spend(tat, 1.0, now);
+                sent += 1;
+            } else {
+                refused += 1;
+            }
+            gauge.end(&limit, if good { End::Good } else { End::Throttled }, 1.0, now);
+        }
+        let used = f64::from(sent) / (600.0 * 40.0);
+        assert!(used > 0.7 && f64::from(refused) / f64::from(sent) < 0.03, "{used} used, {refused} refused");
+    }
+
+    #[test]
+    fn errors_stop_short_and_are_forgotten() {
+        let limit = Limit::Errors { amount: 2, window_ms: 600_000.0 };
+        let mut gauge = Gauge::new(&limit);
+        gauge.spend(&limit, 1.0, 0.0);
+        gauge.spend(&limit, 1.0, 0.0);
+        assert_eq!(gauge.earliest_ms(&limit, 1.0, 0.0), f64::INFINITY);
+        gauge.end(&limit, End::Error, 1.0, 100.0);
+        gauge.end(&limit, End::Unsent, 1.0, 100.0);
+        assert_eq!(gauge.earliest_ms(&limit, 1.0, 200.0), 200.0, "one more may fail");
+        gauge.spend(&limit, 1.0, 200.0);
+        gauge.end(&limit, End::Lost, 1.0, 300.0);
+        assert_eq!(gauge.earliest_ms(&limit, 1.0, 400.0), 600_300.0);
+        gauge.spend(&limit, 1.0, 600_300.0);
+        gauge.end(&limit, End::Good, 1.0, 600_400.0);
+        assert_eq!(gauge, Gauge::Errors { errors: 0.0, last_ms: 300.0, in_flight: 0.0 });
+    }
+}

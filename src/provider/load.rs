@@ -118,6 +118,29 @@ records = "."
             ("amount = 60", "amount = 60\nburst = 61", "burst"),
             ("amount = 60", "amount = 60\nburst = 0", "burst"),
             ("amount = 60", "amount = 60\nheadroom = 1.0", "headroom"),
+            ("amount = 60", "amount = 60\nreserve = 1.0", "reserve"),
+            ("amount = 60", "amount = 60\nreserve = -0.1", "reserve"),
+            ("amount = 60", "amount = 60\nzone = \"Mars/Olympus\"", "IANA"),
+            ("amount = 60", "amount = 60\nzone = \"Europe/Paris\"", "zone means nothing"),
+            ("amount = 60", "amount = 60\nfloor = 2", "floor means nothing"),
+            ("amount = 60", "amount = 60\nkind = \"leaky\"", "leaky"),
+            ("amount = 60", "amount = 60\nkind = \"aligned\"", "minute, hour, day or month"),
+            ("amount = 60", "amount = 60\nkind = \"concurrent\"", "no window"),
+            ("amount = 60", "amount = 60\nkind = \"errors\"\nreserve = 0.5", "reserve means nothing"),
+            ("amount = 60", "amount = 60\nkind = \"adaptive\"\nfloor = 61", "floor"),
+            ("amount = 60", "amount = 60\nkind = \"adaptive\"\nstart = 61", "start"),
+            ("window = \"1m\"", "window = \"day\"", "aligned"),
+            ("window = \"1m\"", "", "needs a window"),
+            (
+                "amount = 60\nwindow = \"1m\"",
+                "kind = \"aligned\"\namount = 1\nreserve = 0.5\nwindow = \"day\"",
+                "nothing of 1",
+            ),
+            (
+                "[resource.state]",
+                "[[quota]]\nname = \"minute\"\nscope = \"app\"\namount = 1\nwindow = \"1s\"\n[resource.state]",
+                "twice",
+            ),
             ("window = \"1m\"", "window = \"0s\"", "0s"),
             ("amount = 60", "amount = 60\nresources = [\"energy\"]", "energy"),
             ("interval_min = \"10s\"", "interval_min = \"10s\"\ncost = 2", "burst"),
@@ -125,6 +148,20 @@ records = "."
             let errors = parse("q.toml", &GOOD.replace(from, to)).expect_err(to);
             assert!(errors[0].message.contains(says), "{to}: {}", errors[0]);
             assert!(errors[0].line >= 4, "{to}: {}", errors[0]);
+        }
+    }
+
+    #[test]
+    fn every_kind_of_quota_loads() {
+        for text in [
+            "kind = \"aligned\"\namount = 60\nwindow = \"day\"\nzone = \"Europe/Paris\"\nburst = 5\nreserve = 0.1",
+            "kind = \"concurrent\"\namount = 3\nreserve = 0.5",
+            "kind = \"errors\"\namount = 9\nwindow = \"10m\"",
+            "kind = \"adaptive\"\namount = 60\nwindow = \"1m\"\nstart = 6\nfloor = 2\nerrors_cost = false",
+            "amount = 60\nwindow = \"1m\"\nforgives = \"100ms\"\nreserve = 0.9",
+        ] {
+            let text = GOOD.replace("amount = 60\nwindow = \"1m\"", text);
+            assert!(parse("kinds.toml", &text).is_ok(), "{text}: {:?}", parse("kinds.toml", &text));
         }
     }
 
