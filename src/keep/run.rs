@@ -10,8 +10,10 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How soon a restart of Redis is noticed.
+/// How soon a restart of Redis is noticed …
 const GUARD_EVERY: Duration = Duration::from_secs(1);
+/// … and that somebody emptied it, in so many looks.
+const LOOKS_A_CHECK: u64 = 10;
 /// Notes whose notification was lost with a connection are found after this.
 const DRAIN_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 /// A whole pass over a million jobs takes seconds: seldom enough not to be felt.
@@ -59,17 +61,30 @@ async fn drain_on_notice(app: &App, failures: &mut u32) -> KeepError {
 
 /// Rebuilds what Redis has lost, and learns what its clock shows.
 async fn keep_built(app: &App) {
-    loop {
-        for provider in app.registry.iter() {
-            if let Err(error) = rebuild_if_lost(app, &provider.name).await {
-                tracing::warn!(provider = %provider.name, %error, "schedule not looked after; will try again");
-            }
+    let mut known = None;
+    for look in 0_u64.. {
+        let run = app.redis.run_id().await.ok();
+        if run.is_none() || run != known || look % LOOKS_A_CHECK == 0 {
+            let built = build_all(app).await;
+            known = run.filter(|_| built);
         }
         if let Ok(shared) = app.redis.time_ms().await {
             app.clock.learn(UnixMs(shared));
         }
         sleep(GUARD_EVERY).await;
     }
+}
+
+/// Whether all are built now.
+async fn build_all(app: &App) -> bool {
+    let mut built = true;
+    for provider in app.registry.iter() {
+        if let Err(error) = rebuild_if_lost(app, &provider.name).await {
+            tracing::warn!(provider = %provider.name, %error, "schedule not looked after; will try again");
+            built = false;
+        }
+    }
+    built
 }
 
 /// Whatever race or mishap left a job in no place or in two: it is found and mended.

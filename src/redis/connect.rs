@@ -54,6 +54,16 @@ impl Redis {
         Ok(pubsub)
     }
 
+    /// Which run of the server this is: it changes with a restart, and with a failover.
+    pub async fn run_id(&self) -> Result<String, RedisError> {
+        let info: redis::InfoDict = redis::cmd("INFO")
+            .arg("server")
+            .query_async(&mut self.link())
+            .await
+            .map_err(|source| RedisError::Failed { what: "say which run it is", source })?;
+        Ok(info.get("run_id").unwrap_or_default())
+    }
+
     /// The server's clock, ms since the epoch: the one clock that all processes share.
     pub async fn time_ms(&self) -> Result<i64, RedisError> {
         let (s, us): (i64, i64) = redis::cmd("TIME")
