@@ -5,12 +5,15 @@
 
 mod cpu;
 mod cycle;
+mod deployment;
 mod dispatch;
 mod figure;
 mod growth;
 mod memory;
 mod minimal;
 mod redis_server;
+mod register;
+mod reprioritise;
 mod rig;
 
 use clap::{Parser, ValueEnum};
@@ -44,6 +47,10 @@ enum Bench {
     Memory,
     /// What a million jobs make a cycle cost, over ten thousand
     Growth,
+    /// Adding jobs
+    Register,
+    /// Changing intervals one by one
+    Reprioritise,
     /// Claim, no-op, settle: one worker process and a backlog
     Dispatch,
 }
@@ -87,6 +94,8 @@ async fn run(bench: Bench, seconds: Option<u32>) -> Result<Vec<Figure>, Failed> 
         Bench::Cycle => cycle::run().await,
         Bench::Memory => memory::run().await,
         Bench::Growth => growth::run().await,
+        Bench::Register => register::run().await,
+        Bench::Reprioritise => reprioritise::run().await,
         Bench::Dispatch => dispatch::run().await,
     }
 }
