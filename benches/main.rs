@@ -9,12 +9,14 @@ mod deployment;
 mod dispatch;
 mod figure;
 mod growth;
+mod lag;
 mod memory;
 mod minimal;
 mod redis_server;
 mod register;
 mod reprioritise;
 mod rig;
+mod thermostats;
 
 use clap::{Parser, ValueEnum};
 use figure::Figure;
@@ -53,6 +55,8 @@ enum Bench {
     Reprioritise,
     /// Claim, no-op, settle: one worker process and a backlog
     Dispatch,
+    /// Send time minus due time, of real processes
+    Lag,
 }
 
 #[tokio::main]
@@ -97,5 +101,6 @@ async fn run(bench: Bench, seconds: Option<u32>) -> Result<Vec<Figure>, Failed> 
         Bench::Register => register::run().await,
         Bench::Reprioritise => reprioritise::run().await,
         Bench::Dispatch => dispatch::run().await,
+        Bench::Lag => lag::run(seconds.unwrap_or(20)).await,
     }
 }
