@@ -12,6 +12,8 @@ mod growth;
 mod lag;
 mod memory;
 mod minimal;
+mod nginx;
+mod pace;
 mod redis_server;
 mod register;
 mod reprioritise;
@@ -57,6 +59,8 @@ enum Bench {
     Dispatch,
     /// Send time minus due time, of real processes
     Lag,
+    /// The share of a quota that four processes use, and what a referee refuses them
+    Pace,
 }
 
 #[tokio::main]
@@ -102,5 +106,6 @@ async fn run(bench: Bench, seconds: Option<u32>) -> Result<Vec<Figure>, Failed> 
         Bench::Reprioritise => reprioritise::run().await,
         Bench::Dispatch => dispatch::run().await,
         Bench::Lag => lag::run(seconds.unwrap_or(20)).await,
+        Bench::Pace => pace::run(seconds.unwrap_or(60)).await,
     }
 }
