@@ -1,0 +1,109 @@
+//! `reprioritise`: changing intervals one by one, many owners at a time: in the schedule alone, and as the API does it.
+
+use crate::Failed;
+use crate::deployment::Deployment;
+use crate::figure::Figure;
+use crate::redis_server::RedisServer;
+use crate::rig::{Fleet, Rig};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use paceline::keep;
+use paceline::preference::jobs::{self, Subject, Wish};
+use paceline::words::{DeviceId, Interval, JobId, ResourceName, UnixMs};
+use std::time::Duration;
+use tokio::time::Instant;
+
+const JOBS: usize = 100_000;
+const LANES: usize = 1_000;
+const CHANGED: usize = 10_000;
+
+/// Changed between looks at the clock; ours and the yardstick alternate.
+const TURN: usize = 1_000;
+
+/// Owners who change something at the same time.
+const AT_ONCE: usize = 64;
+
+const UNIT: &str = "jobs/s";
+
+pub async fn run() -> Result<Vec<Figure>, Failed> {
+    eprintln!("changing {CHANGED} of {JOBS} jobs");
+    let (ours, bare) = in_schedule().await?;
+    eprintln!("changing {CHANGED} jobs through Postgres");
+    let all = through_postgres().await?;
+    Ok(vec![
+        Figure::new("reprioritise", ours, bare, UNIT)
+            .of("jobs", CHANGED)
+            .of("at_once", AT_ONCE)
+            .aim("value ≥ 2,300", ours >= 2_300.0)
+            .peers("the best: 2,300/s"),
+        Figure::new("reprioritise_all", all, bare, UNIT).of("jobs", CHANGED).of("at_once", AT_ONCE),
+    ])
+}
+
+/// `Queue::put` of one job a call, and one ZADD of one member: jobs a second of each.
+async fn in_schedule() -> Result<(f64, f64), Failed> {
+    let server = RedisServer::start().await?;
+    let fleet = Fleet::new(JOBS, LANES);
+    let now = UnixMs(server.redis.time_ms().await?);
+    let rig = Rig::full(&server, "measured", fleet, now).await?;
+    let changed = Fleet { interval: half(fleet.interval), ..fleet };
+    let (mut ours, mut bare) = (Duration::ZERO, Duration::ZERO);
+    // Every tenth, so that they lie all over the schedule.
+    let numbers: Vec<usize> = (1..=JOBS).step_by(JOBS / CHANGED).collect();
+    for turn in numbers.chunks(TURN) {
+        let entry = |number: &usize| {
+            let mut entry = changed.entry(*number, &rig.provider, None)?;
+            entry.job.version += 1;
+            Ok::<_, Failed>(entry)
+        };
+        let entries = turn.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+        let began = Instant::now();
+        stream::iter(&entries)
+            .map(|entry| rig.queue.put(&rig.provider, std::slice::from_ref(entry)))
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        ours += began.elapsed();
+        let began = Instant::now();
+        stream::iter(&entries)
+            .map(async |entry| {
+                let mut add = redis::cmd("ZADD");
+                add.arg("minimal:due").arg(entry.offset_ms).arg(entry.job.id.0);
+                add.query_async::<()>(&mut rig.redis.link()).await
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        bare += began.elapsed();
+    }
+    Ok((CHANGED as f64 / ours.as_secs_f64(), CHANGED as f64 / bare.as_secs_f64()))
+}
+
+/// What `PUT …/jobs/state` does: the wish is stored, and the schedule told at once. Jobs a second.
+async fn through_postgres() -> Result<f64, Failed> {
+    let at = Deployment::start().await?;
+    keep::rebuild_if_lost(&at.app, &at.provider).await?;
+    let connection = at.connect("http://127.0.0.1:9").await?;
+    let interval = Fleet::new(CHANGED, 1).interval;
+    let devices = at.add_devices(connection, CHANGED, interval).await?;
+    keep::drain(&at.app).await?;
+    let resource: ResourceName = "state".parse()?;
+    let wish = Wish { interval: Some(half(interval)), ..Wish::default() };
+    let began = Instant::now();
+    stream::iter(devices)
+        .map(async |device: DeviceId| {
+            let subject = Subject { device, provider: at.provider.to_string() };
+            let job: JobId = jobs::set(&at.app.pool, at.tenant, &subject, &resource, &wish, interval).await?;
+            keep::tell_soon(&at.app, &at.provider, job).await;
+            Ok::<_, Failed>(())
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<()>()
+        .await?;
+    let took = began.elapsed();
+    at.close().await?;
+    Ok(CHANGED as f64 / took.as_secs_f64())
+}
+
+fn half(interval: Interval) -> Interval {
+    Interval::from_ms(interval.as_ms() / 2).unwrap_or(Interval::MIN)
+}
