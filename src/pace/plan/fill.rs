@@ -1,8 +1,8 @@
 //! Progressive filling: all rise together, and whoever reaches a full quota stays where they are.
 //!
-//! D. Bertsekas and R. Gallager, *Data Networks*, 2nd ed., 6.5.2. Here it is done in three tiers, as the scheduler serves
-//! them: the lanes of the application share its quotas, those of a connection the connection's, each in proportion to
-//! its tenant's weight; inside a lane the jobs share what the lane has, in proportion to the weight of their priority.
+//! D. Bertsekas and R. Gallager, *Data Networks*, 2nd ed., 6.5.2. Here it is done in three tiers, as the scheduler
+//! serves them: the lanes of the application share its quotas, those of a connection the connection's, each in
+//! proportion to its tenant's weight; inside a lane the jobs share what it has, by the weight of their priority.
 
 use super::lane::Lane;
 use super::root::reach;

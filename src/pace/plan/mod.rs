@@ -1,19 +1,21 @@
 //! What every job will get: its effective interval, computed from what is asked and what the quotas allow. Pure.
 //!
 //! This is the long run under lasting overload; after a pause bursts are quicker for a while. The rule, as `take.lua`
-//! serves: lanes share a quota in proportion to their tenants' weights, by cost; inside a lane jobs share in proportion
-//! to `base^(-1/k)`, by runs (see `schedule::score`); nobody gets more than they asked. That is weighted max-min fairness
-//! in two tiers, and it is computed by progressive filling (D. Bertsekas and R. Gallager, *Data Networks*, 2nd ed.,
-//! 6.5.2); see `fill`. What calls that serve several devices cost is a model; see `set`.
+//! serves: lanes share a quota in proportion to their tenants' weights, by cost; inside a lane jobs share in
+//! proportion to `base^(-1/k)`, by runs (see `schedule::score`); nobody gets more than they asked. That is weighted
+//! max-min fairness in two tiers, computed by progressive filling (D. Bertsekas and R. Gallager, *Data Networks*,
+//! 2nd ed., 6.5.2); see `fill`. What calls that serve several devices cost is a model; see `set`.
 //!
 //! Approximate are:
 //! - calls of a batch in a lane whose resources compete: they are taken to be full, which they are when the jobs of a
 //!   set are at most one batch, or several;
-//! - several lanes at a quota that counts only some of their resources: each is taken to raise all its resources alike;
-//! - a device's own quotas: met before all others, with a full call's cost;
+//! - the demand of batches: what rides along a little before its time makes it less;
+//! - several lanes at a quota that counts only some of their resources: each is taken to raise all of them alike;
+//! - a device's own quotas: met before all others, and each run costs as much as a full call;
 //! - `aligned` by the shortest month, `adaptive` by where it starts.
 //!
-//! Not seen at all: `concurrent` and `errors`, which set no rate; how long calls take; holds, failures and "refresh now".
+//! Not seen at all: `concurrent` and `errors`, which set no rate; how long calls take; holds, failures and "refresh
+//! now"; and that a call which answers for a whole home refreshes all its jobs, more often than they asked.
 
 mod answer;
 mod fill;
