@@ -10,6 +10,7 @@
 //! - [`record`]: readings and failures into Postgres
 //! - [`cache`]: the latest reading, for readers
 //! - [`read`]: what readers are shown, from the cache or else from the record
+//! - [`forecast`]: how often every job will run, and what keeps it from more
 //! - [`http`]: the API
 pub mod app;
 pub mod cache;
@@ -18,6 +19,7 @@ pub mod clock;
 pub mod cloud;
 pub mod demo;
 pub mod fetch;
+pub mod forecast;
 pub mod http;
 pub mod journey;
 pub mod keep;

@@ -19,7 +19,7 @@ const LEVELS: &[&[&str]] = &[
     &["demo"],
     &["serve"],
     &["http"],
-    &["journey", "read", "keep"],
+    &["journey", "read", "keep", "forecast"],
     &["app"],
     &["preference", "schedule", "take", "pace", "fetch", "record", "cache", "watch", "local", "cloud"],
     &["redis", "postgres", "provider", "seal", "clock", "retry", "settings", "telemetry"],

@@ -14,6 +14,7 @@ mod key;
 mod lag;
 mod migrate;
 mod output;
+mod plan;
 mod sealing_key;
 mod secret;
 mod serve;
@@ -51,6 +52,7 @@ Examples:
   paceline connection add --tenant acme --provider signalk --label boat --param base_url=http://10.0.0.5:3000
   paceline device import --tenant acme --connection boat --file devices.csv
   paceline lag
+  paceline plan
 
 Settings come from --config and the environment (PACELINE__DATABASE__URL=…); with no servers configured,
 private ones are started under .paceline/. Each command has a --help of its own.";
@@ -93,6 +95,8 @@ pub enum Command {
     Set(set::Args),
     /// Show what is late, and how late
     Lag(lag::Args),
+    /// Tell how often every device will be fetched, and which quota keeps it from more
+    Plan(plan::Args),
 }
 
 /// Runs a command to its end.
@@ -121,6 +125,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), CliError> {
         }
         Command::Set(args) => briefly(global, async |context| set::run(context, args).await).await,
         Command::Lag(args) => briefly(global, async |context| lag::run(context, args).await).await,
+        Command::Plan(args) => briefly(global, async |context| plan::run(context, args).await).await,
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod gate;
 pub mod gauge;
+pub mod plan;
 pub mod quota;
 
 pub use gate::{Counted, Gate};
 pub use gauge::Gauge;
+pub use plan::{Demand, Effective, Holder, Load, Plan, plan};
 pub use quota::Gcra;

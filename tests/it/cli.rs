@@ -1,6 +1,7 @@
 //! The command line, as the binary that people run.
 
 mod import;
+mod plan;
 mod start;
 
 use crate::support::{TestApp, server};

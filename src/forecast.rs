@@ -1,0 +1,168 @@
+//! What every job will get, and why: what is asked is read from Postgres, page by page, and planned by
+//! [`pace::plan`](crate::pace::plan).
+
+use crate::app::App;
+use crate::pace::{Demand, Effective, Holder, Load, Plan, plan};
+use crate::postgres::PostgresError;
+use crate::preference::jobs::{self, StoredJob};
+use crate::provider::{Limit, Provider, Quota};
+use crate::words::{Interval, JobId};
+use std::fmt::Write;
+use std::sync::Arc;
+
+const PAGE: i64 = 5_000;
+
+/// What is asked of a provider, and what comes of it.
+#[derive(Debug)]
+pub struct Forecast {
+    /// The provider.
+    pub provider: Arc<Provider>,
+    /// What is asked: every scheduled job, by number.
+    pub demands: Vec<Demand>,
+    /// What they get, in the same order.
+    pub plan: Plan,
+}
+
+/// Plans all scheduled jobs of a provider: those of one tenant alone would tell nothing of what they contend with.
+pub async fn forecast(app: &App, provider: &Arc<Provider>) -> Result<Forecast, PostgresError> {
+    let (mut demands, mut after) = (Vec::new(), JobId(0));
+    loop {
+        let page = jobs::page(&app.pool, &provider.name, after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.job.id;
+        demands.extend(page.into_iter().filter(StoredJob::is_scheduled).map(demand));
+    }
+    let rank = app.taker_settings();
+    let plan = plan(provider, &demands, rank.k, &rank.base);
+    Ok(Forecast { provider: provider.clone(), demands, plan })
+}
+
+fn demand(stored: StoredJob) -> Demand {
+    let weight = f64::from(stored.weight);
+    let job = stored.job;
+    Demand {
+        job: job.id,
+        tenant: job.tenant,
+        weight,
+        connection: job.connection,
+        group: job.group,
+        device: job.device,
+        resource: job.resource,
+        interval: job.interval,
+        priority: job.priority,
+    }
+}
+
+impl Forecast {
+    /// Jobs that are asked for and what they get.
+    pub fn jobs(&self) -> impl Iterator<Item = (&Demand, &Effective)> {
+        self.demands.iter().zip(&self.plan.jobs)
+    }
+
+    /// What keeps a job from what it asked.
+    pub fn bound_by(&self, job: &Effective) -> Option<&Load> {
+        self.plan.loads.get(job.bound_by?)
+    }
+
+    /// `asked 30s, gets 47s: quota hour of connection 3 allows 500 in 1h`; none for a job that gets what it asked.
+    pub fn why(&self, demand: &Demand, job: &Effective) -> Option<String> {
+        if job.is_as_asked() {
+            return None;
+        }
+        let mut why = format!("asked {}, gets {}", demand.interval, gets(demand, job));
+        if job.effective_ms.is_none() {
+            let _ = write!(why, ": {} declares no resource {}", self.provider.name, demand.resource);
+        }
+        let load = self.bound_by(job);
+        let quota = load.and_then(|load| self.provider.quotas().find(|quota| quota.name == load.quota));
+        if let (Some(load), Some(quota)) = (load, quota) {
+            let _ = write!(why, ": quota {} of {} {}", quota.name, holder(&load.holder), allows(quota));
+        }
+        Some(why)
+    }
+}
+
+/// What a job gets, in words.
+pub fn gets(demand: &Demand, job: &Effective) -> String {
+    let (asked, gets) = (demand.interval.to_string(), job.effective_ms.map(about));
+    match gets {
+        None => "nothing at all".to_owned(),
+        Some(gets) if gets == asked && !job.is_as_asked() => format!("{asked} and a little"),
+        Some(gets) => gets,
+    }
+}
+
+/// Whom a quota counts, in words.
+pub fn holder(holder: &Holder) -> String {
+    match holder {
+        Holder::App => "the application".to_owned(),
+        Holder::Connection(connection) => format!("connection {connection}"),
+        Holder::Group(connection, group) => format!("group {group} of connection {connection}"),
+        Holder::Device(device) => format!("device {device}"),
+    }
+}
+
+fn allows(quota: &Quota) -> String {
+    let window = quota.window.map_or(String::new(), |window| window.to_string());
+    let (whole, rest) = quota.limits();
+    let (amount, word) = match whole {
+        Limit::Adaptive { start, .. } => (start, "is tried at"),
+        _ => (f64::from(quota.amount), "allows"),
+    };
+    let per = if matches!(whole, Limit::Aligned { .. }) { "a" } else { "in" };
+    let reserve = match rest {
+        Some(_) => format!(", {:.0} % of it reserved", quota.reserve * 100.0),
+        None => String::new(),
+    };
+    format!("{word} {amount:.0} {per} {window}{reserve}")
+}
+
+/// A time as a person would tell it: to about three digits.
+fn about(ms: f64) -> String {
+    let step = match ms {
+        ms if ms < 10_000.0 => 100.0,
+        ms if ms < 600_000.0 => 1_000.0,
+        ms if ms < 36_000_000.0 => 60_000.0,
+        _ => 3_600_000.0,
+    };
+    let rounded = ((ms / step).round() * step) as u64;
+    match Interval::from_ms(rounded) {
+        Some(interval) if rounded < 10_000 => format!("{}s", interval.as_ms() as f64 / 1_000.0),
+        Some(interval) => interval.to_string(),
+        None => format!("{:.0}days", ms / 86_400_000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_as_people_do() {
+        for (ms, text) in [
+            (1_234.0, "1.2s"),
+            (46_551.7, "47s"),
+            (119_700.0, "2m"),
+            (754_321.0, "13m"),
+            (3_700_000.0, "1h2m"),
+            (100_000_000.0, "1day4h"),
+            (1e10, "116days"),
+        ] {
+            assert_eq!(about(ms), text);
+        }
+    }
+
+    #[test]
+    fn quotas_say_what_they_allow() {
+        let quota = |lines: &str| {
+            let text = format!("name = \"q\"\nscope = \"app\"\namount = 500\n{lines}");
+            allows(&toml::from_str::<Quota>(&text).unwrap())
+        };
+        assert_eq!(quota("window = \"1h\""), "allows 500 in 1h");
+        assert_eq!(
+            quota("kind = \"aligned\"\nwindow = \"day\"\nreserve = 0.1"),
+            "allows 500 a day, 10 % of it reserved"
+        );
+        assert_eq!(quota("kind = \"adaptive\"\nwindow = \"1m\""), "is tried at 50 in 1m");
+    }
+}

@@ -1,0 +1,144 @@
+//! From where the levels end to what each job and each quota is told.
+
+use super::gather::Seat;
+use super::lane::Lane;
+use super::set::Set;
+use super::{AS_ASKED, Demand, Effective, Holder, Load, Plan, counts, per_ms};
+use crate::provider::{Provider, Quota, QuotaKind};
+use crate::words::{DeviceId, Scope};
+use std::collections::HashMap;
+
+const MS_PER_S: f64 = 1_000.0;
+
+/// The loads of one lane, by the place of their quota; none where it counts nothing of the lane's.
+type Row = Vec<Option<usize>>;
+
+pub(super) fn answer(provider: &Provider, demands: &[Demand], lanes: &[Lane], seats: &[Seat]) -> Plan {
+    let quotas: Vec<&Quota> = provider.quotas().collect();
+    let without_rate = quotas.iter().filter(|quota| per_ms(quota).is_none());
+    let mut plan =
+        Plan { without_rate: without_rate.map(|quota| quota.name.clone()).collect(), ..Plan::default() };
+    let mut rows: Vec<Row> = vec![vec![None; quotas.len()]; lanes.len()];
+    for (at, quota) in quotas.iter().enumerate().filter(|(_, quota)| quota.scope != Scope::Device) {
+        let Some(per_ms) = per_ms(quota) else { continue };
+        let counts = counts(provider, quota);
+        let mut rows = rows.as_mut_slice();
+        for part in lanes.chunk_by(|a, b| shares(quota.scope, a, b)) {
+            let (of_part, rest) = rows.split_at_mut(part.len());
+            rows = rest;
+            if let Some(load) = load(quota, per_ms, part, &counts, demands) {
+                of_part.iter_mut().for_each(|row| row[at] = Some(plan.loads.len()));
+                plan.loads.push(load);
+            }
+        }
+    }
+    let unserved = |demand: &Demand| Effective {
+        job: demand.job,
+        asked_ms: demand.interval.as_ms() as f64,
+        effective_ms: None,
+        bound_by: None,
+    };
+    plan.jobs = demands.iter().map(unserved).collect();
+    let mut devices = Devices::default();
+    for jobs in seats.chunk_by(|a, b| (a.lane, a.set) == (b.lane, b.set)) {
+        let set = &lanes[jobs[0].lane].sets[jobs[0].set];
+        let served = set.served();
+        for seat in jobs {
+            let runs = served.runs(seat.weight, seat.most);
+            let device = demands[seat.demand].device;
+            let (effective_ms, bound_by) = if runs < seat.most * AS_ASKED {
+                (Some(1.0 / runs), set.by.and_then(|quota| rows[seat.lane][quota]))
+            } else if let Some(quota) = seat.by {
+                (Some(1.0 / runs), Some(devices.load(quota, device, quotas[quota], &mut plan.loads)))
+            } else {
+                (Some(plan.jobs[seat.demand].asked_ms), None)
+            };
+            let job = &mut plan.jobs[seat.demand];
+            (job.effective_ms, job.bound_by) = (effective_ms, bound_by);
+            if let Some(load) = bound_by {
+                plan.loads[load].bound_jobs += 1;
+            }
+        }
+    }
+    devices.add_up(provider, demands, lanes, seats, &mut plan);
+    plan
+}
+
+fn shares(scope: Scope, a: &Lane, b: &Lane) -> bool {
+    match scope {
+        Scope::App => true,
+        Scope::Connection => a.shares_connection(b),
+        Scope::Group | Scope::Device => false,
+    }
+}
+
+/// What a quota is asked for by the lanes that share it; none if it counts nothing of theirs.
+fn load(quota: &Quota, per_ms: f64, lanes: &[Lane], counts: &[bool], demands: &[Demand]) -> Option<Load> {
+    let sets = || lanes.iter().flat_map(|lane| &lane.sets).filter(|set| counts[set.resource]);
+    sets().next()?;
+    let sum = |cost: fn(&Set) -> f64| MS_PER_S * sets().map(cost).sum::<f64>();
+    Some(Load {
+        demand_per_s: sum(|set| set.asked),
+        used_per_s: sum(|set| set.cost(f64::INFINITY)),
+        ..idle(quota, per_ms, holder(quota.scope, &demands[lanes[0].first]))
+    })
+}
+
+fn idle(quota: &Quota, per_ms: f64, holder: Holder) -> Load {
+    Load {
+        quota: quota.name.clone(),
+        scope: quota.scope,
+        holder,
+        demand_per_s: 0.0,
+        used_per_s: 0.0,
+        supply_per_s: per_ms * MS_PER_S,
+        is_assumed: quota.kind == QuotaKind::Adaptive,
+        bound_jobs: 0,
+    }
+}
+
+fn holder(scope: Scope, demand: &Demand) -> Holder {
+    match scope {
+        Scope::App => Holder::App,
+        Scope::Group if !demand.group.is_empty() => Holder::Group(demand.connection, demand.group.clone()),
+        Scope::Connection | Scope::Group => Holder::Connection(demand.connection),
+        Scope::Device => Holder::Device(demand.device),
+    }
+}
+
+/// The loads of devices' own quotas: most never bind and are not told.
+#[derive(Default)]
+struct Devices(HashMap<(usize, DeviceId), usize>);
+
+impl Devices {
+    /// Where its load stands, made if it is new.
+    fn load(&mut self, quota: usize, device: DeviceId, of: &Quota, loads: &mut Vec<Load>) -> usize {
+        *self.0.entry((quota, device)).or_insert_with(|| {
+            loads.push(idle(of, per_ms(of).unwrap_or_default(), Holder::Device(device)));
+            loads.len() - 1
+        })
+    }
+
+    /// What all jobs of a device ask of its quotas and spend.
+    fn add_up(
+        &self,
+        provider: &Provider,
+        demands: &[Demand],
+        lanes: &[Lane],
+        seats: &[Seat],
+        plan: &mut Plan,
+    ) {
+        let counts: Vec<Vec<bool>> = provider.quotas().map(|quota| counts(provider, quota)).collect();
+        for seat in seats.iter().filter(|_| !self.0.is_empty()) {
+            let set = &lanes[seat.lane].sets[seat.set];
+            let job = plan.jobs[seat.demand];
+            for quota in (0..counts.len()).filter(|quota| counts[*quota][set.resource]) {
+                if let Some(load) = self.0.get(&(quota, demands[seat.demand].device)) {
+                    let load = &mut plan.loads[*load];
+                    load.demand_per_s += MS_PER_S * set.full_call() / job.asked_ms;
+                    load.used_per_s += job.effective_ms.map_or(0.0, |ms| MS_PER_S * set.full_call() / ms);
+                }
+            }
+        }
+    }
+}

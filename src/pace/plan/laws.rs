@@ -1,0 +1,183 @@
+//! What holds of every plan.
+
+use super::examples::{BASES, provider, quota};
+use super::{Demand, Plan, plan};
+use crate::provider::{Provider, Unit};
+use crate::words::{ConnectionId, DeviceId, Interval, JobId, Priority, Scope, TenantId};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// Jobs on few connections and homes, with few intervals, so that many are alike and contend.
+fn demands() -> impl Strategy<Value = Vec<Demand>> {
+    let one = (0..3_i64, 0..3_u8, 0..30_i64, any::<bool>(), 1..40_u64, 0..5_usize);
+    prop::collection::vec(one, 1..80).prop_map(|all| {
+        let job = |(at, (connection, group, device, energy, interval, priority))| Demand {
+            job: JobId(at as i64),
+            tenant: TenantId(connection),
+            weight: 1.0 + connection as f64,
+            connection: ConnectionId(connection),
+            group: ["", "a", "b"][usize::from(group)].to_owned(),
+            device: DeviceId(device + 100 * connection + 1_000 * i64::from(group)),
+            resource: if energy { "energy" } else { "state" }.parse().unwrap(),
+            interval: Interval::from_ms(500 * interval).unwrap(),
+            priority: Priority::ALL[priority],
+        };
+        all.into_iter().enumerate().map(job).collect()
+    })
+}
+
+/// Amounts a minute of an app's, an account's and a home's quota.
+fn amounts() -> impl Strategy<Value = [u32; 3]> {
+    [10_u32..2_000, 10..1_000, 10..500]
+}
+
+fn quotas(amounts: [u32; 3]) -> String {
+    let scopes = ["app", "connection", "group"];
+    scopes.iter().zip(amounts).map(|(scope, amount)| quota(scope, scope, amount, "1m")).collect()
+}
+
+fn runs(plan: &Plan, at: usize) -> f64 {
+    plan.jobs[at].effective_ms.map_or(0.0, |ms| 1.0 / ms)
+}
+
+fn weight(demand: &Demand) -> f64 {
+    1.0 / BASES[usize::from(demand.priority.class()) - 1]
+}
+
+fn lane(demand: &Demand) -> (ConnectionId, &str) {
+    (demand.connection, &demand.group)
+}
+
+/// Nobody gets more than asked, no quota gives more than it has, and whoever gets less is told why by one that is full.
+fn check_bounds(plan: &Plan) {
+    for job in &plan.jobs {
+        assert!(job.effective_ms.unwrap() >= job.asked_ms);
+        assert_eq!(job.is_as_asked(), job.bound_by.is_none(), "{job:?}");
+        if let Some(load) = job.bound_by {
+            let load = &plan.loads[load];
+            assert!(load.used_per_s > load.supply_per_s * (1.0 - 1e-6), "{job:?} by {load:?}");
+            assert!(load.demand_per_s >= load.used_per_s * (1.0 - 1e-9));
+        }
+    }
+    for load in &plan.loads {
+        assert!(load.used_per_s <= load.supply_per_s * (1.0 + 1e-6), "{load:?}");
+    }
+}
+
+/// One device a call: what the jobs get adds up to no more than any quota, whatever the plan says of itself.
+fn check_sums(provider: &Provider, demands: &[Demand], plan: &Plan) {
+    for (place, quota) in provider.quotas().enumerate() {
+        let mut spent: BTreeMap<(i64, &str), f64> = BTreeMap::new();
+        for (at, demand) in demands.iter().enumerate().filter(|(_, d)| quota.counts(&d.resource)) {
+            let holder = match quota.scope {
+                Scope::App => (0, ""),
+                Scope::Connection => (demand.connection.0, ""),
+                Scope::Group => (demand.connection.0, demand.group.as_str()),
+                Scope::Device => (demand.device.0, ""),
+            };
+            *spent.entry(holder).or_default() += runs(plan, at);
+        }
+        let per_ms = f64::from(quota.amount) / 60_000.0;
+        assert!(spent.values().all(|spent| *spent <= per_ms * (1.0 + 1e-6)), "quota {place}: {spent:?}");
+    }
+}
+
+/// Nobody could have more without somebody of the same lane having less who has no more a weight, or without a lane
+/// having less that has no more a weight.
+fn check_max_min(demands: &[Demand], plan: &Plan, across: bool) {
+    let mut lanes: BTreeMap<_, f64> = BTreeMap::new();
+    for (at, demand) in demands.iter().enumerate() {
+        *lanes.entry(lane(demand)).or_default() += runs(plan, at) / demand.weight;
+    }
+    for (at, poor) in demands.iter().enumerate() {
+        let Some(load) = plan.jobs[at].bound_by.map(|load| &plan.loads[load]) else { continue };
+        for (other, rich) in demands.iter().enumerate() {
+            let counted = load.quota != "energy" || rich.resource.as_str() == "energy";
+            if lane(rich) == lane(poor) && counted {
+                let (theirs, ours) = (runs(plan, other) / weight(rich), runs(plan, at) / weight(poor));
+                assert!(
+                    theirs <= ours * (1.0 + 1e-6),
+                    "{rich:?} has {theirs}, {poor:?} only {ours} a weight"
+                );
+            }
+            let shares = load.scope == Scope::App
+                || (load.scope == Scope::Connection && rich.connection == poor.connection);
+            if across && shares {
+                assert!(lanes[&lane(rich)] <= lanes[&lane(poor)] * (1.0 + 1e-6), "{rich:?}, {poor:?}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_plan_is_feasible_and_max_min_fair(demands in demands(), amounts in amounts()) {
+        let provider = provider(&quotas(amounts), "");
+        let plan = plan(&provider, &demands, 1.0, &BASES);
+        check_bounds(&plan);
+        check_sums(&provider, &demands, &plan);
+        check_max_min(&demands, &plan, true);
+    }
+
+    #[test]
+    fn so_it_is_with_quotas_of_some_resources(
+        demands in demands(),
+        amounts in amounts(),
+        scope in prop::sample::select(vec!["app", "connection", "group"]),
+        energy in 1_u32..200,
+    ) {
+        let some = quota("energy", scope, energy, "1m") + "resources = [\"energy\"]\n";
+        let provider = provider(&(some + &quotas(amounts)), "");
+        let plan = plan(&provider, &demands, 1.0, &BASES);
+        check_bounds(&plan);
+        check_sums(&provider, &demands, &plan);
+        check_max_min(&demands, &plan, false);
+    }
+
+    #[test]
+    fn devices_quotas_are_kept_as_well(demands in demands(), amounts in amounts(), own in 1_u32..30) {
+        let provider = provider(&(quota("device", "device", own, "1m") + &quotas(amounts)), "");
+        let plan = plan(&provider, &demands, 1.0, &BASES);
+        check_sums(&provider, &demands, &plan);
+        prop_assert!(plan.jobs.iter().all(|job| job.effective_ms.unwrap() >= job.asked_ms));
+    }
+
+    #[test]
+    fn calls_for_several_keep_every_quota(
+        demands in demands(),
+        amounts in amounts(),
+        unit in prop::sample::select(vec![Unit::Batch, Unit::Group]),
+        batch_max in 2_u32..20,
+        (cost, per_device) in (1_u32..4, 0_u32..3),
+    ) {
+        let unit = match unit {
+            Unit::Batch => format!("unit = \"batch\"\nbatch_max = {batch_max}"),
+            _ => "unit = \"group\"".to_owned(),
+        };
+        let state = format!("{unit}\ncost = {cost}\ncost_per_device = {per_device}");
+        // A burst that holds a full call.
+        let quotas = quotas(amounts.map(|a| a + 45)).replace("headroom", "burst = 45\nheadroom");
+        check_bounds(&plan(&provider(&quotas, &state), &demands, 1.0, &BASES));
+    }
+
+    #[test]
+    fn jobs_that_are_alike_get_alike(demands in demands(), amounts in amounts()) {
+        let provider = provider(&quotas(amounts), "");
+        let plan = plan(&provider, &demands, 1.0, &BASES);
+        let mut known = BTreeMap::new();
+        for (at, d) in demands.iter().enumerate() {
+            let same = known.entry((lane(d), d.resource.clone(), d.interval, d.priority)).or_insert(runs(&plan, at));
+            prop_assert_eq!(*same, runs(&plan, at));
+        }
+    }
+
+    #[test]
+    fn more_for_all_is_less_for_nobody(demands in demands(), amounts in amounts(), more in 1_u32..500) {
+        let [app, connection, group] = amounts;
+        let before = plan(&provider(&quotas(amounts), ""), &demands, 1.0, &BASES);
+        let after = plan(&provider(&quotas([app + more, connection, group]), ""), &demands, 1.0, &BASES);
+        for at in 0..demands.len() {
+            prop_assert!(runs(&after, at) >= runs(&before, at) * (1.0 - 1e-6));
+        }
+    }
+}
