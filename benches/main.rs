@@ -23,6 +23,8 @@ mod thermostats;
 use clap::{Parser, ValueEnum};
 use figure::Figure;
 use std::process::ExitCode;
+use tokio::signal::ctrl_c;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What a bench can fail by: it is told, and nothing acts on it.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -70,6 +72,25 @@ async fn main() -> ExitCode {
         eprintln!("nothing measured: run scripts/bench");
         return ExitCode::SUCCESS;
     }
+    tokio::select! {
+        code = run_all(&args) => code,
+        // Dropping what runs ends its servers and processes.
+        () = interrupted() => ExitCode::from(130),
+    }
+}
+
+/// Until Ctrl-C or SIGTERM.
+async fn interrupted() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminated) => tokio::select! {
+            _ = ctrl_c() => {}
+            _ = terminated.recv() => {}
+        },
+        Err(_) => drop(ctrl_c().await),
+    }
+}
+
+async fn run_all(args: &Args) -> ExitCode {
     let chosen = match &args.name {
         Some(one) => std::slice::from_ref(one),
         None => Bench::value_variants(),

@@ -8,7 +8,7 @@ use paceline::schedule::{Entry, Queue, offset_ms};
 use paceline::settings::Settings;
 use paceline::take::{Grant, Settlement, Taker, TakerSettings, Verdict};
 use paceline::words::{
-    ConnectionId, DeviceId, Interval, Job, JobId, JobState, Priority, ProviderName, TenantId, UnixMs,
+    ConnectionId, DeviceId, End, Interval, Job, JobId, JobState, Priority, ProviderName, TenantId, UnixMs,
 };
 
 /// Where simulated time begins.
@@ -103,7 +103,13 @@ records = "."
     ) -> Result<Entry, Failed> {
         let job = self.job(number, provider)?;
         let unit = if self.batch_max > 1 { Unit::Batch } else { Unit::Device };
-        Ok(Entry { offset_ms: offset_ms(&job, unit, self.batch_max), job, last_run })
+        Ok(Entry {
+            offset_ms: offset_ms(&job, unit, self.batch_max),
+            job,
+            last_run,
+            shared: self.batch_max > 1,
+            weight: 1,
+        })
     }
 }
 
@@ -125,6 +131,9 @@ impl Rig {
         let (take, rank) = (&settings.take, &settings.rank);
         let taker_settings = TakerSettings {
             horizon: take.horizon,
+            ahead: take.ahead,
+            ride_share: take.ride_share,
+            ride_max: take.ride_max,
             lease: take.lease,
             k: rank.k,
             base: [rank.realtime, rank.high, rank.normal, rank.low, rank.background],
@@ -162,16 +171,15 @@ impl Rig {
     /// Ends these calls: every one went well, sent at `sent`.
     pub async fn settle(&self, grants: &[Grant], sent: UnixMs, now: Option<UnixMs>) -> Result<(), Failed> {
         let settlement = |grant: &Grant| Settlement {
-            call: grant.call,
-            unsent: false,
+            end: End::Good,
             jobs: grant.jobs.iter().map(|job| (job.id, Verdict::Done(sent))).collect(),
-            holds: Vec::new(),
+            ..Settlement::unsent(grant.call)
         };
         let settlements: Vec<_> = grants.iter().map(settlement).collect();
         if settlements.is_empty() {
             return Ok(());
         }
-        let stale = self.taker.settle(&settlements, now).await?;
+        let stale = self.taker.settle(&settlements, now).await?.stale;
         if !stale.is_empty() {
             return Err(format!("{} calls were settled too late: is the machine busy?", stale.len()).into());
         }

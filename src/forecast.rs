@@ -12,9 +12,6 @@ use std::sync::Arc;
 
 const PAGE: i64 = 5_000;
 
-/// Every tenant's weight among lanes, until tenants have one of their own.
-const WEIGHT: f64 = 1.0;
-
 /// What is asked of a provider, and what comes of it.
 #[derive(Debug)]
 pub struct Forecast {
@@ -41,11 +38,12 @@ pub async fn forecast(app: &App, provider: &Arc<Provider>) -> Result<Forecast, P
 }
 
 fn demand(stored: StoredJob) -> Demand {
+    let weight = f64::from(stored.weight);
     let job = stored.job;
     Demand {
         job: job.id,
         tenant: job.tenant,
-        weight: WEIGHT,
+        weight,
         connection: job.connection,
         group: job.group,
         device: job.device,
@@ -71,20 +69,26 @@ impl Forecast {
         if job.is_as_asked() {
             return None;
         }
-        let Some(ms) = job.effective_ms else {
-            let (provider, resource) = (&self.provider.name, &demand.resource);
-            return Some(format!(
-                "asked {}, gets nothing: provider {provider} declares no resource {resource}",
-                demand.interval
-            ));
-        };
-        let mut why = format!("asked {}, gets {}", demand.interval, about(ms));
+        let mut why = format!("asked {}, gets {}", demand.interval, gets(demand, job));
+        if job.effective_ms.is_none() {
+            let _ = write!(why, ": {} declares no resource {}", self.provider.name, demand.resource);
+        }
         let load = self.bound_by(job);
         let quota = load.and_then(|load| self.provider.quotas().find(|quota| quota.name == load.quota));
         if let (Some(load), Some(quota)) = (load, quota) {
             let _ = write!(why, ": quota {} of {} {}", quota.name, holder(&load.holder), allows(quota));
         }
         Some(why)
+    }
+}
+
+/// What a job gets, in words.
+pub fn gets(demand: &Demand, job: &Effective) -> String {
+    let (asked, gets) = (demand.interval.to_string(), job.effective_ms.map(about));
+    match gets {
+        None => "nothing at all".to_owned(),
+        Some(gets) if gets == asked && !job.is_as_asked() => format!("{asked} and a little"),
+        Some(gets) => gets,
     }
 }
 
@@ -114,7 +118,7 @@ fn allows(quota: &Quota) -> String {
 }
 
 /// A time as a person would tell it: to about three digits.
-pub fn about(ms: f64) -> String {
+fn about(ms: f64) -> String {
     let step = match ms {
         ms if ms < 10_000.0 => 100.0,
         ms if ms < 600_000.0 => 1_000.0,

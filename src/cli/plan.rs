@@ -1,7 +1,7 @@
 //! `paceline plan`
 
 use super::{CliError, Context, table};
-use crate::forecast::{Forecast, about, forecast, holder};
+use crate::forecast::{Forecast, forecast, gets, holder};
 use crate::pace::{Demand, Effective, Holder, Load};
 use crate::preference::{find, tenants};
 use crate::words::{DeviceId, TenantId};
@@ -101,10 +101,9 @@ impl Part<'_> {
     /// `meadow: 12 of 300 jobs get less than they ask, the worst 47s instead of 30s.`
     fn summary(&self, slower: &[(&Demand, &Effective)]) -> String {
         let (name, all) = (&self.forecast.provider.name, self.jobs.len());
-        let worst = slower.first().map(|(demand, job)| {
-            let gets = job.effective_ms.map_or("nothing at all".to_owned(), about);
-            format!("{gets} instead of {}", demand.interval)
-        });
+        let worst = slower
+            .first()
+            .map(|(demand, job)| format!("{} instead of {}", gets(demand, job), demand.interval));
         match (worst, all, slower.len()) {
             (None, 1, _) => format!("{name}: the one job gets what it asks."),
             (None, ..) => format!("{name}: all {all} jobs get what they ask."),

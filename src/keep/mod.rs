@@ -37,7 +37,7 @@ fn entry(app: &App, stored: StoredJob) -> Option<Entry> {
     stored.is_scheduled().then(|| Entry {
         offset_ms: offset_ms(&stored.job, resource.unit, resource.batch_max),
         last_run: stored.last_run,
-        shared: resource.batch_max > 1,
+        shared: resource.places() > 1,
         weight: stored.weight,
         job: stored.job,
     })

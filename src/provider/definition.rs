@@ -131,11 +131,23 @@ pub struct Resource {
 }
 
 impl Resource {
+    /// How many devices one call may serve.
+    pub fn places(&self) -> u32 {
+        match self.unit {
+            Unit::Device => 1,
+            Unit::Batch => self.batch_max,
+            Unit::Group | Unit::Connection => WHOLE_MAX,
+        }
+    }
+
     /// What a call for so many devices costs.
     pub fn cost_of(&self, devices: u32) -> u32 {
         self.cost + self.cost_per_device * devices
     }
 }
+
+/// A call for all of a group or connection serves as many of its jobs at once; more take another.
+const WHOLE_MAX: u32 = 1000;
 
 /// How many devices one call serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]

@@ -65,7 +65,7 @@ impl Spec {
         let resources = provider.definition.resources.iter().map(|(name, resource)| {
             let resource = resource.get_ref();
             let spec = ResourceSpec {
-                max: resource.batch_max,
+                max: resource.places(),
                 cost: resource.cost,
                 cost_per_device: resource.cost_per_device,
             };

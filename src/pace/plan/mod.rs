@@ -6,10 +6,13 @@
 //! max-min fairness in two tiers, computed by progressive filling (D. Bertsekas and R. Gallager, *Data Networks*,
 //! 2nd ed., 6.5.2); see `fill`. What calls that serve several devices cost is a model; see `set`.
 //!
-//! Approximate are:
-//! - calls of a batch in a lane whose resources compete: they are taken to be full, which they are when the jobs of a
-//!   set are at most one batch, or several;
-//! - the demand of batches: what rides along a little before its time makes it less;
+//! It is the answer for a fluid. Calls are made one after another, so that a delay differs by up to half the time
+//! between two calls of its lane, and quotas of about the same supply, one inside the other and without a burst, waste
+//! a little of it: what one allows at an instant the other refuses. Approximate beyond that are:
+//! - a batch just above what one call serves, or just overloaded: calls are taken to be full as soon as not all get
+//!   what they ask;
+//! - lanes of batches that are thin at a quota they share with others: one that gets what it asks is taken to call as
+//!   often as if nothing waited, but what waits, and what rides along a little before its time, saves it calls;
 //! - several lanes at a quota that counts only some of their resources: each is taken to raise all of them alike;
 //! - a device's own quotas: met before all others, and each run costs as much as a full call;
 //! - `aligned` by the shortest month, `adaptive` by where it starts.
