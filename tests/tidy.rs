@@ -112,6 +112,7 @@ const PRELUDES: &[&str] = &[
     "src/take/lua/pace.lua",
     "src/take/lua/rank.lua",
     "src/take/lua/gather.lua",
+    "src/take/lua/write.lua",
 ];
 
 /// A file of `src` has at most this many lines …

@@ -8,8 +8,8 @@ local P = KEYS[1] -- "<prefix>{<provider>}:", the anchor that routes the script 
 
 local DUE, LANES, BLOCKED, LEASES, META = P .. 'due', P .. 'lanes', P .. 'blocked', P .. 'leases', P .. 'meta'
 local VTIME, PARTLY, HOT, WHY = P .. 'vtime', P .. 'partly', P .. 'hot', P .. 'why'
-local WEIGHTS, CORRUPT = P .. 'weights', P .. 'corrupt'
-local JOBS, READY, QUEUE, TAKE, WAITERS = P .. 'jobs:', P .. 'ready:', P .. 'due:', P .. 'take:', P .. 'waiters:'
+local WEIGHTS, CORRUPT, LINKS = P .. 'weights', P .. 'corrupt', P .. 'links'
+local JOBS, READY, QUEUE, TAKE, WAIT = P .. 'jobs:', P .. 'ready:', P .. 'due:', P .. 'take:', P .. 'wait:'
 
 -- Jobs of a lane and resource: they can share a call. The lane comes last, for a group may be called anything.
 local function queue_name(j) return j.resource .. ':' .. j.lane end
@@ -27,16 +27,20 @@ local RECORD = '<BBBBI4I4I6I6I4I6ss'
 -- Flags: bit 0, dropped while leased: settle forgets it; bit 1, it may share a call; bit 2, "refresh now" was asked;
 -- from bit 4 on, the kind of its last failure.
 
-local function unpack_job(raw)
-  local ok, v, class, flags, attempts, interval, offset, due, last, version, device, lane, resource =
-    pcall(struct.unpack, RECORD, raw)
-  if not ok or v ~= 1 or interval == 0 then return nil end
+local function parse(raw)
+  local v, class, flags, attempts, interval, offset, due, last, version, device, lane, resource =
+    struct.unpack(RECORD, raw)
+  if v ~= 1 or interval == 0 then error('no record') end
   local low = flags % 16
   return {
     class = class, dropped = low % 2 == 1, shared = low % 4 >= 2, urgent = low % 8 >= 4, kind = (flags - low) / 16,
     attempts = attempts, interval = interval, offset = offset, due = due, last = last, version = version,
     device = device, lane = lane, resource = resource,
   }
+end
+local function unpack_job(raw)
+  local ok, job = pcall(parse, raw)
+  return ok and job or nil
 end
 
 local function pack_job(j)
@@ -91,6 +95,12 @@ local function waiting_since(j)
   return math.max(0, j.due - j.interval)
 end
 
+local function parse_all(members, raws, jobs)
+  for i = 1, #members do
+    local raw = raws[i]
+    jobs[members[i]] = raw and parse(raw)
+  end
+end
 -- Reads many records in one call a bucket. ids: array. Returns id -> job, or false for a missing or corrupt one.
 local function read_jobs(ids)
   local buckets, jobs = {}, {}
@@ -101,9 +111,10 @@ local function read_jobs(ids)
     if b then b[#b + 1] = id else buckets[n] = { id } end
   end
   for n, members in pairs(buckets) do
-    local raw = redis.call('HMGET', JOBS .. n, unpack(members))
-    for i = 1, #members do
-      jobs[members[i]] = raw[i] and unpack_job(raw[i]) or false
+    local raws = redis.call('HMGET', JOBS .. n, unpack(members))
+    -- One guard for all: only where a record is corrupt are they looked at one by one.
+    if not pcall(parse_all, members, raws, jobs) then
+      for i = 1, #members do jobs[members[i]] = raws[i] and unpack_job(raws[i]) or false end
     end
   end
   return jobs

@@ -203,117 +203,154 @@ local function split(lane)
   lane.connection, lane.group = connection or lane.name, group
 end
 
--- The chain of a call: the links {state, field, quota, device} it must be granted by, the holds {state, field, false,
--- device} it must respect, and whether that is the same for every call of the lane and resource, whatever its devices.
-local function chain_of(lane, resource, devices)
-  local counts = quotas_of(resource)
-  lane.chains = lane.chains or {}
-  local chain = lane.chains[resource]
-  if not chain then
-    split(lane)
-    local app, own = state_of('app'), state_of(lane.connection)
-    local links, holds = {}, { { app, '!hold' }, { own, '!hold' } }
-    local app_fields, own_fields = { '!hold' }, { '!hold', '!holds' }
-    for _, q in ipairs(counts.app) do
-      links[#links + 1] = { app, q.field, q }
-      app_fields[#app_fields + 1] = q.field
-    end
-    for _, q in ipairs(counts.connection) do
-      links[#links + 1] = { own, q.field, q }
-      own_fields[#own_fields + 1] = q.field
-    end
-    for _, q in ipairs(counts.group) do
-      local field = lane.group and q.field .. '@' .. lane.group or q.field
-      links[#links + 1] = { own, field, q }
-      own_fields[#own_fields + 1] = field
-    end
-    if lane.group then
-      own_fields[#own_fields + 1] = '!hold@' .. lane.group
-      holds[3] = { own, '!hold@' .. lane.group }
-    end
-    ensure(app, app_fields)
-    ensure(own, own_fields)
-    chain = { links = links, holds = holds, own = own }
-    lane.chains[resource] = chain
-  end
-  local own = chain.own
-  local held = own.has['!holds'] and tonumber(own.has['!holds']) > now
-  if #counts.device == 0 and not held then return chain.links, chain.holds, true end
-  -- A device's own limits and holds.
-  local links, holds, fields = { unpack(chain.links) }, { unpack(chain.holds) }, {}
-  for _, d in ipairs(devices) do
-    local tag = '#' .. string.format('%.0f', d)
-    for _, q in ipairs(counts.device) do
-      links[#links + 1] = { own, q.field .. tag, q, d }
-      fields[#fields + 1] = q.field .. tag
-    end
-    if held then
-      holds[#holds + 1] = { own, '!hold' .. tag, false, d }
-      fields[#fields + 1] = '!hold' .. tag
-    end
-  end
-  ensure(own, fields)
-  return links, holds, false
+-- A link that lanes share, but not all of them: they wait at it in a line of their own, and are let in by turns. Named
+-- by its place; '!' sets it apart from lanes.
+local function link_name(holder, field) return '!' .. holder .. ' ' .. field end
+
+-- One step of a chain: a quota's state with its gauge, or a hold with the instant it ends.
+local function quota_link(s, field, q, device, shared)
+  return {
+    s = s, field = field, q = q, device = device, gauge = gauge_of(s, field, q),
+    line = shared and link_name(s.holder, field),
+  }
+end
+local function hold_link(s, field, device, shared)
+  local raw = s.has[field]
+  if not raw then return nil end
+  local ends = tonumber(raw:match('^%S+'))
+  if ends <= now then return nil end
+  return { s = s, field = field, ends = ends, device = device, line = shared and link_name(s.holder, field) }
 end
 
--- The earliest instant, not before `from`, at which the whole chain says yes, and the link that said it last.
-local function earliest(links, holds, cost, from, urgent)
+-- The chain of a lane's calls for a resource: the links of the app, and the lane's own: {app = {link…}, own = {link…},
+-- alike = whether they are the same whatever the call's devices}.
+local function chain_of(lane, resource)
+  local chains = lane.chains
+  if not chains then
+    chains = {}
+    lane.chains = chains
+    split(lane)
+  end
+  local chain = chains[resource]
+  if chain then return chain end
+  local counts = quotas_of(resource)
+  local app, own, group = state_of('app'), state_of(lane.connection), lane.group
+  local fields = { '!hold', '!holds' }
+  for i = 1, #counts.connection do fields[i + 2] = counts.connection[i].field end
+  for _, q in ipairs(counts.group) do fields[#fields + 1] = group and q.field .. '@' .. group or q.field end
+  if group then fields[#fields + 1] = '!hold@' .. group end
+  ensure(own, fields)
+  local links = {}
+  for i = 1, #counts.connection do
+    local q = counts.connection[i]
+    links[i] = quota_link(own, q.field, q, nil, group)
+  end
+  for _, q in ipairs(counts.group) do
+    links[#links + 1] = quota_link(own, group and q.field .. '@' .. group or q.field, q, nil, false)
+  end
+  links[#links + 1] = hold_link(own, '!hold', nil, group)
+  if group then links[#links + 1] = hold_link(own, '!hold@' .. group, nil, false) end
+  local all = counts.links
+  if not all then
+    fields = { '!hold' }
+    for i = 1, #counts.app do fields[i + 1] = counts.app[i].field end
+    ensure(app, fields)
+    all = {}
+    for i = 1, #counts.app do
+      local q = counts.app[i]
+      all[i] = quota_link(app, q.field, q, nil, #q.resources > 0)
+    end
+    all[#all + 1] = hold_link(app, '!hold', nil, false)
+    counts.links = all
+  end
+  local held = own.has['!holds'] and tonumber(own.has['!holds']) > now
+  local lines = group and true or false
+  for i = 1, #all do lines = lines or all[i].line ~= nil and all[i].line ~= false end
+  chain = {
+    app = all, own = links, alike = #counts.device == 0 and not held, counts = counts, state = own, held = held,
+    lines = lines,
+  }
+  chains[resource] = chain
+  return chain
+end
+
+-- A call's own links: its lane's, and its devices' limits and holds.
+local function own_links(chain, members)
+  if chain.alike then return chain.own end
+  local own, links, fields = chain.state, { unpack(chain.own) }, {}
+  local tags = {}
+  for i = 1, #members do
+    tags[i] = '#' .. string.format('%.0f', members[i].device)
+    for _, q in ipairs(chain.counts.device) do fields[#fields + 1] = q.field .. tags[i] end
+    if chain.held then fields[#fields + 1] = '!hold' .. tags[i] end
+  end
+  ensure(own, fields)
+  for i = 1, #members do
+    local device = members[i].device
+    for _, q in ipairs(chain.counts.device) do
+      links[#links + 1] = quota_link(own, q.field .. tags[i], q, device, false)
+    end
+    if chain.held then links[#links + 1] = hold_link(own, '!hold' .. tags[i], device, false) end
+  end
+  return links
+end
+
+-- The earliest instant, not before `from`, at which all these links say yes, and the one that said it last.
+local function earliest(links, cost, from, urgent)
   local at, by = from, nil
-  for _ = 1, 4 do
-    local before = at
-    for i = 1, #links do
-      local link = links[i]
-      local q = link[3]
-      if not (urgent and q.background) then
-        local t = when[q.kind](q, gauge_of(link[1], link[2], q), cost, at)
-        if t > at then at, by = t, link end
+  for i = 1, #links do
+    local link = links[i]
+    local q, t = link.q, link.ends
+    if q and not (urgent and q.background) then
+      local g = link.gauge
+      if q.kind == 'sliding' then
+        t = g.tat + (cost - q.burst) * q.emission_ms
+      else
+        t = when[q.kind](q, g, cost, at)
       end
     end
-    for i = 1, #holds do
-      local hold = holds[i]
-      local raw = hold[1].has[hold[2]]
-      if raw then
-        local t = tonumber(raw:match('^%S+'))
-        if t > at then at, by = t, hold end
-      end
-    end
-    -- Only a calendar can say yes now and no later.
-    if at == before or at == math.huge or not spec.aligned then break end
+    if t and t > at then at, by = t, link end
   end
   return at, by
 end
 
 -- What people are told about who said no.
 local function name_of(link)
-  if link[3] then return link[3].name end
-  return 'hold: ' .. (link[1].has[link[2]]:match('^%S+ (.*)$') or '')
+  if link.q then return link.q.name end
+  return 'hold: ' .. (link.s.has[link.field]:match('^%S+ (.*)$') or '')
 end
 
--- Spends a call's cost in its whole chain. Returns what settle must know beside the instant and the cost: fields that
--- count it as in flight, and arrival times that the two do not tell.
-local function spend_all(links, cost, at, urgent)
-  local held, after = false, false
+-- Spends a call's cost in links of its chain. What settle must know beside the instant and the cost is added to:
+-- held: fields that count the call as in flight; after: arrival times that the two do not tell; may be false.
+local function spend_all(links, cost, at, urgent, held, after)
   for i = 1, #links do
     local link = links[i]
-    local s, field, q = link[1], link[2], link[3]
-    if not (urgent and q.background) then
-      local g = gauge_of(s, field, q)
-      local early = g.tat and g.tat > at
-      spend[q.kind](q, g, cost, at)
-      s.dirty[field] = q
-      if g.in_flight then
-        held = held or {}
-        held[#held + 1] = { s.holder, field, q.kind }
-      elseif early then
-        after = after or {}
-        after[s.holder .. ' ' .. field] = g.tat
+    local q = link.q
+    if q and not (urgent and q.background) then
+      local g, s = link.gauge, link.s
+      if q.kind == 'sliding' then
+        local tat = g.tat
+        if tat > at then
+          after = after or {}
+          after[s.holder .. ' ' .. link.field] = tat + cost * q.emission_ms
+        else
+          tat = at
+        end
+        g.tat = tat + cost * q.emission_ms
+      else
+        spend[q.kind](q, g, cost, at)
+        if g.in_flight then
+          held = held or {}
+          held[#held + 1] = { s.holder, link.field, q.kind }
+        end
       end
+      s.dirty[link.field] = q
     end
   end
   return held, after
 end
 
--- Calls that are counted as in flight are so no more. Returns the holders that have room again.
+-- Calls that are counted as in flight are so no more. Notes the places that have room again.
 local function release(held, finish, freed)
   for _, place in ipairs(held) do
     local s, field, kind = state_of(place[1]), place[2], place[3]
@@ -322,7 +359,7 @@ local function release(held, finish, freed)
     s.gauge[field] = g
     learn[kind](nil, g, finish)
     s.dirty[field] = { kind = kind }
-    freed[place[1]] = true
+    freed[#freed + 1] = place
   end
 end
 
@@ -338,14 +375,11 @@ local function write_states()
   end
 end
 
--- Lanes that waited for a call of these holders to end compete again.
-local function wake_waiters(freed)
-  for holder in pairs(freed) do
-    local lanes = redis.call('SMEMBERS', WAITERS .. holder)
-    if #lanes > 0 then
-      send('ZREM', BLOCKED, lanes)
-      wake_lanes(lanes)
-      redis.call('DEL', WAITERS .. holder)
-    end
+-- Who waited for a call of these places to end may compete again: a line at a shared link, or the lane itself.
+local function wake_freed(freed)
+  for _, place in ipairs(freed) do
+    local holder, group = place[1], place[2]:match('@(.*)$')
+    redis.call('ZADD', BLOCKED, 'XX', now, link_name(holder, place[2]))
+    if holder ~= 'app' then redis.call('ZADD', BLOCKED, 'XX', now, group and holder .. '.' .. group or holder) end
   end
 end

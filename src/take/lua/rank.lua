@@ -37,36 +37,39 @@ local function ranked(key, want)
   return found
 end
 
--- A heap of lanes, the least start tag on top.
+-- Heaps; the first of all is that of the lanes, the least start tag on top.
 local heap = {}
 local function starts_before(a, b)
   return a.start < b.start or (a.start == b.start and a.name < b.name)
 end
-local function push(lane)
-  local i = #heap + 1
-  heap[i] = lane
+local function push(item, into, before)
+  into, before = into or heap, before or starts_before
+  local i = #into + 1
+  into[i] = item
   while i > 1 do
     local parent = math.floor(i / 2)
-    if not starts_before(heap[i], heap[parent]) then break end
-    heap[i], heap[parent] = heap[parent], heap[i]
+    if not before(into[i], into[parent]) then break end
+    into[i], into[parent] = into[parent], into[i]
     i = parent
   end
 end
--- Lets the top sink to its place after its start tag grew.
-local function sink()
-  local i, size = 1, #heap
+-- Lets the top sink to its place.
+local function sink(into, before)
+  into, before = into or heap, before or starts_before
+  local i, size = 1, #into
   while true do
     local least, left = i, 2 * i
-    if left <= size and starts_before(heap[left], heap[least]) then least = left end
-    if left < size and starts_before(heap[left + 1], heap[least]) then least = left + 1 end
+    if left <= size and before(into[left], into[least]) then least = left end
+    if left < size and before(into[left + 1], into[least]) then least = left + 1 end
     if least == i then return end
-    heap[i], heap[least] = heap[least], heap[i]
+    into[i], into[least] = into[least], into[i]
     i = least
   end
 end
-local function pop()
-  local size = #heap
-  heap[1] = heap[size]
-  heap[size] = nil
-  sink()
+local function pop(from, before)
+  local top, size = from[1], #from
+  from[1] = from[size]
+  from[size] = nil
+  sink(from, before)
+  return top
 end

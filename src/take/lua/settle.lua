@@ -2,8 +2,9 @@
 -- KEYS  1 anchor
 -- ARGV  1 now in ms, or '' for Redis's own
 --       2 msgpack, the spec: as for take
---       3 msgpack array of {lease, index, end, verdicts = {[verdict, number, kind, ids]…},
---         holds = {[scope, until_ms, reason, device]…}, also = {[id, sent_ms]…}}
+--       3 msgpack array of {lease, {{index, end, verdicts = {{verdict, number, kind, id…}…},
+--         holds = {{scope, until_ms, reason, device}…}, also = {{id, sent_ms}…}}…}}; holds and also may be left out
+--         index   the call's place in its lease, a digit of 32
 --         end     'unsent' (what it spent may go back), 'good', 'error', 'throttled' or 'lost'
 --         verdict 'done'  number = when it was sent: next run at the next point of the grid, attempts 0
 --                 'again' back to ready with its rank (throttled, not sent); so are jobs without a verdict
@@ -17,37 +18,35 @@
 epoch = tonumber(redis.call('HGET', META, 'epoch') or 0)
 local wanted = cmsgpack.unpack(ARGV[3])
 
--- What was leased, a call a take.
-local takes = {}
-for _, call in ipairs(wanted) do
-  local fields = takes[call[1]] or {}
-  fields[#fields + 1] = string.format('%d', call[2])
-  takes[call[1]] = fields
-end
-local entries = {}
-for n, fields in pairs(takes) do
+-- What was leased, a call a lease. One that is settled twice in one batch is settled once.
+local ids, stale, ended, gone, calls, position, seen = {}, {}, {}, {}, {}, 0, {}
+for _, group in ipairs(wanted) do
+  local n, fields = group[1], {}
+  for i, call in ipairs(group[2]) do fields[i] = call[1] end
   local raws = redis.call('HMGET', TAKE .. n, unpack(fields))
-  for i, field in ipairs(fields) do entries[n .. ' ' .. field] = raws[i] or nil end
-end
-local ids, stale, ended, gone = {}, {}, {}, {}
-for i, call in ipairs(wanted) do
-  local field = string.format('%d', call[2])
-  local raw = entries[call[1] .. ' ' .. field]
-  entries[call[1] .. ' ' .. field] = nil -- settled twice in one batch is settled once
-  if raw then
-    local ok, entry = pcall(cmsgpack.unpack, raw)
-    ended[call[1]] = ended[call[1]] or {}
-    table.insert(ended[call[1]], field)
-    call.entry = ok and entry or nil
-    for _, id in ipairs(ok and entry[3] or {}) do ids[#ids + 1] = id end
-    for _, also in ipairs(call[6]) do ids[#ids + 1] = also[1] end
-  else
-    stale[#stale + 1] = i - 1
+  local known = seen[n] or {}
+  seen[n] = known
+  for i, call in ipairs(group[2]) do
+    if raws[i] and not known[fields[i]] then
+      known[fields[i]] = true
+      ended[n] = ended[n] or {}
+      table.insert(ended[n], fields[i])
+      local ok, entry = pcall(cmsgpack.unpack, raws[i])
+      if ok then
+        call.entry = entry
+        calls[#calls + 1] = call
+        for _, id in ipairs(entry[3]) do ids[#ids + 1] = id end
+        for _, also in ipairs(call[5] or {}) do ids[#ids + 1] = also[1] end
+      end
+    else
+      stale[#stale + 1] = position
+    end
+    position = position + 1
   end
 end
 local jobs = read_jobs(ids)
 
-local ready, changed, freed, woken, wake = {}, {}, {}, {}, -1
+local ready, changed, freed, woken, wake, others_gain = {}, {}, {}, {}, -1, false
 local function due_again(id, j)
   changed[id] = j
   add_due(id, j, j.due)
@@ -100,29 +99,37 @@ local function refreshed(id, sent)
   end
 end
 
+-- The quotas of a call's whole chain.
+local function chain_links(entry)
+  local members = {}
+  for _, id in ipairs(entry[3]) do members[#members + 1] = jobs[id] or nil end
+  local chain = chain_of({ name = entry[1] }, entry[2])
+  local links = { unpack(chain.app) }
+  for _, link in ipairs(own_links(chain, members)) do links[#links + 1] = link end
+  return links
+end
+
 local function give_back(entry, finish)
-  local lane, devices = { name = entry[1] }, {}
-  for _, id in ipairs(entry[3]) do devices[#devices + 1] = jobs[id] and jobs[id].device end
   local at, cost, urgent, after = entry[4], entry[5], entry[6], entry[8] or {}
-  for _, link in ipairs((chain_of(lane, entry[2], devices))) do
-    local s, field, q = link[1], link[2], link[3]
-    if refund[q.kind] and not (urgent and q.background) and (finish == 'unsent' or q.free_errors) then
-      local g = gauge_of(s, field, q)
-      local t = q.emission_ms or q.window_ms and q.window_ms / g.rate
-      refund[q.kind](q, g, cost, at, after[s.holder .. ' ' .. field] or t and at + cost * t)
-      s.dirty[field] = q
+  for _, link in ipairs(chain_links(entry)) do
+    local q = link.q
+    if q and refund[q.kind] and not (urgent and q.background) and (finish == 'unsent' or q.free_errors) then
+      local step = q.emission_ms or q.window_ms and q.window_ms / link.gauge.rate
+      refund[q.kind](q, link.gauge, cost, at, after[link.s.holder .. ' ' .. link.field] or step and at + cost * step)
+      link.s.dirty[link.field] = q
+      -- Who waited for it may compete again.
+      if link.line then redis.call('ZADD', BLOCKED, 'XX', now, link.line) end
     end
   end
-  -- What blocked the lane may just have come back.
   if redis.call('ZREM', BLOCKED, entry[1]) == 1 then woken[#woken + 1] = entry[1] end
+  others_gain = true
 end
 
 local function adapt(entry, finish)
-  for _, link in ipairs((chain_of({ name = entry[1] }, entry[2], {}))) do
-    local s, field, q = link[1], link[2], link[3]
-    if q.kind == 'adaptive' then
-      learn.adaptive(q, gauge_of(s, field, q), finish, entry[5])
-      s.dirty[field] = q
+  for _, link in ipairs(chain_links(entry)) do
+    if link.q and link.q.kind == 'adaptive' then
+      learn.adaptive(link.q, link.gauge, finish, entry[5])
+      link.s.dirty[link.field] = link.q
     end
   end
 end
@@ -143,24 +150,25 @@ local function hold(lane, scope, until_ms, reason, device)
   end
 end
 
-for _, call in ipairs(wanted) do
-  local entry, finish = call.entry, call[3]
-  if entry then
-    if entry[7] then release(entry[7], finish, freed) end
-    if finish == 'unsent' or (finish == 'error' and spec.free_errors) then give_back(entry, finish) end
-    if spec.adaptive and finish ~= 'unsent' then adapt(entry, finish) end
+for _, call in ipairs(calls) do
+  local entry, finish, told = call.entry, call[2], call[3]
+  if entry[7] then release(entry[7], finish, freed) end
+  if finish == 'unsent' or (finish == 'error' and spec.free_errors) then give_back(entry, finish) end
+  if spec.adaptive and finish ~= 'unsent' then adapt(entry, finish) end
+  local leased = entry[3]
+  if #leased == 1 and told[1] and told[1][4] == leased[1] then
+    end_job(leased[1], jobs[leased[1]], told[1])
+  else
     local verdicts = {}
-    for _, verdict in ipairs(call[4]) do
-      for _, id in ipairs(verdict[4]) do verdicts[id] = verdict end
+    for _, verdict in ipairs(told) do
+      for i = 4, #verdict do verdicts[verdict[i]] = verdict end
     end
-    for _, id in ipairs(entry[3]) do end_job(id, jobs[id], verdicts[id]) end
-    for _, h in ipairs(call[5]) do hold(entry[1], h[1], h[2], h[3], h[4]) end
+    for _, id in ipairs(leased) do end_job(id, jobs[id], verdicts[id]) end
   end
+  for _, h in ipairs(call[4] or {}) do hold(entry[1], h[1], h[2], h[3], h[4]) end
 end
-for _, call in ipairs(wanted) do
-  if call.entry then
-    for _, also in ipairs(call[6]) do refreshed(also[1], also[2]) end
-  end
+for _, call in ipairs(calls) do
+  for _, also in ipairs(call[5] or {}) do refreshed(also[1], also[2]) end
 end
 -- Where the jobs go before who held them: an error in between leaves a job twice, which is mended, and not nowhere.
 write_due()
@@ -168,13 +176,13 @@ write_jobs(changed)
 write_states()
 make_ready(ready)
 wake_lanes(woken)
-wake_waiters(freed)
+wake_freed(freed)
 for n, fields in pairs(ended) do
   send('HDEL', TAKE .. n, fields)
   if redis.call('EXISTS', TAKE .. n) == 0 then redis.call('ZREM', LEASES, n) end
 end
 for _, id in ipairs(gone) do redis.call('HDEL', bucket_key(id), id) end
-local others_gain = next(freed) or #woken > 0
+others_gain = others_gain or #freed > 0
 if others_gain or next(ready) then wake = 0 end
 -- Who settles knows when there is more to do; others need only hear of what came back.
 if others_gain then redis.call('PUBLISH', P .. 'wake', '') end
