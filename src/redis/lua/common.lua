@@ -13,8 +13,15 @@ local JOBS, READY, QUEUE, TAKE, WAIT = P .. 'jobs:', P .. 'ready:', P .. 'due:',
 
 -- Jobs of a lane and resource: they can share a call. The lane comes last, for a group may be called anything.
 local function queue_name(j) return j.resource .. ':' .. j.lane end
--- A hundred job ids share a hash, by their last two digits: small enough for Redis to pack it.
-local function bucket_key(id) return JOBS .. id:sub(1, -3) end
+-- Records are packed by the hundred or so into hashes, small enough for Redis to keep them as one piece of memory. Those
+-- that are due together lie together, so that a take finds its jobs in a few of them: jobs that can share a call by their
+-- number, a hundred a hash; those served alone by where their number falls in the interval (see schedule/offset.rs),
+-- 131,072 numbers in 2,048 hashes.
+local function bucket(id, shared)
+  if shared then return 's' .. id:sub(1, -3) end
+  local low = id % 131072
+  return string.format('%d:%d', (id - low) / 131072, low * 2654435769 % 4294967296 / 2097152)
+end
 
 -- A ready score is class first, then last run: the head of each class is one range away. Class 0 is "refresh now".
 -- 2^43 ms is the year 2248; six classes stay far inside a double's 2^53.
@@ -101,12 +108,14 @@ local function parse_all(members, raws, jobs)
     jobs[members[i]] = raw and parse(raw)
   end
 end
--- Reads many records in one call a bucket. ids: array. Returns id -> job, or false for a missing or corrupt one.
-local function read_jobs(ids)
-  local buckets, jobs = {}, {}
+-- Reads many records in one call a bucket. ids: array; shared: whether they can share a call. Adds to jobs, and returns
+-- it: id -> job, or false for a missing or corrupt one.
+local function read_jobs(ids, shared, jobs)
+  local buckets = {}
+  jobs = jobs or {}
   for i = 1, #ids do
     local id = ids[i]
-    local n = id:sub(1, -3)
+    local n = bucket(id, shared)
     local b = buckets[n]
     if b then b[#b + 1] = id else buckets[n] = { id } end
   end
@@ -120,11 +129,22 @@ local function read_jobs(ids)
   return jobs
 end
 
+-- Likewise for who does not know: wherever each of them is.
+local function find_jobs(ids)
+  local jobs, rest = read_jobs(ids, false), {}
+  for i = 1, #ids do if not jobs[ids[i]] then rest[#rest + 1] = ids[i] end end
+  return read_jobs(rest, true, jobs)
+end
+local function forget_job(id)
+  redis.call('HDEL', JOBS .. bucket(id, false), id)
+  redis.call('HDEL', JOBS .. bucket(id, true), id)
+end
+
 -- Writes many records in one call a bucket. jobs: id -> job.
 local function write_jobs(jobs)
   local buckets = {}
   for id, j in pairs(jobs) do
-    local n = id:sub(1, -3)
+    local n = bucket(id, j.shared)
     local b = buckets[n]
     if not b then b = {}; buckets[n] = b end
     b[#b + 1] = id

@@ -13,10 +13,9 @@ for _, n in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
   end
 end
 local app = redis.call('HMGET', META, 'app_until', 'app_why')
-local found = {}
+local found, jobs = {}, find_jobs(ARGV)
 for i, id in ipairs(ARGV) do
-  local raw = redis.call('HGET', bucket_key(id), id)
-  local j = raw and unpack_job(raw)
+  local j = jobs[id] or nil
   local lane = j and j.lane or ''
   local at = j and due_at(id, j)
   local blocked = redis.call('ZSCORE', BLOCKED, lane)

@@ -15,7 +15,7 @@ local wanted = cmsgpack.unpack(ARGV[3])
 
 local ids = {}
 for i = 1, #wanted do ids[i] = wanted[i][1] end
-local jobs = read_jobs(ids)
+local jobs = find_jobs(ids)
 
 local ready, changed, taken, weights, plain = {}, {}, 0, {}, {}
 
@@ -51,6 +51,7 @@ for _, w in ipairs(wanted) do
     elseif redis.call('ZREM', READY .. queue_name(old), id) == 1 then
       add_ready(ready, id, j)
     end
+    if old.shared ~= j.shared then forget_job(id) end
     changed[id] = j
     taken = taken + 1
   end

@@ -4,7 +4,7 @@
 -- Returns an array, one a job: 'queued', 'waiting' (it was asked before), 'running' (it is being fetched) or
 -- 'unknown'. Asked twice it runs once; its next turn on the grid is kept.
 local answers, ready, changed = {}, {}, {}
-local jobs = read_jobs(ARGV)
+local jobs = find_jobs(ARGV)
 for i, id in ipairs(ARGV) do
   local j = jobs[id]
   if not j or j.dropped then

@@ -26,9 +26,9 @@ local function reap()
       if entry[7] then release(entry[7], 'lost', freed) end
     end
   end
-  for id, j in pairs(read_jobs(ids)) do
+  for id, j in pairs(find_jobs(ids)) do
     if j and j.dropped then
-      redis.call('HDEL', bucket_key(id), id)
+      forget_job(id)
     elseif j then
       add_due(id, j, j.due)
     else
@@ -71,23 +71,28 @@ unblock()
 -- Promote: what is due, by lane. Queues of jobs that can share a call stand in DUE with their earliest.
 local more_due = false
 local function due_ids()
-  local ids, queues, from = {}, {}, {}
+  local ids, shared, queues, from = {}, {}, {}, {}
   local function note(key, queue)
     local members = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, spec.promote)
     if #members == spec.promote then more_due = true end
     for i = 1, #members do
       local member = members[i]
-      if member:byte() <= DIGIT then
-        ids[#ids + 1] = member
-        if queue then from[member] = queue end
-      else
+      if member:byte() > DIGIT then
         queues[#queues + 1] = member
+      elseif queue then
+        shared[#shared + 1] = member
+        from[member] = queue
+      else
+        ids[#ids + 1] = member
       end
     end
   end
   note(DUE, nil)
   for i = 1, #queues do note(QUEUE .. queues[i], queues[i]) end
-  return ids, from
+  local jobs = read_jobs(ids, false)
+  read_jobs(shared, true, jobs)
+  for i = 1, #shared do ids[#ids + 1] = shared[i] end
+  return ids, from, jobs
 end
 
 -- One whose record cannot be read is set aside, out of wherever it was due.
@@ -147,8 +152,7 @@ local function lane_of(name)
 end
 
 local function gather()
-  local ids, from = due_ids()
-  local jobs = read_jobs(ids)
+  local ids, from, jobs = due_ids()
   for i = 1, #ids do
     local id = ids[i]
     local j = jobs[id]

@@ -1,7 +1,7 @@
 -- Shared by take and settle: the state of quotas and the arithmetic on it. Twin of pace/gauge.rs.
 --
 -- One hash for the app and one a connection. Fields: <quota>, <quota>@<group>, <quota>#<device> hold a quota's state
---   sliding     theoretical arrival time, ms
+--   sliding     theoretical arrival time, µs
 --   aligned     <turn of the calendar, ms> <spent since>
 --   concurrent  <calls in flight>
 --   errors      <errors since the last success> <when the last was, ms> <calls in flight>
@@ -22,21 +22,26 @@ local states = {}
 local function state_of(holder)
   local s = states[holder]
   if not s then
-    s = { key = P .. 'quota:' .. holder, holder = holder, has = {}, gauge = {}, dirty = {} }
+    s = { key = P .. 'quota:' .. holder, holder = holder, has = false, gauges = {}, changed = false }
     states[holder] = s
   end
   return s
 end
+-- Reads these fields, in one call; those that were read before are not asked for again.
 local function ensure(s, fields)
-  local missing = {}
-  for i = 1, #fields do if s.has[fields[i]] == nil then missing[#missing + 1] = fields[i] end end
-  if #missing == 0 then return end
-  local from = 1
-  while from <= #missing do
+  local has, missing = s.has, fields
+  if has then
+    missing = {}
+    for i = 1, #fields do if has[fields[i]] == nil then missing[#missing + 1] = fields[i] end end
+    if #missing == 0 then return end
+  else
+    has = {}
+    s.has = has
+  end
+  for from = 1, #missing, 4000 do
     local to = math.min(from + 3999, #missing)
     local values = redis.call('HMGET', s.key, unpack(missing, from, to))
-    for i = from, to do s.has[missing[i]] = values[i - from + 1] end
-    from = to + 1
+    for i = from, to do has[missing[i]] = values[i - from + 1] end
   end
 end
 
@@ -52,12 +57,15 @@ local function opened(q, turn, next_turn, at)
   return math.min((at - opens) / (closes - opens), 1)
 end
 
+-- A gauge is what is known of one quota of one holder: its state, read from what is stored, and where it belongs.
 local read = {}
-function read.sliding(q, raw, epoch)
-  return { tat = math.max(tonumber(raw or 0) or 0, epoch + q.burst * q.emission_ms) }
+function read.sliding(g, raw)
+  -- In µs, so that it is a whole number: those are written in half the time.
+  local q = g.q
+  g.tat = math.max(raw and raw / 1000 or 0, epoch + q.burst * q.emission_ms)
 end
-function read.aligned(q, raw, epoch)
-  local turn, spent = 0, 0
+function read.aligned(g, raw)
+  local turn, spent, q = 0, 0, g.q
   if raw then turn, spent = numbers(raw) end
   for i = 1, 2 do
     if epoch >= q.turns[i] and epoch < q.turns[i + 1] then
@@ -65,39 +73,47 @@ function read.aligned(q, raw, epoch)
       if turn < q.turns[i] then turn, spent = q.turns[i], most else spent = math.max(spent, most) end
     end
   end
-  return { turn = turn, spent = spent }
+  g.turn, g.spent = turn, spent
 end
-function read.concurrent(_, raw, epoch)
-  return { in_flight = raw and numbers(raw) or 0, lost = epoch }
+function read.concurrent(g, raw)
+  g.in_flight, g.lost = raw and numbers(raw) or 0, epoch
 end
-function read.errors(_, raw, epoch)
-  local errors, last, in_flight = 0, 0, 0
-  if raw then errors, last, in_flight = numbers(raw) end
-  if epoch > last then errors, last = 1e9, epoch end
-  return { errors = errors, last = last, in_flight = in_flight }
+function read.errors(g, raw)
+  g.errors, g.last, g.in_flight = 0, 0, 0
+  if raw then g.errors, g.last, g.in_flight = numbers(raw) end
+  if epoch > g.last then g.errors, g.last = 1e9, epoch end
 end
-function read.adaptive(q, raw, epoch)
-  local tat, rate, cut = 0, q.start, 0
+function read.adaptive(g, raw)
+  local tat, rate, cut, q = 0, g.q.start, 0, g.q
   if raw then tat, rate, cut = numbers(raw) end
-  rate = math.max(q.floor, math.min(rate, q.ceiling))
-  return { tat = math.max(tat, epoch > 0 and epoch + q.window_ms / rate or 0), rate = rate, cut = cut }
+  g.rate, g.cut = math.max(q.floor, math.min(rate, q.ceiling)), cut
+  g.tat = math.max(tat, epoch > 0 and epoch + q.window_ms / g.rate or 0)
 end
 
-local function gauge_of(s, field, q)
-  local g = s.gauge[field]
+-- q: the quota's spec, or for one that is only counted back {kind}. line: see `link_name`.
+local function gauge_of(s, field, q, device, line)
+  local g = s.gauges[field]
   if not g then
-    g = read[q.kind](q, s.has[field] or nil, epoch)
-    s.gauge[field] = g
+    g = { s = s, field = field, q = q, device = device, line = line, changed = false }
+    read[q.kind](g, s.has[field] or nil)
+    s.gauges[field] = g
+  elseif g.q ~= q and q.name then
+    g.q, g.device, g.line = q, device, line -- it was only counted back before
   end
   return g
 end
 
 local write = {}
-function write.sliding(g) return string.format('%.3f', g.tat) end
+function write.sliding(g) return string.format('%d', g.tat * 1000) end
 function write.aligned(g) return string.format('%.0f %.10g', g.turn, g.spent) end
 function write.concurrent(g) return string.format('%d', g.in_flight) end
 function write.errors(g) return string.format('%d %.0f %d', g.errors, g.last, g.in_flight) end
 function write.adaptive(g) return string.format('%.3f %.6g %.0f', g.tat, g.rate, g.cut) end
+
+local function touch(g)
+  g.changed = true
+  g.s.changed = true
+end
 
 -- The earliest instant, not before `from`, at which a cost may be spent; math.huge if not before a call ends.
 local when = {}
@@ -198,22 +214,15 @@ end
 
 -- A lane is a connection, or a group inside one.
 local function split(lane)
-  if lane.connection then return end
-  local connection, group = lane.name:match('^(%d+)%.(.*)$')
-  lane.connection, lane.group = connection or lane.name, group
+  local dot = lane.name:find('.', 1, true)
+  lane.connection, lane.group = dot and lane.name:sub(1, dot - 1) or lane.name, dot and lane.name:sub(dot + 1)
 end
 
 -- A link that lanes share, but not all of them: they wait at it in a line of their own, and are let in by turns. Named
 -- by its place; '!' sets it apart from lanes.
 local function link_name(holder, field) return '!' .. holder .. ' ' .. field end
 
--- One step of a chain: a quota's state with its gauge, or a hold with the instant it ends.
-local function quota_link(s, field, q, device, shared)
-  return {
-    s = s, field = field, q = q, device = device, gauge = gauge_of(s, field, q),
-    line = shared and link_name(s.holder, field),
-  }
-end
+-- One step of a chain is a quota's gauge, or a hold with the instant it ends.
 local function hold_link(s, field, device, shared)
   local raw = s.has[field]
   if not raw then return nil end
@@ -222,8 +231,25 @@ local function hold_link(s, field, device, shared)
   return { s = s, field = field, ends = ends, device = device, line = shared and link_name(s.holder, field) }
 end
 
+-- The app's part of every chain for a resource.
+local function app_links(counts)
+  if counts.links then return counts.links end
+  local app, fields, links = state_of('app'), { '!hold' }, {}
+  for i = 1, #counts.app do fields[i + 1] = counts.app[i].field end
+  ensure(app, fields)
+  for i = 1, #counts.app do
+    local q = counts.app[i]
+    local line = #q.resources > 0 and link_name('app', q.field)
+    links[i] = gauge_of(app, q.field, q, nil, line)
+    counts.lines = counts.lines or line
+  end
+  links[#links + 1] = hold_link(app, '!hold', nil, false)
+  counts.links = links
+  return links
+end
+
 -- The chain of a lane's calls for a resource: the links of the app, and the lane's own: {app = {link…}, own = {link…},
--- alike = whether they are the same whatever the call's devices}.
+-- alike = whether they are the same whatever the call's devices, lines = whether others share some of them}.
 local function chain_of(lane, resource)
   local chains = lane.chains
   if not chains then
@@ -234,41 +260,25 @@ local function chain_of(lane, resource)
   local chain = chains[resource]
   if chain then return chain end
   local counts = quotas_of(resource)
-  local app, own, group = state_of('app'), state_of(lane.connection), lane.group
-  local fields = { '!hold', '!holds' }
-  for i = 1, #counts.connection do fields[i + 2] = counts.connection[i].field end
+  local all, own, group = app_links(counts), state_of(lane.connection), lane.group
+  local connection, links, fields = counts.connection, {}, { '!hold', '!holds' }
+  for i = 1, #connection do fields[i + 2] = connection[i].field end
   for _, q in ipairs(counts.group) do fields[#fields + 1] = group and q.field .. '@' .. group or q.field end
   if group then fields[#fields + 1] = '!hold@' .. group end
   ensure(own, fields)
-  local links = {}
-  for i = 1, #counts.connection do
-    local q = counts.connection[i]
-    links[i] = quota_link(own, q.field, q, nil, group)
+  for i = 1, #connection do
+    local q = connection[i]
+    links[i] = gauge_of(own, q.field, q, nil, group and link_name(own.holder, q.field))
   end
   for _, q in ipairs(counts.group) do
-    links[#links + 1] = quota_link(own, group and q.field .. '@' .. group or q.field, q, nil, false)
+    links[#links + 1] = gauge_of(own, group and q.field .. '@' .. group or q.field, q, nil, false)
   end
   links[#links + 1] = hold_link(own, '!hold', nil, group)
   if group then links[#links + 1] = hold_link(own, '!hold@' .. group, nil, false) end
-  local all = counts.links
-  if not all then
-    fields = { '!hold' }
-    for i = 1, #counts.app do fields[i + 1] = counts.app[i].field end
-    ensure(app, fields)
-    all = {}
-    for i = 1, #counts.app do
-      local q = counts.app[i]
-      all[i] = quota_link(app, q.field, q, nil, #q.resources > 0)
-    end
-    all[#all + 1] = hold_link(app, '!hold', nil, false)
-    counts.links = all
-  end
   local held = own.has['!holds'] and tonumber(own.has['!holds']) > now
-  local lines = group and true or false
-  for i = 1, #all do lines = lines or all[i].line ~= nil and all[i].line ~= false end
   chain = {
-    app = all, own = links, alike = #counts.device == 0 and not held, counts = counts, state = own, held = held,
-    lines = lines,
+    app = all, own = links, counts = counts, state = own, held = held, lines = group or counts.lines,
+    alike = #counts.device == 0 and not held,
   }
   chains[resource] = chain
   return chain
@@ -277,8 +287,7 @@ end
 -- A call's own links: its lane's, and its devices' limits and holds.
 local function own_links(chain, members)
   if chain.alike then return chain.own end
-  local own, links, fields = chain.state, { unpack(chain.own) }, {}
-  local tags = {}
+  local own, links, fields, tags = chain.state, { unpack(chain.own) }, {}, {}
   for i = 1, #members do
     tags[i] = '#' .. string.format('%.0f', members[i].device)
     for _, q in ipairs(chain.counts.device) do fields[#fields + 1] = q.field .. tags[i] end
@@ -288,7 +297,7 @@ local function own_links(chain, members)
   for i = 1, #members do
     local device = members[i].device
     for _, q in ipairs(chain.counts.device) do
-      links[#links + 1] = quota_link(own, q.field .. tags[i], q, device, false)
+      links[#links + 1] = gauge_of(own, q.field .. tags[i], q, device, false)
     end
     if chain.held then links[#links + 1] = hold_link(own, '!hold' .. tags[i], device, false) end
   end
@@ -302,11 +311,10 @@ local function earliest(links, cost, from, urgent)
     local link = links[i]
     local q, t = link.q, link.ends
     if q and not (urgent and q.background) then
-      local g = link.gauge
       if q.kind == 'sliding' then
-        t = g.tat + (cost - q.burst) * q.emission_ms
+        t = link.tat + (cost - q.burst) * q.emission_ms
       else
-        t = when[q.kind](q, g, cost, at)
+        t = when[q.kind](q, link, cost, at)
       end
     end
     if t and t > at then at, by = t, link end
@@ -324,15 +332,14 @@ end
 -- held: fields that count the call as in flight; after: arrival times that the two do not tell; may be false.
 local function spend_all(links, cost, at, urgent, held, after)
   for i = 1, #links do
-    local link = links[i]
-    local q = link.q
+    local g = links[i]
+    local q = g.q
     if q and not (urgent and q.background) then
-      local g, s = link.gauge, link.s
       if q.kind == 'sliding' then
         local tat = g.tat
         if tat > at then
           after = after or {}
-          after[s.holder .. ' ' .. link.field] = tat + cost * q.emission_ms
+          after[g.s.holder .. ' ' .. g.field] = tat + cost * q.emission_ms
         else
           tat = at
         end
@@ -341,10 +348,11 @@ local function spend_all(links, cost, at, urgent, held, after)
         spend[q.kind](q, g, cost, at)
         if g.in_flight then
           held = held or {}
-          held[#held + 1] = { s.holder, link.field, q.kind }
+          held[#held + 1] = { g.s.holder, g.field, q.kind }
         end
       end
-      s.dirty[link.field] = q
+      g.changed = true
+      g.s.changed = true
     end
   end
   return held, after
@@ -353,12 +361,11 @@ end
 -- Calls that are counted as in flight are so no more. Notes the places that have room again.
 local function release(held, finish, freed)
   for _, place in ipairs(held) do
-    local s, field, kind = state_of(place[1]), place[2], place[3]
+    local s, field = state_of(place[1]), place[2]
     ensure(s, { field })
-    local g = s.gauge[field] or read[kind](nil, s.has[field] or nil, epoch)
-    s.gauge[field] = g
-    learn[kind](nil, g, finish)
-    s.dirty[field] = { kind = kind }
+    local g = gauge_of(s, field, { kind = place[3] }, nil, false)
+    learn[place[3]](nil, g, finish)
+    touch(g)
     freed[#freed + 1] = place
   end
 end
@@ -366,12 +373,16 @@ end
 -- Writes the state that changed, a call a holder.
 local function write_states()
   for _, s in pairs(states) do
-    local args = {}
-    for field, q in pairs(s.dirty) do
-      args[#args + 1] = field
-      args[#args + 1] = write[q.kind](s.gauge[field])
+    if s.changed then
+      local args = {}
+      for field, g in pairs(s.gauges) do
+        if g.changed then
+          args[#args + 1] = field
+          args[#args + 1] = write[g.q.kind](g)
+        end
+      end
+      send('HSET', s.key, args)
     end
-    send('HSET', s.key, args)
   end
 end
 

@@ -19,24 +19,28 @@ epoch = tonumber(redis.call('HGET', META, 'epoch') or 0)
 local wanted = cmsgpack.unpack(ARGV[3])
 
 -- What was leased, a call a lease. One that is settled twice in one batch is settled once.
-local ids, stale, ended, gone, calls, position, seen = {}, {}, {}, {}, {}, 0, {}
+local ids, alone, stale, ended, gone, calls, entries, position, seen = {}, {}, {}, {}, {}, {}, {}, 0, {}
+local function note_ids(entry, call)
+  local list = entry[9] and ids or alone
+  for _, id in ipairs(entry[3]) do list[#list + 1] = id end
+  for _, also in ipairs(call[5] or {}) do list[#list + 1] = also[1] end
+end
 for _, group in ipairs(wanted) do
-  local n, fields = group[1], {}
-  for i, call in ipairs(group[2]) do fields[i] = call[1] end
-  local raws = redis.call('HMGET', TAKE .. n, unpack(fields))
-  local known = seen[n] or {}
-  seen[n] = known
-  for i, call in ipairs(group[2]) do
-    if raws[i] and not known[fields[i]] then
-      known[fields[i]] = true
-      ended[n] = ended[n] or {}
-      table.insert(ended[n], fields[i])
+  local n, told, fields = group[1], group[2], {}
+  for i = 1, #told do fields[i] = told[i][1] end
+  local raws, known = redis.call('HMGET', TAKE .. n, unpack(fields)), seen[n] or {}
+  local done = ended[n] or {}
+  seen[n], ended[n] = known, done
+  for i = 1, #told do
+    local field = fields[i]
+    if raws[i] and not known[field] then
+      known[field] = true
+      done[#done + 1] = field
       local ok, entry = pcall(cmsgpack.unpack, raws[i])
       if ok then
-        call.entry = entry
-        calls[#calls + 1] = call
-        for _, id in ipairs(entry[3]) do ids[#ids + 1] = id end
-        for _, also in ipairs(call[5] or {}) do ids[#ids + 1] = also[1] end
+        calls[#calls + 1] = told[i]
+        entries[#calls] = entry
+        note_ids(entry, told[i])
       end
     else
       stale[#stale + 1] = position
@@ -44,7 +48,12 @@ for _, group in ipairs(wanted) do
     position = position + 1
   end
 end
-local jobs = read_jobs(ids)
+local jobs = read_jobs(ids, true)
+read_jobs(alone, false, jobs)
+-- One whose owner made it share calls meanwhile, or no more, has moved.
+local moved = {}
+for id, j in pairs(jobs) do if not j then moved[#moved + 1] = id end end
+for id, j in pairs(find_jobs(moved)) do jobs[id] = j end
 
 local ready, changed, freed, woken, wake, others_gain = {}, {}, {}, {}, -1, false
 local function due_again(id, j)
@@ -114,9 +123,9 @@ local function give_back(entry, finish)
   for _, link in ipairs(chain_links(entry)) do
     local q = link.q
     if q and refund[q.kind] and not (urgent and q.background) and (finish == 'unsent' or q.free_errors) then
-      local step = q.emission_ms or q.window_ms and q.window_ms / link.gauge.rate
-      refund[q.kind](q, link.gauge, cost, at, after[link.s.holder .. ' ' .. link.field] or step and at + cost * step)
-      link.s.dirty[link.field] = q
+      local step = q.emission_ms or q.window_ms and q.window_ms / link.rate
+      refund[q.kind](q, link, cost, at, after[link.s.holder .. ' ' .. link.field] or step and at + cost * step)
+      touch(link)
       -- Who waited for it may compete again.
       if link.line then redis.call('ZADD', BLOCKED, 'XX', now, link.line) end
     end
@@ -128,8 +137,8 @@ end
 local function adapt(entry, finish)
   for _, link in ipairs(chain_links(entry)) do
     if link.q and link.q.kind == 'adaptive' then
-      learn.adaptive(link.q, link.gauge, finish, entry[5])
-      link.s.dirty[link.field] = link.q
+      learn.adaptive(link.q, link, finish, entry[5])
+      touch(link)
     end
   end
 end
@@ -150,8 +159,9 @@ local function hold(lane, scope, until_ms, reason, device)
   end
 end
 
-for _, call in ipairs(calls) do
-  local entry, finish, told = call.entry, call[2], call[3]
+for i = 1, #calls do
+  local call, entry = calls[i], entries[i]
+  local finish, told = call[2], call[3]
   if entry[7] then release(entry[7], finish, freed) end
   if finish == 'unsent' or (finish == 'error' and spec.free_errors) then give_back(entry, finish) end
   if spec.adaptive and finish ~= 'unsent' then adapt(entry, finish) end
@@ -178,10 +188,10 @@ make_ready(ready)
 wake_lanes(woken)
 wake_freed(freed)
 for n, fields in pairs(ended) do
-  send('HDEL', TAKE .. n, fields)
+  if #fields > 0 then redis.call('HDEL', TAKE .. n, unpack(fields)) end
   if redis.call('EXISTS', TAKE .. n) == 0 then redis.call('ZREM', LEASES, n) end
 end
-for _, id in ipairs(gone) do redis.call('HDEL', bucket_key(id), id) end
+for _, id in ipairs(gone) do forget_job(id) end
 others_gain = others_gain or #freed > 0
 if others_gain or next(ready) then wake = 0 end
 -- Who settles knows when there is more to do; others need only hear of what came back.

@@ -69,7 +69,7 @@ local function load_lane(lane, calls_left)
     if #found > 0 then
       local queue, ids = { key = key, resource = resource, gone = {}, more = #found > want }, {}
       for i = 1, math.min(want, #found) do ids[i] = found[i].id end
-      local jobs = read_jobs(ids)
+      local jobs = r.max > 1 and read_jobs(ids, true) or read_jobs(ids, false)
       for i = 1, #ids do
         local id = ids[i]
         local j = jobs[id]
@@ -113,7 +113,7 @@ local function riders(lane, resource, members, at, places)
     if not riding[found[i]] then ids[#ids + 1] = found[i] end
   end
   if #ids == 0 then return end
-  local jobs = read_jobs(ids)
+  local jobs = read_jobs(ids, true)
   for _, id in ipairs(ids) do
     local j = jobs[id]
     if j and places > 0 and j.due - at <= spec.ride_share * j.interval then
@@ -165,7 +165,7 @@ local function grant(lane, chain, own, resource, members, cost, at, urgent)
   if place == 0 then takes[#takes + 1] = {} end
   local entries = takes[#takes]
   entries[2 * place + 1] = DIGITS:sub(place + 1, place + 1)
-  entries[2 * place + 2] = cmsgpack.pack({ lane.name, resource, ids, at, cost, urgent, held, after })
+  entries[2 * place + 2] = cmsgpack.pack({ lane.name, resource, ids, at, cost, urgent, held, after, members[1].shared })
   if at > last_send then last_send = at end
   local start, step = lane.hot and lane.start + AHEAD or lane.start, cost / lane.weight
   if start > v then v = start end
@@ -318,22 +318,24 @@ local drained = not stopped and not heap[1] and not later[1] and not more_lanes
 
 -- What is due in a moment is granted for its instant, if its lane has no backlog and every quota says yes by then.
 local function grant_ahead()
-  local names, soon, queues = {}, {}, {}
-  local function note(key)
+  local names, shared, soon, queues = {}, {}, {}, {}
+  local function note(key, into)
     local found = redis.call('ZRANGEBYSCORE', key, string.format('(%.0f', now), now + spec.ahead_ms, 'LIMIT', 0,
       calls_max - #calls)
     for i = 1, #found do
       local member = found[i]
       if member:byte() <= DIGIT then
-        if not riding[member] then names[#names + 1] = member end
+        if not riding[member] then into[#into + 1] = member end
       else
         queues[#queues + 1] = member
       end
     end
   end
-  note(DUE)
-  for i = 1, #queues do note(QUEUE .. queues[i]) end
-  local jobs, strangers = read_jobs(names), {}
+  note(DUE, names)
+  for i = 1, #queues do note(QUEUE .. queues[i], shared) end
+  local jobs, strangers = read_jobs(names, false), {}
+  read_jobs(shared, true, jobs)
+  for i = 1, #shared do names[#names + 1] = shared[i] end
   for i = 1, #names do
     local j = jobs[names[i]]
     -- One that is due already was put off by a limit of its device: its instant has not come.
