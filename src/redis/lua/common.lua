@@ -8,7 +8,7 @@ local P = KEYS[1] -- "<prefix>{<provider>}:", the anchor that routes the script 
 
 local DUE, LANES, BLOCKED, LEASES, META = P .. 'due', P .. 'lanes', P .. 'blocked', P .. 'leases', P .. 'meta'
 local VTIME, PARTLY, HOT, WHY = P .. 'vtime', P .. 'partly', P .. 'hot', P .. 'why'
-local WEIGHTS, CORRUPT, LINKS = P .. 'weights', P .. 'corrupt', P .. 'links'
+local WEIGHTS, CORRUPT, LINKS, SPOKEN = P .. 'weights', P .. 'corrupt', P .. 'links', P .. 'spoken'
 local JOBS, READY, QUEUE, TAKE, WAIT = P .. 'jobs:', P .. 'ready:', P .. 'due:', P .. 'take:', P .. 'wait:'
 
 -- Jobs of a lane and resource: they can share a call. The lane comes last, for a group may be called anything.
@@ -105,7 +105,9 @@ end
 local function parse_all(members, raws, jobs)
   for i = 1, #members do
     local raw = raws[i]
-    jobs[members[i]] = raw and parse(raw)
+    local j = raw and parse(raw)
+    if j then j.raw = raw end
+    jobs[members[i]] = j
   end
 end
 -- Reads many records in one call a bucket. ids: array; shared: whether they can share a call. Adds to jobs, and returns
@@ -140,17 +142,26 @@ local function forget_job(id)
   redis.call('HDEL', JOBS .. bucket(id, true), id)
 end
 
--- Writes many records in one call a bucket. jobs: id -> job.
-local function write_jobs(jobs)
+-- Writes many records in one call a bucket. records: id -> packed; shared: id -> whether it can share a call.
+local function write_raw(records, shared)
   local buckets = {}
-  for id, j in pairs(jobs) do
-    local n = bucket(id, j.shared)
+  for id, raw in pairs(records) do
+    local n = bucket(id, shared[id])
     local b = buckets[n]
-    if not b then b = {}; buckets[n] = b end
-    b[#b + 1] = id
-    b[#b + 1] = pack_job(j)
+    if b then
+      b[#b + 1] = id
+      b[#b + 1] = raw
+    else
+      buckets[n] = { id, raw }
+    end
   end
   for n, args in pairs(buckets) do send('HSET', JOBS .. n, args) end
+end
+-- jobs: id -> job.
+local function write_jobs(jobs)
+  local records, shared = {}, {}
+  for id, j in pairs(jobs) do records[id], shared[id] = pack_job(j), j.shared end
+  write_raw(records, shared)
 end
 
 -- Where jobs wait for their time. One whose call serves it alone stands in DUE itself; those that can share a call

@@ -19,9 +19,11 @@ for i = 2, #ARGV, 2 do
     if j and redis.call('ZREM', READY .. queue_name(j), id) == 1 then waiting = true end
     if waiting or not j or ARGV[1] == '1' then
       forget_job(id)
+      if j and not waiting then redis.call('SADD', SPOKEN, id) end
     else
       j.dropped = true
       marked[id] = j
+      redis.call('SADD', SPOKEN, id)
     end
   end
 end

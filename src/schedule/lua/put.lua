@@ -50,6 +50,8 @@ for _, w in ipairs(wanted) do
       end
     elseif redis.call('ZREM', READY .. queue_name(old), id) == 1 then
       add_ready(ready, id, j)
+    else
+      redis.call('SADD', SPOKEN, id) -- it is leased: settle goes by what it finds here, not by what was taken
     end
     if old.shared ~= j.shared then forget_job(id) end
     changed[id] = j

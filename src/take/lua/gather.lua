@@ -23,7 +23,7 @@ local function reap()
     for _, entry in ipairs(entries_of(redis.call('HVALS', TAKE .. take))) do
       reaped = reaped + 1
       for _, id in ipairs(entry[3]) do ids[#ids + 1] = id end
-      if entry[7] then release(entry[7], 'lost', freed) end
+      if entry[9] then release(entry[9], 'lost', freed) end
     end
   end
   for id, j in pairs(find_jobs(ids)) do
@@ -140,11 +140,11 @@ end
 
 -- A fresh lane, one that neither waits nor is blocked, keeps its due jobs in memory: in the usual case they are
 -- granted at once, and never touch a ready set. Those of the others join what already waits there.
-local lanes, fresh = {}, {}
+local lanes, fresh, NONE = {}, {}, {}
 local function lane_of(name)
   local lane = lanes[name]
   if not lane then
-    lane = { name = name, queues = {}, jobs = 0 }
+    lane = { name = name, queues = NONE, jobs = 0, weight = 1, start = 0 }
     lanes[name] = lane
     fresh[#fresh + 1] = lane
   end
@@ -163,6 +163,7 @@ local function gather()
       local lane = lane_of(j.lane)
       lane.jobs = lane.jobs + 1
       if j.urgent then lane.hot = true end
+      if lane.queues == NONE then lane.queues = {} end
       local queue = lane.queues[j.resource]
       if not queue then
         queue = { resource = j.resource, gone = {}, fresh = true }

@@ -22,7 +22,7 @@ local states = {}
 local function state_of(holder)
   local s = states[holder]
   if not s then
-    s = { key = P .. 'quota:' .. holder, holder = holder, has = false, gauges = {}, changed = false }
+    s = { key = P .. 'quota:' .. holder, holder = holder, has = false, gauges = false, changed = false }
     states[holder] = s
   end
   return s
@@ -91,12 +91,26 @@ function read.adaptive(g, raw)
 end
 
 -- q: the quota's spec, or for one that is only counted back {kind}. line: see `link_name`.
+local function new_gauge(s, field, q, device, line, raw)
+  local g = { s = s, field = field, q = q, device = device, line = line, changed = false, tat = 0 }
+  read[q.kind](g, raw or nil)
+  return g
+end
 local function gauge_of(s, field, q, device, line)
-  local g = s.gauges[field]
+  local gauges, g = s.gauges, nil
+  if not gauges then
+    gauges = {}
+    s.gauges = gauges
+  end
+  for i = 1, #gauges do
+    if gauges[i].field == field then
+      g = gauges[i]
+      break
+    end
+  end
   if not g then
-    g = { s = s, field = field, q = q, device = device, line = line, changed = false }
-    read[q.kind](g, s.has[field] or nil)
-    s.gauges[field] = g
+    g = new_gauge(s, field, q, device, line, s.has[field])
+    gauges[#gauges + 1] = g
   elseif g.q ~= q and q.name then
     g.q, g.device, g.line = q, device, line -- it was only counted back before
   end
@@ -248,6 +262,34 @@ local function app_links(counts)
   return links
 end
 
+-- The usual chain: a connection whose quotas nobody else shares, looked at for the first time.
+local function plain_chain(lane, resource, counts, own)
+  local connection, fields = counts.connection, counts.fields
+  if not fields then
+    fields = { '!hold', '!holds' }
+    for i = 1, #connection do fields[i + 2] = connection[i].field end
+    counts.fields = fields
+  end
+  local values = redis.call('HMGET', own.key, unpack(fields))
+  own.has = { ['!hold'] = values[1], ['!holds'] = values[2] }
+  local links = {}
+  for i = 1, #connection do
+    local q = connection[i]
+    links[i] = new_gauge(own, q.field, q, nil, false, values[i + 2])
+  end
+  own.gauges = links
+  if values[1] then
+    links = { unpack(links) }
+    links[#links + 1] = hold_link(own, '!hold', nil, false)
+  end
+  local held = values[2] and tonumber(values[2]) > now
+  local chain = {
+    app = counts.links, own = links, counts = counts, state = own, held = held, lines = counts.lines, alike = not held,
+  }
+  lane.chains[resource] = chain
+  return chain
+end
+
 -- The chain of a lane's calls for a resource: the links of the app, and the lane's own: {app = {link…}, own = {link…},
 -- alike = whether they are the same whatever the call's devices, lines = whether others share some of them}.
 local function chain_of(lane, resource)
@@ -262,6 +304,7 @@ local function chain_of(lane, resource)
   local counts = quotas_of(resource)
   local all, own, group = app_links(counts), state_of(lane.connection), lane.group
   local connection, links, fields = counts.connection, {}, { '!hold', '!holds' }
+  if not (group or own.has or counts.group[1] or counts.device[1]) then return plain_chain(lane, resource, counts, own) end
   for i = 1, #connection do fields[i + 2] = connection[i].field end
   for _, q in ipairs(counts.group) do fields[#fields + 1] = group and q.field .. '@' .. group or q.field end
   if group then fields[#fields + 1] = '!hold@' .. group end
@@ -374,11 +417,12 @@ end
 local function write_states()
   for _, s in pairs(states) do
     if s.changed then
-      local args = {}
-      for field, g in pairs(s.gauges) do
+      local args, gauges, n = {}, s.gauges, 0
+      for i = 1, #gauges do
+        local g = gauges[i]
         if g.changed then
-          args[#args + 1] = field
-          args[#args + 1] = write[g.q.kind](g)
+          args[n + 1], args[n + 2] = g.field, write[g.q.kind](g)
+          n = n + 2
         end
       end
       send('HSET', s.key, args)

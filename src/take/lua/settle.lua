@@ -19,28 +19,28 @@ epoch = tonumber(redis.call('HGET', META, 'epoch') or 0)
 local wanted = cmsgpack.unpack(ARGV[3])
 
 -- What was leased, a call a lease. One that is settled twice in one batch is settled once.
-local ids, alone, stale, ended, gone, calls, entries, position, seen = {}, {}, {}, {}, {}, {}, {}, 0, {}
-local function note_ids(entry, call)
-  local list = entry[9] and ids or alone
-  for _, id in ipairs(entry[3]) do list[#list + 1] = id end
-  for _, also in ipairs(call[5] or {}) do list[#list + 1] = also[1] end
-end
+local ids, stale, ended, gone, calls, entries, position, seen = {}, {}, {}, {}, {}, {}, 0, {}
+local raws_of, shared_of = {}, {}
 for _, group in ipairs(wanted) do
   local n, told, fields = group[1], group[2], {}
   for i = 1, #told do fields[i] = told[i][1] end
-  local raws, known = redis.call('HMGET', TAKE .. n, unpack(fields)), seen[n] or {}
+  local found, known = redis.call('HMGET', TAKE .. n, unpack(fields)), seen[n] or {}
   local done = ended[n] or {}
   seen[n], ended[n] = known, done
   for i = 1, #told do
-    local field = fields[i]
-    if raws[i] and not known[field] then
+    local field, call = fields[i], told[i]
+    if found[i] and not known[field] then
       known[field] = true
       done[#done + 1] = field
-      local ok, entry = pcall(cmsgpack.unpack, raws[i])
+      local ok, entry = pcall(cmsgpack.unpack, found[i])
       if ok then
-        calls[#calls + 1] = told[i]
-        entries[#calls] = entry
-        note_ids(entry, told[i])
+        local k, leased, raws = #calls + 1, entry[3], entry[4]
+        calls[k], entries[k] = call, entry
+        for m = 1, #leased do
+          local id = leased[m]
+          ids[#ids + 1] = id
+          raws_of[id], shared_of[id] = raws[m], entry[5]
+        end
       end
     else
       stale[#stale + 1] = position
@@ -48,14 +48,32 @@ for _, group in ipairs(wanted) do
     position = position + 1
   end
 end
-local jobs = read_jobs(ids, true)
-read_jobs(alone, false, jobs)
--- One whose owner made it share calls meanwhile, or no more, has moved.
-local moved = {}
-for id, j in pairs(jobs) do if not j then moved[#moved + 1] = id end end
-for id, j in pairs(find_jobs(moved)) do jobs[id] = j end
+-- A job is as it was taken, unless its owner has spoken since.
+local jobs = {}
+local function look_again(some)
+  for id, j in pairs(find_jobs(some)) do
+    jobs[id] = j
+    raws_of[id] = nil
+  end
+end
+if #ids > 0 and redis.call('EXISTS', SPOKEN) == 1 then
+  local spoken = {}
+  for i, is in ipairs(ask('SMISMEMBER', SPOKEN, ids)) do
+    if is == 1 then spoken[#spoken + 1] = ids[i] end
+  end
+  look_again(spoken)
+  send('SREM', SPOKEN, spoken)
+end
+local function job_of(id)
+  local j = jobs[id]
+  if j == nil then
+    j = raws_of[id] and unpack_job(raws_of[id]) or false
+    jobs[id] = j
+  end
+  return j
+end
 
-local ready, changed, freed, woken, wake, others_gain = {}, {}, {}, {}, -1, false
+local ready, changed, kept, freed, woken, wake, others_gain = {}, {}, {}, {}, {}, -1, false
 local function due_again(id, j)
   changed[id] = j
   add_due(id, j, j.due)
@@ -68,8 +86,30 @@ local function fail(j, kind)
   j.kind = kind
 end
 
-local function end_job(id, j, verdict)
+-- The usual end, without taking the record apart: class and flags in its first bytes, then interval, offset, due and last.
+local function done(id, raw, sent)
+  local v, _, flags, _, interval, offset, due, last = struct.unpack('<BBBBI4I4I6I6', raw)
+  if v ~= 1 or flags % 2 == 1 or interval == 0 then return false end
+  if sent > last then last = sent end
+  local t = last > due and last or due
+  due = (math.floor((t - offset) / interval) + 1) * interval + offset
+  -- It may share a call as before; nothing urgent and no failure is left.
+  kept[id] = raw:sub(1, 2) .. string.char(flags % 4, 0) .. raw:sub(5, 12) .. struct.pack('<I6I6', due, last) .. raw:sub(25)
+  if shared_of[id] then
+    local _, _, _, _, _, _, _, _, _, _, lane, resource = struct.unpack(RECORD, raw)
+    add_due(id, { shared = true, lane = lane, resource = resource }, due)
+  else
+    due_adds[#due_adds + 1] = due
+    due_adds[#due_adds + 1] = id
+  end
+  if wake < 0 or due - now < wake then wake = due > now and due - now or 0 end
+  return true
+end
+
+local function end_job(id, verdict)
   local kind = verdict and verdict[1] or 'again'
+  if kind == 'done' and raws_of[id] and done(id, raws_of[id], math.floor(verdict[2])) then return end
+  local j = job_of(id)
   if kind == 'drop' and j and j.version > verdict[2] then kind = 'again' end
   if not j or j.dropped or kind == 'drop' then
     gone[#gone + 1] = id
@@ -96,9 +136,8 @@ local function end_job(id, j, verdict)
 end
 
 -- Whatever else a call's answer told: fresh, so due an interval later. One that is leased is left to who has it.
-local function refreshed(id, sent)
-  local j = jobs[id]
-  if not j or j.dropped or changed[id] or sent <= j.last then return end
+local function refreshed(id, j, sent)
+  if not j or j.dropped or changed[id] or kept[id] or sent <= j.last then return end
   local due = due_at(id, j)
   local waits = not due and redis.call('ZREM', READY .. queue_name(j), id) == 1
   if due or waits then
@@ -111,7 +150,7 @@ end
 -- The quotas of a call's whole chain.
 local function chain_links(entry)
   local members = {}
-  for _, id in ipairs(entry[3]) do members[#members + 1] = jobs[id] or nil end
+  for _, id in ipairs(entry[3]) do members[#members + 1] = job_of(id) or nil end
   local chain = chain_of({ name = entry[1] }, entry[2])
   local links = { unpack(chain.app) }
   for _, link in ipairs(own_links(chain, members)) do links[#links + 1] = link end
@@ -119,7 +158,7 @@ local function chain_links(entry)
 end
 
 local function give_back(entry, finish)
-  local at, cost, urgent, after = entry[4], entry[5], entry[6], entry[8] or {}
+  local at, cost, urgent, after = entry[6], entry[7], entry[8], entry[10] or {}
   for _, link in ipairs(chain_links(entry)) do
     local q = link.q
     if q and refund[q.kind] and not (urgent and q.background) and (finish == 'unsent' or q.free_errors) then
@@ -137,7 +176,7 @@ end
 local function adapt(entry, finish)
   for _, link in ipairs(chain_links(entry)) do
     if link.q and link.q.kind == 'adaptive' then
-      learn.adaptive(link.q, link, finish, entry[5])
+      learn.adaptive(link.q, link, finish, entry[7])
       touch(link)
     end
   end
@@ -159,30 +198,38 @@ local function hold(lane, scope, until_ms, reason, device)
   end
 end
 
+-- An entry is {lane, resource, ids, records, whether they can share a call, instant, cost, urgent, held, after}.
+local also = {}
 for i = 1, #calls do
   local call, entry = calls[i], entries[i]
-  local finish, told = call[2], call[3]
-  if entry[7] then release(entry[7], finish, freed) end
+  local finish, told, leased = call[2], call[3], entry[3]
+  if entry[9] then release(entry[9], finish, freed) end
   if finish == 'unsent' or (finish == 'error' and spec.free_errors) then give_back(entry, finish) end
   if spec.adaptive and finish ~= 'unsent' then adapt(entry, finish) end
-  local leased = entry[3]
   if #leased == 1 and told[1] and told[1][4] == leased[1] then
-    end_job(leased[1], jobs[leased[1]], told[1])
+    end_job(leased[1], told[1])
   else
     local verdicts = {}
     for _, verdict in ipairs(told) do
-      for i = 4, #verdict do verdicts[verdict[i]] = verdict end
+      for k = 4, #verdict do verdicts[verdict[k]] = verdict end
     end
-    for _, id in ipairs(leased) do end_job(id, jobs[id], verdicts[id]) end
+    for _, id in ipairs(leased) do end_job(id, verdicts[id]) end
   end
-  for _, h in ipairs(call[4] or {}) do hold(entry[1], h[1], h[2], h[3], h[4]) end
+  if call[4] then
+    for _, h in ipairs(call[4]) do hold(entry[1], h[1], h[2], h[3], h[4]) end
+    for _, told_of in ipairs(call[5]) do also[#also + 1] = told_of end
+  end
 end
-for _, call in ipairs(calls) do
-  for _, also in ipairs(call[5] or {}) do refreshed(also[1], also[2]) end
+if #also > 0 then
+  local others = {}
+  for i, told_of in ipairs(also) do others[i] = told_of[1] end
+  local found = find_jobs(others)
+  for _, told_of in ipairs(also) do refreshed(told_of[1], found[told_of[1]], told_of[2]) end
 end
 -- Where the jobs go before who held them: an error in between leaves a job twice, which is mended, and not nowhere.
 write_due()
 write_jobs(changed)
+write_raw(kept, shared_of)
 write_states()
 make_ready(ready)
 wake_lanes(woken)

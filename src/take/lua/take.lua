@@ -152,11 +152,18 @@ local function grant(lane, chain, own, resource, members, cost, at, urgent)
   if chain.alike and r.max > #members and r.cost_per_device == 0 and members[1].shared then
     riders(lane, resource, members, at, r.max - #members)
   end
-  local index, jobs, ids, n = #calls, {}, {}, 0
-  for i = 1, #members do
-    local j = members[i]
-    jobs[n + 1], jobs[n + 2], jobs[n + 3], jobs[n + 4], jobs[n + 5] = j.id, j.due, j.attempts, j.kind, j.version
-    ids[i], n = j.id, n + 5
+  local index, jobs, ids, raws = #calls, nil, nil, nil
+  local j = members[1]
+  if #members == 1 then
+    jobs, ids, raws = { j.id, j.due, j.attempts, j.kind, j.version }, { j.id }, { j.raw }
+  else
+    local n = 0
+    jobs, ids, raws = {}, {}, {}
+    for i = 1, #members do
+      j = members[i]
+      jobs[n + 1], jobs[n + 2], jobs[n + 3], jobs[n + 4], jobs[n + 5] = j.id, j.due, j.attempts, j.kind, j.version
+      ids[i], raws[i], n = j.id, j.raw, n + 5
+    end
   end
   local held, after = spend_all(chain.app, cost, at, urgent, false, false)
   held, after = spend_all(own, cost, at, urgent, held, after)
@@ -165,7 +172,7 @@ local function grant(lane, chain, own, resource, members, cost, at, urgent)
   if place == 0 then takes[#takes + 1] = {} end
   local entries = takes[#takes]
   entries[2 * place + 1] = DIGITS:sub(place + 1, place + 1)
-  entries[2 * place + 2] = cmsgpack.pack({ lane.name, resource, ids, at, cost, urgent, held, after, members[1].shared })
+  entries[2 * place + 2] = cmsgpack.pack({ lane.name, resource, ids, raws, j.shared, at, cost, urgent, held, after })
   if at > last_send then last_send = at end
   local start, step = lane.hot and lane.start + AHEAD or lane.start, cost / lane.weight
   if start > v then v = start end
