@@ -142,26 +142,25 @@ local function forget_job(id)
   redis.call('HDEL', JOBS .. bucket(id, true), id)
 end
 
--- Writes many records in one call a bucket. records: id -> packed; shared: id -> whether it can share a call.
-local function write_raw(records, shared)
-  local buckets = {}
-  for id, raw in pairs(records) do
-    local n = bucket(id, shared[id])
-    local b = buckets[n]
-    if b then
-      b[#b + 1] = id
-      b[#b + 1] = raw
-    else
-      buckets[n] = { id, raw }
-    end
+-- Records to be written: keep notes one, write_kept writes all, in one call a bucket.
+local function keep(buckets, id, shared, raw)
+  local n = bucket(id, shared)
+  local b = buckets[n]
+  if b then
+    b[#b + 1] = id
+    b[#b + 1] = raw
+  else
+    buckets[n] = { id, raw }
   end
+end
+local function write_kept(buckets)
   for n, args in pairs(buckets) do send('HSET', JOBS .. n, args) end
 end
 -- jobs: id -> job.
 local function write_jobs(jobs)
-  local records, shared = {}, {}
-  for id, j in pairs(jobs) do records[id], shared[id] = pack_job(j), j.shared end
-  write_raw(records, shared)
+  local buckets = {}
+  for id, j in pairs(jobs) do keep(buckets, id, j.shared, pack_job(j)) end
+  write_kept(buckets)
 end
 
 -- Where jobs wait for their time. One whose call serves it alone stands in DUE itself; those that can share a call

@@ -286,21 +286,18 @@ local function plain_chain(lane, resource, counts, own)
   local chain = {
     app = counts.links, own = links, counts = counts, state = own, held = held, lines = counts.lines, alike = not held,
   }
-  lane.chains[resource] = chain
+  lane.chain, lane.of = chain, resource
   return chain
 end
 
 -- The chain of a lane's calls for a resource: the links of the app, and the lane's own: {app = {link…}, own = {link…},
 -- alike = whether they are the same whatever the call's devices, lines = whether others share some of them}.
 local function chain_of(lane, resource)
-  local chains = lane.chains
-  if not chains then
-    chains = {}
-    lane.chains = chains
-    split(lane)
-  end
-  local chain = chains[resource]
+  local chain = lane.chain
+  if chain and lane.of == resource then return chain end
+  chain = lane.chains and lane.chains[resource]
   if chain then return chain end
+  if not lane.connection then split(lane) end
   local counts = quotas_of(resource)
   local all, own, group = app_links(counts), state_of(lane.connection), lane.group
   local connection, links, fields = counts.connection, {}, { '!hold', '!holds' }
@@ -323,7 +320,8 @@ local function chain_of(lane, resource)
     app = all, own = links, counts = counts, state = own, held = held, lines = group or counts.lines,
     alike = #counts.device == 0 and not held,
   }
-  chains[resource] = chain
+  lane.chains = lane.chains or {}
+  lane.chains[resource] = chain
   return chain
 end
 
@@ -363,6 +361,23 @@ local function earliest(links, cost, from, urgent)
     if t and t > at then at, by = t, link end
   end
   return at, by
+end
+
+-- Whether all these links say yes at an instant.
+local function all_say_yes(links, cost, at, urgent)
+  for i = 1, #links do
+    local link = links[i]
+    local q, t = link.q, link.ends
+    if q and not (urgent and q.background) then
+      if q.kind == 'sliding' then
+        t = link.tat + (cost - q.burst) * q.emission_ms
+      else
+        t = when[q.kind](q, link, cost, at)
+      end
+    end
+    if t and t > at then return false end
+  end
+  return true
 end
 
 -- What people are told about who said no.

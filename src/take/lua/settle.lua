@@ -20,7 +20,6 @@ local wanted = cmsgpack.unpack(ARGV[3])
 
 -- What was leased, a call a lease. One that is settled twice in one batch is settled once.
 local ids, stale, ended, gone, calls, entries, position, seen = {}, {}, {}, {}, {}, {}, 0, {}
-local raws_of, shared_of = {}, {}
 for _, group in ipairs(wanted) do
   local n, told, fields = group[1], group[2], {}
   for i = 1, #told do fields[i] = told[i][1] end
@@ -34,13 +33,9 @@ for _, group in ipairs(wanted) do
       done[#done + 1] = field
       local ok, entry = pcall(cmsgpack.unpack, found[i])
       if ok then
-        local k, leased, raws = #calls + 1, entry[3], entry[4]
+        local k, leased = #calls + 1, entry[3]
         calls[k], entries[k] = call, entry
-        for m = 1, #leased do
-          local id = leased[m]
-          ids[#ids + 1] = id
-          raws_of[id], shared_of[id] = raws[m], entry[5]
-        end
+        for m = 1, #leased do ids[#ids + 1] = leased[m] end
       end
     else
       stale[#stale + 1] = position
@@ -48,32 +43,27 @@ for _, group in ipairs(wanted) do
     position = position + 1
   end
 end
--- A job is as it was taken, unless its owner has spoken since.
-local jobs = {}
-local function look_again(some)
-  for id, j in pairs(find_jobs(some)) do
-    jobs[id] = j
-    raws_of[id] = nil
-  end
-end
+-- A job is as it was taken, unless its owner has spoken since: then it is as the schedule has it now.
+local spoken = {}
 if #ids > 0 and redis.call('EXISTS', SPOKEN) == 1 then
-  local spoken = {}
+  local some = {}
   for i, is in ipairs(ask('SMISMEMBER', SPOKEN, ids)) do
-    if is == 1 then spoken[#spoken + 1] = ids[i] end
+    if is == 1 then some[#some + 1] = ids[i] end
   end
-  look_again(spoken)
-  send('SREM', SPOKEN, spoken)
+  for id, j in pairs(find_jobs(some)) do spoken[id] = j end
+  send('SREM', SPOKEN, some)
 end
-local function job_of(id)
-  local j = jobs[id]
+local function job_of(id, raw)
+  local j = spoken[id]
   if j == nil then
-    j = raws_of[id] and unpack_job(raws_of[id]) or false
-    jobs[id] = j
+    j = unpack_job(raw) or false
+    spoken[id] = j
   end
   return j
 end
 
 local ready, changed, kept, freed, woken, wake, others_gain = {}, {}, {}, {}, {}, -1, false
+local settled = {}
 local function due_again(id, j)
   changed[id] = j
   add_due(id, j, j.due)
@@ -87,15 +77,16 @@ local function fail(j, kind)
 end
 
 -- The usual end, without taking the record apart: class and flags in its first bytes, then interval, offset, due and last.
-local function done(id, raw, sent)
+local function done(id, raw, shared, sent)
   local v, _, flags, _, interval, offset, due, last = struct.unpack('<BBBBI4I4I6I6', raw)
   if v ~= 1 or flags % 2 == 1 or interval == 0 then return false end
   if sent > last then last = sent end
   local t = last > due and last or due
   due = (math.floor((t - offset) / interval) + 1) * interval + offset
   -- It may share a call as before; nothing urgent and no failure is left.
-  kept[id] = raw:sub(1, 2) .. string.char(flags % 4, 0) .. raw:sub(5, 12) .. struct.pack('<I6I6', due, last) .. raw:sub(25)
-  if shared_of[id] then
+  keep(kept, id, shared,
+    raw:sub(1, 2) .. string.char(flags % 4, 0) .. raw:sub(5, 12) .. struct.pack('<I6I6', due, last) .. raw:sub(25))
+  if shared then
     local _, _, _, _, _, _, _, _, _, _, lane, resource = struct.unpack(RECORD, raw)
     add_due(id, { shared = true, lane = lane, resource = resource }, due)
   else
@@ -106,10 +97,10 @@ local function done(id, raw, sent)
   return true
 end
 
-local function end_job(id, verdict)
+local function end_job(id, raw, shared, verdict)
   local kind = verdict and verdict[1] or 'again'
-  if kind == 'done' and raws_of[id] and done(id, raws_of[id], math.floor(verdict[2])) then return end
-  local j = job_of(id)
+  if kind == 'done' and spoken[id] == nil and done(id, raw, shared, math.floor(verdict[2])) then return end
+  local j = job_of(id, raw)
   if kind == 'drop' and j and j.version > verdict[2] then kind = 'again' end
   if not j or j.dropped or kind == 'drop' then
     gone[#gone + 1] = id
@@ -137,7 +128,8 @@ end
 
 -- Whatever else a call's answer told: fresh, so due an interval later. One that is leased is left to who has it.
 local function refreshed(id, j, sent)
-  if not j or j.dropped or changed[id] or kept[id] or sent <= j.last then return end
+  if not j or j.dropped or settled[id] or sent <= j.last then return end
+  settled[id] = true
   local due = due_at(id, j)
   local waits = not due and redis.call('ZREM', READY .. queue_name(j), id) == 1
   if due or waits then
@@ -150,7 +142,7 @@ end
 -- The quotas of a call's whole chain.
 local function chain_links(entry)
   local members = {}
-  for _, id in ipairs(entry[3]) do members[#members + 1] = job_of(id) or nil end
+  for i, id in ipairs(entry[3]) do members[#members + 1] = job_of(id, entry[4][i]) or nil end
   local chain = chain_of({ name = entry[1] }, entry[2])
   local links = { unpack(chain.app) }
   for _, link in ipairs(own_links(chain, members)) do links[#links + 1] = link end
@@ -202,18 +194,18 @@ end
 local also = {}
 for i = 1, #calls do
   local call, entry = calls[i], entries[i]
-  local finish, told, leased = call[2], call[3], entry[3]
+  local finish, told, leased, raws, shared = call[2], call[3], entry[3], entry[4], entry[5]
   if entry[9] then release(entry[9], finish, freed) end
   if finish == 'unsent' or (finish == 'error' and spec.free_errors) then give_back(entry, finish) end
   if spec.adaptive and finish ~= 'unsent' then adapt(entry, finish) end
   if #leased == 1 and told[1] and told[1][4] == leased[1] then
-    end_job(leased[1], told[1])
+    end_job(leased[1], raws[1], shared, told[1])
   else
     local verdicts = {}
     for _, verdict in ipairs(told) do
       for k = 4, #verdict do verdicts[verdict[k]] = verdict end
     end
-    for _, id in ipairs(leased) do end_job(id, verdicts[id]) end
+    for k = 1, #leased do end_job(leased[k], raws[k], shared, verdicts[leased[k]]) end
   end
   if call[4] then
     for _, h in ipairs(call[4]) do hold(entry[1], h[1], h[2], h[3], h[4]) end
@@ -222,6 +214,7 @@ for i = 1, #calls do
 end
 if #also > 0 then
   local others = {}
+  for i = 1, #ids do settled[ids[i]] = true end
   for i, told_of in ipairs(also) do others[i] = told_of[1] end
   local found = find_jobs(others)
   for _, told_of in ipairs(also) do refreshed(told_of[1], found[told_of[1]], told_of[2]) end
@@ -229,7 +222,7 @@ end
 -- Where the jobs go before who held them: an error in between leaves a job twice, which is mended, and not nowhere.
 write_due()
 write_jobs(changed)
-write_raw(kept, shared_of)
+write_kept(kept)
 write_states()
 make_ready(ready)
 wake_lanes(woken)
