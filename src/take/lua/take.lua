@@ -365,7 +365,6 @@ local function grant_ahead()
         if j.shared then riding[j.id] = true end
         leave_due(j.id, j)
         grant(lane, chain, own, j.resource, members, cost, j.due, j.urgent)
-        touched[lane.name] = lane
       end
     end
   end
