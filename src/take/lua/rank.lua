@@ -13,6 +13,10 @@ local function ranks_before(a, b)
   return #a.id < #b.id or (#a.id == #b.id and a.id < b.id)
 end
 
+-- Where the classes' scores begin, as text: made once.
+local BEGINS = {}
+for class = 0, 6 do BEGINS[class] = string.format('%.0f', class * CLASS) end
+
 -- The first `want` ready jobs of a queue in exact score order. Inside a class the longest waiting ranks first, so the
 -- heads of the classes are all that need comparing.
 local function ranked(key, want)
@@ -29,8 +33,7 @@ local function ranked(key, want)
     add(first)
   else
     for class = 0, 5 do
-      local from, to = class * CLASS, '(' .. string.format('%.0f', (class + 1) * CLASS)
-      add(redis.call('ZRANGEBYSCORE', key, from, to, 'WITHSCORES', 'LIMIT', 0, want + 1))
+      add(redis.call('ZRANGEBYSCORE', key, BEGINS[class], '(' .. BEGINS[class + 1], 'WITHSCORES', 'LIMIT', 0, want + 1))
     end
   end
   table.sort(found, ranks_before)

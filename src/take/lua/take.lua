@@ -60,11 +60,13 @@ for _, line in ipairs(open_links) do
   pull(line)
 end
 
--- A backlog's jobs for this take, by resource and in rank order; those beyond `want` are left for the next.
+-- A backlog's jobs for this take, by resource and in rank order: as many as its share of the calls may serve; those
+-- beyond are left for the next.
 local function load_lane(lane, calls_left)
   lane.queues = {}
+  local turns = math.ceil(calls_left / (more_lanes and math.max(#heap, 32) or #heap))
   for resource, r in pairs(spec.resources) do
-    local key, want = READY .. resource .. ':' .. lane.name, math.min(r.max * math.min(calls_left, 4), 1000)
+    local key, want = READY .. resource .. ':' .. lane.name, math.min(r.max * turns, 1000)
     local found = ranked(key, want)
     if #found > 0 then
       local queue, ids = { key = key, resource = resource, gone = {}, more = #found > want }, {}
