@@ -245,6 +245,17 @@ local function add_ready(sets, id, j)
   queue[#queue + 1] = (j.urgent and 0 or j.class * CLASS) + waiting_since(j)
   queue[#queue + 1] = id
 end
+-- Likewise all jobs of a lane's queue.
+local function add_queue(sets, lane, jobs)
+  local args, n = { lane = lane }, 0
+  for i = 1, #jobs do
+    local j = jobs[i]
+    if j.urgent then args.hot = true end
+    args[n + 1], args[n + 2] = (j.urgent and 0 or j.class * CLASS) + waiting_since(j), j.id
+    n = n + 2
+  end
+  sets[jobs.resource .. ':' .. lane] = args
+end
 local function make_ready(sets)
   local lanes, seen, hot = {}, {}, {}
   for name, args in pairs(sets) do

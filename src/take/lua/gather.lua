@@ -195,10 +195,8 @@ local function place(some)
     if waiting[i] or blocked[i] then
       lane.busy = true
       for _, queue in pairs(lane.queues) do
-        for k = 1, #queue do
-          add_ready(ready, queue[k].id, queue[k])
-          leave_due(queue[k].id, queue[k])
-        end
+        for k = 1, #queue do leave_due(queue[k].id, queue[k]) end
+        add_queue(ready, lane.name, queue)
       end
     else
       lane.start = start_of(v, left[i]) - (lane.hot and AHEAD or 0)

@@ -1,5 +1,5 @@
--- Rank, see schedule/score.rs, its twin: base / delay^k, lowest first; equal scores by job id. "Refresh now", class 0,
--- stands ahead of all, the longest waiting first.
+-- Rank, see schedule/score.rs, its twin: base / delay^k, lowest first; equal scores by job id, as text, which is how a
+-- sorted set orders them. "Refresh now", class 0, stands ahead of all, the longest waiting first.
 local function score_of(class, since)
   if class == 0 then return since - 1e15 end
   local delay = now - since
@@ -10,34 +10,57 @@ end
 
 local function ranks_before(a, b)
   if a.score ~= b.score then return a.score < b.score end
-  return #a.id < #b.id or (#a.id == #b.id and a.id < b.id)
+  return a.id < b.id
 end
 
 -- Where the classes' scores begin, as text: made once.
 local BEGINS = {}
 for class = 0, 6 do BEGINS[class] = string.format('%.0f', class * CLASS) end
 
--- The first `want` ready jobs of a queue in exact score order. Inside a class the longest waiting ranks first, so the
--- heads of the classes are all that need comparing.
+-- The first `want` ready jobs of a queue in exact score order, {id, score}, and whether there are more. Inside a class
+-- the longest waiting ranks first, so the heads of the classes are all that need comparing.
 local function ranked(key, want)
-  local found = {}
-  local function add(members)
-    for i = 1, #members, 2 do
-      local score = tonumber(members[i + 1])
-      local class = math.floor(score / CLASS)
-      found[#found + 1] = { id = members[i], score = score_of(class, score - class * CLASS) }
-    end
+  local size = redis.call('ZCARD', key)
+  if size == 0 then return {}, false end
+  local heads = {}
+  local function head(list, at, class)
+    local since = tonumber(list[at + 1]) - class * CLASS
+    return { id = list[at], score = score_of(class, since), list = list, at = at, class = class }
   end
-  local first = redis.call('ZRANGE', key, 0, 2 * want, 'WITHSCORES')
-  if #first / 2 <= 2 * want then
-    add(first)
+  if size <= 2 * want then
+    -- All of them, class by class.
+    local all, list, class = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES'), nil, -1
+    for i = 1, #all, 2 do
+      local of = math.floor(tonumber(all[i + 1]) / CLASS)
+      if of ~= class then
+        list, class = {}, of
+        list[1], list[2] = all[i], all[i + 1]
+        heads[#heads + 1] = head(list, 1, class)
+      else
+        list[#list + 1] = all[i]
+        list[#list + 1] = all[i + 1]
+      end
+    end
   else
     for class = 0, 5 do
-      add(redis.call('ZRANGEBYSCORE', key, BEGINS[class], '(' .. BEGINS[class + 1], 'WITHSCORES', 'LIMIT', 0, want + 1))
+      local list = redis.call('ZRANGEBYSCORE', key, BEGINS[class], '(' .. BEGINS[class + 1], 'WITHSCORES', 'LIMIT', 0,
+        want)
+      if list[1] then heads[#heads + 1] = head(list, 1, class) end
     end
   end
-  table.sort(found, ranks_before)
-  return found
+  local found = {}
+  while #found < want and heads[1] do
+    local best = 1
+    for i = 2, #heads do if ranks_before(heads[i], heads[best]) then best = i end end
+    local top = heads[best]
+    found[#found + 1] = top
+    if top.list[top.at + 2] then
+      heads[best] = head(top.list, top.at + 2, top.class)
+    else
+      table.remove(heads, best)
+    end
+  end
+  return found, size > #found
 end
 
 -- Heaps; the first of all is that of the lanes, the least start tag on top.

@@ -62,15 +62,17 @@ end
 
 -- A backlog's jobs for this take, by resource and in rank order: as many as its share of the calls may serve; those
 -- beyond are left for the next.
+local in_line
 local function load_lane(lane, calls_left)
   lane.queues = {}
-  local turns = math.ceil(calls_left / (more_lanes and math.max(#heap, 32) or #heap))
+  in_line = in_line or redis.call('ZCARD', LANES)
+  local turns = math.ceil(calls_left / math.max(#heap, in_line))
   for resource, r in pairs(spec.resources) do
     local key, want = READY .. resource .. ':' .. lane.name, math.min(r.max * turns, 1000)
-    local found = ranked(key, want)
+    local found, more = ranked(key, want)
     if #found > 0 then
-      local queue, ids = { key = key, resource = resource, gone = {}, more = #found > want }, {}
-      for i = 1, math.min(want, #found) do ids[i] = found[i].id end
+      local queue, ids = { key = key, resource = resource, gone = {}, more = more }, {}
+      for i = 1, #found do ids[i] = found[i].id end
       local jobs = r.max > 1 and read_jobs(ids, true) or read_jobs(ids, false)
       for i = 1, #ids do
         local id = ids[i]
