@@ -23,9 +23,12 @@ local function bucket(id, shared)
   return string.format('%d:%d', (id - low) / 131072, low * 2654435769 % 4294967296 / 2097152)
 end
 
--- A ready score is class first, then last run: the head of each class is one range away. Class 0 is "refresh now".
--- 2^43 ms is the year 2248; six classes stay far inside a double's 2^53.
-local CLASS = 8796093022208
+-- Ready jobs of a queue stand in one set a class, by their last run: the head of each is all that rank has to compare.
+-- Class 0 is "refresh now".
+local CLASSES = { [0] = '0:', '1:', '2:', '3:', '4:', '5:' }
+local function class_of(j) return j.urgent and 0 or j.class end
+local function ready_key(j) return READY .. CLASSES[class_of(j)] .. queue_name(j) end
+
 -- The lane of a "refresh now" stands this far ahead of all others.
 local AHEAD = 1099511627776
 
@@ -239,27 +242,35 @@ end
 
 -- Ready sets to be filled: add_ready notes a job, make_ready writes all and wakes their lanes.
 local function add_ready(sets, id, j)
-  local queue = into(sets, j)
-  queue.lane = j.lane
-  if j.urgent then queue.hot = true end
-  queue[#queue + 1] = (j.urgent and 0 or j.class * CLASS) + waiting_since(j)
-  queue[#queue + 1] = id
-end
--- Likewise all jobs of a lane's queue.
-local function add_queue(sets, lane, jobs)
-  local args, n = { lane = lane }, 0
-  for i = 1, #jobs do
-    local j = jobs[i]
-    if j.urgent then args.hot = true end
-    args[n + 1], args[n + 2] = (j.urgent and 0 or j.class * CLASS) + waiting_since(j), j.id
-    n = n + 2
+  local key = ready_key(j)
+  local args = sets[key]
+  if not args then
+    args = { lane = j.lane, hot = j.urgent }
+    sets[key] = args
   end
-  sets[jobs.resource .. ':' .. lane] = args
+  args[#args + 1] = waiting_since(j)
+  args[#args + 1] = id
+end
+-- Likewise all jobs of a lane's queue from `first` on.
+local function add_queue(sets, lane, jobs, first)
+  local name, of = jobs.resource .. ':' .. lane, {}
+  for i = first or 1, #jobs do
+    local j = jobs[i]
+    local class = class_of(j)
+    local args = of[class]
+    if not args then
+      args = { lane = lane, hot = j.urgent }
+      of[class] = args
+      sets[READY .. CLASSES[class] .. name] = args
+    end
+    args[#args + 1] = waiting_since(j)
+    args[#args + 1] = j.id
+  end
 end
 local function make_ready(sets)
   local lanes, seen, hot = {}, {}, {}
-  for name, args in pairs(sets) do
-    send('ZADD', READY .. name, args)
+  for key, args in pairs(sets) do
+    send('ZADD', key, args)
     if not seen[args.lane] then lanes[#lanes + 1] = args.lane end
     seen[args.lane] = true
     if args.hot then hot[args.lane] = true end

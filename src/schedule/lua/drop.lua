@@ -16,7 +16,7 @@ for i = 2, #ARGV, 2 do
       leave_due(id, j)
       waiting = true
     end
-    if j and redis.call('ZREM', READY .. queue_name(j), id) == 1 then waiting = true end
+    if j and redis.call('ZREM', ready_key(j), id) == 1 then waiting = true end
     if waiting or not j or ARGV[1] == '1' then
       forget_job(id)
       if j and not waiting then redis.call('SADD', SPOKEN, id) end

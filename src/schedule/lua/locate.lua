@@ -22,7 +22,7 @@ for i, id in ipairs(ARGV) do
   local until_ms, why = tonumber(blocked or 0), blocked and redis.call('HGET', WHY, lane)
   local reason, link = (why or ''):match('^(.-)%z(.*)$')
   if link then why, until_ms = reason, tonumber(redis.call('ZSCORE', BLOCKED, link) or 0) end
-  local waits = redis.call('ZSCORE', READY .. (j and queue_name(j) or ''), id) ~= false
+  local waits = j ~= nil and redis.call('ZSCORE', ready_key(j), id) ~= false
   local device = j and redis.call('HGET', WHY, '#' .. id)
   if at and device and tonumber(at) > j.due then
     until_ms, why = tonumber(at), device

@@ -48,7 +48,7 @@ for _, w in ipairs(wanted) do
         add_due(id, j, moved and j.due or waits)
         if j.lane ~= old.lane or j.shared ~= old.shared then leave_due(id, old) end
       end
-    elseif redis.call('ZREM', READY .. queue_name(old), id) == 1 then
+    elseif redis.call('ZREM', ready_key(old), id) == 1 then
       add_ready(ready, id, j)
     else
       redis.call('SADD', SPOKEN, id) -- it is leased: settle goes by what it finds here, not by what was taken

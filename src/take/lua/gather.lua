@@ -166,7 +166,7 @@ local function gather()
       if lane.queues == NONE then lane.queues = {} end
       local queue = lane.queues[j.resource]
       if not queue then
-        queue = { resource = j.resource, gone = {}, fresh = true }
+        queue = { resource = j.resource, fresh = true }
         lane.queues[j.resource] = queue
       end
       j.score = score_of(j.urgent and 0 or j.class, waiting_since(j))

@@ -13,54 +13,32 @@ local function ranks_before(a, b)
   return a.id < b.id
 end
 
--- Where the classes' scores begin, as text: made once.
-local BEGINS = {}
-for class = 0, 6 do BEGINS[class] = string.format('%.0f', class * CLASS) end
-
--- The first `want` ready jobs of a queue in exact score order, {id, score}, and whether there are more. Inside a class
--- the longest waiting ranks first, so the heads of the classes are all that need comparing.
-local function ranked(key, want)
-  local size = redis.call('ZCARD', key)
-  if size == 0 then return {}, false end
-  local heads = {}
-  local function head(list, at, class)
-    local since = tonumber(list[at + 1]) - class * CLASS
-    return { id = list[at], score = score_of(class, since), list = list, at = at, class = class }
-  end
-  if size <= 2 * want then
-    -- All of them, class by class.
-    local all, list, class = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES'), nil, -1
-    for i = 1, #all, 2 do
-      local of = math.floor(tonumber(all[i + 1]) / CLASS)
-      if of ~= class then
-        list, class = {}, of
-        list[1], list[2] = all[i], all[i + 1]
-        heads[#heads + 1] = head(list, 1, class)
-      else
-        list[#list + 1] = all[i]
-        list[#list + 1] = all[i + 1]
-      end
-    end
-  else
-    for class = 0, 5 do
-      local list = redis.call('ZRANGEBYSCORE', key, BEGINS[class], '(' .. BEGINS[class + 1], 'WITHSCORES', 'LIMIT', 0,
-        want)
-      if list[1] then heads[#heads + 1] = head(list, 1, class) end
+-- The first `want` ready jobs of a lane's queue in exact score order, {id, score, key}, and whether there are more.
+-- Inside a class the longest waiting ranks first, so the heads of the classes are all that need comparing.
+local function ranked(name, want)
+  local heads, more, found = {}, false, {}
+  for class = 0, 5 do
+    local key = READY .. CLASSES[class] .. name
+    local list = redis.call('ZRANGE', key, 0, want, 'WITHSCORES')
+    if list[1] then
+      heads[#heads + 1] = { id = list[1], score = score_of(class, tonumber(list[2])), key = key, list = list, at = 1,
+        class = class }
     end
   end
-  local found = {}
   while #found < want and heads[1] do
     local best = 1
     for i = 2, #heads do if ranks_before(heads[i], heads[best]) then best = i end end
     local top = heads[best]
+    local list, at = top.list, top.at + 2
     found[#found + 1] = top
-    if top.list[top.at + 2] then
-      heads[best] = head(top.list, top.at + 2, top.class)
+    if list[at] then
+      heads[best] = { id = list[at], score = score_of(top.class, tonumber(list[at + 1])), key = top.key, list = list,
+        at = at, class = top.class }
     else
       table.remove(heads, best)
     end
   end
-  return found, size > #found
+  return found, heads[1] ~= nil
 end
 
 -- Heaps; the first of all is that of the lanes, the least start tag on top.

@@ -131,7 +131,7 @@ local function refreshed(id, j, sent)
   if not j or j.dropped or settled[id] or sent <= j.last then return end
   settled[id] = true
   local due = due_at(id, j)
-  local waits = not due and redis.call('ZREM', READY .. queue_name(j), id) == 1
+  local waits = not due and redis.call('ZREM', ready_key(j), id) == 1
   if due or waits then
     j.last, j.urgent, j.attempts, j.kind = sent, false, 0, 0
     j.due = math.max(j.due, sent + j.interval)

@@ -63,25 +63,28 @@ end
 -- A backlog's jobs for this take, by resource and in rank order: as many as its share of the calls may serve; those
 -- beyond are left for the next.
 local in_line
+local function depart(queue, key, id)
+  local ids = queue.gone[key]
+  if ids then ids[#ids + 1] = id else queue.gone[key] = { id } end
+end
 local function load_lane(lane, calls_left)
   lane.queues = {}
   in_line = in_line or redis.call('ZCARD', LANES)
   local turns = math.ceil(calls_left / math.max(#heap, in_line))
   for resource, r in pairs(spec.resources) do
-    local key, want = READY .. resource .. ':' .. lane.name, math.min(r.max * turns, 1000)
-    local found, more = ranked(key, want)
+    local found, more = ranked(resource .. ':' .. lane.name, math.min(r.max * turns, 1000))
     if #found > 0 then
-      local queue, ids = { key = key, resource = resource, gone = {}, more = more }, {}
+      local queue, ids = { resource = resource, gone = {}, more = more }, {}
       for i = 1, #found do ids[i] = found[i].id end
       local jobs = r.max > 1 and read_jobs(ids, true) or read_jobs(ids, false)
       for i = 1, #ids do
         local id = ids[i]
         local j = jobs[id]
         if j then
-          j.id, j.score = id, found[i].score
+          j.id, j.score, j.key = id, found[i].score, found[i].key
           queue[#queue + 1] = j
         else
-          queue.gone[#queue.gone + 1] = id
+          depart(queue, found[i].key, id)
           corrupt[#corrupt + 1] = id
         end
       end
@@ -103,7 +106,7 @@ end
 
 -- Jobs that leave a queue are noted: where they are taken from is written at the end.
 local function leave(queue, j)
-  if queue.fresh then leave_due(j.id, j) else queue.gone[#queue.gone + 1] = j.id end
+  if queue.fresh then leave_due(j.id, j) else depart(queue, j.key, j.id) end
 end
 
 -- Jobs of the queue that are due within a small share of their interval ride along on the free places of a call.
@@ -217,7 +220,7 @@ local function put_off(queue, members, link, at)
   for i = queue.first or 1, #queue do
     local j = queue[i]
     if off[j.id] then
-      if not queue.fresh then queue.gone[#queue.gone + 1] = j.id end
+      if not queue.fresh then depart(queue, j.key, j.id) end
       deferred[#deferred + 1] = { j, again, name_of(link) }
     else
       rest[#rest + 1] = j

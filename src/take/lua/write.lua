@@ -24,13 +24,12 @@ for name, lane in pairs(touched) do
   for _, queue in pairs(lane.queues or {}) do
     if queue.fresh then
       -- A fresh lane that was not served to the end has a backlog now.
-      for i = queue.first or 1, #queue do
-        add_ready(ready, queue[i].id, queue[i])
-        leave_due(queue[i].id, queue[i])
-        has_more = true
-      end
+      local first = queue.first or 1
+      for i = first, #queue do leave_due(queue[i].id, queue[i]) end
+      add_queue(ready, name, queue, first)
+      has_more = has_more or queue[first] ~= nil
     else
-      send('ZREM', queue.key, queue.gone)
+      for key, ids in pairs(queue.gone) do send('ZREM', key, ids) end
       has_more = has_more or queue.more or queue[queue.first or 1] ~= nil
     end
   end
@@ -66,10 +65,8 @@ for _, queue in ipairs({ heap, later }) do
     if not touched[lane.name] then
       for _, q in pairs(lane.queues or {}) do
         if q.fresh then
-          for k = q.first or 1, #q do
-            add_ready(ready, q[k].id, q[k])
-            leave_due(q[k].id, q[k])
-          end
+          for k = q.first or 1, #q do leave_due(q[k].id, q[k]) end
+          add_queue(ready, lane.name, q, q.first)
         end
       end
       if lane.line then note(blocked_rem, lane.name) end
@@ -114,7 +111,7 @@ for _, line in ipairs(open_links) do
   end
 end
 
-for name, args in pairs(ready) do send('ZADD', READY .. name, args) end
+for key, args in pairs(ready) do send('ZADD', key, args) end
 send('ZADD', LANES, lanes_add)
 send('ZADD', BLOCKED, blocked_add)
 send('ZREM', LANES, lanes_rem)
