@@ -62,6 +62,9 @@ end
 
 -- A backlog's jobs for this take, by resource and in rank order: as many as its share of the calls may serve; those
 -- beyond are left for the next.
+-- While the app's own limit stops nobody, a lane that is looked at gets up to so many calls: what is fair is decided by
+-- its start tag all the same, and most of what a call costs is the look.
+local TURNS = 4
 local in_line
 local function depart(queue, key, id)
   local ids = queue.gone[key]
@@ -70,7 +73,7 @@ end
 local function load_lane(lane, calls_left)
   lane.queues = {}
   in_line = in_line or redis.call('ZCARD', LANES)
-  local turns = math.ceil(calls_left / math.max(#heap, in_line))
+  local turns = math.max(math.ceil(calls_left / math.max(#heap, in_line)), TURNS)
   for resource, r in pairs(spec.resources) do
     local found, more = ranked(resource .. ':' .. lane.name, math.min(r.max * turns, 1000))
     if #found > 0 then
@@ -259,7 +262,7 @@ local function serve(lane)
         queue.first, lane.waited = first + #members, false
         for i = 1, #members do leave(queue, members[i]) end
         grant(lane, chain, own, resource, members, cost, at, urgent)
-        if later[1] then tau = earliest(chain.app, cost, at, false) end
+        tau = earliest(chain.app, cost, now, false)
         if lane.hot then
           local head = best_of(lane, nil)
           if not (head and head[head.first].urgent) then lane.start, lane.hot = lane.start + AHEAD, false end
@@ -321,7 +324,8 @@ while #calls < calls_max do
       lane.answer = answer
     end
     if answer == 'granted' then
-      sink()
+      lane.turns = (lane.turns or 0) + 1
+      if tau > now or lane.turns % TURNS == 0 or lane.hot then sink() end
     else
       pop(heap, starts_before)
       if answer == 'later' then push(lane, later, earlier) end
