@@ -50,6 +50,7 @@ struct Spoken {
 }
 
 const PACE: &str = include_str!("lua/pace.lua");
+const CHAIN: &str = include_str!("lua/chain.lua");
 const RANK: &str = include_str!("lua/rank.lua");
 const GATHER: &str = include_str!("lua/gather.lua");
 const WRITE: &str = include_str!("lua/write.lua");
@@ -61,8 +62,8 @@ impl Taker {
         Self {
             redis,
             anchor: settings.keys.anchor(&provider.name),
-            take: Script::of_parts("take", &[PACE, RANK, GATHER, include_str!("lua/take.lua"), WRITE]),
-            settle: Script::of_parts("settle", &[PACE, include_str!("lua/settle.lua")]),
+            take: Script::of_parts("take", &[PACE, CHAIN, RANK, GATHER, include_str!("lua/take.lua"), WRITE]),
+            settle: Script::of_parts("settle", &[PACE, CHAIN, include_str!("lua/settle.lua")]),
             spec: Mutex::new(Spoken { spec, packed: Vec::new(), now: UnixMs(0) }),
             provider: provider.name.clone(),
         }

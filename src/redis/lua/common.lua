@@ -13,10 +13,10 @@ local JOBS, READY, QUEUE, TAKE, WAIT = P .. 'jobs:', P .. 'ready:', P .. 'due:',
 
 -- Jobs of a lane and resource: they can share a call. The lane comes last, for a group may be called anything.
 local function queue_name(j) return j.resource .. ':' .. j.lane end
--- Records are packed by the hundred or so into hashes, small enough for Redis to keep them as one piece of memory. Those
--- that are due together lie together, so that a take finds its jobs in a few of them: jobs that can share a call by their
--- number, a hundred a hash; those served alone by where their number falls in the interval (see schedule/offset.rs),
--- 131,072 numbers in 2,048 hashes.
+-- Records are packed by the hundred or so into hashes, small enough for Redis to keep them as one piece of memory.
+-- Those that are due together lie together, so that a take finds its jobs in a few of them: jobs that can share a call
+-- by their number, a hundred a hash; those served alone by where their number falls in the interval (see
+-- schedule/offset.rs), 131,072 numbers in 2,048 hashes.
 local function bucket(id, shared)
   if shared then return 's' .. id:sub(1, -3) end
   local low = id % 131072

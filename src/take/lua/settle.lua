@@ -76,7 +76,7 @@ local function fail(j, kind)
   j.kind = kind
 end
 
--- The usual end, without taking the record apart: class and flags in its first bytes, then interval, offset, due and last.
+-- The usual end, without taking the record apart: class and flags in its first bytes, then interval, offset, due, last.
 local function done(id, raw, shared, sent)
   local v, _, flags, _, interval, offset, due, last = struct.unpack('<BBBBI4I4I6I6', raw)
   if v ~= 1 or flags % 2 == 1 or interval == 0 then return false end
