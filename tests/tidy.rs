@@ -110,8 +110,10 @@ const EMPTY_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "
 const PRELUDES: &[&str] = &[
     "src/redis/lua/common.lua",
     "src/take/lua/pace.lua",
+    "src/take/lua/chain.lua",
     "src/take/lua/rank.lua",
     "src/take/lua/gather.lua",
+    "src/take/lua/write.lua",
 ];
 
 /// A file of `src` has at most this many lines …

@@ -86,8 +86,8 @@ impl Refresh {
 
 /// The most jobs in one script call: Lua's `unpack` has a bound, and Redis serves nobody else meanwhile.
 const BATCH: usize = 500;
-/// Job ids a bucket of records: those that differ in the last two digits only.
-const BUCKET: i64 = 100;
+/// Job numbers a page of [`Queue::ids`]: as many as the scripts spread over hashes together.
+const PAGE: i64 = 131_072;
 
 /// The schedule's way in.
 #[derive(Clone)]
@@ -233,8 +233,8 @@ impl Queue {
     pub async fn ids(&self, provider: &ProviderName, last: JobId) -> Result<Vec<JobId>, RedisError> {
         let anchor = self.keys.anchor(provider);
         let mut found = Vec::new();
-        for first in (0..=last.0 / BUCKET).step_by(BATCH) {
-            let (first, last) = (first.to_string(), (first + BATCH as i64 - 1).to_string());
+        for first in (0..=last.0).step_by(PAGE as usize) {
+            let (first, last) = (first.to_string(), (first + PAGE - 1).to_string());
             let ids: Vec<String> =
                 self.scripts.ids.ask(&self.redis, &anchor, &[first.as_bytes(), last.as_bytes()]).await?;
             found.extend(ids.iter().filter_map(|id| id.parse::<JobId>().ok()));

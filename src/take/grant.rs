@@ -1,7 +1,9 @@
 //! What `take.lua` answers.
 
 use crate::words::{CallId, JobId, ResourceName, UnixMs};
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use std::fmt;
 
 /// Permission for one call at a given instant.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -15,14 +17,14 @@ pub struct Grant {
     /// From the script's run to the instant at which it may be sent.
     pub send_in_ms: f64,
     /// Whom it serves.
+    #[serde(deserialize_with = "granted_jobs")]
     pub jobs: Vec<GrantedJob>,
 }
 
 /// One job of a granted call.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GrantedJob {
     /// The job.
-    #[serde(deserialize_with = "job_id")]
     pub id: JobId,
     /// When it was due.
     pub due: UnixMs,
@@ -65,10 +67,30 @@ pub struct Taken {
     pub corrupt: Vec<JobId>,
 }
 
-/// Scripts keep ids as text.
-fn job_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<JobId, D::Error> {
-    let text: &str = Deserialize::deserialize(deserializer)?;
-    text.parse().map_err(serde::de::Error::custom)
+/// Five values a job, in a row of all: an array less a job to make, and to read. Scripts keep ids as text.
+fn granted_jobs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<GrantedJob>, D::Error> {
+    struct Rows;
+    impl<'de> Visitor<'de> for Rows {
+        type Value = Vec<GrantedJob>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("id, due, attempts, kind and version of each job")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut row: A) -> Result<Self::Value, A::Error> {
+            let mut jobs = Vec::with_capacity(row.size_hint().unwrap_or(0) / 5);
+            while let Some(id) = row.next_element::<&str>()? {
+                let missing = || serde::de::Error::custom("a job is cut off");
+                jobs.push(GrantedJob {
+                    id: id.parse().map_err(serde::de::Error::custom)?,
+                    due: row.next_element()?.ok_or_else(missing)?,
+                    attempts: row.next_element()?.ok_or_else(missing)?,
+                    kind: row.next_element()?.ok_or_else(missing)?,
+                    version: row.next_element()?.ok_or_else(missing)?,
+                });
+            }
+            Ok(jobs)
+        }
+    }
+    deserializer.deserialize_seq(Rows)
 }
 
 /// One that is no number was never ours: whatever put it there, there is no job to be mended.

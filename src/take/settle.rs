@@ -1,6 +1,7 @@
 //! What `settle.lua` is told of a call.
 
 use crate::words::{CallId, DeviceId, End, Hold, JobId, Scope, UnixMs};
+use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
 /// The end of one call.
@@ -27,8 +28,10 @@ pub struct Settled {
     pub wake_in_ms: Option<f64>,
 }
 
-/// How many calls of one take share a lease; `take.lua` counts by it too.
-const CALLS_A_LEASE: i64 = 1024;
+/// How many calls share a lease; `take.lua` counts by it too. Few, because Redis looks for one among them one by one.
+const CALLS_A_LEASE: i64 = 32;
+/// A call's place in its lease.
+const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 
 /// In which way a job failed. Unlike failures do not add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,10 +71,32 @@ impl Settlement {
     }
 }
 
+impl Settlement {
+    /// The number of the call's lease.
+    pub(super) fn lease(&self) -> i64 {
+        self.call.0 - self.call.0.rem_euclid(CALLS_A_LEASE)
+    }
+}
+
+/// Settlements of one lease, as the script wants them.
+pub(super) struct Lease<'a>(pub(super) &'a [&'a Settlement]);
+
+impl Serialize for Lease<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let lease = self.0.first().map_or(0, |s| s.lease());
+        (lease.to_string(), self.0).serialize(serializer)
+    }
+}
+
 impl Serialize for Settlement {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let index = self.call.0 % CALLS_A_LEASE;
-        let lease = (self.call.0 - index).to_string();
+        let place = self.call.0.rem_euclid(CALLS_A_LEASE) as usize;
+        let digit = char::from(DIGITS[place]);
+        let verdicts = verdicts(&self.jobs);
+        // Most have nothing more to say.
+        if self.holds.is_empty() && self.also.is_empty() {
+            return (digit, self.end.as_str(), verdicts).serialize(serializer);
+        }
         let holds: Vec<_> = self
             .holds
             .iter()
@@ -81,30 +106,45 @@ impl Serialize for Settlement {
             })
             .collect();
         let also: Vec<_> = self.also.iter().map(|(job, sent)| (job.to_string(), sent.0)).collect();
-        (lease, index, self.end.as_str(), verdicts(&self.jobs), holds, also).serialize(serializer)
+        (digit, self.end.as_str(), verdicts, holds, also).serialize(serializer)
     }
 }
 
 /// Jobs that go the same way are told together: a call's jobs usually do.
-fn verdicts(jobs: &[(JobId, Verdict)]) -> Vec<(&'static str, i64, u8, Vec<String>)> {
-    let mut groups: Vec<(Verdict, Vec<String>)> = Vec::new();
+fn verdicts(jobs: &[(JobId, Verdict)]) -> Vec<Together> {
+    let mut groups: Vec<Together> = Vec::with_capacity(1);
     for (job, verdict) in jobs {
         match groups.last_mut() {
-            Some((same, ids)) if same == verdict => ids.push(job.to_string()),
-            _ => groups.push((*verdict, vec![job.to_string()])),
+            Some(Together(same, ids)) if same == verdict => ids.push(job.to_string()),
+            _ => groups.push(Together(*verdict, vec![job.to_string()])),
         }
     }
-    groups.into_iter().map(|(verdict, ids)| word(verdict, ids)).collect()
+    groups
 }
 
-fn word(verdict: Verdict, ids: Vec<String>) -> (&'static str, i64, u8, Vec<String>) {
+/// A verdict on several jobs: one row, the ids at its end.
+struct Together(Verdict, Vec<String>);
+
+impl Serialize for Together {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (word, number, kind) = word(self.0);
+        let mut row = serializer.serialize_seq(Some(3 + self.1.len()))?;
+        row.serialize_element(word)?;
+        row.serialize_element(&number)?;
+        row.serialize_element(&kind)?;
+        self.1.iter().try_for_each(|id| row.serialize_element(id))?;
+        row.end()
+    }
+}
+
+fn word(verdict: Verdict) -> (&'static str, i64, u8) {
     let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
     match verdict {
-        Verdict::Done(sent) => ("done", sent.0, 0, ids),
-        Verdict::Again => ("again", 0, 0, ids),
-        Verdict::Later(delay, kind) => ("later", ms(delay), kind as u8, ids),
-        Verdict::Miss(least, kind) => ("miss", ms(least), kind as u8, ids),
-        Verdict::Skip => ("skip", 0, 0, ids),
-        Verdict::Drop(version) => ("drop", version, 0, ids),
+        Verdict::Done(sent) => ("done", sent.0, 0),
+        Verdict::Again => ("again", 0, 0),
+        Verdict::Later(delay, kind) => ("later", ms(delay), kind as u8),
+        Verdict::Miss(least, kind) => ("miss", ms(least), kind as u8),
+        Verdict::Skip => ("skip", 0, 0),
+        Verdict::Drop(version) => ("drop", version, 0),
     }
 }

@@ -1,5 +1,6 @@
 //! The one caller of `take.lua` and `settle.lua`.
 
+use super::settle::Lease;
 use super::spec::Spec;
 use super::{Settled, Settlement, Taken};
 use crate::provider::Provider;
@@ -49,8 +50,10 @@ struct Spoken {
 }
 
 const PACE: &str = include_str!("lua/pace.lua");
+const CHAIN: &str = include_str!("lua/chain.lua");
 const RANK: &str = include_str!("lua/rank.lua");
 const GATHER: &str = include_str!("lua/gather.lua");
+const WRITE: &str = include_str!("lua/write.lua");
 
 impl Taker {
     /// The taker of a provider's calls.
@@ -59,8 +62,8 @@ impl Taker {
         Self {
             redis,
             anchor: settings.keys.anchor(&provider.name),
-            take: Script::of_parts("take", &[PACE, RANK, GATHER, include_str!("lua/take.lua")]),
-            settle: Script::of_parts("settle", &[PACE, include_str!("lua/settle.lua")]),
+            take: Script::of_parts("take", &[PACE, CHAIN, RANK, GATHER, include_str!("lua/take.lua"), WRITE]),
+            settle: Script::of_parts("settle", &[PACE, CHAIN, include_str!("lua/settle.lua")]),
             spec: Mutex::new(Spoken { spec, packed: Vec::new(), now: UnixMs(0) }),
             provider: provider.name.clone(),
         }
@@ -93,8 +96,12 @@ impl Taker {
     ) -> Result<Settled, RedisError> {
         // An unsent call's grant goes back only while it is the last: so the last are ended first.
         let mut order: Vec<&Settlement> = settlements.iter().collect();
-        order.sort_by_key(|s| (s.end == End::Unsent).then_some(std::cmp::Reverse(s.call)));
-        let (spec, packed) = (self.packed(now)?, self.settle.pack(&order)?);
+        order.sort_by_key(|s| match s.end {
+            End::Unsent => (1, -s.call.0),
+            _ => (0, s.call.0),
+        });
+        let leases: Vec<Lease<'_>> = order.chunk_by(|a, b| a.lease() == b.lease()).map(Lease).collect();
+        let (spec, packed) = (self.packed(now)?, self.settle.pack(&leases)?);
         let at = now_arg(now);
         let told: Told = self.settle.ask(&self.redis, &self.anchor, &[at.as_bytes(), &spec, &packed]).await?;
         let stale = told.stale.iter().filter_map(|at| order.get(*at)).map(|s| s.call).collect();

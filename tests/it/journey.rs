@@ -422,7 +422,7 @@ async fn what_check_finds_it_mends() {
     redis::cmd("ZREM").arg(format!("{anchor}due")).arg(jobs[1]).query_async::<()>(&mut link).await.unwrap();
     let lane = rig.place(rig.devices[2]).await.lane;
     redis::cmd("ZADD")
-        .arg(format!("{anchor}ready:state:{lane}"))
+        .arg(format!("{anchor}ready:3:state:{lane}"))
         .arg(1)
         .arg(jobs[2])
         .query_async::<()>(&mut link)
@@ -431,7 +431,7 @@ async fn what_check_finds_it_mends() {
     sqlx::query("DELETE FROM jobs WHERE job_id = $1").bind(jobs[3]).execute(&rig.t.app.pool).await.unwrap();
     redis::cmd("ZREM").arg(format!("{anchor}due")).arg(jobs[4]).query_async::<()>(&mut link).await.unwrap();
     redis::cmd("ZADD")
-        .arg(format!("{anchor}ready:state:{lane}"))
+        .arg(format!("{anchor}ready:3:state:{lane}"))
         .arg(1)
         .arg(jobs[4])
         .query_async::<()>(&mut link)

@@ -234,7 +234,8 @@ async fn a_device_that_is_held_steps_aside_alone() {
     assert_eq!(order(&others), [2, 3]);
     rig.finish(others, T0 + 3).await;
     let told = rig.queue().locate(&rig.provider, &[JobId(1)]).await.unwrap().remove(0);
-    assert_eq!((told.why.as_str(), told.until_ms as i64), ("hold: HTTP 429", T0 + 60_000));
+    // It competes again as long before as others may be granted that instant.
+    assert_eq!((told.why.as_str(), told.until_ms as i64), ("hold: HTTP 429", T0 + 59_750));
     rig.assert_sound(&jobs).await;
     assert_eq!(order(&rig.take(10, T0 + 60_000).await), [1]);
 }

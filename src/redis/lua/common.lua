@@ -8,17 +8,27 @@ local P = KEYS[1] -- "<prefix>{<provider>}:", the anchor that routes the script 
 
 local DUE, LANES, BLOCKED, LEASES, META = P .. 'due', P .. 'lanes', P .. 'blocked', P .. 'leases', P .. 'meta'
 local VTIME, PARTLY, HOT, WHY = P .. 'vtime', P .. 'partly', P .. 'hot', P .. 'why'
-local WEIGHTS, CORRUPT = P .. 'weights', P .. 'corrupt'
-local JOBS, READY, QUEUE, TAKE, WAITERS = P .. 'jobs:', P .. 'ready:', P .. 'due:', P .. 'take:', P .. 'waiters:'
+local WEIGHTS, CORRUPT, LINKS, SPOKEN = P .. 'weights', P .. 'corrupt', P .. 'links', P .. 'spoken'
+local JOBS, READY, QUEUE, TAKE, WAIT = P .. 'jobs:', P .. 'ready:', P .. 'due:', P .. 'take:', P .. 'wait:'
 
 -- Jobs of a lane and resource: they can share a call. The lane comes last, for a group may be called anything.
 local function queue_name(j) return j.resource .. ':' .. j.lane end
--- A hundred job ids share a hash, by their last two digits: small enough for Redis to pack it.
-local function bucket_key(id) return JOBS .. id:sub(1, -3) end
+-- Records are packed by the hundred or so into hashes, small enough for Redis to keep them as one piece of memory.
+-- Those that are due together lie together, so that a take finds its jobs in a few of them: jobs that can share a call
+-- by their number, a hundred a hash; those served alone by where their number falls in the interval (see
+-- schedule/offset.rs), 131,072 numbers in 2,048 hashes.
+local function bucket(id, shared)
+  if shared then return 's' .. id:sub(1, -3) end
+  local low = id % 131072
+  return string.format('%d:%d', (id - low) / 131072, low * 2654435769 % 4294967296 / 2097152)
+end
 
--- A ready score is class first, then last run: the head of each class is one range away. Class 0 is "refresh now".
--- 2^43 ms is the year 2248; six classes stay far inside a double's 2^53.
-local CLASS = 8796093022208
+-- Ready jobs of a queue stand in one set a class, by their last run: the head of each is all that rank has to compare.
+-- Class 0 is "refresh now".
+local CLASSES = { [0] = '0:', '1:', '2:', '3:', '4:', '5:' }
+local function class_of(j) return j.urgent and 0 or j.class end
+local function ready_key(j) return READY .. CLASSES[class_of(j)] .. queue_name(j) end
+
 -- The lane of a "refresh now" stands this far ahead of all others.
 local AHEAD = 1099511627776
 
@@ -27,16 +37,20 @@ local RECORD = '<BBBBI4I4I6I6I4I6ss'
 -- Flags: bit 0, dropped while leased: settle forgets it; bit 1, it may share a call; bit 2, "refresh now" was asked;
 -- from bit 4 on, the kind of its last failure.
 
-local function unpack_job(raw)
-  local ok, v, class, flags, attempts, interval, offset, due, last, version, device, lane, resource =
-    pcall(struct.unpack, RECORD, raw)
-  if not ok or v ~= 1 or interval == 0 then return nil end
+local function parse(raw)
+  local v, class, flags, attempts, interval, offset, due, last, version, device, lane, resource =
+    struct.unpack(RECORD, raw)
+  if v ~= 1 or interval == 0 then error('no record') end
   local low = flags % 16
   return {
     class = class, dropped = low % 2 == 1, shared = low % 4 >= 2, urgent = low % 8 >= 4, kind = (flags - low) / 16,
     attempts = attempts, interval = interval, offset = offset, due = due, last = last, version = version,
     device = device, lane = lane, resource = resource,
   }
+end
+local function unpack_job(raw)
+  local ok, job = pcall(parse, raw)
+  return ok and job or nil
 end
 
 local function pack_job(j)
@@ -91,35 +105,65 @@ local function waiting_since(j)
   return math.max(0, j.due - j.interval)
 end
 
--- Reads many records in one call a bucket. ids: array. Returns id -> job, or false for a missing or corrupt one.
-local function read_jobs(ids)
-  local buckets, jobs = {}, {}
+local function parse_all(members, raws, jobs)
+  for i = 1, #members do
+    local raw = raws[i]
+    local j = raw and parse(raw)
+    if j then j.raw = raw end
+    jobs[members[i]] = j
+  end
+end
+-- Reads many records in one call a bucket. ids: array; shared: whether they can share a call. Adds to jobs, and returns
+-- it: id -> job, or false for a missing or corrupt one.
+local function read_jobs(ids, shared, jobs)
+  local buckets = {}
+  jobs = jobs or {}
   for i = 1, #ids do
     local id = ids[i]
-    local n = id:sub(1, -3)
+    local n = bucket(id, shared)
     local b = buckets[n]
     if b then b[#b + 1] = id else buckets[n] = { id } end
   end
   for n, members in pairs(buckets) do
-    local raw = redis.call('HMGET', JOBS .. n, unpack(members))
-    for i = 1, #members do
-      jobs[members[i]] = raw[i] and unpack_job(raw[i]) or false
+    local raws = redis.call('HMGET', JOBS .. n, unpack(members))
+    -- One guard for all: only where a record is corrupt are they looked at one by one.
+    if not pcall(parse_all, members, raws, jobs) then
+      for i = 1, #members do jobs[members[i]] = raws[i] and unpack_job(raws[i]) or false end
     end
   end
   return jobs
 end
 
--- Writes many records in one call a bucket. jobs: id -> job.
+-- Likewise for who does not know: wherever each of them is.
+local function find_jobs(ids)
+  local jobs, rest = read_jobs(ids, false), {}
+  for i = 1, #ids do if not jobs[ids[i]] then rest[#rest + 1] = ids[i] end end
+  return read_jobs(rest, true, jobs)
+end
+local function forget_job(id)
+  redis.call('HDEL', JOBS .. bucket(id, false), id)
+  redis.call('HDEL', JOBS .. bucket(id, true), id)
+end
+
+-- Records to be written: keep notes one, write_kept writes all, in one call a bucket.
+local function keep(buckets, id, shared, raw)
+  local n = bucket(id, shared)
+  local b = buckets[n]
+  if b then
+    b[#b + 1] = id
+    b[#b + 1] = raw
+  else
+    buckets[n] = { id, raw }
+  end
+end
+local function write_kept(buckets)
+  for n, args in pairs(buckets) do send('HSET', JOBS .. n, args) end
+end
+-- jobs: id -> job.
 local function write_jobs(jobs)
   local buckets = {}
-  for id, j in pairs(jobs) do
-    local n = id:sub(1, -3)
-    local b = buckets[n]
-    if not b then b = {}; buckets[n] = b end
-    b[#b + 1] = id
-    b[#b + 1] = pack_job(j)
-  end
-  for n, args in pairs(buckets) do send('HSET', JOBS .. n, args) end
+  for id, j in pairs(jobs) do keep(buckets, id, j.shared, pack_job(j)) end
+  write_kept(buckets)
 end
 
 -- Where jobs wait for their time. One whose call serves it alone stands in DUE itself; those that can share a call
@@ -198,16 +242,35 @@ end
 
 -- Ready sets to be filled: add_ready notes a job, make_ready writes all and wakes their lanes.
 local function add_ready(sets, id, j)
-  local queue = into(sets, j)
-  queue.lane = j.lane
-  if j.urgent then queue.hot = true end
-  queue[#queue + 1] = (j.urgent and 0 or j.class * CLASS) + waiting_since(j)
-  queue[#queue + 1] = id
+  local key = ready_key(j)
+  local args = sets[key]
+  if not args then
+    args = { lane = j.lane, hot = j.urgent }
+    sets[key] = args
+  end
+  args[#args + 1] = waiting_since(j)
+  args[#args + 1] = id
+end
+-- Likewise all jobs of a lane's queue from `first` on.
+local function add_queue(sets, lane, jobs, first)
+  local name, of = jobs.resource .. ':' .. lane, {}
+  for i = first or 1, #jobs do
+    local j = jobs[i]
+    local class = class_of(j)
+    local args = of[class]
+    if not args then
+      args = { lane = lane, hot = j.urgent }
+      of[class] = args
+      sets[READY .. CLASSES[class] .. name] = args
+    end
+    args[#args + 1] = waiting_since(j)
+    args[#args + 1] = j.id
+  end
 end
 local function make_ready(sets)
   local lanes, seen, hot = {}, {}, {}
-  for name, args in pairs(sets) do
-    send('ZADD', READY .. name, args)
+  for key, args in pairs(sets) do
+    send('ZADD', key, args)
     if not seen[args.lane] then lanes[#lanes + 1] = args.lane end
     seen[args.lane] = true
     if args.hot then hot[args.lane] = true end

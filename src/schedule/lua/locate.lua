@@ -13,15 +13,16 @@ for _, n in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
   end
 end
 local app = redis.call('HMGET', META, 'app_until', 'app_why')
-local found = {}
+local found, jobs = {}, find_jobs(ARGV)
 for i, id in ipairs(ARGV) do
-  local raw = redis.call('HGET', bucket_key(id), id)
-  local j = raw and unpack_job(raw)
+  local j = jobs[id] or nil
   local lane = j and j.lane or ''
   local at = j and due_at(id, j)
   local blocked = redis.call('ZSCORE', BLOCKED, lane)
   local until_ms, why = tonumber(blocked or 0), blocked and redis.call('HGET', WHY, lane)
-  local waits = redis.call('ZSCORE', READY .. (j and queue_name(j) or ''), id) ~= false
+  local reason, link = (why or ''):match('^(.-)%z(.*)$')
+  if link then why, until_ms = reason, tonumber(redis.call('ZSCORE', BLOCKED, link) or 0) end
+  local waits = j ~= nil and redis.call('ZSCORE', ready_key(j), id) ~= false
   local device = j and redis.call('HGET', WHY, '#' .. id)
   if at and device and tonumber(at) > j.due then
     until_ms, why = tonumber(at), device

@@ -15,7 +15,7 @@ local wanted = cmsgpack.unpack(ARGV[3])
 
 local ids = {}
 for i = 1, #wanted do ids[i] = wanted[i][1] end
-local jobs = read_jobs(ids)
+local jobs = find_jobs(ids)
 
 local ready, changed, taken, weights, plain = {}, {}, 0, {}, {}
 
@@ -48,9 +48,12 @@ for _, w in ipairs(wanted) do
         add_due(id, j, moved and j.due or waits)
         if j.lane ~= old.lane or j.shared ~= old.shared then leave_due(id, old) end
       end
-    elseif redis.call('ZREM', READY .. queue_name(old), id) == 1 then
+    elseif redis.call('ZREM', ready_key(old), id) == 1 then
       add_ready(ready, id, j)
+    else
+      redis.call('SADD', SPOKEN, id) -- it is leased: settle goes by what it finds here, not by what was taken
     end
+    if old.shared ~= j.shared then forget_job(id) end
     changed[id] = j
     taken = taken + 1
   end

@@ -4,26 +4,25 @@
 -- Returns an array, one a job: 'queued', 'waiting' (it was asked before), 'running' (it is being fetched) or
 -- 'unknown'. Asked twice it runs once; its next turn on the grid is kept.
 local answers, ready, changed = {}, {}, {}
-local jobs = read_jobs(ARGV)
+local jobs = find_jobs(ARGV)
 for i, id in ipairs(ARGV) do
   local j = jobs[id]
   if not j or j.dropped then
     answers[i] = 'unknown'
   else
-    local due = due_at(id, j)
-    local waits = not due and redis.call('ZSCORE', READY .. queue_name(j), id)
-    if not due and not waits then
-      answers[i] = 'running'
-    elseif waits and j.urgent then
+    local due = not changed[id] and due_at(id, j)
+    local waits = not due and not changed[id] and redis.call('ZSCORE', ready_key(j), id)
+    if changed[id] or waits and j.urgent then
       answers[i] = 'waiting'
-    elseif not changed[id] then
+    elseif not due and not waits then
+      answers[i] = 'running'
+    else
+      if waits then redis.call('ZREM', ready_key(j), id) end
       j.urgent = true
       changed[id] = j
       add_ready(ready, id, j)
       if due then leave_due(id, j) end
       answers[i] = 'queued'
-    else
-      answers[i] = 'waiting'
     end
   end
 end

@@ -1,6 +1,6 @@
--- The first part of take: who competes. Lost calls come back, lanes whose instant has come are unblocked, and what is
--- due is gathered by lane.
-local limit, ahead = now + spec.horizon_ms, now + spec.ahead_ms
+-- The first part of take: who competes. Lost calls come back, lanes and links whose instant has come are unblocked, and
+-- what is due is gathered by lane.
+local limit = now + spec.horizon_ms
 local calls_max = math.min(tonumber(ARGV[3]), 1000)
 local meta = redis.call('HMGET', META, 'run', 'epoch', 'v', 'fence', 'finish', 'app_until')
 if meta[1] ~= run_id() then return cmsgpack.pack({ false, now, -1, 0, {}, {}, {} }) end
@@ -11,21 +11,24 @@ local lease = (math.floor(math.max(tonumber(meta[4] or 0), now * 1000) / 1024) +
 local n = string.format('%.0f', lease)
 
 local corrupt, freed = {}, {}
+-- How members of the sorted sets begin: a link's with '!', a job's and a lane's with a digit, a queue's with a letter.
+local LINK, DIGIT = 33, 57
 
 -- Reap: what a dead worker held is due again. Its quota stays spent: the call may have been made.
 local function reap()
-  local dead = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 20)
+  local dead = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 100)
+  if #dead == 0 then return 0 end
   local reaped, ids = 0, {}
   for _, take in ipairs(dead) do
     for _, entry in ipairs(entries_of(redis.call('HVALS', TAKE .. take))) do
       reaped = reaped + 1
       for _, id in ipairs(entry[3]) do ids[#ids + 1] = id end
-      if entry[7] then release(entry[7], 'lost', freed) end
+      if entry[9] then release(entry[9], 'lost', freed) end
     end
   end
-  for id, j in pairs(read_jobs(ids)) do
+  for id, j in pairs(find_jobs(ids)) do
     if j and j.dropped then
-      redis.call('HDEL', bucket_key(id), id)
+      forget_job(id)
     elseif j then
       add_due(id, j, j.due)
     else
@@ -38,9 +41,17 @@ local function reap()
   return reaped
 end
 
--- Unblock: lanes whose instant has come within the horizon compete again.
+-- Unblock: lanes whose instant has come within the horizon compete again, the one that was served least first. A link
+-- that opens lets in those who wait at it, one after another: see `pull`.
+local open_links = {}
 local function unblock()
-  local lanes = redis.call('ZRANGEBYSCORE', BLOCKED, '-inf', limit, 'LIMIT', 0, 1000)
+  local members = redis.call('ZRANGEBYSCORE', BLOCKED, '-inf', limit, 'LIMIT', 0, 1000)
+  if #members == 0 then return end
+  local lanes = {}
+  for _, member in ipairs(members) do
+    if member:byte() == LINK then open_links[#open_links + 1] = { name = member } else lanes[#lanes + 1] = member end
+  end
+  redis.call('ZREM', BLOCKED, unpack(members))
   if #lanes == 0 then return end
   local left, hot, args = ask('HMGET', VTIME, lanes), ask('SMISMEMBER', HOT, lanes), {}
   for i, lane in ipairs(lanes) do
@@ -48,100 +59,153 @@ local function unblock()
     args[#args + 1] = lane
   end
   redis.call('ZADD', LANES, unpack(args))
-  redis.call('ZREM', BLOCKED, unpack(lanes))
   redis.call('SREM', PARTLY, unpack(lanes))
   redis.call('SREM', HOT, unpack(lanes))
   redis.call('HDEL', WHY, unpack(lanes))
 end
 
 local reaped = reap()
-wake_waiters(freed)
+wake_freed(freed)
 unblock()
 
--- Promote: what is due, by lane, and what will be within `ahead`, in order.
-local function due_jobs()
-  local ids, at, from, queues, more = {}, {}, {}, {}, false
+-- Promote: what is due, by lane. Queues of jobs that can share a call stand in DUE with their earliest.
+local more_due = false
+local function due_ids()
+  local ids, shared, queues, from = {}, {}, {}, {}
   local function note(key, queue)
-    local members = redis.call('ZRANGEBYSCORE', key, '-inf', ahead, 'WITHSCORES', 'LIMIT', 0, spec.promote)
-    more = more or #members == 2 * spec.promote
-    for i = 1, #members, 2 do
-      local id = members[i]
-      if id:find('^%d') then
-        ids[#ids + 1] = id
-        at[id], from[id] = tonumber(members[i + 1]), queue
+    local members = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, spec.promote)
+    if #members == spec.promote then more_due = true end
+    for i = 1, #members do
+      local member = members[i]
+      if member:byte() > DIGIT then
+        queues[#queues + 1] = member
+      elseif queue then
+        shared[#shared + 1] = member
+        from[member] = queue
       else
-        queues[#queues + 1] = id
+        ids[#ids + 1] = member
       end
     end
   end
   note(DUE, nil)
-  for _, name in ipairs(queues) do note(QUEUE .. name, name) end
-  local jobs = read_jobs(ids)
-  local lanes, order, soon, told = {}, {}, {}, {}
-  for i = 1, #ids do
-    local id = ids[i]
-    local j = jobs[id]
-    if not j then
-      corrupt[#corrupt + 1] = id
-      local set = from[id] and (queue_rems[from[id]] or {}) or due_rems
-      if from[id] then queue_rems[from[id]] = set end
-      set[#set + 1] = id
+  for i = 1, #queues do note(QUEUE .. queues[i], queues[i]) end
+  local jobs = read_jobs(ids, false)
+  read_jobs(shared, true, jobs)
+  for i = 1, #shared do ids[#ids + 1] = shared[i] end
+  return ids, from, jobs
+end
+
+-- One whose record cannot be read is set aside, out of wherever it was due.
+local function set_aside(id, queue)
+  corrupt[#corrupt + 1] = id
+  local set = due_rems
+  if queue then
+    set = queue_rems[queue] or {}
+    queue_rems[queue] = set
+  end
+  set[#set + 1] = id
+end
+
+-- A lane's jobs in rank order. Sorting plain numbers is far cheaper than asking a function; equal scores are rare.
+local function sort_by_rank(queue)
+  local size = #queue
+  if size < 2 then return end
+  local scores, jobs = {}, {}
+  for i = 1, size do
+    local j = queue[i]
+    local score, same = j.score, jobs[j.score]
+    if not same then
+      scores[#scores + 1] = score
+      jobs[score] = j
+    elseif same.id then
+      jobs[score] = { same, j }
     else
-      j.id, j.at = id, at[id]
-      if j.at > j.due then told[#told + 1] = '#' .. id end
-      local lane = lanes[j.lane]
-      if not lane then
-        lane = { name = j.lane }
-        lanes[j.lane] = lane
-        order[#order + 1] = lane
-      end
-      if j.at <= now then
-        lane[#lane + 1] = j
-        lane.urgent = lane.urgent or j.urgent
-      else
-        soon[#soon + 1] = j
-      end
+      same[#same + 1] = j
     end
   end
-  -- What a device's own limit had put off has its turn now.
-  if #told > 0 then redis.call('HDEL', WHY, unpack(told)) end
-  return order, lanes, soon, more
+  table.sort(scores)
+  local n = 0
+  for i = 1, #scores do
+    local found = jobs[scores[i]]
+    if found.id then
+      n = n + 1
+      queue[n] = found
+    else
+      table.sort(found, ranks_before)
+      for k = 1, #found do queue[n + k] = found[k] end
+      n = n + #found
+    end
+  end
 end
 
 -- A fresh lane, one that neither waits nor is blocked, keeps its due jobs in memory: in the usual case they are
 -- granted at once, and never touch a ready set. Those of the others join what already waits there.
-local order, fresh, soon, more_due = due_jobs()
-local names = {}
-for i = 1, #order do names[i] = order[i].name end
-local waiting, blocked = ask('ZMSCORE', LANES, names), ask('ZMSCORE', BLOCKED, names)
-local left, weights = ask('HMGET', VTIME, names), ask('HMGET', WEIGHTS, names)
-local ready = {}
-for i, lane in ipairs(order) do
-  if waiting[i] or blocked[i] then
-    lane.busy = true
-    for k = 1, #lane do
-      add_ready(ready, lane[k].id, lane[k])
-      leave_due(lane[k].id, lane[k])
-    end
-  else
-    lane.start, lane.weight = start_of(v, left[i]), tonumber(weights[i] or 1)
-    lane.hot = lane.urgent
-    if lane.hot then lane.start = lane.start - AHEAD end
-    lane.queues = {}
-    for k = 1, #lane do
-      local j = lane[k]
+local lanes, fresh, NONE = {}, {}, {}
+local function lane_of(name)
+  local lane = lanes[name]
+  if not lane then
+    lane = { name = name, queues = NONE, jobs = 0, weight = 1, start = 0 }
+    lanes[name] = lane
+    fresh[#fresh + 1] = lane
+  end
+  return lane
+end
+
+local function gather()
+  local ids, from, jobs = due_ids()
+  for i = 1, #ids do
+    local id = ids[i]
+    local j = jobs[id]
+    if not j then
+      set_aside(id, from[id])
+    else
+      j.id = id
+      local lane = lane_of(j.lane)
+      lane.jobs = lane.jobs + 1
+      if j.urgent then lane.hot = true end
+      if lane.queues == NONE then lane.queues = {} end
       local queue = lane.queues[j.resource]
       if not queue then
-        queue = { resource = j.resource, gone = {}, fresh = true }
+        queue = { resource = j.resource, fresh = true }
         lane.queues[j.resource] = queue
       end
       j.score = score_of(j.urgent and 0 or j.class, waiting_since(j))
       queue[#queue + 1] = j
     end
-    for _, queue in pairs(lane.queues) do
-      if #queue > 1 then table.sort(queue, ranks_before) end
-    end
-    if #lane > 0 then push(lane) end
+  end
+  -- What a device's own limit had put off has its turn now.
+  if redis.call('EXISTS', WHY) == 1 then
+    local told = {}
+    for i = 1, #ids do told[i] = '#' .. ids[i] end
+    send('HDEL', WHY, told)
   end
 end
-make_ready(ready)
+gather()
+
+-- Where these lanes stand: fresh ones are put on the heap, the jobs of the others join what waits there.
+local function place(some)
+  local names = {}
+  for i = 1, #some do names[i] = some[i].name end
+  local waiting, blocked = ask('ZMSCORE', LANES, names), ask('ZMSCORE', BLOCKED, names)
+  local left, weights = ask('HMGET', VTIME, names), ask('HMGET', WEIGHTS, names)
+  local ready = {}
+  for i = 1, #some do
+    local lane = some[i]
+    lane.weight = tonumber(weights[i] or 1)
+    if waiting[i] or blocked[i] then
+      lane.busy = true
+      for _, queue in pairs(lane.queues) do
+        for k = 1, #queue do leave_due(queue[k].id, queue[k]) end
+        add_queue(ready, lane.name, queue)
+      end
+    else
+      lane.start = start_of(v, left[i]) - (lane.hot and AHEAD or 0)
+      if lane.jobs > 0 then
+        for _, queue in pairs(lane.queues) do sort_by_rank(queue) end
+        push(lane)
+      end
+    end
+  end
+  if next(ready) then make_ready(ready) end
+end
+place(fresh)

@@ -1,5 +1,5 @@
--- Rank, see schedule/score.rs, its twin: base / delay^k, lowest first; equal scores by job id. "Refresh now", class 0,
--- stands ahead of all, the longest waiting first.
+-- Rank, see schedule/score.rs, its twin: base / delay^k, lowest first; equal scores by job id, as text, which is how a
+-- sorted set orders them. "Refresh now", class 0, stands ahead of all, the longest waiting first.
 local function score_of(class, since)
   if class == 0 then return since - 1e15 end
   local delay = now - since
@@ -10,63 +10,70 @@ end
 
 local function ranks_before(a, b)
   if a.score ~= b.score then return a.score < b.score end
-  return #a.id < #b.id or (#a.id == #b.id and a.id < b.id)
+  return a.id < b.id
 end
 
--- The first `want` ready jobs of a queue in exact score order. Inside a class the longest waiting ranks first, so the
--- heads of the classes are all that need comparing.
-local function ranked(key, want)
-  local found = {}
-  local function add(members)
-    for i = 1, #members, 2 do
-      local score = tonumber(members[i + 1])
-      local class = math.floor(score / CLASS)
-      found[#found + 1] = { id = members[i], score = score_of(class, score - class * CLASS) }
+-- The first `want` ready jobs of a lane's queue in exact score order, {id, score, key}, and whether there are more.
+-- Inside a class the longest waiting ranks first, so the heads of the classes are all that need comparing.
+local function ranked(name, want)
+  local heads, more, found = {}, false, {}
+  for class = 0, 5 do
+    local key = READY .. CLASSES[class] .. name
+    local list = redis.call('ZRANGE', key, 0, want, 'WITHSCORES')
+    if list[1] then
+      heads[#heads + 1] = { id = list[1], score = score_of(class, tonumber(list[2])), key = key, list = list, at = 1,
+        class = class }
     end
   end
-  local first = redis.call('ZRANGE', key, 0, 2 * want, 'WITHSCORES')
-  if #first / 2 <= 2 * want then
-    add(first)
-  else
-    for class = 0, 5 do
-      local from, to = class * CLASS, '(' .. string.format('%.0f', (class + 1) * CLASS)
-      add(redis.call('ZRANGEBYSCORE', key, from, to, 'WITHSCORES', 'LIMIT', 0, want + 1))
+  while #found < want and heads[1] do
+    local best = 1
+    for i = 2, #heads do if ranks_before(heads[i], heads[best]) then best = i end end
+    local top = heads[best]
+    local list, at = top.list, top.at + 2
+    found[#found + 1] = top
+    if list[at] then
+      heads[best] = { id = list[at], score = score_of(top.class, tonumber(list[at + 1])), key = top.key, list = list,
+        at = at, class = top.class }
+    else
+      table.remove(heads, best)
     end
   end
-  table.sort(found, ranks_before)
-  return found
+  return found, heads[1] ~= nil
 end
 
--- A heap of lanes, the least start tag on top.
+-- Heaps; the first of all is that of the lanes, the least start tag on top.
 local heap = {}
 local function starts_before(a, b)
   return a.start < b.start or (a.start == b.start and a.name < b.name)
 end
-local function push(lane)
-  local i = #heap + 1
-  heap[i] = lane
+local function push(item, into, before)
+  into, before = into or heap, before or starts_before
+  local i = #into + 1
+  into[i] = item
   while i > 1 do
     local parent = math.floor(i / 2)
-    if not starts_before(heap[i], heap[parent]) then break end
-    heap[i], heap[parent] = heap[parent], heap[i]
+    if not before(into[i], into[parent]) then break end
+    into[i], into[parent] = into[parent], into[i]
     i = parent
   end
 end
--- Lets the top sink to its place after its start tag grew.
-local function sink()
-  local i, size = 1, #heap
+-- Lets the top sink to its place.
+local function sink(into, before)
+  into, before = into or heap, before or starts_before
+  local i, size = 1, #into
   while true do
     local least, left = i, 2 * i
-    if left <= size and starts_before(heap[left], heap[least]) then least = left end
-    if left < size and starts_before(heap[left + 1], heap[least]) then least = left + 1 end
+    if left <= size and before(into[left], into[least]) then least = left end
+    if left < size and before(into[left + 1], into[least]) then least = left + 1 end
     if least == i then return end
-    heap[i], heap[least] = heap[least], heap[i]
+    into[i], into[least] = into[least], into[i]
     i = least
   end
 end
-local function pop()
-  local size = #heap
-  heap[1] = heap[size]
-  heap[size] = nil
-  sink()
+local function pop(from, before)
+  local top, size = from[1], #from
+  from[1] = from[size]
+  from[size] = nil
+  sink(from, before)
+  return top
 end

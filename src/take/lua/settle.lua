@@ -2,8 +2,9 @@
 -- KEYS  1 anchor
 -- ARGV  1 now in ms, or '' for Redis's own
 --       2 msgpack, the spec: as for take
---       3 msgpack array of {lease, index, end, verdicts = {[verdict, number, kind, ids]…},
---         holds = {[scope, until_ms, reason, device]…}, also = {[id, sent_ms]…}}
+--       3 msgpack array of {lease, {{index, end, verdicts = {{verdict, number, kind, id…}…},
+--         holds = {{scope, until_ms, reason, device}…}, also = {{id, sent_ms}…}}…}}; holds and also may be left out
+--         index   the call's place in its lease, a digit of 32
 --         end     'unsent' (what it spent may go back), 'good', 'error', 'throttled' or 'lost'
 --         verdict 'done'  number = when it was sent: next run at the next point of the grid, attempts 0
 --                 'again' back to ready with its rank (throttled, not sent); so are jobs without a verdict
@@ -17,37 +18,52 @@
 epoch = tonumber(redis.call('HGET', META, 'epoch') or 0)
 local wanted = cmsgpack.unpack(ARGV[3])
 
--- What was leased, a call a take.
-local takes = {}
-for _, call in ipairs(wanted) do
-  local fields = takes[call[1]] or {}
-  fields[#fields + 1] = string.format('%d', call[2])
-  takes[call[1]] = fields
-end
-local entries = {}
-for n, fields in pairs(takes) do
-  local raws = redis.call('HMGET', TAKE .. n, unpack(fields))
-  for i, field in ipairs(fields) do entries[n .. ' ' .. field] = raws[i] or nil end
-end
-local ids, stale, ended, gone = {}, {}, {}, {}
-for i, call in ipairs(wanted) do
-  local field = string.format('%d', call[2])
-  local raw = entries[call[1] .. ' ' .. field]
-  entries[call[1] .. ' ' .. field] = nil -- settled twice in one batch is settled once
-  if raw then
-    local ok, entry = pcall(cmsgpack.unpack, raw)
-    ended[call[1]] = ended[call[1]] or {}
-    table.insert(ended[call[1]], field)
-    call.entry = ok and entry or nil
-    for _, id in ipairs(ok and entry[3] or {}) do ids[#ids + 1] = id end
-    for _, also in ipairs(call[6]) do ids[#ids + 1] = also[1] end
-  else
-    stale[#stale + 1] = i - 1
+-- What was leased, a call a lease. One that is settled twice in one batch is settled once.
+local ids, stale, ended, gone, calls, entries, position, seen = {}, {}, {}, {}, {}, {}, 0, {}
+for _, group in ipairs(wanted) do
+  local n, told, fields = group[1], group[2], {}
+  for i = 1, #told do fields[i] = told[i][1] end
+  local found, known = redis.call('HMGET', TAKE .. n, unpack(fields)), seen[n] or {}
+  local done = ended[n] or {}
+  seen[n], ended[n] = known, done
+  for i = 1, #told do
+    local field, call = fields[i], told[i]
+    if found[i] and not known[field] then
+      known[field] = true
+      done[#done + 1] = field
+      local ok, entry = pcall(cmsgpack.unpack, found[i])
+      if ok then
+        local k, leased = #calls + 1, entry[3]
+        calls[k], entries[k] = call, entry
+        for m = 1, #leased do ids[#ids + 1] = leased[m] end
+      end
+    else
+      stale[#stale + 1] = position
+    end
+    position = position + 1
   end
 end
-local jobs = read_jobs(ids)
+-- A job is as it was taken, unless its owner has spoken since: then it is as the schedule has it now.
+local spoken = {}
+if #ids > 0 and redis.call('EXISTS', SPOKEN) == 1 then
+  local some = {}
+  for i, is in ipairs(ask('SMISMEMBER', SPOKEN, ids)) do
+    if is == 1 then some[#some + 1] = ids[i] end
+  end
+  for id, j in pairs(find_jobs(some)) do spoken[id] = j end
+  send('SREM', SPOKEN, some)
+end
+local function job_of(id, raw)
+  local j = spoken[id]
+  if j == nil then
+    j = unpack_job(raw) or false
+    spoken[id] = j
+  end
+  return j
+end
 
-local ready, changed, freed, woken, wake = {}, {}, {}, {}, -1
+local ready, changed, kept, freed, woken, wake, others_gain = {}, {}, {}, {}, {}, -1, false
+local settled = {}
 local function due_again(id, j)
   changed[id] = j
   add_due(id, j, j.due)
@@ -60,8 +76,31 @@ local function fail(j, kind)
   j.kind = kind
 end
 
-local function end_job(id, j, verdict)
+-- The usual end, without taking the record apart: class and flags in its first bytes, then interval, offset, due, last.
+local function done(id, raw, shared, sent)
+  local v, _, flags, _, interval, offset, due, last = struct.unpack('<BBBBI4I4I6I6', raw)
+  if v ~= 1 or flags % 2 == 1 or interval == 0 then return false end
+  if sent > last then last = sent end
+  local t = last > due and last or due
+  due = (math.floor((t - offset) / interval) + 1) * interval + offset
+  -- It may share a call as before; nothing urgent and no failure is left.
+  keep(kept, id, shared,
+    raw:sub(1, 2) .. string.char(flags % 4, 0) .. raw:sub(5, 12) .. struct.pack('<I6I6', due, last) .. raw:sub(25))
+  if shared then
+    local _, _, _, _, _, _, _, _, _, _, lane, resource = struct.unpack(RECORD, raw)
+    add_due(id, { shared = true, lane = lane, resource = resource }, due)
+  else
+    due_adds[#due_adds + 1] = due
+    due_adds[#due_adds + 1] = id
+  end
+  if wake < 0 or due - now < wake then wake = due > now and due - now or 0 end
+  return true
+end
+
+local function end_job(id, raw, shared, verdict)
   local kind = verdict and verdict[1] or 'again'
+  if kind == 'done' and spoken[id] == nil and done(id, raw, shared, math.floor(verdict[2])) then return end
+  local j = job_of(id, raw)
   if kind == 'drop' and j and j.version > verdict[2] then kind = 'again' end
   if not j or j.dropped or kind == 'drop' then
     gone[#gone + 1] = id
@@ -88,11 +127,11 @@ local function end_job(id, j, verdict)
 end
 
 -- Whatever else a call's answer told: fresh, so due an interval later. One that is leased is left to who has it.
-local function refreshed(id, sent)
-  local j = jobs[id]
-  if not j or j.dropped or changed[id] or sent <= j.last then return end
+local function refreshed(id, j, sent)
+  if not j or j.dropped or settled[id] or sent <= j.last then return end
+  settled[id] = true
   local due = due_at(id, j)
-  local waits = not due and redis.call('ZREM', READY .. queue_name(j), id) == 1
+  local waits = not due and redis.call('ZREM', ready_key(j), id) == 1
   if due or waits then
     j.last, j.urgent, j.attempts, j.kind = sent, false, 0, 0
     j.due = math.max(j.due, sent + j.interval)
@@ -100,29 +139,37 @@ local function refreshed(id, sent)
   end
 end
 
+-- The quotas of a call's whole chain.
+local function chain_links(entry)
+  local members = {}
+  for i, id in ipairs(entry[3]) do members[#members + 1] = job_of(id, entry[4][i]) or nil end
+  local chain = chain_of({ name = entry[1] }, entry[2])
+  local links = { unpack(chain.app) }
+  for _, link in ipairs(own_links(chain, members)) do links[#links + 1] = link end
+  return links
+end
+
 local function give_back(entry, finish)
-  local lane, devices = { name = entry[1] }, {}
-  for _, id in ipairs(entry[3]) do devices[#devices + 1] = jobs[id] and jobs[id].device end
-  local at, cost, urgent, after = entry[4], entry[5], entry[6], entry[8] or {}
-  for _, link in ipairs((chain_of(lane, entry[2], devices))) do
-    local s, field, q = link[1], link[2], link[3]
-    if refund[q.kind] and not (urgent and q.background) and (finish == 'unsent' or q.free_errors) then
-      local g = gauge_of(s, field, q)
-      local t = q.emission_ms or q.window_ms and q.window_ms / g.rate
-      refund[q.kind](q, g, cost, at, after[s.holder .. ' ' .. field] or t and at + cost * t)
-      s.dirty[field] = q
+  local at, cost, urgent, after = entry[6], entry[7], entry[8], entry[10] or {}
+  for _, link in ipairs(chain_links(entry)) do
+    local q = link.q
+    if q and refund[q.kind] and not (urgent and q.background) and (finish == 'unsent' or q.free_errors) then
+      local step = q.emission_ms or q.window_ms and q.window_ms / link.rate
+      refund[q.kind](q, link, cost, at, after[link.s.holder .. ' ' .. link.field] or step and at + cost * step)
+      touch(link)
+      -- Who waited for it may compete again.
+      if link.line then redis.call('ZADD', BLOCKED, 'XX', now, link.line) end
     end
   end
-  -- What blocked the lane may just have come back.
   if redis.call('ZREM', BLOCKED, entry[1]) == 1 then woken[#woken + 1] = entry[1] end
+  others_gain = true
 end
 
 local function adapt(entry, finish)
-  for _, link in ipairs((chain_of({ name = entry[1] }, entry[2], {}))) do
-    local s, field, q = link[1], link[2], link[3]
-    if q.kind == 'adaptive' then
-      learn.adaptive(q, gauge_of(s, field, q), finish, entry[5])
-      s.dirty[field] = q
+  for _, link in ipairs(chain_links(entry)) do
+    if link.q and link.q.kind == 'adaptive' then
+      learn.adaptive(link.q, link, finish, entry[7])
+      touch(link)
     end
   end
 end
@@ -143,38 +190,49 @@ local function hold(lane, scope, until_ms, reason, device)
   end
 end
 
-for _, call in ipairs(wanted) do
-  local entry, finish = call.entry, call[3]
-  if entry then
-    if entry[7] then release(entry[7], finish, freed) end
-    if finish == 'unsent' or (finish == 'error' and spec.free_errors) then give_back(entry, finish) end
-    if spec.adaptive and finish ~= 'unsent' then adapt(entry, finish) end
+-- An entry is {lane, resource, ids, records, whether they can share a call, instant, cost, urgent, held, after}.
+local also = {}
+for i = 1, #calls do
+  local call, entry = calls[i], entries[i]
+  local finish, told, leased, raws, shared = call[2], call[3], entry[3], entry[4], entry[5]
+  if entry[9] then release(entry[9], finish, freed) end
+  if finish == 'unsent' or (finish == 'error' and spec.free_errors) then give_back(entry, finish) end
+  if spec.adaptive and finish ~= 'unsent' then adapt(entry, finish) end
+  if #leased == 1 and told[1] and told[1][4] == leased[1] then
+    end_job(leased[1], raws[1], shared, told[1])
+  else
     local verdicts = {}
-    for _, verdict in ipairs(call[4]) do
-      for _, id in ipairs(verdict[4]) do verdicts[id] = verdict end
+    for _, verdict in ipairs(told) do
+      for k = 4, #verdict do verdicts[verdict[k]] = verdict end
     end
-    for _, id in ipairs(entry[3]) do end_job(id, jobs[id], verdicts[id]) end
-    for _, h in ipairs(call[5]) do hold(entry[1], h[1], h[2], h[3], h[4]) end
+    for k = 1, #leased do end_job(leased[k], raws[k], shared, verdicts[leased[k]]) end
+  end
+  if call[4] then
+    for _, h in ipairs(call[4]) do hold(entry[1], h[1], h[2], h[3], h[4]) end
+    for _, told_of in ipairs(call[5]) do also[#also + 1] = told_of end
   end
 end
-for _, call in ipairs(wanted) do
-  if call.entry then
-    for _, also in ipairs(call[6]) do refreshed(also[1], also[2]) end
-  end
+if #also > 0 then
+  local others = {}
+  for i = 1, #ids do settled[ids[i]] = true end
+  for i, told_of in ipairs(also) do others[i] = told_of[1] end
+  local found = find_jobs(others)
+  for _, told_of in ipairs(also) do refreshed(told_of[1], found[told_of[1]], told_of[2]) end
 end
 -- Where the jobs go before who held them: an error in between leaves a job twice, which is mended, and not nowhere.
 write_due()
 write_jobs(changed)
+write_kept(kept)
 write_states()
 make_ready(ready)
 wake_lanes(woken)
-wake_waiters(freed)
+wake_freed(freed)
 for n, fields in pairs(ended) do
-  send('HDEL', TAKE .. n, fields)
+  if #fields > 0 then redis.call('HDEL', TAKE .. n, unpack(fields)) end
   if redis.call('EXISTS', TAKE .. n) == 0 then redis.call('ZREM', LEASES, n) end
 end
-for _, id in ipairs(gone) do redis.call('HDEL', bucket_key(id), id) end
-local others_gain = next(freed) or #woken > 0
+for _, id in ipairs(gone) do forget_job(id) end
+others_gain = others_gain or #freed > 0
 if others_gain or next(ready) then wake = 0 end
 -- Who settles knows when there is more to do; others need only hear of what came back.
 if others_gain then redis.call('PUBLISH', P .. 'wake', '') end

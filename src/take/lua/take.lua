@@ -5,9 +5,9 @@
 --                  quotas (see pace.lua), resources = {name -> {max, cost, cost_per_device}}}
 --       3 how many calls
 -- Returns msgpack {live, now, wake_ms or -1, reaped, calls, bound, corrupt}
---   calls = {[number, lane, resource, send_in_ms, jobs]…}: the number is the call's fence; those of one take are
---           counted on from a multiple of 1,024, which names its lease
---   jobs = {[id, due, attempts, kind of the last failure, version]…}
+--   calls = {[number, lane, resource, send_in_ms, jobs]…}: the number is the call's fence; those that share a
+--           lease are counted from a multiple of 32, which names it
+--   jobs = {id, due, attempts, kind of the last failure, version, id, …}: five a job
 --   bound = {[lane, or '' for all, quota or hold, until_ms, or -1 until a call ends]…}
 --   corrupt = {id…}: jobs set aside because their records cannot be read
 --   wake_ms: when to ask again if nothing else happens; -1: when something is put or a call ends.
@@ -15,39 +15,79 @@
 -- All quotas of a call's scope chain are spent together, or none is.
 -- What is due within `ahead` is granted for its instant if nothing at all stands in its way, so that it is not late.
 -- Lanes with a backlog enter in order of virtual time, so the least of those on the heap is the least of all.
-local loaded, more_lanes, frontier = 0, true, -math.huge
+local opened, loaded, more_lanes, frontier = {}, 0, true, -math.huge
+for i = 1, #fresh do
+  if not fresh[i].busy then opened[fresh[i].name] = fresh[i] end
+end
+local function enter(names, starts, line)
+  local weights = ask('HMGET', WEIGHTS, names)
+  for i = 1, #names do
+    local name, start = names[i], starts[i]
+    if not opened[name] then
+      local lane = { name = name, start = start, hot = start < 0, weight = tonumber(weights[i] or 1), backlog = true }
+      opened[name] = lane
+      if line then
+        lane.line = line
+        line.pending = line.pending + 1
+      end
+      push(lane)
+    end
+  end
+end
 local function open_more()
-  local got = redis.call('ZRANGE', LANES, loaded, loaded + 31, 'WITHSCORES')
+  local got, names, starts = redis.call('ZRANGE', LANES, loaded, loaded + 31, 'WITHSCORES'), {}, {}
   loaded = loaded + #got / 2
   more_lanes = #got == 64
-  local lanes = {}
-  for i = 1, #got, 2 do lanes[#lanes + 1] = got[i] end
-  local weights = #lanes > 0 and ask('HMGET', WEIGHTS, lanes) or {}
-  for i = 1, #lanes do
-    local start = tonumber(got[2 * i])
-    push({ name = lanes[i], start = start, hot = start < 0, weight = tonumber(weights[i] or 1), backlog = true })
-    frontier = start
+  for i = 1, #got, 2 do
+    names[#names + 1], starts[#starts + 1] = got[i], tonumber(got[i + 1])
   end
+  frontier = starts[#starts] or frontier
+  enter(names, starts, nil)
 end
 open_more()
 
--- A backlog's jobs for this take, by resource and in rank order; those beyond `want` are left for the next.
+-- Lets a few of those in who wait at a link that has opened, the one that had least of it first.
+local function pull(line)
+  local got, names = redis.call('ZRANGE', WAIT .. line.name, line.from, line.from + 7), {}
+  line.from, line.more = line.from + #got, #got == 8
+  for i = 1, #got do names[i] = got[i] end
+  local left, hot, starts = ask('HMGET', VTIME, names), ask('SMISMEMBER', HOT, names), {}
+  for i = 1, #names do starts[i] = start_of(v, left[i]) - (hot[i] == 1 and AHEAD or 0) end
+  enter(names, starts, line)
+end
+for _, line in ipairs(open_links) do
+  line.from, line.pending = 0, 0
+  pull(line)
+end
+
+-- A backlog's jobs for this take, by resource and in rank order: as many as its share of the calls may serve; those
+-- beyond are left for the next.
+-- While the app's own limit stops nobody, a lane that is looked at gets up to so many calls: what is fair is decided by
+-- its start tag all the same, and most of what a call costs is the look.
+local TURNS = 4
+local in_line
+local function depart(queue, key, id)
+  local ids = queue.gone[key]
+  if ids then ids[#ids + 1] = id else queue.gone[key] = { id } end
+end
 local function load_lane(lane, calls_left)
   lane.queues = {}
+  in_line = in_line or redis.call('ZCARD', LANES)
+  local turns = math.max(math.ceil(calls_left / math.max(#heap, in_line)), TURNS)
   for resource, r in pairs(spec.resources) do
-    local key, want = READY .. resource .. ':' .. lane.name, math.min(r.max * math.min(calls_left, 16), 1000)
-    local found = ranked(key, want)
+    local found, more = ranked(resource .. ':' .. lane.name, math.min(r.max * turns, 1000))
     if #found > 0 then
-      local queue, ids = { key = key, resource = resource, gone = {}, more = #found > want }, {}
-      for i = 1, math.min(want, #found) do ids[i] = found[i].id end
-      local jobs = read_jobs(ids)
-      for i, id in ipairs(ids) do
+      local queue, ids = { resource = resource, gone = {}, more = more }, {}
+      for i = 1, #found do ids[i] = found[i].id end
+      local jobs = r.max > 1 and read_jobs(ids, true) or read_jobs(ids, false)
+      for i = 1, #ids do
+        local id = ids[i]
         local j = jobs[id]
         if j then
-          j.id, j.score = id, found[i].score
+          j.id, j.score, j.key = id, found[i].score, found[i].key
           queue[#queue + 1] = j
         else
-          queue.gone[#queue.gone + 1] = id
+          depart(queue, found[i].key, id)
           corrupt[#corrupt + 1] = id
         end
       end
@@ -60,46 +100,33 @@ end
 local function best_of(lane, skip)
   local best
   for resource, queue in pairs(lane.queues) do
-    if queue[1] and not skip[resource] and (not best or ranks_before(queue[1], best[1])) then best = queue end
+    if queue[queue.first or 1] and not (skip and skip[resource]) then
+      if not best or ranks_before(queue[queue.first or 1], best[best.first or 1]) then best = queue end
+    end
   end
   return best
 end
 
--- Takes jobs out of a queue: granted, or put off until later. The others stay, in order.
-local function remove(queue, leaves, put_off)
-  local rest, size = {}, #queue
-  for i = 1, size do
-    local j = queue[i]
-    if not leaves[j.id] then
-      rest[#rest + 1] = j
-    elseif queue.fresh then
-      if not put_off then leave_due(j.id, j) end
-    else
-      queue.gone[#queue.gone + 1] = j.id
-    end
-  end
-  for i = 1, size do queue[i] = rest[i] end
+-- Jobs that leave a queue are noted: where they are taken from is written at the end.
+local function leave(queue, j)
+  if queue.fresh then leave_due(j.id, j) else depart(queue, j.key, j.id) end
 end
 
 -- Jobs of the queue that are due within a small share of their interval ride along on the free places of a call.
 local riding = {}
 local function riders(lane, resource, members, at, places)
   local name = QUEUE .. resource .. ':' .. lane.name
-  local found = redis.call('ZRANGEBYSCORE', name, string.format('(%.0f', now), at + spec.ride_ms, 'WITHSCORES',
-    'LIMIT', 0, places + #members)
-  local ids, due = {}, {}
-  for i = 1, #found, 2 do
-    local id = found[i]
-    if not riding[id] and id ~= members[1].id then
-      ids[#ids + 1] = id
-      due[id] = tonumber(found[i + 1])
-    end
+  local found = redis.call('ZRANGEBYSCORE', name, string.format('(%.0f', now), at + spec.ride_ms, 'LIMIT', 0,
+    places + #members)
+  local ids = {}
+  for i = 1, #found do
+    if not riding[found[i]] then ids[#ids + 1] = found[i] end
   end
   if #ids == 0 then return end
-  local jobs = read_jobs(ids)
+  local jobs = read_jobs(ids, true)
   for _, id in ipairs(ids) do
     local j = jobs[id]
-    if j and places > 0 and due[id] - at <= spec.ride_share * j.interval then
+    if j and places > 0 and j.due - at <= spec.ride_share * j.interval then
       j.id, places = id, places - 1
       riding[id] = true
       members[#members + 1] = j
@@ -108,245 +135,249 @@ local function riders(lane, resource, members, at, places)
   end
 end
 
-local calls, entries, deferred, bound, touched, closed = {}, {}, {}, {}, {}, {}
-local last_send, app_until, app_why = now, nil, nil
-local least_cost = math.huge
-for _, r in pairs(spec.resources) do least_cost = math.min(least_cost, r.cost + r.cost_per_device) end
+local calls, takes, deferred, bound, touched, lines, later = {}, {}, {}, {}, {}, {}, {}
+local last_send, app_until, app_why, tau = now, nil, nil, now
+local DIGITS = '0123456789abcdefghijklmnopqrstuv'
 
-local function grant(lane, resource, members, links, cost, at, urgent, alike)
-  local r = spec.resources[resource]
-  if alike and r.max > #members and r.cost_per_device == 0 and members[1].shared then
-    riders(lane, resource, members, at, r.max - #members)
+local function line_of(name)
+  local line = lines[name]
+  if not line then
+    line = { charges = {}, blocked = {} }
+    lines[name] = line
   end
-  local index, jobs, ids = #calls + 1, {}, {}
-  for i = 1, #members do
-    local j = members[i]
-    jobs[i] = { j.id, j.due, j.attempts, j.kind, j.version }
-    ids[i] = j.id
-  end
-  local held, after = spend_all(links, cost, at, urgent)
-  calls[index] = { lease + index, lane.name, resource, at - now, jobs }
-  entries[2 * index - 1] = tostring(index)
-  entries[2 * index] = cmsgpack.pack({ lane.name, resource, ids, at, cost, urgent or false, held, after })
-  if at > last_send then last_send = at end
-  local start = lane.hot and lane.start + AHEAD or lane.start
-  if start > v then v = start end
-  lane.start = lane.start + cost / lane.weight
-  finish = math.max(finish, start + cost / lane.weight)
+  return line
 end
-
-local function devices_of(members)
-  local devices = {}
-  for i = 1, #members do devices[i] = members[i].device end
-  return devices
-end
-
--- Serves one call of the lane. Returns 'granted', 'blocked', 'empty' or 'app' (nobody can be served).
-local function serve(lane)
-  if next(closed) then
-    split(lane)
-    local shut = closed[lane.connection]
-    if shut and not lane.hot and shut.cost <= least_cost then
-      lane.until_ms, lane.why, lane.waits_on = shut.at, shut.why, lane.connection
-      return 'blocked'
+local function charge(links, lane, cost)
+  for i = 1, #links do
+    local name = links[i].line
+    if name then
+      local charges = line_of(name).charges
+      charges[lane.name] = (charges[lane.name] or 0) + cost
     end
   end
+end
+
+local function grant(lane, chain, own, resource, members, cost, at, urgent)
+  local r = spec.resources[resource]
+  if chain.alike and r.max > #members and r.cost_per_device == 0 and members[1].shared then
+    riders(lane, resource, members, at, r.max - #members)
+  end
+  local index, jobs, ids, raws = #calls, nil, nil, nil
+  local j = members[1]
+  if #members == 1 then
+    jobs, ids, raws = { j.id, j.due, j.attempts, j.kind, j.version }, { j.id }, { j.raw }
+  else
+    local n = 0
+    jobs, ids, raws = {}, {}, {}
+    for i = 1, #members do
+      j = members[i]
+      jobs[n + 1], jobs[n + 2], jobs[n + 3], jobs[n + 4], jobs[n + 5] = j.id, j.due, j.attempts, j.kind, j.version
+      ids[i], raws[i], n = j.id, j.raw, n + 5
+    end
+  end
+  local held, after = spend_all(chain.app, cost, at, urgent, false, false)
+  held, after = spend_all(own, cost, at, urgent, held, after)
+  calls[index + 1] = { lease + index, lane.name, resource, at - now, jobs }
+  local place = index % 32
+  if place == 0 then takes[#takes + 1] = {} end
+  local entries = takes[#takes]
+  entries[2 * place + 1] = DIGITS:sub(place + 1, place + 1)
+  entries[2 * place + 2] = cmsgpack.pack({ lane.name, resource, ids, raws, j.shared, at, cost, urgent, held, after })
+  if at > last_send then last_send = at end
+  local start, step = lane.hot and lane.start + AHEAD or lane.start, cost / lane.weight
+  if start > v then v = start end
+  if start + step > finish then finish = start + step end
+  lane.start = lane.start + step
+  if chain.lines then
+    charge(chain.app, lane, step)
+    charge(own, lane, step)
+  end
+end
+
+-- The instant at which both parts of a chain say yes, and who said it last. Only a calendar can say yes now and no
+-- later: then it is asked again.
+local function agreed(app, own, cost, from, urgent)
+  local app_at, by = earliest(app, cost, from, urgent)
+  local own_at, own_by = earliest(own, cost, from, urgent)
+  local at = app_at
+  if own_at > at then at, by = own_at, own_by end
+  for _ = 1, spec.aligned and 3 or 0 do
+    local again, app_says = earliest(app, cost, at, urgent)
+    local last, own_says = earliest(own, cost, again, urgent)
+    by = last > again and own_says or again > at and app_says or by
+    if last == at or last == math.huge then break end
+    at = last
+  end
+  return at, by, app_at, own_at
+end
+
+-- A device's own limit: its jobs of this call step aside until they can compete again, and the lane goes on.
+local function put_off(queue, members, link, at)
+  -- As far ahead as others may be granted that instant: who waits longest shall be among those who ask for it.
+  local again = math.max(at == math.huge and now + spec.horizon_ms or at - spec.horizon_ms, now + 1)
+  local rest, off = {}, {}
+  for i = 1, #members do
+    local j = members[i]
+    if j.device == link.device then off[j.id] = true end
+  end
+  for i = queue.first or 1, #queue do
+    local j = queue[i]
+    if off[j.id] then
+      if not queue.fresh then depart(queue, j.key, j.id) end
+      deferred[#deferred + 1] = { j, again, name_of(link) }
+    else
+      rest[#rest + 1] = j
+    end
+  end
+  for i = 1, #queue do queue[i] = rest[i] end
+  queue.first = 1
+end
+
+-- Serves one call of the lane. Returns 'granted', 'later' (others can go sooner), 'blocked', 'empty', 'waits' (its link
+-- has closed) or 'app' (nobody can be served).
+local function serve(lane)
+  if lane.line and lines[lane.line.name] and lines[lane.line.name].at and not lane.hot then return 'waits' end
   if not lane.queues then load_lane(lane, calls_max - #calls) end
-  local skip, soonest, why, partly = {}, nil, nil, false
+  local skip, soonest, why, partly
   while true do
     local queue = best_of(lane, skip)
     if not queue then break end
-    local r, members, leaves = spec.resources[queue.resource], {}, {}
+    local r, resource, first = spec.resources[queue.resource], queue.resource, queue.first or 1
     if not r then
       -- A resource that the definition has no more: another process, with an older or newer one, may know it.
-      skip[queue.resource] = true
+      skip = skip or {}
+      skip[resource] = true
     else
-      for i = 1, math.min(r.max, #queue) do members[i] = queue[i]; leaves[queue[i].id] = true end
-      local urgent = members[1].urgent
-      local links, holds, alike = chain_of(lane, queue.resource, devices_of(members))
-      local cost = r.cost + r.cost_per_device * #members
-      local at, link = earliest(links, holds, cost, now, urgent)
+      local members = {}
+      for i = 1, math.min(r.max, #queue - first + 1) do members[i] = queue[first + i - 1] end
+      local urgent, chain = members[1].urgent, chain_of(lane, resource)
+      local own, cost = own_links(chain, members), r.cost + r.cost_per_device * #members
+      local at, by, app_at, own_at = agreed(chain.app, own, cost, now, urgent)
       if at <= limit then
-        remove(queue, leaves)
-        grant(lane, queue.resource, members, links, cost, at, urgent, alike)
-        local head = lane.hot and best_of(lane, {})
-        if lane.hot and not (head and head[1].urgent) then lane.start, lane.hot = lane.start + AHEAD, false end
+        -- The app's own instants are not to be kept waiting for a lane whose time comes later, while others could go.
+        if own_at > app_at + 0.01 and not lane.waited and #chain.app > 0 and (#heap > 1 or #later > 0) then
+          lane.own_at = own_at
+          return 'later'
+        end
+        queue.first, lane.waited = first + #members, false
+        for i = 1, #members do leave(queue, members[i]) end
+        grant(lane, chain, own, resource, members, cost, at, urgent)
+        tau = earliest(chain.app, cost, now, false)
+        if lane.hot then
+          local head = best_of(lane, nil)
+          if not (head and head[head.first].urgent) then lane.start, lane.hot = lane.start + AHEAD, false end
+        end
         return 'granted'
       end
-      local of_some = link[3] and #link[3].resources > 0
-      if link[1].holder == 'app' and not of_some then
-        app_until, app_why = at, name_of(link)
+      local of_some = by.q and #by.q.resources > 0
+      if by.s.holder == 'app' and not by.line then
+        app_until, app_why = at, name_of(by)
         return 'app'
-      elseif link[4] then
-        -- A device's own limit: its jobs of this call step aside until the instant, the lane goes on.
-        local aside, again = {}, at == math.huge and now + spec.horizon_ms or at
-        for _, j in ipairs(members) do
-          if j.device == link[4] then
-            aside[j.id] = true
-            deferred[#deferred + 1] = { j, again, name_of(link) }
-          end
-        end
-        remove(queue, aside, true)
+      elseif by.device then
+        put_off(queue, members, by, at)
       else
-        skip[queue.resource] = true
+        skip = skip or {}
+        skip[resource] = true
         partly = partly or of_some
-        if not soonest or at < soonest then soonest, why = at, link end
+        if not soonest or at < soonest then soonest, why = at, by end
       end
     end
   end
   if not soonest then return 'empty' end
-  lane.until_ms, lane.why, lane.partly, lane.waits_on = soonest, name_of(why), partly, why[1].holder
-  if why[3] and why[3].scope == 'connection' and not partly and lane.group then
-    closed[lane.connection] = { at = soonest, why = lane.why, cost = least_cost }
+  lane.until_ms, lane.why, lane.partly = soonest, name_of(why), partly
+  if why.line then
+    local line = line_of(why.line)
+    line.at = math.min(line.at or math.huge, soonest)
+    line.blocked[#line.blocked + 1] = lane
+    lane.wait_line = why.line
   end
   return 'blocked'
 end
 
+-- Serves calls until there are enough, or nobody is left, or the app's own limit stops everybody.
+local function earlier(a, b) return a.own_at < b.own_at end
 local stopped = false
 while #calls < calls_max do
+  while later[1] and later[1].own_at <= tau do push(pop(later, earlier)) end
   if more_lanes and (not heap[1] or heap[1].start > frontier) then
     open_more()
   elseif not heap[1] then
-    break
+    if not later[1] then break end
+    local lane = pop(later, earlier)
+    lane.waited = true
+    push(lane)
   else
     local lane = heap[1]
-    touched[lane.name] = lane
     local answer = serve(lane)
     if answer == 'app' then
       stopped = true
       break
     end
-    lane.answer = answer
-    if answer == 'granted' then sink() else pop() end
+    if answer ~= 'later' then
+      local line = lane.line
+      if line and not lane.served then
+        lane.served, line.pending = true, line.pending - 1
+        local closed = lines[line.name] and lines[line.name].at
+        if line.pending == 0 and line.more and not closed then pull(line) end
+      end
+      if answer ~= 'waits' then touched[lane.name] = lane end
+      lane.answer = answer
+    end
+    if answer == 'granted' then
+      lane.turns = (lane.turns or 0) + 1
+      if tau > now or lane.turns % TURNS == 0 or lane.hot then sink() end
+    else
+      pop(heap, starts_before)
+      if answer == 'later' then push(lane, later, earlier) end
+    end
   end
 end
+local drained = not stopped and not heap[1] and not later[1] and not more_lanes
 
 -- What is due in a moment is granted for its instant, if its lane has no backlog and every quota says yes by then.
 local function grant_ahead()
-  for _, j in ipairs(soon) do
+  local names, shared, soon, queues = {}, {}, {}, {}
+  local function note(key, into)
+    local found = redis.call('ZRANGEBYSCORE', key, string.format('(%.0f', now), now + spec.ahead_ms, 'LIMIT', 0,
+      calls_max - #calls)
+    for i = 1, #found do
+      local member = found[i]
+      if member:byte() <= DIGIT then
+        if not riding[member] then into[#into + 1] = member end
+      else
+        queues[#queues + 1] = member
+      end
+    end
+  end
+  note(DUE, names)
+  for i = 1, #queues do note(QUEUE .. queues[i], shared) end
+  local jobs, strangers = read_jobs(names, false), {}
+  read_jobs(shared, true, jobs)
+  for i = 1, #shared do names[#names + 1] = shared[i] end
+  for i = 1, #names do
+    local j = jobs[names[i]]
+    -- One that is due already was put off by a limit of its device: its instant has not come.
+    if j and j.due > now then
+      j.id = names[i]
+      soon[#soon + 1] = j
+      if not lanes[j.lane] then strangers[#strangers + 1] = lane_of(j.lane) end
+    end
+  end
+  place(strangers)
+  if #queues > 0 then table.sort(soon, function(a, b) return a.due < b.due end) end
+  for i = 1, #soon do
+    local j = soon[i]
+    local lane, r = lanes[j.lane], spec.resources[j.resource]
     if #calls >= calls_max then return end
-    local lane, r = fresh[j.lane], spec.resources[j.resource]
     if r and not riding[j.id] and not lane.busy and lane.answer ~= 'blocked' then
-      local members, urgent = { j }, j.urgent
-      local links, holds, alike = chain_of(lane, j.resource, { j.device })
-      local cost = r.cost + r.cost_per_device
-      local at = earliest(links, holds, cost, j.at, urgent)
-      if at <= j.at then
-        riding[j.id] = true
+      local members, chain = { j }, chain_of(lane, j.resource)
+      local own, cost = own_links(chain, members), r.cost + r.cost_per_device
+      if all_say_yes(chain.app, cost, j.due, j.urgent) and all_say_yes(own, cost, j.due, j.urgent) then
+        if j.shared then riding[j.id] = true end
         leave_due(j.id, j)
-        grant(lane, j.resource, members, links, cost, j.at, urgent, alike)
-        touched[lane.name] = lane
+        grant(lane, chain, own, j.resource, members, cost, j.due, j.urgent)
       end
     end
   end
 end
-local drained = not stopped and not heap[1] and not more_lanes
-if drained then grant_ahead() end
-
--- Write back what changed, a call a key: first who holds what, then what they were taken from.
-if #calls > 0 then
-  send('HSET', TAKE .. n, entries)
-  redis.call('ZADD', LEASES, last_send + spec.lease_ms, n)
-end
-for _, d in ipairs(deferred) do
-  add_due(d[1].id, d[1], d[2])
-  redis.call('HSET', WHY, '#' .. d[1].id, d[3])
-end
-for _, id in ipairs(corrupt) do redis.call('HSET', CORRUPT, id, 'its record cannot be read') end
-write_states()
-
-local lanes_add, lanes_rem, blocked_add, vtime, partly, whole, why, hot = {}, {}, {}, {}, {}, {}, {}, {}
-local function back_in_line(lane)
-  lanes_add[#lanes_add + 1] = lane.start
-  lanes_add[#lanes_add + 1] = lane.name
-end
-for _, lane in pairs(touched) do
-  local has_more = lane.queues == nil
-  for _, queue in pairs(lane.queues or {}) do
-    if not queue.fresh then send('ZREM', queue.key, queue.gone) end
-    has_more = has_more or #queue > 0 or queue.more
-  end
-  if lane.answer == 'blocked' then
-    local until_ms = lane.until_ms
-    if until_ms == math.huge then
-      -- A call that ends wakes it; should nobody tell, the last lease that may be in flight is over by then.
-      until_ms = now + spec.lease_ms
-      redis.call('SADD', WAITERS .. lane.waits_on, lane.name)
-    end
-    blocked_add[#blocked_add + 1] = until_ms
-    blocked_add[#blocked_add + 1] = lane.name
-    why[#why + 1] = lane.name
-    why[#why + 1] = lane.why
-    bound[#bound + 1] = { lane.name, lane.why, lane.until_ms == math.huge and -1 or until_ms }
-    local set = lane.partly and partly or whole
-    set[#set + 1] = lane.name
-    if lane.hot then hot[#hot + 1] = lane.name end
-  elseif has_more then
-    if lane.backlog then back_in_line(lane) end
-  end
-  if lane.answer == 'blocked' or not has_more then
-    if lane.backlog then lanes_rem[#lanes_rem + 1] = lane.name end
-    vtime[#vtime + 1] = lane.name
-    vtime[#vtime + 1] = lane.hot and lane.start + AHEAD or lane.start
-  end
-end
--- Fresh lanes that were not served to the end have a backlog now.
-ready = {}
-for _, lane in ipairs(order) do
-  local rest = 0
-  for _, queue in pairs(lane.queues or {}) do
-    for _, j in ipairs(queue) do
-      add_ready(ready, j.id, j)
-      leave_due(j.id, j)
-      rest = rest + 1
-    end
-  end
-  if rest > 0 and lane.answer ~= 'blocked' then back_in_line(lane) end
-end
-for name, args in pairs(ready) do send('ZADD', READY .. name, args) end
-send('ZADD', LANES, lanes_add)
-send('ZREM', LANES, lanes_rem)
-send('ZADD', BLOCKED, blocked_add)
-send('SADD', PARTLY, partly)
-if #whole > 0 and redis.call('EXISTS', PARTLY) == 1 then send('SREM', PARTLY, whole) end
-send('HSET', WHY, why)
-send('SADD', HOT, hot)
-write_due()
-if drained then
-  -- Nobody waits in line: a busy period is over, and with it what each lane had left of it.
-  v = math.max(v, finish)
-  redis.call('DEL', VTIME)
-else
-  send('HSET', VTIME, vtime)
-end
-if #calls > 0 then
-  redis.call('HSET', META, 'v', string.format('%.3f', v), 'finish', string.format('%.3f', finish),
-    'fence', string.format('%.0f', lease + #calls))
-end
-if app_until then
-  if app_until == math.huge then app_until = -1 end
-  redis.call('HSET', META, 'app_until', app_until, 'app_why', app_why)
-  bound[#bound + 1] = { '', app_why, app_until }
-elseif meta[6] then
-  redis.call('HDEL', META, 'app_until', 'app_why')
-end
-
--- When to come back. Lanes left in line can go on at once, unless the app's own quota stops everybody.
-local wake = -1
-local function sooner(t) if t and (wake < 0 or t < wake) then wake = math.max(t, now) end end
-local function head(key)
-  local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
-  return first[2] and tonumber(first[2])
-end
-if app_until then
-  if app_until > 0 then sooner(app_until - spec.horizon_ms / 2) end
-elseif more_due or #lanes_add > 0 or redis.call('EXISTS', LANES) == 1 then
-  sooner(now)
-end
-local blocked_head, due_head = head(BLOCKED), head(DUE)
-sooner(blocked_head and blocked_head - spec.horizon_ms / 2)
--- What is left of the moment ahead has been looked at: its own instant is soon enough. Later ones are met half-way.
-if due_head then sooner(due_head > ahead and due_head - spec.ahead_ms / 2 or math.max(due_head, now + 1)) end
-sooner(head(LEASES))
-if wake >= 0 then wake = wake - now end
-return cmsgpack.pack({ true, now, wake, reaped, calls, bound, corrupt })
+if drained and #calls < calls_max then grant_ahead() end

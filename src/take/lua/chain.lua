@@ -1,0 +1,250 @@
+-- Shared by take and settle: the chain of limits and holds that a call must be granted by, from the whole app's to the
+-- device's own.
+
+-- The quotas that count calls of a resource, by scope. Worked out once a script.
+local by_resource = {}
+local function quotas_of(resource)
+  local found = by_resource[resource]
+  if found then return found end
+  found = { app = {}, connection = {}, group = {}, device = {} }
+  for _, q in ipairs(spec.quotas) do
+    local counts = #q.resources == 0
+    for _, r in ipairs(q.resources) do counts = counts or r == resource end
+    if counts then
+      local of = found[q.scope]
+      of[#of + 1] = q
+    end
+  end
+  by_resource[resource] = found
+  return found
+end
+
+-- A lane is a connection, or a group inside one.
+local function split(lane)
+  local dot = lane.name:find('.', 1, true)
+  lane.connection, lane.group = dot and lane.name:sub(1, dot - 1) or lane.name, dot and lane.name:sub(dot + 1)
+end
+
+-- A link that lanes share, but not all of them: they wait at it in a line of their own, and are let in by turns. Named
+-- by its place; '!' sets it apart from lanes.
+local function link_name(holder, field) return '!' .. holder .. ' ' .. field end
+
+-- One step of a chain is a quota's gauge, or a hold with the instant it ends.
+local function hold_link(s, field, device, shared)
+  local raw = s.has[field]
+  if not raw then return nil end
+  local ends = tonumber(raw:match('^%S+'))
+  if ends <= now then return nil end
+  return { s = s, field = field, ends = ends, device = device, line = shared and link_name(s.holder, field) }
+end
+
+-- The app's part of every chain for a resource.
+local function app_links(counts)
+  if counts.links then return counts.links end
+  local app, fields, links = state_of('app'), { '!hold' }, {}
+  for i = 1, #counts.app do fields[i + 1] = counts.app[i].field end
+  ensure(app, fields)
+  for i = 1, #counts.app do
+    local q = counts.app[i]
+    local line = #q.resources > 0 and link_name('app', q.field)
+    links[i] = gauge_of(app, q.field, q, nil, line)
+    counts.lines = counts.lines or line
+  end
+  links[#links + 1] = hold_link(app, '!hold', nil, false)
+  counts.links = links
+  return links
+end
+
+-- The usual chain: a connection whose quotas nobody else shares, looked at for the first time.
+local function plain_chain(lane, resource, counts, own)
+  local connection, fields = counts.connection, counts.fields
+  if not fields then
+    fields = { '!hold', '!holds' }
+    for i = 1, #connection do fields[i + 2] = connection[i].field end
+    counts.fields = fields
+  end
+  local values = redis.call('HMGET', own.key, unpack(fields))
+  own.has = { ['!hold'] = values[1], ['!holds'] = values[2] }
+  local links = {}
+  for i = 1, #connection do
+    local q = connection[i]
+    links[i] = new_gauge(own, q.field, q, nil, false, values[i + 2])
+  end
+  own.gauges = links
+  if values[1] then
+    links = { unpack(links) }
+    links[#links + 1] = hold_link(own, '!hold', nil, false)
+  end
+  local held = values[2] and tonumber(values[2]) > now
+  local chain = {
+    app = counts.links, own = links, counts = counts, state = own, held = held, lines = counts.lines, alike = not held,
+  }
+  lane.chain, lane.of = chain, resource
+  return chain
+end
+
+-- The chain of a lane's calls for a resource: the links of the app, and the lane's own: {app = {link…}, own = {link…},
+-- alike = whether they are the same whatever the call's devices, lines = whether others share some of them}.
+local function chain_of(lane, resource)
+  local chain = lane.chain
+  if chain and lane.of == resource then return chain end
+  chain = lane.chains and lane.chains[resource]
+  if chain then return chain end
+  if not lane.connection then split(lane) end
+  local counts = quotas_of(resource)
+  local all, own, group = app_links(counts), state_of(lane.connection), lane.group
+  local connection, links, fields = counts.connection, {}, { '!hold', '!holds' }
+  if not (group or own.has or counts.group[1] or counts.device[1]) then
+    return plain_chain(lane, resource, counts, own)
+  end
+  for i = 1, #connection do fields[i + 2] = connection[i].field end
+  for _, q in ipairs(counts.group) do fields[#fields + 1] = group and q.field .. '@' .. group or q.field end
+  if group then fields[#fields + 1] = '!hold@' .. group end
+  ensure(own, fields)
+  for i = 1, #connection do
+    local q = connection[i]
+    links[i] = gauge_of(own, q.field, q, nil, group and link_name(own.holder, q.field))
+  end
+  for _, q in ipairs(counts.group) do
+    links[#links + 1] = gauge_of(own, group and q.field .. '@' .. group or q.field, q, nil, false)
+  end
+  links[#links + 1] = hold_link(own, '!hold', nil, group)
+  if group then links[#links + 1] = hold_link(own, '!hold@' .. group, nil, false) end
+  local held = own.has['!holds'] and tonumber(own.has['!holds']) > now
+  chain = {
+    app = all, own = links, counts = counts, state = own, held = held, lines = group or counts.lines,
+    alike = #counts.device == 0 and not held,
+  }
+  lane.chains = lane.chains or {}
+  lane.chains[resource] = chain
+  return chain
+end
+
+-- A call's own links: its lane's, and its devices' limits and holds.
+local function own_links(chain, members)
+  if chain.alike then return chain.own end
+  local own, links, fields, tags = chain.state, { unpack(chain.own) }, {}, {}
+  for i = 1, #members do
+    tags[i] = '#' .. string.format('%.0f', members[i].device)
+    for _, q in ipairs(chain.counts.device) do fields[#fields + 1] = q.field .. tags[i] end
+    if chain.held then fields[#fields + 1] = '!hold' .. tags[i] end
+  end
+  ensure(own, fields)
+  for i = 1, #members do
+    local device = members[i].device
+    for _, q in ipairs(chain.counts.device) do
+      links[#links + 1] = gauge_of(own, q.field .. tags[i], q, device, false)
+    end
+    if chain.held then links[#links + 1] = hold_link(own, '!hold' .. tags[i], device, false) end
+  end
+  return links
+end
+
+-- The earliest instant, not before `from`, at which all these links say yes, and the one that said it last.
+local function earliest(links, cost, from, urgent)
+  local at, by = from, nil
+  for i = 1, #links do
+    local link = links[i]
+    local q, t = link.q, link.ends
+    if q and not (urgent and q.background) then
+      if q.kind == 'sliding' then
+        t = link.tat + (cost - q.burst) * q.emission_ms
+      else
+        t = when[q.kind](q, link, cost, at)
+      end
+    end
+    if t and t > at then at, by = t, link end
+  end
+  return at, by
+end
+
+-- Whether all these links say yes at an instant.
+local function all_say_yes(links, cost, at, urgent)
+  for i = 1, #links do
+    local link = links[i]
+    local q, t = link.q, link.ends
+    if q and not (urgent and q.background) then
+      if q.kind == 'sliding' then
+        t = link.tat + (cost - q.burst) * q.emission_ms
+      else
+        t = when[q.kind](q, link, cost, at)
+      end
+    end
+    if t and t > at then return false end
+  end
+  return true
+end
+
+-- What people are told about who said no.
+local function name_of(link)
+  if link.q then return link.q.name end
+  return 'hold: ' .. (link.s.has[link.field]:match('^%S+ (.*)$') or '')
+end
+
+-- Spends a call's cost in links of its chain. What settle must know beside the instant and the cost is added to:
+-- held: fields that count the call as in flight; after: arrival times that the two do not tell; may be false.
+local function spend_all(links, cost, at, urgent, held, after)
+  for i = 1, #links do
+    local g = links[i]
+    local q = g.q
+    if q and not (urgent and q.background) then
+      if q.kind == 'sliding' then
+        local tat = g.tat
+        if tat > at then
+          after = after or {}
+          after[g.s.holder .. ' ' .. g.field] = tat + cost * q.emission_ms
+        else
+          tat = at
+        end
+        g.tat = tat + cost * q.emission_ms
+      else
+        spend[q.kind](q, g, cost, at)
+        if g.in_flight then
+          held = held or {}
+          held[#held + 1] = { g.s.holder, g.field, q.kind }
+        end
+      end
+      g.changed = true
+      g.s.changed = true
+    end
+  end
+  return held, after
+end
+
+-- Calls that are counted as in flight are so no more. Notes the places that have room again.
+local function release(held, finish, freed)
+  for _, place in ipairs(held) do
+    local s, field = state_of(place[1]), place[2]
+    ensure(s, { field })
+    local g = gauge_of(s, field, { kind = place[3] }, nil, false)
+    learn[place[3]](nil, g, finish)
+    touch(g)
+    freed[#freed + 1] = place
+  end
+end
+
+-- Writes the state that changed, a call a holder.
+local function write_states()
+  for _, s in pairs(states) do
+    if s.changed then
+      local args, gauges, n = {}, s.gauges, 0
+      for i = 1, #gauges do
+        local g = gauges[i]
+        if g.changed then
+          args[n + 1], args[n + 2] = g.field, write[g.q.kind](g)
+          n = n + 2
+        end
+      end
+      send('HSET', s.key, args)
+    end
+  end
+end
+
+-- Who waited for a call of these places to end may compete again: a line at a shared link, or the lane itself.
+local function wake_freed(freed)
+  for _, place in ipairs(freed) do
+    local holder, group = place[1], place[2]:match('@(.*)$')
+    redis.call('ZADD', BLOCKED, 'XX', now, link_name(holder, place[2]))
+    if holder ~= 'app' then redis.call('ZADD', BLOCKED, 'XX', now, group and holder .. '.' .. group or holder) end
+  end
+end
