@@ -265,7 +265,7 @@ local function serve(lane)
         tau = earliest(chain.app, cost, now, false)
         if lane.hot then
           local head = best_of(lane, nil)
-          if not (head and head[head.first].urgent) then lane.start, lane.hot = lane.start + AHEAD, false end
+          if not (head and head[head.first or 1].urgent) then lane.start, lane.hot = lane.start + AHEAD, false end
         end
         return 'granted'
       end
