@@ -206,6 +206,10 @@ local function place(some)
       end
     end
   end
-  if next(ready) then make_ready(ready) end
+  if next(ready) then
+    make_ready(ready)
+    -- At once: should a limit of its device put one off in this very take, it comes back to where it left.
+    write_due()
+  end
 end
 place(fresh)
