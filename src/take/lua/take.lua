@@ -66,9 +66,11 @@ end
 -- its start tag all the same, and most of what a call costs is the look.
 local TURNS = 4
 local in_line
-local function depart(queue, key, id)
-  local ids = queue.gone[key]
-  if ids then ids[#ids + 1] = id else queue.gone[key] = { id } end
+-- Who leaves a ready set, by its key: written for every lane, whether or not it came to its turn.
+local departed = {}
+local function depart(key, id)
+  local ids = departed[key]
+  if ids then ids[#ids + 1] = id else departed[key] = { id } end
 end
 local function load_lane(lane, calls_left)
   lane.queues = {}
@@ -77,7 +79,7 @@ local function load_lane(lane, calls_left)
   for resource, r in pairs(spec.resources) do
     local found, more = ranked(resource .. ':' .. lane.name, math.min(r.max * turns, 1000))
     if #found > 0 then
-      local queue, ids = { resource = resource, gone = {}, more = more }, {}
+      local queue, ids = { resource = resource, more = more }, {}
       for i = 1, #found do ids[i] = found[i].id end
       local jobs = r.max > 1 and read_jobs(ids, true) or read_jobs(ids, false)
       for i = 1, #ids do
@@ -87,7 +89,7 @@ local function load_lane(lane, calls_left)
           j.id, j.score, j.key = id, found[i].score, found[i].key
           queue[#queue + 1] = j
         else
-          depart(queue, found[i].key, id)
+          depart(found[i].key, id)
           corrupt[#corrupt + 1] = id
         end
       end
@@ -109,7 +111,7 @@ end
 
 -- Jobs that leave a queue are noted: where they are taken from is written at the end.
 local function leave(queue, j)
-  if queue.fresh then leave_due(j.id, j) else depart(queue, j.key, j.id) end
+  if queue.fresh then leave_due(j.id, j) else depart(j.key, j.id) end
 end
 
 -- Jobs of the queue that are due within a small share of their interval ride along on the free places of a call.
@@ -223,7 +225,7 @@ local function put_off(queue, members, link, at)
   for i = queue.first or 1, #queue do
     local j = queue[i]
     if off[j.id] then
-      if not queue.fresh then depart(queue, j.key, j.id) end
+      if not queue.fresh then depart(j.key, j.id) end
       deferred[#deferred + 1] = { j, again, name_of(link) }
     else
       rest[#rest + 1] = j
