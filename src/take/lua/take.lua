@@ -300,7 +300,12 @@ end
 local function earlier(a, b) return a.own_at < b.own_at end
 local stopped = false
 while #calls < calls_max do
-  while later[1] and later[1].own_at <= tau do push(pop(later, earlier)) end
+  while later[1] and later[1].own_at <= tau do
+    -- Waited: the app's instant for its own cost may be sooner than tau, and it would step aside again, for ever.
+    local lane = pop(later, earlier)
+    lane.waited = true
+    push(lane)
+  end
   if more_lanes and (not heap[1] or heap[1].start > frontier) then
     open_more()
   elseif not heap[1] then
