@@ -363,8 +363,8 @@ local function grant_ahead()
   for i = 1, #shared do names[#names + 1] = shared[i] end
   for i = 1, #names do
     local j = jobs[names[i]]
-    -- One that is due already was put off by a limit of its device: its instant has not come.
-    if j and j.due > now then
+    -- Others were put off by a limit of their device, "refresh now" before their time among them: theirs has not come.
+    if j and j.due > now and j.due <= now + spec.ahead_ms then
       j.id = names[i]
       soon[#soon + 1] = j
       if not lanes[j.lane] then strangers[#strangers + 1] = lane_of(j.lane) end
