@@ -22,7 +22,12 @@ impl World {
         }
         let call = out.call.clone();
         let wrong = self.referee.sent(&call, at);
-        self.say(format!("call {} of {} is sent at {:.3}, will be {end:?}", number % 1024, call.lane, at - T0 as f64));
+        self.say(format!(
+            "call {} of {} is sent at {:.3}, will be {end:?}",
+            number % 32,
+            call.lane,
+            at - T0 as f64
+        ));
         self.wrong.extend(wrong);
         let timeout = self.scenario.timeout_ms();
         let slow = self.chance.pick(&[40, 40, 300, timeout - 1]);
@@ -75,7 +80,13 @@ impl World {
             settlement.jobs.extend(verdict.map(|verdict| (job.id, verdict)));
         }
         if end == End::Throttled {
-            let scope = self.chance.pick(&[Scope::App, Scope::Connection, Scope::Connection, Scope::Group, Scope::Device]);
+            let scope = self.chance.pick(&[
+                Scope::App,
+                Scope::Connection,
+                Scope::Connection,
+                Scope::Group,
+                Scope::Device,
+            ]);
             let until = UnixMs(self.now + self.chance.within(10, 5_000));
             let device = self.model.jobs[&grant.jobs[0].id.0].entry.job.device;
             let hold = Hold { scope, until, reason: "HTTP 429".to_owned() };

@@ -86,7 +86,8 @@ impl Limits {
     /// Smaller ones, the boldest first.
     pub fn smaller(&self) -> Vec<Self> {
         let mut found = Vec::new();
-        let halves = |n: usize| [n / 2, n - n / 4, n.saturating_sub(1)].into_iter().filter(move |m| *m < n && *m > 0);
+        let halves =
+            |n: usize| [n / 2, n - n / 4, n.saturating_sub(1)].into_iter().filter(move |m| *m < n && *m > 0);
         found.extend(self.faults.iter().map(|fault| {
             let mut less = self.clone();
             less.faults.remove(fault);
@@ -111,7 +112,8 @@ impl Limits {
 /// The seeds that once failed, by the names of their files.
 pub fn kept() -> Vec<(String, Limits)> {
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/seeds");
-    let mut files: Vec<_> = std::fs::read_dir(&dir).expect("fixtures/seeds").flatten().map(|f| f.path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(&dir).expect("fixtures/seeds").flatten().map(|f| f.path()).collect();
     files.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
     files.sort();
     let read = |path: PathBuf| {

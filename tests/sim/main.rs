@@ -28,7 +28,13 @@ async fn what_must_hold_holds_over_many_seeds() {
     let mut failed = 0;
     for seed in from..from + count {
         let run = world::run(&Limits::of(seed), &[]).await;
-        println!("seed {seed}: {} calls, {} s, fullest {:.2}: {:?}", run.calls, run.simulated_ms / 1000, run.fullest, run.wrong);
+        println!(
+            "seed {seed}: {} calls, {} s, fullest {:.2}: {:?}",
+            run.calls,
+            run.simulated_ms / 1000,
+            run.fullest,
+            run.wrong
+        );
         if !run.wrong.is_empty() {
             failed += 1;
             if count == 1 {

@@ -33,7 +33,7 @@ pub struct Known {
     pub sent: i64,
 }
 
-/// The calls of one take.
+/// Some calls of one take.
 struct Lease {
     expires: f64,
     calls: BTreeMap<i64, Vec<JobId>>,
@@ -104,9 +104,11 @@ impl Known {
     }
 }
 
-/// Calls of one take are counted on from a multiple of this.
+/// So many calls share a lease, counted on from a multiple of it.
+const CALLS_A_LEASE: i64 = 32;
+
 fn lease_of(call: i64) -> i64 {
-    call / 1024 * 1024
+    call / CALLS_A_LEASE * CALLS_A_LEASE
 }
 
 impl Model {
@@ -141,8 +143,11 @@ impl Model {
         if job.at == At::Nowhere {
             job.forget();
             (job.at, job.last) = (At::Waiting, told);
-            job.due =
-                if told > 0 { job.grid_after(told).max(0) } else { now + i64::from(entry.offset_ms) % spread };
+            job.due = if told > 0 {
+                job.grid_after(told).max(0)
+            } else {
+                now + i64::from(entry.offset_ms) % spread
+            };
             return;
         }
         job.dropped = false;
@@ -188,7 +193,7 @@ impl Model {
     pub fn expired(&self, now: i64) -> Vec<i64> {
         let mut dead: Vec<_> = self.leases.iter().filter(|(_, l)| l.expires <= now as f64).collect();
         dead.sort_by(|a, b| a.1.expires.total_cmp(&b.1.expires).then(a.0.to_string().cmp(&b.0.to_string())));
-        dead.iter().take(20).map(|(take, _)| **take).collect()
+        dead.iter().take(100).map(|(take, _)| **take).collect()
     }
 
     /// Follows a take, and says what is wrong with it.
@@ -210,7 +215,7 @@ impl Model {
             wrong.push(format!("lease: {lost} calls are lost, {} were reaped", taken.reaped));
         }
         let mut seen = HashSet::new();
-        let (mut last_send, mut calls) = (now as f64, BTreeMap::new());
+        let (mut last_send, mut calls) = (now as f64, BTreeMap::<i64, BTreeMap<i64, Vec<JobId>>>::new());
         for grant in &taken.grants {
             if grant.call.0 <= self.fence {
                 wrong.push(format!("fence: call {} after {}", grant.call, self.fence));
@@ -220,7 +225,12 @@ impl Model {
             last_send = last_send.max(at);
             let horizon = self.settings.horizon.as_ms() as f64;
             if !(0.0..=horizon).contains(&grant.send_in_ms) || grant.jobs.is_empty() {
-                wrong.push(format!("grant: call {} of {} jobs in {} ms", grant.call, grant.jobs.len(), grant.send_in_ms));
+                wrong.push(format!(
+                    "grant: call {} of {} jobs in {} ms",
+                    grant.call,
+                    grant.jobs.len(),
+                    grant.send_in_ms
+                ));
             }
             for (place, granted) in grant.jobs.iter().enumerate() {
                 if !seen.insert(granted.id) {
@@ -228,12 +238,11 @@ impl Model {
                 }
                 wrong.extend(self.grant(grant, granted, place, at));
             }
-            calls.insert(grant.call.0, grant.jobs.iter().map(|j| j.id).collect());
+            let lease = calls.entry(lease_of(grant.call.0)).or_default();
+            lease.insert(grant.call.0, grant.jobs.iter().map(|j| j.id).collect());
         }
-        if let Some(first) = taken.grants.first() {
-            let expires = last_send + self.lease_ms as f64;
-            self.leases.insert(lease_of(first.call.0), Lease { expires, calls });
-        }
+        let expires = last_send + self.lease_ms as f64;
+        self.leases.extend(calls.into_iter().map(|(lease, calls)| (lease, Lease { expires, calls })));
         wrong
     }
 
@@ -320,7 +329,9 @@ impl Model {
         if !place.is_sound() || place.leased != matches!(job.at, At::Leased(_)) {
             Some(format!("place: job {id} is {:?} and at {place:?}", job.at))
         } else if told != is {
-            Some(format!("grid: job {id} should be (due, last, interval, version, class) {is:?}, is {told:?}"))
+            Some(format!(
+                "grid: job {id} should be (due, last, interval, version, class) {is:?}, is {told:?}"
+            ))
         } else if job.urgent && place.due && place.due_ms > now && !job.put_off && !self.devices_apart {
             Some(format!("refresh: job {id} was asked for now and waits until {}", place.due_ms - now))
         } else {

@@ -88,7 +88,10 @@ impl World {
         let (unit, batch_max) = resource.map_or((Unit::Device, 1), |r| (r.unit, r.batch_max));
         entry.offset_ms = offset_ms(&entry.job, unit, batch_max);
         entry.last_run = (last > 0).then_some(UnixMs(last));
-        self.say(format!("put {id}: {} {} version {}", entry.job.interval, entry.job.priority, entry.job.version));
+        self.say(format!(
+            "put {id}: {} {} version {}",
+            entry.job.interval, entry.job.priority, entry.job.version
+        ));
         self.wanted.insert(id.0);
         self.model.put(&entry, in_due, self.now, SPREAD_MS);
         self.rig.put(&[entry], self.now).await;
@@ -118,15 +121,19 @@ impl World {
         let plan = plan(&scenario.provider, &demands, scenario.settings.k, &scenario.settings.base);
         let slowest = plan.jobs.iter().filter_map(|job| job.effective_ms).fold(0.0, f64::max);
         let held = self.holds.values().map(|until| until - self.now).fold(0, i64::max);
-        let windows: i64 = scenario.provider.quotas().map(|quota| match (quota.kind, quota.window) {
-            (QuotaKind::Sliding, _) => match quota.limits().0 {
-                Limit::Sliding { emission_ms, burst } => (emission_ms * f64::from(burst)) as i64,
-                _ => 0,
-            },
-            (_, Some(Window::Length(length))) => length.as_ms() as i64,
-            (_, Some(Window::Calendar(part))) => part.least_ms() as i64,
-            (_, None) => 0,
-        }).sum();
+        let windows: i64 = scenario
+            .provider
+            .quotas()
+            .map(|quota| match (quota.kind, quota.window) {
+                (QuotaKind::Sliding, _) => match quota.limits().0 {
+                    Limit::Sliding { emission_ms, burst } => (emission_ms * f64::from(burst)) as i64,
+                    _ => 0,
+                },
+                (_, Some(Window::Length(length))) => length.as_ms() as i64,
+                (_, Some(Window::Calendar(part))) => part.least_ms() as i64,
+                (_, None) => 0,
+            })
+            .sum();
         // A felt rate may be at its floor, and calls in flight set a pace that no plan knows.
         4 * slowest as i64 + held + 2 * windows + 3 * scenario.lease_ms() + 30_000
     }

@@ -87,11 +87,10 @@ impl Referee {
             for holder in holders(quota.scope, &call.lane, &call.devices) {
                 let book = self.books.entry((number, holder.clone())).or_default();
                 let (held, most) = match quota.kind {
-                    QuotaKind::Sliding => {
-                        (book.slide(quota, cost, call.urgent, at), sliding(quota))
-                    }
+                    QuotaKind::Sliding => (book.slide(quota, cost, call.urgent, at), sliding(quota)),
                     QuotaKind::Adaptive => {
-                        let most = (f64::from(quota.amount) * (1.0 + self.late_ms / window_ms(quota))).ceil() as u32;
+                        let most =
+                            (f64::from(quota.amount) * (1.0 + self.late_ms / window_ms(quota))).ceil() as u32;
                         (book.slide(quota, cost, call.urgent, at), (most + call.cost, None))
                     }
                     QuotaKind::Aligned => {
@@ -130,7 +129,10 @@ impl Referee {
                         }
                         (book.errors, book.last_error) = (book.errors + 1, at);
                         if book.errors > quota.amount {
-                            wrong.push(format!("over quota: {} errors in a row at {} {holder:?}", book.errors, quota.name));
+                            wrong.push(format!(
+                                "over quota: {} errors in a row at {} {holder:?}",
+                                book.errors, quota.name
+                            ));
                         }
                     }
                     _ => {}

@@ -35,19 +35,22 @@ pub type Fields = HashMap<(String, String), String>;
 
 impl Rig {
     pub async fn new(scenario: &Scenario, changes: &[Change]) -> Self {
-        let url = std::env::var("PACELINE_TEST_REDIS_URL")
-            .expect("PACELINE_TEST_REDIS_URL: run scripts/test, or `eval \"$(scripts/servers start)\"` first");
+        let url = std::env::var("PACELINE_TEST_REDIS_URL").expect(
+            "PACELINE_TEST_REDIS_URL: run scripts/test, or `eval \"$(scripts/servers start)\"` first",
+        );
         let redis = connect(&url.into()).await.expect("the test Redis");
         let keys = scenario.settings.keys.clone();
         let spread = crate::scenario::interval(10_000);
         let taker = Taker::new(redis.clone(), &scenario.provider, &scenario.settings);
-        let taker = taker.with_scripts(|script, text| changes.iter().fold(text, |text, change| {
-            if change.script != script {
-                return text;
-            }
-            assert!(text.contains(change.from), "{script} has no {:?} to be broken", change.from);
-            text.replace(change.from, change.to)
-        }));
+        let taker = taker.with_scripts(|script, text| {
+            changes.iter().fold(text, |text, change| {
+                if change.script != script {
+                    return text;
+                }
+                assert!(text.contains(change.from), "{script} has no {:?} to be broken", change.from);
+                text.replace(change.from, change.to)
+            })
+        });
         let anchor = keys.anchor(&name());
         Self { queue: Queue::new(redis.clone(), keys, spread), redis, anchor, taker }
     }
@@ -122,7 +125,11 @@ impl Rig {
                 .await
                 .expect("a scan");
             if !keys.is_empty() {
-                let _: i64 = redis::cmd("DEL").arg(keys).query_async(&mut self.redis.link()).await.expect("a deletion");
+                let _: i64 = redis::cmd("DEL")
+                    .arg(keys)
+                    .query_async(&mut self.redis.link())
+                    .await
+                    .expect("a deletion");
             }
             cursor = next;
             if cursor == 0 {

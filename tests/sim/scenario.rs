@@ -60,8 +60,7 @@ impl Scenario {
         let grouped = chance.hits(0.4);
         let kinds = kinds(&mut chance, grouped);
         let count = chance.within(4, limits.jobs as i64).min(limits.jobs as i64) as usize;
-        let jobs: Vec<(Job, usize)> =
-            (0..count).map(|n| job(limits, n, &kinds, grouped, scale)).collect();
+        let jobs: Vec<(Job, usize)> = (0..count).map(|n| job(limits, n, &kinds, grouped, scale)).collect();
         let rate = jobs.iter().map(|(job, kind)| {
             let kind = &kinds[*kind];
             let alone = f64::from(kind.cost + kind.per_device);
@@ -84,15 +83,17 @@ impl Scenario {
         let late_ms = if limits.has(Fault::Late) { least_slack } else { 0.0 };
         // What of a margin is not taken by lateness is for the clocks.
         let skew = (margins.fold(2_000.0, f64::min) - late_ms).max(0.0) as i64;
-        let unit = |name: &str| provider.resource(name).map_or((Unit::Device, 1), |r| (r.unit, r.batch_max));
+        let places = |name: &str| {
+            provider.resource(name).map_or((Unit::Device, 1, 1), |r| (r.unit, r.batch_max, r.places()))
+        };
         let entries = jobs.into_iter().enumerate().map(|(n, (job, _))| {
             let mut chance = Chance::new(limits.seed, 2_000 + n as u64);
-            let (unit, batch_max) = unit(job.resource.as_str());
+            let (unit, batch_max, places) = places(job.resource.as_str());
             let interval = job.interval.as_ms() as i64;
             Entry {
                 offset_ms: offset_ms(&job, unit, batch_max),
                 last_run: chance.hits(0.7).then(|| UnixMs(T0 - chance.within(1, 4 * interval))),
-                shared: batch_max > 1,
+                shared: places > 1,
                 weight: [1, 1, 2, 3][job.connection.0 as usize % 4],
                 job,
             }
@@ -137,8 +138,8 @@ fn kinds(chance: &mut Chance, grouped: bool) -> Vec<Kind> {
         .iter()
         .map(|name| {
             let unit = chance.pick(&["device", "batch", if grouped { "group" } else { "connection" }]);
-            let batch_max = if unit == "device" { 1 } else { chance.within(2, 8) as u32 };
-            let per_device = if chance.hits(0.3) { 1 } else { 0 };
+            let batch_max = if unit == "batch" { chance.within(2, 8) as u32 } else { 1 };
+            let per_device = if chance.hits(0.3) && unit != "group" && unit != "connection" { 1 } else { 0 };
             Kind { name, unit, batch_max, cost: chance.within(1, 2) as u32, per_device }
         })
         .collect()
@@ -175,7 +176,8 @@ pub fn name() -> ProviderName {
 }
 
 fn provider(limits: &Limits, kinds: &[Kind], demand: &Demand) -> Provider {
-    let mut text = "title = \"Simulated\"\n[http]\nbase_url = \"http://127.0.0.1:9\"\ntimeout = \"2s\"\n".to_owned();
+    let mut text =
+        "title = \"Simulated\"\n[http]\nbase_url = \"http://127.0.0.1:9\"\ntimeout = \"2s\"\n".to_owned();
     for number in &limits.quotas {
         let mut chance = Chance::new(limits.seed, 100 + *number as u64);
         text += &quota(&mut chance, *number, kinds, demand);
@@ -184,9 +186,13 @@ fn provider(limits: &Limits, kinds: &[Kind], demand: &Demand) -> Provider {
         let Kind { name, unit, batch_max, cost, per_device } = kind;
         let _ = write!(
             text,
-            "[resource.{name}]\nunit = \"{unit}\"\nbatch_max = {batch_max}\ninterval_min = \"100ms\"\n\
-             interval_default = \"10s\"\ncost = {cost}\ncost_per_device = {per_device}\npath = \"/\"\nrecords = \".\"\n"
+            "[resource.{name}]\nunit = \"{unit}\"\ninterval_min = \"100ms\"\ninterval_default = \"10s\"\n\
+             cost = {cost}\ncost_per_device = {per_device}\npath = \"/\"\nrecords = \".\"\n"
         );
+        // One call for a whole account or home takes all there are.
+        if *unit == "batch" {
+            let _ = writeln!(text, "batch_max = {batch_max}");
+        }
     }
     Provider::parse(name(), "simulated.toml", &text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
@@ -208,8 +214,7 @@ fn quota(chance: &mut Chance, number: usize, kinds: &[Kind], demand: &Demand) ->
     let most = demand.full_cost;
     let rate = demand.rate / holders as f64 * chance.share(0.4, 2.5);
     let in_window = |ms: i64| (rate * ms as f64).ceil() as u32;
-    let mut text =
-        format!("[[quota]]\nname = \"q{number}\"\nscope = \"{scope}\"\nkind = \"{kind}\"\n");
+    let mut text = format!("[[quota]]\nname = \"q{number}\"\nscope = \"{scope}\"\nkind = \"{kind}\"\n");
     let mut say = |key: &str, value: String| {
         let _ = writeln!(text, "{key} = {value}");
     };

@@ -28,6 +28,8 @@ pub struct Twin<'a> {
     settings: &'a TakerSettings,
     fields: Fields,
     gauges: HashMap<(String, String), (Limit, Gauge)>,
+    /// Likewise, had none been granted but those that were asked for now.
+    without_calm: HashMap<(String, String), (Limit, Gauge)>,
     /// When the schedule was last revived after a loss; 0 for never.
     epoch: f64,
     lease_ms: f64,
@@ -51,7 +53,8 @@ fn stored(limit: &Limit, raw: Option<&String>, epoch: f64) -> Option<Gauge> {
     let [a, b, c] = raw.map_or([0.0; 3], |raw| numbers(raw));
     Some(match limit {
         Limit::Sliding { emission_ms, burst } => {
-            Gauge::Sliding { tat_ms: a.max(epoch + f64::from(*burst) * emission_ms) }
+            // Kept in µs.
+            Gauge::Sliding { tat_ms: (a / 1_000.0).max(epoch + f64::from(*burst) * emission_ms) }
         }
         Limit::Aligned { .. } if epoch > 0.0 => return None,
         Limit::Aligned { .. } => Gauge::Aligned { turn_ms: a, spent: b },
@@ -79,6 +82,7 @@ impl<'a> Twin<'a> {
             settings,
             fields,
             gauges: HashMap::new(),
+            without_calm: HashMap::new(),
             epoch: epoch as f64,
             lease_ms: lease_ms as f64,
             now: now as f64,
@@ -102,7 +106,11 @@ impl<'a> Twin<'a> {
             let since = if job.last > 0 { job.last } else { (job.due - job.interval()).max(0) };
             let base = settings.base[usize::from(job.entry.job.priority.class()) - 1];
             let ranked = Ranked {
-                score: if job.urgent { since as f64 - 1e15 } else { score::score(base, now - since, settings.k) },
+                score: if job.urgent {
+                    since as f64 - 1e15
+                } else {
+                    score::score(base, now - since, settings.k)
+                },
                 id: id.0,
                 device: job.entry.job.device.0,
                 urgent: job.urgent,
@@ -111,7 +119,7 @@ impl<'a> Twin<'a> {
             twin.ready.entry(key).or_default().push(ranked);
         }
         for queue in twin.ready.values_mut() {
-            queue.sort_by(|a, b| a.score.total_cmp(&b.score).then(a.id.cmp(&b.id)));
+            queue.sort_by(|a, b| a.score.total_cmp(&b.score).then(a.id.to_string().cmp(&b.id.to_string())));
         }
         twin
     }
@@ -121,8 +129,8 @@ impl<'a> Twin<'a> {
         let mut calm = false;
         for grant in &taken.grants {
             let urgent = self.is_urgent(grant);
-            if urgent && calm {
-                self.wrong.push(format!("refresh: call {} goes after calls that could wait", grant.call));
+            if urgent {
+                self.hurry(grant, calm, devices_apart);
             }
             calm = calm || !urgent;
             if !devices_apart {
@@ -137,6 +145,21 @@ impl<'a> Twin<'a> {
         if self.is_exact {
             self.compare(after);
         }
+    }
+
+    /// Whoever went before: it goes as soon as though there were only those that were asked for now.
+    fn hurry(&mut self, grant: &Grant, calm: bool, devices_apart: bool) {
+        std::mem::swap(&mut self.gauges, &mut self.without_calm);
+        let devices: Vec<_> =
+            grant.jobs.iter().filter_map(|job| self.devices.get(&job.id.0).copied()).collect();
+        let at = self.now + grant.send_in_ms;
+        let soonest = self.earliest(&grant.lane, &grant.resource, &devices, self.now, true);
+        if let Some(soonest) = soonest.filter(|soonest| calm && at > soonest + HAIR_MS && !devices_apart) {
+            self.wrong
+                .push(format!("refresh: call {} goes at {at}, and could have at {soonest}", grant.call));
+        }
+        self.spend(grant, &devices, at, true);
+        std::mem::swap(&mut self.gauges, &mut self.without_calm);
     }
 
     fn is_urgent(&self, grant: &Grant) -> bool {
@@ -155,36 +178,44 @@ impl<'a> Twin<'a> {
             }
             return;
         }
-        let batch_max = self.provider.resource(grant.resource.as_str()).map_or(1, |r| r.batch_max as usize);
+        let batch_max = self.provider.resource(grant.resource.as_str()).map_or(1, |r| r.places() as usize);
         let best: Vec<_> = queue.iter().take(batch_max).map(|ranked| ranked.id).collect();
         let served: Vec<_> = grant.jobs.iter().take(best.len()).map(|job| job.id.0).collect();
         if best != served {
-            self.wrong.push(format!("rank: call {} of {key:?} serves {served:?}, ahead are {best:?}", grant.call));
+            self.wrong
+                .push(format!("rank: call {} of {key:?} serves {served:?}, ahead are {best:?}", grant.call));
             return;
         }
         let head = queue[0];
         let others: Vec<_> = self
             .ready
             .iter()
-            .filter(|((lane, resource), queue)| *lane == grant.lane && *resource != grant.resource && !queue.is_empty())
-            .filter(|(_, queue)| (queue[0].score, queue[0].id) < (head.score * (1.0 - 1e-12), head.id))
+            .filter(|((lane, resource), queue)| {
+                *lane == grant.lane && *resource != grant.resource && !queue.is_empty()
+            })
+            .filter(|(_, queue)| queue[0].score < head.score - head.score.abs() * 1e-12)
             .map(|((_, resource), queue)| (resource.clone(), queue.clone()))
             .collect();
         for (resource, queue) in others {
-            let size = self.provider.resource(resource.as_str()).map_or(1, |r| r.batch_max as usize).min(queue.len());
+            let size =
+                self.provider.resource(resource.as_str()).map_or(1, |r| r.places() as usize).min(queue.len());
             let devices: Vec<_> = queue[..size].iter().map(|ranked| ranked.device).collect();
             let at = self.earliest(&grant.lane, &resource, &devices, self.now, queue[0].urgent);
             let limit = self.now + self.settings.horizon.as_ms() as f64;
             if at.is_some_and(|at| at <= limit - HAIR_MS) {
                 let better = queue[0].id;
-                self.wrong.push(format!("rank: job {} of {:?} goes ahead of {better} of {resource:?}, which may go at {at:?}", head.id, grant.lane));
+                self.wrong.push(format!(
+                    "rank: job {} of {:?} goes ahead of {better} of {resource:?}, which may go at {at:?}",
+                    head.id, grant.lane
+                ));
             }
         }
     }
 
     /// The instant is the earliest that the whole chain allows, and the chain is spent.
     fn pace(&mut self, grant: &Grant, urgent: bool, devices_apart: bool) {
-        let devices: Vec<_> = grant.jobs.iter().filter_map(|job| self.devices.get(&job.id.0).copied()).collect();
+        let devices: Vec<_> =
+            grant.jobs.iter().filter_map(|job| self.devices.get(&job.id.0).copied()).collect();
         let at = self.now + grant.send_in_ms;
         let first = self.soon.get(&grant.jobs[0].id.0).copied();
         let from = first.unwrap_or(self.now);
@@ -194,13 +225,18 @@ impl<'a> Twin<'a> {
             }
             // A hold of a device is not known here.
             Some(earliest) if at < earliest - HAIR_MS => {
-                self.wrong.push(format!("pace: call {} goes at {at}, before its chain's {earliest}", grant.call));
+                self.wrong
+                    .push(format!("pace: call {} goes at {at}, before its chain's {earliest}", grant.call));
             }
             Some(_) => {}
             None => self.is_exact = false,
         }
+        self.spend(grant, &devices, at, urgent);
+    }
+
+    fn spend(&mut self, grant: &Grant, devices: &[i64], at: f64, urgent: bool) {
         let cost = f64::from(self.cost(&grant.resource, devices.len()));
-        for key in self.chain(&grant.lane, &grant.resource, &devices, urgent) {
+        for key in self.chain(&grant.lane, &grant.resource, devices, urgent) {
             if let Some((limit, gauge)) = self.gauges.get_mut(&key) {
                 gauge.spend(limit, cost, at);
             }
@@ -212,7 +248,13 @@ impl<'a> Twin<'a> {
     }
 
     /// Where the quotas of a call are kept; what is read for the first time is kept as a gauge.
-    fn chain(&mut self, lane: &str, resource: &ResourceName, devices: &[i64], urgent: bool) -> Vec<(String, String)> {
+    fn chain(
+        &mut self,
+        lane: &str,
+        resource: &ResourceName,
+        devices: &[i64],
+        urgent: bool,
+    ) -> Vec<(String, String)> {
         let mut found = Vec::new();
         for quota in self.provider.quotas().filter(|q| q.counts(resource)) {
             let (whole, rest) = quota.limits();
@@ -233,7 +275,14 @@ impl<'a> Twin<'a> {
         found
     }
 
-    fn earliest(&mut self, lane: &str, resource: &ResourceName, devices: &[i64], from: f64, urgent: bool) -> Option<f64> {
+    fn earliest(
+        &mut self,
+        lane: &str,
+        resource: &ResourceName,
+        devices: &[i64],
+        from: f64,
+        urgent: bool,
+    ) -> Option<f64> {
         let keys = self.chain(lane, resource, devices, urgent);
         let cost = f64::from(self.cost(resource, devices.len()));
         let own = connection(lane).to_owned();
@@ -288,7 +337,9 @@ fn key(quota: &Quota, mark: &str, lane: &str, holder: &str) -> (String, String) 
     match quota.scope {
         Scope::App => ("app".to_owned(), name),
         Scope::Connection => (own, name),
-        Scope::Group => (own, lane.split_once('.').map_or(name.clone(), |(_, group)| format!("{name}@{group}"))),
+        Scope::Group => {
+            (own, lane.split_once('.').map_or(name.clone(), |(_, group)| format!("{name}@{group}")))
+        }
         Scope::Device => (own, format!("{name}#{holder}")),
     }
 }

@@ -72,8 +72,10 @@ impl World {
         }
         let full = taken.grants.len() == calls;
         self.workers[worker].hungry = full;
-        if taken.wake_in_ms == 0.0 && !full {
-            self.wrong.push(format!("wake: a worker with room for {calls} got {granted:?} and is told to ask again at once"));
+        if taken.wake_in_ms == 0.0 && taken.grants.is_empty() {
+            self.wrong.push(format!(
+                "wake: a worker with room for {calls} got {granted:?} and is told to ask again at once"
+            ));
         }
         if taken.wake_in_ms >= 0.0 && !(full && calls == free) {
             self.look_again(worker, taken.wake_in_ms.ceil() as i64);
@@ -129,10 +131,15 @@ impl World {
         if grant.lane != own {
             scopes.push(grant.lane.clone());
         }
-        scopes.extend(grant.jobs.iter().map(|job| format!("#{}", self.model.jobs[&job.id.0].entry.job.device)));
+        scopes
+            .extend(grant.jobs.iter().map(|job| format!("#{}", self.model.jobs[&job.id.0].entry.job.device)));
         for scope in scopes {
             if let Some(until) = self.holds.get(&scope).filter(|until| at < **until as f64 - 1e-6) {
-                self.wrong.push(format!("hold: call {} goes {} ms too soon for {scope:?}", grant.call, *until as f64 - at));
+                self.wrong.push(format!(
+                    "hold: call {} goes {} ms too soon for {scope:?}",
+                    grant.call,
+                    *until as f64 - at
+                ));
             }
         }
     }
@@ -170,14 +177,15 @@ impl World {
 
     pub fn send_step(&mut self, number: i64, at_us: i64) {
         let Some(out) = self.outs.get(&number) else { return };
-        let (worker, life, meant, latest) = (out.worker, out.life, out.send_at, out.at + self.scenario.late_ms);
+        let (worker, life, meant, latest) =
+            (out.worker, out.life, out.send_at, out.at + self.scenario.late_ms);
         if !self.steps(worker, life, Event::Send(number)) {
             return;
         }
         let waited = at_us as f64 / 1_000.0 > meant + 0.002;
         let at = if waited { self.now as f64 } else { meant };
         if at > latest + 1e-9 {
-            self.say(format!("worker {worker} missed the instant of {}", number % 1024));
+            self.say(format!("worker {worker} missed the instant of {}", number % 32));
             self.after(0, Event::Land(number));
             self.outs.get_mut(&number).expect("a call").end = End::Unsent;
             return;
@@ -192,7 +200,7 @@ impl World {
             return;
         }
         let settlement = if end == End::Unsent { Settlement::unsent(call) } else { self.judge(number) };
-        self.say(format!("call {} ends {:?} {:?}", number % 1024, settlement.end, settlement.jobs));
+        self.say(format!("call {} ends {:?} {:?}", number % 32, settlement.end, settlement.jobs));
         let w = &mut self.workers[worker];
         w.ended.push(settlement);
         if !std::mem::replace(&mut w.flushing, true) {
@@ -229,7 +237,10 @@ impl World {
 
     pub async fn repeat_step(&mut self, which: usize) {
         let settlements = self.repeats[which].clone();
-        self.say(format!("settled once more: {:?}", settlements.iter().map(|s| s.call.0 % 1024).collect::<Vec<_>>()));
+        self.say(format!(
+            "settled once more: {:?}",
+            settlements.iter().map(|s| s.call.0 % 32).collect::<Vec<_>>()
+        ));
         self.settle(&settlements).await;
     }
 
@@ -246,7 +257,8 @@ impl World {
         stale.sort_unstable();
         self.say(format!("settled {} calls, stale {stale:?}", settlements.len()));
         if stale != expected {
-            self.wrong.push(format!("fence: settlements of {stale:?} are stale, should be those of {expected:?}"));
+            self.wrong
+                .push(format!("fence: settlements of {stale:?} are stale, should be those of {expected:?}"));
         }
         settled.wake_in_ms
     }
@@ -256,5 +268,5 @@ impl World {
 fn told(grant: &Grant) -> String {
     let jobs: Vec<_> = grant.jobs.iter().map(|job| job.id.0).collect();
     let Grant { lane, resource, send_in_ms, .. } = grant;
-    format!("{} {lane}/{} in {send_in_ms:.3} {jobs:?}", grant.call.0 % 1024, resource.as_str())
+    format!("{} {lane}/{} in {send_in_ms:.3} {jobs:?}", grant.call.0 % 32, resource.as_str())
 }
