@@ -200,14 +200,19 @@ impl<'a> Twin<'a> {
             let size =
                 self.provider.resource(resource.as_str()).map_or(1, |r| r.places() as usize).min(queue.len());
             let devices: Vec<_> = queue[..size].iter().map(|ranked| ranked.device).collect();
-            let at = self.earliest(&grant.lane, &resource, &devices, self.now, queue[0].urgent);
+            let urgent = queue[0].urgent;
+            // What holds back only others than the one that went is no reason to hold this one back.
+            let at = self.earliest_of(&grant.lane, &resource, &devices, self.now, urgent, Some(&grant.resource));
             let limit = self.now + self.settings.horizon.as_ms() as f64;
-            if at.is_some_and(|at| at <= limit - HAIR_MS) {
-                let better = queue[0].id;
-                self.wrong.push(format!(
-                    "rank: job {} of {:?} goes ahead of {better} of {resource:?}, which may go at {at:?}",
-                    head.id, grant.lane
-                ));
+            let all = self.earliest(&grant.lane, &resource, &devices, self.now, urgent);
+            let (Some(at), Some(all)) = (at, all) else { continue };
+            let better = queue[0].id;
+            if all <= limit - HAIR_MS {
+                let what = format!("rank: job {} goes ahead of {better} of {resource:?}, which may go", head.id);
+                self.wrong.push(what);
+            } else if at > limit {
+                let what = format!("rank: job {} goes ahead of {better} of {resource:?}, which costs more", head.id);
+                self.wrong.push(what);
             }
         }
     }
@@ -283,7 +288,24 @@ impl<'a> Twin<'a> {
         from: f64,
         urgent: bool,
     ) -> Option<f64> {
-        let keys = self.chain(lane, resource, devices, urgent);
+        self.earliest_of(lane, resource, devices, from, urgent, None)
+    }
+
+    /// Of all quotas, or of those that count another resource too.
+    fn earliest_of(
+        &mut self,
+        lane: &str,
+        resource: &ResourceName,
+        devices: &[i64],
+        from: f64,
+        urgent: bool,
+        other: Option<&ResourceName>,
+    ) -> Option<f64> {
+        let mut keys = self.chain(lane, resource, devices, urgent);
+        if let Some(other) = other {
+            let both = self.chain(lane, other, devices, urgent);
+            keys.retain(|key| both.contains(key));
+        }
         let cost = f64::from(self.cost(resource, devices.len()));
         let own = connection(lane).to_owned();
         let holds = [
