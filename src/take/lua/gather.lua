@@ -30,7 +30,8 @@ local function reap()
     if j and j.dropped then
       forget_job(id)
     elseif j then
-      add_due(id, j, j.due)
+      -- One that was asked for now is not left to its turn.
+      add_due(id, j, j.urgent and math.min(j.due, now) or j.due)
     else
       corrupt[#corrupt + 1] = id
     end
@@ -206,6 +207,10 @@ local function place(some)
       end
     end
   end
-  if next(ready) then make_ready(ready) end
+  if next(ready) then
+    make_ready(ready)
+    -- At once: should a limit of its device put one off in this very take, it comes back to where it left.
+    write_due()
+  end
 end
 place(fresh)

@@ -104,8 +104,10 @@ local function end_job(id, raw, shared, verdict)
   if kind == 'drop' and j and j.version > verdict[2] then kind = 'again' end
   if not j or j.dropped or kind == 'drop' then
     gone[#gone + 1] = id
-  elseif kind == 'again' then
+  elseif kind == 'again' and (j.urgent or j.due <= now) then
     add_ready(ready, id, j)
+  elseif kind == 'again' then
+    due_again(id, j) -- it was granted for its instant, or rode along: its time is still to come
   elseif kind == 'later' then
     fail(j, verdict[3])
     j.due = now + math.floor(verdict[2])

@@ -68,9 +68,11 @@ end
 -- its start tag all the same, and most of what a call costs is the look.
 local TURNS = 4
 local in_line
-local function depart(queue, key, id)
-  local ids = queue.gone[key]
-  if ids then ids[#ids + 1] = id else queue.gone[key] = { id } end
+-- Who leaves a ready set, by its key: written for every lane, whether or not it came to its turn.
+local departed = {}
+local function depart(key, id)
+  local ids = departed[key]
+  if ids then ids[#ids + 1] = id else departed[key] = { id } end
 end
 local function load_lane(lane, calls_left)
   lane.queues = {}
@@ -79,7 +81,7 @@ local function load_lane(lane, calls_left)
   for resource, r in pairs(spec.resources) do
     local found, more = ranked(resource .. ':' .. lane.name, math.min(r.max * turns, 1000))
     if #found > 0 then
-      local queue, ids = { resource = resource, gone = {}, more = more }, {}
+      local queue, ids = { resource = resource, more = more }, {}
       for i = 1, #found do ids[i] = found[i].id end
       local jobs = r.max > 1 and read_jobs(ids, true) or read_jobs(ids, false)
       for i = 1, #ids do
@@ -89,7 +91,7 @@ local function load_lane(lane, calls_left)
           j.id, j.score, j.key = id, found[i].score, found[i].key
           queue[#queue + 1] = j
         else
-          depart(queue, found[i].key, id)
+          depart(found[i].key, id)
           corrupt[#corrupt + 1] = id
         end
       end
@@ -111,7 +113,7 @@ end
 
 -- Jobs that leave a queue are noted: where they are taken from is written at the end.
 local function leave(queue, j)
-  if queue.fresh then leave_due(j.id, j) else depart(queue, j.key, j.id) end
+  if queue.fresh then leave_due(j.id, j) else depart(j.key, j.id) end
 end
 
 -- Jobs of the queue that are due within a small share of their interval ride along on the free places of a call.
@@ -225,7 +227,7 @@ local function put_off(queue, members, link, at)
   for i = queue.first or 1, #queue do
     local j = queue[i]
     if off[j.id] then
-      if not queue.fresh then depart(queue, j.key, j.id) end
+      if not queue.fresh then depart(j.key, j.id) end
       deferred[#deferred + 1] = { j, again, name_of(link) }
     else
       rest[#rest + 1] = j
@@ -267,7 +269,7 @@ local function serve(lane)
         tau = earliest(chain.app, cost, now, false)
         if lane.hot then
           local head = best_of(lane, nil)
-          if not (head and head[head.first].urgent) then lane.start, lane.hot = lane.start + AHEAD, false end
+          if not (head and head[head.first or 1].urgent) then lane.start, lane.hot = lane.start + AHEAD, false end
         end
         return 'granted'
       end
@@ -300,7 +302,12 @@ end
 local function earlier(a, b) return a.own_at < b.own_at end
 local stopped = false
 while #calls < calls_max do
-  while later[1] and later[1].own_at <= tau do push(pop(later, earlier)) end
+  while later[1] and later[1].own_at <= tau do
+    -- Waited: the app's instant for its own cost may be sooner than tau, and it would step aside again, for ever.
+    local lane = pop(later, earlier)
+    lane.waited = true
+    push(lane)
+  end
   if more_lanes and (not heap[1] or heap[1].start > frontier) then
     open_more()
   elseif not heap[1] then

@@ -29,7 +29,6 @@ for name, lane in pairs(touched) do
       add_queue(ready, name, queue, first)
       has_more = has_more or queue[first] ~= nil
     else
-      for key, ids in pairs(queue.gone) do send('ZREM', key, ids) end
       has_more = has_more or queue.more or queue[queue.first or 1] ~= nil
     end
   end
@@ -112,6 +111,7 @@ for _, line in ipairs(open_links) do
 end
 
 for key, args in pairs(ready) do send('ZADD', key, args) end
+for key, ids in pairs(departed) do send('ZREM', key, ids) end
 send('ZADD', LANES, lanes_add)
 send('ZADD', BLOCKED, blocked_add)
 send('ZREM', LANES, lanes_rem)

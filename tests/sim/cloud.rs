@@ -1,0 +1,118 @@
+//! The cloud: counts what arrives, and answers as it likes.
+
+use crate::limits::Fault;
+use crate::referee::connection;
+use crate::scenario::T0;
+use crate::world::{Event, World};
+use paceline::take::{Kind, Settlement, Verdict};
+use paceline::words::{End, Hold, JobId, Scope, UnixMs};
+
+impl World {
+    /// A call arrives.
+    pub fn receive(&mut self, number: i64, at: f64) {
+        let end = self.fate();
+        // Of an answer that got lost only the cloud knows what it was.
+        let fails = matches!(end, End::Error | End::Throttled) || end == End::Lost && self.chance.hits(0.5);
+        let out = self.outs.get_mut(&number).expect("a call");
+        (out.sent, out.end, out.call.fails) = (Some(at), end, fails);
+        for job in &out.grant.jobs {
+            if let Some(job) = self.model.jobs.get_mut(&job.id.0) {
+                job.sent = at as i64;
+            }
+        }
+        let call = out.call.clone();
+        let wrong = self.referee.sent(&call, at);
+        self.say(format!("call {} of {} is sent at {:.3}, will be {end:?}", number % 1024, call.lane, at - T0 as f64));
+        self.wrong.extend(wrong);
+        let timeout = self.scenario.timeout_ms();
+        let slow = self.chance.pick(&[40, 40, 300, timeout - 1]);
+        let latency = self.chance.within(1, if self.quiet { 20 } else { slow });
+        let answered_us = ((at + latency as f64) * 1_000.0) as i64;
+        self.at_us(answered_us, Event::Answer(number));
+        let landed_us = if end == End::Lost { ((at + timeout as f64) * 1_000.0) as i64 } else { answered_us };
+        self.at_us(landed_us, Event::Land(number));
+    }
+
+    fn fate(&mut self) -> End {
+        for (fault, end, probability) in [
+            (Fault::Error, End::Error, 0.12),
+            (Fault::Throttle, End::Throttled, 0.05),
+            (Fault::Lost, End::Lost, 0.04),
+        ] {
+            if self.has(fault) && self.chance.hits(probability) {
+                return end;
+            }
+        }
+        End::Good
+    }
+
+    /// It has answered: whoever asked.
+    pub fn answer_step(&mut self, number: i64, at_us: i64) {
+        let Some(out) = self.outs.get(&number) else { return };
+        let wrong = self.referee.answered(&out.call.clone(), at_us as f64 / 1_000.0);
+        self.wrong.extend(wrong);
+    }
+
+    /// What the worker makes of the answer.
+    pub fn judge(&mut self, number: i64) -> Settlement {
+        let out = &self.outs[&number];
+        let (grant, end, sent) = (out.grant.clone(), out.end, UnixMs(out.sent.unwrap_or_default() as i64));
+        let mut settlement = Settlement { end, ..Settlement::unsent(grant.call) };
+        let wait = self.chance.within(100, 8_000) as u64;
+        for job in &grant.jobs {
+            let verdict = match end {
+                End::Good if self.has(Fault::Error) && self.chance.hits(0.08) => self.chance.pick(&[
+                    Some(Verdict::Miss(wait, Kind::Gone)),
+                    Some(Verdict::Miss(wait, Kind::Broken)),
+                    Some(Verdict::Drop(job.version)),
+                    None,
+                ]),
+                End::Good => Some(Verdict::Done(sent)),
+                End::Error | End::Lost if self.chance.hits(0.2) => Some(Verdict::Skip),
+                End::Error | End::Lost => Some(Verdict::Later(wait, Kind::Transient)),
+                End::Throttled | End::Unsent => Some(Verdict::Again),
+            };
+            settlement.jobs.extend(verdict.map(|verdict| (job.id, verdict)));
+        }
+        if end == End::Throttled {
+            let scope = self.chance.pick(&[Scope::App, Scope::Connection, Scope::Connection, Scope::Group, Scope::Device]);
+            let until = UnixMs(self.now + self.chance.within(10, 5_000));
+            let device = self.model.jobs[&grant.jobs[0].id.0].entry.job.device;
+            let hold = Hold { scope, until, reason: "HTTP 429".to_owned() };
+            settlement.holds.push((hold, (scope == Scope::Device).then_some(device)));
+        }
+        if end == End::Good && self.has(Fault::Also) && self.chance.hits(0.2) {
+            settlement.also = self.told(&grant.lane, grant.resource.as_str(), sent);
+        }
+        settlement
+    }
+
+    /// Devices of the account that the answer tells of without being asked.
+    fn told(&mut self, lane: &str, resource: &str, sent: UnixMs) -> Vec<(JobId, UnixMs)> {
+        let own = connection(lane);
+        let mut found = Vec::new();
+        for (id, job) in &self.model.jobs {
+            let job = &job.entry.job;
+            let alike = connection(&job.lane()) == own && job.resource.as_str() == resource;
+            if alike && self.chance.hits(0.3) {
+                found.push((JobId(*id), sent));
+            }
+        }
+        found
+    }
+
+    /// Whom a settlement's holds stop, and until when.
+    pub fn scopes_held(&self, settlement: &Settlement) -> Vec<(String, i64)> {
+        let lane = self.outs.get(&settlement.call.0).map_or(String::new(), |out| out.grant.lane.clone());
+        let of = |(hold, device): &(Hold, Option<paceline::words::DeviceId>)| {
+            let scope = match (hold.scope, device) {
+                (Scope::App, _) => String::new(),
+                (Scope::Group, _) => lane.clone(),
+                (Scope::Device, Some(device)) => format!("#{device}"),
+                (Scope::Connection | Scope::Device, _) => connection(&lane).to_owned(),
+            };
+            (scope, hold.until.0)
+        };
+        settlement.holds.iter().map(of).collect()
+    }
+}

@@ -1,0 +1,123 @@
+//! What a run is made from: its seed, and how much of what the seed gives is used. A failure is shrunk by taking away.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// What may go wrong, or at least otherwise, in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fault {
+    /// A worker dies between two steps; what it held it holds no more, and another takes its place.
+    Crash,
+    /// A worker stands still, now and then for longer than a lease.
+    Pause,
+    /// A settlement arrives twice.
+    Twice,
+    /// Calls are sent as late as is allowed.
+    Late,
+    /// A worker hands calls back before their instant.
+    Back,
+    /// Owners change their minds: interval, priority, off and on.
+    Owner,
+    /// Owners ask for "refresh now".
+    Refresh,
+    /// Answers tell of devices that were not asked for.
+    Also,
+    /// The cloud answers with errors, and devices go missing.
+    Error,
+    /// The cloud says "not now", with a hold.
+    Throttle,
+    /// Answers get lost.
+    Lost,
+    /// Redis forgets everything, and the schedule is rebuilt.
+    Wipe,
+}
+
+impl Fault {
+    pub const ALL: [Self; 12] = [
+        Self::Crash,
+        Self::Pause,
+        Self::Twice,
+        Self::Late,
+        Self::Back,
+        Self::Owner,
+        Self::Refresh,
+        Self::Also,
+        Self::Error,
+        Self::Throttle,
+        Self::Lost,
+        Self::Wipe,
+    ];
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub seed: u64,
+    /// How many events are let happen before the faults end.
+    pub steps: u32,
+    pub jobs: usize,
+    pub connections: usize,
+    /// Which of the seed's quotas are declared, by number.
+    pub quotas: Vec<usize>,
+    pub faults: BTreeSet<Fault>,
+}
+
+/// The most quotas that a seed gives.
+pub const QUOTAS: usize = 6;
+
+impl Limits {
+    pub fn of(seed: u64) -> Self {
+        Self {
+            seed,
+            steps: 500,
+            jobs: 36,
+            connections: 5,
+            quotas: (0..QUOTAS).collect(),
+            faults: Fault::ALL.into(),
+        }
+    }
+
+    pub fn has(&self, fault: Fault) -> bool {
+        self.faults.contains(&fault)
+    }
+
+    /// Smaller ones, the boldest first.
+    pub fn smaller(&self) -> Vec<Self> {
+        let mut found = Vec::new();
+        let halves = |n: usize| [n / 2, n - n / 4, n.saturating_sub(1)].into_iter().filter(move |m| *m < n && *m > 0);
+        found.extend(self.faults.iter().map(|fault| {
+            let mut less = self.clone();
+            less.faults.remove(fault);
+            less
+        }));
+        found.extend((0..self.quotas.len()).map(|at| {
+            let mut less = self.clone();
+            less.quotas.remove(at);
+            less
+        }));
+        found.extend(halves(self.jobs).map(|jobs| Self { jobs, ..self.clone() }));
+        found.extend(halves(self.connections).map(|connections| Self { connections, ..self.clone() }));
+        found.extend(halves(self.steps as usize).map(|steps| Self { steps: steps as u32, ..self.clone() }));
+        found
+    }
+
+    pub fn toml(&self) -> String {
+        toml::to_string(self).expect("numbers and words")
+    }
+}
+
+/// The seeds that once failed, by the names of their files.
+pub fn kept() -> Vec<(String, Limits)> {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/seeds");
+    let mut files: Vec<_> = std::fs::read_dir(&dir).expect("fixtures/seeds").flatten().map(|f| f.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
+    files.sort();
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).expect("a seed");
+        let limits = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        (path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), limits)
+    };
+    files.into_iter().map(read).collect()
+}
