@@ -115,7 +115,7 @@ fn check_kind(quota: &Quota, say: &mut impl FnMut(String)) {
     for (given, means, key) in [
         (quota.burst.is_some(), sliding || aligned, "burst"),
         (quota.headroom.is_some(), sliding || aligned, "headroom"),
-        (quota.forgives.is_some(), sliding || aligned, "forgives"),
+        (quota.forgives_ms.is_some(), sliding || aligned, "forgives_ms"),
         (quota.zone != Zone::default(), aligned, "zone"),
         (quota.reserve != 0.0, kind != QuotaKind::Errors, "reserve"),
         (!quota.errors_cost, sliding || aligned || adaptive, "errors_cost"),

@@ -158,7 +158,7 @@ records = "."
             "kind = \"concurrent\"\namount = 3\nreserve = 0.5",
             "kind = \"errors\"\namount = 9\nwindow = \"10m\"",
             "kind = \"adaptive\"\namount = 60\nwindow = \"1m\"\nstart = 6\nfloor = 2\nerrors_cost = false",
-            "amount = 60\nwindow = \"1m\"\nforgives = \"100ms\"\nreserve = 0.9",
+            "amount = 60\nwindow = \"1m\"\nforgives_ms = 100\nreserve = 0.9",
         ] {
             let text = GOOD.replace("amount = 60\nwindow = \"1m\"", text);
             assert!(parse("kinds.toml", &text).is_ok(), "{text}: {:?}", parse("kinds.toml", &text));

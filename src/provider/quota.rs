@@ -36,7 +36,7 @@ pub struct Quota {
     pub headroom: Option<f64>,
     /// What the provider's own limiter forgives: a call may go this much later than its instant.
     #[serde(default)]
-    pub forgives: Option<Interval>,
+    pub forgives_ms: Option<u32>,
     /// The share kept for "refresh now", which background syncs may not spend.
     #[serde(default)]
     pub reserve: f64,
@@ -220,7 +220,7 @@ impl Quota {
             Kind::Aligned => Some(self.margin_ms()),
             Kind::Concurrent | Kind::Errors | Kind::Adaptive => None,
         }?;
-        Some(of_headroom.max(self.forgives.map_or(0.0, |ms| ms.as_ms() as f64)))
+        Some(of_headroom.max(self.forgives_ms.map_or(0.0, f64::from)))
     }
 
     fn window_ms(&self) -> f64 {

@@ -2,17 +2,25 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `{p}:due` | zset | job → when it is due, ms |
-//! | `{p}:jobs:<n>` | hash | 64 packed job records a bucket |
-//! | `{p}:ready:<lane>:<resource>` | zset | job → class · 2^43 + last run, ms; exists only while non-empty |
-//! | `{p}:lanes` | zset | lane with ready jobs → virtual time |
-//! | `{p}:blocked` | zset | lane → instant it can be served, ms |
+//! | `{p}:due` | zset | job, or a queue `<resource>:<lane>` → when it, or its first, is due, ms |
+//! | `{p}:due:<resource>:<lane>` | zset | jobs that can share a call → when each is due, ms |
+//! | `{p}:jobs:<n>` | hash | packed job records; which are together: see `bucket` in `lua/common.lua` |
+//! | `{p}:ready:<class>:<resource>:<lane>` | zset | job → last run, ms; exists only while non-empty |
+//! | `{p}:lanes` | zset | lane with ready jobs → virtual time; far below 0 with a "refresh now" |
+//! | `{p}:blocked` | zset | lane, or a link `!<holder> <field>` → instant it opens, ms; `inf`: its link lets it in |
+//! | `{p}:wait:!<holder> <field>` | zset | lanes in line at a link that several share → their virtual time there |
+//! | `{p}:links` | hash | link → its virtual time |
 //! | `{p}:partly` | set | blocked lanes of which only some resources are |
+//! | `{p}:hot` | set | blocked lanes with a "refresh now" |
+//! | `{p}:why` | hash | blocked lane, or `#<job>` → the quota or hold that says no |
 //! | `{p}:vtime` | hash | lane → virtual time at which it left |
-//! | `{p}:leases` | zset | call → lease expiry, ms |
-//! | `{p}:calls` | hash | call → its jobs, lane and what it spent (msgpack) |
-//! | `{p}:quota:app`, `{p}:quota:<connection>` | hash | quota → theoretical arrival time, ms; hold → until, reason |
-//! | `{p}:meta` | hash | `v` virtual time, `fence` last call, `run` of the server, `epoch` of revival, `built` when |
+//! | `{p}:weights` | hash | lane → its weight, where it is not 1 |
+//! | `{p}:leases` | zset | lease → expiry, ms |
+//! | `{p}:take:<lease>` | hash | up to 32 calls: place → lane, resource, jobs and what was spent (msgpack) |
+//! | `{p}:spoken` | set | leased jobs whose owners have spoken meanwhile |
+//! | `{p}:corrupt` | hash | jobs set aside because their records cannot be read → why |
+//! | `{p}:quota:app`, `{p}:quota:<connection>` | hash | quota → its state (see `take/lua/pace.lua`), hold → until |
+//! | `{p}:meta` | hash | `v`, `finish` virtual times, `fence`, `run`, `epoch`, `built`, `app_until`, `app_why` |
 //! | `{p}:wake` | channel | "look again" |
 //! | `{p}:stats:<minute>` | hash | lag histogram and outcome counts of that minute |
 //! | `{t}:d:<device>` | hash | `_` → the device itself, resource → latest; each `<version> <json>` |

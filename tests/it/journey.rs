@@ -542,3 +542,49 @@ async fn what_cannot_be_reached_goes_on_ageing() {
         sqlx::query_as(fetched).fetch_one(&rig.t.app.pool).await.unwrap();
     assert_eq!((before.1, after), (true, (before.0, false)));
 }
+
+/// One call tells of the whole account.
+const WHOLE: &str = r#"
+title = "Whole"
+[http]
+base_url = "{{ params.base_url }}"
+[[quota]]
+name = "minute"
+scope = "connection"
+amount = 60
+window = "1m"
+[resource.state]
+unit = "connection"
+interval_min = "1s"
+interval_default = "1m"
+path = "/all"
+records = ".devices[] | {id, values: {t}}"
+"#;
+
+#[tokio::test]
+async fn an_answer_that_tells_of_others_refreshes_them_too() {
+    let rig = Rig::new(WHOLE, 3).await;
+    let all = json!({"devices": [
+        {"id": "d0", "t": 1}, {"id": "d1", "t": 2}, {"id": "d2", "t": 3}, {"id": "unknown", "t": 4}]});
+    rig.answer(ResponseTemplate::new(200).set_body_json(all)).await;
+    // All three are due at one instant; two of them are put off by hand, so that one call is for one job.
+    let provider = rig.provider.parse().unwrap();
+    let queue = format!("{}due:state:{}", rig.t.app.keys.anchor(&provider), rig.connection);
+    let mut link = rig.t.app.redis.link();
+    let jobs: Vec<i64> =
+        sqlx::query_scalar("SELECT job_id FROM jobs ORDER BY 1").fetch_all(&rig.t.app.pool).await.unwrap();
+    let far = rig.t.app.clock.now().0 + 1_800_000;
+    for job in &jobs[1..] {
+        redis::cmd("ZADD").arg(&queue).arg(far).arg(*job).query_async::<()>(&mut link).await.unwrap();
+    }
+    rig.land(1).await;
+    assert_eq!(rig.cloud.received_requests().await.unwrap().len(), 1);
+    for (device, t) in rig.devices.iter().zip(1..) {
+        assert_eq!(rig.value(*device).await.unwrap().0, json!({"t": t}));
+        let place = rig.place(*device).await;
+        assert!(place.is_sound() && place.due, "{place:?}");
+        // The others: an hour after the answer, not half an hour as they stood.
+        assert!(t == 1 || place.due_ms > far, "{place:?}");
+    }
+    assert!(rig.check().await.clean);
+}

@@ -2,6 +2,7 @@
 
 use crate::journey::Rig;
 use paceline::preference::devices::{self, NewDevice, Place};
+use paceline::provider::Provider;
 use paceline::words::Priority;
 use serde_json::json;
 use wiremock::matchers::path;
@@ -77,4 +78,25 @@ async fn signalk_answers_become_readings() {
         assert!(!rig.standing(id).await.1, "{path} is not failing");
     }
     assert!(rig.check().await.clean);
+}
+
+#[test]
+fn the_quotas_that_the_readme_shows_load() {
+    let readme = include_str!("../../README.md");
+    let shown = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("quotas");
+    let text = format!(
+        r#"title = "Shown"
+[http]
+base_url = "https://api.example.com"
+{shown}
+[resource.energy]
+interval_min = "10s"
+interval_default = "1m"
+path = "/devices/{{{{ device.external_id }}}}"
+records = "."
+"#
+    );
+    let provider = Provider::parse("shown".parse().unwrap(), "README.md", &text).unwrap();
+    let names: Vec<_> = provider.quotas().map(|quota| quota.name.as_str()).collect();
+    assert_eq!(names, ["10s", "day", "at-once"]);
 }

@@ -44,7 +44,9 @@ end
 -- Heaps; the first of all is that of the lanes, the least start tag on top.
 local heap = {}
 local function starts_before(a, b)
-  return a.start < b.start or (a.start == b.start and a.name < b.name)
+  if a.start ~= b.start then return a.start < b.start end
+  local of_a, of_b = a.turn or 0, b.turn or 0
+  return of_a < of_b or (of_a == of_b and a.name < b.name)
 end
 local function push(item, into, before)
   into, before = into or heap, before or starts_before

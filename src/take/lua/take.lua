@@ -27,7 +27,7 @@ local function enter(names, starts, line)
       local lane = { name = name, start = start, hot = start < 0, weight = tonumber(weights[i] or 1), backlog = true }
       opened[name] = lane
       if line then
-        lane.line = line
+        lane.line, lane.turn = line, line.from + i
         line.pending = line.pending + 1
       end
       push(lane)
@@ -49,11 +49,13 @@ open_more()
 -- Lets a few of those in who wait at a link that has opened, the one that had least of it first.
 local function pull(line)
   local got, names = redis.call('ZRANGE', WAIT .. line.name, line.from, line.from + 7), {}
-  line.from, line.more = line.from + #got, #got == 8
   for i = 1, #got do names[i] = got[i] end
   local left, hot, starts = ask('HMGET', VTIME, names), ask('SMISMEMBER', HOT, names), {}
   for i = 1, #names do starts[i] = start_of(v, left[i]) - (hot[i] == 1 and AHEAD or 0) end
+  -- Against others they compete as what they had of everything says; among themselves, of this.
+  table.sort(starts)
   enter(names, starts, line)
+  line.from, line.more = line.from + #got, #got == 8
 end
 for _, line in ipairs(open_links) do
   line.from, line.pending = 0, 0
