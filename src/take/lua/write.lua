@@ -154,16 +154,15 @@ local function head(key)
   return first[2] and tonumber(first[2])
 end
 if app_until then
+  -- Nothing that comes due or opens before it can go sooner: all of it is ranked when the app's own limit lets one go.
   if app_until > 0 then sooner(app_until - spec.horizon_ms / 2) end
-elseif more_due or #lanes_add > 0 or redis.call('EXISTS', LANES) == 1 then
-  sooner(now)
+else
+  if more_due or #lanes_add > 0 or redis.call('EXISTS', LANES) == 1 then sooner(now) end
+  local blocked_head, due_head, ahead = head(BLOCKED), head(DUE), now + spec.ahead_ms
+  if blocked_head and blocked_head < math.huge then sooner(blocked_head - spec.horizon_ms / 2) end
+  -- What is left of the moment ahead has been looked at: its own instant is soon enough. Later ones are met half-way.
+  if due_head then sooner(due_head > ahead and due_head - spec.ahead_ms / 2 or math.max(due_head, now + 1)) end
 end
-local blocked_head, due_head, ahead = head(BLOCKED), head(DUE), now + spec.ahead_ms
-if blocked_head and blocked_head < math.huge and not (stopped and blocked_head <= now) then
-  sooner(blocked_head - spec.horizon_ms / 2)
-end
--- What is left of the moment ahead has been looked at: its own instant is soon enough. Later ones are met half-way.
-if due_head then sooner(due_head > ahead and due_head - spec.ahead_ms / 2 or math.max(due_head, now + 1)) end
 sooner(head(LEASES))
 if wake >= 0 then wake = wake - now end
 return cmsgpack.pack({ true, now, wake, reaped, calls, bound, corrupt })
