@@ -128,17 +128,7 @@ impl Rig {
         let provider: ProviderName = name.parse()?;
         let definition = Provider::parse(provider.clone(), "measured.toml", &fleet.definition())?;
         let (redis, keys, settings) = (server.redis.clone(), Keys::default(), Settings::load(None)?);
-        let (take, rank) = (&settings.take, &settings.rank);
-        let taker_settings = TakerSettings {
-            horizon: take.horizon,
-            ahead: take.ahead,
-            ride_share: take.ride_share,
-            ride_max: take.ride_max,
-            lease: take.lease,
-            k: rank.k,
-            base: [rank.realtime, rank.high, rank.normal, rank.low, rank.background],
-            keys: keys.clone(),
-        };
+        let taker_settings = TakerSettings::of(&settings, keys.clone());
         let queue = Queue::new(redis.clone(), keys, settings.schedule.first_run_spread);
         queue.revive(&provider, false, 0, Some(UnixMs(T0 - 1))).await?;
         Ok(Self {

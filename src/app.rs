@@ -91,17 +91,7 @@ impl App {
 
     /// How calls are granted.
     pub fn taker_settings(&self) -> TakerSettings {
-        let (take, rank) = (&self.settings.take, &self.settings.rank);
-        TakerSettings {
-            horizon: take.horizon,
-            ahead: take.ahead,
-            ride_share: take.ride_share,
-            ride_max: take.ride_max,
-            lease: take.lease,
-            k: rank.k,
-            base: [rank.realtime, rank.high, rank.normal, rank.low, rank.background],
-            keys: self.keys.clone(),
-        }
+        TakerSettings::of(&self.settings, self.keys.clone())
     }
 
     /// Where lag reports read.

@@ -1,5 +1,5 @@
 //! What every job will get, and why: what is asked is read from Postgres, page by page, and planned by
-//! [`pace::plan`](crate::pace::plan).
+//! [`pace::plan`](fn@crate::pace::plan).
 
 use crate::app::App;
 use crate::pace::{Demand, Effective, Holder, Load, Plan, plan};

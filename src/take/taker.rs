@@ -5,6 +5,7 @@ use super::spec::Spec;
 use super::{Settled, Settlement, Taken};
 use crate::provider::Provider;
 use crate::redis::{Keys, Redis, RedisError, Script};
+use crate::settings::Settings;
 use crate::words::{End, Interval, ProviderName, UnixMs};
 use serde::Deserialize;
 use std::sync::{Mutex, PoisonError};
@@ -28,6 +29,23 @@ pub struct TakerSettings {
     pub base: [f64; 5],
     /// Put before every key's name.
     pub keys: Keys,
+}
+
+impl TakerSettings {
+    /// As configured, with keys under this prefix.
+    pub fn of(settings: &Settings, keys: Keys) -> Self {
+        let (take, rank) = (&settings.take, &settings.rank);
+        Self {
+            horizon: take.horizon,
+            ahead: take.ahead,
+            lease: take.lease,
+            ride_share: take.ride_share,
+            ride_max: take.ride_max,
+            k: rank.k,
+            base: [rank.realtime, rank.high, rank.normal, rank.low, rank.background],
+            keys,
+        }
+    }
 }
 
 /// Takes and settles calls of one provider.

@@ -202,16 +202,19 @@ impl<'a> Twin<'a> {
             let devices: Vec<_> = queue[..size].iter().map(|ranked| ranked.device).collect();
             let urgent = queue[0].urgent;
             // What holds back only others than the one that went is no reason to hold this one back.
-            let at = self.earliest_of(&grant.lane, &resource, &devices, self.now, urgent, Some(&grant.resource));
+            let at =
+                self.earliest_of(&grant.lane, &resource, &devices, self.now, urgent, Some(&grant.resource));
             let limit = self.now + self.settings.horizon.as_ms() as f64;
             let all = self.earliest(&grant.lane, &resource, &devices, self.now, urgent);
             let (Some(at), Some(all)) = (at, all) else { continue };
             let better = queue[0].id;
             if all <= limit - HAIR_MS {
-                let what = format!("rank: job {} goes ahead of {better} of {resource:?}, which may go", head.id);
+                let what =
+                    format!("rank: job {} goes ahead of {better} of {resource:?}, which may go", head.id);
                 self.wrong.push(what);
             } else if at > limit {
-                let what = format!("rank: job {} goes ahead of {better} of {resource:?}, which costs more", head.id);
+                let what =
+                    format!("rank: job {} goes ahead of {better} of {resource:?}, which costs more", head.id);
                 self.wrong.push(what);
             }
         }

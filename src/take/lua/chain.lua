@@ -158,23 +158,6 @@ local function earliest(links, cost, from, urgent)
   return at, by
 end
 
--- Whether all these links say yes at an instant.
-local function all_say_yes(links, cost, at, urgent)
-  for i = 1, #links do
-    local link = links[i]
-    local q, t = link.q, link.ends
-    if q and not (urgent and q.background) then
-      if q.kind == 'sliding' then
-        t = link.tat + (cost - q.burst) * q.emission_ms
-      else
-        t = when[q.kind](q, link, cost, at)
-      end
-    end
-    if t and t > at then return false end
-  end
-  return true
-end
-
 -- What people are told about who said no.
 local function name_of(link)
   if link.q then return link.q.name end

@@ -129,12 +129,9 @@ local function touch(g)
   g.s.changed = true
 end
 
--- The earliest instant, not before `from`, at which a cost may be spent; math.huge if not before a call ends.
+-- The earliest instant, not before `from`, at which a cost may be spent; math.huge if not before a call ends. Sliding
+-- quotas, the usual ones, are computed where they are met: see `earliest` and `spend_all` in chain.lua.
 local when = {}
-function when.sliding(q, g, cost, from)
-  local at = g.tat + (cost - q.burst) * q.emission_ms
-  return at > from and at or from
-end
 function when.adaptive(q, g, cost, from)
   return g.tat > from and g.tat or from
 end
@@ -166,7 +163,6 @@ function when.errors(q, g, cost, from)
 end
 
 local spend = {}
-function spend.sliding(q, g, cost, at) g.tat = math.max(g.tat, at) + cost * q.emission_ms end
 function spend.adaptive(q, g, cost, at) g.tat = math.max(g.tat, at) + cost * q.window_ms / g.rate end
 function spend.aligned(q, g, cost, at)
   local turn = at >= q.turns[2] and q.turns[2] or q.turns[1]

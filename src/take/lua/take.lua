@@ -381,7 +381,7 @@ local function grant_ahead()
     if r and not riding[j.id] and not lane.busy and lane.answer ~= 'blocked' then
       local members, chain = { j }, chain_of(lane, j.resource)
       local own, cost = own_links(chain, members), r.cost + r.cost_per_device
-      if all_say_yes(chain.app, cost, j.due, j.urgent) and all_say_yes(own, cost, j.due, j.urgent) then
+      if earliest(chain.app, cost, j.due, j.urgent) <= j.due and earliest(own, cost, j.due, j.urgent) <= j.due then
         if j.shared then riding[j.id] = true end
         leave_due(j.id, j)
         grant(lane, chain, own, j.resource, members, cost, j.due, j.urgent)
