@@ -15,6 +15,7 @@ mod lag;
 mod migrate;
 mod output;
 mod plan;
+mod refresh;
 mod sealing_key;
 mod secret;
 mod serve;
@@ -93,6 +94,8 @@ pub enum Command {
     Device(device::Command),
     /// Say how often a device is fetched and how much it matters
     Set(set::Args),
+    /// Fetch a device now, as soon as the quotas let it
+    Refresh(refresh::Args),
     /// Show what is late, and how late
     Lag(lag::Args),
     /// Tell how often every device will be fetched, and which quota keeps it from more
@@ -124,6 +127,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), CliError> {
             briefly(global, async |context| device::run(context, command).await).await
         }
         Command::Set(args) => briefly(global, async |context| set::run(context, args).await).await,
+        Command::Refresh(args) => briefly(global, async |context| refresh::run(context, args).await).await,
         Command::Lag(args) => briefly(global, async |context| lag::run(context, args).await).await,
         Command::Plan(args) => briefly(global, async |context| plan::run(context, args).await).await,
     }

@@ -2,6 +2,7 @@
 
 mod import;
 mod plan;
+mod refresh;
 mod start;
 
 use crate::support::{TestApp, server};
