@@ -23,6 +23,7 @@ mod servers;
 mod set;
 mod stop;
 mod table;
+mod tenant;
 
 pub use context::Context;
 pub use error::CliError;
@@ -86,6 +87,9 @@ pub enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
+    /// List tenants, and say how they weigh where they contend
+    #[command(subcommand)]
+    Tenant(tenant::Command),
     /// Add and list connections: accounts at providers
     #[command(subcommand)]
     Connection(connection::Command),
@@ -120,6 +124,9 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), CliError> {
         Command::Cloud(args) => cloud::run(args).await,
         Command::Migrate(args) => migrate::run(global, args).await,
         Command::Key(command) => briefly(global, async |context| key::run(context, command).await).await,
+        Command::Tenant(command) => {
+            briefly(global, async |context| tenant::run(context, command).await).await
+        }
         Command::Connection(command) => {
             briefly(global, async |context| connection::run(context, command).await).await
         }

@@ -4,6 +4,7 @@ mod import;
 mod plan;
 mod refresh;
 mod start;
+mod tenant;
 
 use crate::support::{TestApp, server};
 use clap::{CommandFactory, Parser};
