@@ -1,6 +1,7 @@
 //! Why a command did not do what was asked: one sentence, and an exit code.
 
 use crate::app::StartError;
+use crate::explain::ExplainError;
 use crate::keep::RefreshError;
 use crate::local::LocalError;
 use crate::postgres::PostgresError;
@@ -81,6 +82,7 @@ from!(
     LookupError => Refused,
     FindError => Refused,
     RefreshError => Refused,
+    ExplainError => Refused,
     ImportError => Refused,
     LagError => Refused,
 );

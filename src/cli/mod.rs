@@ -24,6 +24,7 @@ mod set;
 mod stop;
 mod table;
 mod tenant;
+mod why;
 
 pub use context::Context;
 pub use error::CliError;
@@ -54,6 +55,7 @@ Examples:
   paceline connection add --tenant acme --provider signalk --label boat --param base_url=http://10.0.0.5:3000
   paceline device import --tenant acme --connection boat --file devices.csv
   paceline lag
+  paceline why 7
   paceline plan
 
 Settings come from --config and the environment (PACELINE__DATABASE__URL=…); with no servers configured,
@@ -102,6 +104,8 @@ pub enum Command {
     Refresh(refresh::Args),
     /// Show what is late, and how late
     Lag(lag::Args),
+    /// Say where a device's jobs are, and what they wait for
+    Why(why::Args),
     /// Tell how often every device will be fetched, and which quota keeps it from more
     Plan(plan::Args),
 }
@@ -136,6 +140,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), CliError> {
         Command::Set(args) => briefly(global, async |context| set::run(context, args).await).await,
         Command::Refresh(args) => briefly(global, async |context| refresh::run(context, args).await).await,
         Command::Lag(args) => briefly(global, async |context| lag::run(context, args).await).await,
+        Command::Why(args) => briefly(global, async |context| why::run(context, args).await).await,
         Command::Plan(args) => briefly(global, async |context| plan::run(context, args).await).await,
     }
 }

@@ -15,7 +15,7 @@ Examples:
   paceline refresh 7 --resource energy --json
 
 It runs ahead of everything that waits, as soon as the provider's quotas let it; its next turn is kept. Asked twice
-before it ran, it runs once.")]
+before it ran, it runs once. `paceline why` tells what it waits for.")]
 pub struct Args {
     /// The device: its number, or with --tenant its external id
     device: String,

@@ -5,6 +5,7 @@ mod plan;
 mod refresh;
 mod start;
 mod tenant;
+mod why;
 
 use crate::support::{TestApp, server};
 use clap::{CommandFactory, Parser};
