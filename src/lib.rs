@@ -11,6 +11,7 @@
 //! - [`cache`]: the latest reading, for readers
 //! - [`read`]: what readers are shown, from the cache or else from the record
 //! - [`forecast`]: how often every job will run, and what keeps it from more
+//! - [`explain`]: why a job has not run yet, in a sentence
 //! - [`http`]: the API
 pub mod app;
 pub mod cache;
@@ -18,6 +19,7 @@ pub mod cli;
 pub mod clock;
 pub mod cloud;
 pub mod demo;
+pub mod explain;
 pub mod fetch;
 pub mod forecast;
 pub mod http;

@@ -1,6 +1,8 @@
 //! Why a command did not do what was asked: one sentence, and an exit code.
 
 use crate::app::StartError;
+use crate::explain::ExplainError;
+use crate::keep::RefreshError;
 use crate::local::LocalError;
 use crate::postgres::PostgresError;
 use crate::preference::connections::ConnectionError;
@@ -79,6 +81,8 @@ from!(
     ConnectionError => Refused,
     LookupError => Refused,
     FindError => Refused,
+    RefreshError => Refused,
+    ExplainError => Refused,
     ImportError => Refused,
     LagError => Refused,
 );

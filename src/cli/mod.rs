@@ -15,6 +15,7 @@ mod lag;
 mod migrate;
 mod output;
 mod plan;
+mod refresh;
 mod sealing_key;
 mod secret;
 mod serve;
@@ -22,6 +23,8 @@ mod servers;
 mod set;
 mod stop;
 mod table;
+mod tenant;
+mod why;
 
 pub use context::Context;
 pub use error::CliError;
@@ -52,6 +55,7 @@ Examples:
   paceline connection add --tenant acme --provider signalk --label boat --param base_url=http://10.0.0.5:3000
   paceline device import --tenant acme --connection boat --file devices.csv
   paceline lag
+  paceline why 7
   paceline plan
 
 Settings come from --config and the environment (PACELINE__DATABASE__URL=…); with no servers configured,
@@ -85,6 +89,9 @@ pub enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
+    /// List tenants, and say how they weigh where they contend
+    #[command(subcommand)]
+    Tenant(tenant::Command),
     /// Add and list connections: accounts at providers
     #[command(subcommand)]
     Connection(connection::Command),
@@ -93,8 +100,12 @@ pub enum Command {
     Device(device::Command),
     /// Say how often a device is fetched and how much it matters
     Set(set::Args),
+    /// Fetch a device now, as soon as the quotas let it
+    Refresh(refresh::Args),
     /// Show what is late, and how late
     Lag(lag::Args),
+    /// Say where a device's jobs are, and what they wait for
+    Why(why::Args),
     /// Tell how often every device will be fetched, and which quota keeps it from more
     Plan(plan::Args),
 }
@@ -117,6 +128,9 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), CliError> {
         Command::Cloud(args) => cloud::run(args).await,
         Command::Migrate(args) => migrate::run(global, args).await,
         Command::Key(command) => briefly(global, async |context| key::run(context, command).await).await,
+        Command::Tenant(command) => {
+            briefly(global, async |context| tenant::run(context, command).await).await
+        }
         Command::Connection(command) => {
             briefly(global, async |context| connection::run(context, command).await).await
         }
@@ -124,7 +138,9 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), CliError> {
             briefly(global, async |context| device::run(context, command).await).await
         }
         Command::Set(args) => briefly(global, async |context| set::run(context, args).await).await,
+        Command::Refresh(args) => briefly(global, async |context| refresh::run(context, args).await).await,
         Command::Lag(args) => briefly(global, async |context| lag::run(context, args).await).await,
+        Command::Why(args) => briefly(global, async |context| why::run(context, args).await).await,
         Command::Plan(args) => briefly(global, async |context| plan::run(context, args).await).await,
     }
 }

@@ -1,10 +1,11 @@
 //! Every error the API answers with: its status, its type and what it says (RFC 9457). Nowhere else.
 
+use crate::keep::RefreshError;
 use crate::postgres::PostgresError;
 use crate::read::ReadError;
 use crate::watch::LagError;
 use crate::words::priority::UnknownPriority;
-use crate::words::{DeviceId, IntervalError, Role};
+use crate::words::{DeviceId, IntervalError, ResourceName, Role};
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -40,6 +41,26 @@ pub(super) enum ApiError {
              operator can put {provider}.toml back into providers.dir"
     )]
     ProviderGone { device: DeviceId, provider: String },
+    #[error(
+        "device {device} is not asked for {resource} yet: PUT /v1/devices/{device}/jobs/{resource} with an interval \
+         asks for it"
+    )]
+    NoSuchJob { device: DeviceId, resource: ResourceName },
+    #[error(
+        "{resource} of device {device} is paused: PUT /v1/devices/{device}/jobs/{resource} with {{\"paused\": false}} \
+         runs it again"
+    )]
+    Paused { device: DeviceId, resource: ResourceName },
+    #[error(
+        "{resource} of device {device} is parked ({reason}): once that is mended, \
+         PUT /v1/devices/{device}/jobs/{resource} with {{\"paused\": false}} runs it again"
+    )]
+    Parked { device: DeviceId, resource: ResourceName, reason: String },
+    #[error(
+        "the provider refuses the credential of connection {label:?} ({reason}): its operator gives it a new one by \
+         `paceline connection secret`"
+    )]
+    NeedsReauth { label: String, reason: String },
     #[error("{0}")]
     BadInterval(#[from] IntervalError),
     #[error("{0}")]
@@ -58,9 +79,16 @@ pub(super) enum ApiError {
     PostgresAway(#[source] PostgresError),
     #[error("the server's schedule could not be asked; try again in a few seconds")]
     RedisAway(#[source] crate::redis::RedisError),
+    #[error("the server's schedule did not answer in time; try again in a few seconds")]
+    ScheduleSlow,
+    #[error("the server's schedule has not heard of this job yet; try again in a few seconds")]
+    ScheduleBehind,
     #[error("{} did not answer within 1 s; this process serves what it can until then", .0.join(" and "))]
     NotReady(Vec<&'static str>),
-    #[error("no answer was ready in time; reads may be repeated, and so may a PUT: it is idempotent")]
+    #[error(
+        "no answer was ready in time; reads may be repeated, and so may a PUT or a refresh: \
+         asked twice, it is done once"
+    )]
     TooSlow,
     #[error("something went wrong on our side; the request may be repeated, the server's log knows more")]
     Internal(#[source] Option<PostgresError>),
@@ -99,6 +127,10 @@ impl ApiError {
             Self::NoSuchDevice(_) => (S::NOT_FOUND, "no-such-device", "No such device"),
             Self::NoSuchResource { .. } => (S::NOT_FOUND, "no-such-resource", "No such resource"),
             Self::ProviderGone { .. } => (S::CONFLICT, "provider-gone", "Provider no longer defined"),
+            Self::NoSuchJob { .. } => (S::NOT_FOUND, "no-such-job", "Not asked for yet"),
+            Self::Paused { .. } => (S::CONFLICT, "paused", "Paused"),
+            Self::Parked { .. } => (S::CONFLICT, "parked", "Parked"),
+            Self::NeedsReauth { .. } => (S::CONFLICT, "needs-reauth", "Credential refused"),
             Self::BadInterval(_) => (S::UNPROCESSABLE_ENTITY, "bad-interval", "Interval not accepted"),
             Self::BadPriority(_) => (S::UNPROCESSABLE_ENTITY, "bad-priority", "Priority not accepted"),
             Self::NothingAsked => (S::UNPROCESSABLE_ENTITY, "nothing-asked", "Nothing asked"),
@@ -112,7 +144,10 @@ impl ApiError {
             },
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large"),
             Self::PostgresAway(_) => (S::SERVICE_UNAVAILABLE, "database-away", "Database away"),
-            Self::RedisAway(_) => (S::SERVICE_UNAVAILABLE, "schedule-away", "Schedule away"),
+            Self::RedisAway(_) | Self::ScheduleSlow => {
+                (S::SERVICE_UNAVAILABLE, "schedule-away", "Schedule away")
+            }
+            Self::ScheduleBehind => (S::SERVICE_UNAVAILABLE, "schedule-behind", "Schedule behind"),
             Self::NotReady(_) => (S::SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
             Self::TooSlow => (S::GATEWAY_TIMEOUT, "too-slow", "No answer in time"),
             Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
@@ -198,6 +233,22 @@ impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         let ReadError::Postgres(error) = error;
         error.into()
+    }
+}
+
+impl From<RefreshError> for ApiError {
+    /// With what to do in this API's words.
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::NoJob { device, resource } => Self::NoSuchJob { device, resource },
+            RefreshError::Paused { device, resource } => Self::Paused { device, resource },
+            RefreshError::Parked { device, resource, reason } => Self::Parked { device, resource, reason },
+            RefreshError::NeedsReauth { label, reason } => Self::NeedsReauth { label, reason },
+            RefreshError::NotYet => Self::ScheduleBehind,
+            RefreshError::NoAnswer => Self::ScheduleSlow,
+            RefreshError::Redis(error) => Self::RedisAway(error),
+            RefreshError::Postgres(error) => error.into(),
+        }
     }
 }
 

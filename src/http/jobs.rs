@@ -1,16 +1,17 @@
-//! Setting preferences.
+//! Setting preferences, and refreshing at once.
 
 use super::Api;
 use super::auth::Owner;
 use super::error::{ApiError, Problem};
 use super::extract::{Json, Path};
 use super::openapi::Refusals;
-use crate::keep;
+use crate::keep::{self, RefreshStatus};
 use crate::preference::jobs::{self, Subject, Wish};
 use crate::provider::Provider;
 use crate::read;
 use crate::words::{DeviceId, Interval, Job, JobState, Priority, ResourceName};
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 /// What is wanted of one resource of one device. At least one must be given; what is left out stays as it is.
@@ -107,6 +108,68 @@ pub(super) async fn put(
     }
     let stored = jobs::by_id(&app.pool, &[job.0]).await?.pop().ok_or(ApiError::Internal(None))?;
     Ok(axum::Json(JobView::new(stored.job, known.minimum)))
+}
+
+/// A refresh that was asked for.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct RefreshView {
+    /// The device.
+    #[schema(example = 17)]
+    device: DeviceId,
+    /// Which of its resources.
+    #[schema(example = "state")]
+    resource: String,
+    /// What came of it.
+    status: RefreshStatus,
+    /// When the last good answer so far came, null for never: once the device shows a later one, it has run.
+    #[schema(required = true, example = "2026-03-01T08:30:00.000Z")]
+    fetched_at: Option<String>,
+}
+
+/// Why nothing is refreshed.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "its variants are documentation")]
+enum NotRefreshed {
+    /// Not an id
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(Problem),
+    /// The key is a reader's
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// No such device, not yours, its provider has no such resource, or it is not asked for yet
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(Problem),
+    /// Not scheduled: paused, parked, its connection's credential is refused, or its provider is no longer defined
+    #[response(status = 409, content_type = "application/problem+json")]
+    NotScheduled(Problem),
+}
+
+/// Fetches a resource of a device now: ahead of everything that waits, as soon as the provider's quotas let it.
+///
+/// Its next turn is kept. Asked twice before it ran, it runs once. 202 does not wait for the fetch: the device's
+/// `fetched_at` tells when it came.
+#[utoipa::path(
+    post, path = "/v1/devices/{id}/jobs/{resource}/refresh", operation_id = "refresh_job", tag = "jobs",
+    security(("bearer" = [])),
+    params(
+        ("id" = i64, Path, description = "The device's number", example = 17),
+        ("resource" = String, Path, description = "One of its provider's resources", example = "state"),
+    ),
+    responses((status = 202, description = "It will be fetched", body = RefreshView), NotRefreshed, Refusals)
+)]
+pub(super) async fn refresh(
+    State(api): State<Api>,
+    Owner(who): Owner,
+    Path((id, resource)): Path<(DeviceId, String)>,
+) -> Result<(StatusCode, axum::Json<RefreshView>), ApiError> {
+    let app = &api.app;
+    let subject = jobs::subject(&app.pool, who.tenant, id).await?.ok_or(ApiError::NoSuchDevice(id))?;
+    let provider = app.registry.get(&subject.provider).ok_or_else(|| provider_gone(&subject))?;
+    let name = find(provider, resource)?.name;
+    let done = keep::refresh_now(app, who.tenant, id, &provider.name, &name).await?;
+    let fetched_at = done.fetched_at.map(|at| at.to_string());
+    let view = RefreshView { device: id, resource: name.to_string(), status: done.status, fetched_at };
+    Ok((StatusCode::ACCEPTED, axum::Json(view)))
 }
 
 /// What the provider's definition says of a resource.

@@ -66,6 +66,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(devices::list))
         .routes(routes!(devices::show))
         .routes(routes!(jobs::put))
+        .routes(routes!(jobs::refresh))
         .routes(routes!(lag::show))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

@@ -6,11 +6,13 @@ mod check;
 mod history;
 mod outbox;
 mod rebuild;
+mod refresh;
 mod run;
 
 pub use check::{CheckReport, Problem, check};
 pub use outbox::{drain, tell_soon};
 pub use rebuild::rebuild_if_lost;
+pub use refresh::{RefreshError, RefreshStatus, Refreshed, refresh_now};
 pub use run::run;
 
 use crate::app::App;

@@ -9,4 +9,5 @@ pub mod jobs;
 pub mod keys;
 pub mod outbox;
 pub mod schedules;
+pub mod standing;
 pub mod tenants;

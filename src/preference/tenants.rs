@@ -1,7 +1,10 @@
-//! Tenants, by name.
+//! Tenants, by name, and how they weigh.
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::TenantId;
+use serde::Serialize;
+use std::fmt;
+use std::str::FromStr;
 
 /// Why a tenant is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +18,50 @@ pub enum TenantError {
     /// The database.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
+}
+
+/// How a tenant's lanes weigh among lanes: twice the weight, twice the share of what they contend for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Weight(u16);
+
+/// Why a text is no weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a weight is a whole number from {} to {}; a tenant begins with 1", Weight::MIN, Weight::MAX)]
+pub struct WeightError;
+
+impl Weight {
+    const MIN: u16 = 1;
+    const MAX: u16 = 1000;
+}
+
+impl FromStr for Weight {
+    type Err = WeightError;
+    fn from_str(text: &str) -> Result<Self, WeightError> {
+        let weight = text.parse().ok().filter(|weight| (Self::MIN..=Self::MAX).contains(weight));
+        weight.map(Self).ok_or(WeightError)
+    }
+}
+
+impl fmt::Display for Weight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A tenant in a list.
+#[derive(Debug, Clone, Serialize)]
+pub struct TenantRow {
+    /// Its number.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// How its lanes weigh among lanes.
+    pub weight: i32,
+    /// How many accounts it has.
+    pub connections: i64,
+    /// How many devices are under them.
+    pub devices: i64,
 }
 
 /// The tenant of this name, made if it is new.
@@ -42,4 +89,52 @@ pub async fn find(pool: &Pool, name: &str) -> Result<TenantId, TenantError> {
         .await
         .map_err(PostgresError::on("find the tenant"))?;
     id.map(TenantId).ok_or_else(|| TenantError::Unknown(name.to_owned()))
+}
+
+/// All tenants, by name.
+pub async fn list(pool: &Pool) -> Result<Vec<TenantRow>, PostgresError> {
+    sqlx::query_as!(
+        TenantRow,
+        r#"SELECT tenant_id AS id, name, weight,
+                  (SELECT count(*) FROM connections c WHERE c.tenant_id = t.tenant_id) AS "connections!",
+                  (SELECT count(*) FROM devices d WHERE d.tenant_id = t.tenant_id) AS "devices!"
+           FROM tenants t ORDER BY name"#
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("list the tenants"))
+}
+
+/// Stores a weight, together with an outbox row for every job of the tenant: the schedule learns weights by job.
+/// Returns how many jobs that are.
+pub async fn set_weight(pool: &Pool, tenant: TenantId, weight: Weight) -> Result<u64, PostgresError> {
+    let row = sqlx::query!(
+        r#"WITH weighed AS (UPDATE tenants SET weight = $2 WHERE tenant_id = $1 RETURNING tenant_id),
+         noted AS (
+             INSERT INTO outbox (provider, job_id)
+             SELECT j.provider, j.job_id FROM weighed JOIN jobs j USING (tenant_id) RETURNING 1)
+         SELECT count(*) AS "jobs!", pg_notify('paceline_outbox', '')::text AS told FROM noted"#,
+        tenant.0,
+        i32::from(weight.0)
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(PostgresError::on("store the weight"))?;
+    Ok(row.jobs as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_have_a_range() {
+        for good in ["1", "7", "1000"] {
+            assert_eq!(good.parse::<Weight>().unwrap().to_string(), good);
+        }
+        for bad in ["0", "1001", "-1", "1.5", "", "heavy", "65537"] {
+            let refusal = bad.parse::<Weight>().unwrap_err().to_string();
+            assert!(refusal.contains("from 1 to 1000"), "{bad}: {refusal}");
+        }
+    }
 }

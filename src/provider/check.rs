@@ -158,12 +158,6 @@ fn check_resource(resource: &Resource) -> Vec<String> {
             "unit = \"device\" serves one device a call: drop batch_max, or say unit = \"batch\"".to_owned(),
         );
     }
-    if matches!(resource.unit, Unit::Group | Unit::Connection) && resource.batch_max != 1 {
-        wrong.push(
-            "one call serves the whole group or connection: drop batch_max, or say unit = \"batch\""
-                .to_owned(),
-        );
-    }
     if resource.cost == 0 && resource.cost_per_device == 0 {
         wrong.push("a call that costs nothing cannot be paced: set cost".to_owned());
     }

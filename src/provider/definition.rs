@@ -102,7 +102,7 @@ pub struct Resource {
     /// How many devices one call serves.
     #[serde(default)]
     pub unit: Unit,
-    /// The most devices in one call; 1 for `unit = "device"`.
+    /// The most devices in one call; 1 for `unit = "device"`. All of a group or connection when absent.
     #[serde(default = "one")]
     pub batch_max: u32,
     /// The shortest interval a user may ask for.
@@ -136,7 +136,8 @@ impl Resource {
         match self.unit {
             Unit::Device => 1,
             Unit::Batch => self.batch_max,
-            Unit::Group | Unit::Connection => WHOLE_MAX,
+            Unit::Group | Unit::Connection if self.batch_max == 1 => WHOLE_MAX,
+            Unit::Group | Unit::Connection => self.batch_max,
         }
     }
 
@@ -146,7 +147,8 @@ impl Resource {
     }
 }
 
-/// A call for all of a group or connection serves as many of its jobs at once; more take another.
+/// A call for all of a group or connection serves as many of its jobs at once, unless the file says fewer; more take
+/// another.
 const WHOLE_MAX: u32 = 1000;
 
 /// How many devices one call serves.

@@ -5,6 +5,7 @@ mod bad_input;
 mod outage;
 mod preference;
 mod reading;
+mod refresh;
 mod serving;
 
 use crate::support::TestApp;
@@ -78,6 +79,10 @@ impl Api {
 
     async fn put(&self, path: &str, key: &str, body: Value) -> Answer {
         put(&self.router, path, key, body).await
+    }
+
+    async fn refresh(&self, device: DeviceId, resource: &str, key: &str) -> Answer {
+        refresh(&self.router, device, resource, key).await
     }
 
     /// Another tenant with a device of its own, and a key.
@@ -159,6 +164,12 @@ async fn put(router: &Router, path: &str, key: &str, body: Value) -> Answer {
         .header(header::AUTHORIZATION, bearer(key))
         .header(header::CONTENT_TYPE, "application/json");
     send(router, request, Body::from(body.to_string())).await
+}
+
+async fn refresh(router: &Router, device: DeviceId, resource: &str, key: &str) -> Answer {
+    let path = format!("/v1/devices/{device}/jobs/{resource}/refresh");
+    let request = request("POST", &path).header(header::AUTHORIZATION, bearer(key));
+    send(router, request, Body::empty()).await
 }
 
 /// Sends, and checks what holds of every answer: an error is a problem document, and no secret is in it.

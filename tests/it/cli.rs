@@ -2,7 +2,10 @@
 
 mod import;
 mod plan;
+mod refresh;
 mod start;
+mod tenant;
+mod why;
 
 use crate::support::{TestApp, server};
 use clap::{CommandFactory, Parser};

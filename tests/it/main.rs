@@ -5,6 +5,7 @@ mod cli;
 mod cloud;
 mod crash;
 mod echo;
+mod explain;
 mod history;
 mod journey;
 mod local;

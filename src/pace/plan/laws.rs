@@ -152,7 +152,7 @@ proptest! {
     ) {
         let unit = match unit {
             Unit::Batch => format!("unit = \"batch\"\nbatch_max = {batch_max}"),
-            _ => "unit = \"group\"".to_owned(),
+            _ => format!("unit = \"group\"\nbatch_max = {batch_max}"),
         };
         let state = format!("{unit}\ncost = {cost}\ncost_per_device = {per_device}");
         // A burst that holds a full call.

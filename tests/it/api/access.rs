@@ -24,6 +24,7 @@ async fn without_a_good_key_nothing_is_told() {
     }
     let answer = api.put("/v1/devices/1/jobs/state", "pl_user_nobody", json!({"paused": true})).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(api.refresh(DeviceId(1), "state", "pl_user_nobody").await.problem(), "bad-key");
 }
 
 #[tokio::test]
@@ -39,8 +40,11 @@ async fn roles_bound_what_a_key_may_do() {
     let refused = api.put(&path, &reader, json!({"interval": "1m"})).await;
     assert_eq!((refused.status, refused.problem()), (StatusCode::FORBIDDEN, "forbidden"));
     assert!(refused.detail().contains("user") && refused.detail().contains("reader"), "{}", refused.detail());
+    assert_eq!(api.refresh(api.devices[0], "state", &reader).await.problem(), "forbidden");
     for role in [Role::User, Role::Operator] {
         let key = api.test.key(role).await;
+        let refreshed = api.refresh(api.devices[0], "state", &key).await;
+        assert_eq!(refreshed.status, StatusCode::ACCEPTED, "{role}");
         assert_eq!(api.put(&path, &key, json!({"interval": "1m"})).await.status, StatusCode::OK, "{role}");
     }
 }
@@ -55,9 +59,10 @@ async fn a_strangers_devices_are_as_if_they_were_not_there() {
     // Mine is in the cache by now, which must not make it theirs.
     assert_eq!(api.get(&format!("/v1/devices/{}", api.devices[0]), &mine).await.status, StatusCode::OK);
     for (key, not_theirs, unknown) in [(&key, api.devices[0], 999_999), (&mine, theirs, 999_999)] {
-        for verb in ["GET", "PUT"] {
+        for verb in ["GET", "PUT", "POST"] {
             let of = async |id: i64| match verb {
                 "GET" => api.get(&format!("/v1/devices/{id}"), key).await,
+                "POST" => api.refresh(DeviceId(id), "state", key).await,
                 _ => api.put(&format!("/v1/devices/{id}/jobs/state"), key, json!({"paused": true})).await,
             };
             let (answer, mut nobodys) = (of(not_theirs.0).await, of(unknown).await);

@@ -88,6 +88,7 @@ async fn what_is_not_there_is_refused() {
         ("DELETE", "/v1/devices/1", "GET,HEAD"),
         ("POST", "/v1/devices", "GET,HEAD"),
         ("GET", "/v1/devices/1/jobs/state", "PUT"),
+        ("GET", "/v1/devices/1/jobs/state/refresh", "POST"),
         ("PUT", "/healthz", "GET,HEAD"),
     ] {
         let answer =
@@ -144,4 +145,6 @@ async fn a_provider_without_a_definition_is_named() {
     let answer = put(&router, &path, &key, json!({"interval": "1m"})).await;
     assert_eq!((answer.status, answer.problem()), (StatusCode::CONFLICT, "provider-gone"));
     assert!(answer.detail().contains("testcloud.toml"), "{}", answer.detail());
+    let answer = refresh(&router, api.devices[0], "state", &key).await;
+    assert_eq!((answer.status, answer.problem()), (StatusCode::CONFLICT, "provider-gone"));
 }

@@ -66,6 +66,23 @@ async fn a_preference_is_kept_while_redis_is_away() {
 }
 
 #[tokio::test]
+async fn a_refresh_says_to_try_again_while_redis_is_away() {
+    let api = Api::with_devices(1).await;
+    let (key, remote) = (api.test.key(Role::User).await, Remote::of(&api).await);
+    let ask = async || refresh(&remote.router, api.devices[0], "state", &key).await;
+    let away = (StatusCode::SERVICE_UNAVAILABLE, "schedule-away");
+    for break_it in [Wire::cut, Wire::hold] {
+        break_it(&remote.redis);
+        let answer = ask().await;
+        assert_eq!((answer.status, answer.problem()), away, "{answer:?}");
+        assert!(answer.headers.contains_key(header::RETRY_AFTER) && answer.detail().contains("try again"));
+        remote.redis.mend();
+        remote.healed().await;
+        assert_eq!(ask().await.status, StatusCode::ACCEPTED);
+    }
+}
+
+#[tokio::test]
 async fn reads_come_from_the_cache_while_postgres_is_away() {
     let api = Api::with_devices(2).await;
     let (key, remote) = (api.test.key(Role::User).await, Remote::of(&api).await);

@@ -1,0 +1,84 @@
+//! Why a job has not run yet: what Postgres wants, where the schedule has it, and what the plan lets it have.
+
+mod sentence;
+
+pub use sentence::{Facts, sentence};
+
+use crate::app::App;
+use crate::forecast::forecast;
+use crate::postgres::PostgresError;
+use crate::preference::standing::{self, Standing};
+use crate::provider::Provider;
+use crate::redis::RedisError;
+use crate::schedule::Place;
+use crate::words::{DeviceId, JobId, JobState, ResourceName, TenantId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What keeps an explanation from being given.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    /// Postgres.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// Redis.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+}
+
+/// One job, explained.
+#[derive(Debug, Clone)]
+pub struct Explained {
+    /// What Postgres knows.
+    pub standing: Standing,
+    /// Where the schedule has it.
+    pub place: Place,
+    /// What it gets in the long run, if that is less than it asks.
+    pub plan: Option<String>,
+    /// All of it in a sentence, without its full stop.
+    pub sentence: String,
+}
+
+/// Explains a device's jobs, or the one of a resource. Plans all jobs of the provider for it, as [`forecast`] must.
+pub async fn device(
+    app: &App,
+    tenant: TenantId,
+    device: DeviceId,
+    provider: &Arc<Provider>,
+    resource: Option<&ResourceName>,
+) -> Result<Vec<Explained>, ExplainError> {
+    let mut standings = standing::of_device(&app.pool, tenant, device).await?;
+    standings.retain(|standing| resource.is_none_or(|only| standing.resource == *only));
+    let is_planned = standings.iter().any(|standing| standing.state == JobState::Active && standing.usable);
+    let plans = if is_planned { plans(app, device, provider).await? } else { HashMap::new() };
+    let ids: Vec<_> = standings.iter().map(|standing| standing.job).collect();
+    let is_built = app.queue.is_live(&provider.name).await?;
+    let places = app.queue.locate(&provider.name, &ids).await?;
+    let now = app.clock.now();
+    let explained = standings.into_iter().zip(places).map(|(standing, place)| {
+        let plan = plans.get(&standing.job).cloned();
+        let facts = Facts {
+            now,
+            device,
+            provider,
+            is_built,
+            standing: &standing,
+            place: &place,
+            plan: plan.as_deref(),
+        };
+        let sentence = sentence(&facts);
+        Explained { standing, place, plan, sentence }
+    });
+    Ok(explained.collect())
+}
+
+/// What the device's jobs get, those that get less than they ask.
+async fn plans(
+    app: &App,
+    device: DeviceId,
+    provider: &Arc<Provider>,
+) -> Result<HashMap<JobId, String>, PostgresError> {
+    let forecast = forecast(app, provider).await?;
+    let theirs = forecast.jobs().filter(|(demand, _)| demand.device == device);
+    Ok(theirs.filter_map(|(demand, job)| Some((demand.job, forecast.why(demand, job)?))).collect())
+}

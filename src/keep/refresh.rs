@@ -1,0 +1,149 @@
+//! "Refresh now": one job ahead of everything, as soon as the quotas let it.
+
+use super::tell_soon;
+use crate::app::App;
+use crate::postgres::PostgresError;
+use crate::preference::standing::{self, Standing};
+use crate::redis::RedisError;
+use crate::schedule::Refresh;
+use crate::words::{DeviceId, JobId, JobState, ProviderName, ResourceName, TenantId, UnixMs};
+use serde::Serialize;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Somebody waits for the answer: a schedule that takes longer is as good as away.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RefreshStatus {
+    /// It runs ahead of everything, as soon as the quotas let it.
+    Queued,
+    /// It was asked for before and has not run yet: it runs once.
+    Waiting,
+    /// It is being fetched at this moment.
+    Running,
+}
+
+/// A refresh that was asked for.
+#[derive(Debug, Clone)]
+pub struct Refreshed {
+    /// What came of it.
+    pub status: RefreshStatus,
+    /// When the last good answer so far came: once there is a later one, it has run.
+    pub fetched_at: Option<UnixMs>,
+}
+
+/// Why a job cannot be refreshed. The texts are for the command line.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// The device has no job of this resource.
+    #[error(
+        "device {device} is not asked for {resource} yet: \
+         `paceline set {device} --resource {resource} --interval TIME` asks for it"
+    )]
+    NoJob {
+        /// The device.
+        device: DeviceId,
+        /// The resource.
+        resource: ResourceName,
+    },
+    /// Its owner said: not now.
+    #[error(
+        "{resource} of device {device} is paused by its owner: `paceline set {device} --resource {resource} --resume` \
+         runs it again"
+    )]
+    Paused {
+        /// The device.
+        device: DeviceId,
+        /// The resource.
+        resource: ResourceName,
+    },
+    /// It cannot succeed as it is.
+    #[error(
+        "{resource} of device {device} is parked ({reason}): once that is mended, \
+         `paceline set {device} --resource {resource} --resume` runs it again"
+    )]
+    Parked {
+        /// The device.
+        device: DeviceId,
+        /// The resource.
+        resource: ResourceName,
+        /// Why.
+        reason: String,
+    },
+    /// Its account may not be used.
+    #[error(
+        "the provider refuses the credential of connection {label:?} ({reason}): \
+         `paceline connection secret --tenant NAME {label} --secret-file FILE` gives it a new one"
+    )]
+    NeedsReauth {
+        /// What its owner calls the account.
+        label: String,
+        /// Why.
+        reason: String,
+    },
+    /// The schedule does not have it although it must: it was lost, or changes at this moment.
+    #[error("the schedule has not heard of the job yet; try again in a few seconds")]
+    NotYet,
+    /// The schedule did not answer in time.
+    #[error("the schedule in Redis did not answer in time; try again in a few seconds")]
+    NoAnswer,
+    /// Redis.
+    #[error("the schedule in Redis could not be asked; try again in a few seconds")]
+    Redis(#[from] RedisError),
+    /// Postgres.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+}
+
+/// Lets a job of the tenant's device run now. Asked twice, it runs once.
+pub async fn refresh_now(
+    app: &App,
+    tenant: TenantId,
+    device: DeviceId,
+    provider: &ProviderName,
+    resource: &ResourceName,
+) -> Result<Refreshed, RefreshError> {
+    let standing = standing::of_device(&app.pool, tenant, device).await?;
+    let found = standing.into_iter().find(|standing| standing.resource == *resource);
+    let no_job = || RefreshError::NoJob { device, resource: resource.clone() };
+    let standing = scheduled(found.ok_or_else(no_job)?, device)?;
+    let mut answer = ask(app, provider, standing.job).await?;
+    if answer == Refresh::Unknown {
+        tell_soon(app, provider, standing.job).await;
+        answer = ask(app, provider, standing.job).await?;
+    }
+    let status = match answer {
+        Refresh::Queued => RefreshStatus::Queued,
+        Refresh::Waiting => RefreshStatus::Waiting,
+        Refresh::Running => RefreshStatus::Running,
+        Refresh::Unknown => return Err(RefreshError::NotYet),
+    };
+    Ok(Refreshed { status, fetched_at: standing.fetched_at })
+}
+
+/// The job, if the schedule must have it; or why it must not.
+fn scheduled(standing: Standing, device: DeviceId) -> Result<Standing, RefreshError> {
+    let Standing { resource, label, .. } = &standing;
+    match standing.state {
+        JobState::Paused => Err(RefreshError::Paused { device, resource: resource.clone() }),
+        JobState::Parked => Err(RefreshError::Parked {
+            device,
+            resource: resource.clone(),
+            reason: standing.reason.unwrap_or_else(|| "no reason is kept".to_owned()),
+        }),
+        JobState::Active if !standing.usable => Err(RefreshError::NeedsReauth {
+            label: label.clone(),
+            reason: standing.refusal.unwrap_or_else(|| "no reason is kept".to_owned()),
+        }),
+        JobState::Active => Ok(standing),
+    }
+}
+
+async fn ask(app: &App, provider: &ProviderName, job: JobId) -> Result<Refresh, RefreshError> {
+    let answers = timeout(PATIENCE, app.queue.refresh(provider, &[job])).await;
+    let answers = answers.map_err(|_| RefreshError::NoAnswer)??;
+    Ok(answers.first().copied().unwrap_or(Refresh::Unknown))
+}

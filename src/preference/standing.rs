@@ -1,0 +1,97 @@
+//! How a device's jobs stand by what Postgres knows: what was asked, and what keeps it from being scheduled.
+
+use crate::postgres::{Pool, PostgresError};
+use crate::words::{
+    ConnectionId, DeviceId, Interval, JobId, JobState, Priority, ResourceName, TenantId, UnixMs,
+};
+
+/// One job of a device.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The job.
+    pub job: JobId,
+    /// Which of the device's resources.
+    pub resource: ResourceName,
+    /// How often it is asked to run.
+    pub interval: Interval,
+    /// How much it matters.
+    pub priority: Priority,
+    /// Whether its owner wants it, and it can succeed.
+    pub state: JobState,
+    /// Why it is parked, if it is.
+    pub reason: Option<String>,
+    /// With which account.
+    pub connection: ConnectionId,
+    /// What its owner calls the account.
+    pub label: String,
+    /// Whether the account may be used.
+    pub usable: bool,
+    /// Why it may not, if there is more to say.
+    pub refusal: Option<String>,
+    /// The last good answer, if there was one.
+    pub fetched_at: Option<UnixMs>,
+    /// What its turns fail by, while they do.
+    pub failing: Option<String>,
+}
+
+/// The device's jobs, by resource.
+pub async fn of_device(
+    pool: &Pool,
+    tenant: TenantId,
+    device: DeviceId,
+) -> Result<Vec<Standing>, PostgresError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"WITH wanted AS MATERIALIZED (SELECT * FROM jobs WHERE tenant_id = $1 AND device_id = $2)
+           SELECT j.job_id AS "job_id!", j.resource AS "resource!", j.interval_ms AS "interval_ms!",
+                  j.priority AS "priority!", j.state AS "state!", j.state_reason, d.connection_id, c.label,
+                  c.state = 'active' AS "usable!", c.state_reason AS refusal, l.fetched_at AS "fetched_at?",
+                  CASE WHEN j.failing_since IS NOT NULL THEN coalesce(j.last_error, '') END AS failing
+           FROM wanted j
+           JOIN devices d USING (tenant_id, device_id)
+           JOIN connections c USING (tenant_id, connection_id)
+           LEFT JOIN latest l USING (tenant_id, device_id, resource)
+           ORDER BY j.resource"#,
+        tenant.0,
+        device.0
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("read the device's jobs"))?;
+    Ok(rows.into_iter().filter_map(Row::standing).collect())
+}
+
+struct Row {
+    job_id: i64,
+    resource: String,
+    interval_ms: i64,
+    priority: i16,
+    state: String,
+    state_reason: Option<String>,
+    connection_id: i64,
+    label: String,
+    usable: bool,
+    refusal: Option<String>,
+    fetched_at: Option<chrono::DateTime<chrono::Utc>>,
+    failing: Option<String>,
+}
+
+impl Row {
+    /// The row as words; the tables' checks keep it from being anything else.
+    fn standing(self) -> Option<Standing> {
+        Some(Standing {
+            job: JobId(self.job_id),
+            resource: self.resource.parse().ok()?,
+            interval: Interval::from_ms(self.interval_ms.try_into().ok()?)?,
+            priority: Priority::from_class(self.priority.try_into().ok()?)?,
+            state: JobState::from_word(&self.state)?,
+            reason: self.state_reason,
+            connection: ConnectionId(self.connection_id),
+            label: self.label,
+            usable: self.usable,
+            refusal: self.refusal,
+            fetched_at: self.fetched_at.map(UnixMs::from),
+            failing: self.failing,
+        })
+    }
+}
