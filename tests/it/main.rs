@@ -18,3 +18,4 @@ mod sharing;
 mod support;
 mod take;
 mod wire;
+mod wrong_clock;
