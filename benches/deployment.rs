@@ -78,10 +78,15 @@ impl Deployment {
 
     /// An account at the provider, who lives at `base_url`.
     pub async fn connect(&self, base_url: &str) -> Result<ConnectionId, Failed> {
+        self.connect_as("main", base_url).await
+    }
+
+    /// One of several accounts, each with a label of its own.
+    pub async fn connect_as(&self, label: &str, base_url: &str) -> Result<ConnectionId, Failed> {
         let new = NewConnection {
             tenant: self.tenant,
             provider: self.provider.clone(),
-            label: "main".to_owned(),
+            label: label.to_owned(),
             params: BTreeMap::from([("base_url".to_owned(), base_url.to_owned())]),
             secret: None,
         };
@@ -111,6 +116,22 @@ impl Deployment {
         Ok(ids)
     }
 
+    /// Gives every device a reading of this moment: the next is due at the next point of its grid.
+    pub async fn as_though_all_had_run(&self) -> Result<(), Failed> {
+        let all = "INSERT INTO latest (tenant_id, device_id, resource, job_id, fetched_at, changed_at, online, \
+                   \"values\", content_hash, fence) \
+                   SELECT tenant_id, device_id, resource, job_id, now(), now(), true, '{}', '', 0 FROM jobs";
+        sqlx::query(all).execute(&self.app.pool).await?;
+        // As it would be in a deployment that has been up for a while.
+        sqlx::query("ANALYZE").execute(&self.app.pool).await?;
+        Ok(())
+    }
+
+    /// What all threads of its Redis have spent, s.
+    pub async fn redis_cpu_s(&self) -> Result<f64, Failed> {
+        self.redis.cpu_of_all_s().await
+    }
+
     /// A `paceline serve` process with these roles; it is killed when this is dropped.
     pub fn serve(&self, roles: &str) -> Result<Child, Failed> {
         let child = Command::new(env!("CARGO_BIN_EXE_paceline"))
@@ -119,6 +140,7 @@ impl Deployment {
             .env("PACELINE__REDIS__URL", self.servers.redis_url.expose_secret())
             .env("PACELINE__SECRET__KEY", self.servers.sealing_key.expose_secret())
             .env("PACELINE__PROVIDERS__DIR", self.providers.path())
+            .env("PACELINE__HTTP__LISTEN", "127.0.0.1:0")
             .env("PACELINE__LOG__FILTER", "error")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -9,6 +9,7 @@ mod deployment;
 mod dispatch;
 mod figure;
 mod growth;
+mod idle;
 mod lag;
 mod memory;
 mod minimal;
@@ -37,7 +38,7 @@ struct Args {
     /// One line of JSON a figure on stdout, and nothing else there
     #[arg(long)]
     json: bool,
-    /// How long `pace` (60) and `lag` (20) measure; shorter is for trying them
+    /// How long `pace` (60), `idle` (30) and `lag` (20) measure; shorter is for trying them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
     seconds: Option<u32>,
     /// `cargo bench` says so; `cargo test --all-targets` does not
@@ -61,6 +62,8 @@ enum Bench {
     Dispatch,
     /// Send time minus due time, of real processes
     Lag,
+    /// The share of a core that 100,000 devices cost that are asked once a day
+    Idle,
     /// The share of a quota that four processes use, and what a referee refuses them
     Pace,
 }
@@ -127,6 +130,7 @@ async fn run(bench: Bench, seconds: Option<u32>) -> Result<Vec<Figure>, Failed> 
         Bench::Reprioritise => reprioritise::run().await,
         Bench::Dispatch => dispatch::run().await,
         Bench::Lag => lag::run(seconds.unwrap_or(20)).await,
+        Bench::Idle => idle::run(seconds.unwrap_or(30)).await,
         Bench::Pace => pace::run(seconds.unwrap_or(60)).await,
     }
 }

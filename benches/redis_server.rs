@@ -44,6 +44,12 @@ impl RedisServer {
         Ok(number(&info, "used_cpu_user_main_thread")? + number(&info, "used_cpu_sys_main_thread")?)
     }
 
+    /// What all of its threads have spent, s.
+    pub async fn cpu_of_all_s(&self) -> Result<f64, Failed> {
+        let info = self.info("cpu").await?;
+        Ok(number(&info, "used_cpu_user")? + number(&info, "used_cpu_sys")?)
+    }
+
     /// What its data take, bytes.
     pub async fn memory_bytes(&self) -> Result<f64, Failed> {
         number(&self.info("memory").await?, "used_memory")

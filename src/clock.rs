@@ -4,23 +4,40 @@ use crate::words::UnixMs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
 
 /// Tells the time. Clones tell the same.
-#[derive(Debug, Clone, Default)]
+///
+/// It counts on from what it last learned by a clock that nobody sets: a wall clock that is put right, or wrong, while
+/// a call is under way changes nothing. Such clocks stand still while a machine is suspended, so it must be told
+/// again every now and then.
+#[derive(Debug, Clone)]
 pub struct Clock {
-    /// What the shared clock is ahead of this machine's, ms.
-    offset_ms: Arc<AtomicI64>,
+    began: Instant,
+    /// What the shared clock showed when this one began, ms since the epoch.
+    began_ms: Arc<AtomicI64>,
+}
+
+impl Default for Clock {
+    /// By this machine's wall clock, for want of a better one.
+    fn default() -> Self {
+        Self { began: Instant::now(), began_ms: Arc::new(machine_ms().into()) }
+    }
 }
 
 impl Clock {
     /// Now, by the shared clock as far as it is known.
     pub fn now(&self) -> UnixMs {
-        UnixMs(machine_ms().saturating_add(self.offset_ms.load(Ordering::Relaxed)))
+        UnixMs(self.began_ms.load(Ordering::Relaxed).saturating_add(self.since_ms()))
     }
 
     /// Learns what the shared clock shows.
     pub fn learn(&self, shared: UnixMs) {
-        self.offset_ms.store(shared.0.saturating_sub(machine_ms()), Ordering::Relaxed);
+        self.began_ms.store(shared.0.saturating_sub(self.since_ms()), Ordering::Relaxed);
+    }
+
+    fn since_ms(&self) -> i64 {
+        i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 }
 
@@ -28,4 +45,20 @@ impl Clock {
 fn machine_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_share_it_go_by_what_one_learned() {
+        let clock = Clock::default();
+        let other = clock.clone();
+        for shared in [2_000_000_000_000, 1_000_000_000_000] {
+            clock.learn(UnixMs(shared));
+            let ahead_ms = other.now().0 - shared;
+            assert!((0..60_000).contains(&ahead_ms), "{ahead_ms}");
+        }
+    }
 }

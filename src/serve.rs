@@ -3,9 +3,12 @@
 use crate::app::App;
 use crate::journey::{self, Journey};
 use crate::provider::LoadError;
+use crate::words::UnixMs;
 use crate::{http, keep};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +22,9 @@ pub enum Role {
     /// Drains the outbox, rebuilds a lost schedule, looks after the history.
     Keep,
 }
+
+/// How far a clock may be off after the machine was suspended.
+const ASK_THE_TIME_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs the roles until `stop`; then what was sent lands, what was not is handed back, and it returns.
 ///
@@ -58,6 +64,19 @@ pub async fn serve(
         });
     }
     tasks.close();
-    tasks.wait().await;
+    tokio::select! {
+        () = tasks.wait() => {}
+        () = keep_time(&app) => {}
+    }
     Ok(())
+}
+
+/// Whatever the roles: readers are told ages.
+async fn keep_time(app: &App) {
+    loop {
+        if let Ok(shared) = app.redis.time_ms().await {
+            app.clock.learn(UnixMs(shared));
+        }
+        sleep(ASK_THE_TIME_EVERY).await;
+    }
 }

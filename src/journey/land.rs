@@ -16,6 +16,15 @@ use tokio::time::{Instant, sleep};
 /// The most calls in one batch: as many as one statement takes comfortably.
 const BATCH: usize = 256;
 
+/// What landed together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Landed {
+    /// Calls that have ended.
+    pub ended: usize,
+    /// Of these, those that were made: the others were handed back.
+    pub sent: usize,
+}
+
 /// What a batch of ended calls comes to.
 #[derive(Default)]
 struct Batch {
@@ -30,11 +39,12 @@ struct Batch {
 }
 
 impl Journey {
-    /// Waits until a call has ended, then ends all that have. Returns how many.
-    pub async fn land(&self) -> Result<usize, JourneyError> {
+    /// Waits until a call has ended, then ends all that have.
+    pub async fn land(&self) -> Result<Landed, JourneyError> {
         let ended = self.next_ended().await;
         self.finish(&ended).await?;
-        Ok(ended.len())
+        let sent = ended.iter().filter(|call| call.sent_at.is_some()).count();
+        Ok(Landed { ended: ended.len(), sent })
     }
 
     /// Waits until a call has ended. Dropping the wait loses nothing.
@@ -48,8 +58,15 @@ impl Journey {
     pub(super) async fn finish(&self, ended: &[Ended]) -> Result<(), JourneyError> {
         let mut batch = self.decide_all(ended);
         self.note_others(ended, &mut batch).await?;
-        self.record(&mut batch).await?;
-        self.settle(&batch).await
+        let slots = self.record(&mut batch).await?;
+        let cached = self.fill_cache(&slots).await;
+        self.renew_cards(&batch).await;
+        self.settle(&batch).await?;
+        if !cached {
+            // Redis is back: readers would else be shown what it has from before, until the next run.
+            self.fill_cache(&slots).await;
+        }
+        Ok(())
     }
 
     fn decide_all(&self, ended: &[Ended]) -> Batch {
@@ -110,8 +127,9 @@ impl Journey {
         Ok(())
     }
 
-    /// Record before settle: a crash in between only means that the calls are made again.
-    async fn record(&self, batch: &mut Batch) -> Result<(), JourneyError> {
+    /// Record before settle: a crash in between only means that the calls are made again. Returns what readers are to
+    /// see.
+    async fn record(&self, batch: &mut Batch) -> Result<Vec<Slot>, JourneyError> {
         let pool = &self.app.pool;
         let (written, refused) = self.write_readings(&batch.observations).await?;
         batch.refuse(refused);
@@ -125,8 +143,7 @@ impl Journey {
             tracing::warn!(connection = connection.0, reason, "connection needs a new credential");
         }
         self.app.queue.drop(&self.provider.name, &off).await?;
-        self.fill_cache(batch, &written).await;
-        Ok(())
+        Ok(written.iter().filter_map(slot).collect())
     }
 
     /// Writes all at once; if Postgres refuses the batch for what is in it, one by one, so that a reading it cannot
@@ -181,12 +198,16 @@ impl Journey {
         Ok(())
     }
 
-    /// The cache is derived: if it cannot be written, readers ask Postgres.
-    async fn fill_cache(&self, batch: &Batch, written: &[Written]) {
-        let slots: Vec<Slot> = written.iter().filter_map(slot).collect();
-        if let Err(error) = self.app.cache.put(&slots).await {
+    /// The cache is derived: that it cannot be written keeps nothing from being settled. Returns whether it was.
+    async fn fill_cache(&self, slots: &[Slot]) -> bool {
+        let put = self.app.cache.put(slots).await;
+        if let Err(error) = &put {
             tracing::warn!(provider = %self.provider.name, %error, "readings are recorded but not cached");
         }
+        put.is_ok()
+    }
+
+    async fn renew_cards(&self, batch: &Batch) {
         for (tenant, device) in &batch.parked {
             // A miss only leaves the device's old state to be shown until it is next changed.
             if let Err(error) = self.app.cache.forget(*tenant, *device, CARD).await {
@@ -207,6 +228,10 @@ impl Journey {
                     if let Some(wait_ms) = settled.wake_in_ms {
                         self.wake
                             .at(Instant::now() + Duration::from_secs_f64(wait_ms / 1000.0) - self.ahead());
+                    }
+                    if failures > 0 {
+                        // An attempt whose answer was lost may have settled all, and told in it when to look again.
+                        self.wake.at(Instant::now());
                     }
                     break;
                 }

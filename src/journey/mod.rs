@@ -11,6 +11,7 @@ mod run;
 mod wake;
 
 pub use decide::{Decision, Policy, decide};
+pub use land::Landed;
 pub use pull::Step;
 pub use run::{listen, run};
 use wake::Wake;
@@ -94,8 +95,10 @@ impl Journey {
     /// The journey of a provider's jobs.
     pub fn new(app: &App, provider: &Arc<Provider>, stop: CancellationToken) -> Result<Self, LoadError> {
         let (ended_in, ended_out) = mpsc::unbounded_channel();
+        let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
+        taker.hear(app.clock.now());
         Ok(Self {
-            taker: Taker::new(app.redis.clone(), provider, &app.taker_settings()),
+            taker,
             fetcher: Arc::new(Fetcher::new(provider.clone())?),
             gate: Arc::new(Gate::new(provider)),
             slots: Arc::new(Semaphore::new(provider.definition.http.in_flight)),

@@ -5,7 +5,6 @@ use crate::app::App;
 use crate::postgres;
 use crate::preference::outbox::CHANNEL;
 use crate::retry::RECONNECT;
-use crate::words::UnixMs;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -59,7 +58,7 @@ async fn drain_on_notice(app: &App, failures: &mut u32) -> KeepError {
     }
 }
 
-/// Rebuilds what Redis has lost, and learns what its clock shows.
+/// Rebuilds what Redis has lost.
 async fn keep_built(app: &App) {
     let mut known = None;
     for look in 0_u64.. {
@@ -67,9 +66,6 @@ async fn keep_built(app: &App) {
         if run.is_none() || run != known || look % LOOKS_A_CHECK == 0 {
             let built = build_all(app).await;
             known = run.filter(|_| built);
-        }
-        if let Ok(shared) = app.redis.time_ms().await {
-            app.clock.learn(UnixMs(shared));
         }
         sleep(GUARD_EVERY).await;
     }

@@ -137,7 +137,8 @@ impl Taker {
         Ok(spoken.packed.clone())
     }
 
-    fn hear(&self, now: UnixMs) {
+    /// Learns what time it is, as every take does: quotas that follow a calendar are told by it.
+    pub fn hear(&self, now: UnixMs) {
         self.spec.lock().unwrap_or_else(PoisonError::into_inner).now = now;
     }
 }

@@ -74,21 +74,33 @@ pub struct Rig {
     pub journey: Journey,
     pub devices: Vec<DeviceId>,
     pub connection: ConnectionId,
-    provider: &'static str,
+    pub provider: &'static str,
 }
 
 impl Rig {
     /// Devices `d0…` of one connection at a mocked cloud, scheduled, their first runs due at once.
     pub async fn new(text: &'static str, count: usize) -> Self {
-        let provider = "mocked";
-        let t = TestApp::with_settings(&[(provider, text)], |s| {
+        Self::on(Self::deployment(text).await, count, "1h").await
+    }
+
+    /// Likewise, with Redis at another address, and devices on this interval.
+    pub async fn at(redis_url: &str, text: &'static str, count: usize, interval: &str) -> Self {
+        Self::on(Self::deployment(text).await.at_redis(redis_url).await, count, interval).await
+    }
+
+    async fn deployment(text: &'static str) -> TestApp {
+        TestApp::with_settings(&[("mocked", text)], |s| {
             s.schedule.first_run_spread = "100ms".parse().unwrap();
             s.retry.base = "100ms".parse().unwrap();
         })
-        .await;
+        .await
+    }
+
+    async fn on(t: TestApp, count: usize, interval: &str) -> Self {
+        let provider = "mocked";
         let cloud = MockServer::start().await;
         let connection = t.connect(provider, "main", &cloud.uri()).await;
-        let devices = t.add_devices(provider, connection, count, "1h").await;
+        let devices = t.add_devices(provider, connection, count, interval).await;
         let found = t.app.registry.get(provider).unwrap().clone();
         let journey = Journey::new(&t.app, &found, CancellationToken::new()).unwrap();
         keep::rebuild_if_lost(&t.app, &found.name).await.unwrap();
@@ -96,7 +108,8 @@ impl Rig {
         Self { t, cloud, journey, devices, connection, provider }
     }
 
-    /// Steps the loop until at least so many calls have landed.
+    /// Steps the loop until at least so many calls have landed. One that a busy machine sent too late was handed back,
+    /// and is made again.
     pub async fn land(&self, calls: usize) {
         let mut landed = 0;
         let mut on_their_way = 0;
@@ -104,15 +117,15 @@ impl Rig {
             if on_their_way == 0 {
                 on_their_way = self.start(&self.journey).await.expect("more calls to come");
             }
-            let count = self.journey.land().await.unwrap();
-            landed += count;
+            let now = self.journey.land().await.unwrap();
+            landed += now.sent;
             // Those of an earlier step may land now.
-            on_their_way = on_their_way.saturating_sub(count);
+            on_their_way = on_their_way.saturating_sub(now.ended);
         }
     }
 
     /// How many jobs are being fetched.
-    async fn leased(&self) -> usize {
+    pub async fn leased(&self) -> usize {
         let jobs: Vec<i64> =
             sqlx::query_scalar("SELECT job_id FROM jobs").fetch_all(&self.t.app.pool).await.unwrap();
         let jobs: Vec<_> = jobs.into_iter().map(JobId).collect();
@@ -122,7 +135,7 @@ impl Rig {
     }
 
     /// Pulls until calls are on their way; none if nothing will ever be due.
-    async fn start(&self, journey: &Journey) -> Option<usize> {
+    pub async fn start(&self, journey: &Journey) -> Option<usize> {
         loop {
             match journey.pull().await.unwrap() {
                 Step::Ran(started, _) => return Some(started),
@@ -168,7 +181,7 @@ impl Rig {
     }
 }
 
-fn good(t: f64) -> ResponseTemplate {
+pub fn good(t: f64) -> ResponseTemplate {
     ResponseTemplate::new(200)
         .set_body_json(json!({"id": "d0", "at": "2026-01-01T10:00:00Z", "online": true, "t": t}))
 }

@@ -49,6 +49,21 @@ async fn a_calendars_window_is_spent_and_opens_again_at_its_turn() {
 }
 
 #[tokio::test]
+async fn a_hold_lasts_as_long_as_it_says_beyond_the_turns_that_are_told() {
+    let rig =
+        Rig::new(&kind("minute", "aligned", "connection", 3, "window = \"minute\"\nburst = 3"), 1).await;
+    waiting(&rig, 5).await;
+    let taken = rig.take(1, T0 + 1_200).await;
+    let until = T0 + 600_000;
+    let hold = Hold { scope: Scope::Connection, until: UnixMs(until), reason: "refused".into() };
+    let refused = Settlement { holds: vec![(hold, None)], ..ended(taken.grants[0].call, End::Throttled) };
+    rig.taker.settle(&[refused], Some(UnixMs(T0 + 1_300))).await.unwrap();
+    let bound = rig.take(1, T0 + 1_300).await.bound;
+    assert_eq!((bound[0].by.as_str(), bound[0].until_ms as i64), ("hold: refused", until));
+    assert_eq!(rig.take(9, until + 1_200).await.grants.len(), 3);
+}
+
+#[tokio::test]
 async fn a_calendars_window_is_given_out_evenly() {
     let rig =
         Rig::new(&kind("minute", "aligned", "connection", 4, "window = \"minute\"\nheadroom = 0.0"), 1).await;

@@ -91,6 +91,19 @@ impl TestApp {
         Self { app, tenant, database_url, sealing_key }
     }
 
+    /// The same deployment, its Redis at another address.
+    pub async fn at_redis(mut self, url: &str) -> Self {
+        let servers = Servers {
+            database_url: self.database_url.clone(),
+            redis_url: url.into(),
+            sealing_key: self.sealing_key.clone(),
+        };
+        let mut app = App::start(self.app.settings.clone(), &servers).await.expect("an app");
+        app.registry = self.app.registry.clone();
+        self.app = app;
+        self
+    }
+
     /// A connection of the tenant at a provider that lives at `base_url`.
     pub async fn connect(&self, provider: &str, label: &str, base_url: &str) -> ConnectionId {
         let new = connections::NewConnection {

@@ -62,9 +62,20 @@ impl Rig {
     pub async fn new(quotas: &str, batch_max: u32) -> Self {
         let text = definition(quotas, batch_max);
         let t = TestApp::with(&[("taken", &text)]).await;
+        Self::on(t, &text, batch_max).await
+    }
+
+    /// Likewise, on a Redis at another address.
+    pub async fn at(redis_url: &str, quotas: &str, batch_max: u32) -> Self {
+        let text = definition(quotas, batch_max);
+        let t = TestApp::with(&[("taken", &text)]).await.at_redis(redis_url).await;
+        Self::on(t, &text, batch_max).await
+    }
+
+    async fn on(t: TestApp, text: &str, batch_max: u32) -> Self {
         let provider: ProviderName = "taken".parse().unwrap();
         let settings = t.app.taker_settings();
-        let found = Provider::parse(provider.clone(), "taken.toml", &text).unwrap();
+        let found = Provider::parse(provider.clone(), "taken.toml", text).unwrap();
         let taker = Taker::new(t.app.redis.clone(), &found, &settings);
         t.app.queue.revive(&provider, false, 0, Some(UnixMs(T0 - 1))).await.unwrap();
         Self { t, provider, taker, settings, shared: batch_max > 1 }

@@ -148,7 +148,9 @@ function when.aligned(q, g, cost, from)
       if spent + cost <= q.amount and at <= closes then return at end
     end
   end
-  -- Past the turns that the asker knows: its clock is off, and our answer tells it the time.
+  -- Past the turns that the asker knows. What is beyond every grant is asked about again when it comes near; else the
+  -- asker's clock is off, and our answer tells it the time.
+  if from >= q.turns[3] and from > now + spec.horizon_ms then return from end
   return math.max(q.turns[3], from + 1000)
 end
 function when.concurrent(q, g, cost, from)

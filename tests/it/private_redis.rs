@@ -1,0 +1,110 @@
+//! A Redis of the test's own, to be filled, demoted and killed.
+
+use paceline::redis::{self as plumbing, Redis};
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::{interval, timeout};
+
+pub struct PrivateRedis {
+    pub url: String,
+    port: u16,
+    process: Child,
+    dir: TempDir,
+}
+
+impl PrivateRedis {
+    /// Starts one that keeps what it is told in a file, and evicts nothing.
+    pub async fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let process = launch(&dir, port);
+        let server = Self { url: format!("redis://127.0.0.1:{port}/"), port, process, dir };
+        server.answers().await;
+        server
+    }
+
+    /// Kills it in the middle of whatever it does (-9), and starts it again on what it had written.
+    pub async fn crash(&mut self) {
+        self.process.kill().await.expect("a running server");
+        self.process = launch(&self.dir, self.port);
+        self.answers().await;
+    }
+
+    /// A connection for the test's own questions.
+    pub async fn link(&self) -> Redis {
+        plumbing::connect(&self.url.clone().into()).await.expect("a server that answers")
+    }
+
+    /// Says one command, its words divided by blanks.
+    pub async fn say(&self, line: &str) {
+        let mut command = redis::Cmd::new();
+        for word in line.split(' ') {
+            command.arg(word);
+        }
+        command.query_async::<()>(&mut self.link().await.link()).await.expect("an OK");
+    }
+
+    /// Every key as it is stored.
+    pub async fn everything(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut link = self.link().await.link();
+        let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut link).await.expect("keys");
+        let mut all = BTreeMap::new();
+        for key in keys {
+            let value = redis::cmd("DUMP").arg(&key).query_async(&mut link).await.expect("a value");
+            all.insert(key, value);
+        }
+        all
+    }
+
+    /// Waits until it has refused somebody so.
+    pub async fn has_refused(&self, error: &str) {
+        let refused = async {
+            let mut link = self.link().await.link();
+            let mut tick = interval(Duration::from_millis(5));
+            loop {
+                tick.tick().await;
+                let told: String =
+                    redis::cmd("INFO").arg("errorstats").query_async(&mut link).await.expect("figures");
+                if told.contains(&format!("errorstat_{error}:")) {
+                    return;
+                }
+            }
+        };
+        timeout(Duration::from_secs(20), refused).await.expect("a refusal");
+    }
+
+    async fn answers(&self) {
+        let ready = async {
+            let mut tick = interval(Duration::from_millis(20));
+            loop {
+                tick.tick().await;
+                // One that loads its file refuses.
+                if let Ok(redis) = plumbing::connect(&self.url.clone().into()).await
+                    && redis.time_ms().await.is_ok()
+                {
+                    return;
+                }
+            }
+        };
+        timeout(Duration::from_secs(20), ready).await.expect("a server that answers");
+    }
+}
+
+fn launch(dir: &TempDir, port: u16) -> Child {
+    let start = |program: &str| {
+        Command::new(program)
+            .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--daemonize", "no", "--save", ""])
+            .args(["--appendonly", "yes", "--appendfsync", "always"])
+            .args(["--maxmemory-policy", "noeviction", "--dir"])
+            .arg(dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+    };
+    start("redis-server").or_else(|_| start("valkey-server")).expect("redis-server, or valkey-server")
+}

@@ -1,0 +1,167 @@
+//! `paceline serve` on machines whose wall clock is wrong: readings, grids, holds and windows go by Redis's clock.
+
+use crate::support::{self, TestApp};
+use paceline::words::{JobId, UnixMs};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::process::{Child, Command};
+use tokio::time::{interval, timeout};
+use wiremock::matchers::path_regex;
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+/// Three calls a minute of the calendar.
+const CALENDAR: &str = r#"
+title = "Calendar"
+[http]
+base_url = "{{ params.base_url }}"
+[[quota]]
+name = "minute"
+kind = "aligned"
+scope = "connection"
+amount = 3
+burst = 3
+window = "minute"
+headroom = 0.0
+[resource.state]
+interval_min = "1s"
+interval_default = "1m"
+path = "/devices/{{ device.external_id }}"
+records = "{values: {t: .t}}"
+"#;
+
+/// Stands before the C library's clock. `jumping`: an hour ahead and an hour behind in turn.
+const SHIM: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+int clock_gettime(clockid_t id, struct timespec *t) {
+  static int (*real)(clockid_t, struct timespec *);
+  static int looks;
+  const char *off = getenv("CLOCK_OFF_S");
+  if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+  int failed = real(id, t);
+  if (id == CLOCK_REALTIME && off)
+    t->tv_sec += strcmp(off, "jumping") ? atol(off) : looks++ % 2 ? 3600 : -3600;
+  return failed;
+}
+"#;
+
+/// A library to be loaded before others.
+async fn shim(dir: &tempfile::TempDir) -> PathBuf {
+    let (source, library) = (dir.path().join("clock.c"), dir.path().join("clock.so"));
+    std::fs::write(&source, SHIM).unwrap();
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .arg("-ldl")
+        .status()
+        .await
+        .expect("the compiler that Rust links by");
+    assert!(built.success());
+    library
+}
+
+fn serve(t: &TestApp, dir: &tempfile::TempDir, shim: &PathBuf, off: &str) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_paceline"))
+        .args(["serve", "--roles", "fetch,keep"])
+        .env("PACELINE__DATABASE__URL", t.database_url.expose_secret())
+        .env("PACELINE__REDIS__URL", support::server("PACELINE_TEST_REDIS_URL"))
+        .env("PACELINE__REDIS__PREFIX", &t.app.settings.redis.prefix)
+        .env("PACELINE__SECRET__KEY", t.sealing_key.expose_secret())
+        .env("PACELINE__PROVIDERS__DIR", dir.path())
+        .env("PACELINE__SCHEDULE__FIRST_RUN_SPREAD", "100ms")
+        .env("CLOCK_OFF_S", off)
+        .env("LD_PRELOAD", shim)
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    let waited = async {
+        let mut tick = interval(Duration::from_millis(50));
+        while !is_so().await {
+            tick.tick().await;
+        }
+    };
+    timeout(Duration::from_secs(30), waited).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn slow_a_worker_whose_clock_is_wrong_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("calendar.toml"), CALENDAR).unwrap();
+    let shim = shim(&dir).await;
+    for off in ["3600", "-3600", "jumping"] {
+        let t = TestApp::with(&[("calendar", CALENDAR)]).await;
+        let cloud = MockServer::start().await;
+        let asked = AtomicU32::new(0);
+        let answer = move |_: &Request| {
+            ResponseTemplate::new(200).set_body_json(json!({"t": asked.fetch_add(1, Ordering::Relaxed)}))
+        };
+        Mock::given(path_regex("^/devices")).respond_with(answer).mount(&cloud).await;
+        let refusal = ResponseTemplate::new(429).insert_header("retry-after", "120");
+        Mock::given(path_regex("^/held")).respond_with(refusal).mount(&cloud).await;
+        let main = t.connect("calendar", "main", &cloud.uri()).await;
+        t.add_devices("calendar", main, 6, "1s").await;
+        let held = t.connect("calendar", "held", &format!("{}/held", cloud.uri())).await;
+        t.add_devices("calendar", held, 1, "1s").await;
+        let began = t.app.redis.time_ms().await.unwrap();
+
+        let mut process = serve(&t, &dir, &shim, off);
+        let provider = "calendar".parse().unwrap();
+        let jobs: Vec<i64> = sqlx::query_scalar("SELECT job_id FROM jobs ORDER BY job_id")
+            .fetch_all(&t.app.pool)
+            .await
+            .unwrap();
+        let jobs: Vec<_> = jobs.into_iter().map(JobId).collect();
+        let places = || async { t.app.queue.locate(&provider, &jobs).await.unwrap() };
+        until("the window is spent", || async { places().await[..6].iter().any(|p| p.why == "minute") })
+            .await;
+        until("a refusal holds", || async { places().await[6].why.starts_with("hold") }).await;
+        until("three readings", || async {
+            let rows: i64 =
+                sqlx::query_scalar("SELECT count(*) FROM readings").fetch_one(&t.app.pool).await.unwrap();
+            rows >= 3
+        })
+        .await;
+        process.kill().await.unwrap();
+        let now = t.app.redis.time_ms().await.unwrap();
+        let places = places().await;
+
+        // Windows: those of the calendar, by the true time.
+        let times: Vec<chrono::DateTime<chrono::Utc>> =
+            sqlx::query_scalar("SELECT fetched_at FROM readings").fetch_all(&t.app.pool).await.unwrap();
+        let times: Vec<_> = times.into_iter().map(|at| UnixMs::from(at).0).collect();
+        assert!(times.iter().all(|at| (began..=now).contains(at)), "{off}: {began} {times:?} {now}");
+        for minute in [began / 60_000, now / 60_000] {
+            assert!(times.iter().filter(|at| *at / 60_000 == minute).count() <= 3, "{off}: {times:?}");
+        }
+        let waits = places.iter().find(|p| p.why == "minute").map(|p| p.until_ms as i64);
+        assert!(waits.is_some_and(|at| at > began && at <= now + 62_000), "{off}: {now} {waits:?}");
+        // Holds: from the refusal on.
+        let hold = places[6].until_ms as i64;
+        assert!(hold >= began + 120_000 && hold <= now + 125_000, "{off}: {now} {hold}");
+        // Grids: last run and next.
+        for place in &places[..6] {
+            let ran = (began..=now).contains(&place.last_ms);
+            assert!(ran || place.last_ms == 0, "{off}: {began} {place:?} {now}");
+            assert!((began - 2_000..=now + 2_000).contains(&place.due_ms), "{off}: {place:?} {now}");
+        }
+        // Lag is counted in the minute it was seen in.
+        let mut link = t.app.redis.link();
+        let stats = t.app.keys.stats(&provider, 0).trim_end_matches('0').replace(['{', '}'], "?") + "*";
+        let keys: Vec<String> = redis::cmd("KEYS").arg(stats).query_async(&mut link).await.unwrap();
+        let minutes: Vec<i64> = keys.iter().filter_map(|key| key.rsplit_once(':')?.1.parse().ok()).collect();
+        assert!(!minutes.is_empty(), "{off}");
+        assert!(minutes.iter().all(|m| (began / 60_000..=now / 60_000).contains(m)), "{off}: {minutes:?}");
+    }
+}
