@@ -246,11 +246,12 @@ async fn a_spoiled_take_loses_no_job() {
             }
         }
         let started = if let Ok(Step::Ran(started, _)) = spoiled { started } else { 0 };
-        let mut landed = 0;
-        while landed < started {
-            landed += rig.journey.land().await.unwrap().sent;
+        let (mut ended, mut sent) = (0, 0);
+        while ended < started {
+            let now = rig.journey.land().await.unwrap();
+            (ended, sent) = (ended + now.ended, sent + now.sent);
         }
-        rig.land(3 - landed).await;
+        rig.land(3 - sent).await;
         assert_eq!(rig.cloud.received_requests().await.unwrap().len(), 3, "{fault:?}");
         assert!(rig.check().await.clean, "{fault:?}");
     }
@@ -303,7 +304,7 @@ async fn a_redis_that_was_killed_grants_nothing_until_it_is_built_again() {
     // The schedule is there again, as far as it was written; nobody can tell how far that is.
     let mut landed = 0;
     while landed < started {
-        landed += rig.journey.land().await.unwrap();
+        landed += rig.journey.land().await.unwrap().ended;
     }
     let provider = rig.provider.parse().unwrap();
     let step = loop {

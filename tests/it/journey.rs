@@ -296,7 +296,7 @@ async fn a_refused_credential_takes_the_connection_off_once_confirmed() {
     while let Some(started) = rig.start(&rig.journey).await {
         let mut landed = 0;
         while landed < started {
-            landed += rig.journey.land().await.unwrap();
+            landed += rig.journey.land().await.unwrap().ended;
         }
     }
     let state: String =
