@@ -9,6 +9,7 @@
 //! | `{p}:lanes` | zset | lane with ready jobs → virtual time; far below 0 with a "refresh now" |
 //! | `{p}:blocked` | zset | lane, or a link `!<holder> <field>` → instant it opens, ms; `inf`: its link lets it in |
 //! | `{p}:wait:!<holder> <field>` | zset | lanes in line at a link that several share → their virtual time there |
+//! | `{p}:left:!<holder> <field>` | hash | lane that left the line → its virtual time there |
 //! | `{p}:links` | hash | link → its virtual time |
 //! | `{p}:partly` | set | blocked lanes of which only some resources are |
 //! | `{p}:hot` | set | blocked lanes with a "refresh now" |

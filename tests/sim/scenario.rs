@@ -258,7 +258,8 @@ fn quota(chance: &mut Chance, number: usize, kinds: &[Kind], demand: &Demand) ->
     if chance.hits(0.2) && matches!(kind, "sliding" | "aligned" | "adaptive") {
         say("errors_cost", "false".to_owned());
     }
-    if chance.hits(0.25) {
+    // Of resources that cost differently a device's own limit lets the cheaper ahead: see `put_off` in take.lua.
+    if scope == "device" || chance.hits(0.25) {
         say("resources", format!("[\"{}\"]", kinds[chance.within(0, kinds.len() as i64 - 1) as usize].name));
     }
     text

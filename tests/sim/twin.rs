@@ -212,7 +212,7 @@ impl<'a> Twin<'a> {
                 let what =
                     format!("rank: job {} goes ahead of {better} of {resource:?}, which may go", head.id);
                 self.wrong.push(what);
-            } else if at > limit {
+            } else if at > limit && at >= all {
                 let what =
                     format!("rank: job {} goes ahead of {better} of {resource:?}, which costs more", head.id);
                 self.wrong.push(what);

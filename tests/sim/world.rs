@@ -228,7 +228,7 @@ impl World {
     }
 
     pub fn say(&mut self, what: String) {
-        if self.log.len() == 60 {
+        if self.log.len() == 5000 {
             self.log.pop_front();
         }
         self.log.push_back(format!("{:>9} {what}", self.now - T0));

@@ -70,7 +70,7 @@ local function plain_chain(lane, resource, counts, own)
     local q = connection[i]
     links[i] = new_gauge(own, q.field, q, nil, false, values[i + 2])
   end
-  own.gauges = links
+  own.gauges = { unpack(links) } -- a list of its own: gauges of other chains join it
   if values[1] then
     links = { unpack(links) }
     links[#links + 1] = hold_link(own, '!hold', nil, false)

@@ -45,7 +45,7 @@ end
 local heap = {}
 local function starts_before(a, b)
   if a.start ~= b.start then return a.start < b.start end
-  local of_a, of_b = a.turn or 0, b.turn or 0
+  local of_a, of_b = a.turn or math.huge, b.turn or math.huge
   return of_a < of_b or (of_a == of_b and a.name < b.name)
 end
 local function push(item, into, before)

@@ -237,6 +237,13 @@ local function put_off(queue, members, link, at)
   queue.first = 1
 end
 
+-- Whether what stops the best of a lane counts a resource too: nobody goes ahead of a better one by costing less, or who
+-- is dear would wait for ever.
+local function stops(by, resource, other)
+  if other == resource or not by.q or #by.q.resources == 0 then return true end
+  for _, r in ipairs(by.q.resources) do if r == other then return true end end
+end
+
 -- Serves one call of the lane. Returns 'granted', 'later' (others can go sooner), 'blocked', 'empty', 'waits' (its link
 -- has closed) or 'app' (nobody can be served).
 local function serve(lane)
@@ -281,7 +288,7 @@ local function serve(lane)
         put_off(queue, members, by, at)
       else
         skip = skip or {}
-        skip[resource] = true
+        for other in pairs(lane.queues) do skip[other] = skip[other] or stops(by, resource, other) end
         partly = partly or of_some
         if not soonest or at < soonest then soonest, why = at, by end
       end

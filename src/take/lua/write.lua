@@ -82,17 +82,20 @@ for name, line in pairs(lines) do
   for lane in pairs(waits) do if not line.charges[lane] then names[#names + 1] = lane end end
   if line.at or redis.call('EXISTS', WAIT .. name) == 1 then
     local tags, from = ask('ZMSCORE', WAIT .. name, names), tonumber(redis.call('HGET', LINKS, name) or 0)
-    local furthest, adds, rems = from, {}, {}
+    local furthest, adds, rems, left, leaves = from, {}, {}, ask('HMGET', LEFT .. name, names), {}
     for i, lane in ipairs(names) do
-      local tag, charged = tonumber(tags[i] or from), line.charges[lane]
+      -- One that comes back starts where it left off, or coming and going would put it ahead for ever.
+      local tag, charged = tonumber(tags[i] or start_of(from, left[i])), line.charges[lane]
       if tag < 0 then tag = tag + AHEAD end
       if charged and tag > furthest then furthest = tag end
       if waits[lane] or touched[lane] and touched[lane].has_more then
         note(adds, tag + (charged or 0) - (waits[lane] and waits[lane].hot and AHEAD or 0), lane)
       else
         note(rems, lane)
+        if charged then note(leaves, lane, string.format('%.3f', tag + charged)) end
       end
     end
+    send('HSET', LEFT .. name, leaves)
     send('ZADD', WAIT .. name, adds)
     send('ZREM', WAIT .. name, rems)
     redis.call('HSET', LINKS, name, string.format('%.3f', furthest))
@@ -105,7 +108,7 @@ for _, line in ipairs(open_links) do
   if not closed and (line.more or stopped) then
     note(blocked_add, now, line.name)
   elseif not closed then
-    redis.call('DEL', WAIT .. line.name)
+    redis.call('DEL', WAIT .. line.name, LEFT .. line.name)
     redis.call('HDEL', LINKS, line.name)
   end
 end
