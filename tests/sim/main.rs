@@ -1,46 +1,82 @@
 //! A simulator that is a test: the real scripts on a real Redis, time in steps, and everything that can go wrong.
 //!
-//! A run is made from a seed. `SIM_SEED=17` runs one, `SIM_SEEDS=100 SIM_FROM=1000` so many from there on, with all
-//! that is known of what fails. What once failed is kept in `fixtures/seeds` and run again.
+//! A run is made from a seed. `SIM_SEED=17` runs one and tells all of it, `SIM_SEEDS=100 SIM_FROM=1000` so many from there
+//! on, `SIM_FILE=fixtures/seeds/x.toml` one that was kept. What once failed is kept there and run again.
 
 mod chance;
 mod cloud;
 mod limits;
 mod model;
+mod overload;
 mod owner;
 mod referee;
 mod rig;
 mod scenario;
+mod shrink;
+#[path = "broken.rs"]
+mod slow_broken;
 mod twin;
 mod worker;
 mod world;
 
 use limits::Limits;
+use overload::{Overload, Scarce};
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
+/// Runs all, and fails with the first that does.
+async fn hold(runs: impl IntoIterator<Item = Limits>) {
+    let (mut calls, mut simulated_ms, mut fullest, mut seeds) = (0, 0, 0.0_f64, 0);
+    for limits in runs {
+        let run = shrink::check(&limits).await.unwrap_or_else(|failure| panic!("{failure}"));
+        (calls, simulated_ms, seeds) = (calls + run.calls, simulated_ms + run.simulated_ms, seeds + 1);
+        fullest = fullest.max(run.fullest);
+    }
+    println!(
+        "{seeds} seeds, {calls} calls, {} s simulated, fullest window {fullest:.2}",
+        simulated_ms / 1_000
+    );
+}
+
 #[tokio::test]
 async fn what_must_hold_holds_over_many_seeds() {
     let from = number("SIM_SEED").or_else(|| number("SIM_FROM")).unwrap_or(1);
-    let count = if number("SIM_SEED").is_some() { 1 } else { number("SIM_SEEDS").unwrap_or(20) };
-    let mut failed = 0;
-    for seed in from..from + count {
-        let run = world::run(&Limits::of(seed), &[]).await;
-        println!(
-            "seed {seed}: {} calls, {} s, fullest {:.2}: {:?}",
-            run.calls,
-            run.simulated_ms / 1000,
-            run.fullest,
-            run.wrong
-        );
-        if !run.wrong.is_empty() {
-            failed += 1;
-            if count == 1 {
-                println!("{}\n{}", run.text, run.log.join("\n"));
+    let count = if number("SIM_SEED").is_some() { 1 } else { number("SIM_SEEDS").unwrap_or(12) };
+    hold((from..from + count).map(Limits::of)).await;
+}
+
+#[tokio::test]
+async fn seeds_that_once_failed_hold() {
+    let only = std::env::var("SIM_FILE").ok();
+    let kept = limits::kept().into_iter().filter(|(name, _)| {
+        only.as_ref().is_none_or(|file| file.trim_end_matches(".toml").ends_with(name.as_str()))
+    });
+    hold(kept.map(|(_, limits)| limits)).await;
+}
+
+/// Shares as planned, within 3 %. The aim is 2 %: a job whose share is close to what it asked waits for its grid besides.
+async fn share(seeds: std::ops::Range<u64>, shapes: &[Scarce]) {
+    let mut worst = 0.0_f64;
+    for scarce in shapes {
+        for seed in seeds.clone() {
+            let overload = Overload::of(seed, *scarce);
+            let shares = overload.run().await;
+            println!(
+                "{scarce:?} {seed}: {} calls, least {:.2}, off by {:.4}: {}",
+                shares.calls, shares.least, shares.worst, shares.job
+            );
+            if number("SIM_LOOK").is_none() {
+                assert!(shares.worst < 0.03, "{scarce:?} {seed}: {shares:?}\n{}", overload.text());
             }
+            worst = worst.max(shares.worst);
         }
     }
-    assert_eq!(failed, 0);
+    println!("worst: {worst:.4}");
+}
+
+#[tokio::test]
+async fn what_is_scarce_is_shared_as_planned() {
+    share(1..3, &[Scarce::Account]).await;
 }

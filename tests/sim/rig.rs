@@ -1,9 +1,10 @@
 //! The real scripts on a real Redis, under a prefix of their own.
 
-use crate::scenario::{Scenario, name};
+use crate::scenario::name;
+use paceline::provider::Provider;
 use paceline::redis::{Keys, Redis, connect};
 use paceline::schedule::{Entry, Place, Queue};
-use paceline::take::{Settled, Settlement, Taken, Taker};
+use paceline::take::{Settled, Settlement, Taken, Taker, TakerSettings};
 use paceline::words::{JobId, UnixMs};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -34,14 +35,14 @@ pub fn own_keys() -> Keys {
 pub type Fields = HashMap<(String, String), String>;
 
 impl Rig {
-    pub async fn new(scenario: &Scenario, changes: &[Change]) -> Self {
+    pub async fn new(provider: &Provider, settings: &TakerSettings, changes: &[Change]) -> Self {
         let url = std::env::var("PACELINE_TEST_REDIS_URL").expect(
             "PACELINE_TEST_REDIS_URL: run scripts/test, or `eval \"$(scripts/servers start)\"` first",
         );
         let redis = connect(&url.into()).await.expect("the test Redis");
-        let keys = scenario.settings.keys.clone();
+        let keys = settings.keys.clone();
         let spread = crate::scenario::interval(10_000);
-        let taker = Taker::new(redis.clone(), &scenario.provider, &scenario.settings);
+        let taker = Taker::new(redis.clone(), provider, settings);
         let taker = taker.with_scripts(|script, text| {
             changes.iter().fold(text, |text, change| {
                 if change.script != script {

@@ -87,7 +87,7 @@ impl World {
 
     /// A take, held against all that is known.
     async fn take(&mut self, calls: usize) -> Option<Taken> {
-        let is_checked = self.chance.hits(0.5);
+        let is_checked = self.chance.hits(0.5) && self.has_twin;
         if is_checked && !self.model.expired(self.now).is_empty() {
             // What is lost comes back first, so that what the take itself finds is known.
             let taken = self.rig.take(0, self.now).await;

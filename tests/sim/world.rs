@@ -76,6 +76,7 @@ pub struct World {
     pub wrong: Vec<String>,
     /// Looks where all jobs are after every step, to find out which broke something.
     looks_closely: bool,
+    pub has_twin: bool,
     ids: Vec<JobId>,
     events: BinaryHeap<Reverse<(i64, u64, Event)>>,
     count: u64,
@@ -93,9 +94,18 @@ pub struct Run {
     pub simulated_ms: i64,
 }
 
-/// Runs what these limits give on scripts with these changes.
-pub async fn run(limits: &Limits, changes: &[Change]) -> Run {
-    let mut world = World::new(limits, changes).await;
+/// On which scripts, and with which eyes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Setup<'a> {
+    /// What is broken.
+    pub changes: &'a [Change],
+    /// Without the twin of each take: the cloud's count and the model alone must see what is wrong.
+    pub without_twin: bool,
+}
+
+/// Runs what these limits give.
+pub async fn run(limits: &Limits, setup: Setup<'_>) -> Run {
+    let mut world = World::new(limits, setup).await;
     world.go().await;
     if std::env::var_os("SIM_KEEP").is_none() {
         world.rig.wipe().await;
@@ -111,9 +121,9 @@ pub async fn run(limits: &Limits, changes: &[Change]) -> Run {
 }
 
 impl World {
-    async fn new(limits: &Limits, changes: &[Change]) -> Self {
+    async fn new(limits: &Limits, setup: Setup<'_>) -> Self {
         let scenario = Scenario::of(limits, own_keys());
-        let rig = Rig::new(&scenario, changes).await;
+        let rig = Rig::new(&scenario.provider, &scenario.settings, setup.changes).await;
         let workers = (0..scenario.workers).map(|_| Worker::default()).collect();
         Self {
             limits: limits.clone(),
@@ -130,6 +140,7 @@ impl World {
             fence: 0,
             quiet: false,
             wrong: Vec::new(),
+            has_twin: !setup.without_twin,
             looks_closely: std::env::var_os("SIM_SEED").is_some(),
             ids: scenario.entries.iter().map(|e| e.job.id).collect(),
             events: BinaryHeap::new(),

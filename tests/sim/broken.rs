@@ -1,0 +1,177 @@
+//! Scripts that were broken on purpose: a simulator that does not see it is worth nothing.
+
+use crate::limits::Limits;
+use crate::rig::Change;
+use crate::world::{Setup, run};
+
+/// How many seeds a broken script may survive.
+const SEEDS: u64 = 60;
+
+const fn take(from: &'static str, to: &'static str) -> Change {
+    Change { script: "take", from, to }
+}
+
+const fn settle(from: &'static str, to: &'static str) -> Change {
+    Change { script: "settle", from, to }
+}
+
+/// Some seed fails, and says that this property is broken.
+async fn is_seen(says: &str, setup: Setup<'_>) {
+    let mut others = Vec::new();
+    for seed in 1..=SEEDS {
+        let run = run(&Limits::of(seed), setup).await;
+        if run.wrong.iter().any(|wrong| wrong.starts_with(says)) {
+            println!("{says}: seen in seed {seed}");
+            return;
+        }
+        others.extend(run.wrong);
+    }
+    panic!("{setup:?} was not seen as {says:?} in {SEEDS} seeds, but as {others:#?}");
+}
+
+async fn seen(says: &str, changes: &[Change]) {
+    is_seen(says, Setup { changes, without_twin: false }).await;
+}
+
+/// Seen by the cloud's own count or by the model, with nobody at the take's elbow.
+async fn seen_from_outside(says: &str, changes: &[Change]) {
+    is_seen(says, Setup { changes, without_twin: true }).await;
+}
+
+#[tokio::test]
+async fn no_fence() {
+    let remembers = take("for _, take in ipairs(dead) do redis.call('DEL', TAKE .. take) end", "");
+    seen("fence", &[remembers]).await;
+}
+
+#[tokio::test]
+async fn settled_twice_counts_twice() {
+    let remembers = settle("if #fields > 0 then redis.call('HDEL', TAKE .. n, unpack(fields)) end", "");
+    seen("fence", &[remembers]).await;
+}
+
+#[tokio::test]
+async fn only_the_apps_quotas_are_spent() {
+    let half = take("held, after = spend_all(own, cost, at, urgent, held, after)", "");
+    seen_from_outside("over quota", &[half]).await;
+    seen("spent", &[half]).await;
+}
+
+#[tokio::test]
+async fn only_the_apps_quotas_are_asked() {
+    let half = [
+        take("local own_at, own_by = earliest(own, cost, from, urgent)", "local own_at, own_by = from, nil"),
+        take(
+            "local last, own_says = earliest(own, cost, again, urgent)",
+            "local last, own_says = again, nil",
+        ),
+    ];
+    seen_from_outside("over quota", &half).await;
+}
+
+#[tokio::test]
+async fn leases_that_never_end() {
+    let forever = take("redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 100)", "{}");
+    seen("lease", &[forever]).await;
+}
+
+#[tokio::test]
+async fn leases_that_end_at_once() {
+    let hasty = take("last_send + spec.lease_ms, n)", "now + 1, n)");
+    seen_from_outside("lease", &[hasty]).await;
+}
+
+#[tokio::test]
+async fn calls_in_flight_that_are_not_counted_back() {
+    let kept = settle("if entry[9] then release(entry[9], finish, freed) end", "");
+    seen_from_outside("starved", &[kept]).await;
+}
+
+#[tokio::test]
+async fn calls_in_flight_that_are_counted_back_too_often() {
+    let free = take(
+        "function spend.concurrent(q, g) g.in_flight = g.in_flight + 1 end",
+        "function spend.concurrent() end",
+    );
+    seen_from_outside("over quota", &[free]).await;
+}
+
+#[tokio::test]
+async fn errors_that_are_not_counted() {
+    let lenient = settle("g.errors, g.last = g.errors + 1, now", "g.last = now");
+    seen_from_outside("over quota", &[lenient]).await;
+}
+
+#[tokio::test]
+async fn a_loss_that_is_forgotten() {
+    let forgotten = [take("epoch = tonumber(meta[2])", "epoch = 0")];
+    seen_from_outside("over quota", &forgotten).await;
+}
+
+#[tokio::test]
+async fn a_reserve_that_anybody_may_spend() {
+    let open = take("if q and not (urgent and q.background) then", "if q and not q.background then");
+    seen_from_outside("reserve", &[open]).await;
+}
+
+#[tokio::test]
+async fn rank_by_due_instead_of_score() {
+    let by_due = take("local delay = now - since", "local delay = 1e14 - since");
+    seen("rank", &[by_due]).await;
+}
+
+#[tokio::test]
+async fn rank_without_priority() {
+    let alike =
+        take("if spec.k == 1 then return spec.base[class] / delay end", "if true then return 1 / delay end");
+    seen("rank", &[alike]).await;
+}
+
+#[tokio::test]
+async fn refresh_now_that_waits_like_others() {
+    let patient = take("if class == 0 then return since - 1e15 end", "if class == 0 then return since end");
+    seen("rank", &[patient]).await;
+}
+
+#[tokio::test]
+async fn refresh_now_that_dies_with_its_worker() {
+    let lost = take("add_due(id, j, j.urgent and math.min(j.due, now) or j.due)", "add_due(id, j, j.due)");
+    seen_from_outside("refresh", &[lost]).await;
+}
+
+#[tokio::test]
+async fn cheap_calls_that_overtake_dear_ones() {
+    let cheap = take(
+        "if other == resource or not by.q or #by.q.resources == 0 then return true end",
+        "if true then return other == resource end",
+    );
+    seen("rank", &[cheap]).await;
+}
+
+#[tokio::test]
+async fn a_grid_that_drifts() {
+    let drifts =
+        settle("due = (math.floor((t - offset) / interval) + 1) * interval + offset", "due = t + interval");
+    seen_from_outside("grid", &[drifts]).await;
+}
+
+#[tokio::test]
+async fn riding_along_long_before_the_time() {
+    let early = take("j.due - at <= spec.ride_share * j.interval", "true");
+    seen_from_outside("asked", &[early]).await;
+}
+
+#[tokio::test]
+async fn jobs_that_get_lost_between_two_sets() {
+    let late = take(
+        "-- At once: should a limit of its device put one off in this very take, it comes back to where it left.\n    write_due()",
+        "",
+    );
+    seen_from_outside("place", &[late]).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_told_to_sleep_for_ever() {
+    let deaf = take("if due_head then sooner(", "if false then sooner(");
+    seen_from_outside("wake", &[deaf]).await;
+}
