@@ -7,7 +7,6 @@ mod chance;
 mod cloud;
 mod limits;
 mod model;
-mod overload;
 mod owner;
 mod referee;
 mod rig;
@@ -20,7 +19,6 @@ mod worker;
 mod world;
 
 use limits::Limits;
-use overload::{Overload, Scarce};
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
@@ -54,29 +52,4 @@ async fn seeds_that_once_failed_hold() {
         only.as_ref().is_none_or(|file| file.trim_end_matches(".toml").ends_with(name.as_str()))
     });
     hold(kept.map(|(_, limits)| limits)).await;
-}
-
-/// Shares as planned, within 3 %. The aim is 2 %: a job whose share is close to what it asked waits for its grid besides.
-async fn share(seeds: std::ops::Range<u64>, shapes: &[Scarce]) {
-    let mut worst = 0.0_f64;
-    for scarce in shapes {
-        for seed in seeds.clone() {
-            let overload = Overload::of(seed, *scarce);
-            let shares = overload.run().await;
-            println!(
-                "{scarce:?} {seed}: {} calls, least {:.2}, off by {:.4}: {}",
-                shares.calls, shares.least, shares.worst, shares.job
-            );
-            if number("SIM_LOOK").is_none() {
-                assert!(shares.worst < 0.03, "{scarce:?} {seed}: {shares:?}\n{}", overload.text());
-            }
-            worst = worst.max(shares.worst);
-        }
-    }
-    println!("worst: {worst:.4}");
-}
-
-#[tokio::test]
-async fn what_is_scarce_is_shared_as_planned() {
-    share(1..3, &[Scarce::Account]).await;
 }
