@@ -164,7 +164,8 @@ async fn riding_along_long_before_the_time() {
 #[tokio::test]
 async fn jobs_that_get_lost_between_two_sets() {
     let late = take(
-        "-- At once: should a limit of its device put one off in this very take, it comes back to where it left.\n    write_due()",
+        "-- At once: should a limit of its device put one off in this very take, it comes back to where it \
+         left.\n    write_due()",
         "",
     );
     seen_from_outside("place", &[late]).await;

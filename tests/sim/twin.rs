@@ -1,4 +1,5 @@
-//! One take, told again by the pure definitions: `pace::Gauge` for the instants and what is spent, `schedule::score` for
+//! One take, told again by the pure definitions: `pace::Gauge` for the instants and what is spent,
+//! `schedule::score` for
 //! the order.
 
 use crate::model::{At, Model};

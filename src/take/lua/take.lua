@@ -237,8 +237,8 @@ local function put_off(queue, members, link, at)
   queue.first = 1
 end
 
--- Whether what stops the best of a lane counts a resource too: nobody goes ahead of a better one by costing less, or who
--- is dear would wait for ever.
+-- Whether what stops the best of a lane counts a resource too: nobody goes ahead of a better one by costing less, or
+-- who is dear would wait for ever.
 local function stops(by, resource, other)
   if other == resource or not by.q or #by.q.resources == 0 then return true end
   for _, r in ipairs(by.q.resources) do if r == other then return true end end
