@@ -3,13 +3,12 @@
 
 use super::judge::Judge;
 use super::mapping::{self, Program};
-use super::request::{RequestError, Requests, forms_of, secret};
-use super::wait;
+use super::request::{Body, RequestError, Requests, forms_of, secret, values};
 use crate::provider::{
-    Auth, DefinitionError, LoadError, Method, Missing, Provider, Resource, RuleOutcome, Unit,
+    Auth, DefinitionError, Format, LoadError, Method, Missing, Provider, Resource, RuleOutcome, Unit,
 };
 use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, Record, ResourceName, UnixMs};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Response, Url, redirect, retry};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -97,7 +96,7 @@ impl Fetcher {
             let reason = format!("{} declares no resource {}", self.provider.name, call.resource);
             return all(call, End::Unsent, &Outcome::NotSent { reason });
         };
-        let mut answer = match self.send(resource, call).await {
+        let mut answer = match self.send(resource, call, now).await {
             Ok(reply) => self.conclude(resource, call, &reply, now),
             Err((end, outcome)) => all(call, end, &outcome),
         };
@@ -107,16 +106,21 @@ impl Fetcher {
         answer
     }
 
-    async fn send(&self, resource: &Resource, call: &Call) -> Result<Reply, (End, Outcome)> {
+    async fn send(&self, resource: &Resource, call: &Call, now: UnixMs) -> Result<Reply, (End, Outcome)> {
         let unmakable = |error: RequestError| {
             (End::Unsent, Outcome::Broken { reason: error.to_string(), excerpt: String::new() })
         };
         let lost = |outcome| (End::Lost, outcome);
-        let url = self.requests.url(&self.provider, resource, call).map_err(unmakable)?;
+        let values = values(call, now, rand::random());
+        let url = self.requests.url(&self.provider, resource, call, &values).map_err(unmakable)?;
+        let body = self.requests.body(resource, call, &values).map_err(unmakable)?;
         let mut request = match resource.method {
             Method::Get => self.client.get(url),
             Method::Post => self.client.post(url),
         };
+        if let Some((text, media_type)) = body.map(Body::parts) {
+            request = request.header(CONTENT_TYPE, media_type).body(text);
+        }
         match &self.provider.definition.auth {
             Auth::Bearer => request = request.bearer_auth(secret(call).map_err(unmakable)?),
             Auth::Header { name } => {
@@ -138,16 +142,18 @@ impl Fetcher {
     }
 
     fn conclude(&self, resource: &Resource, call: &Call, reply: &Reply, now: UnixMs) -> Answer {
-        let answer = mapping::read(&reply.body);
-        let verdict =
-            self.judge.judge(reply.status, reply.headers.contains_key(RETRY_AFTER), answer.as_ref().ok());
+        let answer = match resource.format {
+            Format::Ndjson if reply.status < 400 => mapping::read_lines(&reply.body),
+            Format::Json | Format::Ndjson => mapping::read(&reply.body),
+        };
+        let verdict = self.judge.judge(reply.status, &reply.headers, answer.as_ref().ok(), now);
         let end = if reply.status >= 400 { End::Error } else { End::Good };
         let said = || format!("HTTP {}: {}", reply.status, excerpt(&reply.body));
         let outcome = match verdict.outcome {
             RuleOutcome::Fresh => return Answer { end, ..self.map(resource, call, answer, &reply.body) },
             RuleOutcome::Throttled => {
-                let until = wait::until(&reply.headers, verdict.wait, now);
-                let hold = Hold { scope: verdict.scope, until, reason: format!("HTTP {}", reply.status) };
+                let reason = format!("HTTP {}", reply.status);
+                let hold = Hold { scope: verdict.scope, until: verdict.until, reason };
                 let device = call.targets.first().map(|t| t.device);
                 return Answer {
                     holds: vec![(hold, device)],

@@ -1,10 +1,13 @@
 //! What an answer means: the provider's rules in order, then what its status says to anybody.
 
 use super::mapping::Program;
+use super::wait;
 use crate::provider::{Provider, Rule, RuleOutcome, Wait};
-use crate::words::Scope;
+use crate::words::{Scope, UnixMs};
 use jaq_json::Val;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use std::ops::Range;
+use toml::Spanned;
 
 /// A provider's rules, compiled.
 pub(super) struct Judge(Vec<CompiledRule>);
@@ -12,23 +15,27 @@ pub(super) struct Judge(Vec<CompiledRule>);
 struct CompiledRule {
     rule: Rule,
     body: Option<Program>,
+    wait: Option<Program>,
 }
 
 /// What an answer means, before anything is mapped.
-pub(super) struct Verdict<'a> {
+pub(super) struct Verdict {
     pub(super) outcome: RuleOutcome,
     pub(super) scope: Scope,
-    pub(super) wait: Option<&'a Wait>,
+    /// Where it is a refusal: when that ends.
+    pub(super) until: UnixMs,
 }
 
 impl Judge {
     /// Compiles every rule; the error says which, with its place in the file.
     pub(super) fn compile(provider: &Provider) -> Result<Self, (Range<usize>, String)> {
+        let program = |text: Option<&Spanned<String>>| {
+            text.map(|t| Program::compile(t.get_ref()).map_err(|e| (t.span(), e))).transpose()
+        };
         let compile = |rule: &Rule| {
-            let body = rule.body.as_ref();
-            let program =
-                body.map(|b| Program::compile(b.get_ref()).map_err(|e| (b.span(), e))).transpose()?;
-            Ok(CompiledRule { rule: rule.clone(), body: program })
+            let body = program(rule.body.as_ref())?;
+            let wait = program(rule.wait.as_ref().and_then(|wait| wait.body.as_ref()))?;
+            Ok(CompiledRule { rule: rule.clone(), body, wait })
         };
         provider
             .definition
@@ -39,21 +46,33 @@ impl Judge {
             .map(Self)
     }
 
-    /// Judges an answer by its status, whether it says how long to wait, and its JSON if it has any.
-    pub(super) fn judge(&self, status: u16, says_wait: bool, answer: Option<&Val>) -> Verdict<'_> {
+    /// Judges an answer by its status, its headers, and its JSON if it has any. `now` is the schedule's clock.
+    pub(super) fn judge(
+        &self,
+        status: u16,
+        headers: &HeaderMap,
+        answer: Option<&Val>,
+        now: UnixMs,
+    ) -> Verdict {
         let fits = |c: &&CompiledRule| {
             c.rule.status.as_ref().is_none_or(|statuses| statuses.contains(&status))
+                && c.rule.header.iter().all(|(name, value)| says(headers, name, value))
                 && c.body.as_ref().is_none_or(|program| answer.is_some_and(|a| program.holds(a)))
         };
-        match self.0.iter().find(fits) {
-            Some(CompiledRule { rule, .. }) => Verdict {
-                outcome: rule.outcome,
-                scope: rule.scope.unwrap_or(Scope::Connection),
-                wait: rule.wait.as_ref(),
-            },
-            None => Verdict { outcome: by_status(status, says_wait), scope: Scope::Connection, wait: None },
-        }
+        let Some(found) = self.0.iter().find(fits) else {
+            let outcome = by_status(status, headers.contains_key(RETRY_AFTER));
+            let until = wait::until(headers, &Wait::default(), None, now);
+            return Verdict { outcome, scope: Scope::Connection, until };
+        };
+        let told = found.wait.as_ref().zip(answer).and_then(|(program, answer)| program.text(answer));
+        let until = wait::until(headers, found.rule.wait.as_ref().unwrap_or(&Wait::default()), told, now);
+        Verdict { outcome: found.rule.outcome, scope: found.rule.scope.unwrap_or(Scope::Connection), until }
     }
+}
+
+/// Whether one of the headers of this name has this value. Names have no case (RFC 9110, 5.1).
+fn says(headers: &HeaderMap, name: &str, value: &str) -> bool {
+    headers.get_all(name).iter().any(|v| v.to_str().is_ok_and(|v| v.trim().eq_ignore_ascii_case(value)))
 }
 
 /// RFC 9110's meaning of a status. 503 that says how long is a refusal for now, as Miele's is; without, a failure.

@@ -35,6 +35,17 @@ impl Program {
         matches!(first, Some(Ok(Val::Bool(true))))
     }
 
+    /// The first thing it yields, if that is text or a number.
+    pub(super) fn text(&self, answer: &Val) -> Option<String> {
+        let ctx = Ctx::<data::JustLut<Val>>::new(&self.0.lut, Vars::new([]));
+        let first = self.0.id.run((ctx, answer.clone())).map(unwrap_valr).next()?.ok()?;
+        match serde_json::from_str(&first.to_string()).ok()? {
+            Value::String(text) => Some(text),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
     /// The records it yields, or why the answer does not fit.
     pub(super) fn records(&self, answer: Val) -> Result<Vec<Record>, String> {
         let ctx = Ctx::<data::JustLut<Val>>::new(&self.0.lut, Vars::new([]));
@@ -53,6 +64,18 @@ impl Program {
 /// The answer as jq sees it.
 pub(super) fn read(body: &[u8]) -> Result<Val, String> {
     serde_json::from_slice(body).map_err(|error| format!("the answer is not JSON: {error}"))
+}
+
+/// An answer of a JSON text a line, as an array of them.
+pub(super) fn read_lines(body: &[u8]) -> Result<Val, String> {
+    let lines = body.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let read = |(n, line)| {
+        serde_json::from_slice(line)
+            .map_err(|error| format!("line {} of the answer is not JSON: {error}", n + 1))
+    };
+    lines.enumerate().map(read).collect::<Result<Vec<Value>, _>>().and_then(|all| {
+        serde_json::from_value(Value::Array(all)).map_err(|error| format!("the answer is not JSON: {error}"))
+    })
 }
 
 /// What a mapping must yield.
@@ -135,6 +158,15 @@ mod tests {
         }
         assert!(Program::compile(".devices[").is_err());
         assert!(Program::compile("nonsense(1)").is_err());
+    }
+
+    #[test]
+    fn lines_become_an_array() {
+        let program = Program::compile(".[] | {id: .result.id, values: .result.v}").unwrap();
+        let answer = read_lines(b"{\"result\":{\"id\":1,\"v\":{}}}\n\r\n{\"result\":{\"id\":2,\"v\":{}}}\n");
+        assert_eq!(program.records(answer.unwrap()).unwrap().len(), 2);
+        assert!(program.records(read_lines(b"").unwrap()).unwrap().is_empty());
+        assert!(read_lines(b"{}\n{\"cut").unwrap_err().contains("line 2"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Call, Target};
 use crate::provider::{Auth, Provider, Resource};
-use crate::words::ResourceName;
+use crate::words::{ResourceName, UnixMs};
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
@@ -18,6 +18,24 @@ pub(super) struct Requests {
     paths: Environment<'static>,
     /// Values as they are; the query is encoded as a whole.
     plain: Environment<'static>,
+    /// Every value is written as JSON.
+    json: Environment<'static>,
+}
+
+/// What a POST carries.
+pub(super) enum Body {
+    Json(String),
+    Form(String),
+}
+
+impl Body {
+    /// The text, and its media type.
+    pub(super) fn parts(self) -> (String, &'static str) {
+        match self {
+            Self::Json(text) => (text, "application/json"),
+            Self::Form(text) => (text, "application/x-www-form-urlencoded"),
+        }
+    }
 }
 
 /// A request that cannot be made from what the connection and the device hold.
@@ -25,6 +43,10 @@ pub(super) struct Requests {
 pub(super) enum RequestError {
     #[error("the {what} template does not render: {error}")]
     Template { what: String, error: Error },
+    #[error(
+        "the body of resource {resource} is no JSON ({error}): put each value in {{{{ … }}}} without quotes"
+    )]
+    NoJson { resource: ResourceName, error: serde_json::Error },
     #[error("{url:?} is no usable URL: {why}; check the connection's params")]
     Url { url: String, why: String },
     #[error(
@@ -38,13 +60,19 @@ impl Requests {
     pub(super) fn compile(provider: &Provider) -> Result<Self, (std::ops::Range<usize>, String)> {
         let mut paths = Environment::new();
         let mut plain = Environment::new();
-        for env in [&mut paths, &mut plain] {
+        let mut json = Environment::new();
+        for env in [&mut paths, &mut plain, &mut json] {
             env.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
             env.set_fuel(Some(50_000));
         }
         paths.set_formatter(|out, _, value| match value.is_safe() {
             true => out.write_str(&value.to_string()).map_err(Error::from),
             false => out.write_str(&segment(&value.to_string())?).map_err(Error::from),
+        });
+        json.set_formatter(|out, _, value| {
+            let text = serde_json::to_string(value)
+                .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+            out.write_str(&text).map_err(Error::from)
         });
         paths.add_filter("segments", segments);
         let base = &provider.definition.http.base_url;
@@ -55,8 +83,14 @@ impl Requests {
             for (key, text) in &resource.get_ref().query {
                 add(&mut plain, query_name(name.get_ref(), key), text).map_err(|e| (resource.span(), e))?;
             }
+            for (key, text) in &resource.get_ref().form {
+                add(&mut plain, form_name(name.get_ref(), key), text).map_err(|e| (resource.span(), e))?;
+            }
+            if let Some(text) = &resource.get_ref().json {
+                add(&mut json, json_name(name.get_ref()), text.get_ref()).map_err(|e| (text.span(), e))?;
+            }
         }
-        Ok(Self { paths, plain })
+        Ok(Self { paths, plain, json })
     }
 
     /// The URL of a call, its secret included where the provider wants it there.
@@ -65,10 +99,10 @@ impl Requests {
         provider: &Provider,
         resource: &Resource,
         call: &Call,
+        values: &Value,
     ) -> Result<Url, RequestError> {
-        let values = values(call);
-        let mut text = render(&self.plain, "base_url".into(), &values)?.trim_end_matches('/').to_owned();
-        text.push_str(&render(&self.paths, path_name(&call.resource), &values)?);
+        let mut text = render(&self.plain, "base_url".into(), values)?.trim_end_matches('/').to_owned();
+        text.push_str(&render(&self.paths, path_name(&call.resource), values)?);
         let unusable = |why: String| RequestError::Url { url: text.clone(), why };
         let mut url = Url::parse(&text).map_err(|error| unusable(error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
@@ -76,7 +110,7 @@ impl Requests {
         }
         let mut query = BTreeMap::new();
         for key in resource.query.keys() {
-            query.insert(key.clone(), render(&self.plain, query_name(&call.resource, key), &values)?);
+            query.insert(key.clone(), render(&self.plain, query_name(&call.resource, key), values)?);
         }
         if let Auth::Query { name } = &provider.definition.auth {
             query.insert(name.clone(), secret(call)?.to_owned());
@@ -85,6 +119,26 @@ impl Requests {
             url.query_pairs_mut().extend_pairs(&query);
         }
         Ok(url)
+    }
+
+    /// What it posts, if anything.
+    pub(super) fn body(
+        &self,
+        resource: &Resource,
+        call: &Call,
+        values: &Value,
+    ) -> Result<Option<Body>, RequestError> {
+        if resource.json.is_some() {
+            let text = render(&self.json, json_name(&call.resource), values)?;
+            serde_json::from_str::<serde::de::IgnoredAny>(&text)
+                .map_err(|error| RequestError::NoJson { resource: call.resource.clone(), error })?;
+            return Ok(Some(Body::Json(text)));
+        }
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        for key in resource.form.keys() {
+            form.append_pair(key, &render(&self.plain, form_name(&call.resource, key), values)?);
+        }
+        Ok((!resource.form.is_empty()).then(|| Body::Form(form.finish())))
     }
 }
 
@@ -133,10 +187,25 @@ fn query_name(resource: &ResourceName, key: &str) -> String {
     format!("{resource} query {key}")
 }
 
-fn values(call: &Call) -> Value {
+fn form_name(resource: &ResourceName, key: &str) -> String {
+    format!("{resource} form {key}")
+}
+
+fn json_name(resource: &ResourceName) -> String {
+    format!("{resource} json")
+}
+
+/// What the templates of a call see. `random` is the request's own.
+pub(super) fn values(call: &Call, now: UnixMs, random: [u8; 16]) -> Value {
     let device = |t: &Target| context! { external_id => &t.external_id, group => &t.group };
     let devices: Vec<Value> = call.targets.iter().map(device).collect();
-    context! { params => &call.connection.params, device => devices.first(), devices => devices }
+    let uuid = uuid::Builder::from_random_bytes(random).into_uuid().to_string();
+    context! {
+        params => &call.connection.params,
+        device => devices.first(),
+        devices => devices,
+        request => context! { uuid => uuid, epoch_ms => now.0 },
+    }
 }
 
 /// One path segment. `.` and `..` would climb, and no encoding keeps them from it.

@@ -1,7 +1,7 @@
 //! How long a provider asks us to wait. Pure.
 
-use crate::provider::Wait;
-use crate::words::UnixMs;
+use crate::provider::{Wait, WaitUnit};
+use crate::words::{Interval, UnixMs};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use std::time::UNIX_EPOCH;
 
@@ -12,25 +12,40 @@ const FLOOR_MS: i64 = 1_000;
 /// The longest seen from a real cloud was about 15 days (daikin_onecta); past a month it is a mistake.
 const CAP_MS: i64 = 31 * 24 * 60 * 60 * 1000;
 
-/// The end of the wait that an answer asks for: by the rule's header, else `Retry-After`, else the rule's default.
-pub(super) fn until(headers: &HeaderMap, rule: Option<&Wait>, now: UnixMs) -> UnixMs {
-    let named = rule.and_then(|wait| wait.header.as_deref()).and_then(|name| headers.get(name));
-    let told = named
-        .or_else(|| headers.get(RETRY_AFTER))
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| wait_ms(text, now));
-    let fallback = rule
-        .and_then(|wait| wait.default)
-        .map_or(DEFAULT_MS, |wait| i64::try_from(wait.as_ms()).unwrap_or(CAP_MS));
-    now.plus_ms(told.unwrap_or(fallback).clamp(FLOOR_MS, CAP_MS))
+/// The end of the wait that an answer asks for: by the rule's header, else by what its jq found in the body, else
+/// `Retry-After`, else the rule's default.
+pub(super) fn until(headers: &HeaderMap, rule: &Wait, in_body: Option<String>, now: UnixMs) -> UnixMs {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let told = rule.header.as_deref().and_then(header).and_then(|text| wait_ms(text, rule.unit, now));
+    let told = told
+        .or_else(|| wait_ms(&in_body?, rule.unit, now))
+        .or_else(|| wait_ms(header(RETRY_AFTER.as_str())?, WaitUnit::Seconds, now))
+        .unwrap_or_else(|| rule.default.map_or(DEFAULT_MS, bounded));
+    let (floor, cap) = (rule.floor.map_or(FLOOR_MS, bounded), rule.cap.map_or(CAP_MS, bounded));
+    now.plus_ms(told.max(floor).min(cap.max(FLOOR_MS)))
 }
 
-/// Seconds, whole or not, or an HTTP-date (RFC 9110, 10.2.3). A negative or unreadable one tells nothing.
-fn wait_ms(text: &str, now: UnixMs) -> Option<i64> {
+fn bounded(interval: Interval) -> i64 {
+    i64::try_from(interval.as_ms()).unwrap_or(CAP_MS).min(CAP_MS)
+}
+
+/// A number in the unit, whole or not, or an HTTP-date (RFC 9110, 10.2.3). An instant that has passed is a wait of
+/// nothing; a negative or unreadable text tells nothing.
+fn wait_ms(text: &str, unit: WaitUnit, now: UnixMs) -> Option<i64> {
     let text = text.trim();
-    if let Ok(seconds) = text.parse::<f64>() {
-        return (seconds.is_finite() && seconds >= 0.0).then_some((seconds * 1000.0) as i64);
+    let number = || text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+    // `as` saturates: what is too far away is cut by the cap.
+    let from_now = |at_ms: f64| (at_ms as i64).saturating_sub(now.0).max(0);
+    match unit {
+        WaitUnit::Seconds => number().map(|s| (s * 1000.0) as i64).or_else(|| date_ms(text, now)),
+        WaitUnit::Ms => number().map(|ms| ms as i64),
+        WaitUnit::EpochS => number().map(|s| from_now(s * 1000.0)),
+        WaitUnit::EpochMs => number().map(from_now),
+        WaitUnit::HttpDate => date_ms(text, now),
     }
+}
+
+fn date_ms(text: &str, now: UnixMs) -> Option<i64> {
     let date = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
     Some(i64::try_from(date.as_millis()).ok()?.saturating_sub(now.0).max(0))
 }
@@ -38,12 +53,53 @@ fn wait_ms(text: &str, now: UnixMs) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reqwest::header::HeaderValue;
+    use reqwest::header::{HeaderName, HeaderValue};
+
+    /// Thu, 01 Jan 2026 00:00:00 GMT.
+    const NOW: UnixMs = UnixMs(1_767_225_600_000);
 
     fn wait_for(value: &str) -> i64 {
-        let now = UnixMs(1_767_225_600_000); // Thu, 01 Jan 2026 00:00:00 GMT
         let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(value).unwrap())]);
-        until(&headers, None, now).since_ms(now)
+        until(&headers, &Wait::default(), None, NOW).since_ms(NOW)
+    }
+
+    fn wait_in(value: &str, unit: WaitUnit) -> i64 {
+        let name = HeaderName::from_static("x-ratelimit-reset");
+        let headers = HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())]);
+        let rule = Wait { header: Some("X-RateLimit-Reset".to_owned()), unit, ..Wait::default() };
+        let in_header = until(&headers, &rule, None, NOW);
+        assert_eq!(in_header, until(&HeaderMap::new(), &rule, Some(value.to_owned()), NOW), "{value:?}");
+        in_header.since_ms(NOW)
+    }
+
+    #[test]
+    fn every_unit_is_read_and_bounded() {
+        for (value, unit, ms) in [
+            ("13933", WaitUnit::Ms, 13_933),
+            ("1767225652", WaitUnit::EpochS, 52_000),
+            ("1767225652.5", WaitUnit::EpochS, 52_500),
+            ("1767225600", WaitUnit::EpochS, FLOOR_MS),
+            ("1467225600", WaitUnit::EpochS, FLOOR_MS),
+            ("1767225652000", WaitUnit::EpochS, CAP_MS),
+            ("1767225652000", WaitUnit::EpochMs, 52_000),
+            ("Thu, 01 Jan 2026 00:02:00 GMT", WaitUnit::HttpDate, 120_000),
+            ("120", WaitUnit::HttpDate, DEFAULT_MS),
+            ("-1", WaitUnit::EpochS, DEFAULT_MS),
+            ("tomorrow", WaitUnit::EpochMs, DEFAULT_MS),
+        ] {
+            assert_eq!(wait_in(value, unit), ms, "{value:?} in {unit:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_bounds_what_is_told() {
+        let wait = |rule: Wait, told: &str| {
+            until(&HeaderMap::new(), &rule, Some(told.to_owned()), NOW).since_ms(NOW)
+        };
+        let interval = |text: &str| Some(text.parse::<Interval>().unwrap());
+        assert_eq!(wait(Wait { floor: interval("30s"), ..Wait::default() }, "5"), 30_000);
+        assert_eq!(wait(Wait { cap: interval("1h"), ..Wait::default() }, "86400"), 3_600_000);
+        assert_eq!(wait(Wait { default: interval("1d"), ..Wait::default() }, "soon"), 86_400_000);
     }
 
     #[test]

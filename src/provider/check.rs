@@ -1,6 +1,8 @@
 //! What a well-formed definition may still say wrong.
 
-use super::{Definition, Limit, Quota, QuotaKind, Resource, Unit, Window, Zone};
+use super::{
+    Definition, Limit, Method, Quota, QuotaKind, Resource, Rule, RuleOutcome, Unit, WaitUnit, Window, Zone,
+};
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -31,9 +33,7 @@ pub(super) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
         );
     }
     for rule in &definition.rules {
-        if rule.get_ref().status.is_none() && rule.get_ref().body.is_none() {
-            wrong.push((rule.span(), "a rule needs a status or a body to match on".to_owned()));
-        }
+        wrong.extend(check_rule(rule.get_ref()).into_iter().map(|message| (rule.span(), message)));
     }
     wrong
 }
@@ -142,6 +142,27 @@ fn check_kind(quota: &Quota, say: &mut impl FnMut(String)) {
     }
 }
 
+/// A rule that would match everything, or say what its outcome has no use for.
+fn check_rule(rule: &Rule) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if rule.status.is_none() && rule.body.is_none() && rule.header.is_empty() {
+        wrong.push("a rule needs a status, a header or a body to match on".to_owned());
+    }
+    if rule.outcome != RuleOutcome::Throttled && (rule.wait.is_some() || rule.scope.is_some()) {
+        wrong.push(
+            "scope and wait mean something with outcome = \"throttled\" only: leave them out".to_owned(),
+        );
+    }
+    let Some(wait) = &rule.wait else { return wrong };
+    if wait.unit != WaitUnit::default() && wait.header.is_none() && wait.body.is_none() {
+        wrong.push("wait.unit tells what wait.header or wait.body counts in: name one of them".to_owned());
+    }
+    if let Some((floor, cap)) = wait.floor.zip(wait.cap).filter(|(floor, cap)| floor > cap) {
+        wrong.push(format!("wait.floor {floor} is above wait.cap {cap}"));
+    }
+    wrong
+}
+
 fn check_resource(resource: &Resource) -> Vec<String> {
     let mut wrong = Vec::new();
     if resource.interval_default < resource.interval_min {
@@ -157,6 +178,12 @@ fn check_resource(resource: &Resource) -> Vec<String> {
         wrong.push(
             "unit = \"device\" serves one device a call: drop batch_max, or say unit = \"batch\"".to_owned(),
         );
+    }
+    let bodies = usize::from(resource.json.is_some()) + usize::from(!resource.form.is_empty());
+    if bodies == 2 {
+        wrong.push("a request has one body: leave out json or form".to_owned());
+    } else if bodies == 1 && resource.method == Method::Get {
+        wrong.push("json and form are bodies of a POST: say method = \"POST\"".to_owned());
     }
     if resource.cost == 0 && resource.cost_per_device == 0 {
         wrong.push("a call that costs nothing cannot be paced: set cost".to_owned());
@@ -201,6 +228,29 @@ records = "."
             ("in_flight = 1", "in_flight = 0", "http.in_flight"),
             ("cost = 1\n", "cost = 2\n", "cost_per_device"),
             ("batch_max = 2", "batch_max = 3", "cost_per_device"),
+            ("records = \".\"", "records = \".\"\njson = \"{}\"", "method = \"POST\""),
+            (
+                "records = \".\"",
+                "records = \".\"\njson = \"{}\"\nform = { a = \"b\" }\nmethod = \"POST\"",
+                "one body",
+            ),
+            ("records = \".\"", "records = \".\"\n[[rule]]\noutcome = \"gone\"", "to match on"),
+            (
+                "records = \".\"",
+                "records = \".\"\n[[rule]]\nstatus = [404]\noutcome = \"gone\"\nwait = {}",
+                "throttled",
+            ),
+            (
+                "records = \".\"",
+                "records = \".\"\n[[rule]]\nstatus = [403]\noutcome = \"throttled\"\nwait = { unit = \"ms\" }",
+                "wait.unit",
+            ),
+            (
+                "records = \".\"",
+                "records = \".\"\n[[rule]]\nstatus = [403]\noutcome = \"throttled\"\n\
+                 wait = { floor = \"1m\", cap = \"1s\" }",
+                "wait.floor 1m is above",
+            ),
         ] {
             let errors = parse("c.toml", &GOOD.replace(from, to)).expect_err(to);
             assert!(errors.len() == 1 && errors[0].message.contains(says), "{to}: {}", errors[0]);

@@ -1,7 +1,7 @@
 //! The shape of a provider's file. Unknown keys are refused: a typo must not become a default.
 
-use super::Quota;
-use crate::words::{Interval, ResourceName, Scope};
+use super::{Quota, Rule};
+use crate::words::{Interval, ResourceName};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use toml::Spanned;
@@ -118,11 +118,21 @@ pub struct Resource {
     /// The request's method.
     #[serde(default)]
     pub method: Method,
-    /// Template of the path below `base_url`; sees `params`, `device` and `devices`. Values are percent-encoded.
+    /// Template of the path below `base_url`; sees `params`, `device`, `devices`, and `request` with a `uuid` of its own
+    /// and the time as `epoch_ms`. Values are percent-encoded.
     pub path: Spanned<String>,
     /// Templates of the query's values.
     #[serde(default)]
     pub query: BTreeMap<String, String>,
+    /// Template of a JSON body for `method = "POST"`; sees what `path` sees. Values are written as JSON, quotes included.
+    #[serde(default)]
+    pub json: Option<Spanned<String>>,
+    /// Templates of the fields of a form for `method = "POST"`.
+    #[serde(default)]
+    pub form: BTreeMap<String, String>,
+    /// How the answer is written.
+    #[serde(default)]
+    pub format: Format,
     /// jq: the answer → one `{id, values, observed_at, online}` a device.
     pub records: Spanned<String>,
     /// What a device means that is absent from an answer that should hold it.
@@ -166,6 +176,17 @@ pub enum Unit {
     Connection,
 }
 
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// One JSON text.
+    #[default]
+    Json,
+    /// A JSON text a line: jq sees an array of them. An error's answer is one JSON text nevertheless.
+    Ndjson,
+}
+
 /// The request's method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -186,58 +207,4 @@ pub enum Missing {
     Gone,
     /// The provider leaves out what it cannot reach.
     Offline,
-}
-
-/// "An answer like this means that."
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rule {
-    /// Any of these statuses; any at all when absent.
-    #[serde(default)]
-    pub status: Option<Vec<u16>>,
-    /// jq over the answer's JSON: matches when its first output is true.
-    #[serde(default)]
-    pub body: Option<Spanned<String>>,
-    /// What it means.
-    pub outcome: RuleOutcome,
-    /// Throttled: how far the hold reaches.
-    #[serde(default)]
-    pub scope: Option<Scope>,
-    /// Throttled: where the wait is told, beside `Retry-After`.
-    #[serde(default)]
-    pub wait: Option<Wait>,
-}
-
-/// What an answer may mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RuleOutcome {
-    /// Good: map it.
-    Fresh,
-    /// Nothing new.
-    Unchanged,
-    /// Not now.
-    Throttled,
-    /// The credential is not accepted.
-    Unauthorized,
-    /// The device cannot be reached.
-    DeviceOffline,
-    /// The device is not known.
-    Gone,
-    /// Try again.
-    Transient,
-    /// It cannot be understood.
-    Broken,
-}
-
-/// Where a wait is told, and what to assume when it is not.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Wait {
-    /// A header that holds seconds.
-    #[serde(default)]
-    pub header: Option<String>,
-    /// The wait when nothing tells it.
-    #[serde(default)]
-    pub default: Option<Interval>,
 }

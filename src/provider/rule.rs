@@ -1,0 +1,92 @@
+//! How a provider's answers are judged: its rules, and where a wait is told.
+
+use crate::words::{Interval, Scope};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use toml::Spanned;
+
+/// "An answer like this means that." All that it names must fit.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Any of these statuses; any at all when absent.
+    #[serde(default)]
+    pub status: Option<Vec<u16>>,
+    /// Header → its value, whatever the case of either.
+    #[serde(default)]
+    pub header: BTreeMap<String, String>,
+    /// jq over the answer's JSON: matches when its first output is true.
+    #[serde(default)]
+    pub body: Option<Spanned<String>>,
+    /// What it means.
+    pub outcome: RuleOutcome,
+    /// Throttled: how far the hold reaches.
+    #[serde(default)]
+    pub scope: Option<Scope>,
+    /// Throttled: where the wait is told, beside `Retry-After`.
+    #[serde(default)]
+    pub wait: Option<Wait>,
+}
+
+/// What an answer may mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleOutcome {
+    /// Good: map it.
+    Fresh,
+    /// Nothing new.
+    Unchanged,
+    /// Not now.
+    Throttled,
+    /// The credential is not accepted.
+    Unauthorized,
+    /// The device cannot be reached.
+    DeviceOffline,
+    /// The device is not known.
+    Gone,
+    /// Try again.
+    Transient,
+    /// It cannot be understood.
+    Broken,
+}
+
+/// Where a wait is told, and what to assume when it is not.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wait {
+    /// A header that tells it, in `unit`.
+    #[serde(default)]
+    pub header: Option<String>,
+    /// jq over the answer's JSON: the first number or text that it yields tells it, in `unit`.
+    #[serde(default)]
+    pub body: Option<Spanned<String>>,
+    /// What `header` or `body` count in. `Retry-After` has a unit of its own.
+    #[serde(default)]
+    pub unit: WaitUnit,
+    /// The wait when nothing tells it.
+    #[serde(default)]
+    pub default: Option<Interval>,
+    /// The shortest, whatever is told.
+    #[serde(default)]
+    pub floor: Option<Interval>,
+    /// The longest, whatever is told.
+    #[serde(default)]
+    pub cap: Option<Interval>,
+}
+
+/// What a told wait counts in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitUnit {
+    /// Seconds from now, or an HTTP-date, as in `Retry-After`.
+    #[default]
+    Seconds,
+    /// Milliseconds from now.
+    Ms,
+    /// The instant, in seconds since 1970.
+    EpochS,
+    /// The instant, in milliseconds since 1970.
+    EpochMs,
+    /// The instant, as an HTTP-date.
+    HttpDate,
+}
