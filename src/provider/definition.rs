@@ -118,13 +118,14 @@ pub struct Resource {
     /// The request's method.
     #[serde(default)]
     pub method: Method,
-    /// Template of the path below `base_url`; sees `params`, `device`, `devices`, and `request` with a `uuid` of its own
-    /// and the time as `epoch_ms`. Values are percent-encoded.
+    /// Template of the path below `base_url`; sees `params`, `device`, `devices`, and `request` with a `uuid` of its
+    /// own and the time as `epoch_ms`. Values are percent-encoded.
     pub path: Spanned<String>,
     /// Templates of the query's values.
     #[serde(default)]
     pub query: BTreeMap<String, String>,
-    /// Template of a JSON body for `method = "POST"`; sees what `path` sees. Values are written as JSON, quotes included.
+    /// Template of a JSON body for `method = "POST"`; sees what `path` sees. Values are written as JSON, quotes
+    /// included.
     #[serde(default)]
     pub json: Option<Spanned<String>>,
     /// Templates of the fields of a form for `method = "POST"`.

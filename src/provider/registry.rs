@@ -9,8 +9,16 @@ use std::time::Duration;
 
 /// The definitions that come with the binary.
 const SHIPPED: &[(&str, &str)] = &[
+    ("awair", include_str!("../../config/providers/awair.toml")),
+    ("govee", include_str!("../../config/providers/govee.toml")),
     ("meadow", include_str!("../../config/providers/meadow.toml")),
+    ("open-meteo", include_str!("../../config/providers/open-meteo.toml")),
+    ("purpleair", include_str!("../../config/providers/purpleair.toml")),
+    ("sensibo", include_str!("../../config/providers/sensibo.toml")),
+    ("shelly-cloud", include_str!("../../config/providers/shelly-cloud.toml")),
     ("signalk", include_str!("../../config/providers/signalk.toml")),
+    ("smartthings", include_str!("../../config/providers/smartthings.toml")),
+    ("the-things-stack", include_str!("../../config/providers/the-things-stack.toml")),
 ];
 
 /// A provider's definition under its name.

@@ -3,6 +3,7 @@
 mod api;
 mod cli;
 mod cloud;
+mod clouds;
 mod crash;
 mod echo;
 mod explain;
