@@ -149,6 +149,12 @@ async fn cheap_calls_that_overtake_dear_ones() {
 }
 
 #[tokio::test]
+async fn a_hold_that_shrinks() {
+    let shrinks = settle("if not old or tonumber(old:match('^%S+')) < until_ms then", "if true then");
+    seen_from_outside("hold", &[shrinks]).await;
+}
+
+#[tokio::test]
 async fn a_grid_that_drifts() {
     let drifts =
         settle("due = (math.floor((t - offset) / interval) + 1) * interval + offset", "due = t + interval");

@@ -3,18 +3,20 @@
 use crate::limits::Fault;
 use crate::referee::connection;
 use crate::scenario::T0;
-use crate::world::{Event, World};
+use crate::world::{Event, Refusal, World};
 use paceline::take::{Kind, Settlement, Verdict};
 use paceline::words::{End, Hold, JobId, Scope, UnixMs};
 
 impl World {
     /// A call arrives.
     pub fn receive(&mut self, number: i64, at: f64) {
-        let end = self.fate();
+        let own = connection(&self.outs[&number].grant.lane).to_owned();
+        let end = self.fate(&own, at);
+        let hold = (end == End::Throttled).then(|| self.refuse(own, at));
         // Of an answer that got lost only the cloud knows what it was.
         let fails = matches!(end, End::Error | End::Throttled) || end == End::Lost && self.chance.hits(0.5);
         let out = self.outs.get_mut(&number).expect("a call");
-        (out.sent, out.end, out.call.fails) = (Some(at), end, fails);
+        (out.sent, out.end, out.hold, out.call.fails) = (Some(at), end, hold, fails);
         for job in &out.grant.jobs {
             if let Some(job) = self.model.jobs.get_mut(&job.id.0) {
                 job.sent = at as i64;
@@ -38,7 +40,11 @@ impl World {
         self.at_us(landed_us, Event::Land(number));
     }
 
-    fn fate(&mut self) -> End {
+    fn fate(&mut self, own: &str, at: f64) -> End {
+        let refuses = self.refusals.get(own).is_some_and(|refusal| at < refusal.until);
+        if refuses && self.has(Fault::Throttle) && self.chance.hits(0.8) {
+            return End::Throttled;
+        }
         for (fault, end, probability) in [
             (Fault::Error, End::Error, 0.12),
             (Fault::Throttle, End::Throttled, 0.05),
@@ -51,6 +57,25 @@ impl World {
         End::Good
     }
 
+    /// "Not now", whom for, and for how long, ms. An account that is refused is so for a while: whatever of it was on
+    /// its way is told to wait too, and mostly for less than the first was.
+    fn refuse(&mut self, own: String, at: f64) -> (Scope, i64) {
+        if let Some(refusal) = self.refusals.get(&own).filter(|refusal| at < refusal.until) {
+            let scope = refusal.scope;
+            return (scope, self.chance.pick(&[10, 10, 300, 1_000, 8_000]));
+        }
+        let scope = self.chance.pick(&[
+            Scope::App,
+            Scope::Connection,
+            Scope::Connection,
+            Scope::Group,
+            Scope::Device,
+        ]);
+        let until = at + self.chance.share(100.0, 2_000.0);
+        self.refusals.insert(own, Refusal { until, scope });
+        (scope, self.chance.within(10, 8_000))
+    }
+
     /// It has answered: whoever asked.
     pub fn answer_step(&mut self, number: i64, at_us: i64) {
         let Some(out) = self.outs.get(&number) else { return };
@@ -61,7 +86,8 @@ impl World {
     /// What the worker makes of the answer.
     pub fn judge(&mut self, number: i64) -> Settlement {
         let out = &self.outs[&number];
-        let (grant, end, sent) = (out.grant.clone(), out.end, UnixMs(out.sent.unwrap_or_default() as i64));
+        let (grant, end, hold) = (out.grant.clone(), out.end, out.hold);
+        let sent = UnixMs(out.sent.unwrap_or_default() as i64);
         let mut settlement = Settlement { end, ..Settlement::unsent(grant.call) };
         let wait = self.chance.within(100, 8_000) as u64;
         for job in &grant.jobs {
@@ -79,15 +105,8 @@ impl World {
             };
             settlement.jobs.extend(verdict.map(|verdict| (job.id, verdict)));
         }
-        if end == End::Throttled {
-            let scope = self.chance.pick(&[
-                Scope::App,
-                Scope::Connection,
-                Scope::Connection,
-                Scope::Group,
-                Scope::Device,
-            ]);
-            let until = UnixMs(self.now + self.chance.within(10, 5_000));
+        if let Some((scope, wait)) = hold.filter(|_| end == End::Throttled) {
+            let until = UnixMs(self.now + wait);
             let device = self.model.jobs[&grant.jobs[0].id.0].entry.job.device;
             let hold = Hold { scope, until, reason: "HTTP 429".to_owned() };
             settlement.holds.push((hold, (scope == Scope::Device).then_some(device)));

@@ -172,7 +172,7 @@ impl World {
             self.at_us((send_at * 1_000.0).ceil() as i64, Event::Send(number));
         }
         self.workers[worker].calls.insert(number);
-        self.outs.insert(number, Out { worker, life, grant, at, send_at, call, sent: None, end });
+        self.outs.insert(number, Out { worker, life, grant, at, send_at, call, sent: None, end, hold: None });
     }
 
     pub fn send_step(&mut self, number: i64, at_us: i64) {

@@ -8,7 +8,7 @@ use crate::rig::{Change, Rig, own_keys};
 use crate::scenario::{Scenario, T0};
 use paceline::schedule::Place;
 use paceline::take::{Grant, Settlement};
-use paceline::words::{End, JobId};
+use paceline::words::{End, JobId, Scope};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 
@@ -53,6 +53,14 @@ pub struct Out {
     pub call: Call,
     pub sent: Option<f64>,
     pub end: End,
+    /// Whom the cloud told to wait, and for how long, ms.
+    pub hold: Option<(Scope, i64)>,
+}
+
+/// The cloud refuses an account's calls for a while.
+pub struct Refusal {
+    pub until: f64,
+    pub scope: Scope,
 }
 
 pub struct World {
@@ -68,6 +76,8 @@ pub struct World {
     pub repeats: Vec<Vec<Settlement>>,
     /// Until when nobody may call, by whom it stops.
     pub holds: BTreeMap<String, i64>,
+    /// Likewise as the cloud has it, by account.
+    pub refusals: HashMap<String, Refusal>,
     pub wanted: BTreeSet<i64>,
     pub epoch: i64,
     pub fence: i64,
@@ -135,6 +145,7 @@ impl World {
             outs: HashMap::new(),
             repeats: Vec::new(),
             holds: BTreeMap::new(),
+            refusals: HashMap::new(),
             wanted: scenario.entries.iter().map(|e| e.job.id.0).collect(),
             epoch: 0,
             fence: 0,
