@@ -41,8 +41,7 @@ impl World {
     }
 
     fn fate(&mut self, own: &str, at: f64) -> End {
-        let refuses = self.refusals.get(own).is_some_and(|refusal| at < refusal.until);
-        if refuses && self.has(Fault::Throttle) && self.chance.hits(0.8) {
+        if self.refusal(own, at).is_some() && self.has(Fault::Throttle) && self.chance.hits(0.8) {
             return End::Throttled;
         }
         for (fault, end, probability) in [
@@ -57,11 +56,16 @@ impl World {
         End::Good
     }
 
+    /// Whether the account is being refused, or the whole application.
+    fn refusal(&self, own: &str, at: f64) -> Option<Scope> {
+        let standing = ["", own].into_iter().filter_map(|whom| self.refusals.get(whom));
+        standing.filter(|refusal| at < refusal.until).map(|refusal| refusal.scope).next()
+    }
+
     /// "Not now", whom for, and for how long, ms. An account that is refused is so for a while: whatever of it was on
     /// its way is told to wait too, and mostly for less than the first was.
     fn refuse(&mut self, own: String, at: f64) -> (Scope, i64) {
-        if let Some(refusal) = self.refusals.get(&own).filter(|refusal| at < refusal.until) {
-            let scope = refusal.scope;
+        if let Some(scope) = self.refusal(&own, at) {
             return (scope, self.chance.pick(&[10, 10, 300, 1_000, 8_000]));
         }
         let scope = self.chance.pick(&[
@@ -72,7 +76,8 @@ impl World {
             Scope::Device,
         ]);
         let until = at + self.chance.share(100.0, 2_000.0);
-        self.refusals.insert(own, Refusal { until, scope });
+        let whom = if scope == Scope::App { String::new() } else { own };
+        self.refusals.insert(whom, Refusal { until, scope });
         (scope, self.chance.within(10, 8_000))
     }
 
