@@ -146,14 +146,15 @@ impl Fetcher {
             Format::Ndjson if reply.status < 400 => mapping::read_lines(&reply.body),
             Format::Json | Format::Ndjson => mapping::read(&reply.body),
         };
-        let verdict = self.judge.judge(reply.status, &reply.headers, answer.as_ref().ok(), now);
+        let verdict = self.judge.judge(reply.status, &reply.headers, answer.as_ref().ok());
         let end = if reply.status >= 400 { End::Error } else { End::Good };
         let said = || format!("HTTP {}: {}", reply.status, excerpt(&reply.body));
         let outcome = match verdict.outcome {
             RuleOutcome::Fresh => return Answer { end, ..self.map(resource, call, answer, &reply.body) },
             RuleOutcome::Throttled => {
                 let reason = format!("HTTP {}", reply.status);
-                let hold = Hold { scope: verdict.scope, until: verdict.until, reason };
+                let until = verdict.until(&reply.headers, answer.as_ref().ok(), now);
+                let hold = Hold { scope: verdict.scope, until, reason };
                 let device = call.targets.first().map(|t| t.device);
                 return Answer {
                     holds: vec![(hold, device)],

@@ -19,11 +19,21 @@ struct CompiledRule {
 }
 
 /// What an answer means, before anything is mapped.
-pub(super) struct Verdict {
+pub(super) struct Verdict<'a> {
     pub(super) outcome: RuleOutcome,
     pub(super) scope: Scope,
-    /// Where it is a refusal: when that ends.
-    pub(super) until: UnixMs,
+    rule: Option<&'a CompiledRule>,
+}
+
+impl Verdict<'_> {
+    /// When a refusal ends, as far as the answer tells. `now` is the schedule's clock.
+    pub(super) fn until(&self, headers: &HeaderMap, answer: Option<&Val>, now: UnixMs) -> UnixMs {
+        let in_body = self.rule.and_then(|rule| rule.wait.as_ref()?.text(answer?));
+        match self.rule.and_then(|rule| rule.rule.wait.as_ref()) {
+            Some(wait) => wait::until(headers, wait, in_body, now),
+            None => wait::until(headers, &Wait::default(), None, now),
+        }
+    }
 }
 
 impl Judge {
@@ -46,27 +56,20 @@ impl Judge {
             .map(Self)
     }
 
-    /// Judges an answer by its status, its headers, and its JSON if it has any. `now` is the schedule's clock.
-    pub(super) fn judge(
-        &self,
-        status: u16,
-        headers: &HeaderMap,
-        answer: Option<&Val>,
-        now: UnixMs,
-    ) -> Verdict {
+    /// Judges an answer by its status, its headers, and its JSON if it has any.
+    pub(super) fn judge(&self, status: u16, headers: &HeaderMap, answer: Option<&Val>) -> Verdict<'_> {
         let fits = |c: &&CompiledRule| {
             c.rule.status.as_ref().is_none_or(|statuses| statuses.contains(&status))
                 && c.rule.header.iter().all(|(name, value)| says(headers, name, value))
                 && c.body.as_ref().is_none_or(|program| answer.is_some_and(|a| program.holds(a)))
         };
-        let Some(found) = self.0.iter().find(fits) else {
-            let outcome = by_status(status, headers.contains_key(RETRY_AFTER));
-            let until = wait::until(headers, &Wait::default(), None, now);
-            return Verdict { outcome, scope: Scope::Connection, until };
-        };
-        let told = found.wait.as_ref().zip(answer).and_then(|(program, answer)| program.text(answer));
-        let until = wait::until(headers, found.rule.wait.as_ref().unwrap_or(&Wait::default()), told, now);
-        Verdict { outcome: found.rule.outcome, scope: found.rule.scope.unwrap_or(Scope::Connection), until }
+        let found = self.0.iter().find(fits);
+        Verdict {
+            outcome: found
+                .map_or_else(|| by_status(status, headers.contains_key(RETRY_AFTER)), |c| c.rule.outcome),
+            scope: found.and_then(|c| c.rule.scope).unwrap_or(Scope::Connection),
+            rule: found,
+        }
     }
 }
 

@@ -30,15 +30,12 @@ impl Program {
 
     /// Whether the first thing it yields is true. An error is a no: the rule does not fit this answer.
     pub(super) fn holds(&self, answer: &Val) -> bool {
-        let ctx = Ctx::<data::JustLut<Val>>::new(&self.0.lut, Vars::new([]));
-        let first = self.0.id.run((ctx, answer.clone())).map(unwrap_valr).next();
-        matches!(first, Some(Ok(Val::Bool(true))))
+        matches!(self.run(answer.clone()).next(), Some(Ok(Val::Bool(true))))
     }
 
     /// The first thing it yields, if that is text or a number.
     pub(super) fn text(&self, answer: &Val) -> Option<String> {
-        let ctx = Ctx::<data::JustLut<Val>>::new(&self.0.lut, Vars::new([]));
-        let first = self.0.id.run((ctx, answer.clone())).map(unwrap_valr).next()?.ok()?;
+        let first = self.run(answer.clone()).next()?.ok()?;
         match serde_json::from_str(&first.to_string()).ok()? {
             Value::String(text) => Some(text),
             Value::Number(number) => Some(number.to_string()),
@@ -46,11 +43,15 @@ impl Program {
         }
     }
 
+    fn run(&self, answer: Val) -> impl Iterator<Item = Result<Val, jaq_core::Error<Val>>> {
+        let ctx = Ctx::<data::JustLut<Val>>::new(&self.0.lut, Vars::new([]));
+        self.0.id.run((ctx, answer)).map(unwrap_valr)
+    }
+
     /// The records it yields, or why the answer does not fit.
     pub(super) fn records(&self, answer: Val) -> Result<Vec<Record>, String> {
-        let ctx = Ctx::<data::JustLut<Val>>::new(&self.0.lut, Vars::new([]));
         let mut records = Vec::new();
-        for found in self.0.id.run((ctx, answer)).map(unwrap_valr) {
+        for found in self.run(answer) {
             let found = found.map_err(|error| format!("mapping failed: {error}"))?;
             if records.len() == RECORDS_MAX {
                 return Err(format!("mapping yields more than {RECORDS_MAX} records"));
@@ -70,12 +71,10 @@ pub(super) fn read(body: &[u8]) -> Result<Val, String> {
 pub(super) fn read_lines(body: &[u8]) -> Result<Val, String> {
     let lines = body.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty());
     let read = |(n, line)| {
-        serde_json::from_slice(line)
+        serde_json::from_slice::<Val>(line)
             .map_err(|error| format!("line {} of the answer is not JSON: {error}", n + 1))
     };
-    lines.enumerate().map(read).collect::<Result<Vec<Value>, _>>().and_then(|all| {
-        serde_json::from_value(Value::Array(all)).map_err(|error| format!("the answer is not JSON: {error}"))
-    })
+    lines.enumerate().map(read).collect()
 }
 
 /// What a mapping must yield.

@@ -226,6 +226,55 @@ fn segments(text: String) -> Result<Value, Error> {
 mod tests {
     use super::*;
 
+    fn requests(resource: &str) -> (Provider, Requests, Call) {
+        let text = format!(
+            r#"title = "T"
+[http]
+base_url = "https://api.example.com"
+[resource.state]
+interval_min = "10s"
+interval_default = "1m"
+method = "POST"
+path = "/devices"
+records = "."
+{resource}"#
+        );
+        let provider = Provider::parse("t".parse().unwrap(), "t.toml", &text).unwrap();
+        let requests = Requests::compile(&provider).unwrap();
+        let connection = crate::words::Connection {
+            id: crate::words::ConnectionId(1),
+            tenant: crate::words::TenantId(1),
+            provider: provider.name.clone(),
+            params: BTreeMap::new(),
+            secret: None,
+        };
+        let external_id = "a\"b & c/ü".to_owned();
+        let (job, device) = (crate::words::JobId(1), crate::words::DeviceId(1));
+        let target = Target { job, device, external_id, group: String::new() };
+        let call =
+            Call { connection: connection.into(), resource: "state".parse().unwrap(), targets: vec![target] };
+        (provider, requests, call)
+    }
+
+    fn body_of(resource: &str) -> Result<(String, &'static str), RequestError> {
+        let (provider, requests, call) = requests(resource);
+        let values = values(&call, UnixMs(1_767_225_600_000), [7; 16]);
+        let found = requests.body(provider.resource("state").unwrap(), &call, &values);
+        found.map(|body| body.expect("a body").parts())
+    }
+
+    #[test]
+    fn values_are_escaped_for_the_body_they_stand_in() {
+        let json =
+            body_of("json = '{\"id\": {{ device.external_id }}, \"at\": {{ request.epoch_ms }}}'").unwrap();
+        assert_eq!(json, (r#"{"id": "a\"b & c/ü", "at": 1767225600000}"#.to_owned(), "application/json"));
+        let form = body_of("form = { action = \"get\", id = \"{{ device.external_id }}\" }").unwrap();
+        let encoded = "action=get&id=a%22b+%26+c%2F%C3%BC";
+        assert_eq!(form, (encoded.to_owned(), "application/x-www-form-urlencoded"));
+        let quoted = body_of("json = '{\"id\": \"{{ device.external_id }}\"}'").unwrap_err().to_string();
+        assert!(quoted.contains("resource state") && quoted.contains("without quotes"), "{quoted}");
+    }
+
     #[test]
     fn a_secret_has_few_forms() {
         assert_eq!(forms_of("plain-1"), ["plain-1"]);

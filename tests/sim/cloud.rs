@@ -58,8 +58,8 @@ impl World {
 
     /// Whether the account is being refused, or the whole application.
     fn refusal(&self, own: &str, at: f64) -> Option<Scope> {
-        let standing = ["", own].into_iter().filter_map(|whom| self.refusals.get(whom));
-        standing.filter(|refusal| at < refusal.until).map(|refusal| refusal.scope).next()
+        let mut standing = ["", own].into_iter().filter_map(|whom| self.refusals.get(whom));
+        standing.find(|refusal| at < refusal.until).map(|refusal| refusal.scope)
     }
 
     /// "Not now", whom for, and for how long, ms. An account that is refused is so for a while: whatever of it was on

@@ -1,8 +1,7 @@
 //! A simulator that is a test: the real scripts on a real Redis, time in steps, and everything that can go wrong.
 //!
 //! A run is made from a seed. `SIM_SEED=17` runs one and tells all of it, `SIM_SEEDS=100 SIM_FROM=1000` so many
-//! from there
-//! on, `SIM_FILE=fixtures/seeds/x.toml` one that was kept. What once failed is kept there and run again.
+//! from there on, `SIM_FILE=fixtures/seeds/x.toml` one that was kept. What once failed is kept there and run again.
 
 mod chance;
 mod cloud;
