@@ -177,7 +177,7 @@ impl<'a> Twin<'a> {
             let keys = self.chain(&place.lane, &job.resource, &[job.device.0], false);
             let mut gauges = keys.iter().filter(|key| named(key)).filter_map(|key| self.gauges.get(key));
             let has_room = |(limit, gauge): &(Limit, Gauge)| {
-                matches!(limit, Limit::Concurrent { .. } | Limit::Errors { .. })
+                matches!(limit, Limit::Concurrent { .. })
                     && gauge.earliest_ms(limit, 1.0, self.now) <= self.now
             };
             if gauges.clone().next().is_some() && gauges.all(has_room) {
