@@ -65,8 +65,8 @@ impl World {
         standing.find(|refusal| at < refusal.until).map(|refusal| refusal.scope)
     }
 
-    /// "Not now", whom for, and for how long, ms. An account that is refused is so for a while: whatever of it is on its
-    /// way is told to wait too, and mostly for less than the first was.
+    /// "Not now", whom for, and for how long, ms. An account that is refused is so for a while: whatever of it is on
+    /// its way is told to wait too, and mostly for less than the first was.
     fn refuse(&mut self, own: String, at: f64) -> (Scope, i64) {
         if let Some(scope) = self.refusal(&own, at) {
             return (scope, self.chance.pick(&[10, 10, 300, 1_000, 8_000]));

@@ -68,7 +68,7 @@ impl Scarce {
                 let app = asked * share(0.4, 0.6);
                 quota("app", "app", app, "") + &quota("own", "connection", app * share(0.55, 0.6), "")
             }
-            // An account's own is what the third asks too much of, and far more than the others get of the application's.
+            // An account's own is less than the third asks, and far more than the others get of the application's.
             Self::Resource => {
                 quota("some", "app", energy * share(0.25, 0.28), "resources = [\"energy\"]\n")
                     + &quota("own", "connection", (asked - energy) * share(0.5, 0.6), "")
