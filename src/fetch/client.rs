@@ -2,8 +2,9 @@
 
 use super::body::excerpt;
 use super::guard::Reach;
+use super::jq::Program;
 use super::judge::Judge;
-use super::mapping::{self, Program};
+use super::mapping;
 use super::request::{Body, RequestError, Requests, forms_of, secret, values};
 use super::wire::{Reply, Silence, Wire};
 use crate::provider::{
@@ -98,6 +99,12 @@ impl Fetcher {
         answer
     }
 
+    /// What a reply to the call means, as it was said: secrets are not hidden in it yet.
+    pub(super) fn outcome_of(&self, call: &Call, reply: &Reply, now: UnixMs) -> Option<Answer> {
+        let resource = self.provider.resource(call.resource.as_str())?;
+        Some(self.conclude(resource, call, reply, now))
+    }
+
     async fn send(&self, resource: &Resource, call: &Call, now: UnixMs) -> Result<Reply, (End, Outcome)> {
         let unmakable = |error: RequestError| {
             (End::Unsent, Outcome::Broken { reason: error.to_string(), excerpt: String::new() })
@@ -171,8 +178,9 @@ impl Fetcher {
         body: &[u8],
     ) -> Answer {
         let program = self.records.get(&call.resource);
-        let records = answer
-            .and_then(|answer| program.map_or_else(|| Err("no mapping".to_owned()), |p| p.records(answer)));
+        let records = answer.and_then(|answer| {
+            program.map_or_else(|| Err("no mapping".to_owned()), |p| mapping::records(p, answer))
+        });
         match records {
             Ok(records) => hand_out(resource, call, records),
             Err(reason) => {
@@ -186,8 +194,14 @@ impl Fetcher {
 
 /// Gives each job its record. What is told of other devices is kept apart.
 fn hand_out(resource: &Resource, call: &Call, records: Vec<Record>) -> Answer {
-    let mut by_id: HashMap<Option<String>, Record> =
-        records.into_iter().map(|record| (record.external_id.clone(), record)).collect();
+    let mut by_id: HashMap<Option<String>, Record> = HashMap::new();
+    for record in records {
+        // Told twice: the later observation counts, or else what comes last.
+        let known = by_id.get(&record.external_id);
+        if known.is_none_or(|known| known.observed_at <= record.observed_at) {
+            by_id.insert(record.external_id.clone(), record);
+        }
+    }
     let mut outcome = |target: &Target| {
         // Only a call for one device may leave its id out.
         let anonymous = match resource.unit {

@@ -2,9 +2,13 @@
 
 mod body;
 mod client;
+mod count;
 mod guard;
+mod jq;
 mod judge;
 mod mapping;
+#[doc(hidden)]
+pub mod pieces;
 mod place;
 mod request;
 mod wait;
