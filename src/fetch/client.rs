@@ -1,18 +1,19 @@
-//! The call itself: sent once, bounded in time and bytes. One grant of the pacing is one request: no redirect is
-//! followed and nothing is sent again, since the provider would count what the quotas did not.
+//! The call itself: rendered, sent once, judged, mapped.
 
+use super::body::excerpt;
+use super::guard::Reach;
+use super::jq::Program;
 use super::judge::Judge;
-use super::mapping::{self, Program};
+use super::mapping;
 use super::request::{Body, RequestError, Requests, forms_of, secret, values};
+use super::wire::{Reply, Silence, Wire};
 use crate::provider::{
     Auth, DefinitionError, Format, LoadError, Method, Missing, Provider, Resource, RuleOutcome, Unit,
 };
 use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, Record, ResourceName, UnixMs};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
-use reqwest::{Client, Response, Url, redirect, retry};
+use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A secret, or its beginning, is hidden where at least so much of it is told.
 const SECRET_CHARS_MIN: usize = 4;
@@ -57,23 +58,15 @@ pub struct Answer {
 /// Makes the calls of one provider.
 pub struct Fetcher {
     provider: Arc<Provider>,
-    client: Client,
+    wire: Wire,
     requests: Requests,
     judge: Judge,
     records: HashMap<ResourceName, Program>,
 }
 
-/// What came back: status, headers, body.
-struct Reply {
-    url: Url,
-    status: u16,
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
-
 impl Fetcher {
     /// Compiles all that the provider declares, so that nothing of it can fail for its form later.
-    pub fn new(provider: Arc<Provider>) -> Result<Self, LoadError> {
+    pub fn new(provider: Arc<Provider>, reach: Reach) -> Result<Self, LoadError> {
         let refused = |(span, message): (std::ops::Range<usize>, String)| {
             let line = 1 + provider.text.bytes().take(span.start).filter(|b| *b == b'\n').count();
             LoadError::Refused(vec![DefinitionError { file: provider.file.clone(), line, message }])
@@ -86,8 +79,8 @@ impl Fetcher {
             let program = Program::compile(text.get_ref()).map_err(|e| refused((text.span(), e)))?;
             records.insert(name.get_ref().clone(), program);
         }
-        let client = client(&provider).map_err(|error| refused((0..0, error)))?;
-        Ok(Self { provider, client, requests, judge, records })
+        let wire = Wire::new(&provider, reach).map_err(|error| refused((0..0, error)))?;
+        Ok(Self { provider, wire, requests, judge, records })
     }
 
     /// Makes the call. `now` is the schedule's clock, for waits. Never fails: every end is an outcome.
@@ -106,18 +99,24 @@ impl Fetcher {
         answer
     }
 
+    /// What a reply to the call means, as it was said: secrets are not hidden in it yet.
+    pub(super) fn outcome_of(&self, call: &Call, reply: &Reply, now: UnixMs) -> Option<Answer> {
+        let resource = self.provider.resource(call.resource.as_str())?;
+        Some(self.conclude(resource, call, reply, now))
+    }
+
     async fn send(&self, resource: &Resource, call: &Call, now: UnixMs) -> Result<Reply, (End, Outcome)> {
         let unmakable = |error: RequestError| {
             (End::Unsent, Outcome::Broken { reason: error.to_string(), excerpt: String::new() })
         };
-        let lost = |outcome| (End::Lost, outcome);
         let values = values(call, now, rand::random());
         let url = self.requests.url(&self.provider, resource, call, &values).map_err(unmakable)?;
         let body = self.requests.body(resource, call, &values).map_err(unmakable)?;
-        let mut request = match resource.method {
-            Method::Get => self.client.get(url),
-            Method::Post => self.client.post(url),
+        let method = match resource.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
         };
+        let mut request = self.wire.request(method, url);
         if let Some((text, media_type)) = body.map(Body::parts) {
             request = request.header(CONTENT_TYPE, media_type).body(text);
         }
@@ -133,24 +132,24 @@ impl Fetcher {
             }
             Auth::None | Auth::Query { .. } => {}
         }
-        let response = request.send().await.map_err(|error| lost(transient(error)))?;
-        let (url, headers) = (response.url().clone(), response.headers().clone());
-        let status = response.status().as_u16();
-        let bytes_max = self.provider.definition.http.body_bytes_max;
-        let body = bounded_body(response, bytes_max).await.map_err(lost)?;
-        Ok(Reply { url, status, headers, body })
+        self.wire.send(request).await.map_err(|silence| match silence {
+            Silence::Unsent(reason) => (End::Unsent, Outcome::Broken { reason, excerpt: String::new() }),
+            Silence::Lost(reason) => (End::Lost, Outcome::Transient { reason }),
+        })
     }
 
     fn conclude(&self, resource: &Resource, call: &Call, reply: &Reply, now: UnixMs) -> Answer {
-        let answer = match resource.format {
-            Format::Ndjson if reply.status < 400 => mapping::read_lines(&reply.body),
-            Format::Json | Format::Ndjson => mapping::read(&reply.body),
+        let body = reply.body.bytes.as_slice();
+        let answer = match (&reply.body.flaw, resource.format) {
+            (Some(flaw), _) => Err(flaw.reason().to_owned()),
+            (None, Format::Ndjson) if reply.status < 400 => mapping::read_lines(body),
+            (None, Format::Json | Format::Ndjson) => mapping::read(body),
         };
         let verdict = self.judge.judge(reply.status, &reply.headers, answer.as_ref().ok());
         let end = if reply.status >= 400 { End::Error } else { End::Good };
-        let said = || format!("HTTP {}: {}", reply.status, excerpt(&reply.body));
+        let said = || format!("HTTP {}: {}", reply.status, excerpt(body));
         let outcome = match verdict.outcome {
-            RuleOutcome::Fresh => return Answer { end, ..self.map(resource, call, answer, &reply.body) },
+            RuleOutcome::Fresh => return Answer { end, ..self.map(resource, call, answer, body) },
             RuleOutcome::Throttled => {
                 let reason = format!("HTTP {}", reply.status);
                 let until = verdict.until(&reply.headers, answer.as_ref().ok(), now);
@@ -166,9 +165,7 @@ impl Fetcher {
             RuleOutcome::DeviceOffline => Outcome::DeviceOffline,
             RuleOutcome::Gone => Outcome::Gone { reason: said() },
             RuleOutcome::Transient => Outcome::Transient { reason: said() },
-            RuleOutcome::Broken => {
-                Outcome::Broken { reason: unexpected(reply), excerpt: excerpt(&reply.body) }
-            }
+            RuleOutcome::Broken => Outcome::Broken { reason: unexpected(reply), excerpt: excerpt(body) },
         };
         all(call, end, &outcome)
     }
@@ -181,8 +178,9 @@ impl Fetcher {
         body: &[u8],
     ) -> Answer {
         let program = self.records.get(&call.resource);
-        let records = answer
-            .and_then(|answer| program.map_or_else(|| Err("no mapping".to_owned()), |p| p.records(answer)));
+        let records = answer.and_then(|answer| {
+            program.map_or_else(|| Err("no mapping".to_owned()), |p| mapping::records(p, answer))
+        });
         match records {
             Ok(records) => hand_out(resource, call, records),
             Err(reason) => {
@@ -196,8 +194,14 @@ impl Fetcher {
 
 /// Gives each job its record. What is told of other devices is kept apart.
 fn hand_out(resource: &Resource, call: &Call, records: Vec<Record>) -> Answer {
-    let mut by_id: HashMap<Option<String>, Record> =
-        records.into_iter().map(|record| (record.external_id.clone(), record)).collect();
+    let mut by_id: HashMap<Option<String>, Record> = HashMap::new();
+    for record in records {
+        // Told twice: the later observation counts, or else what comes last.
+        let known = by_id.get(&record.external_id);
+        if known.is_none_or(|known| known.observed_at <= record.observed_at) {
+            by_id.insert(record.external_id.clone(), record);
+        }
+    }
     let mut outcome = |target: &Target| {
         // Only a call for one device may leave its id out.
         let anonymous = match resource.unit {
@@ -280,56 +284,4 @@ fn unexpected(reply: &Reply) -> String {
 fn all(call: &Call, end: End, outcome: &Outcome) -> Answer {
     let outcomes = call.targets.iter().map(|t| (t.job, outcome.clone())).collect();
     Answer { end, outcomes, holds: Vec::new(), others: Vec::new() }
-}
-
-/// An error's text without the URL: a key may stand in it.
-fn transient(error: reqwest::Error) -> Outcome {
-    let error = error.without_url();
-    let mut reason = match error.is_timeout() {
-        true => "no answer in time".to_owned(),
-        false => error.to_string(),
-    };
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        reason = format!("{reason}: {cause}");
-        source = cause.source();
-    }
-    Outcome::Transient { reason }
-}
-
-async fn bounded_body(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, Outcome> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(transient)? {
-        if body.len() + chunk.len() > bytes_max {
-            let reason = format!("the answer is larger than {bytes_max} bytes");
-            return Err(Outcome::Broken { reason, excerpt: excerpt(&body) });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// The beginning of a body, fit for a log: one line, printable.
-fn excerpt(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(400)]);
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
-}
-
-fn client(provider: &Provider) -> Result<Client, String> {
-    let http = &provider.definition.http;
-    let mut headers = HeaderMap::new();
-    for (name, value) in &http.headers {
-        let name = name.parse::<HeaderName>().map_err(|e| format!("header {name:?}: {e}"))?;
-        headers.insert(name, value.parse().map_err(|e| format!("header value {value:?}: {e}"))?);
-    }
-    Client::builder()
-        .default_headers(headers)
-        .user_agent(concat!("paceline/", env!("CARGO_PKG_VERSION")))
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .connect_timeout(Duration::from_secs(5))
-        .timeout(Duration::from_millis(http.timeout.as_ms()))
-        .pool_idle_timeout(Duration::from_secs(90))
-        .build()
-        .map_err(|error| format!("cannot build the HTTP client: {error}"))
 }
