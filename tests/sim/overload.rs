@@ -5,8 +5,8 @@
 //! little: a job is served at the first call after its turn, so late by up to the time between two.
 //!
 //! Left out on purpose, since they are known to differ:
-//! - an app's quota of one resource beside accounts' quotas: whose instant comes next after the app's gets it, which may
-//!   mostly be the same account's;
+//! - an app's quota of one resource beside accounts' quotas: whose instant comes next after the app's gets it, which
+//!   may mostly be the same account's;
 //! - one quota inside another of nearly the same pace without a burst: see `pace::plan`;
 //! - an account's devices in no home beside its homes, where the account's quota is scarce.
 
