@@ -4,14 +4,15 @@
 use super::judge::Judge;
 use super::mapping::{self, Program};
 use super::request::{Body, RequestError, Requests, forms_of, secret, values};
-use crate::provider::{
-    Auth, DefinitionError, Format, LoadError, Method, Missing, Provider, Resource, RuleOutcome, Unit,
-};
+use super::wire::{Reply, Script, Wire};
+use crate::provider::{Auth, Format, LoadError, Method, Missing, Provider, Resource, RuleOutcome, Unit};
 use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, Record, ResourceName, UnixMs};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
-use reqwest::{Client, Response, Url, redirect, retry};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT,
+};
+use reqwest::{Client, Request, Response, redirect, retry};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A secret, or its beginning, is hidden where at least so much of it is told.
@@ -57,37 +58,59 @@ pub struct Answer {
 /// Makes the calls of one provider.
 pub struct Fetcher {
     provider: Arc<Provider>,
-    client: Client,
+    wire: Wire,
+    /// Sent with every call, unless it says otherwise itself.
+    headers: HeaderMap,
     requests: Requests,
     judge: Judge,
     records: HashMap<ResourceName, Program>,
 }
 
-/// What came back: status, headers, body.
-struct Reply {
-    url: Url,
-    status: u16,
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
-
 impl Fetcher {
-    /// Compiles all that the provider declares, so that nothing of it can fail for its form later.
+    /// Compiles all that the provider declares, so that nothing of it can fail for its form later. What is wrong is
+    /// told all at once.
     pub fn new(provider: Arc<Provider>) -> Result<Self, LoadError> {
-        let refused = |(span, message): (std::ops::Range<usize>, String)| {
-            let line = 1 + provider.text.bytes().take(span.start).filter(|b| *b == b'\n').count();
-            LoadError::Refused(vec![DefinitionError { file: provider.file.clone(), line, message }])
-        };
-        let requests = Requests::compile(&provider).map_err(refused)?;
-        let judge = Judge::compile(&provider).map_err(refused)?;
+        let body_bytes_max = provider.definition.http.body_bytes_max;
+        let client = client(&provider).map_err(|error| provider.refused(vec![(0..0, error)]))?;
+        Self::over(provider, Wire::Network { client, body_bytes_max })
+    }
+
+    /// Finds out whether all that the provider declares compiles.
+    pub fn check(provider: Arc<Provider>) -> Result<(), LoadError> {
+        Self::scripted(provider, Script::default()).map(drop)
+    }
+
+    /// Likewise, with a script in the place of the network.
+    pub(super) fn scripted(provider: Arc<Provider>, script: Script) -> Result<Self, LoadError> {
+        Self::over(provider, Wire::Script(Mutex::new(script)))
+    }
+
+    fn over(provider: Arc<Provider>, wire: Wire) -> Result<Self, LoadError> {
+        let mut wrong = Vec::new();
+        let requests = Requests::compile(&provider).map_err(|found| wrong.extend(found)).ok();
+        let judge = Judge::compile(&provider).map_err(|found| wrong.extend(found)).ok();
         let mut records = HashMap::new();
         for (name, resource) in &provider.definition.resources {
             let text = &resource.get_ref().records;
-            let program = Program::compile(text.get_ref()).map_err(|e| refused((text.span(), e)))?;
-            records.insert(name.get_ref().clone(), program);
+            match Program::compile(text.get_ref()) {
+                Ok(program) => drop(records.insert(name.get_ref().clone(), program)),
+                Err(error) => wrong.push((text.span(), error)),
+            }
         }
-        let client = client(&provider).map_err(|error| refused((0..0, error)))?;
-        Ok(Self { provider, client, requests, judge, records })
+        let headers = headers(&provider)
+            .map_err(|error| wrong.push((provider.definition.http.base_url.span(), error)))
+            .unwrap_or_default();
+        match (requests, judge) {
+            (Some(requests), Some(judge)) if wrong.is_empty() => {
+                Ok(Self { provider, wire, headers, requests, judge, records })
+            }
+            _ => Err(provider.refused(wrong)),
+        }
+    }
+
+    /// What a script was asked.
+    pub(super) fn asked(&self) -> Vec<Request> {
+        self.wire.asked()
     }
 
     /// Makes the call. `now` is the schedule's clock, for waits. Never fails: every end is an outcome.
@@ -107,38 +130,54 @@ impl Fetcher {
     }
 
     async fn send(&self, resource: &Resource, call: &Call, now: UnixMs) -> Result<Reply, (End, Outcome)> {
-        let unmakable = |error: RequestError| {
-            (End::Unsent, Outcome::Broken { reason: error.to_string(), excerpt: String::new() })
-        };
-        let lost = |outcome| (End::Lost, outcome);
+        let request = self.prepare(resource, call, now).map_err(|outcome| (End::Unsent, outcome))?;
+        self.wire.carry(request).await
+    }
+
+    /// The whole request; or why it cannot be made.
+    fn prepare(&self, resource: &Resource, call: &Call, now: UnixMs) -> Result<Request, Outcome> {
+        let unmakable =
+            |error: RequestError| Outcome::Broken { reason: error.to_string(), excerpt: String::new() };
         let values = values(call, now, rand::random());
         let url = self.requests.url(&self.provider, resource, call, &values).map_err(unmakable)?;
         let body = self.requests.body(resource, call, &values).map_err(unmakable)?;
-        let mut request = match resource.method {
-            Method::Get => self.client.get(url),
-            Method::Post => self.client.post(url),
+        let method = match resource.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
         };
+        let mut request = Request::new(method, url);
+        *request.headers_mut() = self.headers.clone();
         if let Some((text, media_type)) = body.map(Body::parts) {
-            request = request.header(CONTENT_TYPE, media_type).body(text);
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+            *request.body_mut() = Some(text.into());
         }
-        match &self.provider.definition.auth {
-            Auth::Bearer => request = request.bearer_auth(secret(call).map_err(unmakable)?),
+        self.authenticate(&mut request, call)?;
+        Ok(request)
+    }
+
+    fn authenticate(&self, request: &mut Request, call: &Call) -> Result<(), Outcome> {
+        let secret = || {
+            secret(call)
+                .map_err(|error| Outcome::Broken { reason: error.to_string(), excerpt: String::new() })
+        };
+        let (name, text) = match &self.provider.definition.auth {
+            Auth::Bearer => (AUTHORIZATION, format!("Bearer {}", secret()?)),
             Auth::Header { name } => {
-                let mut value = HeaderValue::from_str(secret(call).map_err(unmakable)?).map_err(|_| {
-                    let reason = "the connection's secret cannot stand in a header".to_owned();
-                    (End::Unsent, Outcome::Unauthorized { reason })
+                let name = name.parse().map_err(|error| Outcome::Broken {
+                    reason: format!("auth.name {name:?} is no header: {error}"),
+                    excerpt: String::new(),
                 })?;
-                value.set_sensitive(true);
-                request = request.header(name, value);
+                (name, secret()?.to_owned())
             }
-            Auth::None | Auth::Query { .. } => {}
-        }
-        let response = request.send().await.map_err(|error| lost(transient(error)))?;
-        let (url, headers) = (response.url().clone(), response.headers().clone());
-        let status = response.status().as_u16();
-        let bytes_max = self.provider.definition.http.body_bytes_max;
-        let body = bounded_body(response, bytes_max).await.map_err(lost)?;
-        Ok(Reply { url, status, headers, body })
+            Auth::None | Auth::Query { .. } => return Ok(()),
+        };
+        let mut value = HeaderValue::from_str(&text).map_err(|_| {
+            let reason = "the connection's secret cannot stand in a header".to_owned();
+            Outcome::Unauthorized { reason }
+        })?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(name, value);
+        Ok(())
     }
 
     fn conclude(&self, resource: &Resource, call: &Call, reply: &Reply, now: UnixMs) -> Answer {
@@ -283,7 +322,7 @@ fn all(call: &Call, end: End, outcome: &Outcome) -> Answer {
 }
 
 /// An error's text without the URL: a key may stand in it.
-fn transient(error: reqwest::Error) -> Outcome {
+pub(super) fn transient(error: reqwest::Error) -> Outcome {
     let error = error.without_url();
     let mut reason = match error.is_timeout() {
         true => "no answer in time".to_owned(),
@@ -297,7 +336,7 @@ fn transient(error: reqwest::Error) -> Outcome {
     Outcome::Transient { reason }
 }
 
-async fn bounded_body(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, Outcome> {
+pub(super) async fn bounded_body(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, Outcome> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(transient)? {
         if body.len() + chunk.len() > bytes_max {
@@ -315,20 +354,23 @@ fn excerpt(body: &[u8]) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }
 
-fn client(provider: &Provider) -> Result<Client, String> {
-    let http = &provider.definition.http;
-    let mut headers = HeaderMap::new();
-    for (name, value) in &http.headers {
+/// What every call says of itself.
+fn headers(provider: &Provider) -> Result<HeaderMap, String> {
+    let us = HeaderValue::from_static(concat!("paceline/", env!("CARGO_PKG_VERSION")));
+    let mut headers = HeaderMap::from_iter([(USER_AGENT, us), (ACCEPT, HeaderValue::from_static("*/*"))]);
+    for (name, value) in &provider.definition.http.headers {
         let name = name.parse::<HeaderName>().map_err(|e| format!("header {name:?}: {e}"))?;
         headers.insert(name, value.parse().map_err(|e| format!("header value {value:?}: {e}"))?);
     }
+    Ok(headers)
+}
+
+fn client(provider: &Provider) -> Result<Client, String> {
     Client::builder()
-        .default_headers(headers)
-        .user_agent(concat!("paceline/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         .retry(retry::never())
         .connect_timeout(Duration::from_secs(5))
-        .timeout(Duration::from_millis(http.timeout.as_ms()))
+        .timeout(Duration::from_millis(provider.definition.http.timeout.as_ms()))
         .pool_idle_timeout(Duration::from_secs(90))
         .build()
         .map_err(|error| format!("cannot build the HTTP client: {error}"))

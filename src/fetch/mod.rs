@@ -1,9 +1,13 @@
 //! One call to a provider: rendered, sent, judged, mapped. Who knows decides: what comes out is an outcome a job.
 
+mod cases;
 mod client;
+mod compare;
 mod judge;
 mod mapping;
 mod request;
 mod wait;
+mod wire;
 
+pub use cases::{Difference, Ran, run_cases};
 pub use client::{Answer, Call, Fetcher, Target};

@@ -3,16 +3,19 @@
 mod calendar;
 mod check;
 mod definition;
+mod fixtures;
 mod load;
 mod lookup;
 mod quota;
 mod registry;
+mod repair;
 mod rule;
 
 pub use calendar::{Calendar, Zone};
 pub use definition::{Auth, Definition, Format, Http, Method, Missing, Resource, Unit};
-pub use load::{DefinitionError, LoadError, parse};
+pub use fixtures::Fixtures;
+pub use load::{DefinitionError, LoadError, parse, read_document};
 pub use lookup::LookupError;
 pub use quota::{Kind as QuotaKind, Limit, Quota, Window};
-pub use registry::{Provider, Registry};
+pub use registry::{Provider, Registry, Source, sources};
 pub use rule::{Rule, RuleOutcome, Wait, WaitUnit};
