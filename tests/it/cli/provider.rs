@@ -1,0 +1,129 @@
+//! `provider`: definitions and their cases, without any server.
+
+use super::Binary;
+
+const MINE: &str = r#"title = "Mine"
+[http]
+base_url = "https://api.example.com"
+[auth]
+kind = "bearer"
+[[quota]]
+name = "minute"
+scope = "connection"
+amount = 60
+window = "1m"
+[resource.state]
+interval_min = "10s"
+interval_default = "1m"
+path = "/devices/{{ device.external_id }}"
+records = "{values: {t: .t}}"
+"#;
+
+const CASES: &str = r#"
+[[case]]
+name = "ok"
+resource = "state"
+devices = ["a b"]
+request.method = "GET"
+request.origin = "https://api.example.com"
+request.path = "/devices/a%20b"
+request.headers = { Authorization = "Bearer {secret}" }
+answer = { status = 200, body = '{"t": 21.5}' }
+expect = { outcome = "fresh", online = true, values = { t = 21.5 } }
+
+[[case]]
+name = "throttled"
+resource = "state"
+devices = ["a"]
+answer = { status = 429, headers = { Retry-After = "7" } }
+expect = { outcome = "throttled", scope = "connection", wait = "7s" }
+"#;
+
+#[test]
+fn shipped_definitions_are_listed_and_checked_without_servers() {
+    let binary = Binary::bare();
+    let list = binary.run("provider list").ok().out;
+    assert!(list.contains("govee") && list.contains("Signal K server"), "{list}");
+    let checked = binary.run("provider check").ok().out;
+    assert!(checked.contains("govee") && checked.contains("6 of 6 cases"), "{checked}");
+    assert!(checked.ends_with("definitions checked, 0 failed\n"), "{checked}");
+    assert_eq!(binary.json("provider check")["ok"], true);
+    assert!(!std::path::Path::new(binary.dir.path()).join(".paceline").exists(), "it needs no servers");
+}
+
+#[test]
+fn a_good_file_of_ones_own_is_checked_with_the_cases_beside_it() {
+    let binary = Binary::bare();
+    let file = binary.file("providers/mine.toml", MINE);
+    let alone = binary.run(&format!("provider check {file}")).ok().out;
+    assert!(alone.contains("no cases: put them into") && alone.contains("mine/cases.toml"), "{alone}");
+    binary.file("providers/mine/cases.toml", CASES);
+    let checked = binary.run(&format!("provider check {file}")).ok().out;
+    assert!(checked.contains("mine  ok      2 of 2 cases"), "{checked}");
+    let all = Binary::bare()
+        .set("PACELINE__PROVIDERS__DIR", &binary.dir.path().join("providers").display().to_string());
+    assert!(all.run("provider check").ok().out.contains("mine"));
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once_with_its_line_and_the_key_meant() {
+    let binary = Binary::bare();
+    let text = MINE
+        .replace("amount", "ammount")
+        .replace("[auth]\nkind = \"bearer\"", "[[rule]]\nstats = [200]\nbody = \".[\"\noutcome = \"fresh\"")
+        .replace("{{ device.external_id }}", "{{ device.external_id")
+        .replace("10s", "2m");
+    let file = binary.file("mine.toml", text);
+    let run = binary.run(&format!("provider check {file}"));
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.err.starts_with("paceline: not every definition"), "{run:?}");
+    for says in [
+        "mine.toml:5: unknown field `stats`",
+        "did you mean `status`?",
+        "mine.toml:11: unknown field `ammount`",
+    ] {
+        assert!(run.out.contains(says), "{says}: {}", run.out);
+    }
+    // What only compiling finds comes once the keys are right.
+    let file = binary.file(
+        "mine.toml",
+        MINE.replace("{{ device.external_id }}", "{{ device.external_id").replace("{values: {t: .t}}", ".["),
+    );
+    let out = binary.run(&format!("provider check {file}")).out;
+    assert!(out.contains("mine.toml:14: bad template") && out.contains("mine.toml:15: bad jq"), "{out}");
+    binary.run("provider check nowhere.toml").refused(2, &["nowhere.toml"]);
+}
+
+#[test]
+fn a_case_that_fails_says_what_was_expected_and_what_came() {
+    let binary = Binary::bare();
+    let file = binary.file("mine.toml", MINE);
+    let cases = CASES
+        .replace("/devices/a%20b", "/device/a")
+        .replace("t = 21.5", "t = 21")
+        .replace("\"7s\"", "\"8s\"")
+        .replace("answer = { status = 200,", "answer = { status = 200, headers = { X = \"y\" },");
+    binary.file("mine/cases.toml", &cases);
+    let run = binary.run(&format!("provider check {file}"));
+    assert_eq!(run.code, Some(1), "{run:?}");
+    for says in [
+        "mine  failed  0 of 2 cases",
+        "mine/cases.toml:2: case \"ok\"",
+        "request.path\n      expected  /device/a\n      got       /devices/a%20b",
+        "values.t\n      expected  21\n      got       21.5",
+        "hold\n      expected  connection for 8000 ms\n      got       connection for 7000 ms",
+        "1 definitions checked, 1 failed",
+    ] {
+        assert!(run.out.contains(says), "{says}: {}", run.out);
+    }
+    let json = binary.run(&format!("provider check {file} --json")).json();
+    let case = &json["providers"][0]["cases"][0];
+    assert_eq!(
+        (&case["ok"], &case["line"], &case["differences"][0]["got"]),
+        (&false.into(), &2.into(), &"/devices/a%20b".into())
+    );
+
+    binary.file("mine/cases.toml", cases.replace("devices", "device"));
+    let out = binary.run(&format!("provider check {file}")).out;
+    assert!(out.contains("cases.toml:5: unknown field `device`") && out.contains("`devices`?"), "{out}");
+}
