@@ -100,7 +100,7 @@ pub enum Command {
     /// Add, import and list devices
     #[command(subcommand)]
     Device(device::Command),
-    /// List and check provider definitions
+    /// List, check and begin provider definitions
     #[command(subcommand)]
     Provider(provider::Command),
     /// Say how often a device is fetched and how much it matters

@@ -2,12 +2,13 @@
 
 use super::{Quota, Rule};
 use crate::words::{Interval, ResourceName};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use toml::Spanned;
 
 /// One provider's file.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {
     /// Its name for people.
@@ -22,20 +23,24 @@ pub struct Definition {
     pub auth: Auth,
     /// The limits it sets. None is a statement too: "we know of none".
     #[serde(default, rename = "quota")]
+    #[schemars(with = "Vec<Quota>")]
     pub quotas: Vec<Spanned<Quota>>,
     /// What can be fetched.
     #[serde(rename = "resource")]
+    #[schemars(with = "BTreeMap<ResourceName, Resource>")]
     pub resources: BTreeMap<Spanned<ResourceName>, Spanned<Resource>>,
     /// How answers are judged, first match first; what none matches is judged by its status.
     #[serde(default, rename = "rule")]
+    #[schemars(with = "Vec<Rule>")]
     pub rules: Vec<Spanned<Rule>>,
 }
 
 /// Where and how calls go out.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
     /// Template of scheme, host and leading path; sees `params`.
+    #[schemars(with = "String")]
     pub base_url: Spanned<String>,
     /// The longest a whole call may take, body included.
     #[serde(default = "default_timeout")]
@@ -64,7 +69,7 @@ fn default_in_flight() -> usize {
 }
 
 /// How a connection's secret travels.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, tag = "kind", rename_all = "lowercase")]
 pub enum Auth {
     /// It has none.
@@ -93,7 +98,7 @@ fn yes() -> bool {
 }
 
 /// One kind of data that the provider offers for a device.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resource {
     /// Whether a device gets it when nothing is said.
@@ -120,6 +125,7 @@ pub struct Resource {
     pub method: Method,
     /// Template of the path below `base_url`; sees `params`, `device`, `devices`, and `request` with a `uuid` of its
     /// own and the time as `epoch_ms`. Values are percent-encoded.
+    #[schemars(with = "String")]
     pub path: Spanned<String>,
     /// Templates of the query's values.
     #[serde(default)]
@@ -127,6 +133,7 @@ pub struct Resource {
     /// Template of a JSON body for `method = "POST"`; sees what `path` sees. Values are written as JSON, quotes
     /// included.
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub json: Option<Spanned<String>>,
     /// Templates of the fields of a form for `method = "POST"`.
     #[serde(default)]
@@ -135,6 +142,7 @@ pub struct Resource {
     #[serde(default)]
     pub format: Format,
     /// jq: the answer → one `{id, values, observed_at, online}` a device.
+    #[schemars(with = "String")]
     pub records: Spanned<String>,
     /// What a device means that is absent from an answer that should hold it.
     #[serde(default)]
@@ -163,7 +171,7 @@ impl Resource {
 const WHOLE_MAX: u32 = 1000;
 
 /// How many devices one call serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
     /// One.
@@ -178,7 +186,7 @@ pub enum Unit {
 }
 
 /// How an answer is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// One JSON text.
@@ -189,7 +197,7 @@ pub enum Format {
 }
 
 /// The request's method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
     /// Reads.
@@ -200,7 +208,7 @@ pub enum Method {
 }
 
 /// What a device means that is absent from an answer that should hold it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Missing {
     /// The provider does not know it any more.

@@ -10,6 +10,7 @@ mod quota;
 mod registry;
 mod repair;
 mod rule;
+mod schema;
 
 pub use calendar::{Calendar, Zone};
 pub use definition::{Auth, Definition, Format, Http, Method, Missing, Resource, Unit};
@@ -19,3 +20,4 @@ pub use lookup::LookupError;
 pub use quota::{Kind as QuotaKind, Limit, Quota, Window};
 pub use registry::{Provider, Registry, Source, sources};
 pub use rule::{Rule, RuleOutcome, Wait, WaitUnit};
+pub use schema::{SCHEMA, schema};

@@ -2,12 +2,13 @@
 
 use super::calendar::{Calendar, Zone};
 use crate::words::{Interval, ResourceName, Scope};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::fmt;
 use std::str::FromStr;
 
 /// One limit, as declared. Which of the keys mean something depends on the kind; the others are refused at load.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quota {
     /// What people call it: `hour`, `per-second`.
@@ -55,8 +56,9 @@ pub struct Quota {
 }
 
 /// How a quota counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "QuotaKind")]
 pub enum Kind {
     /// In any window of the length, wherever it begins.
     #[default]

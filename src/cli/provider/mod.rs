@@ -1,7 +1,8 @@
-//! `paceline provider list | check`
+//! `paceline provider list | check | new`
 
 mod check;
 mod list;
+mod new;
 
 use super::{CliError, Global};
 use crate::settings::Settings;
@@ -18,6 +19,8 @@ Examples:
     List,
     /// Check definitions, and run their cases
     Check(check::Args),
+    /// Begin a definition of one's own
+    New(new::Args),
 }
 
 /// Does it. Neither Postgres nor Redis is asked.
@@ -25,6 +28,7 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<(), CliErro
     match command {
         Command::List => list::run(global),
         Command::Check(args) => check::run(global, args).await,
+        Command::New(args) => new::run(global, args),
     }
 }
 

@@ -127,3 +127,20 @@ fn a_case_that_fails_says_what_was_expected_and_what_came() {
     let out = binary.run(&format!("provider check {file}")).out;
     assert!(out.contains("cases.toml:5: unknown field `device`") && out.contains("`devices`?"), "{out}");
 }
+
+#[test]
+fn what_is_begun_passes_the_check_as_it_is_and_overwrites_nothing() {
+    let binary = Binary::bare();
+    let begun = binary.run("provider new mycloud --dir providers").ok().out;
+    assert!(begun.contains("paceline provider check providers/mycloud.toml"), "{begun}");
+    let checked = binary.run("provider check providers/mycloud.toml").ok().out;
+    assert!(checked.contains("mycloud  ok      4 of 4 cases"), "{checked}");
+    assert!(binary.dir.path().join("providers/schema.json").exists());
+    binary.run("provider new mycloud --dir providers").refused(1, &["there already", "another name"]);
+    binary.run("provider new other --dir providers").ok();
+    binary.run("provider new other").refused(2, &["providers.dir", "--dir"]);
+    binary.run("provider new No! --dir providers").refused(2, &["not a provider name"]);
+    let with_dir = binary.set("PACELINE__PROVIDERS__DIR", "providers");
+    let all = with_dir.run("provider check").ok().out;
+    assert!(all.contains("mycloud") && all.contains("other"), "{all}");
+}
