@@ -100,7 +100,7 @@ pub enum Command {
     /// Add, import and list devices
     #[command(subcommand)]
     Device(device::Command),
-    /// List, check and begin provider definitions
+    /// List, check, try and begin provider definitions
     #[command(subcommand)]
     Provider(provider::Command),
     /// Say how often a device is fetched and how much it matters

@@ -1,9 +1,11 @@
 //! The call itself: sent once, bounded in time and bytes. One grant of the pacing is one request: no redirect is
 //! followed and nothing is sent again, since the provider would count what the quotas did not.
 
+use super::hide::{hide, hide_in};
 use super::judge::Judge;
 use super::mapping::{self, Program};
 use super::request::{Body, RequestError, Requests, forms_of, secret, values};
+use super::trace::Trace;
 use super::wire::{Reply, Script, Wire};
 use crate::provider::{Auth, Format, LoadError, Method, Missing, Provider, Resource, RuleOutcome, Unit};
 use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, Record, ResourceName, UnixMs};
@@ -14,9 +16,6 @@ use reqwest::{Client, Request, Response, redirect, retry};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-/// A secret, or its beginning, is hidden where at least so much of it is told.
-const SECRET_CHARS_MIN: usize = 4;
 
 /// A call to make.
 #[derive(Debug, Clone)]
@@ -115,12 +114,27 @@ impl Fetcher {
 
     /// Makes the call. `now` is the schedule's clock, for waits. Never fails: every end is an outcome.
     pub async fn fetch(&self, call: &Call, now: UnixMs) -> Answer {
+        self.run(call, now, None).await
+    }
+
+    /// Likewise, and tells what it looked like from outside.
+    pub async fn fetch_traced(&self, call: &Call, now: UnixMs) -> (Answer, Trace) {
+        let mut trace = Trace::default();
+        let answer = self.run(call, now, Some(&mut trace)).await;
+        if let Ok(secret) = secret(call) {
+            let forms = forms_of(secret);
+            trace.texts().into_iter().for_each(|text| hide_in(text, &forms));
+        }
+        (answer, trace)
+    }
+
+    async fn run(&self, call: &Call, now: UnixMs, mut trace: Option<&mut Trace>) -> Answer {
         let Some(resource) = self.provider.resource(call.resource.as_str()) else {
             let reason = format!("{} declares no resource {}", self.provider.name, call.resource);
             return all(call, End::Unsent, &Outcome::NotSent { reason });
         };
-        let mut answer = match self.send(resource, call, now).await {
-            Ok(reply) => self.conclude(resource, call, &reply, now),
+        let mut answer = match self.send(resource, call, now, trace.as_deref_mut()).await {
+            Ok(reply) => self.conclude(resource, call, &reply, now, trace),
             Err((end, outcome)) => all(call, end, &outcome),
         };
         if let Ok(secret) = secret(call) {
@@ -129,9 +143,19 @@ impl Fetcher {
         answer
     }
 
-    async fn send(&self, resource: &Resource, call: &Call, now: UnixMs) -> Result<Reply, (End, Outcome)> {
+    async fn send(
+        &self,
+        resource: &Resource,
+        call: &Call,
+        now: UnixMs,
+        trace: Option<&mut Trace>,
+    ) -> Result<Reply, (End, Outcome)> {
         let request = self.prepare(resource, call, now).map_err(|outcome| (End::Unsent, outcome))?;
-        self.wire.carry(request).await
+        let Some(trace) = trace else { return self.wire.carry(request).await };
+        trace.note_request(&request);
+        let reply = self.wire.carry(request).await?;
+        trace.note_answer(&reply);
+        Ok(reply)
     }
 
     /// The whole request; or why it cannot be made.
@@ -180,12 +204,22 @@ impl Fetcher {
         Ok(())
     }
 
-    fn conclude(&self, resource: &Resource, call: &Call, reply: &Reply, now: UnixMs) -> Answer {
+    fn conclude(
+        &self,
+        resource: &Resource,
+        call: &Call,
+        reply: &Reply,
+        now: UnixMs,
+        trace: Option<&mut Trace>,
+    ) -> Answer {
         let answer = match resource.format {
             Format::Ndjson if reply.status < 400 => mapping::read_lines(&reply.body),
             Format::Json | Format::Ndjson => mapping::read(&reply.body),
         };
         let verdict = self.judge.judge(reply.status, &reply.headers, answer.as_ref().ok());
+        if let Some(trace) = trace {
+            trace.rule = verdict.place().map(|place| self.provider.line_at(place));
+        }
         let end = if reply.status >= 400 { End::Error } else { End::Good };
         let said = || format!("HTTP {}: {}", reply.status, excerpt(&reply.body));
         let outcome = match verdict.outcome {
@@ -259,47 +293,6 @@ fn hand_out(resource: &Resource, call: &Call, records: Vec<Record>) -> Answer {
     // A record without values says nothing that could be kept.
     let others = by_id.into_values().filter(|r| r.external_id.is_some() && !r.values.is_empty()).collect();
     Answer { end: End::Good, outcomes, holds: Vec::new(), others }
-}
-
-/// Takes the secret out of all that is told: a cloud may say it back, and logs and tables keep what they are told.
-fn hide(secret: &str, answer: &mut Answer) {
-    // A shorter one is not to be told from other text.
-    if secret.chars().count() < SECRET_CHARS_MIN {
-        return;
-    }
-    let forms = forms_of(secret);
-    for (_, outcome) in &mut answer.outcomes {
-        match outcome {
-            Outcome::Fresh(_) | Outcome::Unchanged | Outcome::Throttled | Outcome::DeviceOffline => (),
-            Outcome::Unauthorized { reason }
-            | Outcome::Gone { reason }
-            | Outcome::Transient { reason }
-            | Outcome::NotSent { reason } => hide_in(reason, &forms),
-            Outcome::Broken { reason, excerpt } => {
-                hide_in(reason, &forms);
-                hide_in(excerpt, &forms);
-            }
-        }
-    }
-    for (hold, _) in &mut answer.holds {
-        hide_in(&mut hold.reason, &forms);
-    }
-}
-
-fn hide_in(text: &mut String, forms: &[String]) {
-    for form in forms {
-        *text = text.replace(form, "***");
-    }
-    // Texts are cut, so a form's beginning may stand at the end.
-    let begins = |form: &String| {
-        let cuts = (1..form.len()).rev().filter_map(|n| form.get(..n));
-        let long = cuts.take_while(|begin| begin.chars().count() >= SECRET_CHARS_MIN);
-        long.map(str::to_owned).find(|begin| text.ends_with(begin.as_str()))
-    };
-    if let Some(begin) = forms.iter().filter_map(begins).max_by_key(String::len) {
-        text.truncate(text.len() - begin.len());
-        text.push_str("***");
-    }
 }
 
 fn unexpected(reply: &Reply) -> String {

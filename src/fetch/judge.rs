@@ -14,6 +14,8 @@ pub(super) struct Judge(Vec<CompiledRule>);
 
 struct CompiledRule {
     rule: Rule,
+    /// Where it begins in the file.
+    place: usize,
     body: Option<Program>,
     wait: Option<Program>,
 }
@@ -26,6 +28,11 @@ pub(super) struct Verdict<'a> {
 }
 
 impl Verdict<'_> {
+    /// Where the rule that matched begins in the file; none: the status alone decided.
+    pub(super) fn place(&self) -> Option<usize> {
+        self.rule.map(|rule| rule.place)
+    }
+
     /// When a refusal ends, as far as the answer tells. `now` is the schedule's clock.
     pub(super) fn until(&self, headers: &HeaderMap, answer: Option<&Val>, now: UnixMs) -> UnixMs {
         let in_body = self.rule.and_then(|rule| rule.wait.as_ref()?.text(answer?));
@@ -45,10 +52,10 @@ impl Judge {
             Program::compile(text.get_ref()).map_err(|error| wrong.push((text.span(), error))).ok()
         };
         let compile = |rule: &Spanned<Rule>| {
-            let rule = rule.get_ref().clone();
+            let (place, rule) = (rule.span().start, rule.get_ref().clone());
             let body = program(rule.body.as_ref());
             let wait = program(rule.wait.as_ref().and_then(|wait| wait.body.as_ref()));
-            CompiledRule { rule, body, wait }
+            CompiledRule { rule, place, body, wait }
         };
         let rules = provider.definition.rules.iter().map(compile).collect();
         if wrong.is_empty() { Ok(Self(rules)) } else { Err(wrong) }

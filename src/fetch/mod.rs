@@ -3,11 +3,14 @@
 mod cases;
 mod client;
 mod compare;
+mod hide;
 mod judge;
 mod mapping;
 mod request;
+mod trace;
 mod wait;
 mod wire;
 
 pub use cases::{Difference, Ran, run_cases};
 pub use client::{Answer, Call, Fetcher, Target};
+pub use trace::{Came, Sent, Trace};

@@ -1,6 +1,7 @@
 //! `provider`: definitions and their cases, without any server.
 
 use super::Binary;
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
 const MINE: &str = r#"title = "Mine"
 [http]
@@ -143,4 +144,92 @@ fn what_is_begun_passes_the_check_as_it_is_and_overwrites_nothing() {
     let with_dir = binary.set("PACELINE__PROVIDERS__DIR", "providers");
     let all = with_dir.run("provider check").ok().out;
     assert!(all.contains("mycloud") && all.contains("other"), "{all}");
+}
+
+/// One a minute, and one a device in ten; refused for seven seconds with a body that says the key back.
+const TRIED: &str = r#"title = "Tried"
+[http]
+base_url = "{{ params.base_url }}"
+[auth]
+kind = "query"
+name = "key"
+[[quota]]
+name = "minute"
+scope = "connection"
+amount = 3
+window = "1m"
+burst = 3
+[[quota]]
+name = "each"
+scope = "device"
+amount = 1
+window = "10m"
+[resource.state]
+interval_min = "10s"
+interval_default = "1m"
+path = "/devices/{{ device.external_id }}"
+records = "{observed_at: .at, values: {t: .t}}"
+[[rule]]
+status = [420]
+outcome = "throttled"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_tried_under_the_quotas_and_nothing_of_it_is_stored() {
+    let cloud = MockServer::start().await;
+    let good = ResponseTemplate::new(200).set_body_string(r#"{"at": "2026-01-01T10:00:00Z", "t": 21.5}"#);
+    Mock::given(matchers::path("/devices/a")).respond_with(good).expect(1).mount(&cloud).await;
+    let refused =
+        ResponseTemplate::new(420).insert_header("Retry-After", "7").set_body_string("not s3cret-value");
+    Mock::given(matchers::path("/devices/b")).respond_with(refused).expect(1).mount(&cloud).await;
+    let binary = Binary::new().await;
+    binary.file("providers/tried.toml", TRIED);
+    let binary = binary.set("PACELINE__PROVIDERS__DIR", "providers");
+    let secret = binary.file("secret", "s3cret-value\n");
+    let base_url = cloud.uri();
+    binary
+        .run(&format!(
+            "connection add --tenant acme --provider tried --label main --param base_url={base_url} \
+             --secret-file {secret}"
+        ))
+        .ok();
+    let tried = "provider try tried --tenant acme --connection main";
+    binary.run(tried).refused(1, &["no device yet"]);
+    binary.run(&format!("{tried} --device z")).refused(1, &["\"z\" is no device", "paceline device add"]);
+    for id in ["a", "b", "c"] {
+        binary.run(&format!("device add --tenant acme --connection main --external-id {id}")).ok();
+    }
+
+    let shown = binary.run(tried).ok().out;
+    for says in [
+        &format!("GET {base_url}/devices/a?key=***\n"),
+        "HTTP 200 after",
+        "| {\"at\": \"2026-01-01T10:00:00Z\", \"t\": 21.5}",
+        "Judged by its status",
+        "Outcome for a: fresh.",
+        "online, observed at 2026-01-01T10:00:00",
+        "t  21.5",
+        "Cost 1 of minute (3 in 1m, connection), each (1 in 10m, device). No reading was stored.",
+    ] {
+        assert!(shown.contains(says), "{says}: {shown}");
+    }
+    // Its own limit lets no second call through, and says so instead of sending one.
+    binary.run(&format!("{tried} --device a --wait 1s")).refused(1, &["nothing was sent: each", "--wait"]);
+
+    let run = binary.run(&format!("{tried} --device b"));
+    assert_eq!((run.code, run.err.as_str()), (Some(1), "paceline: the call came to throttled\n"), "{run:?}");
+    assert!(run.out.contains("by the rule at") && run.out.contains("tried.toml:23."), "{run:?}");
+    assert!(run.out.contains("| not ***") && run.out.contains("Hold: connection until 20"), "{run:?}");
+    assert!(!run.out.contains("s3cret"), "{run:?}");
+    binary.run(&format!("{tried} --device c --wait 1s")).refused(1, &["hold: HTTP 420", "another"]);
+    binary
+        .run("provider try meadow --tenant acme --connection main")
+        .refused(1, &["one of tried, not of meadow"]);
+
+    let pool = &binary.app.as_ref().expect("an app").app.pool;
+    let stored: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM latest").fetch_one(pool).await.expect("a count");
+    assert_eq!(stored, 0);
+    let list = binary.json("check");
+    assert_eq!(list["clean"], true, "{list}");
 }
