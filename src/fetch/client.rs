@@ -2,8 +2,10 @@
 //! followed and nothing is sent again, since the provider would count what the quotas did not.
 
 use super::hide::{hide, hide_in};
+use super::in_flight::InFlight;
 use super::judge::Judge;
 use super::mapping::{self, Program};
+use super::rate_limit;
 use super::request::{Body, RequestError, Requests, forms_of, secret, values};
 use super::trace::Trace;
 use super::wire::{Reply, Script, Wire};
@@ -63,6 +65,7 @@ pub struct Fetcher {
     requests: Requests,
     judge: Judge,
     records: HashMap<ResourceName, Program>,
+    in_flight: InFlight,
 }
 
 impl Fetcher {
@@ -101,7 +104,7 @@ impl Fetcher {
             .unwrap_or_default();
         match (requests, judge) {
             (Some(requests), Some(judge)) if wrong.is_empty() => {
-                Ok(Self { provider, wire, headers, requests, judge, records })
+                Ok(Self { provider, wire, headers, requests, judge, records, in_flight: InFlight::default() })
             }
             _ => Err(provider.refused(wrong)),
         }
@@ -133,8 +136,16 @@ impl Fetcher {
             let reason = format!("{} declares no resource {}", self.provider.name, call.resource);
             return all(call, End::Unsent, &Outcome::NotSent { reason });
         };
+        let flight = self.in_flight.enter(call);
         let mut answer = match self.send(resource, call, now, trace.as_deref_mut()).await {
-            Ok(reply) => self.conclude(resource, call, &reply, now, trace),
+            Ok(reply) => {
+                let mut answer = self.conclude(resource, call, &reply, now, trace);
+                let (named, others) = ((&call.resource, resource), |scope| flight.others(scope));
+                let told = rate_limit::holds(&self.provider, named, &reply.headers, others, now);
+                let device = call.targets.first().map(|target| target.device);
+                rate_limit::join(&mut answer.holds, told, device);
+                answer
+            }
             Err((end, outcome)) => all(call, end, &outcome),
         };
         if let Ok(secret) = secret(call) {

@@ -31,7 +31,7 @@ fn bounded(interval: Interval) -> i64 {
 
 /// A number in the unit, whole or not, or an HTTP-date (RFC 9110, 10.2.3). An instant that has passed is a wait of
 /// nothing; a negative or unreadable text tells nothing.
-fn wait_ms(text: &str, unit: WaitUnit, now: UnixMs) -> Option<i64> {
+pub(super) fn wait_ms(text: &str, unit: WaitUnit, now: UnixMs) -> Option<i64> {
     let text = text.trim();
     let number = || text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
     // `as` saturates: what is too far away is cut by the cap.

@@ -32,6 +32,10 @@ pub(super) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
             found.into_iter().map(|m| (resource.span(), format!("resource {}: {m}", name.get_ref()))),
         );
     }
+    for limit in &definition.rate_limits {
+        let found = limit.get_ref().check(definition);
+        wrong.extend(found.into_iter().map(|message| (limit.span(), message)));
+    }
     for rule in &definition.rules {
         wrong.extend(check_rule(rule.get_ref()).into_iter().map(|message| (rule.span(), message)));
     }
@@ -235,6 +239,11 @@ records = "."
                 "one body",
             ),
             ("records = \".\"", "records = \".\"\n[[rule]]\noutcome = \"gone\"", "to match on"),
+            (
+                "records = \".\"",
+                "records = \".\"\n[[rate_limit]]\nquota = \"day\"\nremaining = \"X-Left\"",
+                "no quota is called \"day\"",
+            ),
             (
                 "records = \".\"",
                 "records = \".\"\n[[rule]]\nstatus = [404]\noutcome = \"gone\"\nwait = {}",

@@ -1,6 +1,6 @@
 //! The shape of a provider's file. Unknown keys are refused: a typo must not become a default.
 
-use super::{Quota, Rule};
+use super::{Quota, RateLimit, Rule};
 use crate::words::{Interval, ResourceName};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -25,6 +25,10 @@ pub struct Definition {
     #[serde(default, rename = "quota")]
     #[schemars(with = "Vec<Quota>")]
     pub quotas: Vec<Spanned<Quota>>,
+    /// Where answers tell what is left of a quota.
+    #[serde(default, rename = "rate_limit")]
+    #[schemars(with = "Vec<RateLimit>")]
+    pub rate_limits: Vec<Spanned<RateLimit>>,
     /// What can be fetched.
     #[serde(rename = "resource")]
     #[schemars(with = "BTreeMap<ResourceName, Resource>")]

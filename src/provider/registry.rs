@@ -1,7 +1,7 @@
 //! All providers of a deployment: those shipped with the binary, and the operator's own files over them.
 
 use super::load::line_of;
-use super::{Definition, DefinitionError, LoadError, Quota, Resource, parse};
+use super::{Definition, DefinitionError, LoadError, Quota, RateLimit, Resource, parse};
 use crate::words::{ProviderName, ResourceName};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -78,6 +78,11 @@ impl Provider {
     /// Its limits.
     pub fn quotas(&self) -> impl Iterator<Item = &Quota> {
         self.definition.quotas.iter().map(|q| q.get_ref())
+    }
+
+    /// Where answers tell what is left of them.
+    pub fn rate_limits(&self) -> impl Iterator<Item = &RateLimit> {
+        self.definition.rate_limits.iter().map(|limit| limit.get_ref())
     }
 }
 

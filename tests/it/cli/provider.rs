@@ -46,7 +46,7 @@ fn shipped_definitions_are_listed_and_checked_without_servers() {
     let list = binary.run("provider list").ok().out;
     assert!(list.contains("govee") && list.contains("Signal K server"), "{list}");
     let checked = binary.run("provider check").ok().out;
-    assert!(checked.contains("govee") && checked.contains("6 of 6 cases"), "{checked}");
+    assert!(checked.contains("govee") && checked.contains("7 of 7 cases"), "{checked}");
     assert!(checked.ends_with("definitions checked, 0 failed\n"), "{checked}");
     assert_eq!(binary.json("provider check")["ok"], true);
     assert!(!std::path::Path::new(binary.dir.path()).join(".paceline").exists(), "it needs no servers");
