@@ -53,11 +53,23 @@ pub(super) struct Case {
     at: Option<DateTime<Utc>>,
     /// What the request must be.
     #[serde(default)]
-    pub(super) request: Option<Asked>,
+    request: Option<Asked>,
     /// What the cloud answers.
     answer: Said,
+    /// Further pages: what each request must be, and what is answered.
+    #[serde(default)]
+    then: Vec<Next>,
     /// What must come of it.
     pub(super) expect: Expected,
+}
+
+/// A further page.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Next {
+    #[serde(default)]
+    request: Option<Asked>,
+    answer: Said,
 }
 
 /// What a request must be; what is not named may be anything.
@@ -177,15 +189,22 @@ impl Case {
         if self.devices.is_empty() {
             return Err(error("devices", "none is named".to_owned()));
         }
-        let reply = self.answer.reply(fixtures).map_err(|why| error("answer", why))?;
+        let said = std::iter::once(&self.answer).chain(self.then.iter().map(|next| &next.answer));
+        let answers = said.map(|said| said.reply(fixtures)).collect::<Result<_, _>>();
+        let answers = answers.map_err(|why| error("answer", why))?;
         let now = self.at.map_or(NOW, |at| UnixMs(at.timestamp_millis()));
-        let script = Script { answers: [reply].into(), ..Script::default() };
+        let script = Script { answers, ..Script::default() };
         let fetcher = Fetcher::scripted(provider.clone(), script)
             .map_err(|refused| error("definition", refused.to_string()))?;
         let answer: Answer = fetcher.fetch(&self.call(provider), now).await;
         let mut differences = compare::requests(self, &fetcher.asked());
         differences.extend(compare::answer(self, &answer, now));
         Ok(differences)
+    }
+
+    /// What each request must be, in their order.
+    pub(super) fn requests(&self) -> impl Iterator<Item = Option<&Asked>> {
+        std::iter::once(self.request.as_ref()).chain(self.then.iter().map(|next| next.request.as_ref()))
     }
 
     fn call(&self, provider: &Provider) -> Call {

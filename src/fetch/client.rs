@@ -1,16 +1,19 @@
 //! The call itself: sent once, bounded in time and bytes. One grant of the pacing is one request: no redirect is
 //! followed and nothing is sent again, since the provider would count what the quotas did not.
 
+use super::hand_out::{all, hand_out};
 use super::hide::{hide, hide_in};
 use super::in_flight::InFlight;
 use super::judge::Judge;
 use super::mapping::{self, Program};
+use super::paging::{Page, Pager};
 use super::rate_limit;
 use super::request::{Body, RequestError, Requests, forms_of, secret, values};
 use super::trace::Trace;
 use super::wire::{Reply, Script, Wire};
-use crate::provider::{Auth, Format, LoadError, Method, Missing, Provider, Resource, RuleOutcome, Unit};
+use crate::provider::{Auth, Format, LoadError, Method, Provider, Resource, RuleOutcome};
 use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, Record, ResourceName, UnixMs};
+use jaq_json::Val;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT,
 };
@@ -18,6 +21,7 @@ use reqwest::{Client, Request, Response, redirect, retry};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A call to make.
 #[derive(Debug, Clone)]
@@ -65,6 +69,7 @@ pub struct Fetcher {
     requests: Requests,
     judge: Judge,
     records: HashMap<ResourceName, Program>,
+    pagers: HashMap<ResourceName, Pager>,
     in_flight: InFlight,
 }
 
@@ -91,21 +96,33 @@ impl Fetcher {
         let mut wrong = Vec::new();
         let requests = Requests::compile(&provider).map_err(|found| wrong.extend(found)).ok();
         let judge = Judge::compile(&provider).map_err(|found| wrong.extend(found)).ok();
-        let mut records = HashMap::new();
+        let (mut records, mut pagers) = (HashMap::new(), HashMap::new());
         for (name, resource) in &provider.definition.resources {
             let text = &resource.get_ref().records;
             match Program::compile(text.get_ref()) {
                 Ok(program) => drop(records.insert(name.get_ref().clone(), program)),
                 Err(error) => wrong.push((text.span(), error)),
             }
+            match resource.get_ref().pages.as_ref().map(|pages| Pager::compile(pages.get_ref())) {
+                Some(Ok(pager)) => drop(pagers.insert(name.get_ref().clone(), pager)),
+                Some(Err(found)) => wrong.extend(found),
+                None => {}
+            }
         }
         let headers = headers(&provider)
             .map_err(|error| wrong.push((provider.definition.http.base_url.span(), error)))
             .unwrap_or_default();
         match (requests, judge) {
-            (Some(requests), Some(judge)) if wrong.is_empty() => {
-                Ok(Self { provider, wire, headers, requests, judge, records, in_flight: InFlight::default() })
-            }
+            (Some(requests), Some(judge)) if wrong.is_empty() => Ok(Self {
+                provider,
+                wire,
+                headers,
+                requests,
+                judge,
+                records,
+                pagers,
+                in_flight: InFlight::default(),
+            }),
             _ => Err(provider.refused(wrong)),
         }
     }
@@ -137,17 +154,41 @@ impl Fetcher {
             return all(call, End::Unsent, &Outcome::NotSent { reason });
         };
         let flight = self.in_flight.enter(call);
-        let mut answer = match self.send(resource, call, now, trace.as_deref_mut()).await {
-            Ok(reply) => {
-                let mut answer = self.conclude(resource, call, &reply, now, trace);
-                let (named, others) = ((&call.resource, resource), |scope| flight.others(scope));
-                let told = rate_limit::holds(&self.provider, named, &reply.headers, others, now);
-                let device = call.targets.first().map(|target| target.device);
-                rate_limit::join(&mut answer.holds, told, device);
-                answer
+        let device = call.targets.first().map(|target| target.device);
+        let pager = self.pagers.get(&call.resource);
+        let mut page = pager.map_or_else(Page::default, Pager::first);
+        let latest = pager.map(|pager| Instant::now() + pager.within());
+        let (mut records, mut holds) = (Vec::new(), Vec::new());
+        let ended = loop {
+            let reply = match self.send(resource, call, now, &page, trace.as_deref_mut()).await {
+                Ok(reply) => reply,
+                Err((end, outcome)) => break Some(all(call, end, &outcome)),
+            };
+            let (named, others) = ((&call.resource, resource), |scope| flight.others(scope));
+            let told = rate_limit::holds(&self.provider, named, &reply.headers, others, now);
+            rate_limit::join(&mut holds, told, device);
+            let json = match self.conclude(resource, call, &reply, now, trace.as_deref_mut()) {
+                Ok((json, found)) => {
+                    records.extend(found);
+                    json
+                }
+                Err(answer) => break Some(answer),
+            };
+            match pager.map_or(Ok(None), |pager| pager.after(&page, &json, &reply)) {
+                Ok(None) => break None,
+                Ok(Some(_)) if latest.is_some_and(|latest| Instant::now() > latest) => {
+                    let reason = "its pages take longer than pages.within: the rest was not asked for";
+                    break Some(all(call, End::Good, &Outcome::Transient { reason: reason.to_owned() }));
+                }
+                Ok(Some(next)) => page = next,
+                Err(reason) => {
+                    let excerpt = excerpt(&reply.body);
+                    break Some(all(call, End::Good, &Outcome::Broken { reason, excerpt }));
+                }
             }
-            Err((end, outcome)) => all(call, end, &outcome),
         };
+        let mut answer = hand_out(resource, call, records, ended, page.index > 0);
+        rate_limit::join(&mut answer.holds, holds.into_iter().map(|(hold, _)| hold).collect(), device);
         if let Ok(secret) = secret(call) {
             hide(secret, &mut answer);
         }
@@ -159,9 +200,10 @@ impl Fetcher {
         resource: &Resource,
         call: &Call,
         now: UnixMs,
+        page: &Page,
         trace: Option<&mut Trace>,
     ) -> Result<Reply, (End, Outcome)> {
-        let request = self.prepare(resource, call, now).map_err(|outcome| (End::Unsent, outcome))?;
+        let request = self.prepare(resource, call, now, page).map_err(|outcome| (End::Unsent, outcome))?;
         let Some(trace) = trace else { return self.wire.carry(request).await };
         trace.note_request(&request);
         let reply = self.wire.carry(request).await?;
@@ -170,11 +212,23 @@ impl Fetcher {
     }
 
     /// The whole request; or why it cannot be made.
-    fn prepare(&self, resource: &Resource, call: &Call, now: UnixMs) -> Result<Request, Outcome> {
+    fn prepare(
+        &self,
+        resource: &Resource,
+        call: &Call,
+        now: UnixMs,
+        page: &Page,
+    ) -> Result<Request, Outcome> {
         let unmakable =
             |error: RequestError| Outcome::Broken { reason: error.to_string(), excerpt: String::new() };
-        let values = values(call, now, rand::random());
+        let values = values(call, now, rand::random(), page);
         let url = self.requests.url(&self.provider, resource, call, &values).map_err(unmakable)?;
+        let credential = match &self.provider.definition.auth {
+            Auth::Query { name } => Some(name.as_str()),
+            _ => None,
+        };
+        let url =
+            self.pagers.get(&call.resource).map_or(url.clone(), |pager| pager.url(&url, page, credential));
         let body = self.requests.body(resource, call, &values).map_err(unmakable)?;
         let method = match resource.method {
             Method::Get => reqwest::Method::GET,
@@ -222,28 +276,28 @@ impl Fetcher {
         reply: &Reply,
         now: UnixMs,
         trace: Option<&mut Trace>,
-    ) -> Answer {
+    ) -> Result<(Val, Vec<Record>), Answer> {
         let answer = match resource.format {
             Format::Ndjson if reply.status < 400 => mapping::read_lines(&reply.body),
             Format::Json | Format::Ndjson => mapping::read(&reply.body),
         };
         let verdict = self.judge.judge(reply.status, &reply.headers, answer.as_ref().ok());
         if let Some(trace) = trace {
-            trace.rule = verdict.place().map(|place| self.provider.line_at(place));
+            trace.note_rule(verdict.place().map(|place| self.provider.line_at(place)));
         }
         let end = if reply.status >= 400 { End::Error } else { End::Good };
         let said = || format!("HTTP {}: {}", reply.status, excerpt(&reply.body));
         let outcome = match verdict.outcome {
-            RuleOutcome::Fresh => return Answer { end, ..self.map(resource, call, answer, &reply.body) },
+            RuleOutcome::Fresh => return self.map(call, answer, end, &reply.body),
             RuleOutcome::Throttled => {
                 let reason = format!("HTTP {}", reply.status);
                 let until = verdict.until(&reply.headers, answer.as_ref().ok(), now);
                 let hold = Hold { scope: verdict.scope, until, reason };
                 let device = call.targets.first().map(|t| t.device);
-                return Answer {
+                return Err(Answer {
                     holds: vec![(hold, device)],
                     ..all(call, End::Throttled, &Outcome::Throttled)
-                };
+                });
             }
             RuleOutcome::Unchanged => Outcome::Unchanged,
             RuleOutcome::Unauthorized => Outcome::Unauthorized { reason: said() },
@@ -254,56 +308,24 @@ impl Fetcher {
                 Outcome::Broken { reason: unexpected(reply), excerpt: excerpt(&reply.body) }
             }
         };
-        all(call, end, &outcome)
+        Err(all(call, end, &outcome))
     }
 
     fn map(
         &self,
-        resource: &Resource,
         call: &Call,
-        answer: Result<jaq_json::Val, String>,
+        answer: Result<Val, String>,
+        end: End,
         body: &[u8],
-    ) -> Answer {
-        let program = self.records.get(&call.resource);
-        let records = answer
-            .and_then(|answer| program.map_or_else(|| Err("no mapping".to_owned()), |p| p.records(answer)));
-        match records {
-            Ok(records) => hand_out(resource, call, records),
-            Err(reason) => {
-                // It may quote the whole answer, and each job of the call gets a copy.
-                let reason = reason.chars().take(1_000).collect();
-                all(call, End::Good, &Outcome::Broken { reason, excerpt: excerpt(body) })
-            }
-        }
+    ) -> Result<(Val, Vec<Record>), Answer> {
+        let program = self.records.get(&call.resource).ok_or_else(|| "no mapping".to_owned());
+        let records = answer.and_then(|answer| Ok((answer.clone(), program?.records(answer)?)));
+        records.map_err(|reason| {
+            // It may quote the whole answer, and each job of the call gets a copy.
+            let reason = reason.chars().take(1_000).collect();
+            all(call, end, &Outcome::Broken { reason, excerpt: excerpt(body) })
+        })
     }
-}
-
-/// Gives each job its record. What is told of other devices is kept apart.
-fn hand_out(resource: &Resource, call: &Call, records: Vec<Record>) -> Answer {
-    let mut by_id: HashMap<Option<String>, Record> =
-        records.into_iter().map(|record| (record.external_id.clone(), record)).collect();
-    let mut outcome = |target: &Target| {
-        // Only a call for one device may leave its id out.
-        let anonymous = match resource.unit {
-            Unit::Device => by_id.remove(&None),
-            Unit::Batch | Unit::Group | Unit::Connection => None,
-        };
-        match anonymous.or_else(|| by_id.remove(&Some(target.external_id.clone()))) {
-            // Nothing but "not reached": no reading, and no reason to forget the last one.
-            Some(record) if !record.online && record.values.is_empty() => Outcome::DeviceOffline,
-            Some(record) => Outcome::Fresh(record),
-            None => match resource.missing {
-                Missing::Gone => {
-                    Outcome::Gone { reason: "the provider's answer leaves the device out".to_owned() }
-                }
-                Missing::Offline => Outcome::DeviceOffline,
-            },
-        }
-    };
-    let outcomes = call.targets.iter().map(|target| (target.job, outcome(target))).collect();
-    // A record without values says nothing that could be kept.
-    let others = by_id.into_values().filter(|r| r.external_id.is_some() && !r.values.is_empty()).collect();
-    Answer { end: End::Good, outcomes, holds: Vec::new(), others }
 }
 
 fn unexpected(reply: &Reply) -> String {
@@ -318,11 +340,6 @@ fn unexpected(reply: &Reply) -> String {
         |to| format!("to {}{}", to.origin().ascii_serialization(), to.path()),
     );
     format!("HTTP {status} redirects {place}, which is not followed: correct base_url or path")
-}
-
-fn all(call: &Call, end: End, outcome: &Outcome) -> Answer {
-    let outcomes = call.targets.iter().map(|t| (t.job, outcome.clone())).collect();
-    Answer { end, outcomes, holds: Vec::new(), others: Vec::new() }
 }
 
 /// An error's text without the URL: a key may stand in it.

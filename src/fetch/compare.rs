@@ -26,10 +26,11 @@ fn or_none(found: Option<impl ToString>) -> String {
 /// What of the request is not as asked for.
 pub(super) fn requests(case: &Case, sent: &[Request]) -> Vec<Difference> {
     let mut differences = Differences(Vec::new());
-    match (&case.request, sent) {
-        (Some(asked), [request]) => request_of(asked, request, &mut differences),
-        (None, [_]) => {}
-        (_, sent) => differences.note("requests", 1, sent.len()),
+    differences.note("requests", case.requests().count(), sent.len());
+    for (asked, request) in case.requests().zip(sent) {
+        if let Some(asked) = asked {
+            request_of(asked, request, &mut differences);
+        }
     }
     differences.0
 }

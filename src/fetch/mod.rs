@@ -3,10 +3,12 @@
 mod cases;
 mod client;
 mod compare;
+mod hand_out;
 mod hide;
 mod in_flight;
 mod judge;
 mod mapping;
+mod paging;
 mod rate_limit;
 mod request;
 mod trace;
@@ -15,4 +17,4 @@ mod wire;
 
 pub use cases::{Difference, Ran, run_cases};
 pub use client::{Answer, Call, Fetcher, Target};
-pub use trace::{Came, Sent, Trace};
+pub use trace::{Came, Exchange, Sent, Trace};

@@ -201,7 +201,12 @@ records = "."
         found.iter().map(|hold| (hold.scope, hold.until.since_ms(NOW) / 1000)).collect()
     }
 
-    const MINUTE: &str = "[[rate_limit]]\nquota = \"minute\"\nremaining = \"X-RateLimit-Remaining\"\nreset = \"X-RateLimit-Reset\"\n";
+    const MINUTE: &str = r#"
+[[rate_limit]]
+quota = "minute"
+remaining = "X-RateLimit-Remaining"
+reset = "X-RateLimit-Reset"
+"#;
 
     #[test]
     fn too_little_left_for_what_is_on_its_way_holds_until_the_reset() {

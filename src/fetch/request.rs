@@ -1,5 +1,6 @@
 //! From templates and a connection to a URL.
 
+use super::paging::Page;
 use super::{Call, Target};
 use crate::provider::{Auth, Provider, Resource};
 use crate::words::{ResourceName, UnixMs};
@@ -202,14 +203,20 @@ fn json_name(resource: &ResourceName) -> String {
 }
 
 /// What the templates of a call see. `random` is the request's own.
-pub(super) fn values(call: &Call, now: UnixMs, random: [u8; 16]) -> Value {
+pub(super) fn values(call: &Call, now: UnixMs, random: [u8; 16], page: &Page) -> Value {
     let device = |t: &Target| context! { external_id => &t.external_id, group => &t.group };
     let devices: Vec<Value> = call.targets.iter().map(device).collect();
     let uuid = uuid::Builder::from_random_bytes(random).into_uuid().to_string();
+    let page_value = match &page.value {
+        Some(serde_json::Value::String(cursor)) => Value::from(cursor.as_str()),
+        Some(number) => Value::from(number.as_u64()),
+        None => Value::from(()),
+    };
     context! {
         params => &call.connection.params,
         device => devices.first(),
         devices => devices,
+        page => page_value,
         request => context! { uuid => uuid, epoch_ms => now.0 },
     }
 }
@@ -264,7 +271,7 @@ records = "."
 
     fn body_of(resource: &str) -> Result<(String, &'static str), RequestError> {
         let (provider, requests, call) = requests(resource);
-        let values = values(&call, UnixMs(1_767_225_600_000), [7; 16]);
+        let values = values(&call, UnixMs(1_767_225_600_000), [7; 16], &Page::default());
         let found = requests.body(provider.resource("state").unwrap(), &call, &values);
         found.map(|body| body.expect("a body").parts())
     }

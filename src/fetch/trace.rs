@@ -8,11 +8,18 @@ use serde::Serialize;
 /// So much of a body is shown.
 const BODY_CHARS_MAX: usize = 2_000;
 
-/// One call, step by step.
+/// One call, page by page; empty if no request could be made.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Trace {
-    /// What was sent; none if no request could be made.
-    pub request: Option<Sent>,
+    /// Each request, and what came of it.
+    pub exchanges: Vec<Exchange>,
+}
+
+/// A request, and what came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Exchange {
+    /// What was sent.
+    pub request: Sent,
     /// What came back; none if nothing did.
     pub answer: Option<Came>,
     /// The line in the definition of the rule that judged the answer; none: its status alone did.
@@ -48,17 +55,19 @@ pub struct Came {
 impl Trace {
     /// Notes what goes out.
     pub(super) fn note_request(&mut self, request: &Request) {
-        self.request = Some(Sent {
+        let request = Sent {
             method: request.method().to_string(),
             url: request.url().to_string(),
             headers: shown(request.headers()),
             body: beginning(request.body().and_then(|body| body.as_bytes()).unwrap_or_default()),
-        });
+        };
+        self.exchanges.push(Exchange { request, answer: None, rule: None });
     }
 
     /// Notes what came back.
     pub(super) fn note_answer(&mut self, reply: &Reply) {
-        self.answer = Some(Came {
+        let Some(exchange) = self.exchanges.last_mut() else { return };
+        exchange.answer = Some(Came {
             status: reply.status,
             headers: shown(&reply.headers),
             body: beginning(&reply.body),
@@ -66,16 +75,23 @@ impl Trace {
         });
     }
 
+    /// Notes the rule that judged it.
+    pub(super) fn note_rule(&mut self, line: Option<usize>) {
+        if let Some(exchange) = self.exchanges.last_mut() {
+            exchange.rule = line;
+        }
+    }
+
     /// Every text in which a secret may stand.
     pub(super) fn texts(&mut self) -> Vec<&mut String> {
         let mut all = Vec::new();
-        if let Some(sent) = &mut self.request {
-            all.extend([&mut sent.url, &mut sent.body]);
-            all.extend(sent.headers.iter_mut().map(|(_, value)| value));
-        }
-        if let Some(came) = &mut self.answer {
-            all.push(&mut came.body);
-            all.extend(came.headers.iter_mut().map(|(_, value)| value));
+        for Exchange { request, answer, .. } in &mut self.exchanges {
+            all.extend([&mut request.url, &mut request.body]);
+            all.extend(request.headers.iter_mut().map(|(_, value)| value));
+            if let Some(came) = answer {
+                all.push(&mut came.body);
+                all.extend(came.headers.iter_mut().map(|(_, value)| value));
+            }
         }
         all
     }

@@ -86,7 +86,7 @@ fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
         if cost > most {
             say(format!(
                 "a full call for resource `{}` costs {cost}, more than its {key} of {most}: \
-                 raise it to {cost} or lower batch_max",
+                 raise it to {cost} or lower batch_max or pages.max",
                 name.get_ref(),
             ));
         }
@@ -189,6 +189,11 @@ fn check_resource(resource: &Resource) -> Vec<String> {
     } else if bodies == 1 && resource.method == Method::Get {
         wrong.push("json and form are bodies of a POST: say method = \"POST\"".to_owned());
     }
+    if let Some(pages) = &resource.pages {
+        let body = resource.json.as_ref().map(|json| json.get_ref().as_str());
+        let texts = resource.query.values().chain(resource.form.values()).map(String::as_str);
+        wrong.extend(pages.get_ref().check(resource.unit, &texts.chain(body).collect::<Vec<_>>()));
+    }
     if resource.cost == 0 && resource.cost_per_device == 0 {
         wrong.push("a call that costs nothing cannot be paced: set cost".to_owned());
     }
@@ -203,7 +208,9 @@ fn check_resource(resource: &Resource) -> Vec<String> {
 
 /// What a call for as many devices as it may serve costs; none if that cannot be counted.
 fn full_cost(resource: &Resource) -> Option<u32> {
-    resource.cost_per_device.checked_mul(resource.places())?.checked_add(resource.cost)
+    let pages = resource.pages.as_ref().map_or(1, |pages| pages.get_ref().max);
+    let per_call = resource.cost.checked_mul(pages)?;
+    resource.cost_per_device.checked_mul(resource.places())?.checked_add(per_call)
 }
 
 #[cfg(test)]
@@ -239,6 +246,22 @@ records = "."
                 "one body",
             ),
             ("records = \".\"", "records = \".\"\n[[rule]]\noutcome = \"gone\"", "to match on"),
+            (
+                "records = \".\"",
+                "records = \".\"\nunit = \"connection\"\npages = { by = \"number\", max = 3, more = \".m\" }",
+                "nothing says which page",
+            ),
+            (
+                "records = \".\"",
+                "records = \".\"\nunit = \"connection\"\n\
+                 pages = { by = \"number\", param = \"p\", max = 3, next = \".m\", total = \".n\" }",
+                "next means nothing",
+            ),
+            (
+                "records = \".\"",
+                "records = \".\"\npages = { by = \"link\", max = 3 }",
+                "one device has no pages",
+            ),
             (
                 "records = \".\"",
                 "records = \".\"\n[[rate_limit]]\nquota = \"day\"\nremaining = \"X-Left\"",

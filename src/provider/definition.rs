@@ -1,6 +1,6 @@
 //! The shape of a provider's file. Unknown keys are refused: a typo must not become a default.
 
-use super::{Quota, RateLimit, Rule};
+use super::{Pages, Quota, RateLimit, Rule};
 use crate::words::{Interval, ResourceName};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -121,7 +121,7 @@ pub struct Resource {
     /// What a call costs.
     #[serde(default = "one")]
     pub cost: u32,
-    /// What each device in it costs on top.
+    /// What each device in it costs on top, over all pages.
     #[serde(default)]
     pub cost_per_device: u32,
     /// The request's method.
@@ -145,6 +145,10 @@ pub struct Resource {
     /// How the answer is written.
     #[serde(default)]
     pub format: Format,
+    /// How further pages are found, if the answer has any.
+    #[serde(default)]
+    #[schemars(with = "Option<Pages>")]
+    pub pages: Option<Spanned<Pages>>,
     /// jq: the answer → one `{id, values, observed_at, online}` a device.
     #[schemars(with = "String")]
     pub records: Spanned<String>,
@@ -164,9 +168,19 @@ impl Resource {
         }
     }
 
+    /// What a call costs whoever is in it: all pages that it may have. Saturates; what does is refused at load.
+    pub fn cost_per_call(&self) -> u32 {
+        self.cost.saturating_mul(self.pages.as_ref().map_or(1, |pages| pages.get_ref().max))
+    }
+
     /// What a call for so many devices costs.
     pub fn cost_of(&self, devices: u32) -> u32 {
-        self.cost + self.cost_per_device * devices
+        self.cost_per_call() + self.cost_per_device * devices
+    }
+
+    /// How much later than the call itself its last page may be sent, ms.
+    pub fn pages_ms(&self) -> u64 {
+        self.pages.as_ref().map_or(0, |pages| pages.get_ref().within.as_ms())
     }
 }
 

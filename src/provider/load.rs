@@ -51,7 +51,11 @@ pub fn parse(file: &str, text: &str) -> Result<Definition, Vec<DefinitionError>>
     let Read { value, mut wrong } = repair::read::<Definition>(text);
     wrong.extend(value.iter().flat_map(check::check));
     match value {
-        Some(definition) if wrong.is_empty() => Ok(definition),
+        Some(mut definition) if wrong.is_empty() => {
+            let Definition { quotas, resources, .. } = &mut definition;
+            quotas.iter_mut().for_each(|quota| quota.get_mut().make_room(resources));
+            Ok(definition)
+        }
         _ => Err(errors(file, text, wrong)),
     }
 }

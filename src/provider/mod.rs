@@ -6,6 +6,7 @@ mod definition;
 mod fixtures;
 mod load;
 mod lookup;
+mod pages;
 mod quota;
 mod rate_limit;
 mod registry;
@@ -18,6 +19,7 @@ pub use definition::{Auth, Definition, Format, Http, Method, Missing, Resource, 
 pub use fixtures::Fixtures;
 pub use load::{DefinitionError, LoadError, parse, read_document};
 pub use lookup::LookupError;
+pub use pages::{PageBy, Pages};
 pub use quota::{Kind as QuotaKind, Limit, Quota, Window};
 pub use rate_limit::RateLimit;
 pub use registry::{Provider, Registry, Source, sources};

@@ -1,7 +1,7 @@
 //! `paceline provider try`
 
 use crate::cli::{CliError, Context};
-use crate::fetch::Trace;
+use crate::fetch::{Exchange, Trace};
 use crate::preference::{connections, tenants};
 use crate::provider::{Provider, Quota, QuotaKind};
 use crate::trial::{self, Trial, Wanted};
@@ -17,7 +17,7 @@ use std::time::Duration;
 Examples:
   paceline provider try govee --tenant acme --connection main
   paceline provider try govee --tenant acme --connection main --device H7143/52:8B:00:00:00:00:00:01
-  paceline provider try meadow --tenant acme --connection main --resource energy --json | jq .request
+  paceline provider try meadow --tenant acme --connection main --resource energy --json | jq '.exchanges[].request'
 
 One real call, ahead of what waits. It is granted by the quotas and counts in them like any other, and a refusal holds
 others back likewise; what it reads is shown and not stored. Secrets are shown as ***. Exit code 0: the answer was
@@ -136,25 +136,13 @@ const OTHERS_SHOWN: usize = 5;
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.trace.request {
-            Some(sent) => {
-                writeln!(f, "{} {}", sent.method, sent.url)?;
-                message(f, &sent.headers, &sent.body)?;
-            }
-            None => writeln!(f, "No request could be made.")?,
+        if self.trace.exchanges.is_empty() {
+            writeln!(f, "No request could be made.")?;
         }
-        match &self.trace.answer {
-            Some(came) => {
-                writeln!(f, "\nHTTP {} after {} ms, {} bytes", came.status, self.took_ms, came.body_bytes)?;
-                message(f, &came.headers, &came.body)?;
-                let judged = match self.trace.rule {
-                    Some(line) => format!("by the rule at {}:{line}", self.file),
-                    None => "by its status: no rule fits".to_owned(),
-                };
-                writeln!(f, "\nJudged {judged}.")?;
-            }
-            None => writeln!(f, "\nNo answer.")?,
+        for exchange in &self.trace.exchanges {
+            self.exchange(f, exchange)?;
         }
+        writeln!(f, "All of it took {} ms.", self.took_ms)?;
         match self.detail.as_str() {
             "" => writeln!(f, "Outcome for {}: {}.", self.device, self.outcome)?,
             detail => writeln!(f, "Outcome for {}: {}: {detail}", self.device, self.outcome)?,
@@ -170,6 +158,21 @@ impl fmt::Display for Shown {
         }
         let quotas = if self.quotas.is_empty() { "no quota".to_owned() } else { self.quotas.join(", ") };
         write!(f, "Cost {} of {quotas}. No reading was stored.", self.cost)
+    }
+}
+
+impl Shown {
+    fn exchange(&self, f: &mut fmt::Formatter<'_>, exchange: &Exchange) -> fmt::Result {
+        let Exchange { request, answer, rule } = exchange;
+        writeln!(f, "{} {}", request.method, request.url)?;
+        message(f, &request.headers, &request.body)?;
+        let Some(came) = answer else { return writeln!(f, "\nNo answer.\n") };
+        writeln!(f, "\nHTTP {}, {} bytes", came.status, came.body_bytes)?;
+        message(f, &came.headers, &came.body)?;
+        match rule {
+            Some(line) => writeln!(f, "\nJudged by the rule at {}:{line}.\n", self.file),
+            None => writeln!(f, "\nJudged by its status: no rule fits.\n"),
+        }
     }
 }
 

@@ -203,7 +203,7 @@ async fn a_call_is_tried_under_the_quotas_and_nothing_of_it_is_stored() {
     let shown = binary.run(tried).ok().out;
     for says in [
         &format!("GET {base_url}/devices/a?key=***\n"),
-        "HTTP 200 after",
+        "HTTP 200, ",
         "| {\"at\": \"2026-01-01T10:00:00Z\", \"t\": 21.5}",
         "Judged by its status",
         "Outcome for a: fresh.",
