@@ -140,6 +140,7 @@ impl Deployment {
             .env("PACELINE__REDIS__URL", self.servers.redis_url.expose_secret())
             .env("PACELINE__SECRET__KEY", self.servers.sealing_key.expose_secret())
             .env("PACELINE__PROVIDERS__DIR", self.providers.path())
+            .env("PACELINE__PROVIDERS__PRIVATE_NETWORKS", self.provider.as_str())
             .env("PACELINE__HTTP__LISTEN", "127.0.0.1:0")
             .env("PACELINE__LOG__FILTER", "error")
             .stdin(Stdio::null())

@@ -11,6 +11,7 @@ mod figure;
 mod growth;
 mod idle;
 mod lag;
+mod mapping;
 mod memory;
 mod minimal;
 mod nginx;
@@ -64,6 +65,8 @@ enum Bench {
     Lag,
     /// The share of a core that 100,000 devices cost that are asked once a day
     Idle,
+    /// From an answer's bytes to the readings of 300 devices
+    Mapping,
     /// The share of a quota that four processes use, and what a referee refuses them
     Pace,
 }
@@ -131,6 +134,7 @@ async fn run(bench: Bench, seconds: Option<u32>) -> Result<Vec<Figure>, Failed> 
         Bench::Dispatch => dispatch::run().await,
         Bench::Lag => lag::run(seconds.unwrap_or(20)).await,
         Bench::Idle => idle::run(seconds.unwrap_or(30)).await,
+        Bench::Mapping => mapping::run().await,
         Bench::Pace => pace::run(seconds.unwrap_or(60)).await,
     }
 }

@@ -3,6 +3,7 @@
 use crate::words::Interval;
 use secrecy::SecretString;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The file that is the defaults.
@@ -107,6 +108,8 @@ section!(
     Providers {
         /// More definitions; empty for none.
         dir: PathBuf,
+        /// Those whose calls may go into private networks.
+        private_networks: Names,
     }
 );
 section!(
@@ -210,6 +213,42 @@ section!(
     }
 );
 
+/// Names: a list in a file, or text with commas between them, as in the environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "NamesAsWritten")]
+pub struct Names(BTreeSet<String>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NamesAsWritten {
+    List(Vec<String>),
+    Text(String),
+}
+
+impl From<NamesAsWritten> for Names {
+    fn from(written: NamesAsWritten) -> Self {
+        match written {
+            NamesAsWritten::List(names) => names.into_iter().collect(),
+            NamesAsWritten::Text(text) => {
+                text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+            }
+        }
+    }
+}
+
+impl FromIterator<String> for Names {
+    fn from_iter<I: IntoIterator<Item = String>>(names: I) -> Self {
+        Self(names.into_iter().collect())
+    }
+}
+
+impl Names {
+    /// Whether this one is among them.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -292,6 +331,16 @@ mod tests {
         assert_eq!(Settings::load(Some(file.path())).unwrap().take.horizon.as_ms(), 100);
         writeln!(file, "horizn = \"1s\"").unwrap();
         assert!(Settings::load(Some(file.path())).unwrap_err().to_string().contains("horizn"));
+    }
+
+    #[test]
+    fn names_are_a_list_or_text() {
+        for text in ["\"a, b ,\"", "[\"b\", \"a\"]"] {
+            let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+            writeln!(file, "[providers]\nprivate_networks = {text}").unwrap();
+            let names = Settings::load(Some(file.path())).unwrap().providers.private_networks;
+            assert_eq!(names, ["a".to_owned(), "b".to_owned()].into_iter().collect());
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! what it reads is stored.
 
 use crate::app::App;
-use crate::fetch::{Answer, Call, Fetcher, Target, Trace};
+use crate::fetch::{Answer, Call, Fetcher, Reach, Target, Trace};
 use crate::keep::{self, KeepError};
 use crate::postgres::PostgresError;
 use crate::preference::{connections, inventory};
@@ -97,7 +97,8 @@ pub async fn run(app: &App, wanted: &Wanted<'_>) -> Result<Trial, TrialError> {
     let opened = connections::open(&app.pool, &app.sealer, &[wanted.connection.0]).await?;
     let connection = Arc::new(opened.into_iter().next().ok_or(TrialError::Unusable)?);
     let target = target(app, wanted).await?;
-    let fetcher = Fetcher::new(provider.clone())?;
+    let reach = Reach::of(&app.settings.providers.private_networks, &provider.name);
+    let fetcher = Fetcher::new(provider.clone(), reach)?;
     let call = Call { connection, resource: wanted.resource.clone(), targets: vec![target.clone()] };
     keep::rebuild_if_lost(app, &provider.name).await?;
     let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());

@@ -61,7 +61,7 @@ const HOMES: &[(&str, &[&str])] = &[
         &["src/cli/", "src/main.rs", "src/words/role.rs", "src/serve.rs", "src/preference/import/rows.rs"],
     ),
     ("chacha20poly1305", &["src/seal.rs"]),
-    ("jaq_*", &["src/fetch/mapping.rs", "src/fetch/judge.rs", "src/fetch/client.rs"]),
+    ("jaq_*", &["src/fetch/"]),
     ("minijinja", &["src/fetch/request.rs"]),
     ("config", &["src/settings.rs"]),
 ];

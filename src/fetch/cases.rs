@@ -1,6 +1,7 @@
 //! Cases of a definition: "asked for this, the cloud answers that, and it comes to this". They run through all of a
 //! call but the network.
 
+use super::body::Body;
 use super::wire::{Reply, Script};
 use super::{Answer, Call, Fetcher, Target, compare, mapping};
 use crate::provider::{DefinitionError, Fixtures, Provider, read_document};
@@ -9,12 +10,13 @@ use crate::words::{
 };
 use chrono::{DateTime, Utc};
 use reqwest::Url;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 use toml::Spanned;
 
 /// The secret of every case: with signs that must be escaped wherever it stands. Cases write `{secret}`.
@@ -189,10 +191,10 @@ impl Case {
         if self.devices.is_empty() {
             return Err(error("devices", "none is named".to_owned()));
         }
-        let said = std::iter::once(&self.answer).chain(self.then.iter().map(|next| &next.answer));
-        let answers = said.map(|said| said.reply(fixtures)).collect::<Result<_, _>>();
-        let answers = answers.map_err(|why| error("answer", why))?;
         let now = self.at.map_or(NOW, |at| UnixMs(at.timestamp_millis()));
+        let said = std::iter::once(&self.answer).chain(self.then.iter().map(|next| &next.answer));
+        let answers = said.map(|said| said.reply(fixtures, now)).collect::<Result<_, _>>();
+        let answers = answers.map_err(|why| error("answer", why))?;
         let script = Script { answers, ..Script::default() };
         let fetcher = Fetcher::scripted(provider.clone(), script)
             .map_err(|refused| error("definition", refused.to_string()))?;
@@ -230,7 +232,8 @@ impl Case {
 }
 
 impl Said {
-    fn reply(&self, fixtures: &Fixtures) -> Result<Reply, String> {
+    /// The answer of a cloud whose clock is right, unless its headers say otherwise.
+    fn reply(&self, fixtures: &Fixtures, now: UnixMs) -> Result<Reply, String> {
         let body = match (&self.file, &self.body) {
             (Some(_), Some(_)) => return Err("it has a file and a body: leave one out".to_owned()),
             (Some(file), None) => fixtures.read(file)?,
@@ -241,6 +244,8 @@ impl Said {
             Err(_) => "text/plain",
         };
         let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media_type))]);
+        let date = UNIX_EPOCH + Duration::from_millis(now.0.unsigned_abs());
+        headers.extend(httpdate::fmt_http_date(date).parse().ok().map(|date| (DATE, date)));
         for (name, value) in &self.headers {
             let named = name.parse::<HeaderName>().map_err(|error| format!("header {name:?}: {error}"))?;
             let value = value.parse().map_err(|error| format!("header {name:?}: {error}"))?;
@@ -248,6 +253,6 @@ impl Said {
         }
         // The request's own takes its place.
         let url = Url::parse("http://localhost/").map_err(|error| error.to_string())?;
-        Ok(Reply { url, status: self.status, headers, body })
+        Ok(Reply { url, status: self.status, headers, body: Body { bytes: body, flaw: None } })
     }
 }

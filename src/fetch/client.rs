@@ -1,26 +1,28 @@
-//! The call itself: sent once, bounded in time and bytes. One grant of the pacing is one request: no redirect is
-//! followed and nothing is sent again, since the provider would count what the quotas did not.
+//! The call itself: rendered, sent once, judged, mapped.
 
-use super::hand_out::{all, hand_out};
+use super::body::excerpt;
+use super::guard::Reach;
+use super::hand_out::{all, hand_out, hand_out_until};
 use super::hide::{hide, hide_in};
 use super::in_flight::InFlight;
+use super::jq::Program;
 use super::judge::Judge;
-use super::mapping::{self, Program};
+use super::mapping;
 use super::paging::{Page, Pager};
 use super::rate_limit;
 use super::request::{Body, RequestError, Requests, forms_of, secret, values};
 use super::trace::Trace;
-use super::wire::{Reply, Script, Wire};
+use super::wire::{Reply, Script, Silence, Wire};
 use crate::provider::{Auth, Format, LoadError, Method, Provider, Resource, RuleOutcome};
 use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, Record, ResourceName, UnixMs};
 use jaq_json::Val;
+use reqwest::Request;
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    USER_AGENT,
 };
-use reqwest::{Client, Request, Response, redirect, retry};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// A call to make.
@@ -73,13 +75,20 @@ pub struct Fetcher {
     in_flight: InFlight,
 }
 
+/// A page that was understood.
+struct Read {
+    /// All of it, where that leads to the next.
+    json: Option<Val>,
+    records: Vec<Record>,
+    end: End,
+}
+
 impl Fetcher {
     /// Compiles all that the provider declares, so that nothing of it can fail for its form later. What is wrong is
     /// told all at once.
-    pub fn new(provider: Arc<Provider>) -> Result<Self, LoadError> {
-        let body_bytes_max = provider.definition.http.body_bytes_max;
-        let client = client(&provider).map_err(|error| provider.refused(vec![(0..0, error)]))?;
-        Self::over(provider, Wire::Network { client, body_bytes_max })
+    pub fn new(provider: Arc<Provider>, reach: Reach) -> Result<Self, LoadError> {
+        let wire = Wire::new(&provider, reach).map_err(|error| provider.refused(vec![(0..0, error)]))?;
+        Self::over(provider, wire)
     }
 
     /// Finds out whether all that the provider declares compiles.
@@ -158,7 +167,7 @@ impl Fetcher {
         let pager = self.pagers.get(&call.resource);
         let mut page = pager.map_or_else(Page::default, Pager::first);
         let latest = pager.map(|pager| Instant::now() + pager.within());
-        let (mut records, mut holds) = (Vec::new(), Vec::new());
+        let (mut records, mut holds, mut end) = (Vec::new(), Vec::new(), End::Good);
         let ended = loop {
             let reply = match self.send(resource, call, now, &page, trace.as_deref_mut()).await {
                 Ok(reply) => reply,
@@ -168,13 +177,15 @@ impl Fetcher {
             let told = rate_limit::holds(&self.provider, named, &reply.headers, others, now);
             rate_limit::join(&mut holds, told, device);
             let json = match self.conclude(resource, call, &reply, now, trace.as_deref_mut()) {
-                Ok((json, found)) => {
-                    records.extend(found);
-                    json
+                Ok(read) => {
+                    records.extend(read.records);
+                    end = read.end;
+                    read.json
                 }
                 Err(answer) => break Some(answer),
             };
-            match pager.map_or(Ok(None), |pager| pager.after(&page, &json, &reply)) {
+            let next = pager.zip(json).map_or(Ok(None), |(pager, json)| pager.after(&page, &json, &reply));
+            match next {
                 Ok(None) => break None,
                 Ok(Some(_)) if latest.is_some_and(|latest| Instant::now() > latest) => {
                     let reason = "its pages take longer than pages.within: the rest was not asked for";
@@ -182,17 +193,27 @@ impl Fetcher {
                 }
                 Ok(Some(next)) => page = next,
                 Err(reason) => {
-                    let excerpt = excerpt(&reply.body);
+                    let excerpt = excerpt(&reply.body.bytes);
                     break Some(all(call, End::Good, &Outcome::Broken { reason, excerpt }));
                 }
             }
         };
-        let mut answer = hand_out(resource, call, records, ended, page.index > 0);
+        let mut answer = match ended {
+            None => hand_out(resource, call, records, end),
+            Some(answer) => hand_out_until(resource, call, records, answer, page.index > 0),
+        };
         rate_limit::join(&mut answer.holds, holds.into_iter().map(|(hold, _)| hold).collect(), device);
         if let Ok(secret) = secret(call) {
             hide(secret, &mut answer);
         }
         answer
+    }
+
+    /// What a reply to the call means, as it was said: secrets are not hidden in it yet.
+    pub(super) fn outcome_of(&self, call: &Call, reply: &Reply, now: UnixMs) -> Option<Answer> {
+        let resource = self.provider.resource(call.resource.as_str())?;
+        let read = self.conclude(resource, call, reply, now, None);
+        Some(read.map_or_else(|answer| answer, |read| hand_out(resource, call, read.records, read.end)))
     }
 
     async fn send(
@@ -204,9 +225,13 @@ impl Fetcher {
         trace: Option<&mut Trace>,
     ) -> Result<Reply, (End, Outcome)> {
         let request = self.prepare(resource, call, now, page).map_err(|outcome| (End::Unsent, outcome))?;
-        let Some(trace) = trace else { return self.wire.carry(request).await };
+        let silent = |silence| match silence {
+            Silence::Unsent(reason) => (End::Unsent, Outcome::Broken { reason, excerpt: String::new() }),
+            Silence::Lost(reason) => (End::Lost, Outcome::Transient { reason }),
+        };
+        let Some(trace) = trace else { return self.wire.carry(request).await.map_err(silent) };
         trace.note_request(&request);
-        let reply = self.wire.carry(request).await?;
+        let reply = self.wire.carry(request).await.map_err(silent)?;
         trace.note_answer(&reply);
         Ok(reply)
     }
@@ -276,19 +301,21 @@ impl Fetcher {
         reply: &Reply,
         now: UnixMs,
         trace: Option<&mut Trace>,
-    ) -> Result<(Val, Vec<Record>), Answer> {
-        let answer = match resource.format {
-            Format::Ndjson if reply.status < 400 => mapping::read_lines(&reply.body),
-            Format::Json | Format::Ndjson => mapping::read(&reply.body),
+    ) -> Result<Read, Answer> {
+        let body = reply.body.bytes.as_slice();
+        let answer = match (&reply.body.flaw, resource.format) {
+            (Some(flaw), _) => Err(flaw.reason().to_owned()),
+            (None, Format::Ndjson) if reply.status < 400 => mapping::read_lines(body),
+            (None, Format::Json | Format::Ndjson) => mapping::read(body),
         };
         let verdict = self.judge.judge(reply.status, &reply.headers, answer.as_ref().ok());
         if let Some(trace) = trace {
             trace.note_rule(verdict.place().map(|place| self.provider.line_at(place)));
         }
         let end = if reply.status >= 400 { End::Error } else { End::Good };
-        let said = || format!("HTTP {}: {}", reply.status, excerpt(&reply.body));
+        let said = || format!("HTTP {}: {}", reply.status, excerpt(body));
         let outcome = match verdict.outcome {
-            RuleOutcome::Fresh => return self.map(call, answer, end, &reply.body),
+            RuleOutcome::Fresh => return self.map(call, answer, end, body),
             RuleOutcome::Throttled => {
                 let reason = format!("HTTP {}", reply.status);
                 let until = verdict.until(&reply.headers, answer.as_ref().ok(), now);
@@ -304,23 +331,18 @@ impl Fetcher {
             RuleOutcome::DeviceOffline => Outcome::DeviceOffline,
             RuleOutcome::Gone => Outcome::Gone { reason: said() },
             RuleOutcome::Transient => Outcome::Transient { reason: said() },
-            RuleOutcome::Broken => {
-                Outcome::Broken { reason: unexpected(reply), excerpt: excerpt(&reply.body) }
-            }
+            RuleOutcome::Broken => Outcome::Broken { reason: unexpected(reply), excerpt: excerpt(body) },
         };
         Err(all(call, end, &outcome))
     }
 
-    fn map(
-        &self,
-        call: &Call,
-        answer: Result<Val, String>,
-        end: End,
-        body: &[u8],
-    ) -> Result<(Val, Vec<Record>), Answer> {
+    fn map(&self, call: &Call, answer: Result<Val, String>, end: End, body: &[u8]) -> Result<Read, Answer> {
         let program = self.records.get(&call.resource).ok_or_else(|| "no mapping".to_owned());
-        let records = answer.and_then(|answer| Ok((answer.clone(), program?.records(answer)?)));
-        records.map_err(|reason| {
+        let read = answer.and_then(|answer| {
+            let json = self.pagers.contains_key(&call.resource).then(|| answer.clone());
+            Ok(Read { json, records: mapping::records(program?, answer)?, end })
+        });
+        read.map_err(|reason| {
             // It may quote the whole answer, and each job of the call gets a copy.
             let reason = reason.chars().take(1_000).collect();
             all(call, end, &Outcome::Broken { reason, excerpt: excerpt(body) })
@@ -342,57 +364,15 @@ fn unexpected(reply: &Reply) -> String {
     format!("HTTP {status} redirects {place}, which is not followed: correct base_url or path")
 }
 
-/// An error's text without the URL: a key may stand in it.
-pub(super) fn transient(error: reqwest::Error) -> Outcome {
-    let error = error.without_url();
-    let mut reason = match error.is_timeout() {
-        true => "no answer in time".to_owned(),
-        false => error.to_string(),
-    };
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        reason = format!("{reason}: {cause}");
-        source = cause.source();
-    }
-    Outcome::Transient { reason }
-}
-
-pub(super) async fn bounded_body(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, Outcome> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(transient)? {
-        if body.len() + chunk.len() > bytes_max {
-            let reason = format!("the answer is larger than {bytes_max} bytes");
-            return Err(Outcome::Broken { reason, excerpt: excerpt(&body) });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// The beginning of a body, fit for a log: one line, printable.
-fn excerpt(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(400)]);
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
-}
-
 /// What every call says of itself.
 fn headers(provider: &Provider) -> Result<HeaderMap, String> {
     let us = HeaderValue::from_static(concat!("paceline/", env!("CARGO_PKG_VERSION")));
     let mut headers = HeaderMap::from_iter([(USER_AGENT, us), (ACCEPT, HeaderValue::from_static("*/*"))]);
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     for (name, value) in &provider.definition.http.headers {
+        let name = name.get_ref();
         let name = name.parse::<HeaderName>().map_err(|e| format!("header {name:?}: {e}"))?;
         headers.insert(name, value.parse().map_err(|e| format!("header value {value:?}: {e}"))?);
     }
     Ok(headers)
-}
-
-fn client(provider: &Provider) -> Result<Client, String> {
-    Client::builder()
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .connect_timeout(Duration::from_secs(5))
-        .timeout(Duration::from_millis(provider.definition.http.timeout.as_ms()))
-        .pool_idle_timeout(Duration::from_secs(90))
-        .build()
-        .map_err(|error| format!("cannot build the HTTP client: {error}"))
 }

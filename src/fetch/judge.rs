@@ -1,7 +1,7 @@
 //! What an answer means: the provider's rules in order, then what its status says to anybody.
 
-use super::mapping::Program;
-use super::wait;
+use super::jq::Program;
+use super::{mapping, wait};
 use crate::provider::{Provider, Rule, RuleOutcome, Wait};
 use crate::words::{Scope, UnixMs};
 use jaq_json::Val;
@@ -35,7 +35,7 @@ impl Verdict<'_> {
 
     /// When a refusal ends, as far as the answer tells. `now` is the schedule's clock.
     pub(super) fn until(&self, headers: &HeaderMap, answer: Option<&Val>, now: UnixMs) -> UnixMs {
-        let in_body = self.rule.and_then(|rule| rule.wait.as_ref()?.text(answer?));
+        let in_body = self.rule.and_then(|rule| rule.wait.as_ref()?.first(answer?, mapping::text)?);
         match self.rule.and_then(|rule| rule.rule.wait.as_ref()) {
             Some(wait) => wait::until(headers, wait, in_body, now),
             None => wait::until(headers, &Wait::default(), None, now),

@@ -1,6 +1,7 @@
 //! From one page of an answer to the next. Pure.
 
-use super::mapping::Program;
+use super::jq::Program;
+use super::mapping;
 use super::wire::Reply;
 use crate::provider::{PageBy, Pages};
 use jaq_json::Val;
@@ -109,7 +110,8 @@ impl Pager {
         let is_there = match (&self.more, &self.total) {
             (Some(more), _) => more.holds(answer),
             (None, Some(total)) => {
-                let told = total.text(answer).and_then(|text| text.parse::<f64>().ok());
+                let told =
+                    total.first(answer, mapping::text).flatten().and_then(|text| text.parse::<f64>().ok());
                 let total = told.ok_or("pages.total yields no number of this answer")?;
                 (number as f64) < self.pages.number(0) as f64 + total
             }
@@ -119,7 +121,7 @@ impl Pager {
     }
 
     fn told(&self, answer: &Val) -> Option<String> {
-        self.next.as_ref()?.text(answer).filter(|text| !text.is_empty())
+        self.next.as_ref()?.first(answer, mapping::text).flatten().filter(|text| !text.is_empty())
     }
 
     fn link(&self, answer: &Val, reply: &Reply) -> Option<String> {
@@ -166,7 +168,7 @@ fn next_of(header: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mapping;
+    use super::super::body::Body;
     use super::*;
     use reqwest::header::{HeaderMap, HeaderValue};
 
@@ -177,7 +179,7 @@ mod tests {
     fn reply(link: &str) -> Reply {
         let headers = HeaderMap::from_iter([(LINK, HeaderValue::from_str(link).unwrap())]);
         let url = Url::parse("https://api.example.com/v1/devices?page=1").unwrap();
-        Reply { url, status: 200, headers, body: Vec::new() }
+        Reply { url, status: 200, headers, body: Body::default() }
     }
 
     /// What is asked for after each of these answers.

@@ -3,7 +3,7 @@
 //! Feedback only tightens: what a cloud has counted beyond what we have, such as calls of other software with the same
 //! key, ends in a hold until its reset; more than we think is left changes nothing.
 
-use super::wait::wait_ms;
+use super::wait::{there, wait_ms};
 use crate::provider::{Calendar, Provider, Quota, RateLimit, Resource, WaitUnit, Window};
 use crate::words::{Hold, ResourceName, Scope, UnixMs};
 use reqwest::header::{HeaderMap, HeaderName};
@@ -74,7 +74,7 @@ fn left(limit: &RateLimit, quota: &Quota, headers: &HeaderMap, now: UnixMs) -> O
     let reset = limit.reset.as_deref().and_then(|name| {
         let told = text(headers, name)?;
         let chosen = number_for(&told, window_s(quota)).map_or(told, |number| number.to_string());
-        wait_ms(&chosen, limit.unit, now)
+        wait_ms(&chosen, limit.unit, there(headers, now))
     });
     Some(Left { amount, reset_ms: reset })
 }

@@ -113,6 +113,12 @@ impl Requests {
         values: &Value,
     ) -> Result<Url, RequestError> {
         let mut text = render(&self.plain, "base_url".into(), values)?.trim_end_matches('/').to_owned();
+        // A path behind any of them would not be one.
+        if text.contains(['?', '#', '@']) {
+            let why = "base_url holds no user, query or fragment".to_owned();
+            let url = text.rsplit('@').next().and_then(|rest| rest.split(['?', '#']).next());
+            return Err(RequestError::Url { url: url.unwrap_or_default().to_owned(), why });
+        }
         text.push_str(&render(&self.paths, path_name(&call.resource), values)?);
         let unusable = |why: String| RequestError::Url { url: text.clone(), why };
         let mut url = Url::parse(&text).map_err(|error| unusable(error.to_string()))?;

@@ -70,8 +70,8 @@ impl Trace {
         exchange.answer = Some(Came {
             status: reply.status,
             headers: shown(&reply.headers),
-            body: beginning(&reply.body),
-            body_bytes: reply.body.len(),
+            body: beginning(&reply.body.bytes),
+            body_bytes: reply.body.bytes.len(),
         });
     }
 

@@ -2,7 +2,7 @@
 
 use crate::provider::{Wait, WaitUnit};
 use crate::words::{Interval, UnixMs};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use std::time::UNIX_EPOCH;
 
 /// A provider that says nothing is left alone for this long.
@@ -14,15 +14,24 @@ const CAP_MS: i64 = 31 * 24 * 60 * 60 * 1000;
 
 /// The end of the wait that an answer asks for: by the rule's header, else by what its jq found in the body, else
 /// `Retry-After`, else the rule's default.
+///
+/// An instant is told by the provider's clock, which may be wrong, and so may ours. It is counted from what that clock
+/// showed: the answer's own `Date` (RFC 9110, 6.6.1), where there is one.
 pub(super) fn until(headers: &HeaderMap, rule: &Wait, in_body: Option<String>, now: UnixMs) -> UnixMs {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let told = rule.header.as_deref().and_then(header).and_then(|text| wait_ms(text, rule.unit, now));
+    let there = there(headers, now);
+    let told = rule.header.as_deref().and_then(header).and_then(|text| wait_ms(text, rule.unit, there));
     let told = told
-        .or_else(|| wait_ms(&in_body?, rule.unit, now))
-        .or_else(|| wait_ms(header(RETRY_AFTER.as_str())?, WaitUnit::Seconds, now))
+        .or_else(|| wait_ms(&in_body?, rule.unit, there))
+        .or_else(|| wait_ms(header(RETRY_AFTER.as_str())?, WaitUnit::Seconds, there))
         .unwrap_or_else(|| rule.default.map_or(DEFAULT_MS, bounded));
     let (floor, cap) = (rule.floor.map_or(FLOOR_MS, bounded), rule.cap.map_or(CAP_MS, bounded));
     now.plus_ms(told.max(floor).min(cap.max(FLOOR_MS)))
+}
+
+/// What the provider's clock showed.
+pub(super) fn there(headers: &HeaderMap, now: UnixMs) -> UnixMs {
+    headers.get(DATE).and_then(|value| date(value.to_str().ok()?)).unwrap_or(now)
 }
 
 fn bounded(interval: Interval) -> i64 {
@@ -46,8 +55,12 @@ pub(super) fn wait_ms(text: &str, unit: WaitUnit, now: UnixMs) -> Option<i64> {
 }
 
 fn date_ms(text: &str, now: UnixMs) -> Option<i64> {
+    Some(date(text)?.0.saturating_sub(now.0).max(0))
+}
+
+fn date(text: &str) -> Option<UnixMs> {
     let date = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
-    Some(i64::try_from(date.as_millis()).ok()?.saturating_sub(now.0).max(0))
+    i64::try_from(date.as_millis()).ok().map(UnixMs)
 }
 
 #[cfg(test)]
@@ -100,6 +113,24 @@ mod tests {
         assert_eq!(wait(Wait { floor: interval("30s"), ..Wait::default() }, "5"), 30_000);
         assert_eq!(wait(Wait { cap: interval("1h"), ..Wait::default() }, "86400"), 3_600_000);
         assert_eq!(wait(Wait { default: interval("1d"), ..Wait::default() }, "soon"), 86_400_000);
+    }
+
+    #[test]
+    fn an_instant_counts_from_the_answers_own_date() {
+        let wait = |date: &str, told: &str, unit: WaitUnit| {
+            let of = |text: &str| HeaderValue::from_str(text).unwrap();
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, of(told)), (DATE, of(date))]);
+            let rule = Wait { header: Some("Retry-After".to_owned()), unit, ..Wait::default() };
+            until(&headers, &rule, None, NOW).since_ms(NOW)
+        };
+        // An hour ahead, and years behind.
+        let ahead = "Thu, 01 Jan 2026 01:00:00 GMT";
+        assert_eq!(wait(ahead, "Thu, 01 Jan 2026 01:02:00 GMT", WaitUnit::Seconds), 120_000);
+        assert_eq!(wait(ahead, "1767229320", WaitUnit::EpochS), 120_000);
+        assert_eq!(wait(ahead, "120", WaitUnit::Seconds), 120_000);
+        let behind = "Thu, 01 Jan 1970 00:00:10 GMT";
+        assert_eq!(wait(behind, "Thu, 01 Jan 1970 00:01:00 GMT", WaitUnit::HttpDate), 50_000);
+        assert_eq!(wait("today", "Thu, 01 Jan 2026 00:02:00 GMT", WaitUnit::Seconds), 120_000);
     }
 
     #[test]

@@ -1,37 +1,28 @@
 //! What carries a request to the cloud and its answer back: the network, or the script of a case. All else of a call
 //! is the same for both, so that a case proves what a real call does.
+//!
+//! The network is a provider's HTTP client: guarded, and bounded in time and bytes. What was granted is sent once: no
+//! redirect is followed and nothing is sent again, since the provider would count what the quotas did not.
 
-use super::client::{bounded_body, transient};
-use crate::words::{End, Outcome};
+use super::body::{self, Body, Flaw};
+use super::guard::{Guard, Reach, Refusal};
+use crate::provider::Provider;
 use reqwest::header::HeaderMap;
-use reqwest::{Client, Request, Url};
+use reqwest::{Client, Request, Url, redirect, retry};
 use std::collections::VecDeque;
+use std::error::Error;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-/// What came back: status, headers, body.
-pub(super) struct Reply {
-    pub(super) url: Url,
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
-}
-
-impl Reply {
-    /// The same, as an answer to a request for this URL.
-    pub(super) fn to(self, url: &Url) -> Self {
-        Self { url: url.clone(), ..self }
-    }
-}
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Of one answer. All of them together never pass 400 KiB, which is what the client's buffer holds.
+const HEADERS_MAX: usize = 100;
+const HEADER_BYTES_MAX: u32 = 64 << 10;
 
 /// The way to a cloud.
 pub(super) enum Wire {
-    /// The network. An answer, counted after decompression, has at most so many bytes.
-    Network {
-        /// The provider's client.
-        client: Client,
-        /// The provider's bound.
-        body_bytes_max: usize,
-    },
+    /// The network.
+    Network(Network),
     /// What a case says the cloud answers.
     Script(Mutex<Script>),
 }
@@ -44,18 +35,21 @@ pub(super) struct Script {
 }
 
 impl Wire {
+    /// Over the network.
+    pub(super) fn new(provider: &Provider, reach: Reach) -> Result<Self, String> {
+        Network::new(provider, reach).map(Self::Network)
+    }
+
     /// Sends it once, and brings the answer.
-    pub(super) async fn carry(&self, request: Request) -> Result<Reply, (End, Outcome)> {
+    pub(super) async fn carry(&self, request: Request) -> Result<Reply, Silence> {
         match self {
-            Self::Network { client, body_bytes_max } => exchange(client, request, *body_bytes_max).await,
+            Self::Network(network) => network.send(request).await,
             Self::Script(script) => {
                 let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
-                let reply = script.answers.pop_front().map(|reply| reply.to(request.url()));
+                let reply = script.answers.pop_front();
+                let reply = reply.map(|reply| Reply { url: request.url().clone(), ..reply });
                 script.asked.push(request);
-                reply.ok_or_else(|| {
-                    let reason = "the case has no answer to this request".to_owned();
-                    (End::Lost, Outcome::Transient { reason })
-                })
+                reply.ok_or_else(|| Silence::Lost("the case has no answer to this request".to_owned()))
             }
         }
     }
@@ -63,7 +57,7 @@ impl Wire {
     /// The requests that a script was asked, in their order.
     pub(super) fn asked(&self) -> Vec<Request> {
         match self {
-            Self::Network { .. } => Vec::new(),
+            Self::Network(_) => Vec::new(),
             Self::Script(script) => {
                 std::mem::take(&mut script.lock().unwrap_or_else(PoisonError::into_inner).asked)
             }
@@ -71,12 +65,87 @@ impl Wire {
     }
 }
 
-/// Sends it over the network, and reads the whole answer.
-async fn exchange(client: &Client, request: Request, bytes_max: usize) -> Result<Reply, (End, Outcome)> {
-    let lost = |outcome| (End::Lost, outcome);
-    let response = client.execute(request).await.map_err(|error| lost(transient(error)))?;
-    let (url, headers) = (response.url().clone(), response.headers().clone());
-    let status = response.status().as_u16();
-    let body = bounded_body(response, bytes_max).await.map_err(lost)?;
-    Ok(Reply { url, status, headers, body })
+/// What speaks to one provider's cloud.
+pub(super) struct Network {
+    client: Client,
+    guard: Guard,
+    body_bytes_max: usize,
+}
+
+/// What came back: status, headers, body.
+pub(super) struct Reply {
+    pub(super) url: Url,
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+}
+
+/// Why nothing came back.
+pub(super) enum Silence {
+    /// It was not sent: it cannot be made, or would have gone where it must not.
+    Unsent(String),
+    /// Nobody knows whether it arrived.
+    Lost(String),
+}
+
+impl Network {
+    fn new(provider: &Provider, reach: Reach) -> Result<Self, String> {
+        let http = &provider.definition.http;
+        let guard = Guard::new(&provider.name, &provider.definition, reach);
+        let client = Client::builder()
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            // A proxy would resolve names by itself, past the guard; so what the environment says of one is not heard.
+            .no_proxy()
+            .dns_resolver(guard.clone())
+            .connect_timeout(CONNECT_TIMEOUT)
+            // From connecting to the body's last byte, however slowly they drip.
+            .timeout(Duration::from_millis(http.timeout.as_ms()))
+            .pool_idle_timeout(Duration::from_secs(90))
+            .http1_max_headers(HEADERS_MAX)
+            .http2_max_header_list_size(HEADER_BYTES_MAX)
+            .build()
+            .map_err(|error| format!("cannot build the HTTP client: {error}"))?;
+        Ok(Self { client, guard, body_bytes_max: http.body_bytes_max })
+    }
+
+    /// Sends it once, if it may go where its URL leads.
+    async fn send(&self, request: Request) -> Result<Reply, Silence> {
+        self.guard.check(request.url()).map_err(|refusal| Silence::Unsent(refusal.to_string()))?;
+        let response = self.client.execute(request).await.map_err(silence)?;
+        let (url, headers) = (response.url().clone(), response.headers().clone());
+        let status = response.status().as_u16();
+        let body = body::read(response, self.body_bytes_max).await;
+        match body.flaw {
+            // An error needs no body to be understood.
+            Some(Flaw::Lost(reason)) if status < 400 => Err(Silence::Lost(reason)),
+            _ => Ok(Reply { url, status, headers, body }),
+        }
+    }
+}
+
+fn silence(error: reqwest::Error) -> Silence {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(refusal) = cause.downcast_ref::<Refusal>() {
+            return Silence::Unsent(refusal.to_string());
+        }
+        source = cause.source();
+    }
+    Silence::Lost(told(error))
+}
+
+/// An error's text without the URL: a key may stand in it.
+pub(super) fn told(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut reason = match error.is_timeout() {
+        true => "no answer in time".to_owned(),
+        false => error.to_string(),
+    };
+    let mut source = error.source();
+    while let Some(cause) = source {
+        reason = format!("{reason}: {cause}");
+        source = cause.source();
+    }
+    reason
 }

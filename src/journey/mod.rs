@@ -17,7 +17,7 @@ pub use run::{listen, run};
 use wake::Wake;
 
 use crate::app::App;
-use crate::fetch::Fetcher;
+use crate::fetch::{Fetcher, Reach};
 use crate::pace::Gate;
 use crate::postgres::PostgresError;
 use crate::provider::{LoadError, Provider};
@@ -97,9 +97,10 @@ impl Journey {
         let (ended_in, ended_out) = mpsc::unbounded_channel();
         let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
         taker.hear(app.clock.now());
+        let reach = Reach::of(&app.settings.providers.private_networks, &provider.name);
         Ok(Self {
             taker,
-            fetcher: Arc::new(Fetcher::new(provider.clone())?),
+            fetcher: Arc::new(Fetcher::new(provider.clone(), reach)?),
             gate: Arc::new(Gate::new(provider)),
             slots: Arc::new(Semaphore::new(provider.definition.http.in_flight)),
             calls: TaskTracker::new(),

@@ -20,6 +20,9 @@ pub(super) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
         }
         wrong.extend(check_quota(said, definition).into_iter().map(|message| (quota.span(), message)));
     }
+    for (name, value) in &definition.http.headers {
+        wrong.extend(check_header(name.get_ref(), value).map(|message| (name.span(), message)));
+    }
     if definition.http.in_flight == 0 {
         wrong.push((definition.http.base_url.span(), "http.in_flight 0 would never allow a call".to_owned()));
     }
@@ -157,7 +160,9 @@ fn check_rule(rule: &Rule) -> Vec<String> {
             "scope and wait mean something with outcome = \"throttled\" only: leave them out".to_owned(),
         );
     }
+    wrong.extend(rule.header.iter().filter_map(|(name, value)| check_header(name, value)));
     let Some(wait) = &rule.wait else { return wrong };
+    wrong.extend(wait.header.as_deref().and_then(|name| check_header(name, "")));
     if wait.unit != WaitUnit::default() && wait.header.is_none() && wait.body.is_none() {
         wrong.push("wait.unit tells what wait.header or wait.body counts in: name one of them".to_owned());
     }
@@ -167,6 +172,16 @@ fn check_rule(rule: &Rule) -> Vec<String> {
     wrong
 }
 
+/// A name as RFC 9110, 5.6.2 has it, and a value that stands on one line.
+fn check_header(name: &str, value: &str) -> Option<String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.is_empty() || !name.bytes().all(fits) {
+        return Some(format!("{name:?} is no header's name: letters, digits and '-', as in X-Api-Key"));
+    }
+    let breaks = value.chars().any(|c| c.is_control() && c != '\t');
+    breaks.then(|| format!("the value of header {name} may hold no line break nor other control character"))
+}
+
 fn check_resource(resource: &Resource) -> Vec<String> {
     let mut wrong = Vec::new();
     if resource.interval_default < resource.interval_min {
@@ -174,6 +189,10 @@ fn check_resource(resource: &Resource) -> Vec<String> {
             "interval_default {} is below interval_min {}",
             resource.interval_default, resource.interval_min
         ));
+    }
+    // Without the slash a value would become part of the host.
+    if !resource.path.get_ref().starts_with('/') {
+        wrong.push("path must begin with /".to_owned());
     }
     if resource.batch_max == 0 {
         wrong.push("batch_max 0 would serve nobody".to_owned());
@@ -238,6 +257,20 @@ records = "."
         for (from, to, says) in [
             ("in_flight = 1", "in_flight = 0", "http.in_flight"),
             ("cost = 1\n", "cost = 2\n", "cost_per_device"),
+            ("in_flight = 1", "headers = { \"X Key\" = \"a\" }", "\"X Key\" is no header's name"),
+            ("in_flight = 1", "headers = { \"X-Key\" = \"a\\nb\" }", "header X-Key may hold"),
+            ("path = \"/devices\"", "path = \"devices\"", "begin with /"),
+            (
+                "records = \".\"",
+                "records = \".\"\n[[rule]]\nheader = { \"X:\" = \"a\" }\noutcome = \"gone\"",
+                "\"X:\" is no header's name",
+            ),
+            (
+                "records = \".\"",
+                "records = \".\"\n[[rule]]\nstatus = [403]\noutcome = \"throttled\"\n\
+                 wait = { header = \"\" }",
+                "\"\" is no header's name",
+            ),
             ("batch_max = 2", "batch_max = 3", "cost_per_device"),
             ("records = \".\"", "records = \".\"\njson = \"{}\"", "method = \"POST\""),
             (
@@ -247,19 +280,23 @@ records = "."
             ),
             ("records = \".\"", "records = \".\"\n[[rule]]\noutcome = \"gone\"", "to match on"),
             (
-                "records = \".\"",
-                "records = \".\"\nunit = \"connection\"\npages = { by = \"number\", max = 3, more = \".m\" }",
+                "cost_per_device = 2147483647",
+                "pages = { by = \"number\", max = 3, more = \".m\" }",
                 "nothing says which page",
             ),
             (
-                "records = \".\"",
-                "records = \".\"\nunit = \"connection\"\n\
-                 pages = { by = \"number\", param = \"p\", max = 3, next = \".m\", total = \".n\" }",
+                "cost_per_device = 2147483647",
+                "pages = { by = \"number\", param = \"p\", max = 3, next = \".m\", total = \".n\" }",
                 "next means nothing",
             ),
             (
-                "records = \".\"",
-                "records = \".\"\npages = { by = \"link\", max = 3 }",
+                "cost_per_device = 2147483647",
+                "pages = { by = \"cursor\", param = \"p\", max = 3 }",
+                "needs next",
+            ),
+            (
+                "unit = \"batch\"\nbatch_max = 2",
+                "pages = { by = \"link\", max = 3 }",
                 "one device has no pages",
             ),
             (

@@ -46,15 +46,20 @@ pub struct Http {
     /// Template of scheme, host and leading path; sees `params`.
     #[schemars(with = "String")]
     pub base_url: Spanned<String>,
+    /// The hosts that `base_url` may come to where a param names it, such as `*.example.com`. Absent: the host that
+    /// `base_url` itself names, or any.
+    #[serde(default)]
+    pub hosts: Vec<String>,
     /// The longest a whole call may take, body included.
     #[serde(default = "default_timeout")]
     pub timeout: Interval,
-    /// A larger answer, counted after decompression, is broken.
+    /// A larger answer is broken, as it comes over the wire or unpacked.
     #[serde(default = "default_body_bytes_max")]
     pub body_bytes_max: usize,
     /// Sent with every call.
     #[serde(default)]
-    pub headers: BTreeMap<String, String>,
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub headers: BTreeMap<Spanned<String>, String>,
     /// How many calls one process keeps in flight.
     #[serde(default = "default_in_flight")]
     pub in_flight: usize,

@@ -110,6 +110,7 @@ pub(super) fn closest(message: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::Limit;
 
     const GOOD: &str = r#"title = "Good"
 [http]
@@ -228,5 +229,22 @@ records = "."
         assert_eq!(errors.len(), 3, "{errors:#?}");
         assert!(errors[0].contains("`scope`") && errors[1].contains("`interval_min`"), "{errors:#?}");
         assert!(errors[2].contains("missing field `scope`"), "{errors:#?}");
+    }
+
+    #[test]
+    fn quotas_make_room_for_pages_that_come_late() {
+        let emission = |pages: &str| {
+            let text =
+                GOOD.replace("records = \".\"", &format!("records = \".\"\nunit = \"connection\"\n{pages}"));
+            let text = text.replace("amount = 60", "amount = 60\nburst = 6\nheadroom = 0.0");
+            let definition = parse("pages.toml", &text).unwrap();
+            match definition.quotas[0].get_ref().limits().0 {
+                Limit::Sliding { emission_ms, burst: 6 } => emission_ms,
+                other => panic!("{other:?}"),
+            }
+        };
+        let paged = "pages = { by = \"link\", max = 6, within = \"5s\" }";
+        assert!((emission("") - 60_000.0 / 55.0).abs() < 1e-6);
+        assert!((emission(paged) - 65_000.0 / 55.0).abs() < 1e-6);
     }
 }

@@ -70,3 +70,50 @@ fn the_schema_knows_every_key_of_the_shipped_definitions() {
     let typo = toml::from_str("[[quota]]\nammount = 3\n[resource.state]\nwait = 1").unwrap();
     assert_eq!(unknown(&schema, &schema, &typo, ""), [".quota.ammount", ".resource.state.wait"]);
 }
+
+const README: &str = include_str!("../../config/providers/README.md");
+
+#[test]
+fn the_page_names_every_key() {
+    fn keys(part: &Value, found: &mut std::collections::BTreeSet<String>) {
+        found.extend(part["properties"].as_object().into_iter().flatten().map(|(key, _)| key.clone()));
+        match part {
+            Value::Object(all) => all.values().for_each(|inner| keys(inner, found)),
+            Value::Array(all) => all.iter().for_each(|inner| keys(inner, found)),
+            _ => {}
+        }
+    }
+    let mut known = std::collections::BTreeSet::new();
+    keys(&schema(), &mut known);
+    assert!(known.len() > 50, "{known:?}");
+    let named = |key: &String| {
+        README.contains(&format!("`{key}`"))
+            || README.lines().any(|line| line.starts_with(&format!("{key} = ")))
+    };
+    let missing: Vec<_> = known.into_iter().filter(|key| !named(key)).collect();
+    assert!(missing.is_empty(), "config/providers/README.md does not name {missing:?}");
+}
+
+#[test]
+fn what_the_page_shows_loads() {
+    let mut shown = 0;
+    for (part, rest) in README.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap()) {
+        // What a part leaves out is as simple as it can be.
+        let others = [
+            ("title = ", "title = \"Shown\"\n"),
+            ("[http]", "[http]\nbase_url = \"https://api.example.com\"\n"),
+            (
+                "[resource.",
+                "[resource.state]\ninterval_min = \"10s\"\ninterval_default = \"1m\"\npath = \"/\"\nrecords = \".\"\n",
+            ),
+        ];
+        let [title, tables @ ..] = others.map(|(mark, text)| if part.contains(mark) { "" } else { text });
+        let text = format!("{title}{part}{}", tables.concat());
+        let parsed = provider::Provider::parse("shown".parse().unwrap(), "README.md", &text);
+        let parsed = parsed.unwrap_or_else(|error| panic!("{error}\n{text}"));
+        paceline::fetch::Fetcher::check(std::sync::Arc::new(parsed)).unwrap();
+        assert!(!rest.is_empty());
+        shown += 1;
+    }
+    assert!(shown > 7);
+}

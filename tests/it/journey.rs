@@ -149,6 +149,18 @@ impl Rig {
         Mock::given(method("GET")).respond_with(template).mount(&self.cloud).await;
     }
 
+    /// Makes the first device due at once: as though its schedule had been lost with its last run.
+    pub async fn run_again(&self) {
+        sqlx::query("UPDATE latest SET fetched_at = fetched_at - interval '3 hours'")
+            .execute(&self.t.app.pool)
+            .await
+            .unwrap();
+        let provider = self.provider.parse().unwrap();
+        let ids: Vec<JobId> = self.t.app.queue.ids(&provider, JobId(1_000)).await.unwrap();
+        self.t.app.queue.purge(&provider, &ids).await.unwrap();
+        assert!(keep::check(&self.t.app, true).await.unwrap().clean);
+    }
+
     pub async fn check(&self) -> keep::CheckReport {
         keep::check(&self.t.app, false).await.unwrap()
     }
@@ -265,7 +277,7 @@ async fn whatever_a_cloud_answers_is_an_outcome_and_the_last_good_value_stays() 
         let rig = Rig::new(SINGLE, 1).await;
         rig.answer(good(20.0)).await;
         rig.land(1).await;
-        run_again(&rig).await;
+        rig.run_again().await;
         rig.answer(answer).await;
         rig.land(1).await;
         let (_, _, error) = rig.standing(rig.devices[0]).await;
@@ -275,18 +287,6 @@ async fn whatever_a_cloud_answers_is_an_outcome_and_the_last_good_value_stays() 
         assert_eq!(rig.value(rig.devices[0]).await, Some((json!({"t": 20.0}), true)), "{says}");
         assert!(rig.check().await.clean, "{says}");
     }
-}
-
-/// Makes the first device due at once: as though its schedule had been lost with its last run.
-async fn run_again(rig: &Rig) {
-    sqlx::query("UPDATE latest SET fetched_at = fetched_at - interval '3 hours'")
-        .execute(&rig.t.app.pool)
-        .await
-        .unwrap();
-    let provider = rig.provider.parse().unwrap();
-    let ids: Vec<JobId> = rig.t.app.queue.ids(&provider, JobId(1_000)).await.unwrap();
-    rig.t.app.queue.purge(&provider, &ids).await.unwrap();
-    assert!(keep::check(&rig.t.app, true).await.unwrap().clean);
 }
 
 #[tokio::test]

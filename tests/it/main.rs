@@ -1,6 +1,7 @@
 //! Tests against real servers, in one binary: it links once.
 
 mod api;
+mod bad_answers;
 mod cli;
 mod cloud;
 mod clouds;
@@ -17,6 +18,7 @@ mod outage;
 mod private_redis;
 mod providers;
 mod quotas;
+mod raw;
 mod sharing;
 mod support;
 mod take;

@@ -73,6 +73,7 @@ impl TestApp {
         let mut settings = Settings::load(None).expect("the defaults");
         settings.redis.prefix = format!("{name}:");
         settings.database.connections_max = 8;
+        settings.providers.private_networks = providers.iter().map(|(name, _)| (*name).to_owned()).collect();
         change(&mut settings);
         let database_url: SecretString = with_database(&base, &name).into();
         let sealing_key = Sealer::generate_key().expect("randomness");

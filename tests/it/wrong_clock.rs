@@ -75,6 +75,7 @@ fn serve(t: &TestApp, dir: &tempfile::TempDir, shim: &PathBuf, off: &str) -> Chi
         .env("PACELINE__REDIS__PREFIX", &t.app.settings.redis.prefix)
         .env("PACELINE__SECRET__KEY", t.sealing_key.expose_secret())
         .env("PACELINE__PROVIDERS__DIR", dir.path())
+        .env("PACELINE__PROVIDERS__PRIVATE_NETWORKS", "calendar")
         .env("PACELINE__SCHEDULE__FIRST_RUN_SPREAD", "100ms")
         .env("CLOCK_OFF_S", off)
         .env("LD_PRELOAD", shim)

@@ -146,6 +146,121 @@ fn what_is_begun_passes_the_check_as_it_is_and_overwrites_nothing() {
     assert!(all.contains("mycloud") && all.contains("other"), "{all}");
 }
 
+/// Pages, each of which is paid for.
+const PAGED: &str = r#"title = "Paged"
+[http]
+base_url = "https://api.example.com/v1"
+[auth]
+kind = "query"
+name = "key"
+[[quota]]
+name = "minute"
+scope = "connection"
+amount = 60
+window = "1m"
+burst = 6
+[resource.state]
+unit = "connection"
+interval_min = "10s"
+interval_default = "1m"
+path = "/devices"
+records = ".devices[] | {id, values: {t}}"
+[resource.state.pages]
+by = "number"
+param = "page"
+max = 3
+more = ".more"
+[resource.linked]
+unit = "connection"
+interval_min = "10s"
+interval_default = "1m"
+path = "/linked"
+records = ".[] | {id, values: {t}}"
+pages = { by = "link", max = 3 }
+"#;
+
+const PAGED_CASES: &str = r#"
+[[case]]
+name = "the second of two pages"
+resource = "state"
+devices = ["b", "a"]
+request = { path = "/v1/devices", query = { page = "1", key = "{secret}" } }
+answer = { status = 200, body = '{"devices": [{"id": "a", "t": 1}], "more": true}' }
+expect = { outcome = "fresh", values = { t = 2 } }
+[[case.then]]
+request = { path = "/v1/devices", query = { page = "2", key = "{secret}" } }
+answer = { status = 200, body = '{"devices": [{"id": "b", "t": 2}], "more": false}' }
+
+[[case]]
+name = "a page that is refused keeps those before it"
+resource = "state"
+devices = ["a", "b"]
+answer = { status = 200, body = '{"devices": [{"id": "a", "t": 1}], "more": true}' }
+then = [{ answer = { status = 429, headers = { Retry-After = "9" } } }]
+expect = { outcome = "fresh", values = { t = 1 }, scope = "connection", wait = "9s" }
+
+[[case]]
+name = "whoever would have come later waits"
+resource = "state"
+devices = ["b", "a"]
+answer = { status = 200, body = '{"devices": [{"id": "a", "t": 1}], "more": true}' }
+then = [{ answer = { status = 429, headers = { Retry-After = "9" } } }]
+expect = { outcome = "throttled", scope = "connection", wait = "9s" }
+
+[[case]]
+name = "absent from all pages"
+resource = "state"
+devices = ["z"]
+answer = { status = 200, body = '{"devices": [{"id": "a", "t": 1}], "more": true}' }
+then = [{ answer = { status = 200, body = '{"devices": [], "more": false}' } }]
+expect = { outcome = "gone" }
+
+[[case]]
+name = "more than are paid for"
+resource = "state"
+devices = ["z"]
+answer = { status = 200, body = '{"devices": [], "more": true}' }
+expect = { outcome = "broken" }
+[[case.then]]
+answer = { status = 200, body = '{"devices": [], "more": true}' }
+[[case.then]]
+answer = { status = 200, body = '{"devices": [], "more": true}' }
+
+[[case]]
+name = "a link, with the credential added"
+resource = "linked"
+devices = ["b"]
+answer = { status = 200, headers = { Link = "</v1/linked?after=a>; rel=next" }, body = '[{"id": "a", "t": 1}]' }
+expect = { outcome = "fresh", values = { t = 2 } }
+[[case.then]]
+request = { path = "/v1/linked", query = { after = "a", key = "{secret}" } }
+answer = { status = 200, body = '[{"id": "b", "t": 2}]' }
+
+[[case]]
+name = "a link to somebody else is not followed"
+resource = "linked"
+devices = ["b"]
+answer = { status = 200, headers = { Link = "<https://evil.example.com/>; rel=next" }, body = '[{"id": "a", "t": 1}]' }
+expect = { outcome = "broken" }
+"#;
+
+#[test]
+fn pages_are_followed_as_far_as_they_are_paid_for() {
+    let binary = Binary::bare();
+    let file = binary.file("paged.toml", PAGED);
+    binary.file("paged/cases.toml", PAGED_CASES);
+    let checked = binary.run(&format!("provider check {file}"));
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(checked.out.contains("7 of 7 cases"), "{checked:?}");
+    // A page that is asked for although the case tells of none.
+    binary.file("paged/cases.toml", PAGED_CASES.replace("\"more\": false", "\"more\": true"));
+    let out = binary.run(&format!("provider check {file}")).out;
+    assert!(out.contains("5 of 7 cases") && out.contains("expected  2\n      got       3"), "{out}");
+    let file = binary.file("dear.toml", PAGED.replace("burst = 6", "burst = 2"));
+    let out = binary.run(&format!("provider check {file}")).out;
+    assert!(out.contains("costs 3, more than its burst of 2") && out.contains("pages.max"), "{out}");
+}
+
 /// One a minute, and one a device in ten; refused for seven seconds with a body that says the key back.
 const TRIED: &str = r#"title = "Tried"
 [http]
@@ -184,7 +299,9 @@ async fn a_call_is_tried_under_the_quotas_and_nothing_of_it_is_stored() {
     Mock::given(matchers::path("/devices/b")).respond_with(refused).expect(1).mount(&cloud).await;
     let binary = Binary::new().await;
     binary.file("providers/tried.toml", TRIED);
-    let binary = binary.set("PACELINE__PROVIDERS__DIR", "providers");
+    let binary = binary
+        .set("PACELINE__PROVIDERS__DIR", "providers")
+        .set("PACELINE__PROVIDERS__PRIVATE_NETWORKS", "tried,paged");
     let secret = binary.file("secret", "s3cret-value\n");
     let base_url = cloud.uri();
     binary

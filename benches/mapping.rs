@@ -1,0 +1,134 @@
+//! `mapping`: from an answer's bytes to what becomes of 300 devices, beside plain parsing of the same bytes.
+
+use crate::Failed;
+use crate::figure::Figure;
+use paceline::fetch::{Call, Fetcher, Reach, Target};
+use paceline::provider::Provider;
+use paceline::words::{Connection, ConnectionId, DeviceId, JobId, Outcome, TenantId, UnixMs};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+const STATIONS: usize = 100;
+const MODULES: usize = 2;
+const DEVICES: usize = STATIONS * (1 + MODULES);
+const ROUNDS: usize = 500;
+/// Thu, 01 Jan 2026 00:00:00 GMT.
+const NOW: UnixMs = UnixMs(1_767_225_600_000);
+
+/// As Netatmo tells weather stations, each with its modules, in one answer.
+const DEFINITION: &str = r#"
+title = "Stations"
+[http]
+base_url = "https://api.example.com"
+[resource.state]
+unit = "connection"
+interval_min = "10m"
+interval_default = "10m"
+path = "/api/getstationsdata"
+records = '''
+.body.devices[] | (., .modules[]) | {
+  id: ._id,
+  observed_at: (.dashboard_data.time_utc * 1000),
+  online: .reachable,
+  values: (.dashboard_data | {
+    temperature_c: .Temperature, humidity_pct: .Humidity, co2_ppm: .CO2, noise_db: .Noise, pressure_mbar: .Pressure
+  } | with_entries(select(.value != null)))
+}
+'''
+[[rule]]
+body = ".error.code == 26"
+outcome = "throttled"
+"#;
+
+pub async fn run() -> Result<Vec<Figure>, Failed> {
+    // For the client that a fetcher holds; nothing is sent here.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let provider = Provider::parse("stations".parse()?, "stations.toml", DEFINITION)?;
+    let call = call(&provider)?;
+    let fetcher = Fetcher::new(Arc::new(provider), Reach::Public)?;
+    let body = serde_json::to_vec(&answer())?;
+    let (mut ours, mut parsing) = (Vec::new(), Vec::new());
+    eprintln!("{ROUNDS} answers of {} bytes", body.len());
+    for _ in 0..ROUNDS {
+        let began = Instant::now();
+        let answer = fetcher.conclude_from(&call, 200, &[], &body, NOW).ok_or("the resource is declared")?;
+        ours.push(began.elapsed().as_secs_f64() * 1000.0);
+        let fresh =
+            answer.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Fresh(_))).count();
+        if fresh != DEVICES {
+            return Err(format!("{fresh} of {DEVICES} devices were read: {:?}", answer.outcomes[0]).into());
+        }
+        let began = Instant::now();
+        black_box(serde_json::from_slice::<Value>(black_box(&body))?);
+        parsing.push(began.elapsed().as_secs_f64() * 1000.0);
+    }
+    let (ours, parsing) = (median(ours), median(parsing));
+    let figure = Figure::new("mapping", ours, parsing, "ms an answer").of("devices", DEVICES);
+    let met = ours <= 3.0 && figure.ratio() <= 4.0;
+    Ok(vec![figure.of("bytes", body.len()).aim("value ≤ 3, ratio ≤ 4", met).peers("serde_json, as Value: 1")])
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn id(station: usize, module: usize) -> String {
+    format!("70:ee:50:{:02x}:{:02x}:{module:02x}", station / 256, station % 256)
+}
+
+fn call(provider: &Provider) -> Result<Call, Failed> {
+    let ids = (0..STATIONS).flat_map(|station| (0..=MODULES).map(move |module| id(station, module)));
+    let target = |(n, external_id): (usize, String)| Target {
+        job: JobId(n as i64),
+        device: DeviceId(n as i64),
+        external_id,
+        group: String::new(),
+    };
+    let connection = Connection {
+        id: ConnectionId(1),
+        tenant: TenantId(1),
+        provider: provider.name.clone(),
+        params: BTreeMap::new(),
+        secret: None,
+    };
+    let targets = ids.enumerate().map(target).collect();
+    Ok(Call { connection: Arc::new(connection), resource: "state".parse()?, targets })
+}
+
+fn answer() -> Value {
+    let told = |n: usize| {
+        json!({
+            "time_utc": 1_767_225_000 + n, "Temperature": 18.5 + (n % 70) as f64 / 10.0, "CO2": 400 + n,
+            "Humidity": 30 + n % 60, "Noise": 30 + n % 20, "Pressure": 1013.2, "AbsolutePressure": 987.6,
+            "min_temp": 17.1, "max_temp": 24.9, "date_max_temp": 1_767_200_000 + n,
+            "date_min_temp": 1_767_180_000 + n, "temp_trend": "stable", "pressure_trend": "up"
+        })
+    };
+    let module = |station: usize, module: usize| {
+        json!({
+            "_id": id(station, module), "type": "NAModule1", "module_name": format!("Outdoor {module}"),
+            "last_setup": 1_600_000_000, "data_type": ["Temperature", "Humidity"], "battery_percent": 73,
+            "reachable": true, "firmware": 50, "last_message": 1_767_225_200, "last_seen": 1_767_225_200,
+            "rf_status": 75, "battery_vp": 5448, "dashboard_data": told(station * 3 + module)
+        })
+    };
+    let station = |n: usize| {
+        json!({
+            "_id": id(n, 0), "station_name": format!("Wetterstation {n}"), "date_setup": 1_500_000_000,
+            "last_setup": 1_500_000_000, "type": "NAMain", "last_status_store": 1_767_225_300,
+            "module_name": "Wohnzimmer", "firmware": 181, "wifi_status": 45, "reachable": true,
+            "co2_calibrating": false, "data_type": ["Temperature", "CO2", "Humidity", "Noise", "Pressure"],
+            "place": {"altitude": 120, "city": "Köln", "country": "DE", "timezone": "Europe/Berlin",
+                "location": [6.953101, 50.935173]},
+            "home_id": format!("5f{n:022x}"), "home_name": "Zuhause", "dashboard_data": told(n * 3),
+            "modules": (1..=MODULES).map(|m| module(n, m)).collect::<Vec<_>>()
+        })
+    };
+    let devices: Vec<_> = (0..STATIONS).map(station).collect();
+    json!({"body": {"devices": devices, "user": {"mail": "a@example.com"}}, "status": "ok",
+        "time_exec": 0.06, "time_server": 1_767_225_600})
+}

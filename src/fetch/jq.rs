@@ -1,0 +1,256 @@
+//! jq programs: compiled once, bounded in steps, time and depth.
+//!
+//! The interpreter has no such bounds of its own. So every place from which a program can run on is made to count: the
+//! head of each definition that calls itself, and each output of `.[]`, `..` and `range`. There is no other way to
+//! loop in jq. One step is not divided: what sorts, groups or multiplies a text takes as long as the answer is large.
+
+use super::count::counted;
+use jaq_core::box_iter::box_once;
+use jaq_core::data::{DataT, HasLut};
+use jaq_core::load::parse::{Def, Parser};
+use jaq_core::load::{Arena, File, Lexer, Loader};
+use jaq_core::native::{Fun, v};
+use jaq_core::{Compiler, Ctx, Cv, Error, Exn, Lut, Native, ValXs, Vars, unwrap_valr};
+use jaq_json::Val;
+use std::cell::Cell;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Ten thousand records take a few of them each.
+const STEPS_MAX: u32 = 300_000;
+/// For steps that are long.
+const TIME_MAX: Duration = Duration::from_secs(2);
+/// How often the time is looked at, in steps.
+const STEPS_A_LOOK: u32 = 64;
+/// Of stack, for calls in calls.
+const DEPTH_BYTES_MAX: usize = 4 << 20;
+/// What a program nests at a level a step, value in value, is dropped level by level: some 200 bytes of stack each.
+/// Where a stack ends, the process does, and a thread of the runtime has 2 MiB. Memory is taken as it is touched.
+const STACK_BYTES: usize = 256 << 20;
+
+/// What it is called in programs, where nobody can call it.
+pub(super) const STEP: &str = "!step";
+/// The program itself, as a definition: only those can be handed in parsed.
+const MAIN: &str = "__program";
+
+/// A compiled jq program.
+pub(super) struct Program(jaq_core::Filter<Bounded>);
+
+/// What a run may still spend.
+struct Run<'a> {
+    lut: &'a Lut<Bounded>,
+    steps: Cell<u32>,
+    until: Instant,
+    bottom: usize,
+    /// Why it was stopped. A `try` in the program does not swallow this.
+    stopped: Cell<Option<&'static str>>,
+}
+
+struct Bounded;
+
+impl DataT for Bounded {
+    type V<'a> = Val;
+    type Data<'a> = &'a Run<'a>;
+}
+
+impl<'a> HasLut<'a, Bounded> for &'a Run<'a> {
+    fn lut(&self) -> &'a Lut<Bounded> {
+        self.lut
+    }
+}
+
+impl Run<'_> {
+    fn step(&self) -> Result<(), Exn<'static, Val>> {
+        let left = self.steps.get();
+        self.steps.set(left.saturating_sub(1));
+        let why = if self.stopped.get().is_some() {
+            self.stopped.get()
+        } else if left == 0 {
+            Some("it takes too many steps")
+        } else if left.is_multiple_of(STEPS_A_LOOK) && Instant::now() > self.until {
+            Some("it takes too long")
+        } else if self.bottom.abs_diff(place_on_stack()) > DEPTH_BYTES_MAX {
+            Some("it calls itself too deeply")
+        } else {
+            return Ok(());
+        };
+        self.stopped.set(why);
+        Err(Exn::from(Error::str(why.unwrap_or_default())))
+    }
+}
+
+#[inline(never)]
+fn place_on_stack() -> usize {
+    let here = 0_u8;
+    std::ptr::from_ref(std::hint::black_box(&here)).addr()
+}
+
+impl Program {
+    /// Compiles, or says what is wrong with the text.
+    pub(super) fn compile(code: &str) -> Result<Self, String> {
+        let tokens = Lexer::new(code).lex().map_err(|errors| format!("bad jq: {errors:?}"))?;
+        let main = Parser::new(&tokens)
+            .parse(|parser| parser.term())
+            .map_err(|errors| format!("bad jq: {errors:?}"))?;
+        let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        let defs = defs.map(as_short).chain([Def { name: MAIN, args: Vec::new(), body: main }]).map(counted);
+        let arena = Arena::default();
+        let modules = Loader::new(defs).load(&arena, File { code: MAIN, path: () }).map_err(|errors| {
+            format!("bad jq: {:?}", errors.into_iter().map(|(_, e)| e).collect::<Vec<_>>())
+        })?;
+        let filter = Compiler::default().with_funs(natives()).compile(modules).map_err(|errors| {
+            format!("bad jq: {:?}", errors.into_iter().map(|(_, e)| e).collect::<Vec<_>>())
+        })?;
+        Ok(Self(filter))
+    }
+
+    /// Hands what it yields to `each` while that says to go on, and says why it ended early, if it did.
+    pub(super) fn run(&self, answer: Val, each: impl FnMut(Val) -> bool) -> Result<(), String> {
+        self.run_within(STEPS_MAX, answer, each)
+    }
+
+    fn run_within(&self, steps: u32, answer: Val, each: impl FnMut(Val) -> bool) -> Result<(), String> {
+        stacker::grow(STACK_BYTES, || self.run_here(steps, answer, each))
+    }
+
+    fn run_here(&self, steps: u32, answer: Val, mut each: impl FnMut(Val) -> bool) -> Result<(), String> {
+        let run = Run {
+            lut: &self.0.lut,
+            steps: Cell::new(steps),
+            until: Instant::now() + TIME_MAX,
+            bottom: place_on_stack(),
+            stopped: Cell::new(None),
+        };
+        let stopped = || run.stopped.get().map(str::to_owned);
+        for found in self.0.id.run((Ctx::<Bounded>::new(&run, Vars::new([])), answer)).map(unwrap_valr) {
+            if !each(found.map_err(|error| stopped().unwrap_or_else(|| error.to_string()))?) {
+                return Ok(());
+            }
+        }
+        stopped().map_or(Ok(()), Err)
+    }
+
+    /// What is made of the first thing it yields.
+    pub(super) fn first<T>(&self, answer: &Val, of: impl FnOnce(&Val) -> T) -> Option<T> {
+        let (mut first, mut of) = (None, Some(of));
+        let ended = self.run(answer.clone(), |found| {
+            first = of.take().map(|of| of(&found));
+            false
+        });
+        ended.ok().and(first)
+    }
+
+    /// Whether the first thing it yields is true. An error is a no: the rule does not fit this answer.
+    pub(super) fn holds(&self, answer: &Val) -> bool {
+        self.first(answer, |found| matches!(found, Val::Bool(true))) == Some(true)
+    }
+}
+
+/// Lets them stand beside what lives no longer than the text.
+fn as_short<'s>(def: Def<&'static str>) -> Def<&'s str> {
+    def
+}
+
+/// All that programs may call; what would reach beyond the answer is an error.
+fn natives() -> impl Iterator<Item = Fun<Bounded>> {
+    let all = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
+    let all = all.map(|(name, args, native): Fun<Bounded>| match name {
+        "halt" | "env" | "stderr_empty" | "debug_empty" => (name, args, Native::new(|_| refused())),
+        _ => (name, args, native),
+    });
+    let step: Native<Bounded> =
+        Native::new(|(ctx, value): Cv<'_, Bounded>| box_once(ctx.data().step().map(|()| value)))
+            .with_paths(|(ctx, value)| box_once(ctx.data().step().map(|()| value)))
+            .with_update(|(ctx, value), update| match ctx.data().step() {
+                Ok(()) => update(value),
+                Err(error) => box_once(Err(error)),
+            });
+    all.chain([(STEP, v(0), step)])
+}
+
+fn refused<'a>() -> ValXs<'a, Val> {
+    box_once(Err(Exn::from(Error::str("halt, env, stderr and debug mean nothing in a definition"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fewer steps than in earnest: this runs unoptimised.
+    const STEPS: u32 = 50_000;
+
+    fn outcome(code: &str, answer: &str) -> Result<usize, String> {
+        let program = Program::compile(code).unwrap();
+        let mut outputs = 0;
+        let answer = serde_json::from_str(answer).unwrap();
+        program.run_within(STEPS, answer, |_| {
+            outputs += 1;
+            true
+        })?;
+        Ok(outputs)
+    }
+
+    #[test]
+    fn a_program_that_would_not_end_is_stopped() {
+        for code in [
+            "def f: f; f",
+            "def f: f | f; f",
+            "def f: [f]; f",
+            "def f: 1 + f; f",
+            "def f(g): f(g | g); f(.)",
+            "def f: def g: f; g; f",
+            "[range(infinite)]",
+            "[repeat(1)]",
+            "[repeat(1)?]",
+            "last(repeat(1))",
+            "reduce range(1; infinite) as $x (0; . + $x)",
+            "until(false; .)",
+            "[while(true; .)] | length",
+            "[recurse(.)]",
+            "first(recurse(.) | select(false))",
+            "try (def f: f; f) catch .",
+            "(def f: f; f)? // 1",
+            "[.[] as $a | .[] as $b | .[] as $c | .[] as $d | 1] | length",
+            "[[.,.,.,.,.,.,.,.] | combinations] | length",
+            "path(def f: f; f)",
+            "(def f: . | f; f) = 1",
+            "limit(10; repeat(empty))",
+            "reduce range(infinite) as $i (0; [.])",
+            "def f: {a: .} | f; f",
+        ] {
+            let answer = format!("[{}]", ["1"; 60].join(","));
+            let ended = outcome(code, &answer);
+            assert!(ended.as_ref().is_err_and(|why| why.starts_with("it ")), "{code}: {ended:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_ends_is_left_alone() {
+        for (code, answer, outputs) in [
+            ("range(40000)", "null", 40_000),
+            ("[range(40000)] | length", "null", 1),
+            ("[limit(5; repeat(1))][]", "null", 5),
+            ("[recurse(if . < 5000 then . + 1 else empty end)] | length", "0", 1),
+            ("..", "[[1],[2]]", 5),
+            (".[].a |= 1 | .[].a", r#"[{},{"a":2}]"#, 2),
+            ("[paths] | length", "[[1],[2]]", 1),
+            ("to_entries[] | .value", r#"{"a":1,"b":2}"#, 2),
+            ("def f: if . > 0 then . - 1 | f else . end; f", "40000", 1),
+            ("group_by(.a)[] | max_by(.b)", r#"[{"a":1,"b":1},{"a":2,"b":1},{"a":1,"b":3}]"#, 2),
+            ("(.a, .b) += 1", "{}", 1),
+            (".[]?", "1", 0),
+            ("walk(.)", "[[1]]", 1),
+            ("reduce range(40000) as $i (0; [.])", "0", 1),
+        ] {
+            assert_eq!(outcome(code, answer), Ok(outputs), "{code}");
+        }
+    }
+
+    #[test]
+    fn nothing_reaches_beyond_the_answer() {
+        for code in ["env", "$ENV", "halt", "halt_error", "debug", "stderr", "input", "include \"a\"; ."] {
+            let told = Program::compile(code).and_then(|program| program.run(Val::Null, |_| true));
+            assert!(told.is_err(), "{code}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! What clouds and networks answer when they should not: each comes to the right outcome, soon, and costs no reading.
+
+use crate::journey::{BATCH, Rig, SINGLE, good};
+use crate::raw::{self, Raw};
+use flate2::{Compression, write::GzEncoder};
+use paceline::fetch::{Answer, Call, Fetcher, Reach, Target};
+use paceline::provider::Provider;
+use paceline::words::{Connection, ConnectionId, DeviceId, End, JobId, Outcome, TenantId, UnixMs};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+use tokio::time::{Duration, Instant};
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
+
+/// Thu, 01 Jan 2026 00:00:00 GMT.
+const NOW: UnixMs = UnixMs(1_767_225_600_000);
+const SECRET: &str = "s3cret";
+
+async fn ask_as(reach: Reach, text: &str, base_url: &str, ids: &[&str]) -> Answer {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let provider = Provider::parse("mocked".parse().unwrap(), "mocked.toml", text).unwrap();
+    let target = |(n, id): (usize, &&str)| Target {
+        job: JobId(n as i64),
+        device: DeviceId(n as i64),
+        external_id: (*id).to_owned(),
+        group: String::new(),
+    };
+    let connection = Connection {
+        id: ConnectionId(1),
+        tenant: TenantId(1),
+        provider: provider.name.clone(),
+        params: BTreeMap::from([("base_url".to_owned(), base_url.to_owned())]),
+        secret: Some(SECRET.into()),
+    };
+    let targets = ids.iter().enumerate().map(target).collect();
+    let call = Call { connection: Arc::new(connection), resource: "state".parse().unwrap(), targets };
+    let answer = Fetcher::new(Arc::new(provider), reach).unwrap().fetch(&call, NOW).await;
+    assert_eq!(answer.outcomes.len(), ids.len());
+    assert!(!format!("{answer:?}").contains(SECRET), "{answer:?}");
+    answer
+}
+
+async fn ask(text: &str, base_url: &str, ids: &[&str]) -> Answer {
+    ask_as(Reach::Private, text, base_url, ids).await
+}
+
+/// The outcome's word and what is told of it.
+fn told(answer: &Answer) -> String {
+    let outcome = &answer.outcomes[0].1;
+    format!("{}: {}", outcome.word(), outcome.detail())
+}
+
+async fn mocked(template: ResponseTemplate) -> MockServer {
+    let cloud = MockServer::start().await;
+    Mock::given(matchers::any()).respond_with(template).mount(&cloud).await;
+    cloud
+}
+
+fn json_of(status: &str, headers: &str, body: &str) -> raw::Answer {
+    raw::Answer::of(status, &format!("content-type: application/json\r\n{headers}"), body.as_bytes())
+}
+
+/// So many zeros, packed.
+fn bomb(bytes: usize) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&vec![b'0'; bytes]).unwrap();
+    encoder.finish().unwrap()
+}
+
+const PORTAL: &str = "<html><body>Welcome to the hotel. Please sign in.</body></html>";
+
+/// What misbehaves at the level of HTTP, and what the outcome begins with.
+fn misbehaving() -> Vec<(raw::Answer, &'static str)> {
+    use raw::Answer::{Bytes, Drip, Endless};
+    let ok = |headers: &str| format!("HTTP/1.1 200 OK\r\n{headers}").into_bytes();
+    let whole = r#"{"id":"d0","at":"2026-01-01T10:00:00Z","online":true,"t":1}"#;
+    let slow = Duration::from_millis(20);
+    let packed = "content-encoding: gzip\r\n";
+    vec![
+        // The media type is not what decides: what is JSON is read.
+        (raw::Answer::of("200 OK", "content-type: text/html\r\n", whole.as_bytes()), "fresh"),
+        (raw::Answer::of("200 OK", "", whole.as_bytes()), "fresh"),
+        (json_of("200 OK", "", &whole[..30]), "broken: the answer is not JSON"),
+        (Bytes([ok("content-length: 500\r\n\r\n"), whole.into()].concat()), "transient"),
+        (json_of("200 OK", "", r#"{"id":"d0","t":NaN}"#), "broken: the answer is not JSON"),
+        (json_of("200 OK", "", r#"{"id":"d0","t":1e999}"#), "broken: the answer is not JSON"),
+        (json_of("200 OK", "", &"[".repeat(19_000)), "broken: the answer is not JSON: recursion limit"),
+        (json_of("200 OK", "", r#"{"error":{"code":17}}"#), "fresh"),
+        (
+            raw::Answer::of("200 OK", "content-type: text/html\r\n", PORTAL.as_bytes()),
+            "broken: the answer is",
+        ),
+        (raw::Answer::of("200 OK", packed, &bomb(100 << 20)), "broken: the answer is larger than 20000"),
+        (raw::Answer::of("200 OK", packed, whole.as_bytes()), "broken: the answer is not gzip"),
+        (
+            raw::Answer::of("200 OK", "content-encoding: br\r\n", b"x"),
+            "broken: the answer is encoded as \"br\"",
+        ),
+        (Bytes(ok("content-length: 99999999999\r\n\r\n")), "broken: the answer is larger than 20000"),
+        (
+            Endless(ok("transfer-encoding: chunked\r\n\r\n"), b"8\r\n[1,2,3,4\r\n".to_vec()),
+            "broken: the answer is larger than 20000",
+        ),
+        (Endless(ok(""), b"x-flood: 0123456789012345678901234567890123456789\r\n".to_vec()), "transient"),
+        (Endless(ok("x-flood: "), vec![b'x'; 8 << 10]), "transient"),
+        (Endless(Vec::new(), b"HTTP/1.1 103 Early Hints\r\n\r\n".to_vec()), "transient: no answer in time"),
+        (Drip(ok("x: "), b"x".to_vec(), slow), "transient: no answer in time"),
+        (Drip(ok("content-length: 9999\r\n\r\n"), b" ".to_vec(), slow), "transient: no answer in time"),
+        (Bytes(Vec::new()), "transient"),
+        (Bytes(b"SSH-2.0-OpenSSH_9.9\r\n".to_vec()), "transient"),
+        (raw::Answer::of("302 Found", "location: /again\r\n", b""), "broken: HTTP 302 redirects to"),
+        (
+            raw::Answer::of("302 Found", "location: http://169.254.169.254/latest\r\n", b""),
+            "broken: HTTP 302 redirects to http://169.254.169.254/latest, which is not followed",
+        ),
+        // The status says enough, whatever the body is.
+        (raw::Answer::of("401 Unauthorized", packed, b"<html>"), "unauthorized"),
+        (Bytes(b"HTTP/1.1 429 No\r\ncontent-length: 99999999\r\n\r\n".to_vec()), "throttled"),
+        (Bytes(b"HTTP/1.1 404 No\r\ncontent-length: 5\r\n\r\nx".to_vec()), "gone"),
+    ]
+}
+
+#[tokio::test]
+async fn whatever_comes_over_the_wire_is_an_outcome_and_soon() {
+    for (answer, says) in misbehaving() {
+        let cloud = Raw::start(answer).await;
+        let begun = Instant::now();
+        let answer = ask(SINGLE, &cloud.url(), &["d0"]).await;
+        assert!(told(&answer).starts_with(says), "{says}: {}", told(&answer));
+        // The definition's timeout is 2 s.
+        assert!(begun.elapsed() < Duration::from_secs(4), "{says}: {:?}", begun.elapsed());
+        assert_eq!(cloud.connections(), 1, "{says}: sent once");
+    }
+}
+
+/// Through the whole journey: what was read before is still there.
+#[tokio::test]
+async fn the_last_good_reading_survives_what_comes_over_the_wire() {
+    for (answer, says) in misbehaving().into_iter().filter(|(_, says)| *says != "fresh") {
+        let rig = Rig::new(SINGLE, 1).await;
+        rig.answer(good(20.0)).await;
+        rig.land(1).await;
+        let cloud = Raw::start(answer).await;
+        sqlx::query("UPDATE connections SET params = jsonb_build_object('base_url', $1::text)")
+            .bind(cloud.url())
+            .execute(&rig.t.app.pool)
+            .await
+            .unwrap();
+        rig.run_again().await;
+        rig.land(1).await;
+        assert_eq!(rig.value(rig.devices[0]).await, Some((json!({"t": 20.0}), true)), "{says}");
+        let cached = rig.t.app.cache.get(rig.t.tenant, &rig.devices).await.unwrap();
+        assert!(cached[0]["state"].contains("20.0"), "{says}: {cached:?}");
+        let error = rig.standing(rig.devices[0]).await.2.unwrap_or_default();
+        assert!(
+            !error.contains(SECRET) && (error.starts_with(says) || says == "throttled"),
+            "{says}: {error}"
+        );
+        assert!(rig.check().await.clean, "{says}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_not_spoken_to() {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let cloud = Raw::self_signed(json_of("200 OK", "", r#"{"id":"d0","t":1}"#)).await;
+    let answer = ask(SINGLE, &format!("https://127.0.0.1:{}", cloud.port), &["d0"]).await;
+    assert!(told(&answer).starts_with("transient: ") && told(&answer).contains("certificate"), "{answer:?}");
+    assert_eq!(answer.end, End::Lost);
+    let plain = Raw::start(json_of("200 OK", "", "{}")).await;
+    let answer = ask(SINGLE, &format!("https://127.0.0.1:{}", plain.port), &["d0"]).await;
+    assert!(told(&answer).starts_with("transient: "), "{answer:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_where_it_must_not_go() {
+    let cloud = Raw::start(json_of("200 OK", "", r#"{"id":"d0","t":1}"#)).await;
+    for (base_url, says) in [
+        // By name and by number: resolved while connecting, or before.
+        (format!("https://localhost:{}", cloud.port), "localhost is in a private network"),
+        (format!("https://127.0.0.1:{}", cloud.port), "127.0.0.1 is in a private network"),
+        (format!("https://[::ffff:127.0.0.1]:{}", cloud.port), "is in a private network"),
+        (format!("https://0.0.0.0:{}", cloud.port), "leads where no device cloud can be"),
+        ("https://169.254.169.254/latest/meta-data".to_owned(), "leads where no device cloud can be"),
+        ("http://example.com".to_owned(), "without TLS"),
+        (format!("http://{SECRET}@127.0.0.1:{}", cloud.port), "holds no user"),
+        ("https://example.com/?x=".to_owned(), "holds no user, query or fragment"),
+        ("ftp://example.com".to_owned(), "needs http or https"),
+    ] {
+        let answer = ask_as(Reach::Public, SINGLE, &base_url, &["d0"]).await;
+        assert!(told(&answer).starts_with("broken: ") && told(&answer).contains(says), "{says}: {answer:?}");
+        assert_eq!(answer.end, End::Unsent, "{says}");
+    }
+    assert_eq!(cloud.connections(), 0);
+    // The same, where the operator allows it.
+    let answer = ask(SINGLE, &format!("http://localhost:{}", cloud.port), &["d0"]).await;
+    assert_eq!(told(&answer), "fresh: ");
+    let refused = ask(SINGLE, "http://169.254.169.254", &["d0"]).await;
+    assert!(told(&refused).contains("no device cloud"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_redirect_loop_is_one_call() {
+    let cloud = mocked(ResponseTemplate::new(302).insert_header("location", "/devices/d0")).await;
+    let answer = ask(SINGLE, &cloud.uri(), &["d0"]).await;
+    assert!(told(&answer).starts_with("broken: HTTP 302"), "{answer:?}");
+    assert_eq!(cloud.received_requests().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn ids_are_escaped_and_found_again() {
+    let id = "a/b ?c#d%&é\"=+..";
+    let cloud =
+        mocked(ResponseTemplate::new(200).set_body_json(json!({"devices": [{"id": id, "t": 1}]}))).await;
+    let answer = ask(BATCH, &cloud.uri(), &[id]).await;
+    assert_eq!(told(&answer), "fresh: ");
+    let sent = cloud.received_requests().await.unwrap();
+    assert_eq!(sent[0].url.query_pairs().collect::<Vec<_>>(), [("ids".into(), id.into())]);
+    let answer = ask(SINGLE, &cloud.uri(), &[id]).await;
+    let sent = cloud.received_requests().await.unwrap();
+    assert_eq!(sent[1].url.path(), "/devices/a%2Fb%20%3Fc%23d%25%26%C3%A9%22%3D%2B..", "{answer:?}");
+    // `..` alone would climb, and no escape keeps it from that.
+    assert!(told(&ask(SINGLE, &cloud.uri(), &[".."]).await).contains("may not stand in a path"));
+}
+
+#[tokio::test]
+async fn in_a_batch_each_device_has_its_own_outcome() {
+    let text = BATCH.replace("{id, values: {t}}", "{id, observed_at: .at, values: {t}}");
+    let at = |minute: u32| format!("2026-01-01T00:{minute:02}:00Z");
+    let devices = json!({"devices": [
+        {"id": "twice", "at": at(2), "t": "newer"}, {"id": "twice", "at": at(1), "t": "older"},
+        {"id": "same", "t": 1}, {"id": "same", "t": 2},
+        {"id": 18_446_744_073_709_551_615_u64, "t": 3},
+    ]});
+    let cloud = mocked(ResponseTemplate::new(200).set_body_json(devices)).await;
+    let ids = ["twice", "same", "18446744073709551615", "missing"];
+    let answer = ask(&text, &cloud.uri(), &ids).await;
+    let value = |n: usize| match &answer.outcomes[n].1 {
+        Outcome::Fresh(record) => record.values["t"].clone(),
+        other => json!(other.word()),
+    };
+    assert_eq!((value(0), value(1), value(2), value(3)), (json!("newer"), json!(2), json!(3), json!("gone")));
+    // One that does not fit spoils the answer: nobody knows what the rest of it is worth.
+    let devices = json!({"devices": [{"id": "same", "t": 1}, {"id": {}, "t": 1}]});
+    let cloud = mocked(ResponseTemplate::new(200).set_body_json(devices)).await;
+    assert!(told(&ask(&text, &cloud.uri(), &["same"]).await).starts_with("broken: mapping yields an id"));
+}
+
+#[tokio::test]
+async fn an_error_that_says_200_is_judged_by_its_body() {
+    let rules = "[[rule]]\nbody = \".error.code == 17\"\noutcome = \"unauthorized\"\n";
+    let body = json!({"error": {"code": 17, "message": format!("no such key: {SECRET}")}});
+    let cloud = mocked(ResponseTemplate::new(200).set_body_json(body)).await;
+    let answer = ask(&format!("{SINGLE}{rules}"), &cloud.uri(), &["d0"]).await;
+    assert!(
+        told(&answer).starts_with("unauthorized: HTTP 200") && told(&answer).contains("***"),
+        "{answer:?}"
+    );
+    // Where no rule knows it, a mapping that finds no devices does.
+    let answer = ask(BATCH, &cloud.uri(), &["d0"]).await;
+    assert!(told(&answer).starts_with("broken: mapping failed"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn waits_that_make_no_sense_are_bounded() {
+    const MONTH_S: i64 = 31 * 24 * 60 * 60;
+    for (told, date, wait_s) in [
+        ("Thu, 01 Jan 2015 00:00:00 GMT", "Thu, 01 Jan 2026 00:00:00 GMT", 1),
+        ("Fri, 01 Jan 2027 00:00:00 GMT", "Thu, 01 Jan 2026 00:00:00 GMT", MONTH_S),
+        ("31536000", "Thu, 01 Jan 2026 00:00:00 GMT", MONTH_S),
+        ("-5", "Thu, 01 Jan 2026 00:00:00 GMT", 60),
+        ("soon", "Thu, 01 Jan 2026 00:00:00 GMT", 60),
+        ("", "Thu, 01 Jan 2026 00:00:00 GMT", 60),
+        // A clock an hour ahead of ours, and one that never was set.
+        ("Thu, 01 Jan 2026 01:02:00 GMT", "Thu, 01 Jan 2026 01:00:00 GMT", 120),
+        ("Thu, 01 Jan 1970 00:02:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", 120),
+    ] {
+        let template =
+            ResponseTemplate::new(429).insert_header("retry-after", told).insert_header("date", date);
+        let answer = ask(SINGLE, &mocked(template).await.uri(), &["d0"]).await;
+        let waits: Vec<_> = answer.holds.iter().map(|(hold, _)| hold.until.since_ms(NOW) / 1000).collect();
+        assert_eq!(waits, [wait_s], "{told:?}");
+        assert_eq!(answer.end, End::Throttled);
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_would_not_end_is_an_outcome() {
+    let text = SINGLE.replace("{id: .id,", "def f: f; f | {id: .id,");
+    let cloud = mocked(good(1.0)).await;
+    let answer = ask(&text, &cloud.uri(), &["d0"]).await;
+    assert!(told(&answer).starts_with("broken: mapping failed: it takes too"), "{answer:?}");
+    // A rule that cannot be judged does not fit.
+    let rule = "[[rule]]\nbody = \"def f: f; f\"\noutcome = \"gone\"\n";
+    let answer = ask(&format!("{SINGLE}{rule}"), &cloud.uri(), &["d0"]).await;
+    assert_eq!(told(&answer), "fresh: ");
+}
