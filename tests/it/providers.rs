@@ -4,6 +4,7 @@ use crate::journey::Rig;
 use paceline::journey::Step;
 use paceline::preference::devices::{self, NewDevice, Place};
 use paceline::provider::Provider;
+use paceline::take::{Leave, Taker, Wish};
 use paceline::words::Priority;
 use serde_json::json;
 use wiremock::matchers::path;
@@ -140,4 +141,48 @@ async fn a_good_answer_that_tells_of_nothing_left_holds_the_rest_back() {
         }
         tokio::time::sleep_until(tokio::time::Instant::now() + wait).await;
     }
+}
+
+/// Two calls of one page each, or one of two.
+const PAGED: &str = r#"
+title = "Paged"
+[http]
+base_url = "{{ params.base_url }}"
+[[quota]]
+name = "hour"
+scope = "connection"
+amount = 3
+window = "1h"
+burst = 2
+[resource.state]
+unit = "connection"
+interval_min = "1s"
+interval_default = "1m"
+path = "/devices"
+records = ".devices[] | {id, values: {t}}"
+pages = { by = "cursor", param = "after", max = 2, next = ".next" }
+"#;
+
+#[tokio::test]
+async fn all_pages_of_a_call_are_spent_with_it_and_make_one_answer() {
+    let rig = Rig::new(PAGED, 2).await;
+    let second = ResponseTemplate::new(200).set_body_json(json!({"devices": [{"id": "d1", "t": 2}]}));
+    let first = json!({"devices": [{"id": "d0", "t": 1}], "next": "x y"});
+    let asked = wiremock::matchers::query_param("after", "x y");
+    Mock::given(asked).respond_with(second).expect(1).mount(&rig.cloud).await;
+    let first = ResponseTemplate::new(200).set_body_json(first);
+    Mock::given(path("/devices")).respond_with(first).expect(1).mount(&rig.cloud).await;
+    rig.land(1).await;
+    for (device, t) in rig.devices.iter().zip([1, 2]) {
+        assert_eq!(rig.value(*device).await, Some((json!({"t": t}), true)));
+    }
+    let provider = rig.t.app.registry.get("mocked").unwrap();
+    let taker = Taker::new(rig.t.app.redis.clone(), provider, &rig.t.app.taker_settings());
+    let wish =
+        Wish { lane: rig.connection.to_string(), resource: "state".parse().unwrap(), devices: Vec::new() };
+    let Leave::NotYet { by, wait_ms } = taker.ask_leave(&wish, None).await.unwrap() else {
+        panic!("a call may have two pages, and both were spent")
+    };
+    // One comes back in half an hour; a call needs two.
+    assert!(by == "hour" && wait_ms.is_some_and(|ms| ms > 3_500_000.0), "{by} {wait_ms:?}");
 }
