@@ -1,6 +1,7 @@
 //! The shipped definitions against recorded answers of the real thing.
 
 use crate::journey::Rig;
+use paceline::journey::Step;
 use paceline::preference::devices::{self, NewDevice, Place};
 use paceline::provider::Provider;
 use paceline::words::Priority;
@@ -99,4 +100,44 @@ records = "."
     let provider = Provider::parse("shown".parse().unwrap(), "README.md", &text).unwrap();
     let names: Vec<_> = provider.quotas().map(|quota| quota.name.as_str()).collect();
     assert_eq!(names, ["10s", "day", "at-once"]);
+}
+
+/// One a second, of which the cloud counts more than we do.
+const TELLING: &str = r#"
+title = "Telling"
+[http]
+base_url = "{{ params.base_url }}"
+[[quota]]
+name = "hour"
+scope = "connection"
+amount = 3600
+window = "1h"
+[[rate_limit]]
+quota = "hour"
+policy = "hourly"
+[resource.state]
+interval_min = "1s"
+interval_default = "1m"
+path = "/devices/{{ device.external_id }}"
+records = "{values: {t: .t}}"
+"#;
+
+#[tokio::test]
+async fn a_good_answer_that_tells_of_nothing_left_holds_the_rest_back() {
+    let rig = Rig::new(TELLING, 2).await;
+    let good = ResponseTemplate::new(200)
+        .insert_header("RateLimit", "\"hourly\";r=0;t=600")
+        .set_body_json(json!({"t": 1}));
+    Mock::given(wiremock::matchers::any()).respond_with(good).expect(1).mount(&rig.cloud).await;
+    rig.land(1).await;
+    // It may still wait for its own instant: then it meets the hold.
+    loop {
+        let step = rig.journey.pull().await.unwrap();
+        let Step::Idle(Some(wait)) = step else { panic!("{step:?}") };
+        if wait.as_secs() > 2 {
+            assert!((500..600).contains(&wait.as_secs()), "{wait:?}");
+            break;
+        }
+        tokio::time::sleep_until(tokio::time::Instant::now() + wait).await;
+    }
 }
