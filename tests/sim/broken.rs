@@ -97,6 +97,22 @@ async fn calls_in_flight_that_are_counted_back_too_often() {
 }
 
 #[tokio::test]
+async fn what_a_call_frees_wakes_nobody() {
+    let deaf =
+        [settle("wake_freed(freed)\nfor n", "for n"), take("wake_freed(freed)\nunblock()", "unblock()")];
+    seen("wake", &deaf).await;
+}
+
+#[tokio::test]
+async fn what_was_spent_comes_back_too_late() {
+    let late = settle(
+        "if math.abs(g.tat - after) < 0.002 then g.tat = after - cost",
+        "if true then g.tat = after - cost",
+    );
+    seen_from_outside("over quota", &[late]).await;
+}
+
+#[tokio::test]
 async fn errors_that_are_not_counted() {
     let lenient = settle("g.errors, g.last = g.errors + 1, now", "g.last = now");
     seen_from_outside("over quota", &[lenient]).await;

@@ -32,10 +32,13 @@ impl World {
         ));
         self.wrong.extend(wrong);
         let timeout = self.scenario.timeout_ms();
-        let slow = self.chance.pick(&[40, 40, 300, timeout - 1]);
+        let slow = self.chance.pick(&[40, 300, 300, timeout - 1]);
+        // To refuse is quick.
+        let slow = if end == End::Throttled { 40 } else { slow };
         let latency = self.chance.within(1, if self.quiet { 20 } else { slow });
         let answered_us = ((at + latency as f64) * 1_000.0) as i64;
         self.at_us(answered_us, Event::Answer(number));
+        self.outs.get_mut(&number).expect("a call").answered = at + latency as f64;
         let landed_us = if end == End::Lost { ((at + timeout as f64) * 1_000.0) as i64 } else { answered_us };
         self.at_us(landed_us, Event::Land(number));
     }
@@ -46,7 +49,7 @@ impl World {
         }
         for (fault, end, probability) in [
             (Fault::Error, End::Error, 0.12),
-            (Fault::Throttle, End::Throttled, 0.05),
+            (Fault::Throttle, End::Throttled, 0.07),
             (Fault::Lost, End::Lost, 0.04),
         ] {
             if self.has(fault) && self.chance.hits(probability) {
@@ -62,7 +65,7 @@ impl World {
         standing.find(|refusal| at < refusal.until).map(|refusal| refusal.scope)
     }
 
-    /// "Not now", whom for, and for how long, ms. An account that is refused is so for a while: whatever of it was on
+    /// "Not now", whom for, and for how long, ms. An account that is refused is so for a while: whatever of it is on
     /// its way is told to wait too, and mostly for less than the first was.
     fn refuse(&mut self, own: String, at: f64) -> (Scope, i64) {
         if let Some(scope) = self.refusal(&own, at) {
@@ -76,9 +79,25 @@ impl World {
             Scope::Device,
         ]);
         let until = at + self.chance.share(100.0, 2_000.0);
+        self.refuse_those_in_flight(&own, scope, at);
         let whom = if scope == Scope::App { String::new() } else { own };
         self.refusals.insert(whom, Refusal { until, scope });
-        (scope, self.chance.within(10, 8_000))
+        (scope, self.chance.within(2_000, 8_000))
+    }
+
+    /// Calls that the cloud has taken in and not answered yet are refused with the others.
+    fn refuse_those_in_flight(&mut self, own: &str, scope: Scope, at: f64) {
+        let in_flight = self.outs.iter().filter(|(_, out)| out.end == End::Good && out.answered > at);
+        let mut found: Vec<_> = in_flight
+            .filter(|(_, out)| scope == Scope::App || connection(&out.grant.lane) == own)
+            .map(|(number, _)| *number)
+            .collect();
+        found.sort_unstable();
+        for number in found {
+            let wait = self.chance.pick(&[10, 10, 300]);
+            let out = self.outs.get_mut(&number).expect("a call");
+            (out.end, out.hold, out.call.fails) = (End::Throttled, Some((scope, wait)), true);
+        }
     }
 
     /// It has answered: whoever asked.

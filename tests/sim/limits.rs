@@ -109,11 +109,14 @@ impl Limits {
     }
 }
 
-/// The seeds that once failed, by the names of their files.
-pub fn kept() -> Vec<(String, Limits)> {
-    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/seeds");
-    let mut files: Vec<_> =
-        std::fs::read_dir(&dir).expect("fixtures/seeds").flatten().map(|f| f.path()).collect();
+/// The seeds that are kept in a folder, by the names of their files.
+pub fn kept(folder: &str) -> Vec<(String, Limits)> {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files: Vec<_> = std::fs::read_dir(&dir)
+        .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
+        .flatten()
+        .map(|f| f.path())
+        .collect();
     files.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
     files.sort();
     let read = |path: PathBuf| {

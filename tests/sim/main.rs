@@ -7,9 +7,11 @@ mod chance;
 mod cloud;
 mod limits;
 mod model;
+mod overload;
 mod owner;
 mod referee;
 mod rig;
+mod scarce;
 mod scenario;
 mod shrink;
 #[path = "broken.rs"]
@@ -48,8 +50,17 @@ async fn what_must_hold_holds_over_many_seeds() {
 #[tokio::test]
 async fn seeds_that_once_failed_hold() {
     let only = std::env::var("SIM_FILE").ok();
-    let kept = limits::kept().into_iter().filter(|(name, _)| {
+    let kept = limits::kept("fixtures/seeds").into_iter().filter(|(name, _)| {
         only.as_ref().is_none_or(|file| file.trim_end_matches(".toml").ends_with(name.as_str()))
     });
     hold(kept.map(|(_, limits)| limits)).await;
+}
+
+/// Who mends one moves it to those that hold.
+#[tokio::test]
+async fn seeds_that_are_open_still_fail() {
+    for (name, limits) in limits::kept("fixtures/seeds/open") {
+        let run = world::run(&limits, world::Setup::default()).await;
+        assert!(!run.wrong.is_empty(), "{name} holds: move it from fixtures/seeds/open to fixtures/seeds");
+    }
 }

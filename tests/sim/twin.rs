@@ -154,13 +154,40 @@ impl<'a> Twin<'a> {
         let devices: Vec<_> =
             grant.jobs.iter().filter_map(|job| self.devices.get(&job.id.0).copied()).collect();
         let at = self.now + grant.send_in_ms;
-        let soonest = self.earliest(&grant.lane, &grant.resource, &devices, self.now, true);
+        // One that was told to wait after a failure waits, asked for or not.
+        let from = self.soon.get(&grant.jobs[0].id.0).copied().unwrap_or(self.now);
+        let soonest = self.earliest(&grant.lane, &grant.resource, &devices, from, true);
         if let Some(soonest) = soonest.filter(|soonest| calm && at > soonest + HAIR_MS && !devices_apart) {
             self.wrong
                 .push(format!("refresh: call {} goes at {at}, and could have at {soonest}", grant.call));
         }
         self.spend(grant, &devices, at, true);
         std::mem::swap(&mut self.gauges, &mut self.without_calm);
+    }
+
+    /// Who sleeps on for a call to end although one has.
+    pub fn sleepers(&mut self, ids: &[JobId], places: &[Place], model: &Model) {
+        let lost = self.epoch > 0.0 && self.now < self.epoch + self.lease_ms;
+        for (id, place) in ids.iter().zip(places) {
+            if lost || !place.ready || place.until_ms <= self.now {
+                continue;
+            }
+            let job = &model.jobs[&id.0].entry.job;
+            let named = |(_, field): &(String, String)| field.split(['~', '@']).next() == Some(&place.why);
+            let keys = self.chain(&place.lane, &job.resource, &[job.device.0], false);
+            let mut gauges = keys.iter().filter(|key| named(key)).filter_map(|key| self.gauges.get(key));
+            let has_room = |(limit, gauge): &(Limit, Gauge)| {
+                matches!(limit, Limit::Concurrent { .. })
+                    && gauge.earliest_ms(limit, 1.0, self.now) <= self.now
+            };
+            if gauges.clone().next().is_some() && gauges.all(has_room) {
+                self.wrong.push(format!(
+                    "wake: job {id} sleeps {} ms more for {}, which has room",
+                    place.until_ms - self.now,
+                    place.why
+                ));
+            }
+        }
     }
 
     fn is_urgent(&self, grant: &Grant) -> bool {

@@ -2,10 +2,13 @@
 
 use crate::limits::Fault;
 use crate::referee::{Call, connection};
+use crate::rig::Fields;
 use crate::twin::Twin;
 use crate::world::{Event, Out, World};
+use paceline::schedule::Place;
 use paceline::take::{Grant, Settlement, Taken};
 use paceline::words::End;
+use std::collections::HashMap;
 
 impl World {
     /// Whether the worker takes this step: it is still alive, and stands not still. Its fate may strike here.
@@ -98,6 +101,12 @@ impl World {
         if is_checked && self.model.expired(self.now).is_empty() {
             before = Some((self.places().await, self.rig.fields(&connections).await, self.rig.due().await));
         }
+        if let Some((places, fields, due)) = &before {
+            let mut twin = self.twin(fields.clone(), places, due);
+            twin.sleepers(self.ids(), places, &self.model);
+            let wrong = twin.wrong;
+            self.wrong.extend(wrong);
+        }
         let taken = self.rig.take(calls, self.now).await;
         if !taken.live || !taken.corrupt.is_empty() {
             self.wrong.push(format!("take: live {}, corrupt {:?}", taken.live, taken.corrupt));
@@ -105,13 +114,7 @@ impl World {
         }
         if let Some((places, fields, due)) = before.filter(|_| !taken.grants.is_empty()) {
             let after = self.rig.fields(&connections).await;
-            let scenario = &self.scenario;
-            let mut twin = Twin::new(
-                (&scenario.provider, &scenario.settings, scenario.lease_ms()),
-                (fields, self.epoch),
-                (&self.model, self.ids(), &places, &due),
-                self.now,
-            );
+            let mut twin = self.twin(fields, &places, &due);
             let devices_apart = self.model.devices_apart || self.holds.keys().any(|held| held.contains('#'));
             twin.follow(&taken, &after, devices_apart);
             self.wrong.append(&mut twin.wrong);
@@ -122,6 +125,17 @@ impl World {
             self.is_held(grant, self.now as f64 + grant.send_in_ms);
         }
         Some(taken)
+    }
+
+    /// All that is known of how things stand, by the definitions.
+    fn twin<'a>(&'a self, fields: Fields, places: &'a [Place], due: &'a HashMap<i64, f64>) -> Twin<'a> {
+        let scenario = &self.scenario;
+        Twin::new(
+            (&scenario.provider, &scenario.settings, scenario.lease_ms()),
+            (fields, self.epoch),
+            (&self.model, self.ids(), places, due),
+            self.now,
+        )
     }
 
     /// A hold that was settled before this take stops its calls.
@@ -164,15 +178,18 @@ impl World {
         let late = if self.has(Fault::Late) { late } else { 0.0 };
         let send_at = at + late;
         let mut end = End::Good;
-        if self.has(Fault::Back) && self.chance.hits(0.06) {
+        if self.has(Fault::Back) && self.chance.hits(0.12) {
             end = End::Unsent;
-            let wait = self.chance.within(0, grant.send_in_ms as i64 + 50);
+            let wait = self.chance.within(0, grant.send_in_ms as i64 + 500);
             self.after(wait, Event::Land(number));
         } else {
             self.at_us((send_at * 1_000.0).ceil() as i64, Event::Send(number));
         }
         self.workers[worker].calls.insert(number);
-        self.outs.insert(number, Out { worker, life, grant, at, send_at, call, sent: None, end, hold: None });
+        self.outs.insert(
+            number,
+            Out { worker, life, grant, at, send_at, call, sent: None, answered: 0.0, end, hold: None },
+        );
     }
 
     pub fn send_step(&mut self, number: i64, at_us: i64) {

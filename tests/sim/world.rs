@@ -52,6 +52,8 @@ pub struct Out {
     pub send_at: f64,
     pub call: Call,
     pub sent: Option<f64>,
+    /// When the cloud answers.
+    pub answered: f64,
     pub end: End,
     /// Whom the cloud told to wait, and for how long, ms.
     pub hold: Option<(Scope, i64)>,
