@@ -1,7 +1,6 @@
 //! The shipped definitions against recorded answers of the real thing.
 
 use crate::journey::Rig;
-use paceline::journey::Step;
 use paceline::preference::devices::{self, NewDevice, Place};
 use paceline::provider::Provider;
 use paceline::take::{Leave, Taker, Wish};
@@ -131,16 +130,17 @@ async fn a_good_answer_that_tells_of_nothing_left_holds_the_rest_back() {
         .set_body_json(json!({"t": 1}));
     Mock::given(wiremock::matchers::any()).respond_with(good).expect(1).mount(&rig.cloud).await;
     rig.land(1).await;
-    // It may still wait for its own instant: then it meets the hold.
-    loop {
-        let step = rig.journey.pull().await.unwrap();
-        let Step::Idle(Some(wait)) = step else { panic!("{step:?}") };
-        if wait.as_secs() > 2 {
-            assert!((500..600).contains(&wait.as_secs()), "{wait:?}");
-            break;
-        }
-        tokio::time::sleep_until(tokio::time::Instant::now() + wait).await;
-    }
+    let Leave::NotYet { by, wait_ms } = leave(&rig).await else { panic!("a hold lets nobody through") };
+    assert!(by.starts_with("hold: ") && by.contains("quota hour"), "{by}");
+    assert!(wait_ms.is_some_and(|ms| (500_000.0..600_000.0).contains(&ms)), "{wait_ms:?}");
+}
+
+/// Whether a call of the rig's connection might be sent now.
+async fn leave(rig: &Rig) -> Leave {
+    let provider = rig.t.app.registry.get(rig.provider).unwrap();
+    let taker = Taker::new(rig.t.app.redis.clone(), provider, &rig.t.app.taker_settings());
+    let (lane, resource) = (rig.connection.to_string(), "state".parse().unwrap());
+    taker.ask_leave(&Wish { lane, resource, devices: Vec::new() }, None).await.unwrap()
 }
 
 /// Two calls of one page each, or one of two.
@@ -176,11 +176,7 @@ async fn all_pages_of_a_call_are_spent_with_it_and_make_one_answer() {
     for (device, t) in rig.devices.iter().zip([1, 2]) {
         assert_eq!(rig.value(*device).await, Some((json!({"t": t}), true)));
     }
-    let provider = rig.t.app.registry.get("mocked").unwrap();
-    let taker = Taker::new(rig.t.app.redis.clone(), provider, &rig.t.app.taker_settings());
-    let wish =
-        Wish { lane: rig.connection.to_string(), resource: "state".parse().unwrap(), devices: Vec::new() };
-    let Leave::NotYet { by, wait_ms } = taker.ask_leave(&wish, None).await.unwrap() else {
+    let Leave::NotYet { by, wait_ms } = leave(&rig).await else {
         panic!("a call may have two pages, and both were spent")
     };
     // One comes back in half an hour; a call needs two.
