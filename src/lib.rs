@@ -12,6 +12,7 @@
 //! - [`read`]: what readers are shown, from the cache or else from the record
 //! - [`forecast`]: how often every job will run, and what keeps it from more
 //! - [`explain`]: why a job has not run yet, in a sentence
+//! - [`trial`]: one call outside of the schedule, for whoever writes a definition
 //! - [`http`]: the API
 pub mod app;
 pub mod cache;
@@ -40,5 +41,6 @@ pub mod serve;
 pub mod settings;
 pub mod take;
 pub mod telemetry;
+pub mod trial;
 pub mod watch;
 pub mod words;

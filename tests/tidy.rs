@@ -19,7 +19,7 @@ const LEVELS: &[&[&str]] = &[
     &["demo"],
     &["serve"],
     &["http"],
-    &["journey", "read", "keep", "forecast", "explain"],
+    &["journey", "read", "keep", "forecast", "explain", "trial"],
     &["app"],
     &["preference", "schedule", "take", "pace", "fetch", "record", "cache", "watch", "local", "cloud"],
     &["redis", "postgres", "provider", "seal", "clock", "retry", "settings", "telemetry"],
@@ -33,6 +33,7 @@ const ALONE: &[(&str, &str)] =
 /// Imports inside a row that are allowed: who, whom, why. One that nobody uses must go.
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("telemetry", "settings", "it is set up from the `log` section"),
+    ("trial", "keep", "a schedule that was lost is rebuilt before leave is asked of it"),
     ("explain", "forecast", "a job's answer ends with what the plan lets it have"),
 ];
 

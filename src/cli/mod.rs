@@ -15,6 +15,7 @@ mod lag;
 mod migrate;
 mod output;
 mod plan;
+mod provider;
 mod refresh;
 mod sealing_key;
 mod secret;
@@ -57,6 +58,7 @@ Examples:
   paceline lag
   paceline why 7
   paceline plan
+  paceline provider check
 
 Settings come from --config and the environment (PACELINE__DATABASE__URL=…); with no servers configured,
 private ones are started under .paceline/. Each command has a --help of its own.";
@@ -98,6 +100,9 @@ pub enum Command {
     /// Add, import and list devices
     #[command(subcommand)]
     Device(device::Command),
+    /// List, check, try and begin provider definitions
+    #[command(subcommand)]
+    Provider(provider::Command),
     /// Say how often a device is fetched and how much it matters
     Set(set::Args),
     /// Fetch a device now, as soon as the quotas let it
@@ -137,6 +142,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), CliError> {
         Command::Device(command) => {
             briefly(global, async |context| device::run(context, command).await).await
         }
+        Command::Provider(command) => provider::run(global, command).await,
         Command::Set(args) => briefly(global, async |context| set::run(context, args).await).await,
         Command::Refresh(args) => briefly(global, async |context| refresh::run(context, args).await).await,
         Command::Lag(args) => briefly(global, async |context| lag::run(context, args).await).await,

@@ -2,21 +2,28 @@
 
 use super::body::excerpt;
 use super::guard::Reach;
+use super::hand_out::{all, hand_out, hand_out_until};
+use super::hide::{hide, hide_in};
+use super::in_flight::InFlight;
 use super::jq::Program;
 use super::judge::Judge;
 use super::mapping;
+use super::paging::{Page, Pager};
+use super::rate_limit;
 use super::request::{Body, RequestError, Requests, forms_of, secret, values};
-use super::wire::{Reply, Silence, Wire};
-use crate::provider::{
-    Auth, DefinitionError, Format, LoadError, Method, Missing, Provider, Resource, RuleOutcome, Unit,
-};
+use super::trace::Trace;
+use super::wire::{Reply, Script, Silence, Wire};
+use crate::provider::{Auth, Format, LoadError, Method, Provider, Resource, RuleOutcome};
 use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, Record, ResourceName, UnixMs};
-use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use jaq_json::Val;
+use reqwest::Request;
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    USER_AGENT,
+};
 use std::collections::HashMap;
-use std::sync::Arc;
-
-/// A secret, or its beginning, is hidden where at least so much of it is told.
-const SECRET_CHARS_MIN: usize = 4;
+use std::sync::{Arc, Mutex};
+use tokio::time::Instant;
 
 /// A call to make.
 #[derive(Debug, Clone)]
@@ -59,40 +66,143 @@ pub struct Answer {
 pub struct Fetcher {
     provider: Arc<Provider>,
     wire: Wire,
+    /// Sent with every call, unless it says otherwise itself.
+    headers: HeaderMap,
     requests: Requests,
     judge: Judge,
     records: HashMap<ResourceName, Program>,
+    pagers: HashMap<ResourceName, Pager>,
+    in_flight: InFlight,
+}
+
+/// A page that was understood.
+struct Read {
+    /// All of it, where that leads to the next.
+    json: Option<Val>,
+    records: Vec<Record>,
+    end: End,
 }
 
 impl Fetcher {
-    /// Compiles all that the provider declares, so that nothing of it can fail for its form later.
+    /// Compiles all that the provider declares, so that nothing of it can fail for its form later. What is wrong is
+    /// told all at once.
     pub fn new(provider: Arc<Provider>, reach: Reach) -> Result<Self, LoadError> {
-        let refused = |(span, message): (std::ops::Range<usize>, String)| {
-            let line = 1 + provider.text.bytes().take(span.start).filter(|b| *b == b'\n').count();
-            LoadError::Refused(vec![DefinitionError { file: provider.file.clone(), line, message }])
-        };
-        let requests = Requests::compile(&provider).map_err(refused)?;
-        let judge = Judge::compile(&provider).map_err(refused)?;
-        let mut records = HashMap::new();
+        let wire = Wire::new(&provider, reach).map_err(|error| provider.refused(vec![(0..0, error)]))?;
+        Self::over(provider, wire)
+    }
+
+    /// Finds out whether all that the provider declares compiles.
+    pub fn check(provider: Arc<Provider>) -> Result<(), LoadError> {
+        Self::scripted(provider, Script::default()).map(drop)
+    }
+
+    /// Likewise, with a script in the place of the network.
+    pub(super) fn scripted(provider: Arc<Provider>, script: Script) -> Result<Self, LoadError> {
+        Self::over(provider, Wire::Script(Mutex::new(script)))
+    }
+
+    fn over(provider: Arc<Provider>, wire: Wire) -> Result<Self, LoadError> {
+        let mut wrong = Vec::new();
+        let requests = Requests::compile(&provider).map_err(|found| wrong.extend(found)).ok();
+        let judge = Judge::compile(&provider).map_err(|found| wrong.extend(found)).ok();
+        let (mut records, mut pagers) = (HashMap::new(), HashMap::new());
         for (name, resource) in &provider.definition.resources {
             let text = &resource.get_ref().records;
-            let program = Program::compile(text.get_ref()).map_err(|e| refused((text.span(), e)))?;
-            records.insert(name.get_ref().clone(), program);
+            match Program::compile(text.get_ref()) {
+                Ok(program) => drop(records.insert(name.get_ref().clone(), program)),
+                Err(error) => wrong.push((text.span(), error)),
+            }
+            match resource.get_ref().pages.as_ref().map(|pages| Pager::compile(pages.get_ref())) {
+                Some(Ok(pager)) => drop(pagers.insert(name.get_ref().clone(), pager)),
+                Some(Err(found)) => wrong.extend(found),
+                None => {}
+            }
         }
-        let wire = Wire::new(&provider, reach).map_err(|error| refused((0..0, error)))?;
-        Ok(Self { provider, wire, requests, judge, records })
+        let headers = headers(&provider)
+            .map_err(|error| wrong.push((provider.definition.http.base_url.span(), error)))
+            .unwrap_or_default();
+        match (requests, judge) {
+            (Some(requests), Some(judge)) if wrong.is_empty() => Ok(Self {
+                provider,
+                wire,
+                headers,
+                requests,
+                judge,
+                records,
+                pagers,
+                in_flight: InFlight::default(),
+            }),
+            _ => Err(provider.refused(wrong)),
+        }
+    }
+
+    /// What a script was asked.
+    pub(super) fn asked(&self) -> Vec<Request> {
+        self.wire.asked()
     }
 
     /// Makes the call. `now` is the schedule's clock, for waits. Never fails: every end is an outcome.
     pub async fn fetch(&self, call: &Call, now: UnixMs) -> Answer {
+        self.run(call, now, None).await
+    }
+
+    /// Likewise, and tells what it looked like from outside.
+    pub async fn fetch_traced(&self, call: &Call, now: UnixMs) -> (Answer, Trace) {
+        let mut trace = Trace::default();
+        let answer = self.run(call, now, Some(&mut trace)).await;
+        if let Ok(secret) = secret(call) {
+            let forms = forms_of(secret);
+            trace.texts().into_iter().for_each(|text| hide_in(text, &forms));
+        }
+        (answer, trace)
+    }
+
+    async fn run(&self, call: &Call, now: UnixMs, mut trace: Option<&mut Trace>) -> Answer {
         let Some(resource) = self.provider.resource(call.resource.as_str()) else {
             let reason = format!("{} declares no resource {}", self.provider.name, call.resource);
             return all(call, End::Unsent, &Outcome::NotSent { reason });
         };
-        let mut answer = match self.send(resource, call, now).await {
-            Ok(reply) => self.conclude(resource, call, &reply, now),
-            Err((end, outcome)) => all(call, end, &outcome),
+        let flight = self.in_flight.enter(call);
+        let device = call.targets.first().map(|target| target.device);
+        let pager = self.pagers.get(&call.resource);
+        let mut page = pager.map_or_else(Page::default, Pager::first);
+        let latest = pager.map(|pager| Instant::now() + pager.within());
+        let (mut records, mut holds, mut end) = (Vec::new(), Vec::new(), End::Good);
+        let ended = loop {
+            let reply = match self.send(resource, call, now, &page, trace.as_deref_mut()).await {
+                Ok(reply) => reply,
+                Err((end, outcome)) => break Some(all(call, end, &outcome)),
+            };
+            let (named, others) = ((&call.resource, resource), |scope| flight.others(scope));
+            let told = rate_limit::holds(&self.provider, named, &reply.headers, others, now);
+            rate_limit::join(&mut holds, told, device);
+            let json = match self.conclude(resource, call, &reply, now, trace.as_deref_mut()) {
+                Ok(read) => {
+                    records.extend(read.records);
+                    end = read.end;
+                    read.json
+                }
+                Err(answer) => break Some(answer),
+            };
+            let next = pager.zip(json).map_or(Ok(None), |(pager, json)| pager.after(&page, &json, &reply));
+            match next {
+                Ok(None) => break None,
+                Ok(Some(_)) if latest.is_some_and(|latest| Instant::now() > latest) => {
+                    let reason = "its pages take longer than pages.within: the rest was not asked for";
+                    break Some(all(call, End::Good, &Outcome::Transient { reason: reason.to_owned() }));
+                }
+                Ok(Some(next)) => page = next,
+                Err(reason) => {
+                    let excerpt = excerpt(&reply.body.bytes);
+                    break Some(all(call, End::Good, &Outcome::Broken { reason, excerpt }));
+                }
+            }
         };
+        let mut answer = match ended {
+            None => hand_out(resource, call, records, end),
+            Some(answer) => hand_out_until(resource, call, records, answer, page.index > 0),
+        };
+        rate_limit::join(&mut answer.holds, holds.into_iter().map(|(hold, _)| hold).collect(), device);
         if let Ok(secret) = secret(call) {
             hide(secret, &mut answer);
         }
@@ -102,43 +212,96 @@ impl Fetcher {
     /// What a reply to the call means, as it was said: secrets are not hidden in it yet.
     pub(super) fn outcome_of(&self, call: &Call, reply: &Reply, now: UnixMs) -> Option<Answer> {
         let resource = self.provider.resource(call.resource.as_str())?;
-        Some(self.conclude(resource, call, reply, now))
+        let read = self.conclude(resource, call, reply, now, None);
+        Some(read.map_or_else(|answer| answer, |read| hand_out(resource, call, read.records, read.end)))
     }
 
-    async fn send(&self, resource: &Resource, call: &Call, now: UnixMs) -> Result<Reply, (End, Outcome)> {
-        let unmakable = |error: RequestError| {
-            (End::Unsent, Outcome::Broken { reason: error.to_string(), excerpt: String::new() })
+    async fn send(
+        &self,
+        resource: &Resource,
+        call: &Call,
+        now: UnixMs,
+        page: &Page,
+        trace: Option<&mut Trace>,
+    ) -> Result<Reply, (End, Outcome)> {
+        let request = self.prepare(resource, call, now, page).map_err(|outcome| (End::Unsent, outcome))?;
+        let silent = |silence| match silence {
+            Silence::Unsent(reason) => (End::Unsent, Outcome::Broken { reason, excerpt: String::new() }),
+            Silence::Lost(reason) => (End::Lost, Outcome::Transient { reason }),
         };
-        let values = values(call, now, rand::random());
+        let Some(trace) = trace else { return self.wire.carry(request).await.map_err(silent) };
+        trace.note_request(&request);
+        let reply = self.wire.carry(request).await.map_err(silent)?;
+        trace.note_answer(&reply);
+        Ok(reply)
+    }
+
+    /// The whole request; or why it cannot be made.
+    fn prepare(
+        &self,
+        resource: &Resource,
+        call: &Call,
+        now: UnixMs,
+        page: &Page,
+    ) -> Result<Request, Outcome> {
+        let unmakable =
+            |error: RequestError| Outcome::Broken { reason: error.to_string(), excerpt: String::new() };
+        let values = values(call, now, rand::random(), page);
         let url = self.requests.url(&self.provider, resource, call, &values).map_err(unmakable)?;
+        let credential = match &self.provider.definition.auth {
+            Auth::Query { name } => Some(name.as_str()),
+            _ => None,
+        };
+        let url =
+            self.pagers.get(&call.resource).map_or(url.clone(), |pager| pager.url(&url, page, credential));
         let body = self.requests.body(resource, call, &values).map_err(unmakable)?;
         let method = match resource.method {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
         };
-        let mut request = self.wire.request(method, url);
+        let mut request = Request::new(method, url);
+        *request.headers_mut() = self.headers.clone();
         if let Some((text, media_type)) = body.map(Body::parts) {
-            request = request.header(CONTENT_TYPE, media_type).body(text);
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+            *request.body_mut() = Some(text.into());
         }
-        match &self.provider.definition.auth {
-            Auth::Bearer => request = request.bearer_auth(secret(call).map_err(unmakable)?),
-            Auth::Header { name } => {
-                let mut value = HeaderValue::from_str(secret(call).map_err(unmakable)?).map_err(|_| {
-                    let reason = "the connection's secret cannot stand in a header".to_owned();
-                    (End::Unsent, Outcome::Unauthorized { reason })
-                })?;
-                value.set_sensitive(true);
-                request = request.header(name, value);
-            }
-            Auth::None | Auth::Query { .. } => {}
-        }
-        self.wire.send(request).await.map_err(|silence| match silence {
-            Silence::Unsent(reason) => (End::Unsent, Outcome::Broken { reason, excerpt: String::new() }),
-            Silence::Lost(reason) => (End::Lost, Outcome::Transient { reason }),
-        })
+        self.authenticate(&mut request, call)?;
+        Ok(request)
     }
 
-    fn conclude(&self, resource: &Resource, call: &Call, reply: &Reply, now: UnixMs) -> Answer {
+    fn authenticate(&self, request: &mut Request, call: &Call) -> Result<(), Outcome> {
+        let secret = || {
+            secret(call)
+                .map_err(|error| Outcome::Broken { reason: error.to_string(), excerpt: String::new() })
+        };
+        let (name, text) = match &self.provider.definition.auth {
+            Auth::Bearer => (AUTHORIZATION, format!("Bearer {}", secret()?)),
+            Auth::Header { name } => {
+                let name = name.parse().map_err(|error| Outcome::Broken {
+                    reason: format!("auth.name {name:?} is no header: {error}"),
+                    excerpt: String::new(),
+                })?;
+                (name, secret()?.to_owned())
+            }
+            Auth::None | Auth::Query { .. } => return Ok(()),
+        };
+        let mut value = HeaderValue::from_str(&text).map_err(|_| {
+            let reason = "the connection's secret cannot stand in a header".to_owned();
+            Outcome::Unauthorized { reason }
+        })?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(name, value);
+        Ok(())
+    }
+
+    fn conclude(
+        &self,
+        resource: &Resource,
+        call: &Call,
+        reply: &Reply,
+        now: UnixMs,
+        trace: Option<&mut Trace>,
+    ) -> Result<Read, Answer> {
         let body = reply.body.bytes.as_slice();
         let answer = match (&reply.body.flaw, resource.format) {
             (Some(flaw), _) => Err(flaw.reason().to_owned()),
@@ -146,19 +309,22 @@ impl Fetcher {
             (None, Format::Json | Format::Ndjson) => mapping::read(body),
         };
         let verdict = self.judge.judge(reply.status, &reply.headers, answer.as_ref().ok());
+        if let Some(trace) = trace {
+            trace.note_rule(verdict.place().map(|place| self.provider.line_at(place)));
+        }
         let end = if reply.status >= 400 { End::Error } else { End::Good };
         let said = || format!("HTTP {}: {}", reply.status, excerpt(body));
         let outcome = match verdict.outcome {
-            RuleOutcome::Fresh => return Answer { end, ..self.map(resource, call, answer, body) },
+            RuleOutcome::Fresh => return self.map(call, answer, end, body),
             RuleOutcome::Throttled => {
                 let reason = format!("HTTP {}", reply.status);
                 let until = verdict.until(&reply.headers, answer.as_ref().ok(), now);
                 let hold = Hold { scope: verdict.scope, until, reason };
                 let device = call.targets.first().map(|t| t.device);
-                return Answer {
+                return Err(Answer {
                     holds: vec![(hold, device)],
                     ..all(call, End::Throttled, &Outcome::Throttled)
-                };
+                });
             }
             RuleOutcome::Unchanged => Outcome::Unchanged,
             RuleOutcome::Unauthorized => Outcome::Unauthorized { reason: said() },
@@ -167,103 +333,20 @@ impl Fetcher {
             RuleOutcome::Transient => Outcome::Transient { reason: said() },
             RuleOutcome::Broken => Outcome::Broken { reason: unexpected(reply), excerpt: excerpt(body) },
         };
-        all(call, end, &outcome)
+        Err(all(call, end, &outcome))
     }
 
-    fn map(
-        &self,
-        resource: &Resource,
-        call: &Call,
-        answer: Result<jaq_json::Val, String>,
-        body: &[u8],
-    ) -> Answer {
-        let program = self.records.get(&call.resource);
-        let records = answer.and_then(|answer| {
-            program.map_or_else(|| Err("no mapping".to_owned()), |p| mapping::records(p, answer))
+    fn map(&self, call: &Call, answer: Result<Val, String>, end: End, body: &[u8]) -> Result<Read, Answer> {
+        let program = self.records.get(&call.resource).ok_or_else(|| "no mapping".to_owned());
+        let read = answer.and_then(|answer| {
+            let json = self.pagers.contains_key(&call.resource).then(|| answer.clone());
+            Ok(Read { json, records: mapping::records(program?, answer)?, end })
         });
-        match records {
-            Ok(records) => hand_out(resource, call, records),
-            Err(reason) => {
-                // It may quote the whole answer, and each job of the call gets a copy.
-                let reason = reason.chars().take(1_000).collect();
-                all(call, End::Good, &Outcome::Broken { reason, excerpt: excerpt(body) })
-            }
-        }
-    }
-}
-
-/// Gives each job its record. What is told of other devices is kept apart.
-fn hand_out(resource: &Resource, call: &Call, records: Vec<Record>) -> Answer {
-    let mut by_id: HashMap<Option<String>, Record> = HashMap::new();
-    for record in records {
-        // Told twice: the later observation counts, or else what comes last.
-        let known = by_id.get(&record.external_id);
-        if known.is_none_or(|known| known.observed_at <= record.observed_at) {
-            by_id.insert(record.external_id.clone(), record);
-        }
-    }
-    let mut outcome = |target: &Target| {
-        // Only a call for one device may leave its id out.
-        let anonymous = match resource.unit {
-            Unit::Device => by_id.remove(&None),
-            Unit::Batch | Unit::Group | Unit::Connection => None,
-        };
-        match anonymous.or_else(|| by_id.remove(&Some(target.external_id.clone()))) {
-            // Nothing but "not reached": no reading, and no reason to forget the last one.
-            Some(record) if !record.online && record.values.is_empty() => Outcome::DeviceOffline,
-            Some(record) => Outcome::Fresh(record),
-            None => match resource.missing {
-                Missing::Gone => {
-                    Outcome::Gone { reason: "the provider's answer leaves the device out".to_owned() }
-                }
-                Missing::Offline => Outcome::DeviceOffline,
-            },
-        }
-    };
-    let outcomes = call.targets.iter().map(|target| (target.job, outcome(target))).collect();
-    // A record without values says nothing that could be kept.
-    let others = by_id.into_values().filter(|r| r.external_id.is_some() && !r.values.is_empty()).collect();
-    Answer { end: End::Good, outcomes, holds: Vec::new(), others }
-}
-
-/// Takes the secret out of all that is told: a cloud may say it back, and logs and tables keep what they are told.
-fn hide(secret: &str, answer: &mut Answer) {
-    // A shorter one is not to be told from other text.
-    if secret.chars().count() < SECRET_CHARS_MIN {
-        return;
-    }
-    let forms = forms_of(secret);
-    for (_, outcome) in &mut answer.outcomes {
-        match outcome {
-            Outcome::Fresh(_) | Outcome::Unchanged | Outcome::Throttled | Outcome::DeviceOffline => (),
-            Outcome::Unauthorized { reason }
-            | Outcome::Gone { reason }
-            | Outcome::Transient { reason }
-            | Outcome::NotSent { reason } => hide_in(reason, &forms),
-            Outcome::Broken { reason, excerpt } => {
-                hide_in(reason, &forms);
-                hide_in(excerpt, &forms);
-            }
-        }
-    }
-    for (hold, _) in &mut answer.holds {
-        hide_in(&mut hold.reason, &forms);
-    }
-}
-
-fn hide_in(text: &mut String, forms: &[String]) {
-    for form in forms {
-        *text = text.replace(form, "***");
-    }
-    // Texts are cut, so a form's beginning may stand at the end.
-    let begins = |form: &String| {
-        let cuts = (1..form.len()).rev().filter_map(|n| form.get(..n));
-        let long = cuts.take_while(|begin| begin.chars().count() >= SECRET_CHARS_MIN);
-        long.map(str::to_owned).find(|begin| text.ends_with(begin.as_str()))
-    };
-    if let Some(begin) = forms.iter().filter_map(begins).max_by_key(String::len) {
-        text.truncate(text.len() - begin.len());
-        text.push_str("***");
+        read.map_err(|reason| {
+            // It may quote the whole answer, and each job of the call gets a copy.
+            let reason = reason.chars().take(1_000).collect();
+            all(call, end, &Outcome::Broken { reason, excerpt: excerpt(body) })
+        })
     }
 }
 
@@ -281,7 +364,15 @@ fn unexpected(reply: &Reply) -> String {
     format!("HTTP {status} redirects {place}, which is not followed: correct base_url or path")
 }
 
-fn all(call: &Call, end: End, outcome: &Outcome) -> Answer {
-    let outcomes = call.targets.iter().map(|t| (t.job, outcome.clone())).collect();
-    Answer { end, outcomes, holds: Vec::new(), others: Vec::new() }
+/// What every call says of itself.
+fn headers(provider: &Provider) -> Result<HeaderMap, String> {
+    let us = HeaderValue::from_static(concat!("paceline/", env!("CARGO_PKG_VERSION")));
+    let mut headers = HeaderMap::from_iter([(USER_AGENT, us), (ACCEPT, HeaderValue::from_static("*/*"))]);
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    for (name, value) in &provider.definition.http.headers {
+        let name = name.get_ref();
+        let name = name.parse::<HeaderName>().map_err(|e| format!("header {name:?}: {e}"))?;
+        headers.insert(name, value.parse().map_err(|e| format!("header value {value:?}: {e}"))?);
+    }
+    Ok(headers)
 }

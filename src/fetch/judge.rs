@@ -14,6 +14,8 @@ pub(super) struct Judge(Vec<CompiledRule>);
 
 struct CompiledRule {
     rule: Rule,
+    /// Where it begins in the file.
+    place: usize,
     body: Option<Program>,
     wait: Option<Program>,
 }
@@ -26,6 +28,11 @@ pub(super) struct Verdict<'a> {
 }
 
 impl Verdict<'_> {
+    /// Where the rule that matched begins in the file; none: the status alone decided.
+    pub(super) fn place(&self) -> Option<usize> {
+        self.rule.map(|rule| rule.place)
+    }
+
     /// When a refusal ends, as far as the answer tells. `now` is the schedule's clock.
     pub(super) fn until(&self, headers: &HeaderMap, answer: Option<&Val>, now: UnixMs) -> UnixMs {
         let in_body = self.rule.and_then(|rule| rule.wait.as_ref()?.first(answer?, mapping::text)?);
@@ -37,23 +44,21 @@ impl Verdict<'_> {
 }
 
 impl Judge {
-    /// Compiles every rule; the error says which, with its place in the file.
-    pub(super) fn compile(provider: &Provider) -> Result<Self, (Range<usize>, String)> {
-        let program = |text: Option<&Spanned<String>>| {
-            text.map(|t| Program::compile(t.get_ref()).map_err(|e| (t.span(), e))).transpose()
+    /// Compiles every rule; the errors say which, with their places in the file.
+    pub(super) fn compile(provider: &Provider) -> Result<Self, Vec<(Range<usize>, String)>> {
+        let mut wrong = Vec::new();
+        let mut program = |text: Option<&Spanned<String>>| {
+            let text = text?;
+            Program::compile(text.get_ref()).map_err(|error| wrong.push((text.span(), error))).ok()
         };
-        let compile = |rule: &Rule| {
-            let body = program(rule.body.as_ref())?;
-            let wait = program(rule.wait.as_ref().and_then(|wait| wait.body.as_ref()))?;
-            Ok(CompiledRule { rule: rule.clone(), body, wait })
+        let compile = |rule: &Spanned<Rule>| {
+            let (place, rule) = (rule.span().start, rule.get_ref().clone());
+            let body = program(rule.body.as_ref());
+            let wait = program(rule.wait.as_ref().and_then(|wait| wait.body.as_ref()));
+            CompiledRule { rule, place, body, wait }
         };
-        provider
-            .definition
-            .rules
-            .iter()
-            .map(|rule| compile(rule.get_ref()))
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let rules = provider.definition.rules.iter().map(compile).collect();
+        if wrong.is_empty() { Ok(Self(rules)) } else { Err(wrong) }
     }
 
     /// Judges an answer by its status, its headers, and its JSON if it has any.

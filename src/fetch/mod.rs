@@ -1,18 +1,28 @@
 //! One call to a provider: rendered, sent, judged, mapped. Who knows decides: what comes out is an outcome a job.
 
 mod body;
+mod cases;
 mod client;
+mod compare;
 mod count;
 mod guard;
+mod hand_out;
+mod hide;
+mod in_flight;
 mod jq;
 mod judge;
 mod mapping;
+mod paging;
 #[doc(hidden)]
 pub mod pieces;
 mod place;
+mod rate_limit;
 mod request;
+mod trace;
 mod wait;
 mod wire;
 
+pub use cases::{Difference, Ran, run_cases};
 pub use client::{Answer, Call, Fetcher, Target};
 pub use guard::Reach;
+pub use trace::{Came, Exchange, Sent, Trace};

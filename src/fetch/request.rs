@@ -1,5 +1,6 @@
 //! From templates and a connection to a URL.
 
+use super::paging::Page;
 use super::{Call, Target};
 use crate::provider::{Auth, Provider, Resource};
 use crate::words::{ResourceName, UnixMs};
@@ -8,6 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Everything but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -56,8 +58,8 @@ pub(super) enum RequestError {
 }
 
 impl Requests {
-    /// Compiles every template; the error says which one is wrong, with its place in the file.
-    pub(super) fn compile(provider: &Provider) -> Result<Self, (std::ops::Range<usize>, String)> {
+    /// Compiles every template; the errors say which are wrong, with their places in the file.
+    pub(super) fn compile(provider: &Provider) -> Result<Self, Vec<(Range<usize>, String)>> {
         let mut paths = Environment::new();
         let mut plain = Environment::new();
         let mut json = Environment::new();
@@ -75,20 +77,29 @@ impl Requests {
             out.write_str(&text).map_err(Error::from)
         });
         paths.add_filter("segments", segments);
+        let mut wrong = Vec::new();
+        let mut add = |env: &mut Environment<'static>, name: String, text: &str, span: Range<usize>| {
+            if let Err(error) = env.add_template_owned(name, text.to_owned()) {
+                wrong.push((span, format!("bad template: {error}")));
+            }
+        };
         let base = &provider.definition.http.base_url;
-        add(&mut plain, "base_url".into(), base.get_ref()).map_err(|e| (base.span(), e))?;
+        add(&mut plain, "base_url".into(), base.get_ref(), base.span());
         for (name, resource) in &provider.definition.resources {
-            let path = &resource.get_ref().path;
-            add(&mut paths, path_name(name.get_ref()), path.get_ref()).map_err(|e| (path.span(), e))?;
-            for (key, text) in &resource.get_ref().query {
-                add(&mut plain, query_name(name.get_ref(), key), text).map_err(|e| (resource.span(), e))?;
+            let (name, span, resource) = (name.get_ref(), resource.span(), resource.get_ref());
+            add(&mut paths, path_name(name), resource.path.get_ref(), resource.path.span());
+            for (key, text) in &resource.query {
+                add(&mut plain, query_name(name, key), text, span.clone());
             }
-            for (key, text) in &resource.get_ref().form {
-                add(&mut plain, form_name(name.get_ref(), key), text).map_err(|e| (resource.span(), e))?;
+            for (key, text) in &resource.form {
+                add(&mut plain, form_name(name, key), text, span.clone());
             }
-            if let Some(text) = &resource.get_ref().json {
-                add(&mut json, json_name(name.get_ref()), text.get_ref()).map_err(|e| (text.span(), e))?;
+            if let Some(text) = &resource.json {
+                add(&mut json, json_name(name), text.get_ref(), text.span());
             }
+        }
+        if !wrong.is_empty() {
+            return Err(wrong);
         }
         Ok(Self { paths, plain, json })
     }
@@ -175,10 +186,6 @@ fn lower_hex(encoded: &str) -> String {
     text
 }
 
-fn add(env: &mut Environment<'static>, name: String, text: &str) -> Result<(), String> {
-    env.add_template_owned(name, text.to_owned()).map_err(|error| format!("bad template: {error}"))
-}
-
 fn render(env: &Environment<'static>, name: String, values: &Value) -> Result<String, RequestError> {
     env.get_template(&name)
         .and_then(|template| template.render(values))
@@ -202,14 +209,20 @@ fn json_name(resource: &ResourceName) -> String {
 }
 
 /// What the templates of a call see. `random` is the request's own.
-pub(super) fn values(call: &Call, now: UnixMs, random: [u8; 16]) -> Value {
+pub(super) fn values(call: &Call, now: UnixMs, random: [u8; 16], page: &Page) -> Value {
     let device = |t: &Target| context! { external_id => &t.external_id, group => &t.group };
     let devices: Vec<Value> = call.targets.iter().map(device).collect();
     let uuid = uuid::Builder::from_random_bytes(random).into_uuid().to_string();
+    let page_value = match &page.value {
+        Some(serde_json::Value::String(cursor)) => Value::from(cursor.as_str()),
+        Some(number) => Value::from(number.as_u64()),
+        None => Value::from(()),
+    };
     context! {
         params => &call.connection.params,
         device => devices.first(),
         devices => devices,
+        page => page_value,
         request => context! { uuid => uuid, epoch_ms => now.0 },
     }
 }
@@ -264,7 +277,7 @@ records = "."
 
     fn body_of(resource: &str) -> Result<(String, &'static str), RequestError> {
         let (provider, requests, call) = requests(resource);
-        let values = values(&call, UnixMs(1_767_225_600_000), [7; 16]);
+        let values = values(&call, UnixMs(1_767_225_600_000), [7; 16], &Page::default());
         let found = requests.body(provider.resource("state").unwrap(), &call, &values);
         found.map(|body| body.expect("a body").parts())
     }

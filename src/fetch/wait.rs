@@ -19,7 +19,7 @@ const CAP_MS: i64 = 31 * 24 * 60 * 60 * 1000;
 /// showed: the answer's own `Date` (RFC 9110, 6.6.1), where there is one.
 pub(super) fn until(headers: &HeaderMap, rule: &Wait, in_body: Option<String>, now: UnixMs) -> UnixMs {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let there = header(DATE.as_str()).and_then(date).unwrap_or(now);
+    let there = there(headers, now);
     let told = rule.header.as_deref().and_then(header).and_then(|text| wait_ms(text, rule.unit, there));
     let told = told
         .or_else(|| wait_ms(&in_body?, rule.unit, there))
@@ -29,13 +29,18 @@ pub(super) fn until(headers: &HeaderMap, rule: &Wait, in_body: Option<String>, n
     now.plus_ms(told.max(floor).min(cap.max(FLOOR_MS)))
 }
 
+/// What the provider's clock showed.
+pub(super) fn there(headers: &HeaderMap, now: UnixMs) -> UnixMs {
+    headers.get(DATE).and_then(|value| date(value.to_str().ok()?)).unwrap_or(now)
+}
+
 fn bounded(interval: Interval) -> i64 {
     i64::try_from(interval.as_ms()).unwrap_or(CAP_MS).min(CAP_MS)
 }
 
 /// A number in the unit, whole or not, or an HTTP-date (RFC 9110, 10.2.3). An instant that has passed is a wait of
 /// nothing; a negative or unreadable text tells nothing.
-fn wait_ms(text: &str, unit: WaitUnit, now: UnixMs) -> Option<i64> {
+pub(super) fn wait_ms(text: &str, unit: WaitUnit, now: UnixMs) -> Option<i64> {
     let text = text.trim();
     let number = || text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
     // `as` saturates: what is too far away is cut by the cap.

@@ -1,12 +1,17 @@
-//! A provider's HTTP client: guarded, and bounded in time and bytes. One grant of the pacing is one request: no
+//! What carries a request to the cloud and its answer back: the network, or the script of a case. All else of a call
+//! is the same for both, so that a case proves what a real call does.
+//!
+//! The network is a provider's HTTP client: guarded, and bounded in time and bytes. What was granted is sent once: no
 //! redirect is followed and nothing is sent again, since the provider would count what the quotas did not.
 
 use super::body::{self, Body, Flaw};
 use super::guard::{Guard, Reach, Refusal};
 use crate::provider::Provider;
-use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, RequestBuilder, Url, redirect, retry};
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Request, Url, redirect, retry};
+use std::collections::VecDeque;
 use std::error::Error;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -14,8 +19,54 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADERS_MAX: usize = 100;
 const HEADER_BYTES_MAX: u32 = 64 << 10;
 
+/// The way to a cloud.
+pub(super) enum Wire {
+    /// The network.
+    Network(Network),
+    /// What a case says the cloud answers.
+    Script(Mutex<Script>),
+}
+
+/// Answers in their order, and the requests they were given to.
+#[derive(Default)]
+pub(super) struct Script {
+    pub(super) answers: VecDeque<Reply>,
+    pub(super) asked: Vec<Request>,
+}
+
+impl Wire {
+    /// Over the network.
+    pub(super) fn new(provider: &Provider, reach: Reach) -> Result<Self, String> {
+        Network::new(provider, reach).map(Self::Network)
+    }
+
+    /// Sends it once, and brings the answer.
+    pub(super) async fn carry(&self, request: Request) -> Result<Reply, Silence> {
+        match self {
+            Self::Network(network) => network.send(request).await,
+            Self::Script(script) => {
+                let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
+                let reply = script.answers.pop_front();
+                let reply = reply.map(|reply| Reply { url: request.url().clone(), ..reply });
+                script.asked.push(request);
+                reply.ok_or_else(|| Silence::Lost("the case has no answer to this request".to_owned()))
+            }
+        }
+    }
+
+    /// The requests that a script was asked, in their order.
+    pub(super) fn asked(&self) -> Vec<Request> {
+        match self {
+            Self::Network(_) => Vec::new(),
+            Self::Script(script) => {
+                std::mem::take(&mut script.lock().unwrap_or_else(PoisonError::into_inner).asked)
+            }
+        }
+    }
+}
+
 /// What speaks to one provider's cloud.
-pub(super) struct Wire {
+pub(super) struct Network {
     client: Client,
     guard: Guard,
     body_bytes_max: usize,
@@ -37,19 +88,11 @@ pub(super) enum Silence {
     Lost(String),
 }
 
-impl Wire {
-    pub(super) fn new(provider: &Provider, reach: Reach) -> Result<Self, String> {
+impl Network {
+    fn new(provider: &Provider, reach: Reach) -> Result<Self, String> {
         let http = &provider.definition.http;
         let guard = Guard::new(&provider.name, &provider.definition, reach);
-        let mut headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))]);
-        for (name, value) in &http.headers {
-            let name = name.get_ref();
-            let name = name.parse::<HeaderName>().map_err(|e| format!("header {name:?}: {e}"))?;
-            headers.insert(name, value.parse().map_err(|e| format!("header value {value:?}: {e}"))?);
-        }
         let client = Client::builder()
-            .default_headers(headers)
-            .user_agent(concat!("paceline/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             // A proxy would resolve names by itself, past the guard; so what the environment says of one is not heard.
@@ -66,14 +109,8 @@ impl Wire {
         Ok(Self { client, guard, body_bytes_max: http.body_bytes_max })
     }
 
-    /// A request to be sent by [`Self::send`].
-    pub(super) fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        self.client.request(method, url)
-    }
-
     /// Sends it once, if it may go where its URL leads.
-    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Reply, Silence> {
-        let request = request.build().map_err(|error| Silence::Unsent(told(error)))?;
+    async fn send(&self, request: Request) -> Result<Reply, Silence> {
         self.guard.check(request.url()).map_err(|refusal| Silence::Unsent(refusal.to_string()))?;
         let response = self.client.execute(request).await.map_err(silence)?;
         let (url, headers) = (response.url().clone(), response.headers().clone());

@@ -35,6 +35,10 @@ pub(super) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
             found.into_iter().map(|m| (resource.span(), format!("resource {}: {m}", name.get_ref()))),
         );
     }
+    for limit in &definition.rate_limits {
+        let found = limit.get_ref().check(definition);
+        wrong.extend(found.into_iter().map(|message| (limit.span(), message)));
+    }
     for rule in &definition.rules {
         wrong.extend(check_rule(rule.get_ref()).into_iter().map(|message| (rule.span(), message)));
     }
@@ -85,7 +89,7 @@ fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
         if cost > most {
             say(format!(
                 "a full call for resource `{}` costs {cost}, more than its {key} of {most}: \
-                 raise it to {cost} or lower batch_max",
+                 raise it to {cost} or lower batch_max or pages.max",
                 name.get_ref(),
             ));
         }
@@ -204,6 +208,11 @@ fn check_resource(resource: &Resource) -> Vec<String> {
     } else if bodies == 1 && resource.method == Method::Get {
         wrong.push("json and form are bodies of a POST: say method = \"POST\"".to_owned());
     }
+    if let Some(pages) = &resource.pages {
+        let body = resource.json.as_ref().map(|json| json.get_ref().as_str());
+        let texts = resource.query.values().chain(resource.form.values()).map(String::as_str);
+        wrong.extend(pages.get_ref().check(resource.unit, &texts.chain(body).collect::<Vec<_>>()));
+    }
     if resource.cost == 0 && resource.cost_per_device == 0 {
         wrong.push("a call that costs nothing cannot be paced: set cost".to_owned());
     }
@@ -218,7 +227,9 @@ fn check_resource(resource: &Resource) -> Vec<String> {
 
 /// What a call for as many devices as it may serve costs; none if that cannot be counted.
 fn full_cost(resource: &Resource) -> Option<u32> {
-    resource.cost_per_device.checked_mul(resource.places())?.checked_add(resource.cost)
+    let pages = resource.pages.as_ref().map_or(1, |pages| pages.get_ref().max);
+    let per_call = resource.cost.checked_mul(pages)?;
+    resource.cost_per_device.checked_mul(resource.places())?.checked_add(per_call)
 }
 
 #[cfg(test)]
@@ -268,6 +279,31 @@ records = "."
                 "one body",
             ),
             ("records = \".\"", "records = \".\"\n[[rule]]\noutcome = \"gone\"", "to match on"),
+            (
+                "cost_per_device = 2147483647",
+                "pages = { by = \"number\", max = 3, more = \".m\" }",
+                "nothing says which page",
+            ),
+            (
+                "cost_per_device = 2147483647",
+                "pages = { by = \"number\", param = \"p\", max = 3, next = \".m\", total = \".n\" }",
+                "next means nothing",
+            ),
+            (
+                "cost_per_device = 2147483647",
+                "pages = { by = \"cursor\", param = \"p\", max = 3 }",
+                "needs next",
+            ),
+            (
+                "unit = \"batch\"\nbatch_max = 2",
+                "pages = { by = \"link\", max = 3 }",
+                "one device has no pages",
+            ),
+            (
+                "records = \".\"",
+                "records = \".\"\n[[rate_limit]]\nquota = \"day\"\nremaining = \"X-Left\"",
+                "no quota is called \"day\"",
+            ),
             (
                 "records = \".\"",
                 "records = \".\"\n[[rule]]\nstatus = [404]\noutcome = \"gone\"\nwait = {}",

@@ -1,13 +1,14 @@
 //! The shape of a provider's file. Unknown keys are refused: a typo must not become a default.
 
-use super::{Quota, Rule};
+use super::{Pages, Quota, RateLimit, Rule};
 use crate::words::{Interval, ResourceName};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use toml::Spanned;
 
 /// One provider's file.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {
     /// Its name for people.
@@ -22,20 +23,28 @@ pub struct Definition {
     pub auth: Auth,
     /// The limits it sets. None is a statement too: "we know of none".
     #[serde(default, rename = "quota")]
+    #[schemars(with = "Vec<Quota>")]
     pub quotas: Vec<Spanned<Quota>>,
+    /// Where answers tell what is left of a quota.
+    #[serde(default, rename = "rate_limit")]
+    #[schemars(with = "Vec<RateLimit>")]
+    pub rate_limits: Vec<Spanned<RateLimit>>,
     /// What can be fetched.
     #[serde(rename = "resource")]
+    #[schemars(with = "BTreeMap<ResourceName, Resource>")]
     pub resources: BTreeMap<Spanned<ResourceName>, Spanned<Resource>>,
     /// How answers are judged, first match first; what none matches is judged by its status.
     #[serde(default, rename = "rule")]
+    #[schemars(with = "Vec<Rule>")]
     pub rules: Vec<Spanned<Rule>>,
 }
 
 /// Where and how calls go out.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
     /// Template of scheme, host and leading path; sees `params`.
+    #[schemars(with = "String")]
     pub base_url: Spanned<String>,
     /// The hosts that `base_url` may come to where a param names it, such as `*.example.com`. Absent: the host that
     /// `base_url` itself names, or any.
@@ -49,6 +58,7 @@ pub struct Http {
     pub body_bytes_max: usize,
     /// Sent with every call.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
     pub headers: BTreeMap<Spanned<String>, String>,
     /// How many calls one process keeps in flight.
     #[serde(default = "default_in_flight")]
@@ -68,7 +78,7 @@ fn default_in_flight() -> usize {
 }
 
 /// How a connection's secret travels.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, tag = "kind", rename_all = "lowercase")]
 pub enum Auth {
     /// It has none.
@@ -97,7 +107,7 @@ fn yes() -> bool {
 }
 
 /// One kind of data that the provider offers for a device.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resource {
     /// Whether a device gets it when nothing is said.
@@ -116,7 +126,7 @@ pub struct Resource {
     /// What a call costs.
     #[serde(default = "one")]
     pub cost: u32,
-    /// What each device in it costs on top.
+    /// What each device in it costs on top, over all pages.
     #[serde(default)]
     pub cost_per_device: u32,
     /// The request's method.
@@ -124,6 +134,7 @@ pub struct Resource {
     pub method: Method,
     /// Template of the path below `base_url`; sees `params`, `device`, `devices`, and `request` with a `uuid` of its
     /// own and the time as `epoch_ms`. Values are percent-encoded.
+    #[schemars(with = "String")]
     pub path: Spanned<String>,
     /// Templates of the query's values.
     #[serde(default)]
@@ -131,6 +142,7 @@ pub struct Resource {
     /// Template of a JSON body for `method = "POST"`; sees what `path` sees. Values are written as JSON, quotes
     /// included.
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub json: Option<Spanned<String>>,
     /// Templates of the fields of a form for `method = "POST"`.
     #[serde(default)]
@@ -138,7 +150,12 @@ pub struct Resource {
     /// How the answer is written.
     #[serde(default)]
     pub format: Format,
+    /// How further pages are found, if the answer has any.
+    #[serde(default)]
+    #[schemars(with = "Option<Pages>")]
+    pub pages: Option<Spanned<Pages>>,
     /// jq: the answer → one `{id, values, observed_at, online}` a device.
+    #[schemars(with = "String")]
     pub records: Spanned<String>,
     /// What a device means that is absent from an answer that should hold it.
     #[serde(default)]
@@ -156,9 +173,19 @@ impl Resource {
         }
     }
 
+    /// What a call costs whoever is in it: all pages that it may have. Saturates; what does is refused at load.
+    pub fn cost_per_call(&self) -> u32 {
+        self.cost.saturating_mul(self.pages.as_ref().map_or(1, |pages| pages.get_ref().max))
+    }
+
     /// What a call for so many devices costs.
     pub fn cost_of(&self, devices: u32) -> u32 {
-        self.cost + self.cost_per_device * devices
+        self.cost_per_call() + self.cost_per_device * devices
+    }
+
+    /// How much later than the call itself its last page may be sent, ms.
+    pub fn pages_ms(&self) -> u64 {
+        self.pages.as_ref().map_or(0, |pages| pages.get_ref().within.as_ms())
     }
 }
 
@@ -167,7 +194,7 @@ impl Resource {
 const WHOLE_MAX: u32 = 1000;
 
 /// How many devices one call serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
     /// One.
@@ -182,7 +209,7 @@ pub enum Unit {
 }
 
 /// How an answer is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// One JSON text.
@@ -193,7 +220,7 @@ pub enum Format {
 }
 
 /// The request's method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
     /// Reads.
@@ -204,7 +231,7 @@ pub enum Method {
 }
 
 /// What a device means that is absent from an answer that should hold it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Missing {
     /// The provider does not know it any more.

@@ -1,11 +1,14 @@
 //! From a file's text to a checked definition, or to errors that name file, line and the key meant.
 
+use super::repair::{self, Read};
 use super::{Definition, check};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::ops::Range;
 use std::path::PathBuf;
 
 /// One thing wrong with a definition.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
 #[error("{file}:{line}: {message}")]
 pub struct DefinitionError {
     /// The file as it was named.
@@ -45,43 +48,69 @@ pub enum LoadError {
 
 /// Reads and checks one definition. `file` is how errors name it.
 pub fn parse(file: &str, text: &str) -> Result<Definition, Vec<DefinitionError>> {
-    let at = |span: Option<Range<usize>>, message: String| DefinitionError {
-        file: file.to_owned(),
-        line: line_of(text, span.map_or(0, |s| s.start)),
-        message,
-    };
-    let definition: Definition =
-        toml::from_str(text).map_err(|error| vec![at(error.span(), meant(error.message()))])?;
-    let errors: Vec<_> =
-        check::check(&definition).into_iter().map(|(span, message)| at(Some(span), message)).collect();
-    if errors.is_empty() { Ok(definition) } else { Err(errors) }
+    let Read { value, mut wrong } = repair::read::<Definition>(text);
+    wrong.extend(value.iter().flat_map(check::check));
+    match value {
+        Some(mut definition) if wrong.is_empty() => {
+            let Definition { quotas, resources, .. } = &mut definition;
+            quotas.iter_mut().for_each(|quota| quota.get_mut().make_room(resources));
+            Ok(definition)
+        }
+        _ => Err(errors(file, text, wrong)),
+    }
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
+/// Reads another file of a definition, with errors of the same kind.
+pub fn read_document<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Vec<DefinitionError>> {
+    match repair::read::<T>(text) {
+        Read { value: Some(value), wrong } if wrong.is_empty() => Ok(value),
+        Read { wrong, .. } => Err(errors(file, text, wrong)),
+    }
+}
+
+/// Each with its line, from the first line on.
+fn errors(file: &str, text: &str, wrong: Vec<(Range<usize>, String)>) -> Vec<DefinitionError> {
+    let error = |(span, message): (Range<usize>, String)| DefinitionError {
+        file: file.to_owned(),
+        line: line_of(text, span.start),
+        message,
+    };
+    let mut errors: Vec<_> = wrong.into_iter().map(error).collect();
+    errors.sort_by_key(|error| error.line);
+    errors
+}
+
+pub(super) fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|b| *b == b'\n').count()
 }
 
 /// Adds the key that was probably meant to serde's "unknown field `x`, expected one of `a`, `b`".
-fn meant(message: &str) -> String {
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let [wrong, known @ ..] = quoted.as_slice() else { return message.to_owned() };
-    if !message.starts_with("unknown") {
-        return message.to_owned();
+pub(super) fn meant(message: &str) -> String {
+    match closest(message) {
+        Some(name) => format!("{message}; did you mean `{name}`?"),
+        None => message.to_owned(),
     }
-    let closest = known
+}
+
+/// The key that was probably meant.
+pub(super) fn closest(message: &str) -> Option<String> {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let [wrong, known @ ..] = quoted.as_slice() else { return None };
+    if !message.starts_with("unknown") {
+        return None;
+    }
+    known
         .iter()
         .map(|name| (strsim::jaro_winkler(wrong, name), name))
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .filter(|(likeness, _)| *likeness > 0.7);
-    match closest {
-        Some((_, name)) => format!("{message}; did you mean `{name}`?"),
-        None => message.to_owned(),
-    }
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .map(|(_, name)| (*name).to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::Limit;
 
     const GOOD: &str = r#"title = "Good"
 [http]
@@ -169,5 +198,53 @@ records = "."
     fn all_errors_come_at_once() {
         let text = GOOD.replace("amount = 60", "amount = 0\nheadroom = 2.0");
         assert_eq!(parse("two.toml", &text).unwrap_err().len(), 2);
+    }
+
+    #[test]
+    fn what_is_read_on_after_an_error_is_told_too() {
+        let text = GOOD
+            .replace("title", "titel")
+            .replace("amount = 60", "ammount = 0")
+            .replace("interval_min = \"10s\"", "interval_min = \"10\"")
+            .replace("records", "recods = \".\"\nnonsense = 1\nrecords");
+        let errors: Vec<_> = parse("many.toml", &text).unwrap_err().iter().map(ToString::to_string).collect();
+        let says = [
+            (1, "did you mean `title`"),
+            (7, "did you mean `amount`"),
+            (10, "\"10\" is not an interval"),
+            (13, "did you mean `records`"),
+            (14, "unknown field `nonsense`"),
+        ];
+        assert_eq!(errors.len(), says.len(), "{errors:#?}");
+        for (error, (line, says)) in errors.iter().zip(says) {
+            assert!(error.starts_with(&format!("many.toml:{line}: ")) && error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_missing_is_told_once_beside_what_else_is_wrong() {
+        let text = GOOD.replace("window = \"1m\"", "").replace("scope = \"connection\"", "");
+        let text = text.replace("interval_min", "intervall_min") + "[[quota]]\nname = \"x\"\n";
+        let errors: Vec<_> = parse("m.toml", &text).unwrap_err().iter().map(ToString::to_string).collect();
+        assert_eq!(errors.len(), 3, "{errors:#?}");
+        assert!(errors[0].contains("`scope`") && errors[1].contains("`interval_min`"), "{errors:#?}");
+        assert!(errors[2].contains("missing field `scope`"), "{errors:#?}");
+    }
+
+    #[test]
+    fn quotas_make_room_for_pages_that_come_late() {
+        let emission = |pages: &str| {
+            let text =
+                GOOD.replace("records = \".\"", &format!("records = \".\"\nunit = \"connection\"\n{pages}"));
+            let text = text.replace("amount = 60", "amount = 60\nburst = 6\nheadroom = 0.0");
+            let definition = parse("pages.toml", &text).unwrap();
+            match definition.quotas[0].get_ref().limits().0 {
+                Limit::Sliding { emission_ms, burst: 6 } => emission_ms,
+                other => panic!("{other:?}"),
+            }
+        };
+        let paged = "pages = { by = \"link\", max = 6, within = \"5s\" }";
+        assert!((emission("") - 60_000.0 / 55.0).abs() < 1e-6);
+        assert!((emission(paged) - 65_000.0 / 55.0).abs() < 1e-6);
     }
 }

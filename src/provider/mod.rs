@@ -3,16 +3,25 @@
 mod calendar;
 mod check;
 mod definition;
+mod fixtures;
 mod load;
 mod lookup;
+mod pages;
 mod quota;
+mod rate_limit;
 mod registry;
+mod repair;
 mod rule;
+mod schema;
 
 pub use calendar::{Calendar, Zone};
 pub use definition::{Auth, Definition, Format, Http, Method, Missing, Resource, Unit};
-pub use load::{DefinitionError, LoadError, parse};
+pub use fixtures::Fixtures;
+pub use load::{DefinitionError, LoadError, parse, read_document};
 pub use lookup::LookupError;
+pub use pages::{PageBy, Pages};
 pub use quota::{Kind as QuotaKind, Limit, Quota, Window};
-pub use registry::{Provider, Registry};
+pub use rate_limit::RateLimit;
+pub use registry::{Provider, Registry, Source, sources};
 pub use rule::{Rule, RuleOutcome, Wait, WaitUnit};
+pub use schema::{SCHEMA, schema};

@@ -1,13 +1,17 @@
 //! A limit that a provider sets, as its file declares it and as the arithmetic of pacing wants it.
 
+use super::Resource;
 use super::calendar::{Calendar, Zone};
 use crate::words::{Interval, ResourceName, Scope};
+use schemars::JsonSchema;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use toml::Spanned;
 
 /// One limit, as declared. Which of the keys mean something depends on the kind; the others are refused at load.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quota {
     /// What people call it: `hour`, `per-second`.
@@ -52,11 +56,15 @@ pub struct Quota {
     /// Which resources it counts; all when absent.
     #[serde(default)]
     pub resources: Option<Vec<ResourceName>>,
+    /// How much later than its call a page may be sent, of the resources that it counts, ms.
+    #[serde(skip)]
+    pages_ms: f64,
 }
 
 /// How a quota counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "QuotaKind")]
 pub enum Kind {
     /// In any window of the length, wherever it begins.
     #[default]
@@ -158,7 +166,7 @@ impl Quota {
                 Limit::Aligned {
                     amount,
                     burst: burst.min(amount),
-                    margin_ms: self.margin_ms(),
+                    margin_ms: self.margin_ms() + self.pages_ms,
                     calendar: self.calendar(),
                     zone: self.zone.clone(),
                 }
@@ -172,6 +180,13 @@ impl Quota {
                 window_ms: self.window_ms(),
             },
         }
+    }
+
+    /// Learns how late pages may be: before it, no limit is computed.
+    pub(super) fn make_room(&mut self, resources: &BTreeMap<Spanned<ResourceName>, Spanned<Resource>>) {
+        let counted = resources.iter().filter(|(name, _)| self.counts(name.get_ref()));
+        let most = counted.map(|(_, resource)| resource.get_ref().pages_ms()).max();
+        self.pages_ms = most.unwrap_or(0) as f64;
     }
 
     /// How much may be spent at once after a pause.
@@ -192,10 +207,11 @@ impl Quota {
     /// T, the time in ms that one unit of cost takes to come back: with burst b, `T = W / (N − b + 1)`.
     ///
     /// Headroom h stretches the window to `W / (1 − h)`, so that calls sent W apart still arrive W apart when the way
-    /// takes up to `W · h / (1 − h)` longer for one than for another. Why this T keeps every window: `pace::Gcra`.
+    /// takes up to `W · h / (1 − h)` longer for one than for another. So does the time in which pages are sent: all are
+    /// spent with their call, before any of them is late. Why this T keeps every window: `pace::Gcra`.
     fn emission_ms(&self) -> f64 {
         let steps = f64::from(self.amount) - f64::from(self.burst()) + 1.0;
-        (self.window_ms() + self.spare_ms()) / steps.max(1.0)
+        (self.window_ms() + self.spare_ms() + self.pages_ms) / steps.max(1.0)
     }
 
     /// By how much headroom stretches a sliding window, ms.

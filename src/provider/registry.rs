@@ -1,8 +1,10 @@
 //! All providers of a deployment: those shipped with the binary, and the operator's own files over them.
 
-use super::{Definition, LoadError, Quota, Resource, parse};
+use super::load::line_of;
+use super::{Definition, DefinitionError, LoadError, Quota, RateLimit, Resource, parse};
 use crate::words::{ProviderName, ResourceName};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +43,21 @@ impl Provider {
         Ok(Self { name, file: file.to_owned(), definition, text: text.to_owned() })
     }
 
+    /// The line, from 1, at this place of its text.
+    pub fn line_at(&self, offset: usize) -> usize {
+        line_of(&self.text, offset)
+    }
+
+    /// What is wrong with it, each with its place in its text.
+    pub fn refused(&self, wrong: Vec<(Range<usize>, String)>) -> LoadError {
+        let error = |(span, message): (Range<usize>, String)| DefinitionError {
+            file: self.file.clone(),
+            line: self.line_at(span.start),
+            message,
+        };
+        LoadError::Refused(wrong.into_iter().map(error).collect())
+    }
+
     /// The resource of this name.
     pub fn resource(&self, name: &str) -> Option<&Resource> {
         self.definition.resources.iter().find(|(n, _)| n.get_ref().as_str() == name).map(|(_, r)| r.get_ref())
@@ -62,6 +79,11 @@ impl Provider {
     pub fn quotas(&self) -> impl Iterator<Item = &Quota> {
         self.definition.quotas.iter().map(|q| q.get_ref())
     }
+
+    /// Where answers tell what is left of them.
+    pub fn rate_limits(&self) -> impl Iterator<Item = &RateLimit> {
+        self.definition.rate_limits.iter().map(|limit| limit.get_ref())
+    }
 }
 
 /// Every provider by name.
@@ -73,12 +95,12 @@ impl Registry {
     pub fn load(dir: Option<&Path>) -> Result<Self, LoadError> {
         let mut all = BTreeMap::new();
         let mut errors = Vec::new();
-        for (name, text) in SHIPPED {
-            read_one(&mut all, &mut errors, Path::new(&format!("{name}.toml")), text)?;
-        }
-        for path in dir.map(files).transpose()?.unwrap_or_default() {
-            let text = std::fs::read_to_string(&path).map_err(|source| unreadable(&path, source))?;
-            read_one(&mut all, &mut errors, &path, &text)?;
+        for Source { name, file, text } in sources(dir)? {
+            match Provider::parse(name.clone(), &file, &text) {
+                Ok(provider) => drop(all.insert(name, Arc::new(provider))),
+                Err(LoadError::Refused(found)) => errors.extend(found),
+                Err(other) => return Err(other),
+            }
         }
         if errors.is_empty() { Ok(Self(all)) } else { Err(LoadError::Refused(errors)) }
     }
@@ -99,21 +121,43 @@ impl Registry {
     }
 }
 
-fn read_one(
-    all: &mut BTreeMap<ProviderName, Arc<Provider>>,
-    errors: &mut Vec<super::DefinitionError>,
-    path: &Path,
-    text: &str,
-) -> Result<(), LoadError> {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let name: ProviderName =
-        stem.parse().map_err(|source| LoadError::BadName { path: path.to_owned(), source })?;
-    match Provider::parse(name.clone(), &path.display().to_string(), text) {
-        Ok(provider) => drop(all.insert(name, Arc::new(provider))),
-        Err(LoadError::Refused(found)) => errors.extend(found),
-        Err(other) => return Err(other),
+/// The text of a definition, before anything in it is believed.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its file's name without the ending.
+    pub name: ProviderName,
+    /// How errors name it.
+    pub file: String,
+    /// What is in it.
+    pub text: String,
+}
+
+impl Source {
+    /// Reads a definition's file.
+    pub fn read(path: &Path) -> Result<Self, LoadError> {
+        let text = std::fs::read_to_string(path).map_err(|source| unreadable(path, source))?;
+        Ok(Self { name: named(path)?, file: path.display().to_string(), text })
     }
-    Ok(())
+}
+
+/// The shipped definitions, by name, each unless `dir` has one of its name; and those in `dir`.
+pub fn sources(dir: Option<&Path>) -> Result<Vec<Source>, LoadError> {
+    let mut found = BTreeMap::new();
+    for (name, text) in SHIPPED {
+        let file = format!("{name}.toml");
+        let name = named(Path::new(&file))?;
+        found.insert(name.clone(), Source { name, file, text: (*text).to_owned() });
+    }
+    for path in dir.map(files).transpose()?.unwrap_or_default() {
+        let source = Source::read(&path)?;
+        found.insert(source.name.clone(), source);
+    }
+    Ok(found.into_values().collect())
+}
+
+fn named(path: &Path) -> Result<ProviderName, LoadError> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    stem.parse().map_err(|source| LoadError::BadName { path: path.to_owned(), source })
 }
 
 fn files(dir: &Path) -> Result<Vec<std::path::PathBuf>, LoadError> {

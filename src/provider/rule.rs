@@ -1,12 +1,13 @@
 //! How a provider's answers are judged: its rules, and where a wait is told.
 
 use crate::words::{Interval, Scope};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use toml::Spanned;
 
 /// "An answer like this means that." All that it names must fit.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Any of these statuses; any at all when absent.
@@ -17,6 +18,7 @@ pub struct Rule {
     pub header: BTreeMap<String, String>,
     /// jq over the answer's JSON: matches when its first output is true.
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub body: Option<Spanned<String>>,
     /// What it means.
     pub outcome: RuleOutcome,
@@ -29,7 +31,7 @@ pub struct Rule {
 }
 
 /// What an answer may mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleOutcome {
     /// Good: map it.
@@ -51,7 +53,7 @@ pub enum RuleOutcome {
 }
 
 /// Where a wait is told, and what to assume when it is not.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wait {
     /// A header that tells it, in `unit`.
@@ -59,6 +61,7 @@ pub struct Wait {
     pub header: Option<String>,
     /// jq over the answer's JSON: the first number or text that it yields tells it, in `unit`.
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub body: Option<Spanned<String>>,
     /// What `header` or `body` count in. `Retry-After` has a unit of its own.
     #[serde(default)]
@@ -75,7 +78,7 @@ pub struct Wait {
 }
 
 /// What a told wait counts in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitUnit {
     /// Seconds from now, or an HTTP-date, as in `Retry-After`.

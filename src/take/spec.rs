@@ -66,17 +66,19 @@ impl Spec {
             let resource = resource.get_ref();
             let spec = ResourceSpec {
                 max: resource.places(),
-                cost: resource.cost,
+                cost: resource.cost_per_call(),
                 cost_per_device: resource.cost_per_device,
             };
             (name.get_ref().to_string(), spec)
         });
         let quotas: Vec<_> = provider.quotas().flat_map(specs).collect();
+        let resources_of = provider.definition.resources.values();
+        let pages_ms = resources_of.map(|resource| resource.get_ref().pages_ms()).max().unwrap_or(0);
         let any = |fits: fn(&LimitSpec) -> bool| quotas.iter().any(|q| fits(&q.limit));
         Self {
             horizon_ms: settings.horizon.as_ms(),
             ahead_ms: settings.ahead.as_ms().min(settings.horizon.as_ms()),
-            lease_ms: settings.lease.as_ms() + provider.definition.http.timeout.as_ms(),
+            lease_ms: settings.lease.as_ms() + provider.definition.http.timeout.as_ms() + pages_ms,
             promote: PROMOTE,
             ride_share: settings.ride_share,
             ride_ms: settings.ride_max.as_ms(),

@@ -1,5 +1,6 @@
-//! The one caller of `take.lua` and `settle.lua`.
+//! The one caller of `take.lua`, `settle.lua` and `leave.lua`.
 
+use super::leave::{Leave, Said, Wish};
 use super::settle::Lease;
 use super::spec::Spec;
 use super::{Settled, Settlement, Taken};
@@ -54,6 +55,7 @@ pub struct Taker {
     anchor: String,
     take: Script,
     settle: Script,
+    leave: Script,
     spec: Mutex<Spoken>,
     /// Whose calls.
     pub provider: ProviderName,
@@ -82,6 +84,7 @@ impl Taker {
             anchor: settings.keys.anchor(&provider.name),
             take: Script::of_parts("take", &[PACE, CHAIN, RANK, GATHER, include_str!("lua/take.lua"), WRITE]),
             settle: Script::of_parts("settle", &[PACE, CHAIN, include_str!("lua/settle.lua")]),
+            leave: Script::of_parts("leave", &[PACE, CHAIN, include_str!("lua/leave.lua")]),
             spec: Mutex::new(Spoken { spec, packed: Vec::new(), now: UnixMs(0) }),
             provider: provider.name.clone(),
         }
@@ -104,6 +107,15 @@ impl Taker {
         let taken: Taken = self.take.ask(&self.redis, &self.anchor, &args).await?;
         self.hear(taken.now);
         Ok(taken)
+    }
+
+    /// Asks leave for one call outside of the schedule, which is settled like any other.
+    pub async fn ask_leave(&self, wish: &Wish, now: Option<UnixMs>) -> Result<Leave, RedisError> {
+        let (spec, wish) = (self.packed(now)?, self.leave.pack(wish)?);
+        let said: Said =
+            self.leave.ask(&self.redis, &self.anchor, &[now_arg(now).as_bytes(), &spec, &wish]).await?;
+        self.hear(said.now);
+        Ok(said.into())
     }
 
     /// Ends calls. Those that were no longer held are told: nothing was changed for them.

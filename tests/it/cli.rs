@@ -2,6 +2,7 @@
 
 mod import;
 mod plan;
+mod provider;
 mod refresh;
 mod start;
 mod tenant;

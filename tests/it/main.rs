@@ -9,6 +9,7 @@ mod crash;
 mod echo;
 mod explain;
 mod faults;
+mod format;
 mod history;
 mod journey;
 mod local;

@@ -3,6 +3,7 @@
 use crate::journey::Rig;
 use paceline::preference::devices::{self, NewDevice, Place};
 use paceline::provider::Provider;
+use paceline::take::{Leave, Taker, Wish};
 use paceline::words::Priority;
 use serde_json::json;
 use wiremock::matchers::path;
@@ -99,4 +100,85 @@ records = "."
     let provider = Provider::parse("shown".parse().unwrap(), "README.md", &text).unwrap();
     let names: Vec<_> = provider.quotas().map(|quota| quota.name.as_str()).collect();
     assert_eq!(names, ["10s", "day", "at-once"]);
+}
+
+/// One a second, of which the cloud counts more than we do.
+const TELLING: &str = r#"
+title = "Telling"
+[http]
+base_url = "{{ params.base_url }}"
+[[quota]]
+name = "hour"
+scope = "connection"
+amount = 3600
+window = "1h"
+[[rate_limit]]
+quota = "hour"
+policy = "hourly"
+[resource.state]
+interval_min = "1s"
+interval_default = "1m"
+path = "/devices/{{ device.external_id }}"
+records = "{values: {t: .t}}"
+"#;
+
+#[tokio::test]
+async fn a_good_answer_that_tells_of_nothing_left_holds_the_rest_back() {
+    let rig = Rig::new(TELLING, 2).await;
+    let good = ResponseTemplate::new(200)
+        .insert_header("RateLimit", "\"hourly\";r=0;t=600")
+        .set_body_json(json!({"t": 1}));
+    Mock::given(wiremock::matchers::any()).respond_with(good).expect(1).mount(&rig.cloud).await;
+    rig.land(1).await;
+    let Leave::NotYet { by, wait_ms } = leave(&rig).await else { panic!("a hold lets nobody through") };
+    assert!(by.starts_with("hold: ") && by.contains("quota hour"), "{by}");
+    assert!(wait_ms.is_some_and(|ms| (500_000.0..600_000.0).contains(&ms)), "{wait_ms:?}");
+}
+
+/// Whether a call of the rig's connection might be sent now.
+async fn leave(rig: &Rig) -> Leave {
+    let provider = rig.t.app.registry.get(rig.provider).unwrap();
+    let taker = Taker::new(rig.t.app.redis.clone(), provider, &rig.t.app.taker_settings());
+    let (lane, resource) = (rig.connection.to_string(), "state".parse().unwrap());
+    taker.ask_leave(&Wish { lane, resource, devices: Vec::new() }, None).await.unwrap()
+}
+
+/// Two calls of one page each, or one of two.
+const PAGED: &str = r#"
+title = "Paged"
+[http]
+base_url = "{{ params.base_url }}"
+[[quota]]
+name = "hour"
+scope = "connection"
+amount = 3
+window = "1h"
+burst = 2
+[resource.state]
+unit = "connection"
+interval_min = "1s"
+interval_default = "1m"
+path = "/devices"
+records = ".devices[] | {id, values: {t}}"
+pages = { by = "cursor", param = "after", max = 2, next = ".next" }
+"#;
+
+#[tokio::test]
+async fn all_pages_of_a_call_are_spent_with_it_and_make_one_answer() {
+    let rig = Rig::new(PAGED, 2).await;
+    let second = ResponseTemplate::new(200).set_body_json(json!({"devices": [{"id": "d1", "t": 2}]}));
+    let first = json!({"devices": [{"id": "d0", "t": 1}], "next": "x y"});
+    let asked = wiremock::matchers::query_param("after", "x y");
+    Mock::given(asked).respond_with(second).expect(1).mount(&rig.cloud).await;
+    let first = ResponseTemplate::new(200).set_body_json(first);
+    Mock::given(path("/devices")).respond_with(first).expect(1).mount(&rig.cloud).await;
+    rig.land(1).await;
+    for (device, t) in rig.devices.iter().zip([1, 2]) {
+        assert_eq!(rig.value(*device).await, Some((json!({"t": t}), true)));
+    }
+    let Leave::NotYet { by, wait_ms } = leave(&rig).await else {
+        panic!("a call may have two pages, and both were spent")
+    };
+    // One comes back in half an hour; a call needs two.
+    assert!(by == "hour" && wait_ms.is_some_and(|ms| ms > 3_500_000.0), "{by} {wait_ms:?}");
 }

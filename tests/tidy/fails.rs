@@ -69,7 +69,7 @@ fn a_crate_away_from_home_fails() {
     fails("home", "src/read.rs", "use utoipa_axum::routes;", 1);
     fails("home", "src/settings.rs", "#[derive(Debug, clap::Args)]\nstruct S;", 1);
     fails("home", "src/postgres/mod.rs", "use chacha20poly1305::Key;", 1);
-    fails("home", "src/fetch/request.rs", "use jaq_json::Val;", 1);
+    fails("home", "src/provider/load.rs", "use jaq_json::Val;", 1);
     fails("home", "src/fetch/mapping.rs", "use minijinja::Environment;", 1);
     fails("home", "src/provider/load.rs", "use config::Config;", 1);
 }

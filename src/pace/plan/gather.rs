@@ -36,7 +36,7 @@ struct Shape {
 
 impl Shape {
     fn of(resource: &Resource, jobs: usize) -> Self {
-        let (cost, per_device) = (f64::from(resource.cost), f64::from(resource.cost_per_device));
+        let (cost, per_device) = (f64::from(resource.cost_per_call()), f64::from(resource.cost_per_device));
         match resource.unit {
             Unit::Device => Self { per_call: cost + per_device, per_job: 0.0, batch_max: 1.0 },
             Unit::Batch => {

@@ -43,7 +43,9 @@ async fn servers_that_cannot_be_reached() {
 #[tokio::test]
 async fn a_provider_file_with_a_mistake() {
     let binary = Binary::new().await;
-    let file = binary.file("providers/acme.toml", "title = \"Acme\"\n[http]\nbase_uri = \"https://x\"\n");
+    let text = "title = \"Acme\"\n[http]\nbase_uri = \"https://x\"\n[resource.state]\npath = \"/\"\nrecords = \".\"\n\
+                interval_min = \"10s\"\ninterval_default = \"1m\"\n";
+    let file = binary.file("providers/acme.toml", text);
     let dir = binary.dir.path().join("providers").display().to_string();
     let binary = binary.set("PACELINE__PROVIDERS__DIR", &dir);
     binary.run("lag").refused(2, &[&format!("{file}:3: "), "did you mean `base_url`?"]);

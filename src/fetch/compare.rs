@@ -1,0 +1,115 @@
+//! What a case expects, beside what was. Pure.
+
+use super::Answer;
+use super::cases::{Asked, Case, Difference, SECRET};
+use crate::words::{Outcome, Record, UnixMs};
+use reqwest::Request;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What differs; nothing where nothing is expected.
+struct Differences(Vec<Difference>);
+
+impl Differences {
+    fn note(&mut self, what: impl Into<String>, expected: impl ToString, got: impl ToString) {
+        let (expected, got) = (expected.to_string(), got.to_string());
+        if expected != got {
+            self.0.push(Difference { what: what.into(), expected, got });
+        }
+    }
+}
+
+fn or_none(found: Option<impl ToString>) -> String {
+    found.map_or_else(|| "nothing".to_owned(), |found| found.to_string())
+}
+
+/// What of the request is not as asked for.
+pub(super) fn requests(case: &Case, sent: &[Request]) -> Vec<Difference> {
+    let mut differences = Differences(Vec::new());
+    differences.note("requests", case.requests().count(), sent.len());
+    for (asked, request) in case.requests().zip(sent) {
+        if let Some(asked) = asked {
+            request_of(asked, request, &mut differences);
+        }
+    }
+    differences.0
+}
+
+fn request_of(asked: &Asked, sent: &Request, differences: &mut Differences) {
+    let secret = |text: &str| text.replace("{secret}", SECRET);
+    for (what, expected, got) in [
+        ("request.method", &asked.method, sent.method().as_str()),
+        ("request.origin", &asked.origin, &sent.url().origin().ascii_serialization()),
+        ("request.path", &asked.path, sent.url().path()),
+    ] {
+        if let Some(expected) = expected {
+            differences.note(what, expected, got);
+        }
+    }
+    let query: BTreeMap<_, _> = sent.url().query_pairs().collect();
+    for (name, expected) in &asked.query {
+        differences.note(
+            format!("request.query.{name}"),
+            secret(expected),
+            or_none(query.get(name.as_str())),
+        );
+    }
+    for (name, expected) in &asked.headers {
+        let got = sent.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        differences.note(format!("request.headers.{name}"), secret(expected), or_none(got));
+    }
+    let body = sent.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    for (key, expected) in asked.json.iter().flatten() {
+        differences.note(format!("request.json.{key}"), expected, or_none(json.get(key)));
+    }
+    let form: BTreeMap<_, _> = form_urlencoded::parse(body).collect();
+    for (key, expected) in &asked.form {
+        differences.note(format!("request.form.{key}"), secret(expected), or_none(form.get(key.as_str())));
+    }
+}
+
+/// What of the answer did not come to what it should.
+pub(super) fn answer(case: &Case, answer: &Answer, now: UnixMs) -> Vec<Difference> {
+    let (mut differences, expect) = (Differences(Vec::new()), &case.expect);
+    let Some((_, outcome)) = answer.outcomes.first() else {
+        differences.note("outcome", &expect.outcome, "nothing");
+        return differences.0;
+    };
+    if outcome.word() != expect.outcome {
+        let got = [outcome.word(), &outcome.detail()].join(": ");
+        differences.note("outcome", &expect.outcome, got.trim_end_matches(": "));
+        return differences.0;
+    }
+    if let Outcome::Fresh(record) = outcome {
+        record_of(case, record, &mut differences);
+    }
+    let mut holds: Vec<_> = answer
+        .holds
+        .iter()
+        .map(|(hold, _)| format!("{} for {} ms", hold.scope.as_str(), hold.until.since_ms(now)))
+        .collect();
+    holds.sort();
+    let expected =
+        expect.scope.zip(expect.wait).map(|(s, wait)| format!("{} for {} ms", s.as_str(), wait.as_ms()));
+    differences.note("hold", or_none(expected), or_none((!holds.is_empty()).then(|| holds.join(" and "))));
+    differences.note("secret told", false, format!("{answer:?}").contains(SECRET));
+    differences.0
+}
+
+fn record_of(case: &Case, record: &Record, differences: &mut Differences) {
+    let expect = &case.expect;
+    if let Some(online) = expect.online {
+        differences.note("online", online, record.online);
+    }
+    if let Some(at) = expect.observed_at {
+        differences.note("observed_at", UnixMs(at.timestamp_millis()), or_none(record.observed_at));
+    }
+    let Some(values) = &expect.values else { return };
+    for (name, expected) in values {
+        differences.note(format!("values.{name}"), expected, or_none(record.values.get(name)));
+    }
+    for (name, got) in record.values.iter().filter(|(name, _)| !values.contains_key(*name)) {
+        differences.note(format!("values.{name}"), "nothing", got);
+    }
+}

@@ -1,0 +1,77 @@
+//! From records to one outcome a job. Pure.
+
+use super::{Answer, Call, Target};
+use crate::provider::{Missing, Resource, Unit};
+use crate::words::{End, JobId, Outcome, Record};
+use std::collections::HashMap;
+
+/// The same outcome for all.
+pub(super) fn all(call: &Call, end: End, outcome: &Outcome) -> Answer {
+    let outcomes = call.targets.iter().map(|t| (t.job, outcome.clone())).collect();
+    Answer { end, outcomes, holds: Vec::new(), others: Vec::new() }
+}
+
+/// Gives each job its record. What is told of other devices is kept apart.
+pub(super) fn hand_out(resource: &Resource, call: &Call, records: Vec<Record>, end: End) -> Answer {
+    let missing = |_: JobId| match resource.missing {
+        Missing::Gone => Outcome::Gone { reason: "the provider's answer leaves the device out".to_owned() },
+        Missing::Offline => Outcome::DeviceOffline,
+    };
+    let (outcomes, others) = split(resource, call, records, missing);
+    Answer { end, outcomes, holds: Vec::new(), others }
+}
+
+/// Likewise, of a call that ended before its last page: whoever has a record by then has it nevertheless. `is_paged`:
+/// pages were sent before, so that it cannot end as though nothing was.
+pub(super) fn hand_out_until(
+    resource: &Resource,
+    call: &Call,
+    records: Vec<Record>,
+    ended: Answer,
+    is_paged: bool,
+) -> Answer {
+    if records.is_empty() && !is_paged {
+        return ended;
+    }
+    let end = if ended.end == End::Unsent { End::Good } else { ended.end };
+    let failed: HashMap<JobId, Outcome> = ended.outcomes.into_iter().collect();
+    // Every job of the call has an outcome of its end.
+    let missing = |job: JobId| failed.get(&job).cloned().unwrap_or(Outcome::DeviceOffline);
+    let (outcomes, others) = split(resource, call, records, missing);
+    Answer { end, outcomes, holds: ended.holds, others }
+}
+
+type Split = (Vec<(JobId, Outcome)>, Vec<Record>);
+
+fn split(
+    resource: &Resource,
+    call: &Call,
+    records: Vec<Record>,
+    missing: impl Fn(JobId) -> Outcome,
+) -> Split {
+    let mut by_id: HashMap<Option<String>, Record> = HashMap::new();
+    for record in records {
+        // Told twice: the later observation counts, or else what comes last.
+        let known = by_id.get(&record.external_id);
+        if known.is_none_or(|known| known.observed_at <= record.observed_at) {
+            by_id.insert(record.external_id.clone(), record);
+        }
+    }
+    let mut outcome = |target: &Target| {
+        // Only a call for one device may leave its id out.
+        let anonymous = match resource.unit {
+            Unit::Device => by_id.remove(&None),
+            Unit::Batch | Unit::Group | Unit::Connection => None,
+        };
+        match anonymous.or_else(|| by_id.remove(&Some(target.external_id.clone()))) {
+            // Nothing but "not reached": no reading, and no reason to forget the last one.
+            Some(record) if !record.online && record.values.is_empty() => Outcome::DeviceOffline,
+            Some(record) => Outcome::Fresh(record),
+            None => missing(target.job),
+        }
+    };
+    let outcomes = call.targets.iter().map(|target| (target.job, outcome(target))).collect();
+    // A record without values says nothing that could be kept.
+    let others = by_id.into_values().filter(|r| r.external_id.is_some() && !r.values.is_empty()).collect();
+    (outcomes, others)
+}

@@ -1,0 +1,51 @@
+//! The format as a JSON Schema, for editors: made from the types; `config/providers/schema.json` is its copy, which a
+//! test keeps fresh.
+
+use super::{Definition, Window, Zone};
+use crate::words::{Interval, ResourceName};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use std::borrow::Cow;
+
+/// The schema's copy, as it comes with the binary.
+pub const SCHEMA: &str = include_str!("../../config/providers/schema.json");
+
+/// The schema as `schema.json` has it.
+pub fn schema() -> String {
+    // Draft 7 is what editors of TOML (taplo) read.
+    let mut schema = SchemaSettings::draft07().into_generator().into_root_schema_for::<Definition>();
+    schema.insert("title".to_owned(), "A provider of Paceline".into());
+    format!("{:#}\n", schema.as_value())
+}
+
+macro_rules! text {
+    ($type:ty, $name:literal, $schema:tt) => {
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+text!(Interval, "Interval", {
+    "type": "string",
+    "description": "A length of time: 500ms, 30s, 5m, 1h 30m, 1day; from 100ms to 31days.",
+    "pattern": "^ *([0-9]+ *[a-zA-Z]+ *)+$"
+});
+text!(Window, "Window", {
+    "type": "string",
+    "description": "A length such as 10s or 1h; for kind = \"aligned\" minute, hour, day or month.",
+    "pattern": "^(minute|hour|day|month| *([0-9]+ *[a-zA-Z]+ *)+)$"
+});
+text!(Zone, "Zone", {
+    "type": "string",
+    "description": "An IANA time zone, such as UTC or Europe/Paris."
+});
+text!(ResourceName, "ResourceName", {
+    "type": "string",
+    "pattern": "^[a-z][a-z0-9_-]{0,39}$"
+});

@@ -1,0 +1,43 @@
+-- leave: may one call outside of the schedule be sent? All quotas of its chain are spent together, or none is. It steps
+-- ahead of those who wait, as "refresh now" does, on what a reserve keeps for that.
+-- KEYS  1 anchor
+-- ARGV  1 now in ms, or '' for Redis's own
+--       2 msgpack, the spec: as for take
+--       3 msgpack {lane, resource, devices = {id…}}
+-- Returns msgpack {live, now, call, in_ms, by}
+--   call   its number, a lease without jobs that settle ends; 0: not yet
+--   in_ms  when it may be sent, at most the horizon away; for call 0, when it may ask again, -1 when a call has ended
+--   by     for call 0, the quota or hold that says no
+--   live   false when the schedule was not built on this run of the server, as for take
+local meta = redis.call('HMGET', META, 'run', 'epoch', 'fence')
+if meta[1] ~= run_id() then return cmsgpack.pack({ false, now, 0, -1, '' }) end
+epoch = tonumber(meta[2])
+local wish, members = cmsgpack.unpack(ARGV[3]), {}
+for i, device in ipairs(wish.devices) do members[i] = { device = device } end
+local lane, r = { name = wish.lane }, spec.resources[wish.resource]
+local chain = chain_of(lane, wish.resource)
+local own, cost = own_links(chain, members), r.cost + r.cost_per_device * #members
+
+-- Only a calendar can say yes now and no later: it is asked again until all agree.
+local at, by = now, nil
+for _ = 1, 4 do
+  local before = at
+  for _, links in ipairs({ chain.app, own }) do
+    local later, link = earliest(links, cost, at, true)
+    if link then at, by = later, link end
+    if at == math.huge then return cmsgpack.pack({ true, now, 0, -1, name_of(by) }) end
+  end
+  if at == before then break end
+end
+if at > now + spec.horizon_ms then return cmsgpack.pack({ true, now, 0, at - now, name_of(by) }) end
+
+local held, after = spend_all(chain.app, cost, at, true, false, false)
+held, after = spend_all(own, cost, at, true, held, after)
+local lease = (math.floor(math.max(tonumber(meta[3] or 0), now * 1000) / 1024) + 1) * 1024
+local n = string.format('%.0f', lease)
+local entry = { wish.lane, wish.resource, {}, {}, false, at, cost, true, held, after }
+redis.call('HSET', TAKE .. n, '0', cmsgpack.pack(entry))
+redis.call('ZADD', LEASES, at + spec.lease_ms, n)
+write_states()
+redis.call('HSET', META, 'fence', string.format('%.0f', lease + 1))
+return cmsgpack.pack({ true, now, lease, at - now, '' })

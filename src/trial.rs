@@ -1,0 +1,192 @@
+//! One real call outside of the schedule, to see what becomes of it. It is granted by the same quotas as every other
+//! call and settled like one, so that a trial breaks no limit and what it learns (a hold, an error) counts; nothing of
+//! what it reads is stored.
+
+use crate::app::App;
+use crate::fetch::{Answer, Call, Fetcher, Reach, Target, Trace};
+use crate::keep::{self, KeepError};
+use crate::postgres::PostgresError;
+use crate::preference::{connections, inventory};
+use crate::provider::{LoadError, Provider};
+use crate::redis::RedisError;
+use crate::take::{Leave, Settlement, Taker, Wish};
+use crate::words::{ConnectionId, DeviceId, End, JobId, ResourceName, Scope, TenantId};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// What to try.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// Where.
+    pub provider: &'a Arc<Provider>,
+    /// Whose.
+    pub tenant: TenantId,
+    /// With which account.
+    pub connection: ConnectionId,
+    /// For which of its devices: its number, or its external id; its first when absent.
+    pub device: Option<&'a str>,
+    /// What of it.
+    pub resource: &'a ResourceName,
+    /// How long to wait for the quotas.
+    pub patience: Duration,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub struct Trial {
+    /// For which device.
+    pub external_id: String,
+    /// What went out and came back.
+    pub trace: Trace,
+    /// What it comes to.
+    pub answer: Answer,
+    /// From the request to the whole answer.
+    pub took: Duration,
+    /// What it cost.
+    pub cost: u32,
+}
+
+/// Why nothing was tried.
+#[derive(Debug, thiserror::Error)]
+pub enum TrialError {
+    /// The account may not be used.
+    #[error(
+        "the connection's credential was refused before, or cannot be opened: give it a new one by \
+         `paceline connection secret`"
+    )]
+    Unusable,
+    /// It has no device at all.
+    #[error(
+        "the connection has no device yet: `paceline device add` adds one, or name what to ask for by --device"
+    )]
+    NoDevice,
+    /// A limit of the device's own cannot be kept for a stranger.
+    #[error(
+        "{0:?} is no device of the connection, and the cloud limits each device: `paceline device add` it first"
+    )]
+    Stranger(String),
+    /// A quota or a hold.
+    #[error("nothing was sent: {by} lets no call through {when}; try again then, or wait for it with --wait")]
+    NotYet {
+        /// The quota's name, or the hold's reason.
+        by: String,
+        /// When it will.
+        when: String,
+    },
+    /// The process did not get to it in time.
+    #[error("nothing was sent: the instant that was granted has passed on this busy machine; try again")]
+    Late,
+    /// The definition.
+    #[error(transparent)]
+    Definition(#[from] LoadError),
+    /// Housekeeping.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+    /// Redis.
+    #[error("the schedule in Redis, which grants every call, could not be asked; nothing was sent")]
+    Redis(#[from] RedisError),
+    /// Postgres.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+}
+
+/// Makes the call, as soon as every quota lets it.
+pub async fn run(app: &App, wanted: &Wanted<'_>) -> Result<Trial, TrialError> {
+    let provider = wanted.provider;
+    let opened = connections::open(&app.pool, &app.sealer, &[wanted.connection.0]).await?;
+    let connection = Arc::new(opened.into_iter().next().ok_or(TrialError::Unusable)?);
+    let target = target(app, wanted).await?;
+    let reach = Reach::of(&app.settings.providers.private_networks, &provider.name);
+    let fetcher = Fetcher::new(provider.clone(), reach)?;
+    let call = Call { connection, resource: wanted.resource.clone(), targets: vec![target.clone()] };
+    keep::rebuild_if_lost(app, &provider.name).await?;
+    let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
+    taker.hear(app.clock.now());
+    let lane = match target.group.is_empty() {
+        true => wanted.connection.to_string(),
+        false => format!("{}.{}", wanted.connection, target.group),
+    };
+    let devices = [target.device].into_iter().filter(|device| device.0 > 0).collect();
+    let wish = Wish { lane, resource: wanted.resource.clone(), devices };
+    let (grant, latest) = leave(&taker, &wish, wanted.patience, provider.slack()).await?;
+    if Instant::now() > latest {
+        taker.settle(&[Settlement::unsent(grant)], None).await?;
+        return Err(TrialError::Late);
+    }
+    let sent = Instant::now();
+    let (answer, trace) = fetcher.fetch_traced(&call, app.clock.now()).await;
+    let took = sent.elapsed();
+    let settlement = Settlement { end: answer.end, holds: answer.holds.clone(), ..Settlement::unsent(grant) };
+    taker.settle(&[settlement], None).await?;
+    let cost = match answer.end {
+        End::Unsent => 0,
+        _ => provider.resource(wanted.resource.as_str()).map_or(0, |resource| resource.cost_of(1)),
+    };
+    Ok(Trial { external_id: target.external_id, trace, answer, took, cost })
+}
+
+/// Waits for the grant and for its instant; the call's number, and the instant after which it may not be sent.
+async fn leave(
+    taker: &Taker,
+    wish: &Wish,
+    patience: Duration,
+    slack: Duration,
+) -> Result<(crate::words::CallId, Instant), TrialError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let asked = Instant::now();
+        let (by, wait_ms) = match taker.ask_leave(wish, None).await? {
+            Leave::Given(call, in_ms) => {
+                let wait = Duration::from_secs_f64(in_ms / 1000.0);
+                sleep_until(Instant::now() + wait).await;
+                return Ok((call, asked + wait + slack));
+            }
+            Leave::NotYet { by, wait_ms } => (by, wait_ms),
+            Leave::NotLive => ("a schedule that is not built".to_owned(), Some(1_000.0)),
+        };
+        // Whose turn comes with the end of a call is not told in time: looked for often enough.
+        let wait = wait_ms.map_or(Duration::from_millis(500), |ms| Duration::from_secs_f64(ms / 1000.0));
+        if Instant::now() + wait > deadline {
+            let when = match wait_ms {
+                Some(ms) => format!(
+                    "for another {}",
+                    humantime::format_duration(Duration::from_secs_f64((ms / 1000.0).ceil()))
+                ),
+                None => "before another call has ended".to_owned(),
+            };
+            return Err(TrialError::NotYet { by, when });
+        }
+        sleep(wait).await;
+    }
+}
+
+/// Devices in one page.
+const PAGE: i64 = 500;
+
+/// The device that is asked for. One that was not added yet has no number.
+async fn target(app: &App, wanted: &Wanted<'_>) -> Result<Target, TrialError> {
+    let mut after = DeviceId(0);
+    loop {
+        let page = inventory::page(&app.pool, wanted.tenant, Some(wanted.connection), after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.device;
+        let found = page.into_iter().find(|row| {
+            wanted.device.is_none_or(|asked| row.external_id == asked || row.device.to_string() == asked)
+        });
+        if let Some(row) = found {
+            return Ok(Target {
+                job: JobId(0),
+                device: row.device,
+                external_id: row.external_id,
+                group: row.group,
+            });
+        }
+    }
+    let stranger = wanted.device.ok_or(TrialError::NoDevice)?.to_owned();
+    let mut own = wanted.provider.quotas().filter(|quota| quota.counts(wanted.resource));
+    if own.any(|quota| quota.scope == Scope::Device) {
+        return Err(TrialError::Stranger(stranger));
+    }
+    Ok(Target { job: JobId(0), device: DeviceId(0), external_id: stranger, group: String::new() })
+}
