@@ -117,6 +117,7 @@ const PRELUDES: &[&str] = &[
     "src/take/lua/chain.lua",
     "src/take/lua/rank.lua",
     "src/take/lua/gather.lua",
+    "src/take/lua/grant.lua",
     "src/take/lua/write.lua",
 ];
 

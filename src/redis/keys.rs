@@ -20,7 +20,8 @@
 //! | `{p}:take:<lease>` | hash | up to 32 calls: place → lane, resource, jobs and what was spent (msgpack) |
 //! | `{p}:spoken` | set | leased jobs whose owners have spoken meanwhile |
 //! | `{p}:corrupt` | hash | jobs set aside because their records cannot be read → why |
-//! | `{p}:quota:app`, `{p}:quota:<connection>` | hash | quota → its state (see `take/lua/pace.lua`), hold → until |
+//! | `{p}:quotas` | hash | connection → its quotas' states and its hold (msgpack, see `take/lua/pace.lua`) |
+//! | `{p}:quota:app`, `{p}:quota:<connection>` | hash | likewise a field each: of the app; of groups and devices |
 //! | `{p}:meta` | hash | `v`, `finish` virtual times, `fence`, `run`, `epoch`, `built`, `app_until`, `app_why` |
 //! | `{p}:wake` | channel | "look again" |
 //! | `{p}:stats:<minute>` | hash | lag histogram and outcome counts of that minute |

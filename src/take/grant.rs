@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use std::fmt;
 
 /// Permission for one call at a given instant.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Grant {
     /// Its number, and its fence.
     pub call: CallId,
@@ -17,7 +17,6 @@ pub struct Grant {
     /// From the script's run to the instant at which it may be sent.
     pub send_in_ms: f64,
     /// Whom it serves.
-    #[serde(deserialize_with = "granted_jobs")]
     pub jobs: Vec<GrantedJob>,
 }
 
@@ -67,30 +66,43 @@ pub struct Taken {
     pub corrupt: Vec<JobId>,
 }
 
-/// Five values a job, in a row of all: an array less a job to make, and to read. Scripts keep ids as text.
-fn granted_jobs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<GrantedJob>, D::Error> {
-    struct Rows;
-    impl<'de> Visitor<'de> for Rows {
-        type Value = Vec<GrantedJob>;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("id, due, attempts, kind and version of each job")
-        }
-        fn visit_seq<A: SeqAccess<'de>>(self, mut row: A) -> Result<Self::Value, A::Error> {
-            let mut jobs = Vec::with_capacity(row.size_hint().unwrap_or(0) / 5);
-            while let Some(id) = row.next_element::<&str>()? {
-                let missing = || serde::de::Error::custom("a job is cut off");
-                jobs.push(GrantedJob {
-                    id: id.parse().map_err(serde::de::Error::custom)?,
-                    due: row.next_element()?.ok_or_else(missing)?,
-                    attempts: row.next_element()?.ok_or_else(missing)?,
-                    kind: row.next_element()?.ok_or_else(missing)?,
-                    version: row.next_element()?.ok_or_else(missing)?,
-                });
+/// A row: the call's four values, then five a job. Tables are dear to scripts, which keep ids as text.
+impl<'de> Deserialize<'de> for Grant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Row;
+        impl<'de> Visitor<'de> for Row {
+            type Value = Grant;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "number, lane, resource, instant; id, due, attempts, kind and version of each job",
+                )
             }
-            Ok(jobs)
+            fn visit_seq<A: SeqAccess<'de>>(self, mut row: A) -> Result<Grant, A::Error> {
+                let mut grant = Grant {
+                    call: next(&mut row)?,
+                    lane: next(&mut row)?,
+                    resource: next(&mut row)?,
+                    send_in_ms: next(&mut row)?,
+                    jobs: Vec::with_capacity(row.size_hint().unwrap_or(0) / 5),
+                };
+                while let Some(id) = row.next_element::<&str>()? {
+                    grant.jobs.push(GrantedJob {
+                        id: id.parse().map_err(serde::de::Error::custom)?,
+                        due: next(&mut row)?,
+                        attempts: next(&mut row)?,
+                        kind: next(&mut row)?,
+                        version: next(&mut row)?,
+                    });
+                }
+                Ok(grant)
+            }
         }
+        deserializer.deserialize_seq(Row)
     }
-    deserializer.deserialize_seq(Rows)
+}
+
+fn next<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(row: &mut A) -> Result<T, A::Error> {
+    row.next_element()?.ok_or_else(|| serde::de::Error::custom("a call is cut off"))
 }
 
 /// One that is no number was never ours: whatever put it there, there is no job to be mended.

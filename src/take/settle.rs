@@ -76,65 +76,109 @@ impl Settlement {
     pub(super) fn lease(&self) -> i64 {
         self.call.0 - self.call.0.rem_euclid(CALLS_A_LEASE)
     }
+
+    /// The call's place in its lease.
+    fn place(&self) -> char {
+        char::from(DIGITS[self.call.0.rem_euclid(CALLS_A_LEASE) as usize])
+    }
+
+    /// The job and when it was sent, of a call for one that went well and has nothing more to say.
+    fn went_well(&self) -> Option<(JobId, UnixMs)> {
+        match self.jobs[..] {
+            [(job, Verdict::Done(sent))]
+                if self.end == End::Good && self.holds.is_empty() && self.also.is_empty() =>
+            {
+                Some((job, sent))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Settlements of one lease, as the script wants them.
-pub(super) struct Lease<'a>(pub(super) &'a [&'a Settlement]);
+pub(super) struct Lease<'a>(&'a [&'a Settlement]);
+
+/// Puts a batch in the order in which the script is told of it, and in which it tells of calls that are stale.
+///
+/// An unsent call's grant goes back only while it is the last: so the last are ended first. In a lease, those that went
+/// well stand before the others.
+pub(super) fn order(batch: &mut [&Settlement]) {
+    batch.sort_by_key(|s| match s.end {
+        End::Unsent => (1, -s.lease(), false, -s.call.0),
+        _ => (0, s.lease(), s.went_well().is_none(), s.call.0),
+    });
+}
+
+/// An ordered batch, by leases.
+pub(super) fn leases<'a>(batch: &'a [&'a Settlement]) -> Vec<Lease<'a>> {
+    batch.chunk_by(|a, b| a.lease() == b.lease()).map(Lease).collect()
+}
 
 impl Serialize for Lease<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let lease = self.0.first().map_or(0, |s| s.lease());
-        (lease.to_string(), self.0).serialize(serializer)
+        let (well, calls) = self.0.split_at(self.0.iter().take_while(|s| s.went_well().is_some()).count());
+        (lease.to_string(), Well(well), calls).serialize(serializer)
     }
 }
 
+/// Calls for one job that went well: the usual end, told in three values each.
+struct Well<'a>(&'a [&'a Settlement]);
+
+impl Serialize for Well<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut row = serializer.serialize_seq(Some(3 * self.0.len()))?;
+        for (call, (job, sent)) in self.0.iter().filter_map(|s| Some((s, s.went_well()?))) {
+            row.serialize_element(&call.place())?;
+            row.serialize_element(&job.to_string())?;
+            row.serialize_element(&sent.0)?;
+        }
+        row.end()
+    }
+}
+
+/// A row: what is told of the call, then of its jobs. Tables are dear to scripts.
 impl Serialize for Settlement {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let place = self.call.0.rem_euclid(CALLS_A_LEASE) as usize;
-        let digit = char::from(DIGITS[place]);
-        let verdicts = verdicts(&self.jobs);
-        // Most have nothing more to say.
-        if self.holds.is_empty() && self.also.is_empty() {
-            return (digit, self.end.as_str(), verdicts).serialize(serializer);
+        // Jobs that go the same way are told together: a call's jobs usually do.
+        let together = || self.jobs.chunk_by(|a, b| a.1 == b.1);
+        let mut row = serializer.serialize_seq(Some(4 + 4 * together().count() + self.jobs.len()))?;
+        row.serialize_element(&self.place())?;
+        row.serialize_element(self.end.as_str())?;
+        some(&mut row, &self.told_holds())?;
+        some(&mut row, &self.told_also())?;
+        for jobs in together() {
+            let Some((_, verdict)) = jobs.first() else { continue };
+            let (word, number, kind) = word(*verdict);
+            row.serialize_element(word)?;
+            row.serialize_element(&number)?;
+            row.serialize_element(&kind)?;
+            row.serialize_element(&jobs.len())?;
+            jobs.iter().try_for_each(|(job, _)| row.serialize_element(&job.to_string()))?;
         }
-        let holds: Vec<_> = self
-            .holds
+        row.end()
+    }
+}
+
+impl Settlement {
+    fn told_holds(&self) -> Vec<(&str, i64, &str, i64)> {
+        self.holds
             .iter()
             .filter(|(hold, device)| hold.scope != Scope::Device || device.is_some())
             .map(|(hold, device)| {
                 (hold.scope.as_str(), hold.until.0, hold.reason.as_str(), device.map_or(0, |d| d.0))
             })
-            .collect();
-        let also: Vec<_> = self.also.iter().map(|(job, sent)| (job.to_string(), sent.0)).collect();
-        (digit, self.end.as_str(), verdicts, holds, also).serialize(serializer)
+            .collect()
+    }
+
+    fn told_also(&self) -> Vec<(String, i64)> {
+        self.also.iter().map(|(job, sent)| (job.to_string(), sent.0)).collect()
     }
 }
 
-/// Jobs that go the same way are told together: a call's jobs usually do.
-fn verdicts(jobs: &[(JobId, Verdict)]) -> Vec<Together> {
-    let mut groups: Vec<Together> = Vec::with_capacity(1);
-    for (job, verdict) in jobs {
-        match groups.last_mut() {
-            Some(Together(same, ids)) if same == verdict => ids.push(job.to_string()),
-            _ => groups.push(Together(*verdict, vec![job.to_string()])),
-        }
-    }
-    groups
-}
-
-/// A verdict on several jobs: one row, the ids at its end.
-struct Together(Verdict, Vec<String>);
-
-impl Serialize for Together {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (word, number, kind) = word(self.0);
-        let mut row = serializer.serialize_seq(Some(3 + self.1.len()))?;
-        row.serialize_element(word)?;
-        row.serialize_element(&number)?;
-        row.serialize_element(&kind)?;
-        self.1.iter().try_for_each(|id| row.serialize_element(id))?;
-        row.end()
-    }
+/// Most have nothing more to say.
+fn some<R: SerializeSeq, T: Serialize>(row: &mut R, told: &[T]) -> Result<(), R::Error> {
+    if told.is_empty() { row.serialize_element(&false) } else { row.serialize_element(told) }
 }
 
 fn word(verdict: Verdict) -> (&'static str, i64, u8) {

@@ -1,13 +1,13 @@
 //! The one caller of `take.lua`, `settle.lua` and `leave.lua`.
 
 use super::leave::{Leave, Said, Wish};
-use super::settle::Lease;
+use super::settle;
 use super::spec::Spec;
 use super::{Settled, Settlement, Taken};
 use crate::provider::Provider;
 use crate::redis::{Keys, Redis, RedisError, Script};
 use crate::settings::Settings;
-use crate::words::{End, Interval, ProviderName, UnixMs};
+use crate::words::{Interval, ProviderName, UnixMs};
 use serde::Deserialize;
 use std::sync::{Mutex, PoisonError};
 
@@ -73,6 +73,7 @@ const PACE: &str = include_str!("lua/pace.lua");
 const CHAIN: &str = include_str!("lua/chain.lua");
 const RANK: &str = include_str!("lua/rank.lua");
 const GATHER: &str = include_str!("lua/gather.lua");
+const GRANT: &str = include_str!("lua/grant.lua");
 const WRITE: &str = include_str!("lua/write.lua");
 
 impl Taker {
@@ -82,7 +83,10 @@ impl Taker {
         Self {
             redis,
             anchor: settings.keys.anchor(&provider.name),
-            take: Script::of_parts("take", &[PACE, CHAIN, RANK, GATHER, include_str!("lua/take.lua"), WRITE]),
+            take: Script::of_parts(
+                "take",
+                &[PACE, CHAIN, RANK, GATHER, GRANT, include_str!("lua/take.lua"), WRITE],
+            ),
             settle: Script::of_parts("settle", &[PACE, CHAIN, include_str!("lua/settle.lua")]),
             leave: Script::of_parts("leave", &[PACE, CHAIN, include_str!("lua/leave.lua")]),
             spec: Mutex::new(Spoken { spec, packed: Vec::new(), now: UnixMs(0) }),
@@ -124,14 +128,9 @@ impl Taker {
         settlements: &[Settlement],
         now: Option<UnixMs>,
     ) -> Result<Settled, RedisError> {
-        // An unsent call's grant goes back only while it is the last: so the last are ended first.
         let mut order: Vec<&Settlement> = settlements.iter().collect();
-        order.sort_by_key(|s| match s.end {
-            End::Unsent => (1, -s.call.0),
-            _ => (0, s.call.0),
-        });
-        let leases: Vec<Lease<'_>> = order.chunk_by(|a, b| a.lease() == b.lease()).map(Lease).collect();
-        let (spec, packed) = (self.packed(now)?, self.settle.pack(&leases)?);
+        settle::order(&mut order);
+        let (spec, packed) = (self.packed(now)?, self.settle.pack(&settle::leases(&order))?);
         let at = now_arg(now);
         let told: Told = self.settle.ask(&self.redis, &self.anchor, &[at.as_bytes(), &spec, &packed]).await?;
         let stale = told.stale.iter().filter_map(|at| order.get(*at)).map(|s| s.call).collect();

@@ -52,7 +52,7 @@ async fn settled_twice_counts_twice() {
 
 #[tokio::test]
 async fn only_the_apps_quotas_are_spent() {
-    let half = take("held, after = spend_all(own, cost, at, urgent, held, after)", "");
+    let half = take("held, after = spend_all(own, chain.state, cost, at, urgent, held, after)", "");
     seen_from_outside("over quota", &[half]).await;
     seen("spent", &[half]).await;
 }
@@ -60,9 +60,12 @@ async fn only_the_apps_quotas_are_spent() {
 #[tokio::test]
 async fn only_the_apps_quotas_are_asked() {
     let half = [
-        take("local own_at, own_by = earliest(own, cost, from, urgent)", "local own_at, own_by = from, nil"),
         take(
-            "local last, own_says = earliest(own, cost, again, urgent)",
+            "local own_at, own_by = earliest(own, state, cost, from, urgent)",
+            "local own_at, own_by = from, nil",
+        ),
+        take(
+            "local last, own_says = earliest(own, state, cost, again, urgent)",
             "local last, own_says = again, nil",
         ),
     ];
@@ -83,7 +86,7 @@ async fn leases_that_end_at_once() {
 
 #[tokio::test]
 async fn calls_in_flight_that_are_not_counted_back() {
-    let kept = settle("if entry[9] then release(entry[9], finish, freed) end", "");
+    let kept = settle("if held then release(held, 'good', freed) end", "");
     seen_from_outside("starved", &[kept]).await;
 }
 

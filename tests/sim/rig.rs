@@ -79,12 +79,17 @@ impl Rig {
     /// What is kept of the quotas of the application and of these connections.
     pub async fn fields(&self, connections: &[i64]) -> Fields {
         let mut found = Fields::new();
+        let link = &mut self.redis.link();
         let holders = connections.iter().map(i64::to_string).chain(["app".to_owned()]);
         for holder in holders {
             let key = format!("{}quota:{holder}", self.anchor);
             let all: HashMap<String, String> =
-                redis::cmd("HGETALL").arg(key).query_async(&mut self.redis.link()).await.expect("a hash");
-            found.extend(all.into_iter().map(|(field, raw)| ((holder.clone(), field), raw)));
+                redis::cmd("HGETALL").arg(key).query_async(link).await.expect("a hash");
+            let key = format!("{}quotas", self.anchor);
+            let whole: Option<Vec<u8>> =
+                redis::cmd("HGET").arg(key).arg(&holder).query_async(link).await.expect("bytes");
+            let whole = whole.map(|packed| unpacked(&packed)).unwrap_or_default();
+            found.extend(all.into_iter().chain(whole).map(|(field, raw)| ((holder.clone(), field), raw)));
         }
         found
     }
@@ -138,4 +143,23 @@ impl Rig {
             }
         }
     }
+}
+
+/// What is kept for a connection as a whole: field, value, field, value …; a number is an instant, in ms. As the hashes
+/// of the others have it: in µs.
+fn unpacked(packed: &[u8]) -> Vec<(String, String)> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Item {
+        Instant(f64),
+        Text(String),
+    }
+    let mut reader = rmp_serde::Deserializer::new(packed);
+    let mut next = move || <Item as serde::Deserialize>::deserialize(&mut reader).ok();
+    let pair = || match (next()?, next()?) {
+        (Item::Text(field), Item::Instant(ms)) => Some((field, (ms * 1_000.0).to_string())),
+        (Item::Text(field), Item::Text(raw)) => Some((field, raw)),
+        (Item::Instant(_), _) => panic!("a number where a field should be"),
+    };
+    std::iter::from_fn(pair).collect()
 }

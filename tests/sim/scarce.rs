@@ -6,6 +6,7 @@ use paceline::words::{ConnectionId, DeviceId, Job, JobId, JobState, Priority, Te
 
 /// The least that is asked, of the order of all of it.
 const ASKED_MS: i64 = 600_000;
+/// The window of every quota.
 pub const WINDOW_MS: f64 = 86_400_000.0;
 
 /// The shapes of what is scarce.
@@ -19,8 +20,6 @@ pub enum Scarce {
     Both,
     /// An account's, shared by its homes.
     Homes,
-    /// The application's for one resource, and accounts' for all.
-    Resource,
     /// A part of the application's is kept for "refresh now".
     Reserve,
 }
@@ -31,34 +30,22 @@ pub struct Lane {
     pub group: &'static str,
     pub weight: u32,
     pub jobs: i64,
-    /// Of these resources, in turn.
-    pub asks: &'static [&'static str],
 }
 
 impl Scarce {
     /// Who asks.
     pub fn lanes(self, chance: &mut Chance) -> Vec<Lane> {
-        let mut lane = |connection, group, weight| {
-            let jobs = chance.within(46, 52);
-            Lane { connection, group, weight, jobs, asks: &["energy", "state", "state"] }
-        };
+        let mut lane =
+            |connection, group, weight| Lane { connection, group, weight, jobs: chance.within(46, 52) };
         match self {
             Self::Account => vec![lane(1, "", 1)],
             Self::App | Self::Both | Self::Reserve => vec![lane(1, "", 1), lane(2, "", 2)],
             Self::Homes => vec![lane(1, "east", 1), lane(1, "north", 1)],
-            Self::Resource => {
-                let (first, second) = (lane(1, "", 1), lane(2, "", 2));
-                vec![
-                    Lane { asks: &["energy"], ..first },
-                    Lane { asks: &["energy"], ..second },
-                    Lane { asks: &["state"], ..lane(3, "", 1) },
-                ]
-            }
         }
     }
 
-    /// What is allowed a ms and in which scope, of so much that is asked, by name.
-    pub fn quotas(self, chance: &mut Chance, asked: f64, energy: f64) -> String {
+    /// What is allowed, of so much that is asked a ms.
+    pub fn quotas(self, chance: &mut Chance, asked: f64) -> String {
         let mut share = |least, most| chance.share(least, most);
         match self {
             Self::Account | Self::Homes => quota("own", "connection", asked * share(0.35, 0.6), ""),
@@ -67,11 +54,6 @@ impl Scarce {
             Self::Both => {
                 let app = asked * share(0.4, 0.6);
                 quota("app", "app", app, "") + &quota("own", "connection", app * share(0.55, 0.6), "")
-            }
-            // An account's own is less than the third asks, and far more than the others get of the application's.
-            Self::Resource => {
-                quota("some", "app", energy * share(0.25, 0.28), "resources = [\"energy\"]\n")
-                    + &quota("own", "connection", (asked - energy) * share(0.5, 0.6), "")
             }
             Self::Reserve => quota("app", "app", asked * share(0.5, 0.7), "reserve = 0.25\n"),
         }

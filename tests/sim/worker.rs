@@ -268,6 +268,7 @@ impl World {
                 *known = until.max(*known);
             }
         }
+        self.model.devices_apart |= self.holds.keys().any(|held| held.starts_with('#'));
         let expected = self.model.settled(settlements, self.now);
         let settled = self.rig.settle(settlements, self.now).await;
         let mut stale: Vec<_> = settled.stale.iter().map(|call| call.0).collect();

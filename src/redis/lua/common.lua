@@ -38,19 +38,23 @@ local RECORD = '<BBBBI4I4I6I6I4I6ss'
 -- Flags: bit 0, dropped while leased: settle forgets it; bit 1, it may share a call; bit 2, "refresh now" was asked;
 -- from bit 4 on, the kind of its last failure.
 
-local function parse(raw)
+-- A table of up to sixteen entries is made in one go: what is rarely so is noted only if it is.
+local function parse(id, raw)
   local v, class, flags, attempts, interval, offset, due, last, version, device, lane, resource =
     struct.unpack(RECORD, raw)
   if v ~= 1 or interval == 0 then error('no record') end
   local low = flags % 16
-  return {
-    class = class, dropped = low % 2 == 1, shared = low % 4 >= 2, urgent = low % 8 >= 4, kind = (flags - low) / 16,
-    attempts = attempts, interval = interval, offset = offset, due = due, last = last, version = version,
-    device = device, lane = lane, resource = resource,
+  local j = {
+    id = id, raw = raw, class = class, shared = low % 4 >= 2, kind = (flags - low) / 16, attempts = attempts,
+    interval = interval, offset = offset, due = due, last = last, version = version, device = device, lane = lane,
+    resource = resource, score = 0, key = false,
   }
+  if low % 2 == 1 then j.dropped = true end
+  if low >= 4 then j.urgent = true end
+  return j
 end
-local function unpack_job(raw)
-  local ok, job = pcall(parse, raw)
+local function unpack_job(id, raw)
+  local ok, job = pcall(parse, id, raw)
   return ok and job or nil
 end
 
@@ -109,9 +113,7 @@ end
 local function parse_all(members, raws, jobs)
   for i = 1, #members do
     local raw = raws[i]
-    local j = raw and parse(raw)
-    if j then j.raw = raw end
-    jobs[members[i]] = j
+    jobs[members[i]] = raw and parse(members[i], raw)
   end
 end
 -- Reads many records in one call a bucket. ids: array; shared: whether they can share a call. Adds to jobs, and returns
@@ -129,7 +131,7 @@ local function read_jobs(ids, shared, jobs)
     local raws = redis.call('HMGET', JOBS .. n, unpack(members))
     -- One guard for all: only where a record is corrupt are they looked at one by one.
     if not pcall(parse_all, members, raws, jobs) then
-      for i = 1, #members do jobs[members[i]] = raws[i] and unpack_job(raws[i]) or false end
+      for i = 1, #members do jobs[members[i]] = raws[i] and unpack_job(members[i], raws[i]) or false end
     end
   end
   return jobs
@@ -249,7 +251,7 @@ local function add_ready(sets, id, j)
     args = { lane = j.lane, hot = j.urgent }
     sets[key] = args
   end
-  args[#args + 1] = waiting_since(j)
+  args[#args + 1] = string.format('%d', waiting_since(j))
   args[#args + 1] = id
 end
 -- Likewise all jobs of a lane's queue from `first` on.
@@ -264,7 +266,7 @@ local function add_queue(sets, lane, jobs, first)
       of[class] = args
       sets[READY .. CLASSES[class] .. name] = args
     end
-    args[#args + 1] = waiting_since(j)
+    args[#args + 1] = string.format('%d', waiting_since(j))
     args[#args + 1] = j.id
   end
 end
@@ -279,12 +281,21 @@ local function make_ready(sets)
   wake_lanes(lanes, hot)
 end
 
--- Unparseable members of a take's hash are skipped: whose they were, `check` finds out.
-local function entries_of(raws)
-  local entries = {}
-  for i = 1, #raws do
-    local ok, entry = pcall(cmsgpack.unpack, raws[i])
-    if ok then entries[#entries + 1] = entry end
+-- A call in a take's hash, in a row without a table of its own, for these are written and read for every call: how many
+-- jobs, held, whether they can share a call, id, record (false for none), then what only few ends need: lane, resource,
+-- instant, cost, urgent, after; id, record, id, record … of the other jobs.
+local FIRST, OTHERS = 4, 12
+-- All of it, or nil if it cannot be read: whose it was, `check` finds out.
+local function entry_of(raw)
+  local function row(ok, ...) return ok and { ... } or nil end
+  return row(pcall(cmsgpack.unpack, raw))
+end
+-- Adds id and record of each of its jobs to a list.
+local function jobs_of(entry, into)
+  if entry[1] > 0 then
+    into[#into + 1] = entry[FIRST]
+    into[#into + 1] = entry[FIRST + 1]
   end
-  return entries
+  for i = OTHERS, #entry do into[#into + 1] = entry[i] end
+  return into
 end

@@ -8,8 +8,10 @@
 -- quota or hold says so; 0 and '' where nothing holds it back.
 local leased = {}
 for _, n in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
-  for _, entry in ipairs(entries_of(redis.call('HVALS', TAKE .. n))) do
-    for _, id in ipairs(entry[3]) do leased[id] = true end
+  for _, raw in ipairs(redis.call('HVALS', TAKE .. n)) do
+    local entry = entry_of(raw)
+    local jobs = entry and jobs_of(entry, {}) or {}
+    for i = 1, #jobs, 2 do leased[jobs[i]] = true end
   end
 end
 local app = redis.call('HMGET', META, 'app_until', 'app_why')

@@ -15,14 +15,33 @@ local function quotas_of(resource)
       of[#of + 1] = q
     end
   end
+  local plain = found.group[1] == nil and found.device[1] == nil and {}
+  for _, q in ipairs(found.connection) do
+    if plain and q.at then plain[#plain + 1] = q.link else plain = false end
+  end
+  found.plain = plain
   by_resource[resource] = found
   return found
 end
 
 -- A lane is a connection, or a group inside one.
 local function split(lane)
-  local dot = lane.name:find('.', 1, true)
-  lane.connection, lane.group = dot and lane.name:sub(1, dot - 1) or lane.name, dot and lane.name:sub(dot + 1)
+  local name = lane.name
+  local dot = name:find('.', 1, true)
+  if dot then
+    lane.connection, lane.group = name:sub(1, dot - 1), name:sub(dot + 1)
+  else
+    lane.connection = name
+  end
+end
+local function prefetch_lanes(lanes)
+  local connections = {}
+  for i = 1, #lanes do
+    local lane = lanes[i]
+    if not lane.connection then split(lane) end
+    connections[i] = lane.connection
+  end
+  prefetch(connections)
 end
 
 -- A link that lanes share, but not all of them: they wait at it in a line of their own, and are let in by turns. Named
@@ -55,36 +74,8 @@ local function app_links(counts)
   return links
 end
 
--- The usual chain: a connection whose quotas nobody else shares, looked at for the first time.
-local function plain_chain(lane, resource, counts, own)
-  local connection, fields = counts.connection, counts.fields
-  if not fields then
-    fields = { '!hold', '!holds' }
-    for i = 1, #connection do fields[i + 2] = connection[i].field end
-    counts.fields = fields
-  end
-  local values = redis.call('HMGET', own.key, unpack(fields))
-  own.has = { ['!hold'] = values[1], ['!holds'] = values[2] }
-  local links = {}
-  for i = 1, #connection do
-    local q = connection[i]
-    links[i] = new_gauge(own, q.field, q, nil, false, values[i + 2])
-  end
-  own.gauges = { unpack(links) } -- a list of its own: gauges of other chains join it
-  if values[1] then
-    links = { unpack(links) }
-    links[#links + 1] = hold_link(own, '!hold', nil, false)
-  end
-  local held = values[2] and tonumber(values[2]) > now
-  local chain = {
-    app = counts.links, own = links, counts = counts, state = own, held = held, lines = counts.lines, alike = not held,
-  }
-  lane.chain, lane.of = chain, resource
-  return chain
-end
-
 -- The chain of a lane's calls for a resource: the links of the app, and the lane's own: {app = {link…}, own = {link…},
--- alike = whether they are the same whatever the call's devices, lines = whether others share some of them}.
+-- state, alike = whether they are the same whatever the call's devices, lines = whether others share some of them}.
 local function chain_of(lane, resource)
   local chain = lane.chain
   if chain and lane.of == resource then return chain end
@@ -93,17 +84,25 @@ local function chain_of(lane, resource)
   if not lane.connection then split(lane) end
   local counts = quotas_of(resource)
   local all, own, group = app_links(counts), state_of(lane.connection), lane.group
-  local connection, links, fields = counts.connection, {}, { '!hold', '!holds' }
-  if not (group or own.has or counts.group[1] or counts.device[1]) then
-    return plain_chain(lane, resource, counts, own)
+  if counts.plain and #own.flat == 2 * #kept and not (group or own.state or own.has) then
+    -- Nothing but sliding quotas of the whole connection, and no hold: it needs no links of its own.
+    own.app, own.own, own.counts, own.alike, own.state = all, counts.plain, counts, true, own
+    lane.chain, lane.of = own, resource
+    return own
   end
+  local connection, links, fields = counts.connection, {}, { '!hold', '!holds' }
   for i = 1, #connection do fields[i + 2] = connection[i].field end
   for _, q in ipairs(counts.group) do fields[#fields + 1] = group and q.field .. '@' .. group or q.field end
   if group then fields[#fields + 1] = '!hold@' .. group end
   ensure(own, fields)
   for i = 1, #connection do
     local q = connection[i]
-    links[i] = gauge_of(own, q.field, q, nil, group and link_name(own.holder, q.field))
+    local line = group and link_name(own.holder, q.field)
+    if not q.at then
+      links[i] = gauge_of(own, q.field, q, nil, line)
+    else
+      links[i] = line and { q = q, at = q.at, line = line } or q.link
+    end
   end
   for _, q in ipairs(counts.group) do
     links[#links + 1] = gauge_of(own, group and q.field .. '@' .. group or q.field, q, nil, false)
@@ -112,7 +111,7 @@ local function chain_of(lane, resource)
   if group then links[#links + 1] = hold_link(own, '!hold@' .. group, nil, false) end
   local held = own.has['!holds'] and tonumber(own.has['!holds']) > now
   chain = {
-    app = all, own = links, counts = counts, state = own, held = held, lines = group or counts.lines,
+    app = all, own = links, counts = counts, state = own, held = held, lines = group,
     alike = #counts.device == 0 and not held,
   }
   lane.chains = lane.chains or {}
@@ -141,13 +140,16 @@ local function own_links(chain, members)
 end
 
 -- The earliest instant, not before `from`, at which all these links say yes, and the one that said it last.
-local function earliest(links, cost, from, urgent)
+-- state: the connection's, where links are only places in what is kept of it.
+local function earliest(links, state, cost, from, urgent)
   local at, by = from, nil
   for i = 1, #links do
     local link = links[i]
     local q, t = link.q, link.ends
     if q and not (urgent and q.background) then
-      if q.kind == 'sliding' then
+      if link.at then
+        t = state.flat[link.at] + (cost - q.burst) * q.emission_ms
+      elseif q.kind == 'sliding' then
         t = link.tat + (cost - q.burst) * q.emission_ms
       else
         t = when[q.kind](q, link, cost, at)
@@ -166,20 +168,20 @@ end
 
 -- Spends a call's cost in links of its chain. What settle must know beside the instant and the cost is added to:
 -- held: fields that count the call as in flight; after: arrival times that the two do not tell; may be false.
-local function spend_all(links, cost, at, urgent, held, after)
+local function spend_all(links, state, cost, at, urgent, held, after)
   for i = 1, #links do
     local g = links[i]
     local q = g.q
     if q and not (urgent and q.background) then
+      local s, flat = g.s or state, g.at and state.flat
       if q.kind == 'sliding' then
-        local tat = g.tat
+        local tat = flat and flat[g.at] or g.tat
+        local next_tat = (tat > at and tat or at) + cost * q.emission_ms
         if tat > at then
           after = after or {}
-          after[g.s.holder .. ' ' .. g.field] = tat + cost * q.emission_ms
-        else
-          tat = at
+          after[s.holder .. ' ' .. (g.field or q.field)] = next_tat
         end
-        g.tat = tat + cost * q.emission_ms
+        if flat then flat[g.at] = next_tat else g.tat = next_tat end
       else
         spend[q.kind](q, g, cost, at)
         if g.in_flight then
@@ -187,8 +189,8 @@ local function spend_all(links, cost, at, urgent, held, after)
           held[#held + 1] = { g.s.holder, g.field, q.kind }
         end
       end
-      g.changed = true
-      g.s.changed = true
+      if not flat then g.changed = true end
+      s.changed = true
     end
   end
   return held, after
@@ -206,21 +208,26 @@ local function release(held, finish, freed)
   end
 end
 
--- Writes the state that changed, a call a holder.
+-- Writes the state that changed.
 local function write_states()
-  for _, s in pairs(states) do
+  local whole, n = {}, 0
+  for holder, s in pairs(states) do
     if s.changed then
-      local args, gauges, n = {}, s.gauges, 0
+      local gauges, flat = s.gauges or NOTHING, s.flat
       for i = 1, #gauges do
         local g = gauges[i]
         if g.changed then
-          args[n + 1], args[n + 2] = g.field, write[g.q.kind](g)
-          n = n + 2
+          keep_state(s, g.field, write[g.q.kind](g))
         end
       end
-      send('HSET', s.key, args)
+      if flat and flat[1] then
+        whole[n + 1], whole[n + 2] = holder, cmsgpack.pack(unpack(flat))
+        n = n + 2
+      end
+      if s.rest then send('HSET', state_key(s), s.rest) end
     end
   end
+  send('HSET', QUOTAS, whole)
 end
 
 -- Who waited for a call of these places to end may compete again: a line at a shared link, or the lane itself.

@@ -14,16 +14,22 @@ local corrupt, freed = {}, {}
 -- How members of the sorted sets begin: a link's with '!', a job's and a lane's with a digit, a queue's with a letter.
 local LINK, DIGIT = 33, 57
 
+local reaped, open_links = 0, {}
+do
 -- Reap: what a dead worker held is due again. Its quota stays spent: the call may have been made.
 local function reap()
   local dead = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 100)
-  if #dead == 0 then return 0 end
-  local reaped, ids = 0, {}
+  if #dead == 0 then return end
+  local ids = {}
   for _, take in ipairs(dead) do
-    for _, entry in ipairs(entries_of(redis.call('HVALS', TAKE .. take))) do
-      reaped = reaped + 1
-      for _, id in ipairs(entry[3]) do ids[#ids + 1] = id end
-      if entry[9] then release(entry[9], 'lost', freed) end
+    for _, raw in ipairs(redis.call('HVALS', TAKE .. take)) do
+      local entry = entry_of(raw)
+      if entry then
+        reaped = reaped + 1
+        local leased = jobs_of(entry, {})
+        for i = 1, #leased, 2 do ids[#ids + 1] = leased[i] end
+        if entry[2] then release(entry[2], 'lost', freed) end
+      end
     end
   end
   for id, j in pairs(find_jobs(ids)) do
@@ -39,12 +45,10 @@ local function reap()
   write_due()
   for _, take in ipairs(dead) do redis.call('DEL', TAKE .. take) end
   send('ZREM', LEASES, dead)
-  return reaped
 end
 
 -- Unblock: lanes whose instant has come within the horizon compete again, the one that was served least first. A link
 -- that opens lets in those who wait at it, one after another: see `pull`.
-local open_links = {}
 local function unblock()
   local members = redis.call('ZRANGEBYSCORE', BLOCKED, '-inf', limit, 'LIMIT', 0, 1000)
   if #members == 0 then return end
@@ -65,12 +69,30 @@ local function unblock()
   redis.call('HDEL', WHY, unpack(lanes))
 end
 
-local reaped = reap()
+reap()
 wake_freed(freed)
 unblock()
+end
+
+-- A fresh lane, one that neither waits nor is blocked, keeps its due jobs in memory: in the usual case they are
+-- granted at once, and never touch a ready set. Those of the others join what already waits there.
+local lanes, fresh, NONE = {}, {}, {}
+local function lane_of(name)
+  local lane = lanes[name]
+  if not lane then
+    -- All that most lanes come to hold, so that the table is made in one go.
+    lane = {
+      name = name, queues = NONE, jobs = 0, weight = 1, start = 0, connection = false, chain = false, of = false,
+    }
+    lanes[name] = lane
+    fresh[#fresh + 1] = lane
+  end
+  return lane
+end
 
 -- Promote: what is due, by lane. Queues of jobs that can share a call stand in DUE with their earliest.
-local more_due = false
+local more_due, place = false, nil
+do
 local function due_ids()
   local ids, shared, queues, from = {}, {}, {}, {}
   local function note(key, queue)
@@ -139,19 +161,6 @@ local function sort_by_rank(queue)
   end
 end
 
--- A fresh lane, one that neither waits nor is blocked, keeps its due jobs in memory: in the usual case they are
--- granted at once, and never touch a ready set. Those of the others join what already waits there.
-local lanes, fresh, NONE = {}, {}, {}
-local function lane_of(name)
-  local lane = lanes[name]
-  if not lane then
-    lane = { name = name, queues = NONE, jobs = 0, weight = 1, start = 0 }
-    lanes[name] = lane
-    fresh[#fresh + 1] = lane
-  end
-  return lane
-end
-
 local function gather()
   local ids, from, jobs = due_ids()
   for i = 1, #ids do
@@ -160,7 +169,6 @@ local function gather()
     if not j then
       set_aside(id, from[id])
     else
-      j.id = id
       local lane = lane_of(j.lane)
       lane.jobs = lane.jobs + 1
       if j.urgent then lane.hot = true end
@@ -184,7 +192,7 @@ end
 gather()
 
 -- Where these lanes stand: fresh ones are put on the heap, the jobs of the others join what waits there.
-local function place(some)
+function place(some)
   local names = {}
   for i = 1, #some do names[i] = some[i].name end
   local waiting, blocked = ask('ZMSCORE', LANES, names), ask('ZMSCORE', BLOCKED, names)
@@ -192,7 +200,7 @@ local function place(some)
   local ready = {}
   for i = 1, #some do
     local lane = some[i]
-    lane.weight = tonumber(weights[i] or 1)
+    if weights[i] then lane.weight = tonumber(weights[i]) end
     if waiting[i] or blocked[i] then
       lane.busy = true
       for _, queue in pairs(lane.queues) do
@@ -200,7 +208,8 @@ local function place(some)
         add_queue(ready, lane.name, queue)
       end
     else
-      lane.start = start_of(v, left[i]) - (lane.hot and AHEAD or 0)
+      lane.start = left[i] and start_of(v, left[i]) or v
+      if lane.hot then lane.start = lane.start - AHEAD end
       if lane.jobs > 0 then
         for _, queue in pairs(lane.queues) do sort_by_rank(queue) end
         push(lane)
@@ -214,3 +223,5 @@ local function place(some)
   end
 end
 place(fresh)
+end
+prefetch_lanes(fresh)

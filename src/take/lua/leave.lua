@@ -23,7 +23,7 @@ local at, by = now, nil
 for _ = 1, 4 do
   local before = at
   for _, links in ipairs({ chain.app, own }) do
-    local later, link = earliest(links, cost, at, true)
+    local later, link = earliest(links, chain.state, cost, at, true)
     if link then at, by = later, link end
     if at == math.huge then return cmsgpack.pack({ true, now, 0, -1, name_of(by) }) end
   end
@@ -31,12 +31,12 @@ for _ = 1, 4 do
 end
 if at > now + spec.horizon_ms then return cmsgpack.pack({ true, now, 0, at - now, name_of(by) }) end
 
-local held, after = spend_all(chain.app, cost, at, true, false, false)
-held, after = spend_all(own, cost, at, true, held, after)
+local held, after = spend_all(chain.app, chain.state, cost, at, true, false, false)
+held, after = spend_all(own, chain.state, cost, at, true, held, after)
 local lease = (math.floor(math.max(tonumber(meta[3] or 0), now * 1000) / 1024) + 1) * 1024
 local n = string.format('%.0f', lease)
-local entry = { wish.lane, wish.resource, {}, {}, false, at, cost, true, held, after }
-redis.call('HSET', TAKE .. n, '0', cmsgpack.pack(entry))
+local entry = cmsgpack.pack(0, held, false, false, false, wish.lane, wish.resource, at, cost, true, after)
+redis.call('HSET', TAKE .. n, '0', entry)
 redis.call('ZADD', LEASES, at + spec.lease_ms, n)
 write_states()
 redis.call('HSET', META, 'fence', string.format('%.0f', lease + 1))

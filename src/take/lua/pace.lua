@@ -1,6 +1,8 @@
 -- Shared by take and settle: the state of quotas and the arithmetic on it. Twin of pace/gauge.rs.
 --
--- One hash for the app and one a connection. Fields: <quota>, <quota>@<group>, <quota>#<device> hold a quota's state
+-- What counts for a connection as a whole lies in one field of `quotas`, as msgpack field, value, field …: so the
+-- state of many connections is read, and written, in one call. What counts for the app, or for a connection's groups
+-- and devices, lies in a hash of its own. Fields: <quota>, <quota>@<group>, <quota>#<device> hold a quota's state
 --   sliding     theoretical arrival time, µs
 --   aligned     <turn of the calendar, ms> <spent since>
 --   concurrent  <calls in flight>
@@ -18,35 +20,136 @@
 local now, spec, epoch = now_ms(ARGV[1]), cmsgpack.unpack(ARGV[2]), 0
 local CUT, CUT_PAUSE, RAISE = 0.5, 0.1, 0.02
 
-local states = {}
-local function state_of(holder)
+local QUOTAS, packed, states, NOTHING = P .. 'quotas', {}, {}, {}
+
+-- Reads what is kept of these connections, in one call. Whoever is met later is read alone.
+local function prefetch(connections)
+  local missing = {}
+  for i = 1, #connections do
+    local connection = connections[i]
+    if packed[connection] == nil then
+      missing[#missing + 1] = connection
+      packed[connection] = false
+    end
+  end
+  for from = 1, #missing, 4000 do
+    local to = math.min(from + 3999, #missing)
+    local values = redis.call('HMGET', QUOTAS, unpack(missing, from, to))
+    for i = from, to do packed[missing[i]] = values[i - from + 1] end
+  end
+end
+
+-- The sliding quotas of connections, the usual ones, come first in what is kept, as they are declared: each knows its
+-- place, `at`, and a link to it is the same for all connections.
+local kept = {}
+for _, q in ipairs(spec.quotas) do
+  if q.scope == 'connection' and q.kind == 'sliding' then
+    kept[#kept + 1] = q
+    q.at = 2 * #kept
+    q.link = { q = q, at = q.at }
+  end
+end
+
+local state_of
+do
+-- The instants of another declaration, or of a connection that never was called, in the order of this one.
+local function in_order(flat)
+  local has, all = {}, {}
+  for i = 1, #flat, 2 do has[flat[i]] = flat[i + 1] end
+  for k = 1, #kept do
+    local field = kept[k].field
+    all[2 * k - 1], all[2 * k] = field, tonumber(has[field]) or 0
+    has[field] = nil
+  end
+  for field, value in pairs(has) do
+    all[#all + 1] = field
+    all[#all + 1] = value
+  end
+  return all
+end
+local function flat_of(...)
+  local flat = { ... }
+  for k = 1, #kept do
+    if flat[2 * k - 1] ~= kept[k].field then
+      flat = in_order(flat)
+      break
+    end
+  end
+  for k = 1, #kept do
+    local q = kept[k]
+    local least = epoch + q.burst * q.emission_ms
+    if flat[2 * k] < least then flat[2 * k] = least end
+  end
+  return flat
+end
+local function read_flat(raw) return flat_of(cmsgpack.unpack(raw)) end
+
+-- holder: 'app' or a connection. flat: what is kept of a whole connection, {field, value, …}. has: field → value, or
+-- false, of what was asked for. In the usual case it is its own chain: see chain_of.
+function state_of(holder)
   local s = states[holder]
   if not s then
-    s = { key = P .. 'quota:' .. holder, holder = holder, has = false, gauges = false, changed = false }
+    s = { holder = holder, flat = false, changed = false, app = false, own = false, counts = false, alike = false,
+      state = false }
+    if holder ~= 'app' then
+      local raw, ok = packed[holder], nil
+      if raw == nil then raw = redis.call('HGET', QUOTAS, holder) end
+      if raw then ok, s.flat = pcall(read_flat, raw) end
+      if not ok then s.flat = flat_of() end
+    end
     states[holder] = s
   end
   return s
 end
+end
+
+local function state_key(s) return P .. 'quota:' .. s.holder end
+local function of_all(field) return not field:find('[@#]') end
+
 -- Reads these fields, in one call; those that were read before are not asked for again.
 local function ensure(s, fields)
-  local has, missing = s.has, fields
-  if has then
-    missing = {}
-    for i = 1, #fields do if has[fields[i]] == nil then missing[#missing + 1] = fields[i] end end
-    if #missing == 0 then return end
-  else
+  local has, flat, missing = s.has, s.flat, {}
+  if not has then
     has = {}
+    for i = 1, flat and #flat or 0, 2 do has[flat[i]] = flat[i + 1] end
     s.has = has
+  end
+  for i = 1, #fields do
+    local field = fields[i]
+    if has[field] == nil then
+      if flat and of_all(field) then has[field] = false else missing[#missing + 1] = field end
+    end
   end
   for from = 1, #missing, 4000 do
     local to = math.min(from + 3999, #missing)
-    local values = redis.call('HMGET', s.key, unpack(missing, from, to))
+    local values = redis.call('HMGET', state_key(s), unpack(missing, from, to))
     for i = from, to do has[missing[i]] = values[i - from + 1] end
   end
 end
 
+-- Notes what is to be written: see write_states.
+local function keep_state(s, field, value)
+  s.changed = true
+  local flat = s.flat
+  if flat and of_all(field) then
+    for i = 1, #flat, 2 do
+      if flat[i] == field then
+        flat[i + 1] = value
+        return
+      end
+    end
+    flat[#flat + 1] = field
+    flat[#flat + 1] = value
+  else
+    local rest = s.rest or {}
+    s.rest = rest
+    rest[#rest + 1] = field
+    rest[#rest + 1] = value
+  end
+end
+
 local function numbers(raw)
-  local a, b, c = raw:match('^(%S+) ?(%S*) ?(%S*)')
+  local a, b, c = tostring(raw):match('^(%S+) ?(%S*) ?(%S*)')
   return tonumber(a) or 0, tonumber(b) or 0, tonumber(c) or 0
 end
 
@@ -62,7 +165,8 @@ local read = {}
 function read.sliding(g, raw)
   -- In µs, so that it is a whole number: those are written in half the time.
   local q = g.q
-  g.tat = math.max(raw and raw / 1000 or 0, epoch + q.burst * q.emission_ms)
+  local tat, least = (tonumber(raw) or 0) / 1000, epoch + q.burst * q.emission_ms
+  g.tat = tat > least and tat or least
 end
 function read.aligned(g, raw)
   local turn, spent, q = 0, 0, g.q

@@ -14,26 +14,31 @@ local function ranks_before(a, b)
 end
 
 -- The first `want` ready jobs of a lane's queue in exact score order, {id, score, key}, and whether there are more.
--- Inside a class the longest waiting ranks first, so the heads of the classes are all that need comparing.
+-- Inside a class the longest waiting ranks first, so the heads of the classes are all that need comparing; the rest of
+-- a class is read when its head was the best.
 local function ranked(name, want)
-  local heads, more, found = {}, false, {}
+  local heads, found = {}, {}
+  local function head_of(class, key, list, at)
+    return { id = list[at], score = score_of(class, tonumber(list[at + 1])), key = key, list = list, at = at,
+      class = class }
+  end
   for class = 0, 5 do
     local key = READY .. CLASSES[class] .. name
-    local list = redis.call('ZRANGE', key, 0, want, 'WITHSCORES')
-    if list[1] then
-      heads[#heads + 1] = { id = list[1], score = score_of(class, tonumber(list[2])), key = key, list = list, at = 1,
-        class = class }
-    end
+    local list = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+    if list[1] then heads[#heads + 1] = head_of(class, key, list, 1) end
   end
   while #found < want and heads[1] do
     local best = 1
     for i = 2, #heads do if ranks_before(heads[i], heads[best]) then best = i end end
     local top = heads[best]
-    local list, at = top.list, top.at + 2
+    local list, at, key = top.list, top.at + 2, top.key
     found[#found + 1] = top
+    if not list[at] and not top.whole then
+      list, at = redis.call('ZRANGE', key, 1, want, 'WITHSCORES'), 1
+    end
     if list[at] then
-      heads[best] = { id = list[at], score = score_of(top.class, tonumber(list[at + 1])), key = top.key, list = list,
-        at = at, class = top.class }
+      heads[best] = head_of(top.class, key, list, at)
+      heads[best].whole = true
     else
       table.remove(heads, best)
     end

@@ -5,9 +5,8 @@
 --                  quotas (see pace.lua), resources = {name -> {max, cost, cost_per_device}}}
 --       3 how many calls
 -- Returns msgpack {live, now, wake_ms or -1, reaped, calls, bound, corrupt}
---   calls = {[number, lane, resource, send_in_ms, jobs]…}: the number is the call's fence; those that share a
---           lease are counted from a multiple of 32, which names it
---   jobs = {id, due, attempts, kind of the last failure, version, id, …}: five a job
+--   calls = {[number, lane, resource, send_in_ms, id, due, attempts, kind of the last failure, version, id, …]…}: the
+--           number is the call's fence; those that share a lease are counted from a multiple of 32, which names it
 --   bound = {[lane, or '' for all, quota or hold, until_ms, or -1 until a call ends]…}
 --   corrupt = {id…}: jobs set aside because their records cannot be read
 --   wake_ms: when to ask again if nothing else happens; -1: when something is put or a call ends.
@@ -20,12 +19,16 @@ for i = 1, #fresh do
   if not fresh[i].busy then opened[fresh[i].name] = fresh[i] end
 end
 local function enter(names, starts, line)
-  local weights = ask('HMGET', WEIGHTS, names)
+  local weights, entered = ask('HMGET', WEIGHTS, names), {}
   for i = 1, #names do
     local name, start = names[i], starts[i]
     if not opened[name] then
-      local lane = { name = name, start = start, hot = start < 0, weight = tonumber(weights[i] or 1), backlog = true }
+      local lane = {
+        name = name, start = start, hot = start < 0, weight = tonumber(weights[i] or 1), backlog = true,
+        connection = false, chain = false, of = false, queues = false,
+      }
       opened[name] = lane
+      entered[#entered + 1] = lane
       if line then
         lane.line, lane.turn = line, line.from + i
         line.pending = line.pending + 1
@@ -33,6 +36,7 @@ local function enter(names, starts, line)
       push(lane)
     end
   end
+  prefetch_lanes(entered)
 end
 local function open_more()
   local got, names, starts = redis.call('ZRANGE', LANES, loaded, loaded + 31, 'WITHSCORES'), {}, {}
@@ -66,7 +70,7 @@ end
 -- beyond are left for the next.
 -- While the app's own limit stops nobody, a lane that is looked at gets up to so many calls: what is fair is decided by
 -- its start tag all the same, and most of what a call costs is the look.
-local TURNS = 4
+local TURNS = 8
 local in_line
 -- Who leaves a ready set, by its key: written for every lane, whether or not it came to its turn.
 local departed = {}
@@ -88,7 +92,7 @@ local function load_lane(lane, calls_left)
         local id = ids[i]
         local j = jobs[id]
         if j then
-          j.id, j.score, j.key = id, found[i].score, found[i].key
+          j.score, j.key = found[i].score, found[i].key
           queue[#queue + 1] = j
         else
           depart(found[i].key, id)
@@ -116,105 +120,8 @@ local function leave(queue, j)
   if queue.fresh then leave_due(j.id, j) else depart(j.key, j.id) end
 end
 
--- Jobs of the queue that are due within a small share of their interval ride along on the free places of a call.
-local riding = {}
-local function riders(lane, resource, members, at, places)
-  local name = QUEUE .. resource .. ':' .. lane.name
-  local found = redis.call('ZRANGEBYSCORE', name, string.format('(%.0f', now), at + spec.ride_ms, 'LIMIT', 0,
-    places + #members)
-  local ids = {}
-  for i = 1, #found do
-    if not riding[found[i]] then ids[#ids + 1] = found[i] end
-  end
-  if #ids == 0 then return end
-  local jobs = read_jobs(ids, true)
-  for _, id in ipairs(ids) do
-    local j = jobs[id]
-    if j and places > 0 and j.due - at <= spec.ride_share * j.interval then
-      j.id, places = id, places - 1
-      riding[id] = true
-      members[#members + 1] = j
-      leave_due(id, j)
-    end
-  end
-end
-
-local calls, takes, deferred, bound, touched, lines, later = {}, {}, {}, {}, {}, {}, {}
-local last_send, app_until, app_why, tau = now, nil, nil, now
-local DIGITS = '0123456789abcdefghijklmnopqrstuv'
-
-local function line_of(name)
-  local line = lines[name]
-  if not line then
-    line = { charges = {}, blocked = {} }
-    lines[name] = line
-  end
-  return line
-end
-local function charge(links, lane, cost)
-  for i = 1, #links do
-    local name = links[i].line
-    if name then
-      local charges = line_of(name).charges
-      charges[lane.name] = (charges[lane.name] or 0) + cost
-    end
-  end
-end
-
-local function grant(lane, chain, own, resource, members, cost, at, urgent)
-  local r = spec.resources[resource]
-  if chain.alike and r.max > #members and r.cost_per_device == 0 and members[1].shared then
-    riders(lane, resource, members, at, r.max - #members)
-  end
-  local index, jobs, ids, raws = #calls, nil, nil, nil
-  local j = members[1]
-  if #members == 1 then
-    jobs, ids, raws = { j.id, j.due, j.attempts, j.kind, j.version }, { j.id }, { j.raw }
-  else
-    local n = 0
-    jobs, ids, raws = {}, {}, {}
-    for i = 1, #members do
-      j = members[i]
-      jobs[n + 1], jobs[n + 2], jobs[n + 3], jobs[n + 4], jobs[n + 5] = j.id, j.due, j.attempts, j.kind, j.version
-      ids[i], raws[i], n = j.id, j.raw, n + 5
-    end
-  end
-  local held, after = spend_all(chain.app, cost, at, urgent, false, false)
-  held, after = spend_all(own, cost, at, urgent, held, after)
-  calls[index + 1] = { lease + index, lane.name, resource, at - now, jobs }
-  local place = index % 32
-  if place == 0 then takes[#takes + 1] = {} end
-  local entries = takes[#takes]
-  entries[2 * place + 1] = DIGITS:sub(place + 1, place + 1)
-  entries[2 * place + 2] = cmsgpack.pack({ lane.name, resource, ids, raws, j.shared, at, cost, urgent, held, after })
-  if at > last_send then last_send = at end
-  local start, step = lane.hot and lane.start + AHEAD or lane.start, cost / lane.weight
-  if start > v then v = start end
-  if start + step > finish then finish = start + step end
-  lane.start = lane.start + step
-  if chain.lines then
-    charge(chain.app, lane, step)
-    charge(own, lane, step)
-  end
-end
-
--- The instant at which both parts of a chain say yes, and who said it last. Only a calendar can say yes now and no
--- later: then it is asked again.
-local function agreed(app, own, cost, from, urgent)
-  local app_at, by = earliest(app, cost, from, urgent)
-  local own_at, own_by = earliest(own, cost, from, urgent)
-  local at = app_at
-  if own_at > at then at, by = own_at, own_by end
-  for _ = 1, spec.aligned and 3 or 0 do
-    local again, app_says = earliest(app, cost, at, urgent)
-    local last, own_says = earliest(own, cost, again, urgent)
-    by = last > again and own_says or again > at and app_says or by
-    if last == at or last == math.huge then break end
-    at = last
-  end
-  return at, by, app_at, own_at
-end
-
+local serve
+do
 -- A device's own limit: its jobs of this call step aside until they can compete again, and the lane goes on.
 local function put_off(queue, members, link, at)
   -- As far ahead as others may be granted that instant: who waits longest shall be among those who ask for it.
@@ -246,7 +153,7 @@ end
 
 -- Serves one call of the lane. Returns 'granted', 'later' (others can go sooner), 'blocked', 'empty', 'waits' (its link
 -- has closed) or 'app' (nobody can be served).
-local function serve(lane)
+function serve(lane)
   if lane.line and lines[lane.line.name] and lines[lane.line.name].at and not lane.hot then return 'waits' end
   if not lane.queues then load_lane(lane, calls_max - #calls) end
   local skip, soonest, why, partly
@@ -261,9 +168,9 @@ local function serve(lane)
     else
       local members = {}
       for i = 1, math.min(r.max, #queue - first + 1) do members[i] = queue[first + i - 1] end
-      local urgent, chain = members[1].urgent, chain_of(lane, resource)
+      local urgent, chain = members[1].urgent or false, chain_of(lane, resource)
       local own, cost = own_links(chain, members), r.cost + r.cost_per_device * #members
-      local at, by, app_at, own_at = agreed(chain.app, own, cost, now, urgent)
+      local at, by, app_at, own_at = agreed(chain.app, own, chain.state, cost, now, urgent)
       if at <= limit then
         -- The app's own instants are not to be kept waiting for a lane whose time comes later, while others could go.
         if own_at > app_at + 0.01 and not lane.waited and #chain.app > 0 and (#heap > 1 or #later > 0) then
@@ -273,7 +180,7 @@ local function serve(lane)
         queue.first, lane.waited = first + #members, false
         for i = 1, #members do leave(queue, members[i]) end
         grant(lane, chain, own, resource, members, cost, at, urgent)
-        tau = earliest(chain.app, cost, now, false)
+        tau = earliest(chain.app, chain.state, cost, now, false)
         if lane.hot then
           local head = best_of(lane, nil)
           if not (head and head[head.first or 1].urgent) then lane.start, lane.hot = lane.start + AHEAD, false end
@@ -281,7 +188,7 @@ local function serve(lane)
         return 'granted'
       end
       local of_some = by.q and #by.q.resources > 0
-      if by.s.holder == 'app' and not by.line then
+      if by.s and by.s.holder == 'app' and not by.line then
         app_until, app_why = at, name_of(by)
         return 'app'
       elseif by.device then
@@ -303,6 +210,7 @@ local function serve(lane)
     lane.wait_line = why.line
   end
   return 'blocked'
+end
 end
 
 -- Serves calls until there are enough, or nobody is left, or the app's own limit stops everybody.
@@ -374,12 +282,12 @@ local function grant_ahead()
     local j = jobs[names[i]]
     -- Others were put off by a limit of their device, "refresh now" before their time among them: theirs has not come.
     if j and j.due > now and j.due <= now + spec.ahead_ms then
-      j.id = names[i]
       soon[#soon + 1] = j
       if not lanes[j.lane] then strangers[#strangers + 1] = lane_of(j.lane) end
     end
   end
   place(strangers)
+  prefetch_lanes(strangers)
   if #queues > 0 then table.sort(soon, function(a, b) return a.due < b.due end) end
   for i = 1, #soon do
     local j = soon[i]
@@ -388,10 +296,11 @@ local function grant_ahead()
     if r and not riding[j.id] and not lane.busy and lane.answer ~= 'blocked' then
       local members, chain = { j }, chain_of(lane, j.resource)
       local own, cost = own_links(chain, members), r.cost + r.cost_per_device
-      if earliest(chain.app, cost, j.due, j.urgent) <= j.due and earliest(own, cost, j.due, j.urgent) <= j.due then
+      local due, urgent, state = j.due, j.urgent or false, chain.state
+      if earliest(chain.app, state, cost, due, urgent) <= due and earliest(own, state, cost, due, urgent) <= due then
         if j.shared then riding[j.id] = true end
         leave_due(j.id, j)
-        grant(lane, chain, own, j.resource, members, cost, j.due, j.urgent)
+        grant(lane, chain, own, j.resource, members, cost, due, urgent)
       end
     end
   end
