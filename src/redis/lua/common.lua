@@ -290,12 +290,10 @@ local function entry_of(raw)
   local function row(ok, ...) return ok and { ... } or nil end
   return row(pcall(cmsgpack.unpack, raw))
 end
--- Adds id and record of each of its jobs to a list.
-local function jobs_of(entry, into)
-  if entry[1] > 0 then
-    into[#into + 1] = entry[FIRST]
-    into[#into + 1] = entry[FIRST + 1]
-  end
-  for i = OTHERS, #entry do into[#into + 1] = entry[i] end
-  return into
+-- Id and record of each of its jobs, in a row.
+local function jobs_of(entry)
+  local jobs = {}
+  if entry[1] > 0 then jobs[1], jobs[2] = entry[FIRST], entry[FIRST + 1] end
+  for i = OTHERS, #entry do jobs[#jobs + 1] = entry[i] end
+  return jobs
 end

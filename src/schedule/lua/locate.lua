@@ -10,7 +10,7 @@ local leased = {}
 for _, n in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
   for _, raw in ipairs(redis.call('HVALS', TAKE .. n)) do
     local entry = entry_of(raw)
-    local jobs = entry and jobs_of(entry, {}) or {}
+    local jobs = entry and jobs_of(entry) or {}
     for i = 1, #jobs, 2 do leased[jobs[i]] = true end
   end
 end

@@ -26,7 +26,7 @@ local function reap()
       local entry = entry_of(raw)
       if entry then
         reaped = reaped + 1
-        local leased = jobs_of(entry, {})
+        local leased = jobs_of(entry)
         for i = 1, #leased, 2 do ids[#ids + 1] = leased[i] end
         if entry[2] then release(entry[2], 'lost', freed) end
       end

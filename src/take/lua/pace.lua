@@ -67,6 +67,25 @@ local function in_order(flat)
   end
   return all
 end
+-- Sliding quotas are no emptier than if they had been fully spent at that instant.
+local function spent_at(instant, flat)
+  for k = 1, #kept do
+    local q = kept[k]
+    local least = instant + q.burst * q.emission_ms
+    if flat[2 * k] < least then flat[2 * k] = least end
+  end
+  return flat
+end
+-- Once a hold is over, the connection is a usual one again: see chain_of.
+local function without_past_holds(flat)
+  local left = {}
+  for i = 1, #flat, 2 do
+    local field, value = flat[i], flat[i + 1]
+    local is_past = field:sub(1, 5) == '!hold' and tonumber(value:match('^%S+')) <= now
+    if not is_past then left[#left + 1], left[#left + 2] = field, value end
+  end
+  return left
+end
 local function flat_of(...)
   local flat = { ... }
   for k = 1, #kept do
@@ -75,12 +94,8 @@ local function flat_of(...)
       break
     end
   end
-  for k = 1, #kept do
-    local q = kept[k]
-    local least = epoch + q.burst * q.emission_ms
-    if flat[2 * k] < least then flat[2 * k] = least end
-  end
-  return flat
+  if #flat > 2 * #kept then flat = without_past_holds(flat) end
+  return spent_at(epoch, flat)
 end
 local function read_flat(raw) return flat_of(cmsgpack.unpack(raw)) end
 
@@ -95,7 +110,8 @@ function state_of(holder)
       local raw, ok = packed[holder], nil
       if raw == nil then raw = redis.call('HGET', QUOTAS, holder) end
       if raw then ok, s.flat = pcall(read_flat, raw) end
-      if not ok then s.flat = flat_of() end
+      -- What cannot be read may have been anything: all of it counts as spent.
+      if not ok then s.flat = spent_at(raw and now or epoch, flat_of()) end
     end
     states[holder] = s
   end

@@ -39,7 +39,7 @@ local function ended_with(raw, id, sent, call)
   if not entry then return end
   calls[#calls + 1] = call or { false, 'good', false, false, 'done', sent, 0, 1, id }
   entries[#entries + 1] = entry
-  local leased = jobs_of(entry, {})
+  local leased = jobs_of(entry)
   for i = 1, #leased, 2 do ids[#ids + 1] = leased[i] end
 end
 for _, group in ipairs(wanted) do
@@ -162,7 +162,7 @@ end
 -- The quotas of a call's whole chain, and the state of its connection.
 local function chain_links(entry)
   local members = {}
-  local leased = jobs_of(entry, {})
+  local leased = jobs_of(entry)
   for i = 1, #leased, 2 do members[#members + 1] = job_of(leased[i], leased[i + 1]) or nil end
   local chain = chain_of({ name = entry[6] }, entry[7])
   local links = { unpack(chain.app) }
@@ -233,7 +233,7 @@ for i = 1, #calls do
     for k = from + 4, from + 3 + n do verdicts[call[k]] = from end
     from = from + 4 + n
   end
-  local leased = jobs_of(entry, {})
+  local leased = jobs_of(entry)
   for k = 1, #leased, 2 do
     from = verdicts[leased[k]]
     if from then

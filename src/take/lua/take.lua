@@ -214,7 +214,10 @@ end
 end
 
 -- Serves calls until there are enough, or nobody is left, or the app's own limit stops everybody.
-local function earlier(a, b) return a.own_at < b.own_at end
+local function earlier(a, b)
+  if a.own_at ~= b.own_at then return a.own_at < b.own_at end
+  return starts_before(a, b)
+end
 local stopped = false
 while #calls < calls_max do
   while later[1] and later[1].own_at <= tau do
