@@ -3,7 +3,7 @@
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::postgres::{self, Pool, PostgresError};
-use crate::provider::{LoadError, Registry};
+use crate::provider::{LoadError, Provider, Registry};
 use crate::redis::{self, Keys, Redis, RedisError};
 use crate::schedule::Queue;
 use crate::seal::{SealError, Sealer};
@@ -12,6 +12,7 @@ use crate::take::TakerSettings;
 use crate::watch::Sources;
 use crate::words::{Interval, UnixMs};
 use secrecy::SecretString;
+use std::time::Duration;
 
 /// Handles to the servers and what is built from the settings.
 #[derive(Clone)]
@@ -68,8 +69,7 @@ impl App {
     pub async fn start(settings: Settings, servers: &Servers) -> Result<Self, StartError> {
         // TLS by ring, for every client of the process. An error means that it is installed already.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let dir = &settings.providers.dir;
-        let registry = Registry::load((!dir.as_os_str().is_empty()).then_some(dir.as_path()))?;
+        let registry = Registry::load(settings.providers.dir())?;
         let sealer = Sealer::new(&servers.sealing_key)?;
         let pool = postgres::connect(&servers.database_url, settings.database.connections_max).await?;
         let redis = redis::connect(&servers.redis_url).await?;
@@ -92,6 +92,11 @@ impl App {
     /// How calls are granted.
     pub fn taker_settings(&self) -> TakerSettings {
         TakerSettings::of(&self.settings, self.keys.clone())
+    }
+
+    /// How long after its instant a granted call may still be sent.
+    pub fn tolerance(&self, provider: &Provider) -> Duration {
+        Duration::from_millis(self.settings.take.tolerance.as_ms()).min(provider.slack())
     }
 
     /// Where lag reports read.

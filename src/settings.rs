@@ -259,6 +259,13 @@ pub enum LogFormat {
     Json,
 }
 
+impl Providers {
+    /// The operator's own definitions, if a directory is configured.
+    pub fn dir(&self) -> Option<&Path> {
+        (!self.dir.as_os_str().is_empty()).then_some(self.dir.as_path())
+    }
+}
+
 impl Settings {
     /// Reads them: the defaults, then `file`, then the environment.
     pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {

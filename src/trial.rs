@@ -10,7 +10,7 @@ use crate::preference::{connections, inventory};
 use crate::provider::{LoadError, Provider};
 use crate::redis::RedisError;
 use crate::take::{Leave, Settlement, Taker, Wish};
-use crate::words::{ConnectionId, DeviceId, End, JobId, ResourceName, Scope, TenantId};
+use crate::words::{ConnectionId, DeviceId, End, JobId, ResourceName, Scope, TenantId, lane};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -61,9 +61,10 @@ pub enum TrialError {
         "the connection has no device yet: `paceline device add` adds one, or name what to ask for by --device"
     )]
     NoDevice,
-    /// A limit of the device's own cannot be kept for a stranger.
+    /// A limit of a home's or a device's own cannot be kept for a stranger.
     #[error(
-        "{0:?} is no device of the connection, and the cloud limits each device: `paceline device add` it first"
+        "{0:?} is no device of the connection, and the cloud limits each home or device: `paceline device add` it \
+         first"
     )]
     Stranger(String),
     /// A quota or a hold.
@@ -103,13 +104,9 @@ pub async fn run(app: &App, wanted: &Wanted<'_>) -> Result<Trial, TrialError> {
     keep::rebuild_if_lost(app, &provider.name).await?;
     let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
     taker.hear(app.clock.now());
-    let lane = match target.group.is_empty() {
-        true => wanted.connection.to_string(),
-        false => format!("{}.{}", wanted.connection, target.group),
-    };
-    let devices = [target.device].into_iter().filter(|device| device.0 > 0).collect();
-    let wish = Wish { lane, resource: wanted.resource.clone(), devices };
-    let (grant, latest) = leave(&taker, &wish, wanted.patience, provider.slack()).await?;
+    let lane = lane(wanted.connection, &target.group);
+    let wish = Wish { lane, resource: wanted.resource.clone(), devices: vec![target.device] };
+    let (grant, latest) = leave(&taker, &wish, wanted.patience, app.tolerance(provider)).await?;
     if Instant::now() > latest {
         taker.settle(&[Settlement::unsent(grant)], None).await?;
         return Err(TrialError::Late);
@@ -118,7 +115,10 @@ pub async fn run(app: &App, wanted: &Wanted<'_>) -> Result<Trial, TrialError> {
     let (answer, trace) = fetcher.fetch_traced(&call, app.clock.now()).await;
     let took = sent.elapsed();
     let settlement = Settlement { end: answer.end, holds: answer.holds.clone(), ..Settlement::unsent(grant) };
-    taker.settle(&[settlement], None).await?;
+    // The answer is worth telling all the same.
+    if let Err(error) = taker.settle(&[settlement], None).await {
+        tracing::warn!(%error, "the schedule was not told how the call ended: its lease runs out by itself");
+    }
     let cost = match answer.end {
         End::Unsent => 0,
         _ => provider.resource(wanted.resource.as_str()).map_or(0, |resource| resource.cost_of(1)),
@@ -131,7 +131,7 @@ async fn leave(
     taker: &Taker,
     wish: &Wish,
     patience: Duration,
-    slack: Duration,
+    tolerance: Duration,
 ) -> Result<(crate::words::CallId, Instant), TrialError> {
     let deadline = Instant::now() + patience;
     loop {
@@ -140,7 +140,7 @@ async fn leave(
             Leave::Given(call, in_ms) => {
                 let wait = Duration::from_secs_f64(in_ms / 1000.0);
                 sleep_until(Instant::now() + wait).await;
-                return Ok((call, asked + wait + slack));
+                return Ok((call, asked + wait + tolerance));
             }
             Leave::NotYet { by, wait_ms } => (by, wait_ms),
             Leave::NotLive => ("a schedule that is not built".to_owned(), Some(1_000.0)),
@@ -185,7 +185,7 @@ async fn target(app: &App, wanted: &Wanted<'_>) -> Result<Target, TrialError> {
     }
     let stranger = wanted.device.ok_or(TrialError::NoDevice)?.to_owned();
     let mut own = wanted.provider.quotas().filter(|quota| quota.counts(wanted.resource));
-    if own.any(|quota| quota.scope == Scope::Device) {
+    if own.any(|quota| matches!(quota.scope, Scope::Group | Scope::Device)) {
         return Err(TrialError::Stranger(stranger));
     }
     Ok(Target { job: JobId(0), device: DeviceId(0), external_id: stranger, group: String::new() })

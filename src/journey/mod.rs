@@ -108,7 +108,7 @@ impl Journey {
             ended_out: Mutex::new(ended_out),
             app: app.clone(),
             wake: Wake::default(),
-            tolerance: Duration::from_millis(app.settings.take.tolerance.as_ms()).min(provider.slack()),
+            tolerance: app.tolerance(provider),
             provider: provider.clone(),
             stop,
         })

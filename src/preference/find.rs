@@ -82,8 +82,8 @@ pub async fn resource<'a>(
     if let Some(name) = asked {
         return Ok(provider.find_resource(name)?);
     }
-    if let Some(only) = provider.resource_names().next().filter(|_| provider.resource_names().count() == 1) {
-        return Ok(provider.find_resource(only.as_str())?);
+    if let Some(only) = provider.only_resource() {
+        return Ok(only);
     }
     let jobs = sqlx::query_scalar!(
         "SELECT resource FROM jobs WHERE tenant_id = $1 AND device_id = $2 LIMIT 2",

@@ -54,6 +54,13 @@ impl Provider {
         })
     }
 
+    /// Its resource, if it has but one.
+    pub fn only_resource(&self) -> Option<(&ResourceName, &Resource)> {
+        let mut all = self.definition.resources.iter();
+        let (name, resource) = all.next().filter(|_| all.next().is_none())?;
+        Some((name.get_ref(), resource.get_ref()))
+    }
+
     /// The names of its resources, for sentences.
     pub fn resource_list(&self) -> String {
         self.resource_names().map(ResourceName::as_str).collect::<Vec<_>>().join(", ")

@@ -100,6 +100,7 @@ impl Taker {
     pub fn with_scripts(mut self, change: impl Fn(&str, String) -> String) -> Self {
         self.take = self.take.changed(|text| change("take", text));
         self.settle = self.settle.changed(|text| change("settle", text));
+        self.leave = self.leave.changed(|text| change("leave", text));
         self
     }
 

@@ -61,9 +61,14 @@ pub struct Job {
 impl Job {
     /// The lane: jobs that share a call and a credential. `<connection>`, or `<connection>.<group>`.
     pub fn lane(&self) -> String {
-        match self.group.is_empty() {
-            true => self.connection.to_string(),
-            false => format!("{}.{}", self.connection, self.group),
-        }
+        lane(self.connection, &self.group)
+    }
+}
+
+/// The lane of a connection's devices, or of those of one of its homes.
+pub fn lane(connection: ConnectionId, group: &str) -> String {
+    match group.is_empty() {
+        true => connection.to_string(),
+        false => format!("{connection}.{group}"),
     }
 }

@@ -14,7 +14,7 @@ pub mod time;
 pub use connection::Connection;
 pub use id::{CallId, ConnectionId, DeviceId, JobId, TenantId};
 pub use interval::{Interval, IntervalError};
-pub use job::{Job, JobState};
+pub use job::{Job, JobState, lane};
 pub use name::{NameError, ProviderName, ResourceName};
 pub use outcome::{End, Hold, Outcome, Scope};
 pub use priority::Priority;

@@ -97,7 +97,7 @@ fn the_page_names_every_key() {
 #[test]
 fn what_the_page_shows_loads() {
     let mut shown = 0;
-    for (part, rest) in README.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap()) {
+    for (part, _) in README.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap()) {
         // What a part leaves out is as simple as it can be.
         let others = [
             ("title = ", "title = \"Shown\"\n"),
@@ -112,7 +112,6 @@ fn what_the_page_shows_loads() {
         let parsed = provider::Provider::parse("shown".parse().unwrap(), "README.md", &text);
         let parsed = parsed.unwrap_or_else(|error| panic!("{error}\n{text}"));
         paceline::fetch::Fetcher::check(std::sync::Arc::new(parsed)).unwrap();
-        assert!(!rest.is_empty());
         shown += 1;
     }
     assert!(shown > 7);

@@ -49,6 +49,21 @@ async fn a_calendars_window_is_spent_and_opens_again_at_its_turn() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_of_a_connection_counts_as_spent_once() {
+    let rig = Rig::new(&quota("hour", "connection", 1, "1h", 1), 1).await;
+    waiting(&rig, 2).await;
+    let key = format!("{}quotas", rig.t.app.keys.anchor(&rig.provider));
+    // The quota's name, and text where an instant should be.
+    let mut spoil = redis::cmd("HSET");
+    spoil.arg(&key).arg("1").arg(&b"\xa4hour\xa4soon"[..]);
+    let _: i64 = spoil.query_async(&mut rig.t.app.redis.link()).await.unwrap();
+    let bound = rig.take(1, T0).await.bound;
+    assert_eq!((bound[0].by.as_str(), bound[0].until_ms as i64), ("hour", T0 + 3_600_000));
+    assert!(rig.take(1, T0 + 3_000_000).await.grants.is_empty());
+    assert_eq!(rig.take(1, T0 + 3_600_000).await.grants.len(), 1);
+}
+
+#[tokio::test]
 async fn a_hold_lasts_as_long_as_it_says_beyond_the_turns_that_are_told() {
     let rig =
         Rig::new(&kind("minute", "aligned", "connection", 3, "window = \"minute\"\nburst = 3"), 1).await;

@@ -91,6 +91,12 @@ async fn calls_in_flight_that_are_not_counted_back() {
 }
 
 #[tokio::test]
+async fn calls_in_flight_that_are_not_counted_back_when_they_end_badly() {
+    let kept = settle("if entry[2] then release(entry[2], finish, freed) end", "");
+    seen_from_outside("starved", &[kept]).await;
+}
+
+#[tokio::test]
 async fn calls_in_flight_that_are_counted_back_too_often() {
     let free = take(
         "function spend.concurrent(q, g) g.in_flight = g.in_flight + 1 end",

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What may go wrong, or at least otherwise, in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -109,15 +109,15 @@ impl Limits {
     }
 }
 
-/// The seeds that are kept in a folder, by the names of their files.
+/// The seeds that are kept in a folder, by the names of their files; `SIM_FILE` names one. None if it is not there.
 pub fn kept(folder: &str) -> Vec<(String, Limits)> {
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let mut files: Vec<_> = std::fs::read_dir(&dir)
-        .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
-        .flatten()
-        .map(|f| f.path())
-        .collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(&dir).into_iter().flatten().flatten().map(|f| f.path()).collect();
     files.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
+    if let Some(only) = std::env::var_os("SIM_FILE") {
+        files.retain(|path| path.file_name() == Path::new(&only).file_name());
+    }
     files.sort();
     let read = |path: PathBuf| {
         let text = std::fs::read_to_string(&path).expect("a seed");

@@ -1,6 +1,5 @@
 //! `paceline provider check`
 
-use super::dir;
 use crate::cli::{CliError, Global, Output, context};
 use crate::fetch::{Fetcher, Ran, run_cases};
 use crate::provider::{DefinitionError, Fixtures, LoadError, Provider, Source, sources};
@@ -85,7 +84,7 @@ impl Checked {
 pub(super) async fn run(global: &Global, args: Args) -> Result<(), CliError> {
     let settings = context::load_brief(global)?;
     let found = match args.files.is_empty() {
-        true => sources(dir(&settings)),
+        true => sources(settings.providers.dir()),
         false => args.files.iter().map(|path| Source::read(path)).collect(),
     }
     .map_err(CliError::cannot_start)?;

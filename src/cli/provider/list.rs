@@ -1,6 +1,5 @@
 //! `paceline provider list`
 
-use super::dir;
 use crate::cli::{CliError, Global, Output, context, table};
 use crate::provider::{Provider, Registry};
 use serde::Serialize;
@@ -44,7 +43,7 @@ impl fmt::Display for Listed {
 
 pub(super) fn run(global: &Global) -> Result<(), CliError> {
     let settings = context::load_brief(global)?;
-    let registry = Registry::load(dir(&settings)).map_err(CliError::cannot_start)?;
+    let registry = Registry::load(settings.providers.dir()).map_err(CliError::cannot_start)?;
     let providers = registry.iter().map(|provider| Row::from(provider.as_ref())).collect();
     Output { json: global.json }.answer(&Listed { providers })
 }

@@ -6,8 +6,6 @@ mod new;
 mod try_call;
 
 use super::{CliError, Global, context};
-use crate::settings::Settings;
-use std::path::Path;
 
 /// What to do with provider definitions.
 #[derive(Debug, clap::Subcommand)]
@@ -36,10 +34,4 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<(), CliErro
         }
         Command::New(args) => new::run(global, args),
     }
-}
-
-/// The operator's directory, if one is configured.
-fn dir(settings: &Settings) -> Option<&Path> {
-    let dir = settings.providers.dir.as_path();
-    (!dir.as_os_str().is_empty()).then_some(dir)
 }

@@ -1,6 +1,5 @@
 //! `paceline provider new`
 
-use super::dir;
 use crate::cli::{CliError, Global, Output, context};
 use crate::provider::SCHEMA;
 use crate::words::ProviderName;
@@ -44,7 +43,7 @@ impl fmt::Display for Begun {
 
 pub(super) fn run(global: &Global, args: Args) -> Result<(), CliError> {
     let settings = context::load_brief(global)?;
-    let dir = args.dir.as_deref().or_else(|| dir(&settings)).ok_or_else(|| {
+    let dir = args.dir.as_deref().or_else(|| settings.providers.dir()).ok_or_else(|| {
         CliError::cannot_start("there is no directory to put it into: set providers.dir, or say --dir DIR")
     })?;
     let file = dir.join(format!("{}.toml", args.name));

@@ -205,15 +205,14 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
             provider.name
         )));
     }
-    let asked = match (&args.resource, provider.resource_names().count()) {
-        (Some(name), _) => name.clone(),
-        (None, 1) => provider.resource_list(),
-        (None, _) => {
+    let (resource, _) = match (&args.resource, provider.only_resource()) {
+        (Some(name), _) => provider.find_resource(name)?,
+        (None, Some(only)) => only,
+        (None, None) => {
             let known = provider.resource_list();
             return Err(CliError::refused(format!("say --resource: {} has {known}", provider.name)));
         }
     };
-    let (resource, _) = provider.find_resource(&asked)?;
     let wanted = Wanted {
         provider,
         tenant,
@@ -223,11 +222,14 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
         patience: Duration::from_millis(args.wait.as_ms()),
     };
     let trial = trial::run(app, &wanted).await.map_err(CliError::refused)?;
+    let went_well = matches!(
+        trial.answer.outcomes.first(),
+        Some((_, Outcome::Fresh(_) | Outcome::Unchanged | Outcome::DeviceOffline))
+    );
     let shown = Shown::of(trial, provider, resource);
-    let outcome = shown.outcome;
     context.output.answer(&shown)?;
-    match outcome {
-        "fresh" | "unchanged" | "device_offline" => Ok(()),
-        other => Err(CliError::refused(format!("the call came to {other}"))),
+    match went_well {
+        true => Ok(()),
+        false => Err(CliError::refused(format!("the call came to {}", shown.outcome))),
     }
 }

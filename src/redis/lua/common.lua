@@ -287,7 +287,7 @@ end
 local FIRST, OTHERS = 4, 12
 -- All of it, or nil if it cannot be read: whose it was, `check` finds out.
 local function entry_of(raw)
-  local function row(ok, ...) return ok and { ... } or nil end
+  local function row(ok, ...) return ok and type((...)) == 'number' and { ... } or nil end
   return row(pcall(cmsgpack.unpack, raw))
 end
 -- Id and record of each of its jobs, in a row.

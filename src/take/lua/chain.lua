@@ -38,8 +38,10 @@ local function prefetch_lanes(lanes)
   local connections = {}
   for i = 1, #lanes do
     local lane = lanes[i]
-    if not lane.connection then split(lane) end
-    connections[i] = lane.connection
+    if not lane.busy then
+      if not lane.connection then split(lane) end
+      connections[#connections + 1] = lane.connection
+    end
   end
   prefetch(connections)
 end
@@ -74,6 +76,10 @@ local function app_links(counts)
   return links
 end
 
+local function is_held(flat)
+  for i = 2 * #kept + 1, #flat, 2 do if flat[i]:sub(1, 5) == '!hold' then return true end end
+end
+
 -- The chain of a lane's calls for a resource: the links of the app, and the lane's own: {app = {link…}, own = {link…},
 -- state, alike = whether they are the same whatever the call's devices, lines = whether others share some of them}.
 local function chain_of(lane, resource)
@@ -84,7 +90,7 @@ local function chain_of(lane, resource)
   if not lane.connection then split(lane) end
   local counts = quotas_of(resource)
   local all, own, group = app_links(counts), state_of(lane.connection), lane.group
-  if counts.plain and #own.flat == 2 * #kept and not (group or own.state or own.has) then
+  if counts.plain and not (group or own.state or own.has or is_held(own.flat)) then
     -- Nothing but sliding quotas of the whole connection, and no hold: it needs no links of its own.
     own.app, own.own, own.counts, own.alike, own.state = all, counts.plain, counts, true, own
     lane.chain, lane.of = own, resource
@@ -158,6 +164,23 @@ local function earliest(links, state, cost, from, urgent)
     if t and t > at then at, by = t, link end
   end
   return at, by
+end
+
+-- The instant at which both parts of a chain say yes, and who said it last. Only a calendar can say yes now and no
+-- later: then it is asked again.
+local function agreed(app, own, state, cost, from, urgent)
+  local app_at, by = earliest(app, state, cost, from, urgent)
+  local own_at, own_by = earliest(own, state, cost, from, urgent)
+  local at = app_at
+  if own_at > at then at, by = own_at, own_by end
+  for _ = 1, spec.aligned and 3 or 0 do
+    local again, app_says = earliest(app, state, cost, at, urgent)
+    local last, own_says = earliest(own, state, cost, again, urgent)
+    by = last > again and own_says or again > at and app_says or by
+    if last == at or last == math.huge then break end
+    at = last
+  end
+  return at, by, app_at, own_at
 end
 
 -- What people are told about who said no.

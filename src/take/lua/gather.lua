@@ -6,8 +6,7 @@ local meta = redis.call('HMGET', META, 'run', 'epoch', 'v', 'fence', 'finish', '
 if meta[1] ~= run_id() then return cmsgpack.pack({ false, now, -1, 0, {}, {}, {} }) end
 epoch = tonumber(meta[2])
 local v, finish = tonumber(meta[3] or 0), tonumber(meta[5] or 0)
--- The fence grows across a loss of Redis too: it is never below the time in µs.
-local lease = (math.floor(math.max(tonumber(meta[4] or 0), now * 1000) / 1024) + 1) * 1024
+local lease = next_lease(meta[4])
 local n = string.format('%.0f', lease)
 
 local corrupt, freed = {}, {}

@@ -85,20 +85,3 @@ function grant(lane, chain, own, resource, members, cost, at, urgent)
   end
 end
 end
-
--- The instant at which both parts of a chain say yes, and who said it last. Only a calendar can say yes now and no
--- later: then it is asked again.
-local function agreed(app, own, state, cost, from, urgent)
-  local app_at, by = earliest(app, state, cost, from, urgent)
-  local own_at, own_by = earliest(own, state, cost, from, urgent)
-  local at = app_at
-  if own_at > at then at, by = own_at, own_by end
-  for _ = 1, spec.aligned and 3 or 0 do
-    local again, app_says = earliest(app, state, cost, at, urgent)
-    local last, own_says = earliest(own, state, cost, again, urgent)
-    by = last > again and own_says or again > at and app_says or by
-    if last == at or last == math.huge then break end
-    at = last
-  end
-  return at, by, app_at, own_at
-end

@@ -18,22 +18,15 @@ local lane, r = { name = wish.lane }, spec.resources[wish.resource]
 local chain = chain_of(lane, wish.resource)
 local own, cost = own_links(chain, members), r.cost + r.cost_per_device * #members
 
--- Only a calendar can say yes now and no later: it is asked again until all agree.
-local at, by = now, nil
-for _ = 1, 4 do
-  local before = at
-  for _, links in ipairs({ chain.app, own }) do
-    local later, link = earliest(links, chain.state, cost, at, true)
-    if link then at, by = later, link end
-    if at == math.huge then return cmsgpack.pack({ true, now, 0, -1, name_of(by) }) end
-  end
-  if at == before then break end
+local at, by = agreed(chain.app, own, chain.state, cost, now, true)
+if at > now + spec.horizon_ms then
+  write_states() -- what could not be read counts as spent from here on
+  return cmsgpack.pack({ true, now, 0, at == math.huge and -1 or at - now, name_of(by) })
 end
-if at > now + spec.horizon_ms then return cmsgpack.pack({ true, now, 0, at - now, name_of(by) }) end
 
 local held, after = spend_all(chain.app, chain.state, cost, at, true, false, false)
 held, after = spend_all(own, chain.state, cost, at, true, held, after)
-local lease = (math.floor(math.max(tonumber(meta[3] or 0), now * 1000) / 1024) + 1) * 1024
+local lease = next_lease(meta[3])
 local n = string.format('%.0f', lease)
 local entry = cmsgpack.pack(0, held, false, false, false, wish.lane, wish.resource, at, cost, true, after)
 redis.call('HSET', TAKE .. n, '0', entry)

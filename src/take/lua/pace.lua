@@ -3,7 +3,7 @@
 -- What counts for a connection as a whole lies in one field of `quotas`, as msgpack field, value, field …: so the
 -- state of many connections is read, and written, in one call. What counts for the app, or for a connection's groups
 -- and devices, lies in a hash of its own. Fields: <quota>, <quota>@<group>, <quota>#<device> hold a quota's state
---   sliding     theoretical arrival time, µs
+--   sliding     theoretical arrival time: in `quotas` a number, ms; elsewhere text, µs
 --   aligned     <turn of the calendar, ms> <spent since>
 --   concurrent  <calls in flight>
 --   errors      <errors since the last success> <when the last was, ms> <calls in flight>
@@ -19,6 +19,12 @@
 -- restart or a loss: no history can have left it emptier than that. The epoch of one that never was is 0.
 local now, spec, epoch = now_ms(ARGV[1]), cmsgpack.unpack(ARGV[2]), 0
 local CUT, CUT_PAUSE, RAISE = 0.5, 0.1, 0.02
+
+-- The number after this fence at which a take's leases begin. It grows across a loss of Redis too: it is never below
+-- the time in µs.
+local function next_lease(fence)
+  return (math.floor(math.max(tonumber(fence or 0), now * 1000) / 1024) + 1) * 1024
+end
 
 local QUOTAS, packed, states, NOTHING = P .. 'quotas', {}, {}, {}
 
@@ -110,8 +116,9 @@ function state_of(holder)
       local raw, ok = packed[holder], nil
       if raw == nil then raw = redis.call('HGET', QUOTAS, holder) end
       if raw then ok, s.flat = pcall(read_flat, raw) end
-      -- What cannot be read may have been anything: all of it counts as spent.
-      if not ok then s.flat = spent_at(raw and now or epoch, flat_of()) end
+      -- What cannot be read may have been anything: the sliding quotas count as spent, once; of the others and of
+      -- holds, the cloud's refusals tell again.
+      if not ok then s.flat, s.changed = spent_at(raw and now or epoch, flat_of()), raw and true or false end
     end
     states[holder] = s
   end
@@ -165,7 +172,9 @@ local function keep_state(s, field, value)
 end
 
 local function numbers(raw)
-  local a, b, c = tostring(raw):match('^(%S+) ?(%S*) ?(%S*)')
+  -- A number is an instant of a sliding quota: this one's kind was changed.
+  if type(raw) == 'number' then return 0, 0, 0 end
+  local a, b, c = raw:match('^(%S+) ?(%S*) ?(%S*)')
   return tonumber(a) or 0, tonumber(b) or 0, tonumber(c) or 0
 end
 
@@ -211,11 +220,6 @@ function read.adaptive(g, raw)
 end
 
 -- q: the quota's spec, or for one that is only counted back {kind}. line: see `link_name`.
-local function new_gauge(s, field, q, device, line, raw)
-  local g = { s = s, field = field, q = q, device = device, line = line, changed = false, tat = 0 }
-  read[q.kind](g, raw or nil)
-  return g
-end
 local function gauge_of(s, field, q, device, line)
   local gauges, g = s.gauges, nil
   if not gauges then
@@ -229,7 +233,8 @@ local function gauge_of(s, field, q, device, line)
     end
   end
   if not g then
-    g = new_gauge(s, field, q, device, line, s.has[field])
+    g = { s = s, field = field, q = q, device = device, line = line, changed = false, tat = 0 }
+    read[q.kind](g, s.has[field] or nil)
     gauges[#gauges + 1] = g
   elseif g.q ~= q and q.name then
     g.q, g.device, g.line = q, device, line -- it was only counted back before

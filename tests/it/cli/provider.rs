@@ -301,7 +301,7 @@ async fn a_call_is_tried_under_the_quotas_and_nothing_of_it_is_stored() {
     binary.file("providers/tried.toml", TRIED);
     let binary = binary
         .set("PACELINE__PROVIDERS__DIR", "providers")
-        .set("PACELINE__PROVIDERS__PRIVATE_NETWORKS", "tried,paged");
+        .set("PACELINE__PROVIDERS__PRIVATE_NETWORKS", "tried");
     let secret = binary.file("secret", "s3cret-value\n");
     let base_url = cloud.uri();
     binary
