@@ -4,7 +4,7 @@
 use super::body::Body;
 use super::wire::{Reply, Script};
 use super::{Answer, Call, Fetcher, Target, compare, mapping};
-use crate::provider::{DefinitionError, Fixtures, Provider, read_document};
+use crate::provider::{DefinitionError, Fixtures, Provider, line_of, read_document};
 use crate::words::{
     Connection, ConnectionId, DeviceId, Interval, JobId, ResourceName, Scope, TenantId, UnixMs,
 };
@@ -165,7 +165,7 @@ pub async fn run_cases(provider: &Arc<Provider>) -> Result<Option<Vec<Ran>>, Vec
     let Cases { cases } = read_document(&file, &text)?;
     let mut ran = Vec::with_capacity(cases.len());
     for case in &cases {
-        let line = 1 + text.bytes().take(case.span().start).filter(|b| *b == b'\n').count();
+        let line = line_of(&text, case.span().start);
         let case = case.get_ref();
         let differences = case.run(provider, &fixtures).await.unwrap_or_else(|error| vec![error]);
         let (name, ok) = (case.name.clone(), differences.is_empty());
@@ -253,6 +253,12 @@ impl Said {
         }
         // The request's own takes its place.
         let url = Url::parse("http://localhost/").map_err(|error| error.to_string())?;
-        Ok(Reply { url, status: self.status, headers, body: Body { bytes: body, flaw: None } })
+        Ok(Reply {
+            url,
+            status: self.status,
+            headers,
+            body: Body { bytes: body, flaw: None },
+            took: Duration::ZERO,
+        })
     }
 }

@@ -168,13 +168,17 @@ impl Fetcher {
         let mut page = pager.map_or_else(Page::default, Pager::first);
         let latest = pager.map(|pager| Instant::now() + pager.within());
         let (mut records, mut holds, mut end) = (Vec::new(), Vec::new(), End::Good);
+        let mut now = now;
         let ended = loop {
             let reply = match self.send(resource, call, now, &page, trace.as_deref_mut()).await {
                 Ok(reply) => reply,
                 Err((end, outcome)) => break Some(all(call, end, &outcome)),
             };
+            // What an answer tells counts from when it came.
+            now = now.plus_ms(i64::try_from(reply.took.as_millis()).unwrap_or(0));
             let (named, others) = ((&call.resource, resource), |scope| flight.others(scope));
-            let told = rate_limit::holds(&self.provider, named, &reply.headers, others, now);
+            let told =
+                rate_limit::holds(&self.provider, (named, call.targets.len()), &reply.headers, others, now);
             rate_limit::join(&mut holds, told, device);
             let json = match self.conclude(resource, call, &reply, now, trace.as_deref_mut()) {
                 Ok(read) => {
@@ -252,8 +256,10 @@ impl Fetcher {
             Auth::Query { name } => Some(name.as_str()),
             _ => None,
         };
-        let url =
-            self.pagers.get(&call.resource).map_or(url.clone(), |pager| pager.url(&url, page, credential));
+        let url = match self.pagers.get(&call.resource) {
+            Some(pager) => pager.url(&url, page, credential),
+            None => url,
+        };
         let body = self.requests.body(resource, call, &values).map_err(unmakable)?;
         let method = match resource.method {
             Method::Get => reqwest::Method::GET,

@@ -2,6 +2,7 @@
 
 use super::Answer;
 use super::cases::{Asked, Case, Difference, SECRET};
+use super::request::forms_of;
 use crate::words::{Outcome, Record, UnixMs};
 use reqwest::Request;
 use serde_json::Value;
@@ -93,7 +94,10 @@ pub(super) fn answer(case: &Case, answer: &Answer, now: UnixMs) -> Vec<Differenc
     let expected =
         expect.scope.zip(expect.wait).map(|(s, wait)| format!("{} for {} ms", s.as_str(), wait.as_ms()));
     differences.note("hold", or_none(expected), or_none((!holds.is_empty()).then(|| holds.join(" and "))));
-    differences.note("secret told", false, format!("{answer:?}").contains(SECRET));
+    // In any of the forms that it may stand in; what is printed here escapes quotes as JSON does.
+    let told = format!("{answer:?}");
+    let is_told = forms_of(SECRET).iter().any(|form| told.contains(form.as_str()));
+    differences.note("secret told", false, is_told);
     differences.0
 }
 

@@ -7,13 +7,23 @@ use jaq_core::path::{Part, Path};
 
 type T<'s> = Term<&'s str>;
 
-/// The definition, counting. Counting one that never calls itself would only cost: it ends when what it calls does.
+/// The definition of a library, counting. Counting one that never calls itself would only cost: it is no longer than
+/// the program that calls it.
 pub(super) fn counted(def: Def<&str>) -> Def<&str> {
-    let recurs = calls(&def.body, &Sign { name: def.name, arity: def.args.len() });
-    let body = term(def.body);
+    match calls(&def.body, &Sign { name: def.name, arity: def.args.len() }) {
+        true => stepping(def),
+        false => Def { body: term(def.body), ..def },
+    }
+}
+
+/// A definition of the program's own, counting: those that only call each other can double at every level.
+fn stepping(def: Def<&str>) -> Def<&str> {
     // In front, so that a call at the end of the body remains one: else each turn would take of the stack.
-    let body = if recurs { pipe(Term::Call(STEP, Vec::new()), body) } else { body };
-    Def { name: def.name, args: def.args, body }
+    Def { body: step_before(term(def.body)), ..def }
+}
+
+fn step_before(term: T) -> T {
+    pipe(Term::Call(STEP, Vec::new()), term)
 }
 
 fn pipe<'s>(left: T<'s>, right: T<'s>) -> T<'s> {
@@ -46,7 +56,12 @@ fn term(t: T) -> T {
                 BinaryOp::Pipe(Some(names)) => BinaryOp::Pipe(Some(pattern(names))),
                 op => op,
             };
-            Term::BinOp(boxed(left), op, boxed(right))
+            // Each comma doubles what comes after it.
+            let right = match op {
+                BinaryOp::Comma => Box::new(step_before(term(*right))),
+                _ => boxed(right),
+            };
+            Term::BinOp(boxed(left), op, right)
         }
         Term::Label(name, inner) => Term::Label(name, boxed(inner)),
         Term::Fold(name, of, names, parts) => Term::Fold(name, boxed(of), pattern(names), terms(parts)),
@@ -55,7 +70,7 @@ fn term(t: T) -> T {
             let cases = cases.into_iter().map(|(test, then)| (term(test), term(then))).collect();
             Term::IfThenElse(cases, otherwise.map(boxed))
         }
-        Term::Def(defs, inner) => Term::Def(defs.into_iter().map(counted).collect(), boxed(inner)),
+        Term::Def(defs, inner) => Term::Def(defs.into_iter().map(stepping).collect(), boxed(inner)),
         // The others are made of this one.
         Term::Call("range", args) if args.len() == 3 => step_after(Term::Call("range", terms(args))),
         Term::Call(name, args) => Term::Call(name, terms(args)),

@@ -117,7 +117,7 @@ impl Resolve for Guard {
 fn hosts(definition: &Definition) -> Vec<String> {
     let http = &definition.http;
     if !http.hosts.is_empty() {
-        return http.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        return http.hosts.iter().map(|host| host.get_ref().to_ascii_lowercase()).collect();
     }
     let base = http.base_url.get_ref();
     let authority = base.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or(rest));
@@ -130,8 +130,8 @@ fn hosts(definition: &Definition) -> Vec<String> {
 }
 
 fn fits(host: &str, pattern: &str) -> bool {
-    match pattern.strip_prefix('*') {
-        Some(ending) => host.len() > ending.len() && host.ends_with(ending),
+    match pattern.strip_prefix("*.") {
+        Some(domain) => host.strip_suffix(domain).is_some_and(|own| own.len() > 1 && own.ends_with('.')),
         None => host == pattern,
     }
 }

@@ -1,8 +1,8 @@
 //! jq programs: compiled once, bounded in steps, time and depth.
 //!
 //! The interpreter has no such bounds of its own. So every place from which a program can run on is made to count: the
-//! head of each definition that calls itself, and each output of `.[]`, `..` and `range`. There is no other way to
-//! loop in jq. One step is not divided: what sorts, groups or multiplies a text takes as long as the answer is large.
+//! head of each definition, each comma, and each output of `.[]`, `..` and `range`. One step is not divided: what
+//! sorts, groups or multiplies a text takes as long as the answer is large.
 
 use super::count::counted;
 use jaq_core::box_iter::box_once;
@@ -106,18 +106,28 @@ impl Program {
 
     /// Hands what it yields to `each` while that says to go on, and says why it ended early, if it did.
     pub(super) fn run(&self, answer: Val, each: impl FnMut(Val) -> bool) -> Result<(), String> {
-        self.run_within(STEPS_MAX, answer, each)
+        self.run_within((STEPS_MAX, TIME_MAX), answer, each)
     }
 
-    fn run_within(&self, steps: u32, answer: Val, each: impl FnMut(Val) -> bool) -> Result<(), String> {
-        stacker::grow(STACK_BYTES, || self.run_here(steps, answer, each))
+    fn run_within(
+        &self,
+        bounds: (u32, Duration),
+        answer: Val,
+        each: impl FnMut(Val) -> bool,
+    ) -> Result<(), String> {
+        stacker::grow(STACK_BYTES, || self.run_here(bounds, answer, each))
     }
 
-    fn run_here(&self, steps: u32, answer: Val, mut each: impl FnMut(Val) -> bool) -> Result<(), String> {
+    fn run_here(
+        &self,
+        (steps, time): (u32, Duration),
+        answer: Val,
+        mut each: impl FnMut(Val) -> bool,
+    ) -> Result<(), String> {
         let run = Run {
             lut: &self.0.lut,
             steps: Cell::new(steps),
-            until: Instant::now() + TIME_MAX,
+            until: Instant::now() + time,
             bottom: place_on_stack(),
             stopped: Cell::new(None),
         };
@@ -130,19 +140,19 @@ impl Program {
         stopped().map_or(Ok(()), Err)
     }
 
-    /// What is made of the first thing it yields.
-    pub(super) fn first<T>(&self, answer: &Val, of: impl FnOnce(&Val) -> T) -> Option<T> {
+    /// What is made of the first thing it yields, if it yields any.
+    pub(super) fn first<T>(&self, answer: &Val, of: impl FnOnce(&Val) -> T) -> Result<Option<T>, String> {
         let (mut first, mut of) = (None, Some(of));
-        let ended = self.run(answer.clone(), |found| {
+        self.run(answer.clone(), |found| {
             first = of.take().map(|of| of(&found));
             false
-        });
-        ended.ok().and(first)
+        })?;
+        Ok(first)
     }
 
     /// Whether the first thing it yields is true. An error is a no: the rule does not fit this answer.
     pub(super) fn holds(&self, answer: &Val) -> bool {
-        self.first(answer, |found| matches!(found, Val::Bool(true))) == Some(true)
+        self.first(answer, |found| matches!(found, Val::Bool(true))) == Ok(Some(true))
     }
 }
 
@@ -183,7 +193,7 @@ mod tests {
         let program = Program::compile(code).unwrap();
         let mut outputs = 0;
         let answer = serde_json::from_str(answer).unwrap();
-        program.run_within(STEPS, answer, |_| {
+        program.run_within((STEPS, TIME_MAX), answer, |_| {
             outputs += 1;
             true
         })?;
@@ -191,7 +201,17 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_takes_too_long_is_stopped() {
+        let program = Program::compile("[range(infinite)]").unwrap();
+        let ended = program.run_within((STEPS, Duration::ZERO), Val::Null, |_| true);
+        assert_eq!(ended, Err("it takes too long".to_owned()));
+    }
+
+    #[test]
     fn a_program_that_would_not_end_is_stopped() {
+        let twenty_commas = ["(.,.)"; 20].join("|") + " | select(false)";
+        let doubling = "def a: .; def b: a|a|a|a|a|a; def c: b|b|b|b|b|b; def d: c|c|c|c|c|c; def e: d|d|d|d|d|d; \
+                        def f: e|e|e|e|e|e; def g: f|f|f|f|f|f; g";
         for code in [
             "def f: f; f",
             "def f: f | f; f",
@@ -217,6 +237,8 @@ mod tests {
             "limit(10; repeat(empty))",
             "reduce range(infinite) as $i (0; [.])",
             "def f: {a: .} | f; f",
+            &twenty_commas,
+            doubling,
         ] {
             let answer = format!("[{}]", ["1"; 60].join(","));
             let ended = outcome(code, &answer);

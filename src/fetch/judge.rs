@@ -35,7 +35,7 @@ impl Verdict<'_> {
 
     /// When a refusal ends, as far as the answer tells. `now` is the schedule's clock.
     pub(super) fn until(&self, headers: &HeaderMap, answer: Option<&Val>, now: UnixMs) -> UnixMs {
-        let in_body = self.rule.and_then(|rule| rule.wait.as_ref()?.first(answer?, mapping::text)?);
+        let in_body = self.rule.and_then(|rule| rule.wait.as_ref()?.first(answer?, mapping::text).ok()??);
         match self.rule.and_then(|rule| rule.rule.wait.as_ref()) {
             Some(wait) => wait::until(headers, wait, in_body, now),
             None => wait::until(headers, &Wait::default(), None, now),

@@ -14,7 +14,7 @@ mod judge;
 mod mapping;
 mod paging;
 #[doc(hidden)]
-pub mod pieces;
+mod pieces;
 mod place;
 mod rate_limit;
 mod request;

@@ -83,9 +83,9 @@ impl Pager {
                 url: None,
             }),
             PageBy::Cursor => {
-                self.told(answer).map(|value| Page { index, value: Some(value.into()), url: None })
+                self.told(answer)?.map(|value| Page { index, value: Some(value.into()), url: None })
             }
-            PageBy::Link => match self.link(answer, reply) {
+            PageBy::Link => match self.link(answer, reply)? {
                 Some(link) => Some(Page { index, value: None, url: Some(self.own(&link, &reply.url)?) }),
                 None => None,
             },
@@ -95,7 +95,10 @@ impl Pager {
                 "the answer has more than {} pages: raise pages.max of the definition",
                 self.pages.max
             )),
-            Some(next) if next.url.is_some() && next.url.as_ref() == Some(&reply.url) => {
+            // The first page's own URL holds a credential that links leave out.
+            Some(next)
+                if next.url.is_some() && (next.url == page.url || next.url.as_ref() == Some(&reply.url)) =>
+            {
                 Err("the answer names itself as the page after it".to_owned())
             }
             Some(next) if self.pages.by == PageBy::Cursor && next.value == page.value => {
@@ -108,11 +111,19 @@ impl Pager {
     fn next_number(&self, index: u32, answer: &Val) -> Result<Option<u64>, String> {
         let number = self.pages.number(index);
         let is_there = match (&self.more, &self.total) {
-            (Some(more), _) => more.holds(answer),
+            (Some(more), _) => {
+                let told = more.first(answer, |found| match found {
+                    Val::Bool(more) => Some(*more),
+                    _ => None,
+                });
+                let told = told.map_err(|error| format!("pages.more failed: {error}"))?;
+                told.flatten().ok_or("pages.more yields neither true nor false of this answer")?
+            }
             (None, Some(total)) => {
-                let told =
-                    total.first(answer, mapping::text).flatten().and_then(|text| text.parse::<f64>().ok());
-                let total = told.ok_or("pages.total yields no number of this answer")?;
+                let told = total.first(answer, mapping::text);
+                let told = told.map_err(|error| format!("pages.total failed: {error}"))?.flatten();
+                let total = told.and_then(|text| text.parse::<f64>().ok());
+                let total = total.ok_or("pages.total yields no number of this answer")?;
                 (number as f64) < self.pages.number(0) as f64 + total
             }
             (None, None) => false,
@@ -120,14 +131,17 @@ impl Pager {
         Ok(is_there.then_some(number))
     }
 
-    fn told(&self, answer: &Val) -> Option<String> {
-        self.next.as_ref()?.first(answer, mapping::text).flatten().filter(|text| !text.is_empty())
+    fn told(&self, answer: &Val) -> Result<Option<String>, String> {
+        let Some(next) = &self.next else { return Ok(None) };
+        let told =
+            next.first(answer, mapping::text).map_err(|error| format!("pages.next failed: {error}"))?;
+        Ok(told.flatten().filter(|text| !text.is_empty()))
     }
 
-    fn link(&self, answer: &Val, reply: &Reply) -> Option<String> {
+    fn link(&self, answer: &Val, reply: &Reply) -> Result<Option<String>, String> {
         match &self.next {
             Some(_) => self.told(answer),
-            None => reply.headers.get_all(LINK).iter().find_map(|value| next_of(value.to_str().ok()?)),
+            None => Ok(reply.headers.get_all(LINK).iter().find_map(|value| next_of(value.to_str().ok()?))),
         }
     }
 
@@ -179,7 +193,7 @@ mod tests {
     fn reply(link: &str) -> Reply {
         let headers = HeaderMap::from_iter([(LINK, HeaderValue::from_str(link).unwrap())]);
         let url = Url::parse("https://api.example.com/v1/devices?page=1").unwrap();
-        Reply { url, status: 200, headers, body: Body::default() }
+        Reply { url, status: 200, headers, body: Body::default(), took: Duration::ZERO }
     }
 
     /// What is asked for after each of these answers.
@@ -213,6 +227,9 @@ mod tests {
         assert_eq!(walk(&pages, &["{\"pages\": 2}", "{\"pages\": 2}"]), [some("2"), Ok(None)]);
         assert_eq!(walk(&pages, &["{\"pages\": 0}"]), [Ok(None)]);
         assert!(walk(&pages, &["{}"])[0].as_ref().unwrap_err().contains("pages.total"));
+        let more = pager("by = \"number\"\nparam = \"page\"\nmax = 9\nmore = \".hasNext\"");
+        assert!(walk(&more, &["{}"])[0].as_ref().unwrap_err().contains("neither true nor false"));
+        assert!(walk(&more, &["[]"])[0].as_ref().unwrap_err().contains("pages.more failed"));
         let text = "by = \"number\"\nparam = \"from\"\nmax = 9\ntotal = \".n\"\nfirst = 0\nstep = 100";
         let n = "{\"n\": 200}";
         assert_eq!(walk(&pager(text), &[n, n]), [some("100"), Ok(None)]);

@@ -23,8 +23,8 @@ pub(super) fn place(address: IpAddr) -> Place {
 
 fn place_v4(address: Ipv4Addr) -> Place {
     match address.octets() {
-        // Alibaba Cloud's metadata, in the midst of the shared addresses.
-        [100, 100, 100, 200] => Place::Never,
+        // Metadata in the midst of other addresses: Alibaba Cloud's, and Azure's wire server.
+        [100, 100, 100, 200] | [168, 63, 129, 16] => Place::Never,
         [10, ..] | [127, ..] | [192, 168, ..] => Place::Private,
         [172, 16..=31, ..] => Place::Private,
         // Shared by the customers of a carrier (RFC 6598), and by private overlay networks.
@@ -49,8 +49,8 @@ fn place_v6(address: Ipv6Addr) -> Place {
     let embedded = Ipv4Addr::new(a, b, c, d);
     match (first, second, third) {
         _ if address == Ipv6Addr::LOCALHOST => Place::Private,
-        // AWS's metadata, in the midst of the unique local addresses.
-        _ if address == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254) => Place::Never,
+        // Metadata in the midst of the unique local addresses: AWS's (and its pods' credentials), Google Cloud's.
+        (0xfd00, 0xec2, 0) | (0xfd20, 0xce, 0) => Place::Never,
         (0xfc00..=0xfdff, ..) => Place::Private,
         // An IPv4 address in another dress: mapped, or by way of NAT64 (RFC 6052).
         _ if address.to_ipv4_mapped().is_some() => place_v4(embedded),
@@ -83,6 +83,7 @@ mod tests {
             &[
                 "1.1.1.1",
                 "172.15.0.1",
+                "168.63.129.17",
                 "172.32.0.1",
                 "100.63.255.255",
                 "100.128.0.0",
@@ -139,6 +140,9 @@ mod tests {
                 "2001:db8::1",
                 "100::1",
                 "fd00:ec2::254",
+                "fd00:ec2::23",
+                "fd20:ce::254",
+                "168.63.129.16",
                 "4000::1",
             ],
             Place::Never,

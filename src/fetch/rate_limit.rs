@@ -21,11 +21,11 @@ struct Left {
     reset_ms: Option<i64>,
 }
 
-/// The holds that headers ask for, after an answer of a call for this resource. `others` tells how many calls beside it
-/// are on their way within a scope: the cloud may not have counted them yet.
+/// The holds that headers ask for, after an answer of a call for so many devices: the next will need as much. `others`
+/// tells how many calls beside it are on their way within a scope: the cloud may not have counted them yet.
 pub(super) fn holds(
     provider: &Provider,
-    (name, resource): (&ResourceName, &Resource),
+    ((name, resource), devices): ((&ResourceName, &Resource), usize),
     headers: &HeaderMap,
     others: impl Fn(Scope) -> u32,
     now: UnixMs,
@@ -37,7 +37,8 @@ pub(super) fn holds(
             continue;
         };
         let Some(left) = left(limit, quota, headers, now) else { continue };
-        let needed = f64::from(resource.cost_of(1)) * f64::from(1 + others(quota.scope));
+        let needed = f64::from(resource.cost_of(u32::try_from(devices).unwrap_or(u32::MAX)))
+            * f64::from(1 + others(quota.scope));
         if left.amount < needed {
             let until = now.plus_ms(reset_ms(left.reset_ms, quota, now));
             let reason = format!("the cloud tells that {} is left of quota {}", left.amount, quota.name);
@@ -197,7 +198,7 @@ records = "."
         };
         let headers: HeaderMap = headers.iter().map(header).collect();
         let resource = provider.find_resource("state").unwrap();
-        let found = holds(&provider, resource, &headers, |_| others, NOW);
+        let found = holds(&provider, (resource, 1), &headers, |_| others, NOW);
         found.iter().map(|hold| (hold.scope, hold.until.since_ms(NOW) / 1000)).collect()
     }
 

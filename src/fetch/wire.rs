@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Of one answer. All of them together never pass 400 KiB, which is what the client's buffer holds.
@@ -78,6 +79,8 @@ pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Body,
+    /// From the request to the body's last byte; nothing in a script.
+    pub(super) took: Duration,
 }
 
 /// Why nothing came back.
@@ -112,6 +115,7 @@ impl Network {
     /// Sends it once, if it may go where its URL leads.
     async fn send(&self, request: Request) -> Result<Reply, Silence> {
         self.guard.check(request.url()).map_err(|refusal| Silence::Unsent(refusal.to_string()))?;
+        let sent = Instant::now();
         let response = self.client.execute(request).await.map_err(silence)?;
         let (url, headers) = (response.url().clone(), response.headers().clone());
         let status = response.status().as_u16();
@@ -119,7 +123,7 @@ impl Network {
         match body.flaw {
             // An error needs no body to be understood.
             Some(Flaw::Lost(reason)) if status < 400 => Err(Silence::Lost(reason)),
-            _ => Ok(Reply { url, status, headers, body }),
+            _ => Ok(Reply { url, status, headers, body, took: sent.elapsed() }),
         }
     }
 }

@@ -23,6 +23,9 @@ pub(super) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
     for (name, value) in &definition.http.headers {
         wrong.extend(check_header(name.get_ref(), value).map(|message| (name.span(), message)));
     }
+    for host in &definition.http.hosts {
+        wrong.extend(check_host(host.get_ref()).map(|message| (host.span(), message)));
+    }
     if definition.http.in_flight == 0 {
         wrong.push((definition.http.base_url.span(), "http.in_flight 0 would never allow a call".to_owned()));
     }
@@ -79,6 +82,21 @@ fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
         let cost = full_cost(resource.get_ref()).unwrap_or(0);
         if !quota.counts(name.get_ref()) {
             continue;
+        }
+        // A call that fails at its third page has been counted twice: it must not get back what it was granted.
+        if !quota.errors_cost && resource.get_ref().pages.is_some() {
+            say(format!("errors_cost = false cannot be kept for the pages of resource `{}`", name.get_ref()));
+        }
+        if let (QuotaKind::Aligned, Some(Window::Calendar(part))) = (quota.kind, quota.window) {
+            let closed_ms = 2.0 * (quota.margin_ms() + resource.get_ref().pages_ms() as f64);
+            if closed_ms >= part.least_ms() {
+                say(format!(
+                    "nothing is left of a {} between what is kept of both its ends for headroom and for the pages \
+                     of resource `{}`: lower headroom or pages.within",
+                    part.as_str(),
+                    name.get_ref()
+                ));
+            }
         }
         let (most, key) = match quota.limits() {
             (Limit::Sliding { burst, .. }, _) => (burst, "burst"),
@@ -172,6 +190,18 @@ fn check_rule(rule: &Rule) -> Vec<String> {
     wrong
 }
 
+/// A host as a URL has it, or `*.` and the domain of several.
+fn check_host(pattern: &str) -> Option<String> {
+    let host = pattern.strip_prefix("*.").unwrap_or(pattern);
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    let is_host = !host.is_empty() && host.bytes().all(fits) && !host.starts_with('.');
+    (!is_host).then(|| {
+        format!(
+            "http.hosts {pattern:?} is no host: write api.example.com, or *.example.com for all of a domain"
+        )
+    })
+}
+
 /// A name as RFC 9110, 5.6.2 has it, and a value that stands on one line.
 fn check_header(name: &str, value: &str) -> Option<String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
@@ -251,6 +281,8 @@ path = "/devices"
 records = "."
 "#;
 
+    const PAGED: &str = "cost_per_device = 2147483647\npath = \"/devices\"\nrecords = \".\"";
+
     #[test]
     fn what_would_never_call_or_cannot_be_counted_is_refused() {
         assert!(parse("good.toml", GOOD).is_ok());
@@ -258,6 +290,21 @@ records = "."
             ("in_flight = 1", "in_flight = 0", "http.in_flight"),
             ("cost = 1\n", "cost = 2\n", "cost_per_device"),
             ("in_flight = 1", "headers = { \"X Key\" = \"a\" }", "\"X Key\" is no header's name"),
+            ("in_flight = 1", "hosts = [\"*example.com\"]", "is no host"),
+            ("in_flight = 1", "hosts = [\"https://example.com\"]", "is no host"),
+            ("in_flight = 1", "hosts = [\"\"]", "is no host"),
+            (
+                PAGED,
+                "pages.max = 2\npages.by = \"link\"\npath = \"/\"\nrecords = \".\"\n[[quota]]\nname = \"q\"\n\
+                     scope = \"app\"\namount = 9\nwindow = \"1m\"\nburst = 2\nerrors_cost = false",
+                "errors_cost",
+            ),
+            (
+                PAGED,
+                "pages.max = 2\npages.by = \"link\"\npages.within = \"5m\"\npath = \"/\"\nrecords = \".\"\n\
+                     [[quota]]\nname = \"q\"\nscope = \"app\"\nkind = \"aligned\"\namount = 9\nwindow = \"minute\"",
+                "pages.within",
+            ),
             ("in_flight = 1", "headers = { \"X-Key\" = \"a\\nb\" }", "header X-Key may hold"),
             ("path = \"/devices\"", "path = \"devices\"", "begin with /"),
             (

@@ -49,7 +49,8 @@ pub struct Http {
     /// The hosts that `base_url` may come to where a param names it, such as `*.example.com`. Absent: the host that
     /// `base_url` itself names, or any.
     #[serde(default)]
-    pub hosts: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub hosts: Vec<Spanned<String>>,
     /// The longest a whole call may take, body included.
     #[serde(default = "default_timeout")]
     pub timeout: Interval,

@@ -80,7 +80,7 @@ fn errors(file: &str, text: &str, wrong: Vec<(Range<usize>, String)>) -> Vec<Def
     errors
 }
 
-pub(super) fn line_of(text: &str, offset: usize) -> usize {
+pub(crate) fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|b| *b == b'\n').count()
 }
 

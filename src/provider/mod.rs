@@ -17,6 +17,7 @@ mod schema;
 pub use calendar::{Calendar, Zone};
 pub use definition::{Auth, Definition, Format, Http, Method, Missing, Resource, Unit};
 pub use fixtures::Fixtures;
+pub(crate) use load::line_of;
 pub use load::{DefinitionError, LoadError, parse, read_document};
 pub use lookup::LookupError;
 pub use pages::{PageBy, Pages};

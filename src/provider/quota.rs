@@ -224,7 +224,7 @@ impl Quota {
     }
 
     /// How close to a turn of the calendar nothing is sent, ms.
-    fn margin_ms(&self) -> f64 {
+    pub(super) fn margin_ms(&self) -> f64 {
         let window_ms = self.calendar().least_ms();
         self.headroom.map_or((window_ms * HEADROOM).min(SKEW_MS), |share| window_ms * share)
     }
