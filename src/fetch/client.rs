@@ -2,7 +2,7 @@
 
 use super::body::excerpt;
 use super::guard::Reach;
-use super::hand_out::{all, hand_out, hand_out_until};
+use super::hand_out::{all, hand_out, hand_out_until, refuse_empty};
 use super::hide::{hide, hide_in};
 use super::in_flight::InFlight;
 use super::jq::Program;
@@ -346,7 +346,9 @@ impl Fetcher {
         let program = self.records.get(&call.resource).ok_or_else(|| "no mapping".to_owned());
         let read = answer.and_then(|answer| {
             let json = self.pagers.contains_key(&call.resource).then(|| answer.clone());
-            Ok(Read { json, records: mapping::records(program?, answer)?, end })
+            let records = mapping::records(program?, answer)?;
+            refuse_empty(&records)?;
+            Ok(Read { json, records, end })
         });
         read.map_err(|reason| {
             // It may quote the whole answer, and each job of the call gets a copy.

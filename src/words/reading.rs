@@ -19,6 +19,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whether it tells no value at all: such a record is no reading, and takes nobody's last one away.
+    pub fn is_silent(&self) -> bool {
+        self.values.values().all(Value::is_null)
+    }
+
     /// SHA-256 over all that a reader would see differ: values, observation time and `online`.
     ///
     /// `serde_json`'s maps are ordered by key, so equal content has equal bytes.

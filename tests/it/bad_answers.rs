@@ -86,7 +86,10 @@ fn misbehaving() -> Vec<(raw::Answer, &'static str)> {
         (json_of("200 OK", "", r#"{"id":"d0","t":NaN}"#), "broken: the answer is not JSON"),
         (json_of("200 OK", "", r#"{"id":"d0","t":1e999}"#), "broken: the answer is not JSON"),
         (json_of("200 OK", "", &"[".repeat(19_000)), "broken: the answer is not JSON: recursion limit"),
-        (json_of("200 OK", "", r#"{"error":{"code":17}}"#), "fresh"),
+        (json_of("200 OK", "", r#"{"error":{"code":17}}"#), "broken: the answer tells nothing of the device"),
+        // What the device could not tell, and what it never had.
+        (json_of("200 OK", "", r#"{"id":"d0","online":true,"t":null}"#), "device_offline"),
+        (json_of("200 OK", "", r#"{"online":false,"t":null}"#), "device_offline"),
         (
             raw::Answer::of("200 OK", "content-type: text/html\r\n", PORTAL.as_bytes()),
             "broken: the answer is",
@@ -149,12 +152,14 @@ async fn the_last_good_reading_survives_what_comes_over_the_wire() {
             .unwrap();
         rig.run_again().await;
         rig.land(1).await;
-        assert_eq!(rig.value(rig.devices[0]).await, Some((json!({"t": 20.0}), true)), "{says}");
+        let kept = (json!({"t": 20.0}), says != "device_offline");
+        assert_eq!(rig.value(rig.devices[0]).await, Some(kept), "{says}");
         let cached = rig.t.app.cache.get(rig.t.tenant, &rig.devices).await.unwrap();
         assert!(cached[0]["state"].contains("20.0"), "{says}: {cached:?}");
         let error = rig.standing(rig.devices[0]).await.2.unwrap_or_default();
         assert!(
-            !error.contains(SECRET) && (error.starts_with(says) || says == "throttled"),
+            !error.contains(SECRET)
+                && (error.starts_with(says) || matches!(says, "throttled" | "device_offline")),
             "{says}: {error}"
         );
         assert!(rig.check().await.clean, "{says}");
@@ -231,16 +236,18 @@ async fn in_a_batch_each_device_has_its_own_outcome() {
     let devices = json!({"devices": [
         {"id": "twice", "at": at(2), "t": "newer"}, {"id": "twice", "at": at(1), "t": "older"},
         {"id": "same", "t": 1}, {"id": "same", "t": 2},
+        {"id": "half", "t": 4}, {"id": "half", "at": at(3), "t": null}, {"id": "mute", "t": null},
         {"id": 18_446_744_073_709_551_615_u64, "t": 3},
     ]});
     let cloud = mocked(ResponseTemplate::new(200).set_body_json(devices)).await;
-    let ids = ["twice", "same", "18446744073709551615", "missing"];
+    let ids = ["twice", "same", "18446744073709551615", "missing", "half", "mute"];
     let answer = ask(&text, &cloud.uri(), &ids).await;
     let value = |n: usize| match &answer.outcomes[n].1 {
         Outcome::Fresh(record) => record.values["t"].clone(),
         other => json!(other.word()),
     };
     assert_eq!((value(0), value(1), value(2), value(3)), (json!("newer"), json!(2), json!(3), json!("gone")));
+    assert_eq!((value(4), value(5)), (json!(4), json!("device_offline")));
     // One that does not fit spoils the answer: nobody knows what the rest of it is worth.
     let devices = json!({"devices": [{"id": "same", "t": 1}, {"id": {}, "t": 1}]});
     let cloud = mocked(ResponseTemplate::new(200).set_body_json(devices)).await;
@@ -282,6 +289,44 @@ async fn waits_that_make_no_sense_are_bounded() {
         let waits: Vec<_> = answer.holds.iter().map(|(hold, _)| hold.until.since_ms(NOW) / 1000).collect();
         assert_eq!(waits, [wait_s], "{told:?}");
         assert_eq!(answer.end, End::Throttled);
+    }
+}
+
+#[tokio::test]
+async fn a_wait_counts_from_when_the_answer_came() {
+    let slow = Duration::from_millis(700);
+    let template = ResponseTemplate::new(429).insert_header("retry-after", "5").set_delay(slow);
+    let begun = Instant::now();
+    let answer = ask(SINGLE, &mocked(template).await.uri(), &["d0"]).await;
+    let wait_ms = answer.holds[0].0.until.since_ms(NOW);
+    assert!((5_700..=5_000 + begun.elapsed().as_millis() as i64).contains(&wait_ms), "{wait_ms}");
+}
+
+#[tokio::test]
+async fn a_redirect_to_a_server_nearby_is_not_followed() {
+    let hidden = Raw::start(json_of("200 OK", "", r#"{"id":"d0","t":1}"#)).await;
+    let cloud = mocked(ResponseTemplate::new(307).insert_header("location", hidden.url())).await;
+    let answer = ask(SINGLE, &cloud.uri(), &["d0"]).await;
+    assert!(told(&answer).starts_with("broken: HTTP 307 redirects to"), "{answer:?}");
+    assert_eq!(hidden.connections(), 0);
+}
+
+/// Through the whole journey: as they came, or as near as a double can be.
+#[tokio::test]
+async fn huge_numbers_are_kept_as_numbers() {
+    let rig = Rig::new(SINGLE, 1).await;
+    for (told, kept) in [
+        ("1e308", json!(1e308)),
+        ("-1.5e-300", json!(-1.5e-300)),
+        ("18446744073709551615", json!(u64::MAX)),
+        ("123456789012345678901234567890", json!(123_456_789_012_345_678_901_234_567_890_f64)),
+    ] {
+        let body = format!(r#"{{"id":"d0","t":{told}}}"#);
+        rig.answer(ResponseTemplate::new(200).set_body_raw(body, "application/json")).await;
+        rig.land(1).await;
+        let (values, _) = rig.value(rig.devices[0]).await.unwrap();
+        assert_eq!(values["t"].as_f64(), kept.as_f64(), "{told}: {values}");
+        rig.run_again().await;
     }
 }
 

@@ -130,6 +130,22 @@ fn a_case_that_fails_says_what_was_expected_and_what_came() {
 }
 
 #[test]
+fn a_case_that_tells_its_secret_fails() {
+    let binary = Binary::bare();
+    let file = binary.file("mine.toml", MINE);
+    // The cloud says the key back, and the definition would keep it as a reading.
+    let said = r#"{"t": "key s3cret/with \"signs\" accepted"}"#;
+    let cases = CASES.replace(r#"{"t": 21.5}"#, said).replace(", values = { t = 21.5 }", "");
+    assert!(cases.contains(said), "{cases}");
+    binary.file("mine/cases.toml", cases);
+    let run = binary.run(&format!("provider check {file}"));
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let told = "case \"ok\"\n    secret told\n      expected  false\n      got       true";
+    assert!(run.out.contains(told) && run.out.contains("1 of 2 cases"), "{run:?}");
+    assert!(!run.out.contains("s3cret"), "{run:?}");
+}
+
+#[test]
 fn what_is_begun_passes_the_check_as_it_is_and_overwrites_nothing() {
     let binary = Binary::bare();
     let begun = binary.run("provider new mycloud --dir providers").ok().out;
