@@ -345,9 +345,9 @@ impl Fetcher {
     fn map(&self, call: &Call, answer: Result<Val, String>, end: End, body: &[u8]) -> Result<Read, Answer> {
         let program = self.records.get(&call.resource).ok_or_else(|| "no mapping".to_owned());
         let read = answer.and_then(|answer| {
-            let json = self.pagers.contains_key(&call.resource).then(|| answer.clone());
-            let records = mapping::records(program?, answer)?;
+            let records = mapping::records(program?, &answer)?;
             refuse_empty(&records)?;
+            let json = self.pagers.contains_key(&call.resource).then_some(answer);
             Ok(Read { json, records, end })
         });
         read.map_err(|reason| {

@@ -1,27 +1,21 @@
-//! jq programs: compiled once, bounded in steps, time and depth.
+//! jq programs: compiled once, bounded in steps, time and depth. Those of the plain kind run directly (`direct`), the
+//! others by the interpreter.
 //!
 //! The interpreter has no such bounds of its own. So every place from which a program can run on is made to count: the
 //! head of each definition, each comma, and each output of `.[]`, `..` and `range`. One step is not divided: what
 //! sorts, groups or multiplies a text takes as long as the answer is large.
 
+use super::bounds::Bounds;
 use super::count::counted;
+use super::direct::Direct;
 use jaq_core::box_iter::box_once;
 use jaq_core::data::{DataT, HasLut};
-use jaq_core::load::parse::{Def, Parser};
+use jaq_core::load::parse::{Def, Parser, Term};
 use jaq_core::load::{Arena, File, Lexer, Loader};
 use jaq_core::native::{Fun, v};
 use jaq_core::{Compiler, Ctx, Cv, Error, Exn, Lut, Native, ValXs, Vars, unwrap_valr};
 use jaq_json::Val;
-use std::cell::Cell;
-use std::time::Duration;
-use tokio::time::Instant;
 
-/// Ten thousand records take a few of them each.
-const STEPS_MAX: u32 = 300_000;
-/// For steps that are long.
-const TIME_MAX: Duration = Duration::from_secs(2);
-/// How often the time is looked at, in steps.
-const STEPS_A_LOOK: u32 = 64;
 /// Of stack, for calls in calls.
 const DEPTH_BYTES_MAX: usize = 4 << 20;
 /// What a program nests at a level a step, value in value, is dropped level by level: some 200 bytes of stack each.
@@ -34,19 +28,21 @@ pub(super) const STEP: &str = "!step";
 const MAIN: &str = "__program";
 
 /// A compiled jq program.
-pub(super) struct Program(jaq_core::Filter<Bounded>);
-
-/// What a run may still spend.
-struct Run<'a> {
-    lut: &'a Lut<Bounded>,
-    steps: Cell<u32>,
-    until: Instant,
-    bottom: usize,
-    /// Why it was stopped. A `try` in the program does not swallow this.
-    stopped: Cell<Option<&'static str>>,
+pub(super) enum Program {
+    /// Of the plain kind.
+    Direct(Direct),
+    /// Any other.
+    Interpreted(jaq_core::Filter<Bounded>),
 }
 
-struct Bounded;
+/// A run of the interpreter.
+pub(super) struct Run<'a> {
+    lut: &'a Lut<Bounded>,
+    bounds: &'a Bounds,
+    bottom: usize,
+}
+
+pub(super) struct Bounded;
 
 impl DataT for Bounded {
     type V<'a> = Val;
@@ -61,21 +57,14 @@ impl<'a> HasLut<'a, Bounded> for &'a Run<'a> {
 
 impl Run<'_> {
     fn step(&self) -> Result<(), Exn<'static, Val>> {
-        let left = self.steps.get();
-        self.steps.set(left.saturating_sub(1));
-        let why = if self.stopped.get().is_some() {
-            self.stopped.get()
-        } else if left == 0 {
-            Some("it takes too many steps")
-        } else if left.is_multiple_of(STEPS_A_LOOK) && Instant::now() > self.until {
-            Some("it takes too long")
-        } else if self.bottom.abs_diff(place_on_stack()) > DEPTH_BYTES_MAX {
-            Some("it calls itself too deeply")
-        } else {
-            return Ok(());
+        let why = match self.bounds.step() {
+            Err(why) => why,
+            Ok(()) if self.bottom.abs_diff(place_on_stack()) > DEPTH_BYTES_MAX => {
+                self.bounds.stop("it calls itself too deeply")
+            }
+            Ok(()) => return Ok(()),
         };
-        self.stopped.set(why);
-        Err(Exn::from(Error::str(why.unwrap_or_default())))
+        Err(Exn::from(Error::str(why)))
     }
 }
 
@@ -92,6 +81,20 @@ impl Program {
         let main = Parser::new(&tokens)
             .parse(|parser| parser.term())
             .map_err(|errors| format!("bad jq: {errors:?}"))?;
+        match Direct::compile(&main) {
+            Some(direct) => Ok(Self::Direct(direct)),
+            None => Self::interpreted(main),
+        }
+    }
+
+    /// Likewise, by the interpreter, however plain it is.
+    #[cfg(test)]
+    pub(super) fn compile_interpreted(code: &str) -> Self {
+        let tokens = Lexer::new(code).lex().unwrap();
+        Self::interpreted(Parser::new(&tokens).parse(|parser| parser.term()).unwrap()).unwrap()
+    }
+
+    fn interpreted(main: Term<&str>) -> Result<Self, String> {
         let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
         let defs = defs.map(as_short).chain([Def { name: MAIN, args: Vec::new(), body: main }]).map(counted);
         let arena = Arena::default();
@@ -101,49 +104,32 @@ impl Program {
         let filter = Compiler::default().with_funs(natives()).compile(modules).map_err(|errors| {
             format!("bad jq: {:?}", errors.into_iter().map(|(_, e)| e).collect::<Vec<_>>())
         })?;
-        Ok(Self(filter))
+        Ok(Self::Interpreted(filter))
     }
 
     /// Hands what it yields to `each` while that says to go on, and says why it ended early, if it did.
-    pub(super) fn run(&self, answer: Val, each: impl FnMut(Val) -> bool) -> Result<(), String> {
-        self.run_within((STEPS_MAX, TIME_MAX), answer, each)
+    pub(super) fn run(&self, answer: &Val, each: impl FnMut(Val) -> bool) -> Result<(), String> {
+        self.run_within(&Bounds::usual(), answer, each)
     }
 
-    fn run_within(
+    pub(super) fn run_within(
         &self,
-        bounds: (u32, Duration),
-        answer: Val,
+        bounds: &Bounds,
+        answer: &Val,
         each: impl FnMut(Val) -> bool,
     ) -> Result<(), String> {
-        stacker::grow(STACK_BYTES, || self.run_here(bounds, answer, each))
-    }
-
-    fn run_here(
-        &self,
-        (steps, time): (u32, Duration),
-        answer: Val,
-        mut each: impl FnMut(Val) -> bool,
-    ) -> Result<(), String> {
-        let run = Run {
-            lut: &self.0.lut,
-            steps: Cell::new(steps),
-            until: Instant::now() + time,
-            bottom: place_on_stack(),
-            stopped: Cell::new(None),
-        };
-        let stopped = || run.stopped.get().map(str::to_owned);
-        for found in self.0.id.run((Ctx::<Bounded>::new(&run, Vars::new([])), answer)).map(unwrap_valr) {
-            if !each(found.map_err(|error| stopped().unwrap_or_else(|| error.to_string()))?) {
-                return Ok(());
+        match self {
+            Self::Direct(direct) => direct.run(bounds, answer, each),
+            Self::Interpreted(filter) => {
+                stacker::grow(STACK_BYTES, || interpret(filter, bounds, answer.clone(), each))
             }
         }
-        stopped().map_or(Ok(()), Err)
     }
 
     /// What is made of the first thing it yields, if it yields any.
     pub(super) fn first<T>(&self, answer: &Val, of: impl FnOnce(&Val) -> T) -> Result<Option<T>, String> {
         let (mut first, mut of) = (None, Some(of));
-        self.run(answer.clone(), |found| {
+        self.run(answer, |found| {
             first = of.take().map(|of| of(&found));
             false
         })?;
@@ -154,6 +140,22 @@ impl Program {
     pub(super) fn holds(&self, answer: &Val) -> bool {
         self.first(answer, |found| matches!(found, Val::Bool(true))) == Ok(Some(true))
     }
+}
+
+fn interpret(
+    filter: &jaq_core::Filter<Bounded>,
+    bounds: &Bounds,
+    answer: Val,
+    mut each: impl FnMut(Val) -> bool,
+) -> Result<(), String> {
+    let run = Run { lut: &filter.lut, bounds, bottom: place_on_stack() };
+    let stopped = || bounds.stopped().map(str::to_owned);
+    for found in filter.id.run((Ctx::<Bounded>::new(&run, Vars::new([])), answer)).map(unwrap_valr) {
+        if !each(found.map_err(|error| stopped().unwrap_or_else(|| error.to_string()))?) {
+            return Ok(());
+        }
+    }
+    stopped().map_or(Ok(()), Err)
 }
 
 /// Lets them stand beside what lives no longer than the text.
@@ -184,7 +186,9 @@ fn refused<'a>() -> ValXs<'a, Val> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bounds::TIME_MAX;
     use super::*;
+    use std::time::Duration;
 
     /// Fewer steps than in earnest: this runs unoptimised.
     const STEPS: u32 = 50_000;
@@ -193,7 +197,7 @@ mod tests {
         let program = Program::compile(code).unwrap();
         let mut outputs = 0;
         let answer = serde_json::from_str(answer).unwrap();
-        program.run_within((STEPS, TIME_MAX), answer, |_| {
+        program.run_within(&Bounds::of(STEPS, TIME_MAX), &answer, |_| {
             outputs += 1;
             true
         })?;
@@ -203,7 +207,7 @@ mod tests {
     #[test]
     fn a_program_that_takes_too_long_is_stopped() {
         let program = Program::compile("[range(infinite)]").unwrap();
-        let ended = program.run_within((STEPS, Duration::ZERO), Val::Null, |_| true);
+        let ended = program.run_within(&Bounds::of(STEPS, Duration::ZERO), &Val::Null, |_| true);
         assert_eq!(ended, Err("it takes too long".to_owned()));
     }
 
@@ -271,7 +275,7 @@ mod tests {
     #[test]
     fn nothing_reaches_beyond_the_answer() {
         for code in ["env", "$ENV", "halt", "halt_error", "debug", "stderr", "input", "include \"a\"; ."] {
-            let told = Program::compile(code).and_then(|program| program.run(Val::Null, |_| true));
+            let told = Program::compile(code).and_then(|program| program.run(&Val::Null, |_| true));
             assert!(told.is_err(), "{code}");
         }
     }

@@ -13,7 +13,7 @@ const CONTENT_MAX: usize = 32 << 20;
 const DEPTH_MAX: u8 = 127;
 
 /// The records that a program yields of an answer, or why the answer does not fit.
-pub(super) fn records(program: &Program, answer: Val) -> Result<Vec<Record>, String> {
+pub(super) fn records(program: &Program, answer: &Val) -> Result<Vec<Record>, String> {
     let (mut records, mut wrong) = (Vec::new(), None);
     let mut yielded = Yielded { room: CONTENT_MAX };
     let ended = program.run(answer, |found| {
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     fn mapped(code: &str, body: &str) -> Result<Vec<Record>, String> {
-        records(&Program::compile(code).unwrap(), read(body.as_bytes()).unwrap())
+        records(&Program::compile(code).unwrap(), &read(body.as_bytes()).unwrap())
     }
 
     #[test]
@@ -233,7 +233,7 @@ mod tests {
             br#"{"devices":[{"id":7,"at":"2026-01-01T00:00:00.5Z","online":false,"t":1.5},
                                           {"id":"b","at":1767225600000,"t":null}]}"#,
         );
-        let records = records(&program, answer.unwrap()).unwrap();
+        let records = records(&program, &answer.unwrap()).unwrap();
         assert_eq!(records[0].external_id.as_deref(), Some("7"));
         assert_eq!(records[0].observed_at, Some(UnixMs(1_767_225_600_500)));
         assert!(!records[0].online);
@@ -248,7 +248,7 @@ mod tests {
         let misfits =
             [r#"{"devices":5}"#, r#"{"devices":[{"id":{},"v":{}}]}"#, r#"{"devices":[{"id":1,"v":3}]}"#];
         for body in misfits.map(str::as_bytes) {
-            assert!(records(&program, read(body).unwrap()).is_err());
+            assert!(records(&program, &read(body).unwrap()).is_err());
         }
         for body in [&b""[..], b"<html>", b"{\"devices\":[", b"NaN", b"[1e999"] {
             assert!(read(body).is_err());
@@ -261,14 +261,14 @@ mod tests {
     fn lines_become_an_array() {
         let program = Program::compile(".[] | {id: .result.id, values: .result.v}").unwrap();
         let answer = read_lines(b"{\"result\":{\"id\":1,\"v\":{}}}\n\r\n{\"result\":{\"id\":2,\"v\":{}}}\n");
-        assert_eq!(records(&program, answer.unwrap()).unwrap().len(), 2);
-        assert!(records(&program, read_lines(b"").unwrap()).unwrap().is_empty());
+        assert_eq!(records(&program, &answer.unwrap()).unwrap().len(), 2);
+        assert!(records(&program, &read_lines(b"").unwrap()).unwrap().is_empty());
         assert!(read_lines(b"{}\n{\"cut").unwrap_err().contains("line 2"));
     }
 
     #[test]
     fn an_endless_program_is_cut_off() {
         let program = Program::compile("repeat({values: {}})").unwrap();
-        assert!(records(&program, Val::Null).unwrap_err().contains("more than"));
+        assert!(records(&program, &Val::Null).unwrap_err().contains("more than"));
     }
 }

@@ -1,10 +1,12 @@
 //! One call to a provider: rendered, sent, judged, mapped. Who knows decides: what comes out is an outcome a job.
 
 mod body;
+mod bounds;
 mod cases;
 mod client;
 mod compare;
 mod count;
+mod direct;
 mod guard;
 mod hand_out;
 mod hide;
