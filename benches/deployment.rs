@@ -88,7 +88,7 @@ impl Deployment {
             provider: self.provider.clone(),
             label: label.to_owned(),
             params: BTreeMap::from([("base_url".to_owned(), base_url.to_owned())]),
-            secret: None,
+            secrets: paceline::words::Secrets::default(),
         };
         Ok(connections::add(&self.app.pool, &self.app.sealer, new).await?)
     }

@@ -48,7 +48,7 @@ pub async fn run() -> Result<Vec<Figure>, Failed> {
     drop(rustls::crypto::ring::default_provider().install_default());
     let provider = Provider::parse("stations".parse()?, "stations.toml", DEFINITION)?;
     let call = call(&provider)?;
-    let fetcher = Fetcher::new(Arc::new(provider), Reach::Public)?;
+    let fetcher = Fetcher::new(Arc::new(provider), Reach::Public, paceline::words::Secrets::default())?;
     let body = serde_json::to_vec(&answer())?;
     let (mut ours, mut parsing) = (Vec::new(), Vec::new());
     eprintln!("{ROUNDS} answers of {} bytes", body.len());
@@ -93,7 +93,7 @@ fn call(provider: &Provider) -> Result<Call, Failed> {
         tenant: TenantId(1),
         provider: provider.name.clone(),
         params: BTreeMap::new(),
-        secret: None,
+        secrets: paceline::words::Secrets::default(),
     };
     let targets = ids.enumerate().map(target).collect();
     Ok(Call { connection: Arc::new(connection), resource: "state".parse()?, targets })

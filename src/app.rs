@@ -70,7 +70,7 @@ impl App {
         // TLS by ring, for every client of the process. An error means that it is installed already.
         drop(rustls::crypto::ring::default_provider().install_default());
         let registry = Registry::load(settings.providers.dir())?;
-        let sealer = Sealer::new(&servers.sealing_key)?;
+        let sealer = Sealer::with_former(&servers.sealing_key, settings.secret.former_keys.as_slice())?;
         let pool = postgres::connect(&servers.database_url, settings.database.connections_max).await?;
         let redis = redis::connect(&servers.redis_url).await?;
         let keys = Keys::new(&settings.redis.prefix);

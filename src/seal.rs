@@ -1,15 +1,24 @@
 //! Sealing of credentials at rest: XChaCha20-Poly1305, the key from outside the database.
+//!
+//! What is sealed names the key that sealed it, so that several keys can be in use while one takes the place of another:
+//! `pck1`, eight bytes of the key's SHA-256, a nonce of 24 bytes, and the ciphertext with its tag.
 
-use crate::words::ConnectionId;
+use crate::words::{ConnectionId, Secrets};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use rand::TryRng;
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Nonce length of XChaCha20-Poly1305, bytes: long enough to be drawn at random.
 const NONCE: usize = 24;
+
+/// How everything sealed begins, but for what was sealed before keys had names.
+const MARK: [u8; 4] = *b"pck1";
 
 /// Why a secret cannot be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -25,15 +34,64 @@ pub enum SealError {
     Unopenable(ConnectionId),
 }
 
+/// What is sealed, and whose it is: in any other place it does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A connection's own credentials.
+    Secrets(ConnectionId),
+}
+
+impl Place {
+    fn owner(self) -> ConnectionId {
+        let Self::Secrets(owner) = self;
+        owner
+    }
+
+    /// What is sealed along and not stored.
+    fn bound(self) -> Vec<u8> {
+        let Self::Secrets(owner) = self;
+        format!("secrets of connection {owner}").into_bytes()
+    }
+}
+
 /// Seals and opens.
 #[derive(Clone)]
-pub struct Sealer(XChaCha20Poly1305);
+pub struct Sealer {
+    current: Arc<Key>,
+    /// They open what they sealed, and seal nothing any more.
+    former: Arc<[Key]>,
+}
+
+struct Key {
+    name: [u8; 8],
+    cipher: XChaCha20Poly1305,
+}
+
+impl Key {
+    fn new(key: &SecretString) -> Result<Self, SealError> {
+        let bytes = STANDARD.decode(key.expose_secret().trim()).map_err(|_| SealError::BadKey)?;
+        let cipher = XChaCha20Poly1305::new_from_slice(&bytes).map_err(|_| SealError::BadKey)?;
+        let mut name = [0; 8];
+        name.copy_from_slice(&Sha256::digest(&bytes)[..8]);
+        Ok(Self { name, cipher })
+    }
+
+    fn open(&self, nonce: [u8; NONCE], sealed: &[u8], bound: &[u8]) -> Option<SecretString> {
+        let plain = self.cipher.decrypt(&XNonce::from(nonce), Payload { msg: sealed, aad: bound }).ok()?;
+        String::from_utf8(plain).map(SecretString::from).ok()
+    }
+}
 
 impl Sealer {
     /// With this key: 32 bytes in base64.
     pub fn new(key: &SecretString) -> Result<Self, SealError> {
-        let bytes = STANDARD.decode(key.expose_secret().trim()).map_err(|_| SealError::BadKey)?;
-        XChaCha20Poly1305::new_from_slice(&bytes).map(Self).map_err(|_| SealError::BadKey)
+        Self::with_former(key, &[])
+    }
+
+    /// With this key, and others that open what they sealed before.
+    pub fn with_former(key: &SecretString, former: &[SecretString]) -> Result<Self, SealError> {
+        let former = former.iter().map(Key::new).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { current: Arc::new(Key::new(key)?), former: former.into() })
     }
 
     /// A new key.
@@ -41,22 +99,56 @@ impl Sealer {
         Ok(STANDARD.encode(random::<32>()?).into())
     }
 
-    /// Seals a secret for one connection; moved to another row it does not open.
-    pub fn seal(&self, owner: ConnectionId, secret: &SecretString) -> Result<Vec<u8>, SealError> {
+    /// How everything begins that the current key sealed.
+    pub fn mark(&self) -> Vec<u8> {
+        [MARK.as_slice(), &self.current.name].concat()
+    }
+
+    /// Seals a text for one place.
+    pub fn seal(&self, place: Place, secret: &SecretString) -> Result<Vec<u8>, SealError> {
         let nonce = random::<NONCE>()?;
-        let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: &owner.0.to_be_bytes() };
-        let sealed =
-            self.0.encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Unopenable(owner))?;
-        Ok([nonce.as_slice(), &sealed].concat())
+        let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: &place.bound() };
+        let sealed = self.current.cipher.encrypt(&XNonce::from(nonce), payload);
+        let sealed = sealed.map_err(|_| SealError::Unopenable(place.owner()))?;
+        Ok([self.mark().as_slice(), &nonce, &sealed].concat())
     }
 
     /// Opens what [`Self::seal`] made.
-    pub fn open(&self, owner: ConnectionId, sealed: &[u8]) -> Result<SecretString, SealError> {
-        let unopenable = || SealError::Unopenable(owner);
-        let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or_else(unopenable)?;
-        let payload = Payload { msg: sealed, aad: &owner.0.to_be_bytes() };
-        let plain = self.0.decrypt(&XNonce::from(*nonce), payload).map_err(|_| unopenable())?;
-        String::from_utf8(plain).map(SecretString::from).map_err(|_| unopenable())
+    pub fn open(&self, place: Place, sealed: &[u8]) -> Result<SecretString, SealError> {
+        let unopenable = || SealError::Unopenable(place.owner());
+        let rest = sealed.strip_prefix(&MARK).ok_or_else(unopenable)?;
+        let (name, rest) = rest.split_first_chunk::<8>().ok_or_else(unopenable)?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE>().ok_or_else(unopenable)?;
+        let key = self.keys().find(|key| key.name == *name).ok_or_else(unopenable)?;
+        key.open(*nonce, sealed, &place.bound()).ok_or_else(unopenable)
+    }
+
+    /// Seals a connection's secrets, all in one.
+    pub fn seal_secrets(&self, owner: ConnectionId, secrets: &Secrets) -> Result<Vec<u8>, SealError> {
+        let plain: BTreeMap<&str, &str> =
+            secrets.iter().map(|(name, secret)| (name, secret.expose_secret())).collect();
+        let text = serde_json::to_string(&plain).map_err(|_| SealError::Unopenable(owner))?;
+        self.seal(Place::Secrets(owner), &text.into())
+    }
+
+    /// Opens what [`Self::seal_secrets`] made. What was sealed before secrets had names is the only one.
+    pub fn open_secrets(&self, owner: ConnectionId, sealed: &[u8]) -> Result<Secrets, SealError> {
+        match self.open(Place::Secrets(owner), sealed) {
+            Ok(text) => serde_json::from_str::<BTreeMap<String, SecretString>>(text.expose_secret())
+                .map(Secrets::from_iter)
+                .map_err(|_| SealError::Unopenable(owner)),
+            Err(error) => self.open_unmarked(owner, sealed).map(Secrets::only).ok_or(error),
+        }
+    }
+
+    /// A nonce and the ciphertext, bound to the connection's number.
+    fn open_unmarked(&self, owner: ConnectionId, sealed: &[u8]) -> Option<SecretString> {
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE>()?;
+        self.keys().find_map(|key| key.open(*nonce, sealed, &owner.0.to_be_bytes()))
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&*self.current).chain(self.former.iter())
     }
 }
 
@@ -71,18 +163,52 @@ pub fn random<const N: usize>() -> Result<[u8; N], SealError> {
 mod tests {
     use super::*;
 
+    const MAIN: ConnectionId = ConnectionId(1);
+
+    fn told(secrets: &Secrets) -> Vec<(&str, &str)> {
+        secrets.iter().map(|(name, secret)| (name, secret.expose_secret())).collect()
+    }
+
     #[test]
-    fn opens_only_what_it_sealed_for_the_same_connection() {
+    fn opens_only_what_it_sealed_for_the_same_place() {
         let sealer = Sealer::new(&Sealer::generate_key().unwrap()).unwrap();
-        let mut sealed = sealer.seal(ConnectionId(1), &"hunter2".into()).unwrap();
-        assert_eq!(sealer.open(ConnectionId(1), &sealed).unwrap().expose_secret(), "hunter2");
-        assert!(sealer.open(ConnectionId(2), &sealed).is_err());
-        assert!(
-            Sealer::new(&Sealer::generate_key().unwrap()).unwrap().open(ConnectionId(1), &sealed).is_err()
+        let mut secrets = Secrets::only("hunter2");
+        secrets.insert("key", "a\"b".into());
+        let mut sealed = sealer.seal_secrets(MAIN, &secrets).unwrap();
+        assert_eq!(
+            told(&sealer.open_secrets(MAIN, &sealed).unwrap()),
+            [("key", "a\"b"), ("secret", "hunter2")]
         );
-        sealed[30] ^= 1;
-        assert!(sealer.open(ConnectionId(1), &sealed).is_err());
-        assert!(sealer.open(ConnectionId(1), b"short").is_err());
+        assert!(sealer.open_secrets(ConnectionId(2), &sealed).is_err());
+        let other = Sealer::new(&Sealer::generate_key().unwrap()).unwrap();
+        assert!(other.open_secrets(MAIN, &sealed).is_err());
+        sealed[40] ^= 1;
+        assert!(sealer.open_secrets(MAIN, &sealed).is_err());
+        assert!(sealer.open_secrets(MAIN, b"short").is_err());
         assert!(Sealer::new(&"c2hvcnQ=".into()).is_err());
+    }
+
+    #[test]
+    fn a_former_key_opens_and_the_current_one_seals() {
+        let [old, new] = [(); 2].map(|()| Sealer::generate_key().unwrap());
+        let before = Sealer::new(&old).unwrap().seal_secrets(MAIN, &Secrets::only("hunter2")).unwrap();
+        let both = Sealer::with_former(&new, &[old]).unwrap();
+        let opened = both.open_secrets(MAIN, &before).unwrap();
+        assert_eq!(told(&opened), [("secret", "hunter2")]);
+        let after = both.seal_secrets(MAIN, &opened).unwrap();
+        assert!(after.starts_with(&both.mark()) && !before.starts_with(&both.mark()));
+        assert!(Sealer::new(&new).unwrap().open_secrets(MAIN, &after).is_ok());
+    }
+
+    #[test]
+    fn what_was_sealed_before_secrets_had_names_opens() {
+        let key = Sealer::generate_key().unwrap();
+        let cipher = Key::new(&key).unwrap().cipher;
+        let (nonce, aad) = ([7; NONCE], 1_i64.to_be_bytes());
+        let sealed = cipher.encrypt(&XNonce::from(nonce), Payload { msg: b"hunter2", aad: &aad }).unwrap();
+        let sealed = [nonce.as_slice(), &sealed].concat();
+        let opened = Sealer::new(&key).unwrap().open_secrets(MAIN, &sealed).unwrap();
+        assert_eq!(told(&opened), [("secret", "hunter2")]);
+        assert!(Sealer::new(&key).unwrap().open_secrets(ConnectionId(2), &sealed).is_err());
     }
 }

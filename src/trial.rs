@@ -99,7 +99,7 @@ pub async fn run(app: &App, wanted: &Wanted<'_>) -> Result<Trial, TrialError> {
     let connection = Arc::new(opened.into_iter().next().ok_or(TrialError::Unusable)?);
     let target = target(app, wanted).await?;
     let reach = Reach::of(&app.settings.providers.private_networks, &provider.name);
-    let fetcher = Fetcher::new(provider.clone(), reach)?;
+    let fetcher = Fetcher::new(provider.clone(), reach, app.settings.provider.of(&provider.name))?;
     let call = Call { connection, resource: wanted.resource.clone(), targets: vec![target.clone()] };
     keep::rebuild_if_lost(app, &provider.name).await?;
     let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());

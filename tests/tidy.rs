@@ -99,7 +99,7 @@ const OPENERS: &[&str] = &[
     "src/local/redis.rs",
     "src/local/postgres.rs",
     "src/seal.rs",
-    "src/fetch/request.rs",
+    "src/fetch/credential.rs",
     "src/preference/keys.rs",
     "src/cli/key.rs",
     "src/cli/sealing_key.rs",

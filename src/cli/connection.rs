@@ -16,7 +16,9 @@ pub enum Command {
 Examples:
   paceline connection add --tenant acme --provider meadow --label main \\
       --param base_url=http://127.0.0.1:9000 --secret-file key.txt
-  paceline connection add --tenant acme --provider signalk --label boat --param base_url=http://10.0.0.5:3000")]
+  paceline connection add --tenant acme --provider signalk --label boat --param base_url=http://10.0.0.5:3000
+  printf 'username=me\npassword=%s\n' \"$PASSWORD\" | \\
+      paceline connection add --tenant acme --provider mycloud --label home --secret-stdin")]
     Add(Add),
     /// List a tenant's connections
     #[command(after_help = "\
@@ -27,7 +29,7 @@ Examples:
         #[arg(long, value_name = "NAME")]
         tenant: String,
     },
-    /// Give a connection a new secret and put it back to work
+    /// Give a connection new secrets and put it back to work; those that are not given stay
     #[command(after_help = "\
 Examples:
   paceline connection secret --tenant acme main --secret-file key.txt
@@ -38,7 +40,7 @@ Examples:
         tenant: String,
         /// Its label or number
         label: String,
-        /// Where the secret is.
+        /// Where the secrets are.
         #[command(flatten)]
         secret: secret::Source,
     },
@@ -59,7 +61,7 @@ pub struct Add {
     /// What the provider's templates need, such as base_url; may be repeated
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
     params: Vec<(String, String)>,
-    /// Where the secret is.
+    /// Where the secrets are.
     #[command(flatten)]
     secret: secret::Source,
 }
@@ -116,7 +118,7 @@ struct Renewed {
 
 impl fmt::Display for Renewed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Connection {} has a new secret.", self.label)
+        write!(f, "Connection {} has new secrets.", self.label)
     }
 }
 
@@ -132,11 +134,15 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
         Command::Secret { tenant, label, secret } => {
             let tenant = tenants::find(pool, &tenant).await?;
             let found = connections::find(pool, tenant, &label).await?;
-            context.app.registry.find(&found.provider)?.check_secret(secret.is_given())?;
-            if let Some(secret) = secret.read()? {
-                connections::reauthorise(pool, &context.app.sealer, tenant, found.id, &secret).await?;
-                context.tell_schedule().await;
+            let provider = context.app.registry.find(&found.provider)?;
+            let (sealer, changed) = (&context.app.sealer, secret.read(provider)?);
+            if changed.is_empty() {
+                provider.check_secrets(&changed)?;
             }
+            let secrets = connections::with_secrets(pool, sealer, tenant, found.id, changed).await?;
+            provider.check_secrets(&secrets)?;
+            connections::reauthorise(pool, sealer, tenant, found.id, &secrets).await?;
+            context.tell_schedule().await;
             context.output.answer(&Renewed { id: found.id.0, label })
         }
     }
@@ -145,16 +151,18 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
 async fn add(context: &Context, new: Add) -> Result<(), CliError> {
     let pool = &context.app.pool;
     let provider = context.app.registry.find(&new.provider)?;
-    provider.check_secret(new.secret.is_given())?;
-    let secret = new.secret.read()?;
+    let secrets = new.secret.read(provider)?;
+    let params = new.params.iter().cloned().collect::<BTreeMap<_, _>>();
+    let operator = context.app.settings.provider.of(&provider.name);
+    provider.check_account(&params, &secrets, &operator)?;
     let connection = NewConnection {
         tenant: tenants::ensure(pool, &new.tenant).await?,
         provider: provider.name.clone(),
         label: new.label.clone(),
-        params: new.params.into_iter().collect::<BTreeMap<_, _>>(),
-        secret,
+        params,
+        secrets,
     };
     let id = connections::add(pool, &context.app.sealer, connection).await?.0;
-    let Add { tenant, provider, label, .. } = Add { params: Vec::new(), ..new };
+    let Add { tenant, provider, label, .. } = new;
     context.output.answer(&Added { id, tenant, provider, label })
 }

@@ -6,7 +6,7 @@ use crate::postgres::PostgresError;
 use crate::preference::connections::{ConnectionError, NewConnection};
 use crate::preference::devices::{NewDevice, Place};
 use crate::preference::{connections, devices};
-use crate::words::{Interval, Priority, ResourceName, TenantId};
+use crate::words::{Interval, Priority, ResourceName, Secrets, TenantId};
 use std::collections::BTreeMap;
 
 /// Devices in one account, as many as a large home has.
@@ -47,7 +47,7 @@ pub(super) async fn add(
             provider: "meadow".parse().map_err(impossible)?,
             label: format!("home-{}", account + 1),
             params: BTreeMap::from([("base_url".to_owned(), base_url.to_owned())]),
-            secret: Some(cloud.key(account).into()),
+            secrets: Secrets::only(cloud.key(account)),
         };
         let provider = new.provider.clone();
         let connection = connections::add(&app.pool, &app.sealer, new).await?;

@@ -6,12 +6,11 @@ use super::wire::{Reply, Script};
 use super::{Answer, Call, Fetcher, Target, compare, mapping};
 use crate::provider::{DefinitionError, Fixtures, Provider, line_of, read_document};
 use crate::words::{
-    Connection, ConnectionId, DeviceId, Interval, JobId, ResourceName, Scope, TenantId, UnixMs,
+    Connection, ConnectionId, DeviceId, Interval, JobId, ResourceName, Scope, Secrets, TenantId, UnixMs,
 };
 use chrono::{DateTime, Utc};
 use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -19,8 +18,14 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use toml::Spanned;
 
-/// The secret of every case: with signs that must be escaped wherever it stands. Cases write `{secret}`.
+/// The secret of every case: with signs that must be escaped wherever it stands. Cases write `{secret}`, or
+/// `{secret.NAME}` and `{operator.NAME}` where it has another name.
 pub(super) const SECRET: &str = "s3cret/with \"signs\"";
+
+/// What a secret of this name is in a case.
+pub(super) fn secret(name: &str) -> String {
+    if name == Secrets::ONLY { SECRET.to_owned() } else { format!("{SECRET}/{name}") }
+}
 
 /// Thu, 01 Jan 2026 00:00:00 GMT: the time of every case, unless it says `at`.
 const NOW: UnixMs = UnixMs(1_767_225_600_000);
@@ -195,8 +200,9 @@ impl Case {
         let said = std::iter::once(&self.answer).chain(self.then.iter().map(|next| &next.answer));
         let answers = said.map(|said| said.reply(fixtures, now)).collect::<Result<_, _>>();
         let answers = answers.map_err(|why| error("answer", why))?;
+        let auth = provider.definition.auth.get_ref();
         let script = Script { answers, ..Script::default() };
-        let fetcher = Fetcher::scripted(provider.clone(), script)
+        let fetcher = Fetcher::scripted(provider.clone(), script, secrets(auth.operators()))
             .map_err(|refused| error("definition", refused.to_string()))?;
         let answer: Answer = fetcher.fetch(&self.call(provider), now).await;
         let mut differences = compare::requests(self, &fetcher.asked());
@@ -216,19 +222,23 @@ impl Case {
             external_id: external_id.clone(),
             group: self.group.clone(),
         };
-        let has_secret = provider.check_secret(true).is_ok();
+        let names = provider.definition.auth.get_ref().secrets();
         Call {
             connection: Arc::new(Connection {
                 id: ConnectionId(1),
                 tenant: TenantId(1),
                 provider: provider.name.clone(),
                 params: self.params.clone(),
-                secret: has_secret.then(|| SecretString::from(SECRET)),
+                secrets: secrets(names),
             }),
             resource: self.resource.clone(),
             targets: (1..).zip(&self.devices).map(target).collect(),
         }
     }
+}
+
+fn secrets<'a>(names: impl IntoIterator<Item = &'a str>) -> Secrets {
+    names.into_iter().map(|name| (name.to_owned(), secret(name).into())).collect()
 }
 
 impl Said {

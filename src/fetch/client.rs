@@ -1,6 +1,7 @@
 //! The call itself: rendered, sent once, judged, mapped.
 
 use super::body::excerpt;
+use super::credential::Credentials;
 use super::guard::Reach;
 use super::hand_out::{all, hand_out, hand_out_until, refuse_empty};
 use super::hide::{hide, hide_in};
@@ -10,16 +11,15 @@ use super::judge::Judge;
 use super::mapping;
 use super::paging::{Page, Pager};
 use super::rate_limit;
-use super::request::{Body, RequestError, Requests, forms_of, secret, values};
+use super::request::{Body, RequestError, Requests, values};
 use super::trace::Trace;
 use super::wire::{Reply, Script, Silence, Wire};
-use crate::provider::{Auth, Format, LoadError, Method, Provider, Resource, RuleOutcome};
-use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, Record, ResourceName, UnixMs};
+use crate::provider::{Format, LoadError, Method, Provider, Resource, RuleOutcome};
+use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, Record, ResourceName, Secrets, UnixMs};
 use jaq_json::Val;
 use reqwest::Request;
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
-    USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -73,6 +73,8 @@ pub struct Fetcher {
     records: HashMap<ResourceName, Program>,
     pagers: HashMap<ResourceName, Pager>,
     in_flight: InFlight,
+    /// The operator's own, which travel with every call that asks for them.
+    operator: Secrets,
 }
 
 /// A page that was understood.
@@ -85,34 +87,40 @@ struct Read {
 
 impl Fetcher {
     /// Compiles all that the provider declares, so that nothing of it can fail for its form later. What is wrong is
-    /// told all at once.
-    pub fn new(provider: Arc<Provider>, reach: Reach) -> Result<Self, LoadError> {
+    /// told all at once. `operator`: the operator's own secrets for the provider.
+    pub fn new(provider: Arc<Provider>, reach: Reach, operator: Secrets) -> Result<Self, LoadError> {
         let wire = Wire::new(&provider, reach).map_err(|error| provider.refused(vec![(0..0, error)]))?;
-        Self::over(provider, wire)
+        Self::over(provider, wire, operator)
     }
 
     /// Finds out whether all that the provider declares compiles.
     pub fn check(provider: Arc<Provider>) -> Result<(), LoadError> {
-        Self::scripted(provider, Script::default()).map(drop)
+        Self::scripted(provider, Script::default(), Secrets::default()).map(drop)
     }
 
     /// Likewise, with a script in the place of the network.
-    pub(super) fn scripted(provider: Arc<Provider>, script: Script) -> Result<Self, LoadError> {
-        Self::over(provider, Wire::Script(Mutex::new(script)))
+    pub(super) fn scripted(
+        provider: Arc<Provider>,
+        script: Script,
+        operator: Secrets,
+    ) -> Result<Self, LoadError> {
+        Self::over(provider, Wire::Script(Mutex::new(script)), operator)
     }
 
-    fn over(provider: Arc<Provider>, wire: Wire) -> Result<Self, LoadError> {
+    fn over(provider: Arc<Provider>, wire: Wire, operator: Secrets) -> Result<Self, LoadError> {
         let mut wrong = Vec::new();
         let requests = Requests::compile(&provider).map_err(|found| wrong.extend(found)).ok();
         let judge = Judge::compile(&provider).map_err(|found| wrong.extend(found)).ok();
         let (mut records, mut pagers) = (HashMap::new(), HashMap::new());
+        let credentials = provider.definition.auth.get_ref().query_names();
         for (name, resource) in &provider.definition.resources {
             let text = &resource.get_ref().records;
             match Program::compile(text.get_ref()) {
                 Ok(program) => drop(records.insert(name.get_ref().clone(), program)),
                 Err(error) => wrong.push((text.span(), error)),
             }
-            match resource.get_ref().pages.as_ref().map(|pages| Pager::compile(pages.get_ref())) {
+            match resource.get_ref().pages.as_ref().map(|pages| Pager::compile(pages.get_ref(), &credentials))
+            {
                 Some(Ok(pager)) => drop(pagers.insert(name.get_ref().clone(), pager)),
                 Some(Err(found)) => wrong.extend(found),
                 None => {}
@@ -131,6 +139,7 @@ impl Fetcher {
                 records,
                 pagers,
                 in_flight: InFlight::default(),
+                operator,
             }),
             _ => Err(provider.refused(wrong)),
         }
@@ -150,11 +159,13 @@ impl Fetcher {
     pub async fn fetch_traced(&self, call: &Call, now: UnixMs) -> (Answer, Trace) {
         let mut trace = Trace::default();
         let answer = self.run(call, now, Some(&mut trace)).await;
-        if let Ok(secret) = secret(call) {
-            let forms = forms_of(secret);
-            trace.texts().into_iter().for_each(|text| hide_in(text, &forms));
-        }
+        let forms = self.credentials(call).forms();
+        trace.texts().into_iter().for_each(|text| hide_in(text, &forms));
         (answer, trace)
+    }
+
+    fn credentials<'a>(&'a self, call: &'a Call) -> Credentials<'a> {
+        Credentials::of(&self.provider, call, &self.operator)
     }
 
     async fn run(&self, call: &Call, now: UnixMs, mut trace: Option<&mut Trace>) -> Answer {
@@ -207,9 +218,7 @@ impl Fetcher {
             Some(answer) => hand_out_until(resource, call, records, answer, page.index > 0),
         };
         rate_limit::join(&mut answer.holds, holds.into_iter().map(|(hold, _)| hold).collect(), device);
-        if let Ok(secret) = secret(call) {
-            hide(secret, &mut answer);
-        }
+        hide(&self.credentials(call).forms(), &mut answer);
         answer
     }
 
@@ -250,14 +259,11 @@ impl Fetcher {
     ) -> Result<Request, Outcome> {
         let unmakable =
             |error: RequestError| Outcome::Broken { reason: error.to_string(), excerpt: String::new() };
-        let values = values(call, now, rand::random(), page);
-        let url = self.requests.url(&self.provider, resource, call, &values).map_err(unmakable)?;
-        let credential = match &self.provider.definition.auth {
-            Auth::Query { name } => Some(name.as_str()),
-            _ => None,
-        };
+        let values = values(&self.provider, call, now, rand::random(), page);
+        let credentials = self.credentials(call);
+        let url = self.requests.url(resource, call, &credentials, &values).map_err(unmakable)?;
         let url = match self.pagers.get(&call.resource) {
-            Some(pager) => pager.url(&url, page, credential),
+            Some(pager) => pager.url(&url, page),
             None => url,
         };
         let body = self.requests.body(resource, call, &values).map_err(unmakable)?;
@@ -271,33 +277,8 @@ impl Fetcher {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
             *request.body_mut() = Some(text.into());
         }
-        self.authenticate(&mut request, call)?;
+        credentials.sign_in(request.headers_mut())?;
         Ok(request)
-    }
-
-    fn authenticate(&self, request: &mut Request, call: &Call) -> Result<(), Outcome> {
-        let secret = || {
-            secret(call)
-                .map_err(|error| Outcome::Broken { reason: error.to_string(), excerpt: String::new() })
-        };
-        let (name, text) = match &self.provider.definition.auth {
-            Auth::Bearer => (AUTHORIZATION, format!("Bearer {}", secret()?)),
-            Auth::Header { name } => {
-                let name = name.parse().map_err(|error| Outcome::Broken {
-                    reason: format!("auth.name {name:?} is no header: {error}"),
-                    excerpt: String::new(),
-                })?;
-                (name, secret()?.to_owned())
-            }
-            Auth::None | Auth::Query { .. } => return Ok(()),
-        };
-        let mut value = HeaderValue::from_str(&text).map_err(|_| {
-            let reason = "the connection's secret cannot stand in a header".to_owned();
-            Outcome::Unauthorized { reason }
-        })?;
-        value.set_sensitive(true);
-        request.headers_mut().insert(name, value);
-        Ok(())
     }
 
     fn conclude(

@@ -1,9 +1,12 @@
 //! What a case expects, beside what was. Pure.
 
 use super::Answer;
-use super::cases::{Asked, Case, Difference, SECRET};
-use super::request::forms_of;
+use super::cases::{Asked, Case, Difference, SECRET, secret};
+use super::hide::forms_of;
+use crate::provider::BASIC;
 use crate::words::{Outcome, Record, UnixMs};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Request;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -37,7 +40,6 @@ pub(super) fn requests(case: &Case, sent: &[Request]) -> Vec<Difference> {
 }
 
 fn request_of(asked: &Asked, sent: &Request, differences: &mut Differences) {
-    let secret = |text: &str| text.replace("{secret}", SECRET);
     for (what, expected, got) in [
         ("request.method", &asked.method, sent.method().as_str()),
         ("request.origin", &asked.origin, &sent.url().origin().ascii_serialization()),
@@ -51,13 +53,13 @@ fn request_of(asked: &Asked, sent: &Request, differences: &mut Differences) {
     for (name, expected) in &asked.query {
         differences.note(
             format!("request.query.{name}"),
-            secret(expected),
+            filled(expected),
             or_none(query.get(name.as_str())),
         );
     }
     for (name, expected) in &asked.headers {
         let got = sent.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
-        differences.note(format!("request.headers.{name}"), secret(expected), or_none(got));
+        differences.note(format!("request.headers.{name}"), filled(expected), or_none(got));
     }
     let body = sent.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -66,8 +68,30 @@ fn request_of(asked: &Asked, sent: &Request, differences: &mut Differences) {
     }
     let form: BTreeMap<_, _> = form_urlencoded::parse(body).collect();
     for (key, expected) in &asked.form {
-        differences.note(format!("request.form.{key}"), secret(expected), or_none(form.get(key.as_str())));
+        differences.note(format!("request.form.{key}"), filled(expected), or_none(form.get(key.as_str())));
     }
+}
+
+/// A text of a case, its secrets in their places: `{secret}`, `{secret.NAME}`, `{operator.NAME}`, and `{basic}` for what
+/// `Basic` makes of name and password.
+fn filled(text: &str) -> String {
+    let pair = BASIC.map(secret).join(":");
+    let text = text.replace("{secret}", SECRET).replace("{basic}", &STANDARD.encode(pair));
+    let mut filled = String::new();
+    let mut rest = text.as_str();
+    while let Some((before, name, after)) = next_name(rest) {
+        filled.extend([before, &secret(name)]);
+        rest = after;
+    }
+    filled + rest
+}
+
+/// The text before `{secret.NAME}` or `{operator.NAME}`, the name, and the text after it.
+fn next_name(text: &str) -> Option<(&str, &str, &str)> {
+    let marks = ["{secret.", "{operator."];
+    let (at, mark) = marks.iter().filter_map(|mark| Some((text.find(mark)?, mark))).min()?;
+    let (name, after) = text[at + mark.len()..].split_once('}')?;
+    Some((&text[..at], name, after))
 }
 
 /// What of the answer did not come to what it should.

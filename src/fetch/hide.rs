@@ -1,34 +1,30 @@
 //! Secrets are taken out of what clouds say.
 
 use super::Answer;
-use super::request::forms_of;
+use super::request::RESERVED;
 use crate::words::Outcome;
+use percent_encoding::utf8_percent_encode;
 
 /// A secret, or its beginning, is hidden where at least so much of it is told.
 const SECRET_CHARS_MIN: usize = 4;
 
-/// Takes the secret out of all that is told: a cloud may say it back, and logs and tables keep what they are told.
-pub(super) fn hide(secret: &str, answer: &mut Answer) {
-    // A shorter one is not to be told from other text.
-    if secret.chars().count() < SECRET_CHARS_MIN {
-        return;
-    }
-    let forms = forms_of(secret);
+/// Takes secrets out of all that is told: a cloud may say them back, and logs and tables keep what they are told.
+pub(super) fn hide(forms: &[String], answer: &mut Answer) {
     for (_, outcome) in &mut answer.outcomes {
         match outcome {
             Outcome::Fresh(_) | Outcome::Unchanged | Outcome::Throttled | Outcome::DeviceOffline => (),
             Outcome::Unauthorized { reason }
             | Outcome::Gone { reason }
             | Outcome::Transient { reason }
-            | Outcome::NotSent { reason } => hide_in(reason, &forms),
+            | Outcome::NotSent { reason } => hide_in(reason, forms),
             Outcome::Broken { reason, excerpt } => {
-                hide_in(reason, &forms);
-                hide_in(excerpt, &forms);
+                hide_in(reason, forms);
+                hide_in(excerpt, forms);
             }
         }
     }
     for (hold, _) in &mut answer.holds {
-        hide_in(&mut hold.reason, &forms);
+        hide_in(&mut hold.reason, forms);
     }
 }
 
@@ -45,5 +41,48 @@ pub(super) fn hide_in(text: &mut String, forms: &[String]) {
     if let Some(begin) = forms.iter().filter_map(begins).max_by_key(String::len) {
         text.truncate(text.len() - begin.len());
         text.push_str("***");
+    }
+}
+
+/// The forms in which an answer may say a secret back: as it is, in JSON, in a URL; the longest first. None of
+/// one that is too short to be told from other text.
+pub(super) fn forms_of(secret: &str) -> Vec<String> {
+    if secret.chars().count() < SECRET_CHARS_MIN {
+        return Vec::new();
+    }
+    let json = serde_json::Value::from(secret).to_string();
+    let json = json.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(secret);
+    let path = utf8_percent_encode(secret, RESERVED).to_string();
+    let form = path.replace("%20", "+").replace('~', "%7E").replace("%2A", "*");
+    let mut forms = vec![secret.to_owned(), json.to_owned(), lower_hex(&path), lower_hex(&form), path, form];
+    forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    forms.dedup();
+    forms
+}
+
+/// `%2F` as `%2f`: both are common.
+fn lower_hex(encoded: &str) -> String {
+    let mut parts = encoded.split('%');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for (hex, rest) in parts.filter_map(|part| part.split_at_checked(2)) {
+        text.extend(["%", &hex.to_ascii_lowercase(), rest]);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_has_few_forms() {
+        assert_eq!(forms_of("plain-1"), ["plain-1"]);
+        assert_eq!(forms_of("abc"), [""; 0]);
+        let forms = forms_of("a/\"b c~");
+        for form in
+            ["a/\"b c~", "a/\\\"b c~", "a%2F%22b%20c~", "a%2f%22b%20c~", "a%2F%22b+c%7E", "a%2f%22b+c%7e"]
+        {
+            assert!(forms.iter().any(|known| known == form), "{form}: {forms:?}");
+        }
     }
 }

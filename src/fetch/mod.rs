@@ -6,6 +6,7 @@ mod cases;
 mod client;
 mod compare;
 mod count;
+mod credential;
 mod direct;
 mod guard;
 mod hand_out;

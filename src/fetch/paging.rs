@@ -18,6 +18,8 @@ pub(super) struct Pager {
     more: Option<Program>,
     total: Option<Program>,
     next: Option<Program>,
+    /// Query parameters that hold credentials.
+    credentials: Vec<String>,
 }
 
 /// Which page a request is for.
@@ -33,14 +35,18 @@ pub(super) struct Page {
 
 impl Pager {
     /// Compiles it; or what is wrong, with its place in the file.
-    pub(super) fn compile(pages: &Pages) -> Result<Self, Vec<(Range<usize>, String)>> {
+    pub(super) fn compile(pages: &Pages, credentials: &[&str]) -> Result<Self, Vec<(Range<usize>, String)>> {
         let mut wrong = Vec::new();
         let mut program = |text: &Option<Spanned<String>>| {
             let text = text.as_ref()?;
             Program::compile(text.get_ref()).map_err(|error| wrong.push((text.span(), error))).ok()
         };
         let (more, total, next) = (program(&pages.more), program(&pages.total), program(&pages.next));
-        if wrong.is_empty() { Ok(Self { pages: pages.clone(), more, total, next }) } else { Err(wrong) }
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let credentials = credentials.iter().map(|name| (*name).to_owned()).collect();
+        Ok(Self { pages: pages.clone(), more, total, next, credentials })
     }
 
     /// The first page.
@@ -54,14 +60,14 @@ impl Pager {
         Duration::from_millis(self.pages.within.as_ms())
     }
 
-    /// The URL of a page, from that of the resource. `credential`: a query parameter that links leave out.
-    pub(super) fn url(&self, url: &Url, page: &Page, credential: Option<&str>) -> Url {
+    /// The URL of a page, from that of the resource, whose credentials are put on a link in the place of what it says
+    /// of them: links leave them out, or tell those of another day.
+    pub(super) fn url(&self, url: &Url, page: &Page) -> Url {
         if let Some(link) = &page.url {
-            let mut link = link.clone();
-            let missing = |name: &str| link.query_pairs().all(|(known, _)| known != name);
-            let own = url.query_pairs().find(|(name, _)| Some(name.as_ref()) == credential && missing(name));
-            if let Some((name, value)) = own {
-                link.query_pairs_mut().append_pair(&name, &value);
+            let mut link = self.bare(link);
+            let own: Vec<_> = url.query_pairs().filter(|(name, _)| self.is_credential(name)).collect();
+            if !own.is_empty() {
+                link.query_pairs_mut().extend_pairs(own);
             }
             return link;
         }
@@ -95,10 +101,8 @@ impl Pager {
                 "the answer has more than {} pages: raise pages.max of the definition",
                 self.pages.max
             )),
-            // The first page's own URL holds a credential that links leave out.
-            Some(next)
-                if next.url.is_some() && (next.url == page.url || next.url.as_ref() == Some(&reply.url)) =>
-            {
+            // The URL that was asked for holds credentials that links leave out.
+            Some(next) if next.url.as_ref().is_some_and(|url| self.bare(url) == self.bare(&reply.url)) => {
                 Err("the answer names itself as the page after it".to_owned())
             }
             Some(next) if self.pages.by == PageBy::Cursor && next.value == page.value => {
@@ -129,6 +133,24 @@ impl Pager {
             (None, None) => false,
         };
         Ok(is_there.then_some(number))
+    }
+
+    fn is_credential(&self, name: &str) -> bool {
+        self.credentials.iter().any(|known| known == name)
+    }
+
+    /// A URL without credentials; as it is, if it has none.
+    fn bare(&self, url: &Url) -> Url {
+        let mut bare = url.clone();
+        if !url.query_pairs().any(|(name, _)| self.is_credential(&name)) {
+            return bare;
+        }
+        let others: Vec<_> = url.query_pairs().filter(|(name, _)| !self.is_credential(name)).collect();
+        bare.set_query(None);
+        if !others.is_empty() {
+            bare.query_pairs_mut().extend_pairs(others);
+        }
+        bare
     }
 
     fn told(&self, answer: &Val) -> Result<Option<String>, String> {
@@ -187,7 +209,7 @@ mod tests {
     use reqwest::header::{HeaderMap, HeaderValue};
 
     fn pager(text: &str) -> Pager {
-        Pager::compile(&toml::from_str(text).unwrap()).unwrap()
+        Pager::compile(&toml::from_str(text).unwrap(), &["key", "app"]).unwrap()
     }
 
     fn reply(link: &str) -> Reply {
@@ -283,11 +305,31 @@ mod tests {
         let page = Page { index: 1, value: Some("a&b".into()), url: None };
         let cursor = pager("by = \"cursor\"\nparam = \"page\"\nmax = 9\nnext = \".next\"");
         let asked = "https://api.example.com/d?key=s%26&x=1&page=a%26b";
-        assert_eq!(cursor.url(&url, &page, None).as_str(), asked);
-        assert_eq!(cursor.url(&url, &Page::default(), None), url);
-        let link = Page { url: Some(Url::parse("https://api.example.com/d?after=7").unwrap()), ..page };
-        assert_eq!(cursor.url(&url, &link, Some("key")).query(), Some("after=7&key=s%26"));
-        assert_eq!(cursor.url(&url, &link, None).query(), Some("after=7"));
+        assert_eq!(cursor.url(&url, &page).as_str(), asked);
+        assert_eq!(cursor.url(&url, &Page::default()), url);
+    }
+
+    #[test]
+    fn links_get_the_credentials_of_this_call_and_no_others() {
+        let pager = pager("by = \"link\"\nmax = 9\nnext = \".next\"");
+        let url = Url::parse("https://api.example.com/d?app=a1&key=s%26&x=1").unwrap();
+        let page = |link: &str| Page { index: 1, value: None, url: Some(Url::parse(link).unwrap()) };
+        for (link, query) in [
+            ("https://api.example.com/d?after=7", "after=7&app=a1&key=s%26"),
+            ("https://api.example.com/d?key=***&after=7", "after=7&app=a1&key=s%26"),
+            ("https://api.example.com/d?key=old&app=old", "app=a1&key=s%26"),
+            ("https://api.example.com/d", "app=a1&key=s%26"),
+        ] {
+            assert_eq!(pager.url(&url, &page(link)).query(), Some(query), "{link}");
+        }
+        let keyless = Url::parse("https://api.example.com/d?x=1").unwrap();
+        let as_it_is = "https://api.example.com/d?after=%7B7%7D";
+        assert_eq!(pager.url(&keyless, &page(as_it_is)).as_str(), as_it_is);
+        // Whatever it says of the key, it is the page that was asked for.
+        let answer = mapping::read(br#"{"next": "?page=1&key=***"}"#).unwrap();
+        let url = Url::parse("https://api.example.com/v1/devices?page=1&key=s").unwrap();
+        let told = pager.after(&Page::default(), &answer, &Reply { url, ..reply("x") });
+        assert!(told.unwrap_err().contains("itself"));
     }
 
     #[test]

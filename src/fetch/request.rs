@@ -1,18 +1,18 @@
 //! From templates and a connection to a URL.
 
+use super::credential::Credentials;
 use super::paging::Page;
 use super::{Call, Target};
-use crate::provider::{Auth, Provider, Resource};
-use crate::words::{ResourceName, UnixMs};
+use crate::provider::{Provider, Resource};
+use crate::words::{ProviderName, ResourceName, UnixMs};
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
-use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Everything but the unreserved characters of RFC 3986.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A provider's templates, compiled.
 pub(super) struct Requests {
@@ -52,9 +52,11 @@ pub(super) enum RequestError {
     #[error("{url:?} is no usable URL: {why}; check the connection's params")]
     Url { url: String, why: String },
     #[error(
-        "the connection has no secret, and the provider asks for one: add the connection again with --secret-file"
+        "the connection lacks the secret {name:?}, and the provider asks for it: give it by `paceline connection secret`"
     )]
-    NoSecret,
+    NoSecret { name: String },
+    #[error("the operator has not set provider.{provider}.{name}, which the provider asks for")]
+    NoOperatorSecret { provider: ProviderName, name: String },
 }
 
 impl Requests {
@@ -104,12 +106,12 @@ impl Requests {
         Ok(Self { paths, plain, json })
     }
 
-    /// The URL of a call, its secret included where the provider wants it there.
+    /// The URL of a call, its credentials included where the provider wants them there.
     pub(super) fn url(
         &self,
-        provider: &Provider,
         resource: &Resource,
         call: &Call,
+        credentials: &Credentials<'_>,
         values: &Value,
     ) -> Result<Url, RequestError> {
         let mut text = render(&self.plain, "base_url".into(), values)?.trim_end_matches('/').to_owned();
@@ -129,8 +131,8 @@ impl Requests {
         for key in resource.query.keys() {
             query.insert(key.clone(), render(&self.plain, query_name(&call.resource, key), values)?);
         }
-        if let Auth::Query { name } = &provider.definition.auth {
-            query.insert(name.clone(), secret(call)?.to_owned());
+        for (name, secret) in credentials.query()? {
+            query.insert(name.to_owned(), secret.to_owned());
         }
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(&query);
@@ -159,33 +161,6 @@ impl Requests {
     }
 }
 
-/// The connection's secret, or what to do about its absence.
-pub(super) fn secret(call: &Call) -> Result<&str, RequestError> {
-    call.connection.secret.as_ref().map(ExposeSecret::expose_secret).ok_or(RequestError::NoSecret)
-}
-
-/// The forms in which an answer may say a secret back: as it is, in JSON, in a URL; the longest first.
-pub(super) fn forms_of(secret: &str) -> Vec<String> {
-    let json = serde_json::Value::from(secret).to_string();
-    let json = json.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(secret);
-    let path = utf8_percent_encode(secret, RESERVED).to_string();
-    let form = path.replace("%20", "+").replace('~', "%7E").replace("%2A", "*");
-    let mut forms = vec![secret.to_owned(), json.to_owned(), lower_hex(&path), lower_hex(&form), path, form];
-    forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-    forms.dedup();
-    forms
-}
-
-/// `%2F` as `%2f`: both are common.
-fn lower_hex(encoded: &str) -> String {
-    let mut parts = encoded.split('%');
-    let mut text = parts.next().unwrap_or_default().to_owned();
-    for (hex, rest) in parts.filter_map(|part| part.split_at_checked(2)) {
-        text.extend(["%", &hex.to_ascii_lowercase(), rest]);
-    }
-    text
-}
-
 fn render(env: &Environment<'static>, name: String, values: &Value) -> Result<String, RequestError> {
     env.get_template(&name)
         .and_then(|template| template.render(values))
@@ -209,7 +184,7 @@ fn json_name(resource: &ResourceName) -> String {
 }
 
 /// What the templates of a call see. `random` is the request's own.
-pub(super) fn values(call: &Call, now: UnixMs, random: [u8; 16], page: &Page) -> Value {
+pub(super) fn values(provider: &Provider, call: &Call, now: UnixMs, random: [u8; 16], page: &Page) -> Value {
     let device = |t: &Target| context! { external_id => &t.external_id, group => &t.group };
     let devices: Vec<Value> = call.targets.iter().map(device).collect();
     let uuid = uuid::Builder::from_random_bytes(random).into_uuid().to_string();
@@ -219,7 +194,7 @@ pub(super) fn values(call: &Call, now: UnixMs, random: [u8; 16], page: &Page) ->
         None => Value::from(()),
     };
     context! {
-        params => &call.connection.params,
+        params => provider.with_defaults(call.connection.params.clone()),
         device => devices.first(),
         devices => devices,
         page => page_value,
@@ -265,7 +240,7 @@ records = "."
             tenant: crate::words::TenantId(1),
             provider: provider.name.clone(),
             params: BTreeMap::new(),
-            secret: None,
+            secrets: crate::words::Secrets::default(),
         };
         let external_id = "a\"b & c/ü".to_owned();
         let (job, device) = (crate::words::JobId(1), crate::words::DeviceId(1));
@@ -277,7 +252,7 @@ records = "."
 
     fn body_of(resource: &str) -> Result<(String, &'static str), RequestError> {
         let (provider, requests, call) = requests(resource);
-        let values = values(&call, UnixMs(1_767_225_600_000), [7; 16], &Page::default());
+        let values = values(&provider, &call, UnixMs(1_767_225_600_000), [7; 16], &Page::default());
         let found = requests.body(provider.resource("state").unwrap(), &call, &values);
         found.map(|body| body.expect("a body").parts())
     }
@@ -292,16 +267,5 @@ records = "."
         assert_eq!(form, (encoded.to_owned(), "application/x-www-form-urlencoded"));
         let quoted = body_of("json = '{\"id\": \"{{ device.external_id }}\"}'").unwrap_err().to_string();
         assert!(quoted.contains("resource state") && quoted.contains("without quotes"), "{quoted}");
-    }
-
-    #[test]
-    fn a_secret_has_few_forms() {
-        assert_eq!(forms_of("plain-1"), ["plain-1"]);
-        let forms = forms_of("a/\"b c~");
-        for form in
-            ["a/\"b c~", "a/\\\"b c~", "a%2F%22b%20c~", "a%2f%22b%20c~", "a%2F%22b+c%7E", "a%2f%22b+c%7e"]
-        {
-            assert!(forms.iter().any(|known| known == form), "{form}: {forms:?}");
-        }
     }
 }

@@ -100,7 +100,11 @@ impl Journey {
         let reach = Reach::of(&app.settings.providers.private_networks, &provider.name);
         Ok(Self {
             taker,
-            fetcher: Arc::new(Fetcher::new(provider.clone(), reach)?),
+            fetcher: Arc::new(Fetcher::new(
+                provider.clone(),
+                reach,
+                app.settings.provider.of(&provider.name),
+            )?),
             gate: Arc::new(Gate::new(provider)),
             slots: Arc::new(Semaphore::new(provider.definition.http.in_flight)),
             calls: TaskTracker::new(),

@@ -2,8 +2,7 @@
 
 use crate::postgres::{Pool, PostgresError};
 use crate::seal::{SealError, Sealer};
-use crate::words::{Connection, ConnectionId, JobId, ProviderName, TenantId, UnixMs};
-use secrecy::SecretString;
+use crate::words::{Connection, ConnectionId, JobId, ProviderName, Secrets, TenantId, UnixMs};
 use std::collections::BTreeMap;
 
 /// A connection to be made.
@@ -17,8 +16,8 @@ pub struct NewConnection {
     pub label: String,
     /// What the provider's templates need.
     pub params: BTreeMap<String, String>,
-    /// The credential, if the provider asks for one.
-    pub secret: Option<SecretString>,
+    /// The credentials that the provider asks for.
+    pub secrets: Secrets,
 }
 
 /// A connection as it is found by label.
@@ -88,9 +87,9 @@ pub async fn add(pool: &Pool, sealer: &Sealer, new: NewConnection) -> Result<Con
     let Some(id) = id.map(ConnectionId) else {
         return Err(ConnectionError::Taken { provider: new.provider, label: new.label });
     };
-    if let Some(secret) = &new.secret {
+    if !new.secrets.is_empty() {
         // Sealed for this id, which is why it comes second.
-        let sealed = sealer.seal(id, secret)?;
+        let sealed = sealer.seal_secrets(id, &new.secrets)?;
         sqlx::query!(
             "UPDATE connections SET secret_sealed = $3 WHERE tenant_id = $1 AND connection_id = $2",
             new.tenant.0,
@@ -150,8 +149,8 @@ pub async fn open(pool: &Pool, sealer: &Sealer, ids: &[i64]) -> Result<Vec<Conne
     let mut opened = Vec::with_capacity(rows.len());
     for row in rows {
         let id = ConnectionId(row.connection_id);
-        let secret = match row.secret_sealed.map(|sealed| sealer.open(id, &sealed)).transpose() {
-            Ok(secret) => secret,
+        let secrets = match row.secret_sealed.map(|sealed| sealer.open_secrets(id, &sealed)).transpose() {
+            Ok(secrets) => secrets.unwrap_or_default(),
             Err(error) => {
                 tracing::error!(connection = id.0, %error, "connection left out");
                 continue;
@@ -159,7 +158,7 @@ pub async fn open(pool: &Pool, sealer: &Sealer, ids: &[i64]) -> Result<Vec<Conne
         };
         let Ok(provider) = row.provider.parse() else { continue };
         let params = serde_json::from_value(row.params).unwrap_or_default();
-        opened.push(Connection { id, tenant: TenantId(row.tenant_id), provider, params, secret });
+        opened.push(Connection { id, tenant: TenantId(row.tenant_id), provider, params, secrets });
     }
     Ok(opened)
 }
@@ -188,15 +187,39 @@ pub async fn needs_reauth(
     Ok(rows.into_iter().map(|row| (JobId(row.job_id), row.version)).collect())
 }
 
-/// Gives a connection a new secret and puts it back to work.
+/// What a connection's secrets will be once these are changed; for whoever judges them before they are.
+pub async fn with_secrets(
+    pool: &Pool,
+    sealer: &Sealer,
+    tenant: TenantId,
+    id: ConnectionId,
+    changed: Secrets,
+) -> Result<Secrets, ConnectionError> {
+    let sealed = sqlx::query_scalar!(
+        "SELECT secret_sealed FROM connections WHERE tenant_id = $1 AND connection_id = $2",
+        tenant.0,
+        id.0
+    )
+    .fetch_optional(pool)
+    .await
+    .map_err(PostgresError::on("read the connection's secrets"))?;
+    // What cannot be opened any more is no reason to refuse what takes its place.
+    let sealed: Option<Vec<u8>> = sealed.flatten();
+    let opened = sealed.and_then(|sealed| sealer.open_secrets(id, &sealed).ok());
+    let mut secrets = opened.unwrap_or_default();
+    secrets.extend(changed);
+    Ok(secrets)
+}
+
+/// Gives a connection these secrets in the place of all that it had, and puts it back to work.
 pub async fn reauthorise(
     pool: &Pool,
     sealer: &Sealer,
     tenant: TenantId,
     id: ConnectionId,
-    secret: &SecretString,
+    secrets: &Secrets,
 ) -> Result<(), ConnectionError> {
-    let sealed = sealer.seal(id, secret)?;
+    let sealed = sealer.seal_secrets(id, secrets)?;
     let hit = sqlx::query!(
         "WITH mended AS (
              UPDATE connections SET secret_sealed = $3, state = 'active', state_reason = NULL, state_at = now()

@@ -1,5 +1,6 @@
 //! What a well-formed definition may still say wrong.
 
+use super::auth::check_name;
 use super::{
     Definition, Limit, Method, Quota, QuotaKind, Resource, Rule, RuleOutcome, Unit, WaitUnit, Window, Zone,
 };
@@ -26,6 +27,7 @@ pub(super) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
     for host in &definition.http.hosts {
         wrong.extend(check_host(host.get_ref()).map(|message| (host.span(), message)));
     }
+    wrong.extend(check_account(definition));
     if definition.http.in_flight == 0 {
         wrong.push((definition.http.base_url.span(), "http.in_flight 0 would never allow a call".to_owned()));
     }
@@ -167,6 +169,26 @@ fn check_kind(quota: &Quota, say: &mut impl FnMut(String)) {
     }
 }
 
+/// What connections must bring, beside how it travels.
+fn check_account(definition: &Definition) -> Vec<(Range<usize>, String)> {
+    let auth = definition.auth.get_ref();
+    let place = |span: Range<usize>| if span.is_empty() { definition.auth.span() } else { span };
+    let mut wrong: Vec<_> = auth.check().into_iter().map(|(span, message)| (place(span), message)).collect();
+    let used = auth.secrets();
+    for (name, about) in &definition.secrets {
+        if !used.contains(name.as_str()) {
+            wrong.push((
+                about.span(),
+                format!("secret.{name} is explained, and auth uses no secret of this name"),
+            ));
+        }
+    }
+    for (name, param) in &definition.params {
+        wrong.extend(check_name(name).map(|message| (param.span(), message.replace("a secret", "a param"))));
+    }
+    wrong
+}
+
 /// A rule that would match everything, or say what its outcome has no use for.
 fn check_rule(rule: &Rule) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -203,7 +225,7 @@ fn check_host(pattern: &str) -> Option<String> {
 }
 
 /// A name as RFC 9110, 5.6.2 has it, and a value that stands on one line.
-fn check_header(name: &str, value: &str) -> Option<String> {
+pub(super) fn check_header(name: &str, value: &str) -> Option<String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if name.is_empty() || !name.bytes().all(fits) {
         return Some(format!("{name:?} is no header's name: letters, digits and '-', as in X-Api-Key"));

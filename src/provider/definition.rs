@@ -1,6 +1,6 @@
 //! The shape of a provider's file. Unknown keys are refused: a typo must not become a default.
 
-use super::{Pages, Quota, RateLimit, Rule};
+use super::{About, Auth, Pages, Param, Quota, RateLimit, Rule};
 use crate::words::{Interval, ResourceName};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -18,9 +18,18 @@ pub struct Definition {
     pub docs: Option<String>,
     /// Where and how calls go out.
     pub http: Http,
-    /// How a connection's secret travels.
-    #[serde(default)]
-    pub auth: Auth,
+    /// How a connection's credentials travel.
+    #[serde(default = "no_auth")]
+    #[schemars(with = "Auth")]
+    pub auth: Spanned<Auth>,
+    /// What a connection must say beside its secrets. None declared: whatever it says is taken.
+    #[serde(default, rename = "param")]
+    #[schemars(with = "BTreeMap<String, Param>")]
+    pub params: BTreeMap<String, Spanned<Param>>,
+    /// What its secrets are.
+    #[serde(default, rename = "secret")]
+    #[schemars(with = "BTreeMap<String, About>")]
+    pub secrets: BTreeMap<String, Spanned<About>>,
     /// The limits it sets. None is a statement too: "we know of none".
     #[serde(default, rename = "quota")]
     #[schemars(with = "Vec<Quota>")]
@@ -66,6 +75,10 @@ pub struct Http {
     pub in_flight: usize,
 }
 
+fn no_auth() -> Spanned<Auth> {
+    Spanned::new(0..0, Auth::default())
+}
+
 fn default_timeout() -> Interval {
     Interval::from_ms(10_000).unwrap_or(Interval::MIN)
 }
@@ -76,27 +89,6 @@ fn default_body_bytes_max() -> usize {
 
 fn default_in_flight() -> usize {
     64
-}
-
-/// How a connection's secret travels.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, tag = "kind", rename_all = "lowercase")]
-pub enum Auth {
-    /// It has none.
-    #[default]
-    None,
-    /// `Authorization: Bearer <secret>`.
-    Bearer,
-    /// In a header of this name.
-    Header {
-        /// The header.
-        name: String,
-    },
-    /// In a query parameter of this name.
-    Query {
-        /// The parameter.
-        name: String,
-    },
 }
 
 fn one() -> u32 {

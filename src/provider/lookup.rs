@@ -1,7 +1,8 @@
 //! Finding what somebody named, or a sentence that names what there is.
 
-use super::{Auth, Provider, Registry, Resource};
-use crate::words::{Interval, Priority, ResourceName};
+use super::{Provider, Registry, Resource};
+use crate::words::{Interval, Priority, ResourceName, Secrets};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What was asked of a provider and is not to be had.
@@ -25,12 +26,55 @@ pub enum LookupError {
         /// Those that there are.
         known: String,
     },
-    /// The provider asks for a secret.
-    #[error("provider {0} asks for a secret: give it with --secret-file or --secret-stdin")]
-    NoSecret(String),
-    /// It asks for none.
-    #[error("provider {0} takes no secret: leave it out")]
-    NeedlessSecret(String),
+    /// The provider asks for secrets that are not there.
+    #[error("provider {provider} asks for {what}: give it with --secret-file or --secret-stdin")]
+    NoSecret {
+        /// Which.
+        provider: String,
+        /// Of all that are missing: the name, and what it is.
+        what: String,
+    },
+    /// It asks for none of this name.
+    #[error("provider {provider} takes no secret {asked:?}: {known}")]
+    NeedlessSecret {
+        /// Which.
+        provider: String,
+        /// What was given.
+        asked: String,
+        /// What it takes.
+        known: String,
+    },
+    /// It asks for params that are not there.
+    #[error("provider {provider} asks for {what}: give it with --param NAME=VALUE")]
+    NoParam {
+        /// Which.
+        provider: String,
+        /// Of all that are missing: the name, and what it is.
+        what: String,
+    },
+    /// It knows none of this name.
+    #[error("provider {provider} knows no param {asked:?}: {known}")]
+    NeedlessParam {
+        /// Which.
+        provider: String,
+        /// What was given.
+        asked: String,
+        /// What it knows.
+        known: String,
+    },
+    /// It needs what only the operator can give.
+    #[error(
+        "provider {provider} needs {asked} of its operator: set provider.{provider}.{asked} in the settings, or \
+         {variable} in the environment"
+    )]
+    NoOperatorSecret {
+        /// Which.
+        provider: String,
+        /// What is missing.
+        asked: String,
+        /// The environment's name for it.
+        variable: String,
+    },
 }
 
 impl Registry {
@@ -76,14 +120,89 @@ impl Provider {
             .collect()
     }
 
-    /// Refuses a connection without the secret that calls need, or with one that nothing would use.
-    pub fn check_secret(&self, is_given: bool) -> Result<(), LookupError> {
-        match (self.definition.auth == Auth::None, is_given) {
-            (false, false) => Err(LookupError::NoSecret(self.name.to_string())),
-            (true, true) => Err(LookupError::NeedlessSecret(self.name.to_string())),
-            _ => Ok(()),
+    /// Refuses a connection without what calls need, or with what nothing would use.
+    pub fn check_account(
+        &self,
+        params: &BTreeMap<String, String>,
+        secrets: &Secrets,
+        operator: &Secrets,
+    ) -> Result<(), LookupError> {
+        self.check_params(params)?;
+        self.check_secrets(secrets)?;
+        self.check_operator(operator)
+    }
+
+    /// Refuses secrets other than those that calls need.
+    pub fn check_secrets(&self, secrets: &Secrets) -> Result<(), LookupError> {
+        let (provider, needed) = (self.name.to_string(), self.definition.auth.get_ref().secrets());
+        let about =
+            |name: &str| self.definition.secrets.get(name).map(|about| about.get_ref().about.as_str());
+        if let Some(asked) = secrets.names().find(|name| !needed.contains(name)) {
+            let known = match needed.is_empty() {
+                true => "it takes none".to_owned(),
+                false => format!("it takes {}", list(needed.iter().map(|name| (*name).to_owned()))),
+            };
+            return Err(LookupError::NeedlessSecret { provider, asked: asked.to_owned(), known });
+        }
+        let missing: Vec<_> = needed.into_iter().filter(|name| secrets.get(name).is_none()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let what = list(missing.into_iter().map(|name| match (name, about(name)) {
+            (Secrets::ONLY, None) => "a secret".to_owned(),
+            (name, None) => format!("the secret {name}"),
+            (name, Some(about)) => format!("the secret {name} ({about})"),
+        }));
+        Err(LookupError::NoSecret { provider, what })
+    }
+
+    /// Refuses params other than those that are declared, if any are.
+    fn check_params(&self, params: &BTreeMap<String, String>) -> Result<(), LookupError> {
+        let (provider, declared) = (self.name.to_string(), &self.definition.params);
+        if declared.is_empty() {
+            return Ok(());
+        }
+        if let Some(asked) = params.keys().find(|name| !declared.contains_key(*name)) {
+            let known = format!("it knows {}", list(declared.keys().cloned()));
+            return Err(LookupError::NeedlessParam { provider, asked: asked.clone(), known });
+        }
+        let missing = declared.iter().filter(|(name, param)| {
+            param.get_ref().default.is_none() && params.get(*name).is_none_or(String::is_empty)
+        });
+        let what = list(missing.map(|(name, param)| format!("the param {name} ({})", param.get_ref().about)));
+        if what.is_empty() { Ok(()) } else { Err(LookupError::NoParam { provider, what }) }
+    }
+
+    fn check_operator(&self, operator: &Secrets) -> Result<(), LookupError> {
+        let needed = self.definition.auth.get_ref().operators();
+        match needed.into_iter().find(|name| operator.get(name).is_none()) {
+            None => Ok(()),
+            Some(asked) => Err(LookupError::NoOperatorSecret {
+                provider: self.name.to_string(),
+                asked: asked.to_owned(),
+                variable: format!("PACELINE__PROVIDER__{}__{asked}", self.name)
+                    .replace('-', "_")
+                    .to_ascii_uppercase(),
+            }),
         }
     }
+
+    /// A connection's params, and what the definition says of those that it leaves out.
+    pub fn with_defaults(&self, mut params: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        for (name, param) in &self.definition.params {
+            if let Some(default) = &param.get_ref().default {
+                params.entry(name.clone()).or_insert_with(|| default.clone());
+            }
+        }
+        params
+    }
+}
+
+/// `a, b and c`
+fn list(items: impl IntoIterator<Item = String>) -> String {
+    let mut items: Vec<_> = items.into_iter().collect();
+    let last = items.pop().unwrap_or_default();
+    if items.is_empty() { last } else { format!("{} and {last}", items.join(", ")) }
 }
 
 #[cfg(test)]
@@ -97,8 +216,37 @@ mod tests {
         assert!(refusal.contains("meadow") && refusal.contains("signalk"), "{refusal}");
         let meadow = registry.find("meadow").unwrap();
         assert!(meadow.find_resource("power").unwrap_err().to_string().contains("energy, state"));
-        assert!(meadow.check_secret(false).is_err() && meadow.check_secret(true).is_ok());
-        assert!(registry.find("signalk").unwrap().check_secret(true).is_err());
+        let no_secret = meadow.check_secrets(&Secrets::default()).unwrap_err().to_string();
+        assert!(no_secret.contains("meadow asks for a secret"), "{no_secret}");
+        assert!(meadow.check_secrets(&Secrets::only("s")).is_ok());
+        let signalk = registry.find("signalk").unwrap();
+        assert!(signalk.check_secrets(&Secrets::only("s")).unwrap_err().to_string().contains("takes none"));
+    }
+
+    #[test]
+    fn what_an_account_lacks_is_named_with_what_it_is() {
+        let registry = Registry::load(None).unwrap();
+        let (ambient, none) = (registry.find("ambient-weather").unwrap(), Secrets::default());
+        let api_key = Secrets::from_iter([("api_key".to_owned(), "s".into())]);
+        let says = |secrets: &Secrets, operator: &Secrets| {
+            let checked = ambient.check_account(&BTreeMap::new(), secrets, operator);
+            checked.map_err(|error| error.to_string())
+        };
+        assert!(says(&none, &none).unwrap_err().contains("the secret api_key (API key of the account"));
+        let refusal = says(&api_key, &none).unwrap_err();
+        assert!(refusal.contains("PACELINE__PROVIDER__AMBIENT_WEATHER__APPLICATION_KEY"), "{refusal}");
+        let operator = Secrets::from_iter([("application_key".to_owned(), "s".into())]);
+        assert_eq!(says(&api_key, &operator), Ok(()));
+        assert!(says(&Secrets::only("s"), &operator).unwrap_err().contains("it takes api_key"));
+        let shelly = registry.find("shelly-cloud").unwrap();
+        let params = |params: &[(&str, &str)]| {
+            let params =
+                params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            shelly.check_account(&params, &Secrets::only("s"), &none).map_err(|error| error.to_string())
+        };
+        assert!(params(&[]).unwrap_err().contains("the param host ("));
+        assert!(params(&[("hots", "x"), ("host", "x")]).unwrap_err().contains("it knows host"));
+        assert_eq!(params(&[("host", "shelly-49-eu.shelly.cloud")]), Ok(()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Providers, as declared in `config/providers/<name>.toml`: loaded and checked before anything is called.
 
+mod auth;
 mod calendar;
 mod check;
 mod definition;
@@ -14,8 +15,9 @@ mod repair;
 mod rule;
 mod schema;
 
+pub use auth::{About, Auth, AuthKind, BASIC, Key, Param};
 pub use calendar::{Calendar, Zone};
-pub use definition::{Auth, Definition, Format, Http, Method, Missing, Resource, Unit};
+pub use definition::{Definition, Format, Http, Method, Missing, Resource, Unit};
 pub use fixtures::Fixtures;
 pub(crate) use load::line_of;
 pub use load::{DefinitionError, LoadError, parse, read_document};

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 /// The definitions that come with the binary.
 const SHIPPED: &[(&str, &str)] = &[
+    ("ambient-weather", include_str!("../../config/providers/ambient-weather.toml")),
     ("awair", include_str!("../../config/providers/awair.toml")),
     ("govee", include_str!("../../config/providers/govee.toml")),
     ("meadow", include_str!("../../config/providers/meadow.toml")),
@@ -20,6 +21,7 @@ const SHIPPED: &[(&str, &str)] = &[
     ("shelly-cloud", include_str!("../../config/providers/shelly-cloud.toml")),
     ("signalk", include_str!("../../config/providers/signalk.toml")),
     ("smartthings", include_str!("../../config/providers/smartthings.toml")),
+    ("solaredge", include_str!("../../config/providers/solaredge.toml")),
     ("the-things-stack", include_str!("../../config/providers/the-things-stack.toml")),
 ];
 

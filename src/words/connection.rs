@@ -1,10 +1,9 @@
 //! A tenant's account at a provider, with what is needed to speak for it.
 
-use super::{ConnectionId, ProviderName, TenantId};
-use secrecy::SecretString;
+use super::{ConnectionId, ProviderName, Secrets, TenantId};
 use std::collections::BTreeMap;
 
-/// A connection, its secret open. Held only while a call is made.
+/// A connection, its secrets open. Held only while a call is made.
 #[derive(Debug, Clone)]
 pub struct Connection {
     /// Itself.
@@ -15,6 +14,6 @@ pub struct Connection {
     pub provider: ProviderName,
     /// What the provider's templates need and nobody need hide.
     pub params: BTreeMap<String, String>,
-    /// The credential; absent where the provider asks for none.
-    pub secret: Option<SecretString>,
+    /// Its credentials, by the names that the provider's definition gives them.
+    pub secrets: Secrets,
 }

@@ -9,6 +9,7 @@ pub mod outcome;
 pub mod priority;
 pub mod reading;
 pub mod role;
+pub mod secrets;
 pub mod time;
 
 pub use connection::Connection;
@@ -20,4 +21,5 @@ pub use outcome::{End, Hold, Outcome, Scope};
 pub use priority::Priority;
 pub use reading::{Latest, Record};
 pub use role::Role;
+pub use secrets::Secrets;
 pub use time::UnixMs;

@@ -95,7 +95,7 @@ impl Api {
             provider,
             label: "theirs".to_owned(),
             params: Default::default(),
-            secret: None,
+            secrets: paceline::words::Secrets::default(),
         };
         let place = devices::Place {
             tenant,

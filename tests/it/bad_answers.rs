@@ -5,7 +5,7 @@ use crate::raw::{self, Raw};
 use flate2::{Compression, write::GzEncoder};
 use paceline::fetch::{Answer, Call, Fetcher, Reach, Target};
 use paceline::provider::Provider;
-use paceline::words::{Connection, ConnectionId, DeviceId, End, JobId, Outcome, TenantId, UnixMs};
+use paceline::words::{Connection, ConnectionId, DeviceId, End, JobId, Outcome, Secrets, TenantId, UnixMs};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -31,11 +31,11 @@ async fn ask_as(reach: Reach, text: &str, base_url: &str, ids: &[&str]) -> Answe
         tenant: TenantId(1),
         provider: provider.name.clone(),
         params: BTreeMap::from([("base_url".to_owned(), base_url.to_owned())]),
-        secret: Some(SECRET.into()),
+        secrets: Secrets::only(SECRET),
     };
     let targets = ids.iter().enumerate().map(target).collect();
     let call = Call { connection: Arc::new(connection), resource: "state".parse().unwrap(), targets };
-    let answer = Fetcher::new(Arc::new(provider), reach).unwrap().fetch(&call, NOW).await;
+    let answer = Fetcher::new(Arc::new(provider), reach, Secrets::default()).unwrap().fetch(&call, NOW).await;
     assert_eq!(answer.outcomes.len(), ids.len());
     assert!(!format!("{answer:?}").contains(SECRET), "{answer:?}");
     answer

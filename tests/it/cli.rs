@@ -4,6 +4,7 @@ mod import;
 mod plan;
 mod provider;
 mod refresh;
+mod secrets;
 mod start;
 mod tenant;
 mod why;
@@ -208,12 +209,14 @@ async fn connections_keep_their_secret() {
     let added = binary.json(&format!("{add} --provider meadow --label main --secret-file {secret}"));
     assert_eq!((added["provider"].as_str(), added["label"].as_str()), (Some("meadow"), Some("main")));
     let words: Vec<_> =
-        "connection add --tenant acme --provider meadow --label two --secret-stdin".split(' ').collect();
+        "connection add --tenant acme --provider meadow --label two --secret-stdin --param base_url=http://x"
+            .split(' ')
+            .collect();
     let second = binary.run_with(&words, b"s3cret-value").ok();
     assert!(second.out.contains("two") && second.out.contains("acme"), "{second:?}");
 
     for (line, says) in [
-        (format!("{add} --provider medow --label x"), "use one of awair, govee, meadow"),
+        (format!("{add} --provider medow --label x"), "awair, govee, meadow"),
         (format!("{add} --provider meadow --label x"), "--secret-file"),
         (format!("{add} --provider signalk --label x --secret-file {secret}"), "takes no secret"),
         (format!("{add} --provider meadow --label main --secret-file {secret}"), "already has a connection"),
@@ -237,8 +240,9 @@ async fn connections_keep_their_secret() {
     assert!(!sealed.windows(6).any(|w| w == b"s3cret"));
     let key = &binary.settings["PACELINE__SECRET__KEY"];
     let id = paceline::words::ConnectionId(added["id"].as_i64().expect("a number"));
-    let opened = Sealer::new(&key.as_str().into()).expect("a key").open(id, &sealed).expect("it opens");
-    assert_eq!(opened.expose_secret(), "other-s3cret");
+    let opened =
+        Sealer::new(&key.as_str().into()).expect("a key").open_secrets(id, &sealed).expect("it opens");
+    assert_eq!(opened.get("secret").expect("the only one").expose_secret(), "other-s3cret");
 }
 
 #[tokio::test]

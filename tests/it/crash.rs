@@ -81,7 +81,7 @@ async fn slow_a_killed_process_loses_no_device_and_breaks_no_quota() {
         provider: provider.clone(),
         label: "home".into(),
         params: BTreeMap::from([("base_url".into(), base_url.clone())]),
-        secret: Some(settings.key(0).into()),
+        secrets: paceline::words::Secrets::only(settings.key(0)),
     };
     let connection = connections::add(&t.app.pool, &t.app.sealer, new).await.unwrap();
     let device = |known: cloud::KnownDevice| NewDevice {

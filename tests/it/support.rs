@@ -6,7 +6,7 @@ use paceline::preference::{connections, devices, keys, tenants};
 use paceline::provider::{Provider, Registry};
 use paceline::seal::Sealer;
 use paceline::settings::Settings;
-use paceline::words::{ConnectionId, DeviceId, Interval, Priority, ProviderName, Role, TenantId};
+use paceline::words::{ConnectionId, DeviceId, Interval, Priority, ProviderName, Role, Secrets, TenantId};
 use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use std::collections::BTreeMap;
@@ -112,7 +112,7 @@ impl TestApp {
             provider: provider.parse().expect("a name"),
             label: label.to_owned(),
             params: BTreeMap::from([("base_url".to_owned(), base_url.to_owned())]),
-            secret: Some("s3cret".into()),
+            secrets: Secrets::only("s3cret"),
         };
         connections::add(&self.app.pool, &self.app.sealer, new).await.expect("a connection")
     }
