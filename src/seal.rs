@@ -1,6 +1,6 @@
 //! Sealing of credentials at rest: XChaCha20-Poly1305, the key from outside the database.
 //!
-//! What is sealed names the key that sealed it, so that several keys can be in use while one takes the place of another:
+//! What is sealed names the key that sealed it, so that several can be in use while one takes the place of another:
 //! `pck1`, eight bytes of the key's SHA-256, a nonce of 24 bytes, and the ciphertext with its tag.
 
 use crate::words::{ConnectionId, Secrets};

@@ -72,8 +72,8 @@ fn request_of(asked: &Asked, sent: &Request, differences: &mut Differences) {
     }
 }
 
-/// A text of a case, its secrets in their places: `{secret}`, `{secret.NAME}`, `{operator.NAME}`, and `{basic}` for what
-/// `Basic` makes of name and password.
+/// A text of a case, its secrets in their places: `{secret}`, `{secret.NAME}`, `{operator.NAME}`, and `{basic}` for
+/// what `Basic` makes of name and password.
 fn filled(text: &str) -> String {
     let pair = BASIC.map(secret).join(":");
     let text = text.replace("{secret}", SECRET).replace("{basic}", &STANDARD.encode(pair));

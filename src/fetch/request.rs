@@ -52,7 +52,7 @@ pub(super) enum RequestError {
     #[error("{url:?} is no usable URL: {why}; check the connection's params")]
     Url { url: String, why: String },
     #[error(
-        "the connection lacks the secret {name:?}, and the provider asks for it: give it by `paceline connection secret`"
+        "the connection lacks the secret {name:?}, for which the provider asks: give it by `paceline connection secret`"
     )]
     NoSecret { name: String },
     #[error("the operator has not set provider.{provider}.{name}, which the provider asks for")]
