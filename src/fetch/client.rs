@@ -7,7 +7,7 @@ use super::hand_out::{all, hand_out, hand_out_until, refuse_empty};
 use super::hide::{hide, hide_in};
 use super::in_flight::InFlight;
 use super::jq::Program;
-use super::judge::Judge;
+use super::judge::{Judge, unexpected};
 use super::mapping;
 use super::paging::{Page, Pager};
 use super::rate_limit;
@@ -15,11 +15,13 @@ use super::request::{Body, RequestError, Requests, values};
 use super::trace::Trace;
 use super::wire::{Reply, Script, Silence, Wire};
 use crate::provider::{Format, LoadError, Method, Provider, Resource, RuleOutcome};
-use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, Record, ResourceName, Secrets, UnixMs};
+use crate::words::{
+    Connection, DeviceId, End, Hold, JobId, Outcome, Record, ResourceName, Scope, Secrets, UnixMs,
+};
 use jaq_json::Val;
 use reqwest::Request;
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -187,9 +189,7 @@ impl Fetcher {
             };
             // What an answer tells counts from when it came.
             now = now.plus_ms(i64::try_from(reply.took.as_millis()).unwrap_or(0));
-            let (named, others) = ((&call.resource, resource), |scope| flight.others(scope));
-            let told =
-                rate_limit::holds(&self.provider, (named, call.targets.len()), &reply.headers, others, now);
+            let told = self.told(resource, call, &reply.headers, |scope| flight.others(scope), now);
             rate_limit::join(&mut holds, told, device);
             let json = match self.conclude(resource, call, &reply, now, trace.as_deref_mut()) {
                 Ok(read) => {
@@ -222,11 +222,29 @@ impl Fetcher {
         answer
     }
 
-    /// What a reply to the call means, as it was said: secrets are not hidden in it yet.
+    /// The holds that headers ask for, with so many other calls on their way in a scope.
+    fn told(
+        &self,
+        resource: &Resource,
+        call: &Call,
+        headers: &HeaderMap,
+        others: impl Fn(Scope) -> u32,
+        now: UnixMs,
+    ) -> Vec<Hold> {
+        let asked = ((&call.resource, resource), call.targets.len());
+        rate_limit::holds(&self.provider, asked, headers, others, now)
+    }
+
+    /// What a reply to the call means, if it is the only page.
     pub(super) fn outcome_of(&self, call: &Call, reply: &Reply, now: UnixMs) -> Option<Answer> {
         let resource = self.provider.resource(call.resource.as_str())?;
         let read = self.conclude(resource, call, reply, now, None);
-        Some(read.map_or_else(|answer| answer, |read| hand_out(resource, call, read.records, read.end)))
+        let mut answer =
+            read.map_or_else(|answer| answer, |read| hand_out(resource, call, read.records, read.end));
+        let told = self.told(resource, call, &reply.headers, |_| 0, now);
+        rate_limit::join(&mut answer.holds, told, call.targets.first().map(|target| target.device));
+        hide(&self.credentials(call).forms(), &mut answer);
+        Some(answer)
     }
 
     async fn send(
@@ -337,20 +355,6 @@ impl Fetcher {
             all(call, end, &Outcome::Broken { reason, excerpt: excerpt(body) })
         })
     }
-}
-
-fn unexpected(reply: &Reply) -> String {
-    let status = reply.status;
-    if !(300..=399).contains(&status) {
-        return format!("unexpected HTTP {status}");
-    }
-    let to = reply.headers.get(LOCATION).and_then(|to| reply.url.join(to.to_str().ok()?).ok());
-    // Origin and path only: a query or a user's name may be a credential.
-    let place = to.map_or_else(
-        || "nowhere".to_owned(),
-        |to| format!("to {}{}", to.origin().ascii_serialization(), to.path()),
-    );
-    format!("HTTP {status} redirects {place}, which is not followed: correct base_url or path")
 }
 
 /// What every call says of itself.

@@ -1,11 +1,12 @@
 //! What an answer means: the provider's rules in order, then what its status says to anybody.
 
 use super::jq::Program;
+use super::wire::Reply;
 use super::{mapping, wait};
 use crate::provider::{Provider, Rule, RuleOutcome, Wait};
 use crate::words::{Scope, UnixMs};
 use jaq_json::Val;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use std::ops::Range;
 use toml::Spanned;
 
@@ -95,4 +96,19 @@ fn by_status(status: u16, says_wait: bool) -> RuleOutcome {
         408 | 425 | 500..=599 => RuleOutcome::Transient,
         _ => RuleOutcome::Broken,
     }
+}
+
+/// What came where nothing like it was expected.
+pub(super) fn unexpected(reply: &Reply) -> String {
+    let status = reply.status;
+    if !(300..=399).contains(&status) {
+        return format!("unexpected HTTP {status}");
+    }
+    let to = reply.headers.get(LOCATION).and_then(|to| reply.url.join(to.to_str().ok()?).ok());
+    // Origin and path only: a query or a user's name may be a credential.
+    let place = to.map_or_else(
+        || "nowhere".to_owned(),
+        |to| format!("to {}{}", to.origin().ascii_serialization(), to.path()),
+    );
+    format!("HTTP {status} redirects {place}, which is not followed: correct base_url or path")
 }

@@ -1,15 +1,24 @@
-//! A call's parts by themselves, for what measures them (`benches/`). Nothing else calls these.
+//! A call's parts by themselves, for what measures them (`benches/`) and what throws anything at them (`fuzz/`).
+//! Nothing else calls these.
 
 use super::body::Body;
-use super::wire::Reply;
+use super::wire::{Reply, Script};
 use super::{Answer, Call, Fetcher};
-use crate::words::UnixMs;
+use crate::provider::{LoadError, Provider};
+use crate::words::{Secrets, UnixMs};
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Fetcher {
-    /// What an answer comes to that nobody sent. Headers that are none are left out.
+    /// One that reaches nobody.
+    #[doc(hidden)]
+    pub fn offline(provider: Arc<Provider>) -> Result<Self, LoadError> {
+        Self::scripted(provider, Script::default(), Secrets::default())
+    }
+
+    /// What an answer of one page comes to that nobody sent. Headers that are none are left out.
     #[doc(hidden)]
     pub fn conclude_from(
         &self,

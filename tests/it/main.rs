@@ -10,6 +10,7 @@ mod echo;
 mod explain;
 mod faults;
 mod format;
+mod fuzz;
 mod history;
 mod journey;
 mod local;

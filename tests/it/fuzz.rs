@@ -1,0 +1,103 @@
+//! The fuzz targets, with what the cases say that clouds answer, and with what chance makes of that.
+
+#[path = "../../fuzz/targets.rs"]
+mod targets;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use targets::{TARGETS, seeds};
+
+static SEEDS: LazyLock<BTreeMap<&str, Vec<Vec<u8>>>> = LazyLock::new(seeds);
+
+/// What breaks readers.
+const TOKENS: &[&str] = &[
+    "",
+    "\0",
+    "\n",
+    ":",
+    ",",
+    "\"",
+    "\\",
+    "\\u0000",
+    "\\ud800",
+    "{",
+    "[",
+    "]}",
+    "null",
+    "NaN",
+    "-0",
+    "1e999",
+    "-1",
+    "9223372036854775808",
+    "18446744073709551616",
+    "1e-400",
+    "0.0000001",
+    "\u{feff}",
+    "é",
+    "\u{202e}",
+    "true",
+    ";r=0",
+    "\"s3cret/with \\\"signs\\\"\"",
+    "9999-12-31T23:59:60Z",
+    "Thu, 01 Jan 1970 00:00:00 GMT",
+    "253402300800000",
+];
+
+/// A change to a text: where, how many bytes go, and what comes in their place.
+type Change = (Index, usize, Index, u8);
+
+fn changed(mut text: Vec<u8>, changes: &[Change]) -> Vec<u8> {
+    for (place, bytes, token, chance) in changes {
+        let at = place.index(text.len() + 1);
+        let end = (at + bytes).min(text.len());
+        match chance % 4 {
+            0 => text.truncate(at),
+            1 => drop(text.splice(at..end, [*chance])),
+            2 => {
+                let again = text[at..end].repeat(2);
+                drop(text.splice(at..end, again));
+            }
+            _ => drop(text.splice(at..end, TOKENS[token.index(TOKENS.len())].bytes())),
+        }
+    }
+    text
+}
+
+#[test]
+fn what_clouds_answer_passes_every_target() {
+    for (name, target) in TARGETS {
+        let seeds = &SEEDS[name];
+        assert!(seeds.len() > 20, "{name}: {}", seeds.len());
+        seeds.iter().for_each(|seed| target(seed));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_chance_makes_of_it_does_too(
+        seed in any::<Index>(),
+        changes in prop::collection::vec((any::<Index>(), 0..12_usize, any::<Index>(), any::<u8>()), 1..6),
+    ) {
+        for (name, target) in TARGETS {
+            let all = &SEEDS[name];
+            target(&changed(all[seed.index(all.len())].clone(), &changes));
+        }
+    }
+}
+
+/// `scripts/fuzz` asks for it: a file a seed, for a fuzzer to begin with.
+#[test]
+fn seeds_are_written_where_they_are_asked_for() {
+    let Some(folder) = std::env::var_os("PACELINE_FUZZ_CORPUS") else { return };
+    for (name, all) in &*SEEDS {
+        let folder = std::path::Path::new(&folder).join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        for (n, seed) in all.iter().enumerate() {
+            std::fs::write(folder.join(format!("seed-{n:03}")), seed).unwrap();
+        }
+    }
+}
