@@ -92,6 +92,7 @@ fn call(provider: &Provider) -> Result<Call, Failed> {
         provider: provider.name.clone(),
         params: BTreeMap::new(),
         secrets: paceline::words::Secrets::default(),
+        token: None,
     };
     let targets = ids.enumerate().map(target).collect();
     Ok(Call { connection: Arc::new(connection), resource: "state".parse()?, targets })

@@ -102,6 +102,7 @@ fn clouds_of(provider: &Arc<Provider>) -> Vec<Cloud> {
         provider: provider.name.clone(),
         params: BTreeMap::new(),
         secrets: Secrets::only(SECRET),
+        token: None,
     });
     let target = |(n, external_id): (i64, &String)| Target {
         job: JobId(n),

@@ -4,6 +4,8 @@
 //!
 //! - [`preference`]: what owners asked, in Postgres, and the outbox that carries it on
 //! - [`schedule`]: who is due when, in Redis
+//! - [`token`]: what logins and grants have brought, renewed by one process at a time
+//! - [`authorise`]: keeps connections able to call, from the owner's word to the next token
 //! - [`take`]: who is called now, and who holds the call
 //! - [`pace`]: quota arithmetic, and the last line inside one process
 //! - [`fetch`]: the call, its outcome, its mapping
@@ -15,6 +17,7 @@
 //! - [`trial`]: one call outside of the schedule, for whoever writes a definition
 //! - [`http`]: the API
 pub mod app;
+pub mod authorise;
 pub mod cache;
 pub mod cli;
 pub mod clock;
@@ -41,6 +44,7 @@ pub mod serve;
 pub mod settings;
 pub mod take;
 pub mod telemetry;
+pub mod token;
 pub mod trial;
 pub mod watch;
 pub mod words;

@@ -3,7 +3,7 @@
 //! What is sealed names the key that sealed it, so that several can be in use while one takes the place of another:
 //! `pck1`, eight bytes of the key's SHA-256, a nonce of 24 bytes, and the ciphertext with its tag.
 
-use crate::words::{ConnectionId, Secrets};
+use crate::words::{ConnectionId, Secrets, Token};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, Payload};
@@ -39,18 +39,23 @@ pub enum SealError {
 pub enum Place {
     /// A connection's own credentials.
     Secrets(ConnectionId),
+    /// Its token, and what brings the next.
+    Token(ConnectionId),
 }
 
 impl Place {
     fn owner(self) -> ConnectionId {
-        let Self::Secrets(owner) = self;
+        let (Self::Secrets(owner) | Self::Token(owner)) = self;
         owner
     }
 
     /// What is sealed along and not stored.
     fn bound(self) -> Vec<u8> {
-        let Self::Secrets(owner) = self;
-        format!("secrets of connection {owner}").into_bytes()
+        let what = match self {
+            Self::Secrets(_) => "secrets",
+            Self::Token(_) => "token",
+        };
+        format!("{what} of connection {}", self.owner()).into_bytes()
     }
 }
 
@@ -139,6 +144,23 @@ impl Sealer {
                 .map_err(|_| SealError::Unopenable(owner)),
             Err(error) => self.open_unmarked(owner, sealed).map(Secrets::only).ok_or(error),
         }
+    }
+
+    /// Seals a token, and what brings the next, as one.
+    pub fn seal_token(&self, owner: ConnectionId, token: &Token) -> Result<Vec<u8>, SealError> {
+        let refresh = token.refresh.as_ref().map(ExposeSecret::expose_secret);
+        let text = serde_json::to_string(&(token.access.expose_secret(), refresh));
+        self.seal(Place::Token(owner), &text.map_err(|_| SealError::Unopenable(owner))?.into())
+    }
+
+    /// Opens what [`Self::seal_token`] made.
+    pub fn open_token(
+        &self,
+        owner: ConnectionId,
+        sealed: &[u8],
+    ) -> Result<(SecretString, Option<SecretString>), SealError> {
+        let text = self.open(Place::Token(owner), sealed)?;
+        serde_json::from_str(text.expose_secret()).map_err(|_| SealError::Unopenable(owner))
     }
 
     /// A nonce and the ciphertext, bound to the connection's number.

@@ -3,14 +3,15 @@
 //! what it reads is stored.
 
 use crate::app::App;
-use crate::fetch::{Answer, Call, Fetcher, Reach, Target, Trace};
+use crate::authorise::{self, Authoriser, Ready};
+use crate::fetch::{Answer, Call, Target, Trace};
 use crate::keep::{self, KeepError};
 use crate::postgres::PostgresError;
 use crate::preference::{connections, inventory};
 use crate::provider::{LoadError, Provider};
 use crate::redis::RedisError;
 use crate::take::{Leave, Settlement, Taker, Wish};
-use crate::words::{ConnectionId, DeviceId, End, JobId, ResourceName, Scope, TenantId, lane};
+use crate::words::{ConnectionId, DeviceId, End, JobId, Outcome, ResourceName, Scope, TenantId, lane};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -56,6 +57,9 @@ pub enum TrialError {
          `paceline connection secret`"
     )]
     Unusable,
+    /// Nor does the cloud give a token for it.
+    #[error("nothing was sent: {0}; its owner gives new secrets by `paceline connection secret`")]
+    Refused(String),
     /// It has no device at all.
     #[error(
         "the connection has no device yet: `paceline device add` adds one, or name what to ask for by --device"
@@ -98,8 +102,15 @@ pub async fn run(app: &App, wanted: &Wanted<'_>) -> Result<Trial, TrialError> {
     let opened = connections::open(&app.pool, &app.sealer, &[wanted.connection.0]).await?;
     let connection = Arc::new(opened.into_iter().next().ok_or(TrialError::Unusable)?);
     let target = target(app, wanted).await?;
-    let reach = Reach::of(&app.settings.providers.private_networks, &provider.name);
-    let fetcher = Fetcher::new(provider.clone(), reach, app.settings.provider.of(&provider.name))?;
+    let fetcher = authorise::fetcher(app, provider)?;
+    let authoriser = Authoriser::new(app, provider, &fetcher);
+    let connection = match authoriser.ready(&connection).await {
+        Ready::Go(connection) => connection,
+        Ready::NotYet(until, reason) => {
+            return Err(TrialError::NotYet { by: reason, when: format!("before {until}") });
+        }
+        Ready::Refused(reason) => return Err(TrialError::Refused(reason)),
+    };
     let call = Call { connection, resource: wanted.resource.clone(), targets: vec![target.clone()] };
     keep::rebuild_if_lost(app, &provider.name).await?;
     let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
@@ -114,6 +125,9 @@ pub async fn run(app: &App, wanted: &Wanted<'_>) -> Result<Trial, TrialError> {
     let sent = Instant::now();
     let (answer, trace) = fetcher.fetch_traced(&call, app.clock.now()).await;
     let took = sent.elapsed();
+    if answer.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Unauthorized { .. })) {
+        authoriser.refused(&call.connection).await;
+    }
     let settlement = Settlement { end: answer.end, holds: answer.holds.clone(), ..Settlement::unsent(grant) };
     // The answer is worth telling all the same.
     if let Err(error) = taker.settle(&[settlement], None).await {

@@ -2,15 +2,18 @@
 //! call but the network.
 
 use super::body::Body;
+use super::token_cases::TokenCase;
 use super::wire::{Reply, Script};
 use super::{Answer, Call, Fetcher, Target, compare, mapping};
 use crate::provider::{DefinitionError, Fixtures, Provider, line_of, read_document};
 use crate::words::{
-    Connection, ConnectionId, DeviceId, Interval, JobId, ResourceName, Scope, Secrets, TenantId, UnixMs,
+    Connection, ConnectionId, DeviceId, Interval, JobId, ResourceName, Scope, Secrets, TenantId, Token,
+    UnixMs,
 };
 use chrono::{DateTime, Utc};
 use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -28,7 +31,7 @@ pub(super) fn secret(name: &str) -> String {
 }
 
 /// Thu, 01 Jan 2026 00:00:00 GMT: the time of every case, unless it says `at`.
-const NOW: UnixMs = UnixMs(1_767_225_600_000);
+pub(super) const NOW: UnixMs = UnixMs(1_767_225_600_000);
 
 /// A file of cases.
 #[derive(Debug, Deserialize)]
@@ -37,6 +40,9 @@ pub(super) struct Cases {
     /// Each on its own.
     #[serde(rename = "case")]
     cases: Vec<Spanned<Case>>,
+    /// Of tokens: what is asked, and what comes of it.
+    #[serde(default, rename = "token")]
+    tokens: Vec<Spanned<TokenCase>>,
 }
 
 /// One case.
@@ -103,7 +109,7 @@ pub(super) struct Asked {
 /// What the cloud answers.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Said {
+pub(super) struct Said {
     status: u16,
     #[serde(default)]
     headers: BTreeMap<String, String>,
@@ -167,9 +173,16 @@ pub async fn run_cases(provider: &Arc<Provider>) -> Result<Option<Vec<Ran>>, Vec
         vec![DefinitionError { file, line: 1, message }]
     };
     let (file, text) = fixtures.cases().map_err(unreadable)?;
-    let Cases { cases } = read_document(&file, &text)?;
-    let mut ran = Vec::with_capacity(cases.len());
+    let Cases { cases, tokens } = read_document(&file, &text)?;
+    let mut ran = Vec::with_capacity(cases.len() + tokens.len());
     for case in &cases {
+        let line = line_of(&text, case.span().start);
+        let case = case.get_ref();
+        let differences = case.run(provider, &fixtures).await.unwrap_or_else(|error| vec![error]);
+        let (name, ok) = (case.name.clone(), differences.is_empty());
+        ran.push(Ran { name, file: file.clone(), line, ok, differences });
+    }
+    for case in &tokens {
         let line = line_of(&text, case.span().start);
         let case = case.get_ref();
         let differences = case.run(provider, &fixtures).await.unwrap_or_else(|error| vec![error]);
@@ -211,7 +224,7 @@ impl Case {
     }
 
     /// What each request must be, in their order.
-    pub(super) fn requests(&self) -> impl Iterator<Item = Option<&Asked>> {
+    pub(super) fn requests(&self) -> impl Iterator<Item = Option<&Asked>> + Clone {
         std::iter::once(self.request.as_ref()).chain(self.then.iter().map(|next| next.request.as_ref()))
     }
 
@@ -222,28 +235,41 @@ impl Case {
             external_id: external_id.clone(),
             group: self.group.clone(),
         };
-        let names = provider.definition.auth.get_ref().secrets();
         Call {
-            connection: Arc::new(Connection {
-                id: ConnectionId(1),
-                tenant: TenantId(1),
-                provider: provider.name.clone(),
-                params: self.params.clone(),
-                secrets: secrets(names),
-            }),
+            connection: Arc::new(connection(provider, &self.params)),
             resource: self.resource.clone(),
             targets: (1..).zip(&self.devices).map(target).collect(),
         }
     }
 }
 
-fn secrets<'a>(names: impl IntoIterator<Item = &'a str>) -> Secrets {
+/// An account that has all that the definition asks for.
+pub(super) fn connection(provider: &Provider, params: &BTreeMap<String, String>) -> Connection {
+    let auth = provider.definition.auth.get_ref();
+    let token = |name: &str| SecretString::from(secret(name));
+    Connection {
+        id: ConnectionId(1),
+        tenant: TenantId(1),
+        provider: provider.name.clone(),
+        params: params.clone(),
+        secrets: secrets(auth.secrets()),
+        token: auth.has_tokens().then(|| Token {
+            access: token("token"),
+            refresh: Some(token("refresh_token")),
+            generation: 1,
+            renew_at: None,
+            expires_at: None,
+        }),
+    }
+}
+
+pub(super) fn secrets<'a>(names: impl IntoIterator<Item = &'a str>) -> Secrets {
     names.into_iter().map(|name| (name.to_owned(), secret(name).into())).collect()
 }
 
 impl Said {
     /// The answer of a cloud whose clock is right, unless its headers say otherwise.
-    fn reply(&self, fixtures: &Fixtures, now: UnixMs) -> Result<Reply, String> {
+    pub(super) fn reply(&self, fixtures: &Fixtures, now: UnixMs) -> Result<Reply, String> {
         let body = match (&self.file, &self.body) {
             (Some(_), Some(_)) => return Err("it has a file and a body: leave one out".to_owned()),
             (Some(file), None) => fixtures.read(file)?,

@@ -8,6 +8,7 @@ use super::hide::{hide, hide_in};
 use super::in_flight::InFlight;
 use super::jq::Program;
 use super::judge::{Judge, unexpected};
+use super::login::{Login, With};
 use super::mapping;
 use super::paging::{Page, Pager};
 use super::rate_limit;
@@ -16,7 +17,8 @@ use super::trace::Trace;
 use super::wire::{Reply, Script, Silence, Wire};
 use crate::provider::{Format, LoadError, Method, Provider, Resource, RuleOutcome};
 use crate::words::{
-    Connection, DeviceId, End, Hold, JobId, Outcome, Record, ResourceName, Scope, Secrets, UnixMs,
+    Connection, DeviceId, End, Granted, Hold, JobId, NoToken, Outcome, Record, ResourceName, Scope, Secrets,
+    UnixMs,
 };
 use jaq_json::Val;
 use reqwest::Request;
@@ -75,6 +77,7 @@ pub struct Fetcher {
     records: HashMap<ResourceName, Program>,
     pagers: HashMap<ResourceName, Pager>,
     in_flight: InFlight,
+    login: Option<Login>,
     /// The operator's own, which travel with every call that asks for them.
     operator: Secrets,
 }
@@ -112,6 +115,9 @@ impl Fetcher {
     fn over(provider: Arc<Provider>, wire: Wire, operator: Secrets) -> Result<Self, LoadError> {
         let mut wrong = Vec::new();
         let requests = Requests::compile(&provider).map_err(|found| wrong.extend(found)).ok();
+        let login =
+            provider.definition.auth.get_ref().login.as_ref().map(|login| Login::compile(login.get_ref()));
+        let login = login.transpose().map_err(|found| wrong.extend(found)).ok().flatten();
         let judge = Judge::compile(&provider).map_err(|found| wrong.extend(found)).ok();
         let (mut records, mut pagers) = (HashMap::new(), HashMap::new());
         let credentials = provider.definition.auth.get_ref().query_names();
@@ -141,6 +147,7 @@ impl Fetcher {
                 records,
                 pagers,
                 in_flight: InFlight::default(),
+                login,
                 operator,
             }),
             _ => Err(provider.refused(wrong)),
@@ -164,6 +171,23 @@ impl Fetcher {
         let forms = self.credentials(call).forms();
         trace.texts().into_iter().for_each(|text| hide_in(text, &forms));
         (answer, trace)
+    }
+
+    /// Asks for a connection's next token.
+    pub async fn token(&self, connection: &Connection, now: UnixMs) -> Result<Granted, NoToken> {
+        let Some(login) = &self.login else {
+            let reason = format!("{} has no way to ask for a token", self.provider.name);
+            return Err(NoToken::Refused { reason });
+        };
+        let with = With {
+            provider: &self.provider,
+            connection,
+            operator: &self.operator,
+            headers: &self.headers,
+            requests: &self.requests,
+            now,
+        };
+        login.ask(&self.wire, &with).await
     }
 
     fn credentials<'a>(&'a self, call: &'a Call) -> Credentials<'a> {

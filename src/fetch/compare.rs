@@ -12,10 +12,10 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What differs; nothing where nothing is expected.
-struct Differences(Vec<Difference>);
+pub(super) struct Differences(pub(super) Vec<Difference>);
 
 impl Differences {
-    fn note(&mut self, what: impl Into<String>, expected: impl ToString, got: impl ToString) {
+    pub(super) fn note(&mut self, what: impl Into<String>, expected: impl ToString, got: impl ToString) {
         let (expected, got) = (expected.to_string(), got.to_string());
         if expected != got {
             self.0.push(Difference { what: what.into(), expected, got });
@@ -23,15 +23,23 @@ impl Differences {
     }
 }
 
-fn or_none(found: Option<impl ToString>) -> String {
+pub(super) fn or_none(found: Option<impl ToString>) -> String {
     found.map_or_else(|| "nothing".to_owned(), |found| found.to_string())
 }
 
 /// What of the request is not as asked for.
 pub(super) fn requests(case: &Case, sent: &[Request]) -> Vec<Difference> {
+    these_requests(case.requests(), sent)
+}
+
+/// Likewise, of these.
+pub(super) fn these_requests<'a>(
+    expected: impl Iterator<Item = Option<&'a Asked>> + Clone,
+    sent: &[Request],
+) -> Vec<Difference> {
     let mut differences = Differences(Vec::new());
-    differences.note("requests", case.requests().count(), sent.len());
-    for (asked, request) in case.requests().zip(sent) {
+    differences.note("requests", expected.clone().count(), sent.len());
+    for (asked, request) in expected.zip(sent) {
         if let Some(asked) = asked {
             request_of(asked, request, &mut differences);
         }

@@ -4,7 +4,7 @@ use super::Call;
 use super::hide::forms_of;
 use super::request::RequestError;
 use crate::provider::{Auth, AuthKind, BASIC, Provider};
-use crate::words::{Outcome, ProviderName, Secrets};
+use crate::words::{Connection, Outcome, ProviderName, Secrets, Token};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
@@ -16,20 +16,22 @@ pub(super) struct Credentials<'a> {
     auth: &'a Auth,
     /// The connection's own.
     own: &'a Secrets,
+    token: Option<&'a Token>,
     operator: &'a Secrets,
 }
 
 impl<'a> Credentials<'a> {
     pub(super) fn of(provider: &'a Provider, call: &'a Call, operator: &'a Secrets) -> Self {
         let (name, auth) = (&provider.name, provider.definition.auth.get_ref());
-        Self { provider: name, auth, own: &call.connection.secrets, operator }
+        let Connection { secrets: own, token, .. } = &*call.connection;
+        Self { provider: name, auth, own, token: token.as_ref(), operator }
     }
 
     /// What stands in the query, by name.
     pub(super) fn query(&self) -> Result<Vec<(&'a str, &'a str)>, RequestError> {
         let mut all = Vec::new();
         if let (AuthKind::Query, Some(name)) = (self.auth.kind, &self.auth.name) {
-            all.push((name.as_str(), self.secret(self.auth.main())?));
+            all.push((name.as_str(), self.main()?));
         }
         for key in self.auth.keys.iter().map(toml::Spanned::get_ref) {
             if let Some(name) = &key.query {
@@ -45,13 +47,11 @@ impl<'a> Credentials<'a> {
             |error: RequestError| Outcome::Broken { reason: error.to_string(), excerpt: String::new() };
         let main = match (self.auth.kind, &self.auth.name) {
             (AuthKind::Bearer, _) => {
-                let secret = self.secret(self.auth.main()).map_err(broken)?;
+                let secret = self.main().map_err(broken)?;
                 Some((AUTHORIZATION, format!("Bearer {secret}")))
             }
             (AuthKind::Basic, _) => Some((AUTHORIZATION, format!("Basic {}", self.basic().map_err(broken)?))),
-            (AuthKind::Header, Some(name)) => {
-                Some((header(name)?, self.secret(self.auth.main()).map_err(broken)?.to_owned()))
-            }
+            (AuthKind::Header, Some(name)) => Some((header(name)?, self.main().map_err(broken)?.to_owned())),
             _ => None,
         };
         main.into_iter().try_for_each(|(name, text)| set(headers, name, &text))?;
@@ -66,8 +66,10 @@ impl<'a> Credentials<'a> {
 
     /// Every form in which an answer may say one of them back, the longest first.
     pub(super) fn forms(&self) -> Vec<String> {
-        let all = self.own.iter().chain(self.operator.iter()).map(|(_, secret)| secret.expose_secret());
-        let mut forms: Vec<_> = all.flat_map(forms_of).collect();
+        let token = self.token.iter().flat_map(|token| [Some(&token.access), token.refresh.as_ref()]);
+        let all =
+            self.own.iter().chain(self.operator.iter()).map(|(_, secret)| secret).chain(token.flatten());
+        let mut forms: Vec<_> = all.flat_map(|secret| forms_of(secret.expose_secret())).collect();
         if self.auth.kind == AuthKind::Basic {
             forms.extend(self.basic().ok());
         }
@@ -83,6 +85,14 @@ impl<'a> Credentials<'a> {
             None => format!("{}:{}", self.secret(BASIC[0])?, self.secret(BASIC[1])?),
         };
         Ok(STANDARD.encode(pair))
+    }
+
+    /// The token, where the provider gives such; else the main secret.
+    fn main(&self) -> Result<&'a str, RequestError> {
+        match self.auth.has_tokens() {
+            true => self.token.map(|token| token.access.expose_secret()).ok_or(RequestError::NoToken),
+            false => self.secret(self.auth.main()),
+        }
     }
 
     fn key(&self, secret: Option<&str>, operator: Option<&str>) -> Result<&'a str, RequestError> {
@@ -125,7 +135,7 @@ fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) -> Result<(), Outc
 mod tests {
     use super::*;
     use crate::fetch::Target;
-    use crate::words::{Connection, ConnectionId, DeviceId, JobId, TenantId};
+    use crate::words::{ConnectionId, DeviceId, JobId, TenantId};
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
@@ -146,6 +156,7 @@ mod tests {
             provider: provider.name.clone(),
             params: BTreeMap::new(),
             secrets: own.clone(),
+            token: None,
         };
         let (job, device) = (JobId(1), DeviceId(1));
         let target = Target { job, device, external_id: "d".to_owned(), group: String::new() };

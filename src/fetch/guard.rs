@@ -113,20 +113,29 @@ impl Resolve for Guard {
     }
 }
 
-/// The hosts that a definition names: `http.hosts`, or that of its base URL where no param has a part in it.
+/// The hosts that a definition names: `http.hosts`, or that of its base URL where no param has a part in it; and
+/// those where it asks for tokens.
 fn hosts(definition: &Definition) -> Vec<String> {
     let http = &definition.http;
-    if !http.hosts.is_empty() {
-        return http.hosts.iter().map(|host| host.get_ref().to_ascii_lowercase()).collect();
+    let mut hosts: Vec<_> = http.hosts.iter().map(|host| host.get_ref().to_ascii_lowercase()).collect();
+    if hosts.is_empty() {
+        hosts.extend(literal_host(http.base_url.get_ref()));
     }
-    let base = http.base_url.get_ref();
-    let authority = base.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or(rest));
+    if !hosts.is_empty() {
+        hosts.extend(definition.auth.get_ref().token_urls().filter_map(|url| literal_host(url.get_ref())));
+    }
+    hosts
+}
+
+/// The host of a URL's template, where no param has a part in it.
+fn literal_host(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split('/').next().unwrap_or(rest);
     if authority.contains("{{") || authority.contains("{%") {
-        return Vec::new();
+        return None;
     }
     // As the request's own URL will tell it.
-    let literal = Url::parse(&format!("https://{authority}")).ok();
-    literal.and_then(|url| url.host_str().map(str::to_owned)).into_iter().collect()
+    Url::parse(&format!("https://{authority}")).ok()?.host_str().map(str::to_owned)
 }
 
 fn fits(host: &str, pattern: &str) -> bool {

@@ -1,7 +1,7 @@
 //! Secrets are taken out of what clouds say.
 
 use super::Answer;
-use super::request::RESERVED;
+use super::template::RESERVED;
 use crate::words::Outcome;
 use percent_encoding::utf8_percent_encode;
 

@@ -14,6 +14,7 @@ mod hide;
 mod in_flight;
 mod jq;
 mod judge;
+mod login;
 mod mapping;
 mod paging;
 #[doc(hidden)]
@@ -21,6 +22,8 @@ mod pieces;
 mod place;
 mod rate_limit;
 mod request;
+mod template;
+mod token_cases;
 mod trace;
 mod wait;
 mod wire;

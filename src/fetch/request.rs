@@ -2,27 +2,17 @@
 
 use super::credential::Credentials;
 use super::paging::Page;
+use super::template::{Kind, Templates};
 use super::{Call, Target};
 use crate::provider::{Provider, Resource};
 use crate::words::{ProviderName, ResourceName, UnixMs};
-use minijinja::{Environment, Error, ErrorKind, Value, context};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use minijinja::{Error, Value, context};
 use reqwest::Url;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Everything but the unreserved characters of RFC 3986.
-pub(super) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
 /// A provider's templates, compiled.
-pub(super) struct Requests {
-    /// Every value is percent-encoded.
-    paths: Environment<'static>,
-    /// Values as they are; the query is encoded as a whole.
-    plain: Environment<'static>,
-    /// Every value is written as JSON.
-    json: Environment<'static>,
-}
+pub(super) struct Requests(Templates);
 
 /// What a POST carries.
 pub(super) enum Body {
@@ -55,6 +45,12 @@ pub(super) enum RequestError {
         "the connection lacks the secret {name:?}, for which the provider asks: give it by `paceline connection secret`"
     )]
     NoSecret { name: String },
+    #[error("auth.login.headers {name:?} is no header, or a secret cannot stand in it")]
+    Header { name: String },
+    #[error(
+        "the connection has no token, and the provider asks for one: `paceline connection authorize` brings it"
+    )]
+    NoToken,
     #[error("the operator has not set provider.{provider}.{name}, which the provider asks for")]
     NoOperatorSecret { provider: ProviderName, name: String },
 }
@@ -62,48 +58,41 @@ pub(super) enum RequestError {
 impl Requests {
     /// Compiles every template; the errors say which are wrong, with their places in the file.
     pub(super) fn compile(provider: &Provider) -> Result<Self, Vec<(Range<usize>, String)>> {
-        let mut paths = Environment::new();
-        let mut plain = Environment::new();
-        let mut json = Environment::new();
-        for env in [&mut paths, &mut plain, &mut json] {
-            env.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
-            env.set_fuel(Some(50_000));
-        }
-        paths.set_formatter(|out, _, value| match value.is_safe() {
-            true => out.write_str(&value.to_string()).map_err(Error::from),
-            false => out.write_str(&segment(&value.to_string())?).map_err(Error::from),
-        });
-        json.set_formatter(|out, _, value| {
-            let text = serde_json::to_string(value)
-                .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
-            out.write_str(&text).map_err(Error::from)
-        });
-        paths.add_filter("segments", segments);
-        let mut wrong = Vec::new();
-        let mut add = |env: &mut Environment<'static>, name: String, text: &str, span: Range<usize>| {
-            if let Err(error) = env.add_template_owned(name, text.to_owned()) {
-                wrong.push((span, format!("bad template: {error}")));
-            }
+        let (mut templates, mut wrong) = (Templates::new(), Vec::new());
+        let mut add = |kind, name: String, text: &str, span: Range<usize>| {
+            templates.add((kind, name), text, span, &mut wrong);
         };
         let base = &provider.definition.http.base_url;
-        add(&mut plain, "base_url".into(), base.get_ref(), base.span());
+        add(Kind::Plain, "base_url".into(), base.get_ref(), base.span());
         for (name, resource) in &provider.definition.resources {
             let (name, span, resource) = (name.get_ref(), resource.span(), resource.get_ref());
-            add(&mut paths, path_name(name), resource.path.get_ref(), resource.path.span());
+            add(Kind::Path, path_name(name), resource.path.get_ref(), resource.path.span());
             for (key, text) in &resource.query {
-                add(&mut plain, query_name(name, key), text, span.clone());
+                add(Kind::Plain, query_name(name, key), text, span.clone());
             }
             for (key, text) in &resource.form {
-                add(&mut plain, form_name(name, key), text, span.clone());
+                add(Kind::Plain, form_name(name, key), text, span.clone());
             }
             if let Some(text) = &resource.json {
-                add(&mut json, json_name(name), text.get_ref(), text.span());
+                add(Kind::Json, json_name(name), text.get_ref(), text.span());
             }
         }
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        Ok(Self { paths, plain, json })
+        Ok(Self(templates))
+    }
+
+    /// What every path stands behind, without a slash at its end.
+    pub(super) fn base_url(&self, values: &Value) -> Result<String, RequestError> {
+        let text = self.0.render(Kind::Plain, "base_url", values)?.trim_end_matches('/').to_owned();
+        // A path behind any of them would not be one.
+        if text.contains(['?', '#', '@']) {
+            let why = "base_url holds no user, query or fragment".to_owned();
+            let url = text.rsplit('@').next().and_then(|rest| rest.split(['?', '#']).next());
+            return Err(RequestError::Url { url: url.unwrap_or_default().to_owned(), why });
+        }
+        Ok(text)
     }
 
     /// The URL of a call, its credentials included where the provider wants them there.
@@ -114,22 +103,12 @@ impl Requests {
         credentials: &Credentials<'_>,
         values: &Value,
     ) -> Result<Url, RequestError> {
-        let mut text = render(&self.plain, "base_url".into(), values)?.trim_end_matches('/').to_owned();
-        // A path behind any of them would not be one.
-        if text.contains(['?', '#', '@']) {
-            let why = "base_url holds no user, query or fragment".to_owned();
-            let url = text.rsplit('@').next().and_then(|rest| rest.split(['?', '#']).next());
-            return Err(RequestError::Url { url: url.unwrap_or_default().to_owned(), why });
-        }
-        text.push_str(&render(&self.paths, path_name(&call.resource), values)?);
-        let unusable = |why: String| RequestError::Url { url: text.clone(), why };
-        let mut url = Url::parse(&text).map_err(|error| unusable(error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Err(unusable("it needs http or https and a host".to_owned()));
-        }
+        let mut text = self.base_url(values)?;
+        text.push_str(&self.0.render(Kind::Path, &path_name(&call.resource), values)?);
+        let mut url = usable(&text)?;
         let mut query = BTreeMap::new();
         for key in resource.query.keys() {
-            query.insert(key.clone(), render(&self.plain, query_name(&call.resource, key), values)?);
+            query.insert(key.clone(), self.0.render(Kind::Plain, &query_name(&call.resource, key), values)?);
         }
         for (name, secret) in credentials.query()? {
             query.insert(name.to_owned(), secret.to_owned());
@@ -148,23 +127,27 @@ impl Requests {
         values: &Value,
     ) -> Result<Option<Body>, RequestError> {
         if resource.json.is_some() {
-            let text = render(&self.json, json_name(&call.resource), values)?;
+            let text = self.0.render(Kind::Json, &json_name(&call.resource), values)?;
             serde_json::from_str::<serde::de::IgnoredAny>(&text)
                 .map_err(|error| RequestError::NoJson { resource: call.resource.clone(), error })?;
             return Ok(Some(Body::Json(text)));
         }
         let mut form = form_urlencoded::Serializer::new(String::new());
         for key in resource.form.keys() {
-            form.append_pair(key, &render(&self.plain, form_name(&call.resource, key), values)?);
+            form.append_pair(key, &self.0.render(Kind::Plain, &form_name(&call.resource, key), values)?);
         }
         Ok((!resource.form.is_empty()).then(|| Body::Form(form.finish())))
     }
 }
 
-fn render(env: &Environment<'static>, name: String, values: &Value) -> Result<String, RequestError> {
-    env.get_template(&name)
-        .and_then(|template| template.render(values))
-        .map_err(|error| RequestError::Template { what: name, error })
+/// A URL that may be called.
+pub(super) fn usable(text: &str) -> Result<Url, RequestError> {
+    let unusable = |why: String| RequestError::Url { url: text.to_owned(), why };
+    let url = Url::parse(text).map_err(|error| unusable(error.to_string()))?;
+    match matches!(url.scheme(), "http" | "https") && url.host().is_some() {
+        true => Ok(url),
+        false => Err(unusable("it needs http or https and a host".to_owned())),
+    }
 }
 
 fn path_name(resource: &ResourceName) -> String {
@@ -202,20 +185,6 @@ pub(super) fn values(provider: &Provider, call: &Call, now: UnixMs, random: [u8;
     }
 }
 
-/// One path segment. `.` and `..` would climb, and no encoding keeps them from it.
-fn segment(text: &str) -> Result<String, Error> {
-    if matches!(text, "." | "..") {
-        return Err(Error::new(ErrorKind::InvalidOperation, format!("{text:?} may not stand in a path")));
-    }
-    Ok(utf8_percent_encode(text, RESERVED).to_string())
-}
-
-/// Several segments: the slashes stay.
-fn segments(text: String) -> Result<Value, Error> {
-    let parts: Result<Vec<_>, _> = text.split('/').map(segment).collect();
-    Ok(Value::from_safe_string(parts?.join("/")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +210,7 @@ records = "."
             provider: provider.name.clone(),
             params: BTreeMap::new(),
             secrets: crate::words::Secrets::default(),
+            token: None,
         };
         let external_id = "a\"b & c/ü".to_owned();
         let (job, device) = (crate::words::JobId(1), crate::words::DeviceId(1));

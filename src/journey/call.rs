@@ -1,10 +1,12 @@
 //! One call: wait for its instant, pass the last line, send, or hand it back.
 
-use super::Ended;
+use super::{Ended, Wanted};
+use crate::authorise::{Authoriser, Ready};
 use crate::clock::Clock;
-use crate::fetch::{Call, Fetcher};
+use crate::fetch::{Call, Fetcher, Target};
 use crate::pace::{Counted, Gate};
-use crate::words::{End, Outcome};
+use crate::take::Verdict;
+use crate::words::{End, Hold, JobId, Outcome, Scope};
 use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +23,7 @@ pub(super) struct Instants {
 /// What a call needs on its way.
 pub(super) struct Flight {
     pub(super) fetcher: Arc<Fetcher>,
+    pub(super) authoriser: Arc<Authoriser>,
     pub(super) gate: Arc<Gate>,
     pub(super) clock: Clock,
     pub(super) cost: u32,
@@ -29,14 +32,33 @@ pub(super) struct Flight {
 
 impl Flight {
     /// Makes the call at its instant. Once it is sent it is seen through, whatever stops.
-    pub(super) async fn run(self, call: Call, mut ended: Ended, instants: Instants) -> Ended {
+    pub(super) async fn run(self, mut call: Call, mut ended: Ended, instants: Instants) -> Ended {
+        // Before its instant: a renewal that takes longer costs the grant, which is handed back, and no call.
+        match self.authoriser.ready(&call.connection).await {
+            Ready::Go(connection) => call.connection = connection,
+            Ready::NotYet(until, reason) => {
+                let not_sent = |t: &Target| (t.job, Outcome::NotSent { reason: reason.clone() });
+                ended.outcomes = call.targets.iter().map(not_sent).collect();
+                ended.holds = vec![(Hold { scope: Scope::Connection, until, reason }, None)];
+                return ended;
+            }
+            // The connection is marked, and what it had on the schedule is gone.
+            Ready::Refused(_) => {
+                let off = |(job, wanted): (&JobId, &Wanted)| (*job, Verdict::Drop(wanted.granted.version));
+                ended.aside.extend(ended.wanted.iter().map(off));
+                return ended;
+            }
+        }
         if let Err(reason) = self.pace(&call, &ended.grant.lane, instants).await {
-            let not_sent = |t: &crate::fetch::Target| (t.job, Outcome::NotSent { reason: reason.clone() });
+            let not_sent = |t: &Target| (t.job, Outcome::NotSent { reason: reason.clone() });
             ended.outcomes = call.targets.iter().map(not_sent).collect();
             return ended;
         }
         let sent_at = self.clock.now();
         let answer = self.fetcher.fetch(&call, sent_at).await;
+        if answer.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Unauthorized { .. })) {
+            self.authoriser.refused(&call.connection).await;
+        }
         Ended {
             sent_at: (answer.end != End::Unsent).then_some(sent_at),
             fetched_at: self.clock.now(),

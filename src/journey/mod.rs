@@ -17,7 +17,8 @@ pub use run::{listen, run};
 use wake::Wake;
 
 use crate::app::App;
-use crate::fetch::{Fetcher, Reach};
+use crate::authorise::{self, Authoriser};
+use crate::fetch::Fetcher;
 use crate::pace::Gate;
 use crate::postgres::PostgresError;
 use crate::provider::{LoadError, Provider};
@@ -37,6 +38,7 @@ pub struct Journey {
     provider: Arc<Provider>,
     taker: Taker,
     fetcher: Arc<Fetcher>,
+    authoriser: Arc<Authoriser>,
     gate: Arc<Gate>,
     /// One permit a call that is not settled.
     slots: Arc<Semaphore>,
@@ -97,14 +99,11 @@ impl Journey {
         let (ended_in, ended_out) = mpsc::unbounded_channel();
         let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
         taker.hear(app.clock.now());
-        let reach = Reach::of(&app.settings.providers.private_networks, &provider.name);
+        let fetcher = authorise::fetcher(app, provider)?;
         Ok(Self {
             taker,
-            fetcher: Arc::new(Fetcher::new(
-                provider.clone(),
-                reach,
-                app.settings.provider.of(&provider.name),
-            )?),
+            authoriser: Arc::new(Authoriser::new(app, provider, &fetcher)),
+            fetcher,
             gate: Arc::new(Gate::new(provider)),
             slots: Arc::new(Semaphore::new(provider.definition.http.in_flight)),
             calls: TaskTracker::new(),

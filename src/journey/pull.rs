@@ -138,6 +138,7 @@ impl Journey {
         let call = Call { connection, resource: ended.grant.resource.clone(), targets };
         let flight = Flight {
             fetcher: self.fetcher.clone(),
+            authoriser: self.authoriser.clone(),
             gate: self.gate.clone(),
             clock: self.app.clock.clone(),
             cost: self

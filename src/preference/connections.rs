@@ -2,7 +2,7 @@
 
 use crate::postgres::{Pool, PostgresError};
 use crate::seal::{SealError, Sealer};
-use crate::words::{Connection, ConnectionId, JobId, ProviderName, Secrets, TenantId, UnixMs};
+use crate::words::{Connection, ConnectionId, JobId, ProviderName, Secrets, TenantId, Token, UnixMs};
 use std::collections::BTreeMap;
 
 /// A connection to be made.
@@ -139,8 +139,10 @@ pub async fn list(pool: &Pool, tenant: TenantId) -> Result<Vec<ConnectionRow>, P
 /// These connections, opened, as far as they may be used now.
 pub async fn open(pool: &Pool, sealer: &Sealer, ids: &[i64]) -> Result<Vec<Connection>, PostgresError> {
     let rows = sqlx::query!(
-        "SELECT tenant_id, connection_id, provider, params, secret_sealed FROM connections
-         WHERE connection_id = ANY($1) AND state = 'active'",
+        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.secret_sealed,
+                  t.sealed AS "token?", t.generation AS "generation?", t.renew_at, t.expires_at
+           FROM connections c LEFT JOIN tokens t USING (tenant_id, connection_id)
+           WHERE c.connection_id = ANY($1) AND c.state = 'active'"#,
         ids
     )
     .fetch_all(pool)
@@ -158,7 +160,20 @@ pub async fn open(pool: &Pool, sealer: &Sealer, ids: &[i64]) -> Result<Vec<Conne
         };
         let Ok(provider) = row.provider.parse() else { continue };
         let params = serde_json::from_value(row.params).unwrap_or_default();
-        opened.push(Connection { id, tenant: TenantId(row.tenant_id), provider, params, secrets });
+        let kept = row.token.as_deref().map(|sealed| sealer.open_token(id, sealed)).transpose();
+        let token = kept.unwrap_or_else(|error| {
+            // It is asked for again, with what is at hand.
+            tracing::error!(connection = id.0, %error, "token left out");
+            None
+        });
+        let token = token.map(|(access, refresh)| Token {
+            access,
+            refresh,
+            generation: row.generation.unwrap_or(0),
+            renew_at: row.renew_at.map(UnixMs::from),
+            expires_at: row.expires_at.map(UnixMs::from),
+        });
+        opened.push(Connection { id, tenant: TenantId(row.tenant_id), provider, params, secrets, token });
     }
     Ok(opened)
 }
@@ -211,7 +226,8 @@ pub async fn with_secrets(
     Ok(secrets)
 }
 
-/// Gives a connection these secrets in the place of all that it had, and puts it back to work.
+/// Gives a connection these secrets in the place of all that it had, and puts it back to work. What the former ones
+/// brought is forgotten.
 pub async fn reauthorise(
     pool: &Pool,
     sealer: &Sealer,
@@ -221,7 +237,11 @@ pub async fn reauthorise(
 ) -> Result<(), ConnectionError> {
     let sealed = sealer.seal_secrets(id, secrets)?;
     let hit = sqlx::query!(
-        "WITH mended AS (
+        "WITH forgotten AS (
+             UPDATE tokens SET sealed = NULL, generation = generation + 1, renew_at = NULL, expires_at = NULL,
+                    renewing_until = NULL, failures = 0, retry_at = NULL, failure = NULL
+             WHERE tenant_id = $1 AND connection_id = $2),
+         mended AS (
              UPDATE connections SET secret_sealed = $3, state = 'active', state_reason = NULL, state_at = now()
              WHERE tenant_id = $1 AND connection_id = $2 RETURNING tenant_id, connection_id, provider)
          INSERT INTO outbox (provider, job_id)

@@ -1,7 +1,8 @@
 //! How a connection's credentials travel, and what they are called.
 
+use super::Login;
 use super::check::check_header;
-use crate::words::Secrets;
+use crate::words::{Interval, Secrets};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -21,6 +22,10 @@ pub struct Auth {
     /// What the main one is called; `secret` when absent. `basic`: it stands in the place of a name and a password.
     #[serde(default)]
     pub secret: Option<String>,
+    /// A request that brings a token, which is then the main one.
+    #[serde(default)]
+    #[schemars(with = "Option<Login>")]
+    pub login: Option<Spanned<Login>>,
     /// Keys that travel beside it.
     #[serde(default, rename = "key")]
     #[schemars(with = "Vec<Key>")]
@@ -85,6 +90,11 @@ pub struct Param {
 pub const BASIC: [&str; 2] = ["username", "password"];
 
 impl Auth {
+    /// Whether the main credential is a token that must be asked for.
+    pub fn has_tokens(&self) -> bool {
+        self.login.is_some()
+    }
+
     /// What the main credential is called among the connection's secrets.
     pub fn main(&self) -> &str {
         self.secret.as_deref().unwrap_or(Secrets::ONLY)
@@ -93,6 +103,9 @@ impl Auth {
     /// The names of the secrets that each connection needs.
     pub fn secrets(&self) -> BTreeSet<&str> {
         let main = match self.kind {
+            _ if self.has_tokens() => {
+                self.login.iter().flat_map(|login| names(&login.get_ref().secrets)).collect()
+            }
             AuthKind::None => Vec::new(),
             AuthKind::Basic if self.secret.is_none() => BASIC.to_vec(),
             _ => vec![self.main()],
@@ -102,7 +115,18 @@ impl Auth {
 
     /// The names of the secrets that the operator must give.
     pub fn operators(&self) -> BTreeSet<&str> {
-        self.keys.iter().filter_map(|key| key.get_ref().operator.as_deref()).collect()
+        let login = self.login.iter().flat_map(|login| names(&login.get_ref().operator));
+        login.chain(self.keys.iter().filter_map(|key| key.get_ref().operator.as_deref())).collect()
+    }
+
+    /// The least from one request for a connection's token to the next.
+    pub fn token_interval_min(&self) -> Option<Interval> {
+        self.login.as_ref().map(|login| login.get_ref().interval_min)
+    }
+
+    /// The URLs, beside those of resources, that are asked for tokens.
+    pub fn token_urls(&self) -> impl Iterator<Item = &Spanned<String>> {
+        self.login.iter().map(|login| &login.get_ref().url)
     }
 
     /// The query parameters that hold credentials.
@@ -124,6 +148,12 @@ impl Auth {
             }
             _ => {}
         }
+        if self.has_tokens() && matches!(self.kind, AuthKind::None | AuthKind::Basic) {
+            say(0..0, "calls carry a token by kind = \"bearer\", \"header\" or \"query\"".to_owned());
+        }
+        if self.has_tokens() && self.secret.is_some() {
+            say(0..0, "calls carry the token, and no secret: leave secret out".to_owned());
+        }
         if self.kind == AuthKind::None && self.secret.is_some() {
             say(0..0, "secret names what kind says how to send: say kind too".to_owned());
         }
@@ -142,13 +172,19 @@ impl Auth {
         for name in self.secrets().into_iter().chain(self.operators()) {
             check_name(name).into_iter().for_each(|m| say(0..0, m));
         }
+        wrong.extend(self.login.iter().flat_map(|login| login.get_ref().check()));
         let mut names = self.query_names();
         names.sort_unstable();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            say(0..0, format!("two credentials would stand in the query parameter {:?}", pair[0]));
+            let text = format!("two credentials would stand in the query parameter {:?}", pair[0]);
+            wrong.push((0..0, format!("auth: {text}")));
         }
         wrong
     }
+}
+
+fn names(all: &[String]) -> impl Iterator<Item = &str> {
+    all.iter().map(String::as_str)
 }
 
 /// A name as the command line and the environment can say it.
@@ -157,4 +193,51 @@ pub(super) fn check_name(name: &str) -> Option<String> {
     let is_name =
         name.len() <= 40 && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.bytes().all(fits);
     (!is_name).then(|| format!("{name:?} is no name of a secret: use lower-case letters, digits and '_'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::provider::parse;
+
+    fn said(auth: &str) -> Vec<String> {
+        let text = format!(
+            "title = \"T\"\n[http]\nbase_url = \"https://example.com\"\n{auth}\n[resource.state]\n\
+             interval_min = \"10s\"\ninterval_default = \"1m\"\npath = \"/\"\nrecords = \".\"\n"
+        );
+        let errors = parse("t.toml", &text).err().unwrap_or_default();
+        errors.into_iter().map(|error| format!("{}: {}", error.line, error.message)).collect()
+    }
+
+    #[test]
+    fn what_no_call_could_carry_is_refused_with_its_line() {
+        let login = "[auth.login]\nurl = \"/login\"\ntoken = \".t\"";
+        for (auth, says) in [
+            ("[auth]\nkind = \"query\"", "4: auth: kind = \"header\" and \"query\" need a name"),
+            ("[auth]\nkind = \"bearer\"\nname = \"X\"", "name means nothing"),
+            ("[auth]\nkind = \"header\"\nname = \"X Key\"", "\"X Key\" is no header's name"),
+            ("[auth]\nsecret = \"key\"", "say kind too"),
+            ("[auth]\nkind = \"bearer\"\nsecret = \"My Key\"", "\"My Key\" is no name of a secret"),
+            ("[[auth.key]]\nsecret = \"a\"", "4: auth: a key stands in a header or in the query"),
+            ("[[auth.key]]\nheader = \"X\"", "4: auth: a key is the connection's secret or the operator's"),
+            (
+                "[auth]\nkind = \"query\"\nname = \"k\"\n[[auth.key]]\nquery = \"k\"\nsecret = \"b\"",
+                "two credentials would stand in the query parameter \"k\"",
+            ),
+            ("[secret.other]\nabout = \"x\"", "auth uses no secret of this name"),
+            (login, "calls carry a token by kind"),
+            (&format!("[auth]\nkind = \"bearer\"\nsecret = \"a\"\n{login}"), "leave secret out"),
+            (
+                "[auth]\nkind = \"bearer\"\n[auth.login]\nurl = \"login\"\ntoken = \".t\"",
+                "7: auth.login: url \"login\" is neither",
+            ),
+            (
+                &format!("[auth]\nkind = \"bearer\"\n{login}\nmethod = \"GET\"\nform = {{ a = \"b\" }}"),
+                "json and form are bodies of a POST",
+            ),
+        ] {
+            let errors = said(auth);
+            assert!(errors.len() == 1 && errors[0].contains(says), "{auth}: {errors:#?}");
+        }
+        assert_eq!(said(&format!("[auth]\nkind = \"bearer\"\n{login}")), [""; 0]);
+    }
 }

@@ -1,6 +1,6 @@
 //! A tenant's account at a provider, with what is needed to speak for it.
 
-use super::{ConnectionId, ProviderName, Secrets, TenantId};
+use super::{ConnectionId, ProviderName, Secrets, TenantId, Token};
 use std::collections::BTreeMap;
 
 /// A connection, its secrets open. Held only while a call is made.
@@ -16,4 +16,6 @@ pub struct Connection {
     pub params: BTreeMap<String, String>,
     /// Its credentials, by the names that the provider's definition gives them.
     pub secrets: Secrets,
+    /// What a login or a grant has brought, where the provider asks for such.
+    pub token: Option<Token>,
 }

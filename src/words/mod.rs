@@ -11,6 +11,7 @@ pub mod reading;
 pub mod role;
 pub mod secrets;
 pub mod time;
+pub mod token;
 
 pub use connection::Connection;
 pub use id::{CallId, ConnectionId, DeviceId, JobId, TenantId};
@@ -23,3 +24,4 @@ pub use reading::{Latest, Record};
 pub use role::Role;
 pub use secrets::Secrets;
 pub use time::UnixMs;
+pub use token::{Granted, NoToken, Token};

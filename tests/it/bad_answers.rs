@@ -32,6 +32,7 @@ async fn ask_as(reach: Reach, text: &str, base_url: &str, ids: &[&str]) -> Answe
         provider: provider.name.clone(),
         params: BTreeMap::from([("base_url".to_owned(), base_url.to_owned())]),
         secrets: Secrets::only(SECRET),
+        token: None,
     };
     let targets = ids.iter().enumerate().map(target).collect();
     let call = Call { connection: Arc::new(connection), resource: "state".parse().unwrap(), targets };

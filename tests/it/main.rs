@@ -14,6 +14,7 @@ mod fuzz;
 mod history;
 mod journey;
 mod local;
+mod login;
 mod middleman;
 mod outage;
 mod private_redis;

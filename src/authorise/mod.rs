@@ -1,0 +1,18 @@
+//! Keeps connections able to call: their tokens are renewed before they expire and once a call that carries one is
+//! refused; what the cloud will not renew is handed back to the owner.
+
+mod renew;
+
+use crate::app::App;
+use crate::fetch::{Fetcher, Reach};
+use crate::provider::{LoadError, Provider};
+use std::sync::Arc;
+
+pub use renew::{Authoriser, Ready};
+
+/// What makes the calls of a provider, as far as its operator lets them go and with what its operator was given.
+pub fn fetcher(app: &App, provider: &Arc<Provider>) -> Result<Arc<Fetcher>, LoadError> {
+    let reach = Reach::of(&app.settings.providers.private_networks, &provider.name);
+    let operator = app.settings.provider.of(&provider.name);
+    Fetcher::new(provider.clone(), reach, operator).map(Arc::new)
+}

@@ -1,0 +1,94 @@
+//! A login: a request that brings a token, which calls then carry in the place of a secret.
+
+use super::check::check_header;
+use super::{Method, WaitUnit};
+use crate::words::Interval;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use toml::Spanned;
+
+/// A request that brings a token for the connection's secrets, which calls then carry as `kind` says. The next one is
+/// asked for before it expires, and once it is refused.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// Template: a whole URL, or a path below `base_url`. Templates here see `params`, `secrets`, `operator` and
+    /// `request`.
+    #[schemars(with = "String")]
+    pub url: Spanned<String>,
+    /// `POST` when absent.
+    #[serde(default = "post")]
+    pub method: Method,
+    /// Templates of the query's values.
+    #[serde(default)]
+    pub query: BTreeMap<String, String>,
+    /// Templates of headers.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub headers: BTreeMap<Spanned<String>, String>,
+    /// Template of a JSON body. Values are written as JSON, quotes included.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub json: Option<Spanned<String>>,
+    /// Templates of the fields of a form.
+    #[serde(default)]
+    pub form: BTreeMap<String, String>,
+    /// The names of the connection's secrets that the templates use.
+    #[serde(default)]
+    pub secrets: Vec<String>,
+    /// The names of the operator's secrets that they use.
+    #[serde(default)]
+    pub operator: Vec<String>,
+    /// jq over the answer: the token.
+    #[schemars(with = "String")]
+    pub token: Spanned<String>,
+    /// jq over the answer: how long it lives, in `unit`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub lifetime: Option<Spanned<String>>,
+    /// What `lifetime` counts in.
+    #[serde(default)]
+    pub unit: WaitUnit,
+    /// How long it lives where that is not told; absent: until it is refused.
+    #[serde(default)]
+    pub lifetime_default: Option<Interval>,
+    /// jq over the answer: true where name and password are refused; so are they by 400, 401 and 403.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub refused: Option<Spanned<String>>,
+    /// The least from one login of a connection to its next, whatever comes; 30s when absent.
+    #[serde(default = "default_apart")]
+    pub interval_min: Interval,
+}
+
+fn post() -> Method {
+    Method::Post
+}
+
+fn default_apart() -> Interval {
+    Interval::from_ms(30_000).unwrap_or(Interval::MIN)
+}
+
+impl Login {
+    /// What it contradicts itself in.
+    pub(super) fn check(&self) -> Vec<(Range<usize>, String)> {
+        let mut wrong = Vec::new();
+        let mut say = |span: Range<usize>, text: String| wrong.push((span, format!("auth.login: {text}")));
+        let url = self.url.get_ref();
+        if !url.starts_with('/') && !url.contains("://") {
+            say(self.url.span(), format!("url {url:?} is neither a whole URL nor a path that begins with /"));
+        }
+        let bodies = usize::from(self.json.is_some()) + usize::from(!self.form.is_empty());
+        if bodies == 2 {
+            say(self.url.span(), "a request has one body: leave out json or form".to_owned());
+        } else if bodies == 1 && self.method == Method::Get {
+            say(self.url.span(), "json and form are bodies of a POST".to_owned());
+        }
+        for (name, value) in &self.headers {
+            check_header(name.get_ref(), value).into_iter().for_each(|text| say(name.span(), text));
+        }
+        wrong
+    }
+}

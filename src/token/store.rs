@@ -1,0 +1,239 @@
+//! The table of tokens.
+//!
+//! A renewal is begun by whoever puts its number into the row, for a bounded time; nobody holds a lock or a transaction
+//! while the cloud is asked. What it brings is written only over the token that it began with, so that a slow renewal
+//! never undoes a later one.
+
+use crate::postgres::{Pool, PostgresError};
+use crate::seal::{SealError, Sealer};
+use crate::words::{Connection, Granted, Token, UnixMs};
+
+/// Why a token could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// Sealing.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The database.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+}
+
+impl TokenError {
+    /// Whether the database could not be asked at all.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Postgres(error) if error.is_outage())
+    }
+}
+
+/// What came of beginning a renewal.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is this process's to do.
+    Mine(Renewal),
+    /// Another did it meanwhile.
+    Done(Token),
+    /// Not before this instant, and why: another does it, or it was asked too recently, or it failed.
+    NotYet(UnixMs, String),
+}
+
+/// A renewal that this process has begun.
+#[derive(Debug)]
+pub struct Renewal {
+    number: i64,
+    generation: i64,
+    /// The token that it renews; none: it is the first.
+    pub from: Option<Token>,
+    /// How often it has failed in a row before.
+    pub failures: u32,
+}
+
+/// How often whoever waits for another's renewal looks again, ms. Usually it takes a few hundred.
+const LOOK_AGAIN_MS: i64 = 500;
+
+/// Begins a renewal of a connection's token, unless it is not due any more, on its way, or too soon.
+///
+/// `known`: the generation that is to be renewed, none for the first; `patience_ms`: how long it may take; `apart_ms`:
+/// the least from one to the next.
+pub async fn begin(
+    pool: &Pool,
+    sealer: &Sealer,
+    connection: &Connection,
+    known: Option<i64>,
+    now: UnixMs,
+    (patience_ms, apart_ms): (i64, i64),
+) -> Result<Begun, TokenError> {
+    let failed = || PostgresError::on("begin the renewal of a token");
+    let (tenant, id) = (connection.tenant.0, connection.id.0);
+    sqlx::query!(
+        "INSERT INTO tokens (tenant_id, connection_id)
+         SELECT tenant_id, connection_id FROM connections WHERE tenant_id = $1 AND connection_id = $2
+         ON CONFLICT DO NOTHING",
+        tenant,
+        id
+    )
+    .execute(pool)
+    .await
+    .map_err(failed())?;
+    let (at, apart, until) =
+        (now.to_datetime(), now.plus_ms(-apart_ms).to_datetime(), now.plus_ms(patience_ms).to_datetime());
+    let mine = sqlx::query!(
+        "UPDATE tokens SET renewal = renewal + 1, renewing_until = $5, asked_at = $3
+         WHERE tenant_id = $1 AND connection_id = $2 AND (generation = $6 OR $6 IS NULL AND sealed IS NULL)
+           AND (renewing_until IS NULL OR renewing_until <= $3)
+           AND (asked_at IS NULL OR asked_at <= $4) AND (retry_at IS NULL OR retry_at <= $3)
+         RETURNING renewal, sealed, generation, renew_at, expires_at, failures",
+        tenant,
+        id,
+        at,
+        apart,
+        until,
+        known
+    )
+    .fetch_optional(pool)
+    .await
+    .map_err(failed())?;
+    if let Some(row) = mine {
+        let kept = Kept { generation: row.generation, renew_at: row.renew_at, expires_at: row.expires_at };
+        let from = row.sealed.map(|sealed| kept.open(sealer, connection, &sealed)).transpose()?;
+        let (generation, failures) = (row.generation, row.failures.unsigned_abs());
+        return Ok(Begun::Mine(Renewal { number: row.renewal, generation, from, failures }));
+    }
+    not_mine(pool, sealer, connection, known, now, apart_ms).await
+}
+
+/// Why it is not this process's to do.
+async fn not_mine(
+    pool: &Pool,
+    sealer: &Sealer,
+    connection: &Connection,
+    known: Option<i64>,
+    now: UnixMs,
+    apart_ms: i64,
+) -> Result<Begun, TokenError> {
+    let row = sqlx::query!(
+        "SELECT sealed, generation, renew_at, expires_at, renewing_until, asked_at, retry_at, failure
+         FROM tokens WHERE tenant_id = $1 AND connection_id = $2",
+        connection.tenant.0,
+        connection.id.0
+    )
+    .fetch_optional(pool)
+    .await
+    .map_err(PostgresError::on("read a token"))?;
+    let soon = Begun::NotYet(now.plus_ms(LOOK_AGAIN_MS), "its token is being renewed".to_owned());
+    let Some(row) = row else { return Ok(soon) };
+    if let Some(sealed) = row.sealed.filter(|_| known != Some(row.generation)) {
+        let kept = Kept { generation: row.generation, renew_at: row.renew_at, expires_at: row.expires_at };
+        return Ok(Begun::Done(kept.open(sealer, connection, &sealed)?));
+    }
+    let [renewing, asked, retry] =
+        [row.renewing_until, row.asked_at, row.retry_at].map(|at| at.map(UnixMs::from));
+    if renewing.is_some_and(|until| now < until) {
+        return Ok(soon);
+    }
+    let apart = asked.map(|at| at.plus_ms(apart_ms));
+    let until = apart.into_iter().chain(retry).max().filter(|until| now < *until);
+    Ok(until.map_or(soon, |until| {
+        let failure = row.failure.map(|failure| format!(": {failure}")).unwrap_or_default();
+        Begun::NotYet(until, format!("its token cannot be renewed yet{failure}"))
+    }))
+}
+
+/// Writes what a renewal brought, before anybody uses it. None: another wrote a later one meanwhile, which counts.
+pub async fn keep(
+    pool: &Pool,
+    sealer: &Sealer,
+    connection: &Connection,
+    renewal: &Renewal,
+    granted: &Granted,
+    asked_at: UnixMs,
+) -> Result<Option<Token>, TokenError> {
+    let before = renewal.from.as_ref();
+    let (known, spans) = (renewal.generation, granted.spans_ms());
+    let token = Token {
+        access: granted.access.clone(),
+        // Only some are given a new one each time; the others keep theirs.
+        refresh: granted.refresh.clone().or_else(|| before?.refresh.clone()),
+        generation: known + 1,
+        renew_at: spans.map(|(renew, _)| asked_at.plus_ms(renew)),
+        expires_at: spans.map(|(_, expire)| asked_at.plus_ms(expire)),
+    };
+    let sealed = sealer.seal_token(connection.id, &token)?;
+    let written = sqlx::query!(
+        "UPDATE tokens SET sealed = $4, generation = generation + 1, renew_at = $5, expires_at = $6,
+                renewing_until = CASE WHEN renewal = $7 THEN NULL ELSE renewing_until END,
+                failures = 0, retry_at = NULL, failure = NULL
+         WHERE tenant_id = $1 AND connection_id = $2 AND generation = $3",
+        connection.tenant.0,
+        connection.id.0,
+        known,
+        sealed,
+        token.renew_at.map(UnixMs::to_datetime),
+        token.expires_at.map(UnixMs::to_datetime),
+        renewal.number
+    )
+    .execute(pool)
+    .await
+    .map_err(PostgresError::on("keep a token"))?;
+    Ok((written.rows_affected() == 1).then_some(token))
+}
+
+/// Notes that a renewal failed, and when it may be tried again.
+pub async fn fail(
+    pool: &Pool,
+    connection: &Connection,
+    renewal: &Renewal,
+    reason: &str,
+    retry_at: UnixMs,
+) -> Result<(), TokenError> {
+    sqlx::query!(
+        "UPDATE tokens SET renewing_until = NULL, failures = failures + 1, failure = $4, retry_at = $5
+         WHERE tenant_id = $1 AND connection_id = $2 AND renewal = $3",
+        connection.tenant.0,
+        connection.id.0,
+        renewal.number,
+        reason,
+        retry_at.to_datetime()
+    )
+    .execute(pool)
+    .await
+    .map_err(PostgresError::on("note that a token was not renewed"))?;
+    Ok(())
+}
+
+/// A provider refused a call that carried this token: it is not used again, whatever its lifetime was said to be.
+pub async fn expire(
+    pool: &Pool,
+    connection: &Connection,
+    generation: i64,
+    now: UnixMs,
+) -> Result<(), TokenError> {
+    sqlx::query!(
+        "UPDATE tokens SET renew_at = $4, expires_at = $4
+         WHERE tenant_id = $1 AND connection_id = $2 AND generation = $3
+           AND (expires_at IS NULL OR expires_at > $4)",
+        connection.tenant.0,
+        connection.id.0,
+        generation,
+        now.to_datetime()
+    )
+    .execute(pool)
+    .await
+    .map_err(PostgresError::on("give up a token"))?;
+    Ok(())
+}
+
+/// What stands beside a sealed token.
+struct Kept {
+    generation: i64,
+    renew_at: Option<chrono::DateTime<chrono::Utc>>,
+    expires_at: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+impl Kept {
+    fn open(self, sealer: &Sealer, connection: &Connection, sealed: &[u8]) -> Result<Token, SealError> {
+        let (access, refresh) = sealer.open_token(connection.id, sealed)?;
+        let [renew_at, expires_at] = [self.renew_at, self.expires_at].map(|at| at.map(UnixMs::from));
+        Ok(Token { access, refresh, generation: self.generation, renew_at, expires_at })
+    }
+}
