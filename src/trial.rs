@@ -10,11 +10,11 @@ use crate::postgres::PostgresError;
 use crate::preference::{connections, inventory};
 use crate::provider::{LoadError, Provider};
 use crate::redis::RedisError;
-use crate::take::{Leave, Settlement, Taker, Wish};
+use crate::take::{Settlement, Taker, Waited, Wish};
 use crate::words::{ConnectionId, DeviceId, End, JobId, Outcome, ResourceName, Scope, TenantId, lane};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::Instant;
 
 /// What to try.
 #[derive(Debug)]
@@ -116,8 +116,12 @@ pub async fn run(app: &App, wanted: &Wanted<'_>) -> Result<Trial, TrialError> {
     let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
     taker.hear(app.clock.now());
     let lane = lane(wanted.connection, &target.group);
-    let wish = Wish { lane, resource: wanted.resource.clone(), devices: vec![target.device] };
-    let (grant, latest) = leave(&taker, &wish, wanted.patience, app.tolerance(provider)).await?;
+    let full = provider.resource(wanted.resource.as_str()).map_or(0, |resource| resource.cost_of(1));
+    let wish = Wish { lane, resource: wanted.resource.clone(), cost: full, devices: vec![target.device] };
+    let (grant, latest) = match taker.wait_for_leave(&wish, wanted.patience, app.tolerance(provider)).await? {
+        Waited::Go { call, latest } => (call, latest),
+        Waited::NotYet { by, when } => return Err(TrialError::NotYet { by, when }),
+    };
     if Instant::now() > latest {
         taker.settle(&[Settlement::unsent(grant)], None).await?;
         return Err(TrialError::Late);
@@ -135,44 +139,9 @@ pub async fn run(app: &App, wanted: &Wanted<'_>) -> Result<Trial, TrialError> {
     }
     let cost = match answer.end {
         End::Unsent => 0,
-        _ => provider.resource(wanted.resource.as_str()).map_or(0, |resource| resource.cost_of(1)),
+        _ => full,
     };
     Ok(Trial { external_id: target.external_id, trace, answer, took, cost })
-}
-
-/// Waits for the grant and for its instant; the call's number, and the instant after which it may not be sent.
-async fn leave(
-    taker: &Taker,
-    wish: &Wish,
-    patience: Duration,
-    tolerance: Duration,
-) -> Result<(crate::words::CallId, Instant), TrialError> {
-    let deadline = Instant::now() + patience;
-    loop {
-        let asked = Instant::now();
-        let (by, wait_ms) = match taker.ask_leave(wish, None).await? {
-            Leave::Given(call, in_ms) => {
-                let wait = Duration::from_secs_f64(in_ms / 1000.0);
-                sleep_until(Instant::now() + wait).await;
-                return Ok((call, asked + wait + tolerance));
-            }
-            Leave::NotYet { by, wait_ms } => (by, wait_ms),
-            Leave::NotLive => ("a schedule that is not built".to_owned(), Some(1_000.0)),
-        };
-        // Whose turn comes with the end of a call is not told in time: looked for often enough.
-        let wait = wait_ms.map_or(Duration::from_millis(500), |ms| Duration::from_secs_f64(ms / 1000.0));
-        if Instant::now() + wait > deadline {
-            let when = match wait_ms {
-                Some(ms) => format!(
-                    "for another {}",
-                    humantime::format_duration(Duration::from_secs_f64((ms / 1000.0).ceil()))
-                ),
-                None => "before another call has ended".to_owned(),
-            };
-            return Err(TrialError::NotYet { by, when });
-        }
-        sleep(wait).await;
-    }
 }
 
 /// Devices in one page.

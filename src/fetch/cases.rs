@@ -4,8 +4,8 @@
 use super::body::Body;
 use super::token_cases::TokenCase;
 use super::wire::{Reply, Script};
-use super::{Answer, Call, Fetcher, Target, compare, mapping};
-use crate::provider::{DefinitionError, Fixtures, Provider, line_of, read_document};
+use super::{Call, Fetcher, Target, compare, mapping};
+use crate::provider::{DISCOVERY, DefinitionError, Fixtures, Provider, line_of, read_document};
 use crate::words::{
     Connection, ConnectionId, DeviceId, Interval, JobId, ResourceName, Scope, Secrets, TenantId, Token,
     UnixMs,
@@ -51,12 +51,13 @@ pub(super) struct Cases {
 pub(super) struct Case {
     /// What it shows.
     name: String,
-    /// What is asked for.
+    /// What is asked for; `discovery` is the listing of devices.
     resource: ResourceName,
     /// Of the connection.
     #[serde(default)]
     params: BTreeMap<String, String>,
-    /// External ids of the devices in the call.
+    /// External ids of the devices in the call; none for the listing.
+    #[serde(default)]
     devices: Vec<String>,
     /// Their group.
     #[serde(default)]
@@ -137,6 +138,24 @@ pub(super) struct Expected {
     pub(super) scope: Option<Scope>,
     #[serde(default)]
     pub(super) wait: Option<Interval>,
+    /// Of the listing: all of it, in the order of ids. Its outcome is `listed`.
+    #[serde(default)]
+    pub(super) devices: Option<Vec<ExpectedDevice>>,
+}
+
+/// A device of the list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExpectedDevice {
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) group: String,
+    #[serde(default)]
+    pub(super) model: String,
+    #[serde(default)]
+    pub(super) resources: Option<Vec<ResourceName>>,
 }
 
 /// How a case went.
@@ -203,11 +222,12 @@ impl Case {
             expected: "a case that can run".to_owned(),
             got,
         };
-        if let Err(unknown) = provider.find_resource(self.resource.as_str()) {
-            return Err(error("resource", unknown.to_string()));
-        }
-        if self.devices.is_empty() {
-            return Err(error("devices", "none is named".to_owned()));
+        let is_listing = self.resource == *DISCOVERY;
+        match provider.find_resource(self.resource.as_str()) {
+            _ if is_listing && provider.definition.discovery.is_some() => {}
+            Err(unknown) => return Err(error("resource", unknown.to_string())),
+            Ok(_) if self.devices.is_empty() => return Err(error("devices", "none is named".to_owned())),
+            Ok(_) => {}
         }
         let now = self.at.map_or(NOW, |at| UnixMs(at.timestamp_millis()));
         let said = std::iter::once(&self.answer).chain(self.then.iter().map(|next| &next.answer));
@@ -217,9 +237,13 @@ impl Case {
         let script = Script { answers, ..Script::default() };
         let fetcher = Fetcher::scripted(provider.clone(), script, secrets(auth.operators()))
             .map_err(|refused| error("definition", refused.to_string()))?;
-        let answer: Answer = fetcher.fetch(&self.call(provider), now).await;
+        let call = self.call(provider);
+        let found = match is_listing {
+            true => compare::listing(self, &fetcher.list(call.connection, now, None).await, now),
+            false => compare::answer(self, &fetcher.fetch(&call, now).await, now),
+        };
         let mut differences = compare::requests(self, &fetcher.asked());
-        differences.extend(compare::answer(self, &answer, now));
+        differences.extend(found);
         Ok(differences)
     }
 

@@ -3,7 +3,7 @@
 use super::body::excerpt;
 use super::credential::Credentials;
 use super::guard::Reach;
-use super::hand_out::{all, hand_out, hand_out_until, refuse_empty};
+use super::hand_out::{Ended, all, hand_out, hand_out_until, refuse_empty};
 use super::hide::{hide, hide_in};
 use super::in_flight::InFlight;
 use super::jq::Program;
@@ -11,20 +11,19 @@ use super::judge::{Judge, unexpected};
 use super::login::{Login, With};
 use super::mapping;
 use super::paging::{Page, Pager};
+use super::prepare::headers;
 use super::rate_limit;
-use super::request::{Body, RequestError, Requests, values};
+use super::request::Requests;
 use super::trace::Trace;
 use super::wire::{Reply, Script, Silence, Wire};
-use crate::provider::{Format, LoadError, Method, Provider, Resource, RuleOutcome};
+use crate::provider::{Format, LoadError, Provider, Resource, RuleOutcome};
 use crate::words::{
     Connection, DeviceId, End, Granted, Hold, JobId, NoToken, Outcome, Record, ResourceName, Scope, Secrets,
     UnixMs,
 };
 use jaq_json::Val;
 use reqwest::Request;
-use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
-};
+use reqwest::header::HeaderMap;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
@@ -68,14 +67,14 @@ pub struct Answer {
 
 /// Makes the calls of one provider.
 pub struct Fetcher {
-    provider: Arc<Provider>,
+    pub(super) provider: Arc<Provider>,
     wire: Wire,
     /// Sent with every call, unless it says otherwise itself.
-    headers: HeaderMap,
-    requests: Requests,
+    pub(super) headers: HeaderMap,
+    pub(super) requests: Requests,
     judge: Judge,
-    records: HashMap<ResourceName, Program>,
-    pagers: HashMap<ResourceName, Pager>,
+    programs: HashMap<ResourceName, Program>,
+    pub(super) pagers: HashMap<ResourceName, Pager>,
     in_flight: InFlight,
     login: Option<Login>,
     /// The operator's own, which travel with every call that asks for them.
@@ -83,12 +82,23 @@ pub struct Fetcher {
 }
 
 /// A page that was understood.
-struct Read {
+struct Read<T> {
     /// All of it, where that leads to the next.
     json: Option<Val>,
-    records: Vec<Record>,
+    found: Vec<T>,
     end: End,
 }
+
+/// What all pages of a call came to.
+pub(super) struct Pages<T> {
+    pub(super) found: Vec<T>,
+    /// How it ended, or else how it ended early.
+    pub(super) ended: Result<End, Ended>,
+    pub(super) holds: Vec<(Hold, Option<DeviceId>)>,
+}
+
+/// What a page is read into.
+pub(super) type Reader<T> = fn(&Program, &Val) -> Result<Vec<T>, String>;
 
 impl Fetcher {
     /// Compiles all that the provider declares, so that nothing of it can fail for its form later. What is wrong is
@@ -119,17 +129,16 @@ impl Fetcher {
             provider.definition.auth.get_ref().login.as_ref().map(|login| Login::compile(login.get_ref()));
         let login = login.transpose().map_err(|found| wrong.extend(found)).ok().flatten();
         let judge = Judge::compile(&provider).map_err(|found| wrong.extend(found)).ok();
-        let (mut records, mut pagers) = (HashMap::new(), HashMap::new());
+        let (mut programs, mut pagers) = (HashMap::new(), HashMap::new());
         let credentials = provider.definition.auth.get_ref().query_names();
-        for (name, resource) in &provider.definition.resources {
-            let text = &resource.get_ref().records;
+        for (name, call) in provider.definition.calls() {
+            let text = &call.get_ref().records;
             match Program::compile(text.get_ref()) {
-                Ok(program) => drop(records.insert(name.get_ref().clone(), program)),
+                Ok(program) => drop(programs.insert(name.clone(), program)),
                 Err(error) => wrong.push((text.span(), error)),
             }
-            match resource.get_ref().pages.as_ref().map(|pages| Pager::compile(pages.get_ref(), &credentials))
-            {
-                Some(Ok(pager)) => drop(pagers.insert(name.get_ref().clone(), pager)),
+            match call.get_ref().pages.as_ref().map(|pages| Pager::compile(pages.get_ref(), &credentials)) {
+                Some(Ok(pager)) => drop(pagers.insert(name.clone(), pager)),
                 Some(Err(found)) => wrong.extend(found),
                 None => {}
             }
@@ -144,7 +153,7 @@ impl Fetcher {
                 headers,
                 requests,
                 judge,
-                records,
+                programs,
                 pagers,
                 in_flight: InFlight::default(),
                 login,
@@ -190,60 +199,78 @@ impl Fetcher {
         login.ask(&self.wire, &with).await
     }
 
-    fn credentials<'a>(&'a self, call: &'a Call) -> Credentials<'a> {
+    pub(super) fn credentials<'a>(&'a self, call: &'a Call) -> Credentials<'a> {
         Credentials::of(&self.provider, call, &self.operator)
     }
 
-    async fn run(&self, call: &Call, now: UnixMs, mut trace: Option<&mut Trace>) -> Answer {
+    async fn run(&self, call: &Call, now: UnixMs, trace: Option<&mut Trace>) -> Answer {
         let Some(resource) = self.provider.resource(call.resource.as_str()) else {
             let reason = format!("{} declares no resource {}", self.provider.name, call.resource);
             return all(call, End::Unsent, &Outcome::NotSent { reason });
         };
+        let Pages { found, ended, holds } = self.pages(resource, call, now, trace, readings).await;
+        let mut answer = match ended {
+            Ok(end) => hand_out(resource, call, found, end),
+            Err(ended) => hand_out_until(resource, call, found, ended),
+        };
+        answer.holds = holds;
+        hide(&self.credentials(call).forms(), &mut answer);
+        answer
+    }
+
+    /// Asks for page after page, as far as they lead and may be sent.
+    pub(super) async fn pages<T>(
+        &self,
+        resource: &Resource,
+        call: &Call,
+        mut now: UnixMs,
+        mut trace: Option<&mut Trace>,
+        reader: Reader<T>,
+    ) -> Pages<T> {
         let flight = self.in_flight.enter(call);
         let device = call.targets.first().map(|target| target.device);
         let pager = self.pagers.get(&call.resource);
         let mut page = pager.map_or_else(Page::default, Pager::first);
         let latest = pager.map(|pager| Instant::now() + pager.within());
-        let (mut records, mut holds, mut end) = (Vec::new(), Vec::new(), End::Good);
-        let mut now = now;
+        let (mut found, mut holds) = (Vec::new(), Vec::new());
         let ended = loop {
             let reply = match self.send(resource, call, now, &page, trace.as_deref_mut()).await {
                 Ok(reply) => reply,
-                Err((end, outcome)) => break Some(all(call, end, &outcome)),
+                // Pages were sent before: it cannot end as though nothing was.
+                Err(ended) if page.index > 0 && ended.end == End::Unsent => {
+                    break Err(Ended { end: End::Good, ..ended });
+                }
+                Err(ended) => break Err(ended),
             };
             // What an answer tells counts from when it came.
             now = now.plus_ms(i64::try_from(reply.took.as_millis()).unwrap_or(0));
             let told = self.told(resource, call, &reply.headers, |scope| flight.others(scope), now);
             rate_limit::join(&mut holds, told, device);
-            let json = match self.conclude(resource, call, &reply, now, trace.as_deref_mut()) {
-                Ok(read) => {
-                    records.extend(read.records);
-                    end = read.end;
-                    read.json
+            let read = match self.conclude(resource, call, &reply, now, trace.as_deref_mut(), reader) {
+                Ok(read) => read,
+                Err((ended, hold)) => {
+                    rate_limit::join(&mut holds, Vec::from_iter(hold), device);
+                    break Err(ended);
                 }
-                Err(answer) => break Some(answer),
             };
-            let next = pager.zip(json).map_or(Ok(None), |(pager, json)| pager.after(&page, &json, &reply));
-            match next {
-                Ok(None) => break None,
+            found.extend(read.found);
+            let next =
+                pager.zip(read.json).map_or(Ok(None), |(pager, json)| pager.after(&page, &json, &reply));
+            let outcome = match next {
+                Ok(None) => break Ok(read.end),
                 Ok(Some(_)) if latest.is_some_and(|latest| Instant::now() > latest) => {
                     let reason = "its pages take longer than pages.within: the rest was not asked for";
-                    break Some(all(call, End::Good, &Outcome::Transient { reason: reason.to_owned() }));
+                    Outcome::Transient { reason: reason.to_owned() }
                 }
-                Ok(Some(next)) => page = next,
-                Err(reason) => {
-                    let excerpt = excerpt(&reply.body.bytes);
-                    break Some(all(call, End::Good, &Outcome::Broken { reason, excerpt }));
+                Ok(Some(next)) => {
+                    page = next;
+                    continue;
                 }
-            }
+                Err(reason) => Outcome::Broken { reason, excerpt: excerpt(&reply.body.bytes) },
+            };
+            break Err(Ended { end: End::Good, outcome });
         };
-        let mut answer = match ended {
-            None => hand_out(resource, call, records, end),
-            Some(answer) => hand_out_until(resource, call, records, answer, page.index > 0),
-        };
-        rate_limit::join(&mut answer.holds, holds.into_iter().map(|(hold, _)| hold).collect(), device);
-        hide(&self.credentials(call).forms(), &mut answer);
-        answer
+        Pages { found, ended, holds }
     }
 
     /// The holds that headers ask for, with so many other calls on their way in a scope.
@@ -262,11 +289,17 @@ impl Fetcher {
     /// What a reply to the call means, if it is the only page.
     pub(super) fn outcome_of(&self, call: &Call, reply: &Reply, now: UnixMs) -> Option<Answer> {
         let resource = self.provider.resource(call.resource.as_str())?;
-        let read = self.conclude(resource, call, reply, now, None);
-        let mut answer =
-            read.map_or_else(|answer| answer, |read| hand_out(resource, call, read.records, read.end));
-        let told = self.told(resource, call, &reply.headers, |_| 0, now);
-        rate_limit::join(&mut answer.holds, told, call.targets.first().map(|target| target.device));
+        let device = call.targets.first().map(|target| target.device);
+        let mut holds = Vec::new();
+        let mut answer = match self.conclude(resource, call, reply, now, None, readings) {
+            Ok(read) => hand_out(resource, call, read.found, read.end),
+            Err((ended, hold)) => {
+                rate_limit::join(&mut holds, Vec::from_iter(hold), device);
+                hand_out_until(resource, call, Vec::new(), ended)
+            }
+        };
+        rate_limit::join(&mut holds, self.told(resource, call, &reply.headers, |_| 0, now), device);
+        answer.holds = holds;
         hide(&self.credentials(call).forms(), &mut answer);
         Some(answer)
     }
@@ -278,11 +311,12 @@ impl Fetcher {
         now: UnixMs,
         page: &Page,
         trace: Option<&mut Trace>,
-    ) -> Result<Reply, (End, Outcome)> {
-        let request = self.prepare(resource, call, now, page).map_err(|outcome| (End::Unsent, outcome))?;
+    ) -> Result<Reply, Ended> {
+        let unsent = |outcome| Ended { end: End::Unsent, outcome };
+        let request = self.prepare(resource, call, now, page).map_err(unsent)?;
         let silent = |silence| match silence {
-            Silence::Unsent(reason) => (End::Unsent, Outcome::Broken { reason, excerpt: String::new() }),
-            Silence::Lost(reason) => (End::Lost, Outcome::Transient { reason }),
+            Silence::Unsent(reason) => unsent(Outcome::Broken { reason, excerpt: String::new() }),
+            Silence::Lost(reason) => Ended { end: End::Lost, outcome: Outcome::Transient { reason } },
         };
         let Some(trace) = trace else { return self.wire.carry(request).await.map_err(silent) };
         trace.note_request(&request);
@@ -291,46 +325,16 @@ impl Fetcher {
         Ok(reply)
     }
 
-    /// The whole request; or why it cannot be made.
-    fn prepare(
-        &self,
-        resource: &Resource,
-        call: &Call,
-        now: UnixMs,
-        page: &Page,
-    ) -> Result<Request, Outcome> {
-        let unmakable =
-            |error: RequestError| Outcome::Broken { reason: error.to_string(), excerpt: String::new() };
-        let values = values(&self.provider, call, now, rand::random(), page);
-        let credentials = self.credentials(call);
-        let url = self.requests.url(resource, call, &credentials, &values).map_err(unmakable)?;
-        let url = match self.pagers.get(&call.resource) {
-            Some(pager) => pager.url(&url, page),
-            None => url,
-        };
-        let body = self.requests.body(resource, call, &values).map_err(unmakable)?;
-        let method = match resource.method {
-            Method::Get => reqwest::Method::GET,
-            Method::Post => reqwest::Method::POST,
-        };
-        let mut request = Request::new(method, url);
-        *request.headers_mut() = self.headers.clone();
-        if let Some((text, media_type)) = body.map(Body::parts) {
-            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-            *request.body_mut() = Some(text.into());
-        }
-        credentials.sign_in(request.headers_mut())?;
-        Ok(request)
-    }
-
-    fn conclude(
+    /// What a page says; or how the call ended by it, and the hold that it asks for.
+    fn conclude<T>(
         &self,
         resource: &Resource,
         call: &Call,
         reply: &Reply,
         now: UnixMs,
         trace: Option<&mut Trace>,
-    ) -> Result<Read, Answer> {
+        reader: Reader<T>,
+    ) -> Result<Read<T>, (Ended, Option<Hold>)> {
         let body = reply.body.bytes.as_slice();
         let answer = match (&reply.body.flaw, resource.format) {
             (Some(flaw), _) => Err(flaw.reason().to_owned()),
@@ -344,16 +348,15 @@ impl Fetcher {
         let end = if reply.status >= 400 { End::Error } else { End::Good };
         let said = || format!("HTTP {}: {}", reply.status, excerpt(body));
         let outcome = match verdict.outcome {
-            RuleOutcome::Fresh => return self.map(call, answer, end, body),
+            RuleOutcome::Fresh => match self.read(call, answer, reader) {
+                Ok((json, found)) => return Ok(Read { json, found, end }),
+                Err(reason) => Outcome::Broken { reason, excerpt: excerpt(body) },
+            },
             RuleOutcome::Throttled => {
                 let reason = format!("HTTP {}", reply.status);
                 let until = verdict.until(&reply.headers, answer.as_ref().ok(), now);
                 let hold = Hold { scope: verdict.scope, until, reason };
-                let device = call.targets.first().map(|t| t.device);
-                return Err(Answer {
-                    holds: vec![(hold, device)],
-                    ..all(call, End::Throttled, &Outcome::Throttled)
-                });
+                return Err((Ended { end: End::Throttled, outcome: Outcome::Throttled }, Some(hold)));
             }
             RuleOutcome::Unchanged => Outcome::Unchanged,
             RuleOutcome::Unauthorized => Outcome::Unauthorized { reason: said() },
@@ -362,34 +365,27 @@ impl Fetcher {
             RuleOutcome::Transient => Outcome::Transient { reason: said() },
             RuleOutcome::Broken => Outcome::Broken { reason: unexpected(reply), excerpt: excerpt(body) },
         };
-        Err(all(call, end, &outcome))
+        Err((Ended { end, outcome }, None))
     }
 
-    fn map(&self, call: &Call, answer: Result<Val, String>, end: End, body: &[u8]) -> Result<Read, Answer> {
-        let program = self.records.get(&call.resource).ok_or_else(|| "no mapping".to_owned());
-        let read = answer.and_then(|answer| {
-            let records = mapping::records(program?, &answer)?;
-            refuse_empty(&records)?;
-            let json = self.pagers.contains_key(&call.resource).then_some(answer);
-            Ok(Read { json, records, end })
-        });
-        read.map_err(|reason| {
-            // It may quote the whole answer, and each job of the call gets a copy.
-            let reason = reason.chars().take(1_000).collect();
-            all(call, end, &Outcome::Broken { reason, excerpt: excerpt(body) })
-        })
+    /// What a good answer holds, and all of it where that leads to the next page.
+    fn read<T>(
+        &self,
+        call: &Call,
+        answer: Result<Val, String>,
+        reader: Reader<T>,
+    ) -> Result<(Option<Val>, Vec<T>), String> {
+        let read = || {
+            let (answer, program) = (answer?, self.programs.get(&call.resource).ok_or("no mapping")?);
+            let found = reader(program, &answer)?;
+            Ok((self.pagers.contains_key(&call.resource).then_some(answer), found))
+        };
+        // It may quote the whole answer, and each job of the call gets a copy.
+        read().map_err(|reason: String| reason.chars().take(1_000).collect())
     }
 }
 
-/// What every call says of itself.
-fn headers(provider: &Provider) -> Result<HeaderMap, String> {
-    let us = HeaderValue::from_static(concat!("paceline/", env!("CARGO_PKG_VERSION")));
-    let mut headers = HeaderMap::from_iter([(USER_AGENT, us), (ACCEPT, HeaderValue::from_static("*/*"))]);
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-    for (name, value) in &provider.definition.http.headers {
-        let name = name.get_ref();
-        let name = name.parse::<HeaderName>().map_err(|e| format!("header {name:?}: {e}"))?;
-        headers.insert(name, value.parse().map_err(|e| format!("header value {value:?}: {e}"))?);
-    }
-    Ok(headers)
+fn readings(program: &Program, answer: &Val) -> Result<Vec<Record>, String> {
+    let records = mapping::records(program, answer)?;
+    refuse_empty(&records).map(|()| records)
 }

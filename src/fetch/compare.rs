@@ -1,10 +1,10 @@
 //! What a case expects, beside what was. Pure.
 
-use super::Answer;
 use super::cases::{Asked, Case, Difference, SECRET, secret};
 use super::hide::forms_of;
+use super::{Answer, Listing};
 use crate::provider::BASIC;
-use crate::words::{Outcome, Record, UnixMs};
+use crate::words::{DeviceId, Hold, Outcome, Record, ResourceName, UnixMs};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Request;
@@ -117,8 +117,52 @@ pub(super) fn answer(case: &Case, answer: &Answer, now: UnixMs) -> Vec<Differenc
     if let Outcome::Fresh(record) = outcome {
         record_of(case, record, &mut differences);
     }
-    let mut holds: Vec<_> = answer
-        .holds
+    told(case, &answer.holds, &format!("{answer:?}"), now, &mut differences);
+    differences.0
+}
+
+/// What of the list of devices is not as it should.
+pub(super) fn listing(case: &Case, listing: &Listing, now: UnixMs) -> Vec<Difference> {
+    let (mut differences, expect) = (Differences(Vec::new()), &case.expect);
+    let got = listing.devices.as_ref().map_or_else(
+        |outcome| [outcome.word(), &outcome.detail()].join(": ").trim_end_matches(": ").to_owned(),
+        |_| "listed".to_owned(),
+    );
+    if got.split(':').next() != Some(expect.outcome.as_str()) {
+        differences.note("outcome", &expect.outcome, got);
+        return differences.0;
+    }
+    if let (Some(expected), Ok(devices)) = (&expect.devices, &listing.devices) {
+        differences.note("devices", expected.len(), devices.len());
+        for (expected, got) in expected.iter().zip(devices) {
+            let what = |what: &str| format!("devices.{}.{what}", expected.id);
+            let names = |all: &Option<Vec<ResourceName>>| {
+                or_none(
+                    all.as_ref()
+                        .map(|all| all.iter().map(ResourceName::as_str).collect::<Vec<_>>().join(", ")),
+                )
+            };
+            differences.note(what("id"), &expected.id, &got.external_id);
+            differences.note(what("name"), &expected.name, &got.name);
+            differences.note(what("group"), &expected.group, &got.group);
+            differences.note(what("model"), &expected.model, &got.model);
+            differences.note(what("resources"), names(&expected.resources), names(&got.resources));
+        }
+    }
+    told(case, &listing.holds, &format!("{listing:?}"), now, &mut differences);
+    differences.0
+}
+
+/// The hold that was learned, and whether a secret is in what was told.
+fn told(
+    case: &Case,
+    holds: &[(Hold, Option<DeviceId>)],
+    told: &str,
+    now: UnixMs,
+    differences: &mut Differences,
+) {
+    let expect = &case.expect;
+    let mut holds: Vec<_> = holds
         .iter()
         .map(|(hold, _)| format!("{} for {} ms", hold.scope.as_str(), hold.until.since_ms(now)))
         .collect();
@@ -127,10 +171,8 @@ pub(super) fn answer(case: &Case, answer: &Answer, now: UnixMs) -> Vec<Differenc
         expect.scope.zip(expect.wait).map(|(s, wait)| format!("{} for {} ms", s.as_str(), wait.as_ms()));
     differences.note("hold", or_none(expected), or_none((!holds.is_empty()).then(|| holds.join(" and "))));
     // In any of the forms that it may stand in; what is printed here escapes quotes as JSON does.
-    let told = format!("{answer:?}");
     let is_told = forms_of(SECRET).iter().any(|form| told.contains(form.as_str()));
     differences.note("secret told", false, is_told);
-    differences.0
 }
 
 fn record_of(case: &Case, record: &Record, differences: &mut Differences) {

@@ -5,6 +5,12 @@ use crate::provider::{Missing, Resource, Unit};
 use crate::words::{End, JobId, Outcome, Record};
 use std::collections::HashMap;
 
+/// How a call ended before all of its pages were read.
+pub(super) struct Ended {
+    pub(super) end: End,
+    pub(super) outcome: Outcome,
+}
+
 /// The same outcome for all.
 pub(super) fn all(call: &Call, end: End, outcome: &Outcome) -> Answer {
     let outcomes = call.targets.iter().map(|t| (t.job, outcome.clone())).collect();
@@ -21,24 +27,10 @@ pub(super) fn hand_out(resource: &Resource, call: &Call, records: Vec<Record>, e
     Answer { end, outcomes, holds: Vec::new(), others }
 }
 
-/// Likewise, of a call that ended before its last page: whoever has a record by then has it nevertheless. `is_paged`:
-/// pages were sent before, so that it cannot end as though nothing was.
-pub(super) fn hand_out_until(
-    resource: &Resource,
-    call: &Call,
-    records: Vec<Record>,
-    ended: Answer,
-    is_paged: bool,
-) -> Answer {
-    if records.is_empty() && !is_paged {
-        return ended;
-    }
-    let end = if ended.end == End::Unsent { End::Good } else { ended.end };
-    let failed: HashMap<JobId, Outcome> = ended.outcomes.into_iter().collect();
-    // Every job of the call has an outcome of its end.
-    let missing = |job: JobId| failed.get(&job).cloned().unwrap_or(Outcome::DeviceOffline);
-    let (outcomes, others) = split(resource, call, records, missing);
-    Answer { end, outcomes, holds: ended.holds, others }
+/// Likewise, of a call that ended before its last page: whoever has a record by then has it nevertheless.
+pub(super) fn hand_out_until(resource: &Resource, call: &Call, records: Vec<Record>, ended: Ended) -> Answer {
+    let (outcomes, others) = split(resource, call, records, |_| ended.outcome.clone());
+    Answer { end: ended.end, outcomes, holds: Vec::new(), others }
 }
 
 /// An error if a record tells neither whose it is nor any value, and not that the device is offline either: an answer

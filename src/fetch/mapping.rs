@@ -1,10 +1,12 @@
 //! From an answer to records: read, run through jq, and checked value by value.
 
 use super::jq::Program;
-use crate::words::{Record, UnixMs};
+use crate::words::{Listed, Record, UnixMs};
 use jaq_json::{Num, Val};
 use serde_json::{Map, Number, Value};
 
+/// More devices than this are not one account's.
+const LISTED_MAX: usize = 100_000;
 /// More records than this in one answer are a mistake of the program.
 const RECORDS_MAX: usize = 10_000;
 /// Values and bytes of text in all records of one answer. No answer is so large; a program could be.
@@ -30,6 +32,26 @@ pub(super) fn records(program: &Program, answer: &Val) -> Result<Vec<Record>, St
     match wrong {
         Some(wrong) => Err(wrong),
         None => ended.map(|()| records).map_err(|error| format!("mapping failed: {error}")),
+    }
+}
+
+/// The devices that a program yields of a list. Of one that is told twice, what comes last counts.
+pub(super) fn devices(program: &Program, answer: &Val) -> Result<Vec<Listed>, String> {
+    let (mut devices, mut wrong) = (Vec::new(), None);
+    let mut yielded = Yielded { room: CONTENT_MAX };
+    let ended = program.run(answer, |found| {
+        match yielded.device(&found) {
+            Ok(device) => devices.push(device),
+            Err(error) => wrong = Some(error),
+        }
+        if devices.len() > LISTED_MAX {
+            wrong = Some(format!("devices yields more than {LISTED_MAX} devices"));
+        }
+        wrong.is_none()
+    });
+    match wrong {
+        Some(wrong) => Err(wrong),
+        None => ended.map(|()| devices).map_err(|error| format!("devices failed: {error}")),
     }
 }
 
@@ -90,6 +112,39 @@ impl Yielded {
         }
         let values = values.ok_or("mapping yields a record without values")?;
         Ok(Record { external_id, observed_at, online, values })
+    }
+
+    fn device(&mut self, found: &Val) -> Result<Listed, String> {
+        let Val::Obj(found) = found else {
+            return Err(
+                "devices yields no device: each is an object {id, name, group, model, resources}".to_owned()
+            );
+        };
+        let (mut external_id, mut name, mut group, mut model) = (None, None, None, None);
+        let mut resources = None;
+        for (key, value) in found.iter() {
+            match (self.text(key)?.as_str(), value) {
+                ("id", id) => external_id = self.id(id)?,
+                ("name", told) => name = self.id(told)?,
+                ("group", told) => group = self.id(told)?,
+                ("model", told) => model = self.id(told)?,
+                ("resources", Val::Null) => (),
+                ("resources", Val::Arr(all)) => {
+                    let name =
+                        |one: &Val| self.text(one)?.parse().map_err(|error| format!("devices: {error}"));
+                    resources = Some(all.iter().map(name).collect::<Result<_, String>>()?);
+                }
+                (key, _) => {
+                    return Err(format!(
+                        "devices yields {key:?}: a device has id, name, group, model and resources"
+                    ));
+                }
+            }
+        }
+        let external_id =
+            external_id.filter(|id| !id.is_empty()).ok_or("devices yields a device without id")?;
+        let [name, group, model] = [name, group, model].map(Option::unwrap_or_default);
+        Ok(Listed { external_id, name, group, model, resources })
     }
 
     fn id(&mut self, id: &Val) -> Result<Option<String>, String> {
@@ -240,6 +295,38 @@ mod tests {
         assert_eq!(records[1].values["t"], Value::Null);
         assert_eq!(records[1].observed_at, Some(UnixMs(1_767_225_600_000)));
         assert!(records[1].online);
+    }
+
+    #[test]
+    fn a_list_is_of_devices_with_ids() {
+        let listed = |code: &str, body: &str| {
+            devices(&Program::compile(code).unwrap(), &read(body.as_bytes()).unwrap())
+        };
+        let found =
+            listed(".[]", r#"[{"id":7,"name":"a","group":null,"model":3},{"id":"b","resources":["state"]}]"#);
+        let found = found.unwrap();
+        let texts = |d: &Listed| [&d.external_id, &d.name, &d.group, &d.model].map(String::clone);
+        assert_eq!(texts(&found[0]), ["7", "a", "", "3"]);
+        assert_eq!(
+            (texts(&found[1]), found[0].resources.as_ref()),
+            (["b", "", "", ""].map(str::to_owned), None)
+        );
+        assert_eq!(found[1].resources.as_ref().unwrap()[0].as_str(), "state");
+        assert_eq!(listed(".[]", "[]"), Ok(Vec::new()));
+        for (body, says) in [
+            ("[1]", "no device"),
+            (r#"[{"name":"a"}]"#, "without id"),
+            (r#"[{"id":""}]"#, "without id"),
+            (r#"[{"id":{}}]"#, "neither text nor number"),
+            (r#"[{"id":1,"values":{}}]"#, "\"values\""),
+            (r#"[{"id":1,"resources":["No!"]}]"#, "not a resource name"),
+            (r#"[{"id":1,"resources":"state"}]"#, "\"resources\""),
+            (r#"{"error":"none today"}"#, "no device"),
+        ] {
+            let error = listed(".[]", body).unwrap_err();
+            assert!(error.contains(says), "{body}: {error}");
+        }
+        assert!(listed("repeat({id: 1})", "null").unwrap_err().contains("more than"));
     }
 
     #[test]

@@ -64,8 +64,8 @@ impl Requests {
         };
         let base = &provider.definition.http.base_url;
         add(Kind::Plain, "base_url".into(), base.get_ref(), base.span());
-        for (name, resource) in &provider.definition.resources {
-            let (name, span, resource) = (name.get_ref(), resource.span(), resource.get_ref());
+        for (name, resource) in provider.definition.calls() {
+            let (span, resource) = (resource.span(), resource.get_ref());
             add(Kind::Path, path_name(name), resource.path.get_ref(), resource.path.span());
             for (key, text) in &resource.query {
                 add(Kind::Plain, query_name(name, key), text, span.clone());

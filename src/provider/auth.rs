@@ -1,7 +1,7 @@
 //! How a connection's credentials travel, and what they are called.
 
 use super::Login;
-use super::check::check_header;
+use super::http_text::check_header;
 use crate::words::{Interval, Secrets};
 use schemars::JsonSchema;
 use serde::Deserialize;

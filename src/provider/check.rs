@@ -1,8 +1,10 @@
 //! What a well-formed definition may still say wrong.
 
 use super::auth::check_name;
+use super::http_text::{check_header, check_host};
 use super::{
-    Definition, Limit, Method, Quota, QuotaKind, Resource, Rule, RuleOutcome, Unit, WaitUnit, Window, Zone,
+    DISCOVERY, Definition, Limit, Method, Quota, QuotaKind, Resource, Rule, RuleOutcome, Unit, WaitUnit,
+    Window, Zone,
 };
 use std::collections::HashSet;
 use std::ops::Range;
@@ -34,11 +36,18 @@ pub(super) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
     if definition.resources.is_empty() {
         wrong.push((0..0, "no [resource.<name>] is declared: there would be nothing to fetch".to_owned()));
     }
-    for (name, resource) in &definition.resources {
-        let found = check_resource(resource.get_ref());
-        wrong.extend(
-            found.into_iter().map(|m| (resource.span(), format!("resource {}: {m}", name.get_ref()))),
-        );
+    for (name, call) in definition.calls() {
+        let what = if *name == *DISCOVERY {
+            "the listing of devices".to_owned()
+        } else {
+            format!("resource {name}")
+        };
+        let found = check_resource(call.get_ref());
+        wrong.extend(found.into_iter().map(|m| (call.span(), format!("{what}: {m}"))));
+    }
+    if let Some((name, _)) = definition.resources.iter().find(|(name, _)| *name.get_ref() == *DISCOVERY) {
+        let message = "a resource cannot be named discovery: that is the listing of devices, [discovery]";
+        wrong.push((name.span(), message.to_owned()));
     }
     for limit in &definition.rate_limits {
         let found = limit.get_ref().check(definition);
@@ -76,18 +85,18 @@ fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
         ));
     }
     for name in quota.resources.iter().flatten() {
-        if !definition.resources.keys().any(|known| known.get_ref() == name) {
+        if !definition.calls().any(|(known, _)| known == name) {
             say(format!("it counts resource `{name}`, which is not declared"));
         }
     }
-    for (name, resource) in &definition.resources {
+    for (name, resource) in definition.calls() {
         let cost = full_cost(resource.get_ref()).unwrap_or(0);
-        if !quota.counts(name.get_ref()) {
+        if !quota.counts(name) {
             continue;
         }
         // A call that fails at its third page has been counted twice: it must not get back what it was granted.
         if !quota.errors_cost && resource.get_ref().pages.is_some() {
-            say(format!("errors_cost = false cannot be kept for the pages of resource `{}`", name.get_ref()));
+            say(format!("errors_cost = false cannot be kept for the pages of resource `{}`", name));
         }
         if let (QuotaKind::Aligned, Some(Window::Calendar(part))) = (quota.kind, quota.window) {
             let closed_ms = 2.0 * (quota.margin_ms() + resource.get_ref().pages_ms() as f64);
@@ -96,7 +105,7 @@ fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
                     "nothing is left of a {} between what is kept of both its ends for headroom and for the pages \
                      of resource `{}`: lower headroom or pages.within",
                     part.as_str(),
-                    name.get_ref()
+                    name
                 ));
             }
         }
@@ -110,7 +119,7 @@ fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
             say(format!(
                 "a full call for resource `{}` costs {cost}, more than its {key} of {most}: \
                  raise it to {cost} or lower batch_max or pages.max",
-                name.get_ref(),
+                name,
             ));
         }
     }
@@ -212,28 +221,6 @@ fn check_rule(rule: &Rule) -> Vec<String> {
     wrong
 }
 
-/// A host as a URL has it, or `*.` and the domain of several.
-fn check_host(pattern: &str) -> Option<String> {
-    let host = pattern.strip_prefix("*.").unwrap_or(pattern);
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-    let is_host = !host.is_empty() && host.bytes().all(fits) && !host.starts_with('.');
-    (!is_host).then(|| {
-        format!(
-            "http.hosts {pattern:?} is no host: write api.example.com, or *.example.com for all of a domain"
-        )
-    })
-}
-
-/// A name as RFC 9110, 5.6.2 has it, and a value that stands on one line.
-pub(super) fn check_header(name: &str, value: &str) -> Option<String> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if name.is_empty() || !name.bytes().all(fits) {
-        return Some(format!("{name:?} is no header's name: letters, digits and '-', as in X-Api-Key"));
-    }
-    let breaks = value.chars().any(|c| c.is_control() && c != '\t');
-    breaks.then(|| format!("the value of header {name} may hold no line break nor other control character"))
-}
-
 fn check_resource(resource: &Resource) -> Vec<String> {
     let mut wrong = Vec::new();
     if resource.interval_default < resource.interval_min {
@@ -315,6 +302,23 @@ records = "."
             ("in_flight = 1", "hosts = [\"*example.com\"]", "is no host"),
             ("in_flight = 1", "hosts = [\"https://example.com\"]", "is no host"),
             ("in_flight = 1", "hosts = [\"\"]", "is no host"),
+            ("[resource.state]", "[resource.discovery]", "cannot be named discovery"),
+            (
+                "[resource.state]",
+                "[discovery]\npath = \"x\"\ndevices = \".\"\n[resource.state]",
+                "listing of devices: path must",
+            ),
+            (
+                "[resource.state]",
+                "[discovery]\npath = \"/\"\ndevices = \".\"\njson = \"{}\"\n[resource.state]",
+                "say method = \"POST\"",
+            ),
+            (
+                "[resource.state]",
+                "[[quota]]\nname = \"q\"\nscope = \"app\"\namount = 9\nwindow = \"1m\"\nresources = [\"discovery\"]\n\
+                     [resource.state]",
+                "resource `discovery`, which is not declared",
+            ),
             (
                 PAGED,
                 "pages.max = 2\npages.by = \"link\"\npath = \"/\"\nrecords = \".\"\n[[quota]]\nname = \"q\"\n\

@@ -1,6 +1,7 @@
 //! The shape of a provider's file. Unknown keys are refused: a typo must not become a default.
 
-use super::{About, Auth, Pages, Param, Quota, RateLimit, Rule};
+use super::discovery::Listing;
+use super::{About, Auth, DISCOVERY, Discovery, Pages, Param, Quota, RateLimit, Rule};
 use crate::words::{Interval, ResourceName};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -38,6 +39,10 @@ pub struct Definition {
     #[serde(default, rename = "rate_limit")]
     #[schemars(with = "Vec<RateLimit>")]
     pub rate_limits: Vec<Spanned<RateLimit>>,
+    /// How a connection's devices are listed.
+    #[serde(default)]
+    #[schemars(with = "Option<Listing>")]
+    pub discovery: Option<Discovery>,
     /// What can be fetched.
     #[serde(rename = "resource")]
     #[schemars(with = "BTreeMap<ResourceName, Resource>")]
@@ -46,6 +51,14 @@ pub struct Definition {
     #[serde(default, rename = "rule")]
     #[schemars(with = "Vec<Rule>")]
     pub rules: Vec<Spanned<Rule>>,
+}
+
+impl Definition {
+    /// Every call that it declares, by what it asks for: resources, and the listing of devices.
+    pub fn calls(&self) -> impl Iterator<Item = (&ResourceName, &Spanned<Resource>)> {
+        let listing = self.discovery.iter().map(|discovery| (&*DISCOVERY, discovery.call()));
+        self.resources.iter().map(|(name, resource)| (name.get_ref(), resource)).chain(listing)
+    }
 }
 
 /// Where and how calls go out.

@@ -52,8 +52,9 @@ pub fn parse(file: &str, text: &str) -> Result<Definition, Vec<DefinitionError>>
     wrong.extend(value.iter().flat_map(check::check));
     match value {
         Some(mut definition) if wrong.is_empty() => {
-            let Definition { quotas, resources, .. } = &mut definition;
-            quotas.iter_mut().for_each(|quota| quota.get_mut().make_room(resources));
+            let mut quotas = std::mem::take(&mut definition.quotas);
+            quotas.iter_mut().for_each(|quota| quota.get_mut().make_room(&definition));
+            definition.quotas = quotas;
             Ok(definition)
         }
         _ => Err(errors(file, text, wrong)),

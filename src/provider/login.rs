@@ -1,6 +1,6 @@
 //! A login: a request that brings a token, which calls then carry in the place of a secret.
 
-use super::check::check_header;
+use super::http_text::check_header;
 use super::{Method, WaitUnit};
 use crate::words::Interval;
 use schemars::JsonSchema;

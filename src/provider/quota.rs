@@ -1,14 +1,12 @@
 //! A limit that a provider sets, as its file declares it and as the arithmetic of pacing wants it.
 
-use super::Resource;
+use super::Definition;
 use super::calendar::{Calendar, Zone};
 use crate::words::{Interval, ResourceName, Scope};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
-use toml::Spanned;
 
 /// One limit, as declared. Which of the keys mean something depends on the kind; the others are refused at load.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -183,9 +181,9 @@ impl Quota {
     }
 
     /// Learns how late pages may be: before it, no limit is computed.
-    pub(super) fn make_room(&mut self, resources: &BTreeMap<Spanned<ResourceName>, Spanned<Resource>>) {
-        let counted = resources.iter().filter(|(name, _)| self.counts(name.get_ref()));
-        let most = counted.map(|(_, resource)| resource.get_ref().pages_ms()).max();
+    pub(super) fn make_room(&mut self, definition: &Definition) {
+        let counted = definition.calls().filter(|(name, _)| self.counts(name));
+        let most = counted.map(|(_, call)| call.get_ref().pages_ms()).max();
         self.pages_ms = most.unwrap_or(0) as f64;
     }
 

@@ -65,6 +65,11 @@ impl Provider {
         self.definition.resources.iter().find(|(n, _)| n.get_ref().as_str() == name).map(|(_, r)| r.get_ref())
     }
 
+    /// The call of this name: that of a resource, or the listing of devices.
+    pub fn call(&self, name: &str) -> Option<&Resource> {
+        self.definition.calls().find(|(known, _)| known.as_str() == name).map(|(_, call)| call.get_ref())
+    }
+
     /// The names of its resources.
     pub fn resource_names(&self) -> impl Iterator<Item = &ResourceName> {
         self.definition.resources.keys().map(|name| name.get_ref())

@@ -1,15 +1,21 @@
-//! Leave for one call outside of the schedule: a trial.
+//! Leave for one call outside of the schedule: a trial, or the listing of a connection's devices.
 
+use super::Taker;
+use crate::redis::RedisError;
 use crate::words::{CallId, DeviceId, ResourceName, UnixMs};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// For what leave is asked.
 #[derive(Debug, Clone, Serialize)]
 pub struct Wish {
     /// `<connection>` or `<connection>.<group>`.
     pub lane: String,
-    /// The resource.
+    /// What is asked for: a resource, or the listing of devices.
     pub resource: ResourceName,
+    /// What the call costs.
+    pub cost: u32,
     /// The devices in the call.
     pub devices: Vec<DeviceId>,
 }
@@ -49,5 +55,64 @@ impl From<Said> for Leave {
             }
             Said { call, in_ms, .. } => Self::Given(call, in_ms),
         }
+    }
+}
+
+/// What came of waiting for leave.
+#[derive(Debug)]
+pub enum Waited {
+    /// Its instant has come: it may be sent until `latest`.
+    Go {
+        /// The call's number.
+        call: CallId,
+        /// Later than this it is handed back.
+        latest: Instant,
+    },
+    /// It would have to wait for longer than there is patience.
+    NotYet {
+        /// The quota's name, or `hold: ` and its reason.
+        by: String,
+        /// For how long still, for people: "for another 3s".
+        when: String,
+    },
+}
+
+impl Taker {
+    /// Waits for leave and for its instant. `tolerance`: how long after that the call may still be sent.
+    pub async fn wait_for_leave(
+        &self,
+        wish: &Wish,
+        patience: Duration,
+        tolerance: Duration,
+    ) -> Result<Waited, RedisError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let asked = Instant::now();
+            let (by, wait_ms) = match self.ask_leave(wish, None).await? {
+                Leave::Given(call, in_ms) => {
+                    let wait = Duration::from_secs_f64(in_ms / 1000.0);
+                    sleep_until(Instant::now() + wait).await;
+                    return Ok(Waited::Go { call, latest: asked + wait + tolerance });
+                }
+                Leave::NotYet { by, wait_ms } => (by, wait_ms),
+                Leave::NotLive => ("a schedule that is not built".to_owned(), Some(1_000.0)),
+            };
+            // Whose turn comes with the end of a call is not told in time: looked for often enough.
+            let wait = wait_ms.map_or(Duration::from_millis(500), |ms| Duration::from_secs_f64(ms / 1000.0));
+            if Instant::now() + wait > deadline {
+                return Ok(Waited::NotYet { by, when: when(wait_ms) });
+            }
+            sleep(wait).await;
+        }
+    }
+}
+
+fn when(wait_ms: Option<f64>) -> String {
+    match wait_ms {
+        Some(ms) => {
+            let wait = Duration::from_secs_f64((ms / 1000.0).ceil());
+            format!("for another {}", humantime::format_duration(wait))
+        }
+        None => "before another call has ended".to_owned(),
     }
 }

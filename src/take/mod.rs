@@ -7,6 +7,6 @@ mod spec;
 mod taker;
 
 pub use grant::{Bound, Grant, GrantedJob, Taken};
-pub use leave::{Leave, Wish};
+pub use leave::{Leave, Waited, Wish};
 pub use settle::{Kind, Settled, Settlement, Verdict};
 pub use taker::{Taker, TakerSettings};

@@ -72,8 +72,8 @@ impl Spec {
             (name.get_ref().to_string(), spec)
         });
         let quotas: Vec<_> = provider.quotas().flat_map(specs).collect();
-        let resources_of = provider.definition.resources.values();
-        let pages_ms = resources_of.map(|resource| resource.get_ref().pages_ms()).max().unwrap_or(0);
+        let calls = provider.definition.calls();
+        let pages_ms = calls.map(|(_, call)| call.get_ref().pages_ms()).max().unwrap_or(0);
         let any = |fits: fn(&LimitSpec) -> bool| quotas.iter().any(|q| fits(&q.limit));
         Self {
             horizon_ms: settings.horizon.as_ms(),

@@ -83,6 +83,13 @@ name!(
     "resource"
 );
 
+impl ResourceName {
+    /// What the listing of a connection's devices is called among resources.
+    pub fn discovery() -> Self {
+        Self("discovery".into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -140,7 +140,8 @@ async fn leave(rig: &Rig) -> Leave {
     let provider = rig.t.app.registry.get(rig.provider).unwrap();
     let taker = Taker::new(rig.t.app.redis.clone(), provider, &rig.t.app.taker_settings());
     let (lane, resource) = (rig.connection.to_string(), "state".parse().unwrap());
-    taker.ask_leave(&Wish { lane, resource, devices: Vec::new() }, None).await.unwrap()
+    let cost = provider.resource("state").unwrap().cost_of(0);
+    taker.ask_leave(&Wish { lane, resource, cost, devices: Vec::new() }, None).await.unwrap()
 }
 
 /// Two calls of one page each, or one of two.

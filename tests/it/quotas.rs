@@ -307,7 +307,7 @@ async fn a_trial_counts_like_a_call_and_comes_back_unsent() {
     let rig = Rig::new(&text, 1).await;
     let jobs = waiting(&rig, 1).await;
     let devices = vec![DeviceId(9)];
-    let wish = Wish { lane: "1".to_owned(), resource: "state".parse().unwrap(), devices };
+    let wish = Wish { lane: "1".to_owned(), resource: "state".parse().unwrap(), cost: 1, devices };
     let ask = async |at: i64| rig.taker.ask_leave(&wish, Some(UnixMs(at))).await.unwrap();
     let Leave::Given(first, in_ms) = ask(T0).await else { panic!("all is free") };
     assert_eq!(in_ms, 0.0);
@@ -328,7 +328,8 @@ async fn a_trial_counts_like_a_call_and_comes_back_unsent() {
 async fn a_trial_whose_process_died_frees_its_place_and_stays_spent() {
     let text = kind("at-once", "concurrent", "connection", 1, "") + &quota("app", "connection", 1, "1h", 1);
     let rig = Rig::new(&text, 1).await;
-    let wish = Wish { lane: "1".to_owned(), resource: "state".parse().unwrap(), devices: Vec::new() };
+    let wish =
+        Wish { lane: "1".to_owned(), resource: "state".parse().unwrap(), cost: 1, devices: Vec::new() };
     assert!(matches!(rig.taker.ask_leave(&wish, Some(UnixMs(T0))).await.unwrap(), Leave::Given(..)));
     assert_eq!(rig.take(9, T0 + 600_000).await.reaped, 1);
     let asked = rig.taker.ask_leave(&wish, Some(UnixMs(T0 + 600_001))).await.unwrap();

@@ -3,7 +3,7 @@
 -- KEYS  1 anchor
 -- ARGV  1 now in ms, or '' for Redis's own
 --       2 msgpack, the spec: as for take
---       3 msgpack {lane, resource, devices = {id…}}
+--       3 msgpack {lane, resource, cost, devices = {id…}}
 -- Returns msgpack {live, now, call, in_ms, by}
 --   call   its number, a lease without jobs that settle ends; 0: not yet
 --   in_ms  when it may be sent, at most the horizon away; for call 0, when it may ask again, -1 when a call has ended
@@ -14,9 +14,9 @@ if meta[1] ~= run_id() then return cmsgpack.pack({ false, now, 0, -1, '' }) end
 epoch = tonumber(meta[2])
 local wish, members = cmsgpack.unpack(ARGV[3]), {}
 for i, device in ipairs(wish.devices) do members[i] = { device = device } end
-local lane, r = { name = wish.lane }, spec.resources[wish.resource]
+local lane, cost = { name = wish.lane }, wish.cost
 local chain = chain_of(lane, wish.resource)
-local own, cost = own_links(chain, members), r.cost + r.cost_per_device * #members
+local own = own_links(chain, members)
 
 local at, by = agreed(chain.app, own, chain.state, cost, now, true)
 if at > now + spec.horizon_ms then
