@@ -2,10 +2,7 @@
 
 use super::auth::check_name;
 use super::http_text::{check_header, check_host};
-use super::{
-    DISCOVERY, Definition, Limit, Method, Quota, QuotaKind, Resource, Rule, RuleOutcome, Unit, WaitUnit,
-    Window, Zone,
-};
+use super::{DISCOVERY, Definition, Limit, Method, Quota, QuotaKind, Resource, Unit, Window, Zone};
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -54,7 +51,7 @@ pub(super) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
         wrong.extend(found.into_iter().map(|message| (limit.span(), message)));
     }
     for rule in &definition.rules {
-        wrong.extend(check_rule(rule.get_ref()).into_iter().map(|message| (rule.span(), message)));
+        wrong.extend(rule.get_ref().check().into_iter().map(|message| (rule.span(), message)));
     }
     wrong
 }
@@ -194,29 +191,6 @@ fn check_account(definition: &Definition) -> Vec<(Range<usize>, String)> {
     }
     for (name, param) in &definition.params {
         wrong.extend(check_name(name).map(|message| (param.span(), message.replace("a secret", "a param"))));
-    }
-    wrong
-}
-
-/// A rule that would match everything, or say what its outcome has no use for.
-fn check_rule(rule: &Rule) -> Vec<String> {
-    let mut wrong = Vec::new();
-    if rule.status.is_none() && rule.body.is_none() && rule.header.is_empty() {
-        wrong.push("a rule needs a status, a header or a body to match on".to_owned());
-    }
-    if rule.outcome != RuleOutcome::Throttled && (rule.wait.is_some() || rule.scope.is_some()) {
-        wrong.push(
-            "scope and wait mean something with outcome = \"throttled\" only: leave them out".to_owned(),
-        );
-    }
-    wrong.extend(rule.header.iter().filter_map(|(name, value)| check_header(name, value)));
-    let Some(wait) = &rule.wait else { return wrong };
-    wrong.extend(wait.header.as_deref().and_then(|name| check_header(name, "")));
-    if wait.unit != WaitUnit::default() && wait.header.is_none() && wait.body.is_none() {
-        wrong.push("wait.unit tells what wait.header or wait.body counts in: name one of them".to_owned());
-    }
-    if let Some((floor, cap)) = wait.floor.zip(wait.cap).filter(|(floor, cap)| floor > cap) {
-        wrong.push(format!("wait.floor {floor} is above wait.cap {cap}"));
     }
     wrong
 }

@@ -1,5 +1,6 @@
 //! How a provider's answers are judged: its rules, and where a wait is told.
 
+use super::http_text::check_header;
 use crate::words::{Interval, Scope};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -28,6 +29,32 @@ pub struct Rule {
     /// Throttled: where the wait is told, beside `Retry-After`.
     #[serde(default)]
     pub wait: Option<Wait>,
+}
+
+impl Rule {
+    /// That it would match everything, or says what its outcome has no use for.
+    pub(super) fn check(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if self.status.is_none() && self.body.is_none() && self.header.is_empty() {
+            wrong.push("a rule needs a status, a header or a body to match on".to_owned());
+        }
+        if self.outcome != RuleOutcome::Throttled && (self.wait.is_some() || self.scope.is_some()) {
+            wrong.push(
+                "scope and wait mean something with outcome = \"throttled\" only: leave them out".to_owned(),
+            );
+        }
+        wrong.extend(self.header.iter().filter_map(|(name, value)| check_header(name, value)));
+        let Some(wait) = &self.wait else { return wrong };
+        wrong.extend(wait.header.as_deref().and_then(|name| check_header(name, "")));
+        if wait.unit != WaitUnit::default() && wait.header.is_none() && wait.body.is_none() {
+            wrong
+                .push("wait.unit tells what wait.header or wait.body counts in: name one of them".to_owned());
+        }
+        if let Some((floor, cap)) = wait.floor.zip(wait.cap).filter(|(floor, cap)| floor > cap) {
+            wrong.push(format!("wait.floor {floor} is above wait.cap {cap}"));
+        }
+        wrong
+    }
 }
 
 /// What an answer may mean.
