@@ -15,6 +15,7 @@
 //! | `{p}:hot` | set | blocked lanes with a "refresh now" |
 //! | `{p}:why` | hash | blocked lane, or `#<job>` → the quota or hold that says no |
 //! | `{p}:vtime` | hash | lane → virtual time at which it left |
+//! | `{p}:homes` | set | connections some of whose lanes are groups, so that several share its quotas |
 //! | `{p}:weights` | hash | lane → its weight, where it is not 1 |
 //! | `{p}:leases` | zset | lease → expiry, ms |
 //! | `{p}:take:<lease>` | hash | up to 32 calls: place → lane, resource, jobs and what was spent (msgpack) |

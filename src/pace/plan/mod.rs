@@ -13,7 +13,8 @@
 //!   what they ask;
 //! - lanes of batches that are thin at a quota they share with others: one that gets what it asks is taken to call as
 //!   often as if nothing waited, but what waits, and what rides along a little before its time, saves it calls;
-//! - several lanes at a quota that counts only some of their resources: each is taken to raise all of them alike;
+//! - several quotas of which some count only some resources, one inside or beside the other: in rare mixtures a part of
+//!   one that stops somebody, about a tenth at most, is left over;
 //! - a device's own quotas: met before all others, and each run costs as much as a full call;
 //! - `aligned` by the shortest month, `adaptive` by where it starts.
 //!

@@ -10,7 +10,7 @@ local DUE, LANES, BLOCKED, LEASES, META = P .. 'due', P .. 'lanes', P .. 'blocke
 local VTIME, PARTLY, HOT, WHY = P .. 'vtime', P .. 'partly', P .. 'hot', P .. 'why'
 local WEIGHTS, CORRUPT, LINKS, SPOKEN = P .. 'weights', P .. 'corrupt', P .. 'links', P .. 'spoken'
 local JOBS, READY, QUEUE, TAKE, WAIT = P .. 'jobs:', P .. 'ready:', P .. 'due:', P .. 'take:', P .. 'wait:'
-local LEFT = P .. 'left:'
+local LEFT, HOMES = P .. 'left:', P .. 'homes'
 
 -- Jobs of a lane and resource: they can share a call. The lane comes last, for a group may be called anything.
 local function queue_name(j) return j.resource .. ':' .. j.lane end

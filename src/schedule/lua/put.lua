@@ -17,7 +17,7 @@ local ids = {}
 for i = 1, #wanted do ids[i] = wanted[i][1] end
 local jobs = find_jobs(ids)
 
-local ready, changed, taken, weights, plain = {}, {}, 0, {}, {}
+local ready, changed, taken, weights, plain, homes = {}, {}, 0, {}, {}, {}
 
 for _, w in ipairs(wanted) do
   local id, old = w[1], jobs[w[1]]
@@ -58,6 +58,8 @@ for _, w in ipairs(wanted) do
     taken = taken + 1
   end
   if changed[id] then
+    local account = j.lane:match('^(%d+)%.')
+    if account then homes[#homes + 1] = account end
     if w[11] == 1 then
       plain[#plain + 1] = j.lane
     else
@@ -70,6 +72,7 @@ write_due()
 make_ready(ready)
 write_jobs(changed)
 send('HSET', WEIGHTS, weights)
+send('SADD', HOMES, homes)
 if redis.call('EXISTS', WEIGHTS) == 1 then send('HDEL', WEIGHTS, plain) end
 if redis.call('EXISTS', CORRUPT) == 1 then send('HDEL', CORRUPT, ids) end
 redis.call('PUBLISH', P .. 'wake', '')

@@ -59,6 +59,22 @@ local function hold_link(s, field, device, shared)
   return { s = s, field = field, ends = ends, device = device, line = shared and link_name(s.holder, field) }
 end
 
+local chain_of
+do
+-- Whether lanes share an account: it has homes, and perhaps devices in none.
+local known_homes
+local function is_shared(connection)
+  if known_homes == nil then known_homes = redis.call('EXISTS', HOMES) == 1 and {} end
+  local homes = known_homes
+  if not homes then return false end
+  local is = homes[connection]
+  if is == nil then
+    is = redis.call('SISMEMBER', HOMES, connection) == 1
+    homes[connection] = is
+  end
+  return is
+end
+
 -- The app's part of every chain for a resource.
 local function app_links(counts)
   if counts.links then return counts.links end
@@ -70,6 +86,10 @@ local function app_links(counts)
     local line = #q.resources > 0 and link_name('app', q.field)
     links[i] = gauge_of(app, q.field, q, nil, line)
     counts.lines = counts.lines or line
+    if line and q.kind == 'sliding' then
+      counts.turns = counts.turns or {}
+      counts.turns[#counts.turns + 1] = links[i]
+    end
   end
   links[#links + 1] = hold_link(app, '!hold', nil, false)
   counts.links = links
@@ -82,7 +102,7 @@ end
 
 -- The chain of a lane's calls for a resource: the links of the app, and the lane's own: {app = {link…}, own = {link…},
 -- state, alike = whether they are the same whatever the call's devices, lines = whether others share some of them}.
-local function chain_of(lane, resource)
+function chain_of(lane, resource)
   local chain = lane.chain
   if chain and lane.of == resource then return chain end
   chain = lane.chains and lane.chains[resource]
@@ -90,7 +110,8 @@ local function chain_of(lane, resource)
   if not lane.connection then split(lane) end
   local counts = quotas_of(resource)
   local all, own, group = app_links(counts), state_of(lane.connection), lane.group
-  if counts.plain and not (group or own.state or own.has or is_held(own.flat)) then
+  local shared = group or is_shared(lane.connection)
+  if counts.plain and not (shared or own.state or own.has or is_held(own.flat)) then
     -- Nothing but sliding quotas of the whole connection, and no hold: it needs no links of its own.
     own.app, own.own, own.counts, own.alike, own.state = all, counts.plain, counts, true, own
     lane.chain, lane.of = own, resource
@@ -103,7 +124,7 @@ local function chain_of(lane, resource)
   ensure(own, fields)
   for i = 1, #connection do
     local q = connection[i]
-    local line = group and link_name(own.holder, q.field)
+    local line = shared and link_name(own.holder, q.field)
     if not q.at then
       links[i] = gauge_of(own, q.field, q, nil, line)
     else
@@ -113,16 +134,17 @@ local function chain_of(lane, resource)
   for _, q in ipairs(counts.group) do
     links[#links + 1] = gauge_of(own, group and q.field .. '@' .. group or q.field, q, nil, false)
   end
-  links[#links + 1] = hold_link(own, '!hold', nil, group)
+  links[#links + 1] = hold_link(own, '!hold', nil, shared)
   if group then links[#links + 1] = hold_link(own, '!hold@' .. group, nil, false) end
   local held = own.has['!holds'] and tonumber(own.has['!holds']) > now
   chain = {
-    app = all, own = links, counts = counts, state = own, held = held, lines = group,
+    app = all, own = links, counts = counts, state = own, held = held, lines = shared,
     alike = #counts.device == 0 and not held,
   }
   lane.chains = lane.chains or {}
   lane.chains[resource] = chain
   return chain
+end
 end
 
 -- A call's own links: its lane's, and its devices' limits and holds.

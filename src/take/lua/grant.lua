@@ -5,7 +5,7 @@ local riding = {}
 local function line_of(name)
   local line = lines[name]
   if not line then
-    line = { charges = {}, blocked = {} }
+    line = { charges = {}, blocked = {}, standing = {} }
     lines[name] = line
   end
   return line

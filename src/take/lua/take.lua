@@ -151,6 +151,37 @@ local function stops(by, resource, other)
   for _, r in ipairs(by.q.resources) do if r == other then return true end end
 end
 
+-- Where a lane stands in a line: its virtual time there, with what it had in this take.
+local function tag_of(line, name, lane)
+  local tag = line.tags[lane]
+  if not tag then
+    tag = tonumber(redis.call('ZSCORE', WAIT .. name, lane)) or start_of(line.v, redis.call('HGET', LEFT .. name, lane))
+    if tag < 0 then tag = tag + AHEAD end
+    line.tags[lane] = tag
+  end
+  return tag + (line.charges[lane] or 0)
+end
+local function is_behind(name, lane)
+  local line = line_of(name)
+  if not line.tags then
+    line.tags, line.first = {}, redis.call('ZRANGE', WAIT .. name, 0, 7)
+    line.v = tonumber(redis.call('HGET', LINKS, name) or 0)
+  end
+  for _, other in ipairs(line.first) do
+    if other ~= lane.name and tag_of(line, name, other) < tag_of(line, name, lane.name) - 1e-6 then return true end
+  end
+  return false
+end
+
+-- The app's link for some resources at which others stand ahead of this lane, who may be held up by limits of their own.
+-- It is left to them while that loses nothing: until it has room for a whole burst.
+local function ahead_of(lane, turns)
+  for i = 1, #turns do
+    local link = turns[i]
+    if link.tat > limit and is_behind(link.line, lane) then return link end
+  end
+end
+
 -- Serves one call of the lane. Returns 'granted', 'later' (others can go sooner), 'blocked', 'empty', 'waits' (its link
 -- has closed) or 'app' (nobody can be served).
 function serve(lane)
@@ -171,6 +202,9 @@ function serve(lane)
       local urgent, chain = members[1].urgent or false, chain_of(lane, resource)
       local own, cost = own_links(chain, members), r.cost + r.cost_per_device * #members
       local at, by, app_at, own_at = agreed(chain.app, own, chain.state, cost, now, urgent)
+      local turns = not urgent and chain.counts.turns
+      local others = turns and at <= limit and ahead_of(lane, turns)
+      if others then at, by = others.tat, others end
       if at <= limit then
         -- The app's own instants are not to be kept waiting for a lane whose time comes later, while others could go.
         if own_at > app_at + 0.01 and not lane.waited and #chain.app > 0 and (#heap > 1 or #later > 0) then
@@ -197,6 +231,8 @@ function serve(lane)
         skip = skip or {}
         for other in pairs(lane.queues) do skip[other] = skip[other] or stops(by, resource, other) end
         partly = partly or of_some
+        for i = 1, turns and #turns or 0 do line_of(turns[i].line).standing[lane.name] = lane end
+        if by.line then line_of(by.line).is_scarce = true end
         if not soonest or at < soonest then soonest, why = at, by end
       end
     end

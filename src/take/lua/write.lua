@@ -57,38 +57,54 @@ for name, lane in pairs(touched) do
   end
   lane.has_more = has_more
 end
--- Lanes that had no turn: fresh ones have a backlog now, those that a link let in need it no more.
+-- Lanes that had no turn: fresh ones have a backlog now, those that a link let in keep their places in its line.
 for _, queue in ipairs({ heap, later }) do
   for i = 1, #queue do
     local lane = queue[i]
-    if not touched[lane.name] then
+    if not (touched[lane.name] or lane.line) then
       for _, q in pairs(lane.queues or {}) do
         if q.fresh then
           for k = q.first or 1, #q do leave_due(q[k].id, q[k]) end
           add_queue(ready, lane.name, q, q.first)
         end
       end
-      if lane.line then note(blocked_rem, lane.name) end
       note(lanes_add, lane.start, lane.name)
     end
   end
 end
 
+-- Whether a lane has jobs left that meet a link.
+local function wants(lane, link)
+  if not (lane and lane.has_more) then return false end
+  for resource, queue in pairs(lane.queues) do
+    if queue.more or queue[queue.first or 1] then
+      local chain = chain_of(lane, resource)
+      for _, part in ipairs({ chain.app, chain.own }) do
+        for i = 1, #part do if part[i].line == link then return true end end
+      end
+    end
+  end
+  return false
+end
+
 -- The lines at shared links: who was served moves back by what it had, who waits keeps its place.
+for name, lane in pairs(touched) do
+  if lane.line and lane.answer == 'empty' then line_of(lane.line.name).charges[name] = 0 end
+end
 for name, line in pairs(lines) do
-  local names, waits = {}, {}
+  local names, waits = {}, line.standing
   for _, lane in ipairs(line.blocked) do waits[lane.name] = lane end
   for lane in pairs(line.charges) do names[#names + 1] = lane end
   for lane in pairs(waits) do if not line.charges[lane] then names[#names + 1] = lane end end
-  if line.at or redis.call('EXISTS', WAIT .. name) == 1 then
+  if line.is_scarce or redis.call('EXISTS', WAIT .. name) == 1 then
     local tags, from = ask('ZMSCORE', WAIT .. name, names), tonumber(redis.call('HGET', LINKS, name) or 0)
     local furthest, adds, rems, left, leaves = from, {}, {}, ask('HMGET', LEFT .. name, names), {}
     for i, lane in ipairs(names) do
       -- One that comes back starts where it left off, or coming and going would put it ahead for ever.
       local tag, charged = tonumber(tags[i] or start_of(from, left[i])), line.charges[lane]
       if tag < 0 then tag = tag + AHEAD end
-      if charged and tag > furthest then furthest = tag end
-      if waits[lane] or touched[lane] and touched[lane].has_more then
+      if charged and charged > 0 and tag > furthest then furthest = tag end
+      if waits[lane] or wants(touched[lane], name) then
         note(adds, tag + (charged or 0) - (waits[lane] and waits[lane].hot and AHEAD or 0), lane)
       else
         note(rems, lane)
@@ -104,10 +120,10 @@ for name, line in pairs(lines) do
 end
 for _, line in ipairs(open_links) do
   local closed = lines[line.name] and lines[line.name].at
-  -- Not all were let in: the next take goes on. All were, and it is open: there is no line any more.
-  if not closed and (line.more or stopped) then
+  -- Not all had their turn: the next take goes on. All had, and it is open: there is no line any more.
+  if not closed and (line.more or line.pending > 0 or stopped) then
     note(blocked_add, now, line.name)
-  elseif not closed then
+  elseif not closed and not (lines[line.name] and next(lines[line.name].standing)) then
     redis.call('DEL', WAIT .. line.name, LEFT .. line.name)
     redis.call('HDEL', LINKS, line.name)
   end
