@@ -1,8 +1,9 @@
 //! Makes a jq program count its steps: the text is parsed, and `!step` put in wherever it could run on. Pure.
 
-use super::jq::STEP;
+use super::jq::{FACTOR, STEP};
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
+use jaq_core::ops::Math;
 use jaq_core::path::{Part, Path};
 
 type T<'s> = Term<&'s str>;
@@ -34,6 +35,12 @@ fn step_after(term: T) -> T {
     pipe(term, Term::Call(STEP, Vec::new()))
 }
 
+/// Of what is no text: one repeated as often as an answer says takes all the memory there is.
+fn product<'s>(left: T<'s>, right: T<'s>) -> T<'s> {
+    let factor = |term| Box::new(pipe(term, Term::Call(FACTOR, Vec::new())));
+    Term::BinOp(factor(left), BinaryOp::Math(Math::Mul), factor(right))
+}
+
 fn boxed(mut inner: Box<T>) -> Box<T> {
     *inner = term(std::mem::take(&mut *inner));
     inner
@@ -51,6 +58,14 @@ fn term(t: T) -> T {
         Term::Arr(inner) => Term::Arr(inner.map(boxed)),
         Term::Obj(entries) => Term::Obj(entries.into_iter().map(entry).collect()),
         Term::Neg(inner) => Term::Neg(boxed(inner)),
+        Term::BinOp(left, BinaryOp::Math(Math::Mul), right) => product(term(*left), term(*right)),
+        // As the interpreter takes it apart, with the product in sight.
+        Term::BinOp(left, BinaryOp::UpdateMath(Math::Mul), right) => {
+            let update = product(Term::Id, Term::Var("$!factor"));
+            let update = Term::BinOp(boxed(left), BinaryOp::Update, Box::new(update));
+            let named = BinaryOp::Pipe(Some(Pattern::Var("$!factor")));
+            Term::BinOp(boxed(right), named, Box::new(update))
+        }
         Term::BinOp(left, op, right) => {
             let op = match op {
                 BinaryOp::Pipe(Some(names)) => BinaryOp::Pipe(Some(pattern(names))),

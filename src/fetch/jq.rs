@@ -3,7 +3,7 @@
 //!
 //! The interpreter has no such bounds of its own. So every place from which a program can run on is made to count: the
 //! head of each definition, each comma, and each output of `.[]`, `..` and `range`. One step is not divided: what
-//! sorts, groups or multiplies a text takes as long as the answer is large.
+//! sorts or groups takes as long as the answer is large. A text is not repeated by `*`: that may take all memory.
 
 use super::bounds::Bounds;
 use super::count::counted;
@@ -24,6 +24,8 @@ const STACK_BYTES: usize = 256 << 20;
 
 /// What it is called in programs, where nobody can call it.
 pub(super) const STEP: &str = "!step";
+/// Likewise what lets by what may be multiplied.
+pub(super) const FACTOR: &str = "!factor";
 /// The program itself, as a definition: only those can be handed in parsed.
 const MAIN: &str = "__program";
 
@@ -177,7 +179,16 @@ fn natives() -> impl Iterator<Item = Fun<Bounded>> {
                 Ok(()) => update(value),
                 Err(error) => box_once(Err(error)),
             });
-    all.chain([(STEP, v(0), step)])
+    let factor = Native::new(|(_, value): Cv<'_, Bounded>| box_once(factor(value).map_err(Exn::from)));
+    all.chain([(STEP, v(0), step), (FACTOR, v(0), factor)])
+}
+
+/// What may be multiplied: any value but a text, which would be repeated.
+pub(super) fn factor(value: Val) -> Result<Val, Error<Val>> {
+    match value {
+        Val::TStr(_) | Val::BStr(_) => Err(Error::str("a text is not repeated")),
+        other => Ok(other),
+    }
 }
 
 fn refused<'a>() -> ValXs<'a, Val> {
@@ -270,6 +281,23 @@ mod tests {
         ] {
             assert_eq!(outcome(code, answer), Ok(outputs), "{code}");
         }
+    }
+
+    #[test]
+    fn a_text_is_not_repeated() {
+        for code in [
+            "\"a\" * 1e400",
+            "1e400 * \"a\"",
+            "[.[] * 9e18]",
+            ".[0] *= 9e18",
+            "def f: .[0] * 9e18; f",
+            "\"\\(.[0] * 9e18)\"",
+        ] {
+            assert_eq!(outcome(code, "[\"a\"]"), Err("\"a text is not repeated\"".to_owned()), "{code}");
+        }
+        assert_eq!(outcome("(.[] * 9e18)?", "[\"a\"]"), Ok(0));
+        assert_eq!(outcome(".a *= .b | select(.a == 6)", r#"{"a":2,"b":3}"#), Ok(1));
+        assert_eq!(outcome("{a: {b: 1}} * {a: {c: 2}} | select(.a.b + .a.c == 3)", "0"), Ok(1));
     }
 
     #[test]

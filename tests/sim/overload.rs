@@ -4,8 +4,8 @@
 //! its lane, and that is long beside the horizon of a take, so that calls made one after another differ from a fluid by
 //! little: a job is served at the first call after its turn, so late by up to the time between two.
 //!
-//! Left out on purpose, since it is known to differ: one quota inside another of nearly the same pace without a burst; see
-//! `pace::plan`.
+//! Left out on purpose, since it is known to differ: one quota inside another of nearly the same pace without a burst;
+//! see `pace::plan`.
 
 use crate::chance::Chance;
 use crate::owner::demand;

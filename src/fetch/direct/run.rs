@@ -3,6 +3,7 @@
 use super::super::bounds::Bounds;
 use super::{Direct, Part, Plain, Stop};
 use jaq_core::ValT;
+use jaq_core::ops::Math;
 use jaq_core::path::Opt;
 use jaq_json::{Map, Val};
 use std::borrow::Cow;
@@ -130,14 +131,18 @@ impl Plain {
                 Some(found) => (-found.into_owned()).map(made).map_err(Stop::Error),
                 None => Ok(None),
             },
-            Self::Math(left, op, right) => match both(left, right, value, bounds)? {
-                Some((left, right)) => {
-                    op.run(left.into_owned(), right.into_owned()).map(made).map_err(Stop::Error)
+            Self::Math(left, op, right) => {
+                match both(left, right, value, bounds, |found| {
+                    if *op == Math::Mul { factor(found) } else { Ok(found) }
+                })? {
+                    Some((left, right)) => {
+                        op.run(left.into_owned(), right.into_owned()).map(made).map_err(Stop::Error)
+                    }
+                    None => Ok(None),
                 }
-                None => Ok(None),
-            },
+            }
             Self::Cmp(left, op, right) => {
-                let both = both(left, right, value, bounds)?;
+                let both = both(left, right, value, bounds, Ok)?;
                 Ok(both.and_then(|(left, right)| made(Val::Bool(op.run(&*left, &*right)))))
             }
             Self::Logic(left, stop, right) => match left.one(value, bounds)? {
@@ -201,16 +206,35 @@ fn walk<'v>(from: Cow<'v, Val>, parts: &[(Val, Opt)]) -> Found<'v> {
 type Both<'v> = Option<(Cow<'v, Val>, Cow<'v, Val>)>;
 
 /// The interpreter pairs what both sides yield: an error of one is told only if the other yields anything.
-fn both<'v>(left: &'v Plain, right: &'v Plain, value: &'v Val, bounds: &Bounds) -> Result<Both<'v>, Stop> {
-    let left = match left.one(value, bounds) {
+fn both<'v>(
+    left: &'v Plain,
+    right: &'v Plain,
+    value: &'v Val,
+    bounds: &Bounds,
+    check: impl Fn(Cow<'v, Val>) -> Result<Cow<'v, Val>, Stop>,
+) -> Result<Both<'v>, Stop> {
+    let one = |of: &'v Plain| match of.one(value, bounds) {
+        Ok(Some(found)) => check(found).map(Some),
+        found => found,
+    };
+    let left = match one(left) {
         Ok(None) => return Ok(None),
         left => left,
     };
-    let right = match right.one(value, bounds) {
+    let right = match one(right) {
         Ok(None) => return Ok(None),
         right => right,
     };
     Ok(left?.zip(right?))
+}
+
+fn factor(found: Cow<'_, Val>) -> Result<Cow<'_, Val>, Stop> {
+    match *found {
+        Val::TStr(_) | Val::BStr(_) => {
+            super::super::jq::factor(found.into_owned()).map(Cow::Owned).map_err(Stop::Error)
+        }
+        _ => Ok(found),
+    }
 }
 
 /// As the interpreter, for which an object is the sum of its entries.

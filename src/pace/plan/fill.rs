@@ -93,8 +93,8 @@ struct Stop<'a> {
 }
 
 impl Stop<'_> {
-    /// Notes who ends at these levels, of lanes that share a tier further in. Returns another quota of this tier that had
-    /// stopped one of them: it has room again, for those that it stops alone.
+    /// Notes who ends at these levels, of lanes that share a tier further in. Returns another quota of this tier that
+    /// had stopped one of them: it has room again, for those that it stops alone.
     fn at(&self, part: &[Lane], levels: &[f64], ends: &mut [Ends]) -> Option<usize> {
         let is_stopped = |set: &Set, level: f64| self.supply.counts[set.resource] && level < set.stop;
         let sets =

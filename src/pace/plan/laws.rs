@@ -48,8 +48,8 @@ fn lane(demand: &Demand) -> (ConnectionId, &str) {
     (demand.connection, &demand.group)
 }
 
-/// Nobody gets more than asked, no quota gives more than it has, and whoever gets less is told why by one that is full, but
-/// for so small a share.
+/// Nobody gets more than asked, no quota gives more than it has, and whoever gets less is told why by one that is full,
+/// but for a share of it.
 fn check_bounds(plan: &Plan, left: f64) {
     for job in &plan.jobs {
         assert!(job.effective_ms.unwrap() >= job.asked_ms);

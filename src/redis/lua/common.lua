@@ -219,7 +219,7 @@ local function start_of(v, left) return math.max(v, tonumber(left or 0)) end
 local function wake_lanes(lanes, hot)
   if #lanes == 0 then return end
   local blocked, partly = ask('ZMSCORE', BLOCKED, lanes), ask('SMISMEMBER', PARTLY, lanes)
-  local waiting = ask('ZMSCORE', LANES, lanes)
+  local waiting, ahead = ask('ZMSCORE', LANES, lanes), ask('SMISMEMBER', HOT, lanes)
   local v = tonumber(redis.call('HGET', META, 'v') or '0')
   local left = ask('HMGET', VTIME, lanes)
   local adds, woken = {}, {}
@@ -232,7 +232,8 @@ local function wake_lanes(lanes, hot)
     elseif start or (blocked[i] and partly[i] ~= 1) then
       start = nil
     else
-      start = start_of(v, left[i])
+      -- One with a "refresh now" that was blocked in part stands ahead still.
+      start = start_of(v, left[i]) - (ahead[i] == 1 and AHEAD or 0)
     end
     if start then
       adds[#adds + 1] = start
@@ -241,6 +242,7 @@ local function wake_lanes(lanes, hot)
   end
   send('ZADD', LANES, adds)
   send('ZREM', BLOCKED, woken)
+  if #woken > 0 and redis.call('EXISTS', HOT) == 1 then send('SREM', HOT, woken) end
 end
 
 -- Ready sets to be filled: add_ready notes a job, make_ready writes all and wakes their lanes.

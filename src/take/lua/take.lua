@@ -173,8 +173,8 @@ local function is_behind(name, lane)
   return false
 end
 
--- The app's link for some resources at which others stand ahead of this lane, who may be held up by limits of their own.
--- It is left to them while that loses nothing: until it has room for a whole burst.
+-- The app's link for some resources at which others stand ahead of this lane, who may be held up by limits of their
+-- own. It is left to them while that loses nothing: until it has room for a whole burst.
 local function ahead_of(lane, turns)
   for i = 1, #turns do
     local link = turns[i]
