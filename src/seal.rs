@@ -41,11 +41,13 @@ pub enum Place {
     Secrets(ConnectionId),
     /// Its token, and what brings the next.
     Token(ConnectionId),
+    /// What proves that its owner comes back from the provider.
+    Authorisation(ConnectionId),
 }
 
 impl Place {
     fn owner(self) -> ConnectionId {
-        let (Self::Secrets(owner) | Self::Token(owner)) = self;
+        let (Self::Secrets(owner) | Self::Token(owner) | Self::Authorisation(owner)) = self;
         owner
     }
 
@@ -54,6 +56,7 @@ impl Place {
         let what = match self {
             Self::Secrets(_) => "secrets",
             Self::Token(_) => "token",
+            Self::Authorisation(_) => "authorisation",
         };
         format!("{what} of connection {}", self.owner()).into_bytes()
     }

@@ -109,6 +109,8 @@ section!(
         listen: String,
         /// Of requests.
         body_bytes_max: usize,
+        /// Where browsers reach it; empty: they do not.
+        public_url: String,
     }
 );
 section!(

@@ -78,6 +78,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("jaq_*", &["src/fetch/"]),
     ("minijinja", &["src/fetch/request.rs", "src/fetch/template.rs", "src/fetch/login.rs"]),
     ("config", &["src/settings.rs"]),
+    ("oauth2", &["src/fetch/"]),
 ];
 
 /// What is not written, what to write instead, and where it is written all the same.
@@ -115,6 +116,9 @@ const OPENERS: &[&str] = &[
     "src/seal.rs",
     "src/fetch/credential.rs",
     "src/fetch/login.rs",
+    "src/fetch/oauth.rs",
+    "src/token/pending.rs",
+    "src/authorise/owner.rs",
     "src/fetch/token_cases.rs",
     "src/preference/keys.rs",
     "src/cli/key.rs",

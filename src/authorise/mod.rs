@@ -1,6 +1,8 @@
-//! Keeps connections able to call: their tokens are renewed before they expire and once a call that carries one is
-//! refused; what the cloud will not renew is handed back to the owner.
+//! Keeps connections able to call: their owners allow them, their tokens are renewed before they expire and once a call
+//! that carries one is refused, and what the cloud will not renew is handed back to the owner.
 
+mod add;
+mod owner;
 mod renew;
 
 use crate::app::App;
@@ -8,6 +10,8 @@ use crate::fetch::{Fetcher, Reach};
 use crate::provider::{LoadError, Provider};
 use std::sync::Arc;
 
+pub use add::{Added, add, renew_secrets};
+pub use owner::{AuthoriseError, Begun, CALLBACK, CameBack, begin, device_code, finish, finish_device};
 pub use renew::{Authoriser, Ready};
 
 /// What makes the calls of a provider, as far as its operator lets them go and with what its operator was given.

@@ -1,6 +1,7 @@
-//! `paceline connection add | list | secret`
+//! `paceline connection add | list | authorize | secret`
 
-use super::{CliError, Context, secret, table};
+use super::{CliError, Context, authorize, secret, table};
+use crate::authorise;
 use crate::preference::connections::{self, ConnectionRow, NewConnection};
 use crate::preference::tenants;
 use clap::builder::NonEmptyStringValueParser;
@@ -28,6 +29,20 @@ Examples:
         /// Whose connections
         #[arg(long, value_name = "NAME")]
         tenant: String,
+    },
+    /// Let a connection's owner allow it at its provider: in a browser, or by a code to type in elsewhere
+    #[command(after_help = "\
+Examples:
+  paceline connection authorize --tenant acme home
+
+Shows where to go. After a browser, paste the address that it was sent back to, or the code in it; a code that is typed
+in elsewhere is waited for.")]
+    Authorize {
+        /// Whose connection
+        #[arg(long, value_name = "NAME")]
+        tenant: String,
+        /// Its label or number
+        label: String,
     },
     /// Give a connection new secrets and put it back to work; those that are not given stay
     #[command(after_help = "\
@@ -79,12 +94,20 @@ struct Added {
     tenant: String,
     provider: String,
     label: String,
+    /// Whether its owner has still to allow it.
+    awaits_owner: bool,
 }
 
 impl fmt::Display for Added {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, tenant, provider, label } = self;
-        write!(f, "Connection {id}, {label:?}, of tenant {tenant} at {provider} is added.")
+        let Self { id, tenant, provider, label, awaits_owner } = self;
+        write!(f, "Connection {id}, {label:?}, of tenant {tenant} at {provider} is added.")?;
+        match awaits_owner {
+            true => {
+                write!(f, "\nIts owner allows it by `paceline connection authorize --tenant {tenant} {id}`.")
+            }
+            false => Ok(()),
+        }
     }
 }
 
@@ -131,17 +154,12 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
             let connections = connections::list(pool, tenants::find(pool, &tenant).await?).await?;
             context.output.answer(&Listed { connections })
         }
+        Command::Authorize { tenant, label } => authorize::run(context, &tenant, label).await,
         Command::Secret { tenant, label, secret } => {
             let tenant = tenants::find(pool, &tenant).await?;
             let found = connections::find(pool, tenant, &label).await?;
-            let provider = context.app.registry.find(&found.provider)?;
-            let (sealer, changed) = (&context.app.sealer, secret.read(provider)?);
-            if changed.is_empty() {
-                provider.check_secrets(&changed)?;
-            }
-            let secrets = connections::with_secrets(pool, sealer, tenant, found.id, changed).await?;
-            provider.check_secrets(&secrets)?;
-            connections::reauthorise(pool, sealer, tenant, found.id, &secrets).await?;
+            let changed = secret.read(context.app.registry.find(&found.provider)?)?;
+            authorise::renew_secrets(&context.app, tenant, &found, changed).await?;
             context.tell_schedule().await;
             context.output.answer(&Renewed { id: found.id.0, label })
         }
@@ -151,10 +169,10 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
 async fn add(context: &Context, new: Add) -> Result<(), CliError> {
     let pool = &context.app.pool;
     let provider = context.app.registry.find(&new.provider)?;
-    let secrets = new.secret.read(provider)?;
     let params = new.params.iter().cloned().collect::<BTreeMap<_, _>>();
-    let operator = context.app.settings.provider.of(&provider.name);
-    provider.check_account(&params, &secrets, &operator)?;
+    let secrets = new.secret.read(provider)?;
+    // Before a tenant is made for it.
+    provider.check_account(&params, &secrets, &context.app.settings.provider.of(&provider.name))?;
     let connection = NewConnection {
         tenant: tenants::ensure(pool, &new.tenant).await?,
         provider: provider.name.clone(),
@@ -162,7 +180,7 @@ async fn add(context: &Context, new: Add) -> Result<(), CliError> {
         params,
         secrets,
     };
-    let id = connections::add(pool, &context.app.sealer, connection).await?.0;
+    let authorise::Added { id, awaits_owner } = authorise::add(&context.app, connection).await?;
     let Add { tenant, provider, label, .. } = new;
-    context.output.answer(&Added { id, tenant, provider, label })
+    context.output.answer(&Added { id: id.0, tenant, provider, label, awaits_owner })
 }

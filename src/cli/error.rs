@@ -1,6 +1,7 @@
 //! Why a command did not do what was asked: one sentence, and an exit code.
 
 use crate::app::StartError;
+use crate::authorise::AuthoriseError;
 use crate::explain::ExplainError;
 use crate::keep::RefreshError;
 use crate::local::LocalError;
@@ -79,6 +80,7 @@ from!(
     TenantError => Refused,
     KeyError => Refused,
     ConnectionError => Refused,
+    AuthoriseError => Refused,
     LookupError => Refused,
     FindError => Refused,
     RefreshError => Refused,

@@ -3,6 +3,7 @@
 //! Answers go to stdout, for people or (with `--json`) for programs; progress, logs and errors go to stderr.
 //! Exit codes: 0 done; 1 refused, or a check failed; 2 could not start (arguments, settings, servers, files).
 
+mod authorize;
 mod check;
 mod cloud;
 mod connection;

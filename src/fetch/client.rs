@@ -8,18 +8,17 @@ use super::hide::{hide, hide_in};
 use super::in_flight::InFlight;
 use super::jq::Program;
 use super::judge::{Judge, unexpected};
-use super::login::{Login, With};
 use super::mapping;
 use super::paging::{Page, Pager};
 use super::prepare::headers;
 use super::rate_limit;
 use super::request::Requests;
+use super::tokens::Tokens;
 use super::trace::Trace;
 use super::wire::{Reply, Script, Silence, Wire};
 use crate::provider::{Format, LoadError, Provider, Resource, RuleOutcome};
 use crate::words::{
-    Connection, DeviceId, End, Granted, Hold, JobId, NoToken, Outcome, Record, ResourceName, Scope, Secrets,
-    UnixMs,
+    Connection, DeviceId, End, Hold, JobId, Outcome, Record, ResourceName, Scope, Secrets, UnixMs,
 };
 use jaq_json::Val;
 use reqwest::Request;
@@ -68,7 +67,7 @@ pub struct Answer {
 /// Makes the calls of one provider.
 pub struct Fetcher {
     pub(super) provider: Arc<Provider>,
-    wire: Wire,
+    pub(super) wire: Wire,
     /// Sent with every call, unless it says otherwise itself.
     pub(super) headers: HeaderMap,
     pub(super) requests: Requests,
@@ -76,9 +75,9 @@ pub struct Fetcher {
     programs: HashMap<ResourceName, Program>,
     pub(super) pagers: HashMap<ResourceName, Pager>,
     in_flight: InFlight,
-    login: Option<Login>,
+    pub(super) tokens: Tokens,
     /// The operator's own, which travel with every call that asks for them.
-    operator: Secrets,
+    pub(super) operator: Secrets,
 }
 
 /// A page that was understood.
@@ -125,9 +124,7 @@ impl Fetcher {
     fn over(provider: Arc<Provider>, wire: Wire, operator: Secrets) -> Result<Self, LoadError> {
         let mut wrong = Vec::new();
         let requests = Requests::compile(&provider).map_err(|found| wrong.extend(found)).ok();
-        let login =
-            provider.definition.auth.get_ref().login.as_ref().map(|login| Login::compile(login.get_ref()));
-        let login = login.transpose().map_err(|found| wrong.extend(found)).ok().flatten();
+        let tokens = Tokens::compile(&provider).map_err(|found| wrong.extend(found)).ok();
         let judge = Judge::compile(&provider).map_err(|found| wrong.extend(found)).ok();
         let (mut programs, mut pagers) = (HashMap::new(), HashMap::new());
         let credentials = provider.definition.auth.get_ref().query_names();
@@ -146,8 +143,8 @@ impl Fetcher {
         let headers = headers(&provider)
             .map_err(|error| wrong.push((provider.definition.http.base_url.span(), error)))
             .unwrap_or_default();
-        match (requests, judge) {
-            (Some(requests), Some(judge)) if wrong.is_empty() => Ok(Self {
+        match (requests, judge, tokens) {
+            (Some(requests), Some(judge), Some(tokens)) if wrong.is_empty() => Ok(Self {
                 provider,
                 wire,
                 headers,
@@ -156,7 +153,7 @@ impl Fetcher {
                 programs,
                 pagers,
                 in_flight: InFlight::default(),
-                login,
+                tokens,
                 operator,
             }),
             _ => Err(provider.refused(wrong)),
@@ -180,23 +177,6 @@ impl Fetcher {
         let forms = self.credentials(call).forms();
         trace.texts().into_iter().for_each(|text| hide_in(text, &forms));
         (answer, trace)
-    }
-
-    /// Asks for a connection's next token.
-    pub async fn token(&self, connection: &Connection, now: UnixMs) -> Result<Granted, NoToken> {
-        let Some(login) = &self.login else {
-            let reason = format!("{} has no way to ask for a token", self.provider.name);
-            return Err(NoToken::Refused { reason });
-        };
-        let with = With {
-            provider: &self.provider,
-            connection,
-            operator: &self.operator,
-            headers: &self.headers,
-            requests: &self.requests,
-            now,
-        };
-        login.ask(&self.wire, &with).await
     }
 
     pub(super) fn credentials<'a>(&'a self, call: &'a Call) -> Credentials<'a> {

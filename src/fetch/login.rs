@@ -85,7 +85,7 @@ impl Login {
     }
 
     fn request(&self, with: &With<'_>) -> Result<Request, RequestError> {
-        let values = values(with);
+        let values = seen(with);
         let render = |kind, name: String| self.templates.render(kind, &name, &values);
         let mut url = render(Kind::Path, "auth.login.url".to_owned())?;
         if url.starts_with('/') {
@@ -163,7 +163,7 @@ fn named(part: &str, key: &str) -> String {
 }
 
 /// What the templates of a login see.
-fn values(with: &With<'_>) -> Value {
+pub(super) fn seen(with: &With<'_>) -> Value {
     let open = |secrets: &Secrets| -> BTreeMap<String, String> {
         secrets.iter().map(|(name, secret)| (name.to_owned(), secret.expose_secret().to_owned())).collect()
     };
@@ -177,7 +177,7 @@ fn values(with: &With<'_>) -> Value {
 }
 
 /// A cloud may say back what it was told.
-fn hidden(error: NoToken, with: &With<'_>) -> NoToken {
+pub(super) fn hidden(error: NoToken, with: &With<'_>) -> NoToken {
     let token = with.connection.token.iter().flat_map(|token| [Some(&token.access), token.refresh.as_ref()]);
     let secrets = with.connection.secrets.iter().chain(with.operator.iter()).map(|(_, secret)| secret);
     let all = secrets.chain(token.flatten());

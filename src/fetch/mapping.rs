@@ -64,6 +64,11 @@ pub(super) fn text(found: &Val) -> Option<String> {
     }
 }
 
+/// Anything at all, unless it is too much.
+pub(super) fn value(found: &Val) -> Option<Value> {
+    (Yielded { room: CONTENT_MAX }).value(found, 0).ok()
+}
+
 /// The answer as jq sees it.
 pub(super) fn read(body: &[u8]) -> Result<Val, String> {
     serde_json::from_slice(body).map_err(|error| format!("the answer is not JSON: {error}"))

@@ -51,6 +51,8 @@ pub(super) enum RequestError {
         "the connection has no token, and the provider asks for one: `paceline connection authorize` brings it"
     )]
     NoToken,
+    #[error("{whose} has not given {name}, which the provider asks for")]
+    NoClient { whose: &'static str, name: String },
     #[error("the operator has not set provider.{provider}.{name}, which the provider asks for")]
     NoOperatorSecret { provider: ProviderName, name: String },
 }

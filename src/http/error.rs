@@ -1,8 +1,12 @@
 //! Every error the API answers with: its status, its type and what it says (RFC 9457). Nowhere else.
 
+use crate::authorise::AuthoriseError;
 use crate::keep::RefreshError;
 use crate::postgres::PostgresError;
+use crate::preference::connections::ConnectionError;
+use crate::provider::LookupError;
 use crate::read::ReadError;
+use crate::token::TokenError;
 use crate::watch::LagError;
 use crate::words::priority::UnknownPriority;
 use crate::words::{DeviceId, IntervalError, ResourceName, Role};
@@ -61,6 +65,18 @@ pub(super) enum ApiError {
          `paceline connection secret`"
     )]
     NeedsReauth { label: String, reason: String },
+    #[error("a connection needs a label: what do you call it?")]
+    NoLabel,
+    #[error("you have no connection {0}; GET /v1/connections lists those you have")]
+    NoSuchConnection(String),
+    #[error("{0}")]
+    BadConnection(LookupError),
+    #[error("{0}")]
+    LabelTaken(ConnectionError),
+    #[error("{0}")]
+    NotAuthorised(AuthoriseError),
+    #[error("{0}")]
+    NoToken(AuthoriseError),
     #[error("{0}")]
     BadInterval(#[from] IntervalError),
     #[error("{0}")]
@@ -131,6 +147,12 @@ impl ApiError {
             Self::Paused { .. } => (S::CONFLICT, "paused", "Paused"),
             Self::Parked { .. } => (S::CONFLICT, "parked", "Parked"),
             Self::NeedsReauth { .. } => (S::CONFLICT, "needs-reauth", "Credential refused"),
+            Self::NoLabel => (S::UNPROCESSABLE_ENTITY, "no-label", "No label"),
+            Self::NoSuchConnection(_) => (S::NOT_FOUND, "no-such-connection", "No such connection"),
+            Self::BadConnection(_) => (S::UNPROCESSABLE_ENTITY, "bad-connection", "Connection not accepted"),
+            Self::LabelTaken(_) => (S::CONFLICT, "label-taken", "Label taken"),
+            Self::NotAuthorised(_) => (S::CONFLICT, "not-authorised", "Not authorised"),
+            Self::NoToken(_) => (S::BAD_GATEWAY, "no-token", "No token from the provider"),
             Self::BadInterval(_) => (S::UNPROCESSABLE_ENTITY, "bad-interval", "Interval not accepted"),
             Self::BadPriority(_) => (S::UNPROCESSABLE_ENTITY, "bad-priority", "Priority not accepted"),
             Self::NothingAsked => (S::UNPROCESSABLE_ENTITY, "nothing-asked", "Nothing asked"),
@@ -233,6 +255,27 @@ impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         let ReadError::Postgres(error) = error;
         error.into()
+    }
+}
+
+impl From<AuthoriseError> for ApiError {
+    fn from(error: AuthoriseError) -> Self {
+        match error {
+            AuthoriseError::Lookup(error) => Self::BadConnection(error),
+            AuthoriseError::Connection(ConnectionError::Unknown(id)) => Self::NoSuchConnection(id),
+            AuthoriseError::Connection(error @ ConnectionError::Taken { .. }) => Self::LabelTaken(error),
+            AuthoriseError::Connection(ConnectionError::Postgres(error))
+            | AuthoriseError::Token(TokenError::Postgres(error))
+            | AuthoriseError::Postgres(error) => error.into(),
+            AuthoriseError::OtherWay { .. }
+            | AuthoriseError::NoWayBack(_)
+            | AuthoriseError::Stale
+            | AuthoriseError::Denied(_) => Self::NotAuthorised(error),
+            AuthoriseError::NoToken(_) => Self::NoToken(error),
+            AuthoriseError::Connection(ConnectionError::Seal(_))
+            | AuthoriseError::Token(TokenError::Seal(_))
+            | AuthoriseError::Definition(_) => Self::Internal(None),
+        }
     }
 }
 

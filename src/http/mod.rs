@@ -1,6 +1,7 @@
 //! The API: reads from the cache, preferences into Postgres. Errors are problem documents, all made in `error`.
 
 mod auth;
+mod connections;
 mod devices;
 mod error;
 mod extract;

@@ -55,6 +55,7 @@ async fn check_provider(
     report: &mut CheckReport,
 ) -> Result<(), KeepError> {
     let last = jobs::last_id(&app.pool, provider).await?;
+    let before = report.scheduled;
     let mut suspects = BTreeMap::new();
     let mut seen = HashSet::new();
     let mut after = JobId(0);
@@ -77,7 +78,7 @@ async fn check_provider(
         let ids: Vec<JobId> = suspects.keys().copied().collect();
         suspects = compare(app, provider, &ids).await?;
     }
-    if report.scheduled > 0 && !app.queue.is_live(provider).await? {
+    if report.scheduled > before && !app.queue.is_live(provider).await? {
         let what = "its schedule is not built on this run of Redis; a keeper does that (paceline serve --roles keep)";
         report.problems.push(Problem { provider: provider.to_string(), job: None, what: what.to_owned() });
     }

@@ -2,7 +2,9 @@
 
 use crate::postgres::{Pool, PostgresError};
 use crate::seal::{SealError, Sealer};
-use crate::words::{Connection, ConnectionId, JobId, ProviderName, Secrets, TenantId, Token, UnixMs};
+use crate::words::{
+    Connection, ConnectionId, Granted, JobId, ProviderName, Secrets, TenantId, Token, UnixMs,
+};
 use std::collections::BTreeMap;
 
 /// A connection to be made.
@@ -30,7 +32,7 @@ pub struct Found {
 }
 
 /// A connection in a list: never its secret.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
 pub struct ConnectionRow {
     /// Its number.
     pub id: i64,
@@ -121,6 +123,20 @@ pub async fn find(pool: &Pool, tenant: TenantId, label: &str) -> Result<Found, C
     }
 }
 
+/// The connection of this number.
+pub async fn by_number(pool: &Pool, tenant: TenantId, id: i64) -> Result<Found, ConnectionError> {
+    let provider = sqlx::query_scalar!(
+        "SELECT provider FROM connections WHERE tenant_id = $1 AND connection_id = $2",
+        tenant.0,
+        id
+    )
+    .fetch_optional(pool)
+    .await
+    .map_err(PostgresError::on("find the connection"))?;
+    let found = provider.map(|provider| Found { id: ConnectionId(id), provider });
+    found.ok_or_else(|| ConnectionError::Unknown(id.to_string()))
+}
+
 /// A tenant's connections, by label.
 pub async fn list(pool: &Pool, tenant: TenantId) -> Result<Vec<ConnectionRow>, PostgresError> {
     sqlx::query_as!(
@@ -138,7 +154,8 @@ pub async fn list(pool: &Pool, tenant: TenantId) -> Result<Vec<ConnectionRow>, P
 
 /// These connections, opened, as far as they may be used now.
 pub async fn open(pool: &Pool, sealer: &Sealer, ids: &[i64]) -> Result<Vec<Connection>, PostgresError> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Sealed,
         r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.secret_sealed,
                   t.sealed AS "token?", t.generation AS "generation?", t.renew_at, t.expires_at
            FROM connections c LEFT JOIN tokens t USING (tenant_id, connection_id)
@@ -148,34 +165,123 @@ pub async fn open(pool: &Pool, sealer: &Sealer, ids: &[i64]) -> Result<Vec<Conne
     .fetch_all(pool)
     .await
     .map_err(PostgresError::on("read the connections"))?;
-    let mut opened = Vec::with_capacity(rows.len());
-    for row in rows {
-        let id = ConnectionId(row.connection_id);
-        let secrets = match row.secret_sealed.map(|sealed| sealer.open_secrets(id, &sealed)).transpose() {
-            Ok(secrets) => secrets.unwrap_or_default(),
-            Err(error) => {
-                tracing::error!(connection = id.0, %error, "connection left out");
-                continue;
-            }
-        };
-        let Ok(provider) = row.provider.parse() else { continue };
-        let params = serde_json::from_value(row.params).unwrap_or_default();
-        let kept = row.token.as_deref().map(|sealed| sealer.open_token(id, sealed)).transpose();
-        let token = kept.unwrap_or_else(|error| {
-            // It is asked for again, with what is at hand.
-            tracing::error!(connection = id.0, %error, "token left out");
-            None
-        });
-        let token = token.map(|(access, refresh)| Token {
+    let open = |row: Sealed| {
+        let id = row.connection_id;
+        let opened = row.open(sealer);
+        opened.inspect_err(|error| tracing::error!(connection = id, %error, "connection left out")).ok()
+    };
+    Ok(rows.into_iter().filter_map(open).collect())
+}
+
+/// One connection, opened, whatever its state.
+pub async fn open_any(
+    pool: &Pool,
+    sealer: &Sealer,
+    tenant: TenantId,
+    id: ConnectionId,
+) -> Result<Connection, ConnectionError> {
+    let row = sqlx::query_as!(
+        Sealed,
+        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.secret_sealed,
+                  t.sealed AS "token?", t.generation AS "generation?", t.renew_at, t.expires_at
+           FROM connections c LEFT JOIN tokens t USING (tenant_id, connection_id)
+           WHERE c.tenant_id = $1 AND c.connection_id = $2"#,
+        tenant.0,
+        id.0
+    )
+    .fetch_optional(pool)
+    .await
+    .map_err(PostgresError::on("read the connection"))?;
+    Ok(row.ok_or_else(|| ConnectionError::Unknown(id.to_string()))?.open(sealer)?)
+}
+
+/// A connection as it is stored.
+struct Sealed {
+    tenant_id: i64,
+    connection_id: i64,
+    provider: String,
+    params: serde_json::Value,
+    secret_sealed: Option<Vec<u8>>,
+    token: Option<Vec<u8>>,
+    generation: Option<i64>,
+    renew_at: Option<chrono::DateTime<chrono::Utc>>,
+    expires_at: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+impl Sealed {
+    fn open(self, sealer: &Sealer) -> Result<Connection, SealError> {
+        let id = ConnectionId(self.connection_id);
+        let secrets = self.secret_sealed.map(|sealed| sealer.open_secrets(id, &sealed)).transpose()?;
+        let kept = self.token.as_deref().map(|sealed| sealer.open_token(id, sealed)).transpose()?;
+        let token = kept.map(|(access, refresh)| Token {
             access,
             refresh,
-            generation: row.generation.unwrap_or(0),
-            renew_at: row.renew_at.map(UnixMs::from),
-            expires_at: row.expires_at.map(UnixMs::from),
+            generation: self.generation.unwrap_or(0),
+            renew_at: self.renew_at.map(UnixMs::from),
+            expires_at: self.expires_at.map(UnixMs::from),
         });
-        opened.push(Connection { id, tenant: TenantId(row.tenant_id), provider, params, secrets, token });
+        Ok(Connection {
+            id,
+            tenant: TenantId(self.tenant_id),
+            // It was checked when it was stored.
+            provider: self.provider.parse().map_err(|_| SealError::Unopenable(id))?,
+            params: serde_json::from_value(self.params).unwrap_or_default(),
+            secrets: secrets.unwrap_or_default(),
+            token,
+        })
     }
-    Ok(opened)
+}
+
+/// A new connection that its owner has still to allow.
+pub async fn wait_for_owner(pool: &Pool, id: ConnectionId, reason: &str) -> Result<(), PostgresError> {
+    sqlx::query!(
+        "UPDATE connections SET state = 'needs_reauth', state_reason = $2, state_at = now()
+         WHERE connection_id = $1",
+        id.0,
+        reason
+    )
+    .execute(pool)
+    .await
+    .map(drop)
+    .map_err(PostgresError::on("mark the connection"))
+}
+
+/// Its owner has allowed a connection: writes the token that came of it and puts the connection back to work.
+pub async fn allow(
+    pool: &Pool,
+    sealer: &Sealer,
+    connection: &Connection,
+    granted: &Granted,
+    asked_at: UnixMs,
+) -> Result<(), ConnectionError> {
+    let token = Token::first(granted, asked_at);
+    let sealed = sealer.seal_token(connection.id, &token)?;
+    let hit = sqlx::query!(
+        "WITH kept AS (
+             INSERT INTO tokens (tenant_id, connection_id, sealed, generation, renew_at, expires_at, asked_at)
+             VALUES ($1, $2, $3, 1, $4, $5, $6)
+             ON CONFLICT (tenant_id, connection_id) DO UPDATE SET sealed = $3, generation = tokens.generation + 1,
+                 renew_at = $4, expires_at = $5, asked_at = $6, renewing_until = NULL, failures = 0, retry_at = NULL,
+                 failure = NULL),
+         mended AS (
+             UPDATE connections SET state = 'active', state_reason = NULL, state_at = now()
+             WHERE tenant_id = $1 AND connection_id = $2 RETURNING tenant_id, connection_id, provider)
+         INSERT INTO outbox (provider, job_id)
+         SELECT m.provider, j.job_id FROM mended m
+         JOIN devices d USING (tenant_id, connection_id) JOIN jobs j USING (tenant_id, device_id)
+         RETURNING (SELECT pg_notify('paceline_outbox', ''))::text",
+        connection.tenant.0,
+        connection.id.0,
+        sealed,
+        token.renew_at.map(UnixMs::to_datetime),
+        token.expires_at.map(UnixMs::to_datetime),
+        asked_at.to_datetime()
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("keep what the owner allowed"))?;
+    tracing::debug!(connection = connection.id.0, jobs = hit.len(), "back to work");
+    Ok(())
 }
 
 /// Marks connections whose credential is refused, unless it was renewed after the call was sent that learned it.

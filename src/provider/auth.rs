@@ -1,7 +1,7 @@
 //! How a connection's credentials travel, and what they are called.
 
-use super::Login;
 use super::http_text::check_header;
+use super::{Login, OAuth2, Whose};
 use crate::words::{Interval, Secrets};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -26,6 +26,10 @@ pub struct Auth {
     #[serde(default)]
     #[schemars(with = "Option<Login>")]
     pub login: Option<Spanned<Login>>,
+    /// How tokens are asked for by OAuth 2.0, which are then the main one.
+    #[serde(default)]
+    #[schemars(with = "Option<OAuth2>")]
+    pub oauth2: Option<Spanned<OAuth2>>,
     /// Keys that travel beside it.
     #[serde(default, rename = "key")]
     #[schemars(with = "Vec<Key>")]
@@ -90,9 +94,19 @@ pub struct Param {
 pub const BASIC: [&str; 2] = ["username", "password"];
 
 impl Auth {
+    /// Whether an owner must allow it before the first call.
+    pub fn needs_owner(&self) -> bool {
+        self.oauth2.as_ref().is_some_and(|oauth2| oauth2.get_ref().needs_owner())
+    }
+
+    fn client_names(&self, whose: Whose) -> Vec<&'static str> {
+        let oauth2 = self.oauth2.as_ref().map(Spanned::get_ref).filter(|oauth2| oauth2.client == whose);
+        oauth2.map(OAuth2::client_names).unwrap_or_default()
+    }
+
     /// Whether the main credential is a token that must be asked for.
     pub fn has_tokens(&self) -> bool {
-        self.login.is_some()
+        self.login.is_some() || self.oauth2.is_some()
     }
 
     /// What the main credential is called among the connection's secrets.
@@ -104,7 +118,8 @@ impl Auth {
     pub fn secrets(&self) -> BTreeSet<&str> {
         let main = match self.kind {
             _ if self.has_tokens() => {
-                self.login.iter().flat_map(|login| names(&login.get_ref().secrets)).collect()
+                let login = self.login.iter().flat_map(|login| names(&login.get_ref().secrets));
+                login.chain(self.client_names(Whose::Connection)).collect()
             }
             AuthKind::None => Vec::new(),
             AuthKind::Basic if self.secret.is_none() => BASIC.to_vec(),
@@ -116,17 +131,20 @@ impl Auth {
     /// The names of the secrets that the operator must give.
     pub fn operators(&self) -> BTreeSet<&str> {
         let login = self.login.iter().flat_map(|login| names(&login.get_ref().operator));
+        let login = login.chain(self.client_names(Whose::Operator));
         login.chain(self.keys.iter().filter_map(|key| key.get_ref().operator.as_deref())).collect()
     }
 
     /// The least from one request for a connection's token to the next.
     pub fn token_interval_min(&self) -> Option<Interval> {
-        self.login.as_ref().map(|login| login.get_ref().interval_min)
+        let login = self.login.as_ref().map(|login| login.get_ref().interval_min);
+        login.or(self.oauth2.as_ref().map(|oauth2| oauth2.get_ref().interval_min))
     }
 
     /// The URLs, beside those of resources, that are asked for tokens.
     pub fn token_urls(&self) -> impl Iterator<Item = &Spanned<String>> {
-        self.login.iter().map(|login| &login.get_ref().url)
+        let oauth2 = self.oauth2.iter().flat_map(|oauth2| oauth2.get_ref().urls()).map(|(_, url)| url);
+        self.login.iter().map(|login| &login.get_ref().url).chain(oauth2)
     }
 
     /// The query parameters that hold credentials.
@@ -173,6 +191,10 @@ impl Auth {
             check_name(name).into_iter().for_each(|m| say(0..0, m));
         }
         wrong.extend(self.login.iter().flat_map(|login| login.get_ref().check()));
+        wrong.extend(self.oauth2.iter().flat_map(|oauth2| oauth2.get_ref().check()));
+        if let (Some(login), Some(_)) = (&self.login, &self.oauth2) {
+            wrong.push((login.span(), "auth: tokens come by login or by oauth2: leave one out".to_owned()));
+        }
         let mut names = self.query_names();
         names.sort_unstable();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {

@@ -27,7 +27,9 @@ pub enum LookupError {
         known: String,
     },
     /// The provider asks for secrets that are not there.
-    #[error("provider {provider} asks for {what}: give it with --secret-file or --secret-stdin")]
+    #[error(
+        "provider {provider} asks for {what}: give it too (--secret-file, --secret-stdin; in the API `secrets`)"
+    )]
     NoSecret {
         /// Which.
         provider: String,
@@ -45,7 +47,7 @@ pub enum LookupError {
         known: String,
     },
     /// It asks for params that are not there.
-    #[error("provider {provider} asks for {what}: give it with --param NAME=VALUE")]
+    #[error("provider {provider} asks for {what}: give it too (--param NAME=VALUE; in the API `params`)")]
     NoParam {
         /// Which.
         provider: String,

@@ -11,10 +11,15 @@ use std::time::Duration;
 
 /// The definitions that come with the binary.
 const SHIPPED: &[(&str, &str)] = &[
+    ("airthings", include_str!("../../config/providers/airthings.toml")),
     ("ambient-weather", include_str!("../../config/providers/ambient-weather.toml")),
     ("awair", include_str!("../../config/providers/awair.toml")),
+    ("daikin-onecta", include_str!("../../config/providers/daikin-onecta.toml")),
+    ("enphase", include_str!("../../config/providers/enphase.toml")),
     ("govee", include_str!("../../config/providers/govee.toml")),
+    ("home-connect", include_str!("../../config/providers/home-connect.toml")),
     ("meadow", include_str!("../../config/providers/meadow.toml")),
+    ("netatmo", include_str!("../../config/providers/netatmo.toml")),
     ("open-meteo", include_str!("../../config/providers/open-meteo.toml")),
     ("purpleair", include_str!("../../config/providers/purpleair.toml")),
     ("sensibo", include_str!("../../config/providers/sensibo.toml")),
@@ -22,7 +27,10 @@ const SHIPPED: &[(&str, &str)] = &[
     ("signalk", include_str!("../../config/providers/signalk.toml")),
     ("smartthings", include_str!("../../config/providers/smartthings.toml")),
     ("solaredge", include_str!("../../config/providers/solaredge.toml")),
+    ("tado", include_str!("../../config/providers/tado.toml")),
+    ("tesla-fleet", include_str!("../../config/providers/tesla-fleet.toml")),
     ("the-things-stack", include_str!("../../config/providers/the-things-stack.toml")),
+    ("withings", include_str!("../../config/providers/withings.toml")),
 ];
 
 /// A provider's definition under its name.

@@ -1,6 +1,8 @@
 //! Tokens that logins and grants bring: kept sealed, renewed by one process at a time, and written before they are
-//! used. Never asks a cloud itself.
+//! used; and owners who are on their way to allow a connection. Never asks a cloud itself.
 
+mod pending;
 mod store;
 
+pub use pending::{Pending, redeem, wait_for};
 pub use store::{Begun, Renewal, TokenError, begin, expire, fail, keep};

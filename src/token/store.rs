@@ -148,16 +148,9 @@ pub async fn keep(
     granted: &Granted,
     asked_at: UnixMs,
 ) -> Result<Option<Token>, TokenError> {
-    let before = renewal.from.as_ref();
-    let (known, spans) = (renewal.generation, granted.spans_ms());
-    let token = Token {
-        access: granted.access.clone(),
-        // Only some are given a new one each time; the others keep theirs.
-        refresh: granted.refresh.clone().or_else(|| before?.refresh.clone()),
-        generation: known + 1,
-        renew_at: spans.map(|(renew, _)| asked_at.plus_ms(renew)),
-        expires_at: spans.map(|(_, expire)| asked_at.plus_ms(expire)),
-    };
+    let known = renewal.generation;
+    let refresh = renewal.from.as_ref().and_then(|token| token.refresh.as_ref());
+    let token = Token::after(granted, asked_at, known, refresh);
     let sealed = sealer.seal_token(connection.id, &token)?;
     let written = sqlx::query!(
         "UPDATE tokens SET sealed = $4, generation = generation + 1, renew_at = $5, expires_at = $6,

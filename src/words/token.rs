@@ -19,6 +19,29 @@ pub struct Token {
 }
 
 impl Token {
+    /// The first one of a grant that was asked for at this instant.
+    pub fn first(granted: &Granted, asked_at: UnixMs) -> Self {
+        Self::after(granted, asked_at, 0, None)
+    }
+
+    /// The one after that of this generation. Only some providers give a new refresh token each time: at others the one
+    /// before goes on.
+    pub fn after(
+        granted: &Granted,
+        asked_at: UnixMs,
+        generation: i64,
+        refresh: Option<&SecretString>,
+    ) -> Self {
+        let spans = granted.spans_ms();
+        Self {
+            access: granted.access.clone(),
+            refresh: granted.refresh.as_ref().or(refresh).cloned(),
+            generation: generation + 1,
+            renew_at: spans.map(|(renew, _)| asked_at.plus_ms(renew)),
+            expires_at: spans.map(|(_, expire)| asked_at.plus_ms(expire)),
+        }
+    }
+
     /// Whether it is time for the next one.
     pub fn is_due(&self, now: UnixMs) -> bool {
         self.renew_at.is_some_and(|at| at <= now)

@@ -1,6 +1,7 @@
 //! The API, as its callers see it.
 
 mod access;
+mod accounts;
 mod bad_input;
 mod outage;
 mod preference;

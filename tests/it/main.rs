@@ -16,6 +16,7 @@ mod journey;
 mod local;
 mod login;
 mod middleman;
+mod oauth;
 mod outage;
 mod private_redis;
 mod providers;

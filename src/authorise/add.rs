@@ -1,0 +1,53 @@
+//! New connections, and new secrets for those that there are: judged by the provider's definition before they are kept.
+
+use super::AuthoriseError;
+use crate::app::App;
+use crate::preference::connections::{self, Found, NewConnection};
+use crate::words::{ConnectionId, Secrets};
+
+/// Why a new connection does not call yet.
+const NOT_YET: &str = "not authorised yet: `paceline connection authorize` does that";
+
+/// A connection that was added.
+#[derive(Debug, Clone, Copy)]
+pub struct Added {
+    /// Its number.
+    pub id: ConnectionId,
+    /// Whether its owner has still to allow it.
+    pub awaits_owner: bool,
+}
+
+/// Adds a connection that has all that its provider's definition asks for, and nothing else.
+pub async fn add(app: &App, new: NewConnection) -> Result<Added, AuthoriseError> {
+    let provider = app.registry.find(new.provider.as_str())?;
+    provider.check_account(&new.params, &new.secrets, &app.settings.provider.of(&provider.name))?;
+    let id = connections::add(&app.pool, &app.sealer, new).await?;
+    let awaits_owner = provider.definition.auth.get_ref().needs_owner();
+    if awaits_owner {
+        connections::wait_for_owner(&app.pool, id, NOT_YET).await?;
+    }
+    Ok(Added { id, awaits_owner })
+}
+
+/// Gives a connection new secrets; those that are not given stay. Where its owner must allow it, that is to be done
+/// anew.
+pub async fn renew_secrets(
+    app: &App,
+    tenant: crate::words::TenantId,
+    found: &Found,
+    changed: Secrets,
+) -> Result<Added, AuthoriseError> {
+    let (pool, sealer, id) = (&app.pool, &app.sealer, found.id);
+    let provider = app.registry.find(&found.provider)?;
+    if changed.is_empty() {
+        provider.check_secrets(&changed)?;
+    }
+    let secrets = connections::with_secrets(pool, sealer, tenant, id, changed).await?;
+    provider.check_secrets(&secrets)?;
+    connections::reauthorise(pool, sealer, tenant, id, &secrets).await?;
+    let awaits_owner = provider.definition.auth.get_ref().needs_owner();
+    if awaits_owner {
+        connections::wait_for_owner(pool, id, NOT_YET).await?;
+    }
+    Ok(Added { id, awaits_owner })
+}

@@ -1,0 +1,89 @@
+//! What a cloud answers to a request for a token, as RFC 6749 has it: odd answers are put right here.
+
+use super::body::excerpt;
+use super::jq::Program;
+use super::wire::Reply;
+use super::{mapping, wait};
+use crate::provider::WaitUnit;
+use crate::words::{NoToken, UnixMs};
+use oauth2::HttpResponse;
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use serde_json::{Map, Value};
+
+/// There is no answer that would mean anything for good.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub(super) struct Trouble {
+    pub(super) reason: String,
+    pub(super) wait_ms: Option<i64>,
+}
+
+impl From<Trouble> for NoToken {
+    fn from(Trouble { reason, wait_ms }: Trouble) -> Self {
+        Self::Later { reason, wait_ms }
+    }
+}
+
+/// The fields that anybody needs. What else there is may be of any type: Netatmo's `scope` is a list.
+const FIELDS: [&str; 9] = [
+    "access_token",
+    "refresh_token",
+    "error",
+    "error_description",
+    "device_code",
+    "user_code",
+    "verification_uri",
+    "verification_uri_complete",
+    "verification_url",
+];
+
+/// The answer with the fields that mean something; trouble, if it says that it will say more later.
+pub(super) fn understood(reply: &Reply, odd: Option<&Program>, now: UnixMs) -> Result<HttpResponse, Trouble> {
+    let said = || format!("HTTP {}: {}", reply.status, excerpt(&reply.body.bytes));
+    let there = wait::there(&reply.headers, now);
+    let told = reply.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let trouble = |reason| Trouble {
+        reason,
+        wait_ms: told.and_then(|text| wait::wait_ms(text, WaitUnit::Seconds, there)),
+    };
+    if matches!(reply.status, 408 | 429 | 500..) {
+        return Err(trouble(said()));
+    }
+    let answer = mapping::read(&reply.body.bytes).map_err(|_| trouble(said()))?;
+    let answer = match odd {
+        Some(program) => {
+            let first = program
+                .first(&answer, mapping::value)
+                .map_err(|error| trouble(format!("auth.oauth2.answer failed: {error}")))?;
+            first.flatten()
+        }
+        None => mapping::value(&answer),
+    };
+    let Some(Value::Object(all)) = answer else { return Err(trouble(said())) };
+    let plain = plain(all);
+    let fails = plain.contains_key("error");
+    let status = if fails { 400 } else { reply.status };
+    if !fails && !(200..300).contains(&status) {
+        return Err(trouble(said()));
+    }
+    let body = serde_json::to_vec(&plain).unwrap_or_default();
+    let built = http::Response::builder().status(if fails { 400 } else { 200 });
+    built.header(CONTENT_TYPE, "application/json").body(body).map_err(|error| trouble(error.to_string()))
+}
+
+fn plain(all: Map<String, Value>) -> Map<String, Value> {
+    let mut plain = Map::new();
+    for (name, value) in all {
+        let number = || value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
+        match name.as_str() {
+            "expires_in" | "interval" => drop(number().map(|n| plain.insert(name, n.into()))),
+            known if FIELDS.contains(&known) && value.is_string() => drop(plain.insert(name, value)),
+            _ => {}
+        }
+    }
+    if plain.contains_key("access_token") {
+        // How calls carry it, the definition says.
+        plain.insert("token_type".to_owned(), "bearer".into());
+    }
+    plain
+}

@@ -1,0 +1,100 @@
+//! Connections by the API: judged as the command line judges them, and never told with their secrets.
+
+use super::*;
+
+const KEYED: &str = r#"
+title = "Keyed"
+[http]
+base_url = "https://api.example.com"
+[auth]
+kind = "basic"
+[[auth.key]]
+query = "app"
+operator = "app_key"
+[resource.state]
+interval_min = "10s"
+interval_default = "1m"
+path = "/devices/{{ device.external_id }}"
+records = "{values: {t: .t}}"
+"#;
+
+async fn post(router: &Router, key: &str, body: Value) -> Answer {
+    let request = request("POST", "/v1/connections")
+        .header(header::AUTHORIZATION, bearer(key))
+        .header(header::CONTENT_TYPE, "application/json");
+    send(router, request, Body::from(body.to_string())).await
+}
+
+#[tokio::test]
+async fn they_are_added_listed_and_given_new_secrets() {
+    let with_key = |settings: &mut paceline::settings::Settings| {
+        let given = json!({"keyed": {"app_key": "of the operator"}});
+        settings.provider = serde_json::from_value(given).unwrap();
+    };
+    let test = TestApp::with_settings(&[("keyed", KEYED)], with_key).await;
+    let router = http::router(test.app.clone());
+    let (user, reader) = (test.key(Role::User).await, test.key(Role::Reader).await);
+    let account = |secrets: Value| json!({"provider": "keyed", "label": "home", "secrets": secrets});
+    let both = json!({"username": "me", "password": SECRET});
+
+    for (body, status, says) in [
+        (account(json!({"username": "me"})), 422, "asks for the secret password"),
+        (
+            account(json!({"username": "me", "password": SECRET, "pin": SECRET})),
+            422,
+            "takes no secret \"pin\"",
+        ),
+        (json!({"provider": "kyed", "label": "x"}), 422, "use one of keyed"),
+        (json!({"provider": "keyed", "label": " ", "secrets": both}), 422, "needs a label"),
+        (json!({"provider": "keyed", "label": "x", "secret": SECRET}), 422, "unknown field"),
+    ] {
+        let refused = post(&router, &user, body.clone()).await;
+        assert_eq!(refused.status.as_u16(), status, "{body}: {}", refused.detail());
+        assert!(refused.detail().contains(says), "{says}: {}", refused.detail());
+    }
+    assert_eq!(post(&router, &reader, account(both.clone())).await.status, StatusCode::FORBIDDEN);
+
+    let added = post(&router, &user, account(both.clone())).await;
+    assert_eq!((added.status, &added.body["awaits_owner"]), (StatusCode::CREATED, &json!(false)));
+    let id = added.body["id"].as_i64().unwrap();
+    assert_eq!(post(&router, &user, account(both.clone())).await.problem(), "label-taken");
+    let list = send(
+        &router,
+        request("GET", "/v1/connections").header("authorization", bearer(&reader)),
+        Body::empty(),
+    );
+    let list = list.await;
+    assert_eq!(list.body["connections"][0]["label"], "home");
+    assert_eq!(list.body["connections"][0]["state"], "active");
+
+    // One of them is changed, the other stays.
+    let path = format!("/v1/connections/{id}/secrets");
+    let renewed = put(&router, &path, &user, json!({"secrets": {"password": "s3cret-too"}})).await;
+    assert_eq!(renewed.status, StatusCode::OK, "{}", renewed.body);
+    let (pool, sealer) = (&test.app.pool, &test.app.sealer);
+    let opened = connections::open(pool, sealer, &[id]).await.unwrap().remove(0);
+    let told: Vec<_> = opened.secrets.iter().map(|(name, secret)| (name, secret.expose_secret())).collect();
+    assert_eq!(told, [("password", "s3cret-too"), ("username", "me")]);
+    assert_eq!(
+        put(&router, &path, &user, json!({"secrets": {"pin": "1"}})).await.problem(),
+        "bad-connection"
+    );
+    let authorize =
+        request("POST", &format!("/v1/connections/{id}/authorize")).header("authorization", bearer(&user));
+    let refused = send(&router, authorize, Body::empty()).await;
+    assert_eq!((refused.status, refused.problem()), (StatusCode::CONFLICT, "not-authorised"));
+    assert!(refused.detail().contains("its secrets are all that it needs"), "{}", refused.detail());
+
+    let stranger = tenants::ensure(pool, "stranger").await.unwrap();
+    let who = keys::Principal { tenant: stranger, role: Role::Operator };
+    let theirs = keys::create(pool, who, "theirs").await.unwrap().1;
+    let theirs = theirs.expose_secret();
+    let refused = put(&router, &path, theirs, json!({"secrets": {"password": "x"}})).await;
+    assert_eq!((refused.status, refused.problem()), (StatusCode::NOT_FOUND, "no-such-connection"));
+    let list = send(
+        &router,
+        request("GET", "/v1/connections").header("authorization", bearer(theirs)),
+        Body::empty(),
+    );
+    assert_eq!(list.await.body["connections"], json!([]));
+}
