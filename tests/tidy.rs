@@ -76,7 +76,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ),
     ("chacha20poly1305", &["src/seal.rs"]),
     ("jaq_*", &["src/fetch/"]),
-    ("minijinja", &["src/fetch/request.rs", "src/fetch/template.rs", "src/fetch/login.rs"]),
+    (
+        "minijinja",
+        &["src/fetch/request.rs", "src/fetch/template.rs", "src/fetch/login.rs", "src/fetch/sign.rs"],
+    ),
     ("config", &["src/settings.rs"]),
     ("oauth2", &["src/fetch/"]),
 ];
@@ -117,6 +120,7 @@ const OPENERS: &[&str] = &[
     "src/fetch/credential.rs",
     "src/fetch/login.rs",
     "src/fetch/oauth.rs",
+    "src/fetch/sign.rs",
     "src/token/pending.rs",
     "src/authorise/owner.rs",
     "src/fetch/token_cases.rs",

@@ -13,6 +13,7 @@ use super::paging::{Page, Pager};
 use super::prepare::headers;
 use super::rate_limit;
 use super::request::Requests;
+use super::sign::Signer;
 use super::tokens::Tokens;
 use super::trace::Trace;
 use super::wire::{Reply, Script, Silence, Wire};
@@ -76,6 +77,7 @@ pub struct Fetcher {
     pub(super) pagers: HashMap<ResourceName, Pager>,
     in_flight: InFlight,
     pub(super) tokens: Tokens,
+    pub(super) signer: Option<Signer>,
     /// The operator's own, which travel with every call that asks for them.
     pub(super) operator: Secrets,
 }
@@ -125,6 +127,9 @@ impl Fetcher {
         let mut wrong = Vec::new();
         let requests = Requests::compile(&provider).map_err(|found| wrong.extend(found)).ok();
         let tokens = Tokens::compile(&provider).map_err(|found| wrong.extend(found)).ok();
+        let sign = provider.definition.auth.get_ref().sign.as_ref();
+        let signer = sign.map(|sign| Signer::compile(sign.get_ref())).transpose();
+        let signer = signer.map_err(|found| wrong.extend(found)).ok().flatten();
         let judge = Judge::compile(&provider).map_err(|found| wrong.extend(found)).ok();
         let (mut programs, mut pagers) = (HashMap::new(), HashMap::new());
         let credentials = provider.definition.auth.get_ref().query_names();
@@ -154,6 +159,7 @@ impl Fetcher {
                 pagers,
                 in_flight: InFlight::default(),
                 tokens,
+                signer,
                 operator,
             }),
             _ => Err(provider.refused(wrong)),

@@ -4,6 +4,7 @@ use super::body::excerpt;
 use super::hide::{forms_of, hide_in};
 use super::jq::Program;
 use super::request::{Body, RequestError, Requests, usable};
+use super::sign::Signer;
 use super::template::{Kind, Templates};
 use super::wire::{Reply, Silence, Wire};
 use super::{mapping, wait};
@@ -36,6 +37,8 @@ pub(super) struct With<'a> {
     pub(super) headers: &'a HeaderMap,
     /// Where `base_url` is rendered.
     pub(super) requests: &'a Requests,
+    /// What signs requests, where the provider wants that.
+    pub(super) signer: Option<&'a Signer>,
     pub(super) now: UnixMs,
 }
 
@@ -114,6 +117,11 @@ impl Login {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
             *request.body_mut() = Some(text.into());
         }
+        if let Some(signer) = with.signer {
+            // With no token: this is what asks for one.
+            let bare = Connection { token: None, ..with.connection.clone() };
+            signer.sign(&mut request, &With { connection: &bare, ..*with }, rand::random())?;
+        }
         Ok(request)
     }
 
@@ -164,16 +172,18 @@ fn named(part: &str, key: &str) -> String {
 
 /// What the templates of a login see.
 pub(super) fn seen(with: &With<'_>) -> Value {
-    let open = |secrets: &Secrets| -> BTreeMap<String, String> {
-        secrets.iter().map(|(name, secret)| (name.to_owned(), secret.expose_secret().to_owned())).collect()
-    };
     let uuid = uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string();
     context! {
         params => with.provider.with_defaults(with.connection.params.clone()),
-        secrets => open(&with.connection.secrets),
-        operator => open(with.operator),
+        secrets => opened(&with.connection.secrets),
+        operator => opened(with.operator),
         request => context! { uuid => uuid, epoch_ms => with.now.0 },
     }
+}
+
+/// Secrets as templates see them.
+pub(super) fn opened(secrets: &Secrets) -> BTreeMap<String, String> {
+    secrets.iter().map(|(name, secret)| (name.to_owned(), secret.expose_secret().to_owned())).collect()
 }
 
 /// A cloud may say back what it was told.

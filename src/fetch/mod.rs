@@ -25,6 +25,7 @@ mod place;
 mod prepare;
 mod rate_limit;
 mod request;
+mod sign;
 mod template;
 mod token_answer;
 mod token_cases;

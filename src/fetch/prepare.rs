@@ -40,6 +40,10 @@ impl Fetcher {
             *request.body_mut() = Some(text.into());
         }
         credentials.sign_in(request.headers_mut())?;
+        if let Some(signer) = &self.signer {
+            let with = self.with(&call.connection, now);
+            signer.sign(&mut request, &with, rand::random()).map_err(unmakable)?;
+        }
         Ok(request)
     }
 }

@@ -45,7 +45,7 @@ pub(super) enum RequestError {
         "the connection lacks the secret {name:?}, for which the provider asks: give it by `paceline connection secret`"
     )]
     NoSecret { name: String },
-    #[error("auth.login.headers {name:?} is no header, or a secret cannot stand in it")]
+    #[error("auth names the header {name:?}, which is none, or what would stand in it cannot")]
     Header { name: String },
     #[error(
         "the connection has no token, and the provider asks for one: `paceline connection authorize` brings it"

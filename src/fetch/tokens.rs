@@ -85,13 +85,14 @@ impl Fetcher {
         }
     }
 
-    fn with<'a>(&'a self, connection: &'a Connection, now: UnixMs) -> With<'a> {
+    pub(super) fn with<'a>(&'a self, connection: &'a Connection, now: UnixMs) -> With<'a> {
         With {
             provider: &self.provider,
             connection,
             operator: &self.operator,
             headers: &self.headers,
             requests: &self.requests,
+            signer: self.signer.as_ref(),
             now,
         }
     }

@@ -1,7 +1,7 @@
 //! How a connection's credentials travel, and what they are called.
 
 use super::http_text::check_header;
-use super::{Login, OAuth2, Whose};
+use super::{Login, OAuth2, Sign, Whose};
 use crate::words::{Interval, Secrets};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -30,6 +30,10 @@ pub struct Auth {
     #[serde(default)]
     #[schemars(with = "Option<OAuth2>")]
     pub oauth2: Option<Spanned<OAuth2>>,
+    /// How requests are signed.
+    #[serde(default)]
+    #[schemars(with = "Option<Sign>")]
+    pub sign: Option<Spanned<Sign>>,
     /// Keys that travel beside it.
     #[serde(default, rename = "key")]
     #[schemars(with = "Vec<Key>")]
@@ -125,13 +129,16 @@ impl Auth {
             AuthKind::Basic if self.secret.is_none() => BASIC.to_vec(),
             _ => vec![self.main()],
         };
-        main.into_iter().chain(self.keys.iter().filter_map(|key| key.get_ref().secret.as_deref())).collect()
+        let sign = self.sign.iter().flat_map(|sign| sign.get_ref().own_names());
+        let keys = self.keys.iter().filter_map(|key| key.get_ref().secret.as_deref());
+        main.into_iter().chain(sign).chain(keys).collect()
     }
 
     /// The names of the secrets that the operator must give.
     pub fn operators(&self) -> BTreeSet<&str> {
         let login = self.login.iter().flat_map(|login| names(&login.get_ref().operator));
-        let login = login.chain(self.client_names(Whose::Operator));
+        let sign = self.sign.iter().flat_map(|sign| sign.get_ref().operators_names());
+        let login = login.chain(self.client_names(Whose::Operator)).chain(sign);
         login.chain(self.keys.iter().filter_map(|key| key.get_ref().operator.as_deref())).collect()
     }
 
@@ -191,6 +198,7 @@ impl Auth {
             check_name(name).into_iter().for_each(|m| say(0..0, m));
         }
         wrong.extend(self.login.iter().flat_map(|login| login.get_ref().check()));
+        wrong.extend(self.sign.iter().flat_map(|sign| sign.get_ref().check()));
         wrong.extend(self.oauth2.iter().flat_map(|oauth2| oauth2.get_ref().check()));
         if let (Some(login), Some(_)) = (&self.login, &self.oauth2) {
             wrong.push((login.span(), "auth: tokens come by login or by oauth2: leave one out".to_owned()));

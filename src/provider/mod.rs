@@ -18,6 +18,7 @@ mod registry;
 mod repair;
 mod rule;
 mod schema;
+mod sign;
 
 pub use auth::{About, Auth, AuthKind, BASIC, Key, Param};
 pub use calendar::{Calendar, Zone};
@@ -35,3 +36,4 @@ pub use rate_limit::RateLimit;
 pub use registry::{Provider, Registry, Source, sources};
 pub use rule::{Rule, RuleOutcome, Wait, WaitUnit};
 pub use schema::{SCHEMA, schema};
+pub use sign::{Encoding, Sign, SignKey, SignKind};

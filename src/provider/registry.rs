@@ -27,9 +27,11 @@ const SHIPPED: &[(&str, &str)] = &[
     ("signalk", include_str!("../../config/providers/signalk.toml")),
     ("smartthings", include_str!("../../config/providers/smartthings.toml")),
     ("solaredge", include_str!("../../config/providers/solaredge.toml")),
+    ("switchbot", include_str!("../../config/providers/switchbot.toml")),
     ("tado", include_str!("../../config/providers/tado.toml")),
     ("tesla-fleet", include_str!("../../config/providers/tesla-fleet.toml")),
     ("the-things-stack", include_str!("../../config/providers/the-things-stack.toml")),
+    ("tuya", include_str!("../../config/providers/tuya.toml")),
     ("withings", include_str!("../../config/providers/withings.toml")),
 ];
 
