@@ -46,7 +46,8 @@ pub enum Place {
 }
 
 impl Place {
-    fn owner(self) -> ConnectionId {
+    /// Whose it is.
+    pub fn owner(self) -> ConnectionId {
         let (Self::Secrets(owner) | Self::Token(owner) | Self::Authorisation(owner)) = self;
         owner
     }
@@ -146,6 +147,14 @@ impl Sealer {
                 .map(Secrets::from_iter)
                 .map_err(|_| SealError::Unopenable(owner)),
             Err(error) => self.open_unmarked(owner, sealed).map(Secrets::only).ok_or(error),
+        }
+    }
+
+    /// Seals under the current key what any key has sealed for this place.
+    pub fn seal_again(&self, place: Place, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        match place {
+            Place::Secrets(owner) => self.seal_secrets(owner, &self.open_secrets(owner, sealed)?),
+            Place::Token(_) | Place::Authorisation(_) => self.seal(place, &self.open(place, sealed)?),
         }
     }
 

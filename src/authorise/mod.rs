@@ -4,6 +4,7 @@
 mod add;
 mod owner;
 mod renew;
+mod reseal;
 
 use crate::app::App;
 use crate::fetch::{Fetcher, Reach};
@@ -13,6 +14,7 @@ use std::sync::Arc;
 pub use add::{Added, add, renew_secrets};
 pub use owner::{AuthoriseError, Begun, CALLBACK, CameBack, begin, device_code, finish, finish_device};
 pub use renew::{Authoriser, Ready};
+pub use reseal::{Resealed, reseal};
 
 /// What makes the calls of a provider, as far as its operator lets them go and with what its operator was given.
 pub fn fetcher(app: &App, provider: &Arc<Provider>) -> Result<Arc<Fetcher>, LoadError> {

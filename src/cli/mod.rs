@@ -18,6 +18,7 @@ mod output;
 mod plan;
 mod provider;
 mod refresh;
+mod rotate;
 mod sealing_key;
 mod secret;
 mod serve;
@@ -104,6 +105,9 @@ pub enum Command {
     /// List, check, try and begin provider definitions
     #[command(subcommand)]
     Provider(provider::Command),
+    /// Change the key that seals credentials
+    #[command(subcommand)]
+    Secret(rotate::Command),
     /// Say how often a device is fetched and how much it matters
     Set(set::Args),
     /// Fetch a device now, as soon as the quotas let it
@@ -142,6 +146,9 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), CliError> {
         }
         Command::Device(command) => {
             briefly(global, async |context| device::run(context, command).await).await
+        }
+        Command::Secret(command) => {
+            briefly(global, async |context| rotate::run(context, command).await).await
         }
         Command::Provider(command) => provider::run(global, command).await,
         Command::Set(args) => briefly(global, async |context| set::run(context, args).await).await,

@@ -1,6 +1,11 @@
-//! Connections of several secrets, and the operator's own.
+//! Connections of several secrets and the operator's own; owners on a terminal; another key.
 
 use super::Binary;
+use paceline::preference::connections;
+use paceline::seal::Sealer;
+use paceline::token::{self, Pending};
+use paceline::words::{Granted, UnixMs};
+use secrecy::ExposeSecret;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
 const KEYED: &str = r#"title = "Keyed"
@@ -139,4 +144,57 @@ async fn an_owner_is_walked_through_by_the_terminal() {
         shown.contains("authorization: ***") && shown.contains("t  21.5") && !shown.contains("s3cret"),
         "{shown}"
     );
+}
+
+#[tokio::test]
+async fn everything_is_sealed_again_under_another_key_and_nothing_is_lost_on_the_way() {
+    let mut binary = Binary::new().await;
+    let old = binary.settings["PACELINE__SECRET__KEY"].clone();
+    let new = Sealer::generate_key().unwrap().expose_secret().to_owned();
+    let test = binary.app.take().expect("an app");
+    let (pool, before) = (test.app.pool.clone(), Sealer::new(&old.as_str().into()).unwrap());
+    let add = "connection add --tenant acme --provider meadow --param base_url=http://x";
+    for n in 0..3 {
+        let secret = binary.file("secret", format!("s3cret-{n}\n"));
+        binary.run(&format!("{add} --label c{n} --secret-file {secret}")).ok();
+    }
+    let ids: Vec<i64> =
+        sqlx::query_scalar("SELECT connection_id FROM connections WHERE label LIKE 'c_' ORDER BY 1")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+    let first = connections::open(&pool, &before, &ids[..1]).await.unwrap().remove(0);
+    let granted = Granted { access: "acc".into(), refresh: Some("ref".into()), lifetime_ms: None };
+    connections::allow(&pool, &before, &first, &granted, UnixMs(0)).await.unwrap();
+    let (verifier, redirect_url) = (Some("proof".into()), "https://x".to_owned());
+    let way = Pending { tenant: first.tenant, connection: first.id, verifier, redirect_url };
+    token::wait_for(&pool, &before, &"state".into(), &way, UnixMs(i64::MAX / 2)).await.unwrap();
+
+    // The new key alone opens nothing; the old one beside it does, and one row is sealed by the new one already.
+    let binary = binary.set("PACELINE__SECRET__KEY", &new);
+    binary.run("secret rotate").refused(1, &["no key in secret.key and secret.former_keys opens"]);
+    let binary = binary.set("PACELINE__SECRET__FORMER_KEYS", &old);
+    let secret = binary.file("secret", "s3cret-2\n");
+    binary.run(&format!("connection secret --tenant acme c2 --secret-file {secret}")).ok();
+    let both = Sealer::with_former(&new.as_str().into(), &[old.as_str().into()]).unwrap();
+    assert_eq!(connections::open(&pool, &both, &ids).await.unwrap().len(), 3);
+    // One is spoilt: the others are sealed again all the same, and it is named.
+    sqlx::query("UPDATE connections SET secret_sealed = 'spoilt' WHERE connection_id = $1")
+        .bind(ids[1])
+        .execute(&pool)
+        .await
+        .unwrap();
+    binary.run("secret rotate").refused(1, &["3 sealed again", &format!("connections {} have", ids[1])]);
+    binary.run(&format!("connection secret --tenant acme c1 --secret-file {secret}")).ok();
+    assert_eq!(binary.json("secret rotate")["sealed"], 0);
+
+    let after = Sealer::new(&new.as_str().into()).unwrap();
+    let opened = connections::open(&pool, &after, &ids).await.unwrap();
+    let told = |n: usize| opened.iter().find(|c| c.id.0 == ids[n]).unwrap().secrets.get("secret").unwrap();
+    assert_eq!([0, 2].map(|n| told(n).expose_secret()), ["s3cret-0", "s3cret-2"]);
+    let token = opened.iter().find_map(|connection| connection.token.as_ref()).expect("a token");
+    assert_eq!(token.refresh.as_ref().unwrap().expose_secret(), "ref");
+    let back = token::redeem(&pool, &after, &"state".into(), UnixMs(0)).await.unwrap().expect("a way back");
+    assert_eq!(back.verifier.unwrap().expose_secret(), "proof");
+    assert!(connections::open(&pool, &before, &ids).await.unwrap().is_empty());
 }
