@@ -58,7 +58,10 @@ pub enum TrialError {
     )]
     Unusable,
     /// Nor does the cloud give a token for it.
-    #[error("nothing was sent: {0}; its owner gives new secrets by `paceline connection secret`")]
+    #[error(
+        "nothing was sent: {0}; its owner gives new secrets by `paceline connection secret`, or allows it again by \
+         `paceline connection authorize`"
+    )]
     Refused(String),
     /// It has no device at all.
     #[error(

@@ -61,8 +61,8 @@ pub(super) enum ApiError {
     )]
     Parked { device: DeviceId, resource: ResourceName, reason: String },
     #[error(
-        "the provider refuses the credential of connection {label:?} ({reason}): its operator gives it a new one by \
-         `paceline connection secret`"
+        "the provider refuses the credential of connection {label:?} ({reason}): PUT /v1/connections/ID/secrets gives \
+         it new ones; where its owner must allow it, POST /v1/connections/ID/authorize says where"
     )]
     NeedsReauth { label: String, reason: String },
     #[error("a connection needs a label: what do you call it?")]

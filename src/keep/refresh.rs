@@ -76,7 +76,8 @@ pub enum RefreshError {
     /// Its account may not be used.
     #[error(
         "the provider refuses the credential of connection {label:?} ({reason}): \
-         `paceline connection secret --tenant NAME {label} --secret-file FILE` gives it a new one"
+         `paceline connection secret --tenant NAME {label} --secret-file FILE` gives it a new one, or its owner allows \
+         it again by `paceline connection authorize`"
     )]
     NeedsReauth {
         /// What its owner calls the account.

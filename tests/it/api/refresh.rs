@@ -69,7 +69,7 @@ async fn what_is_not_scheduled_is_refused_with_what_would_help() {
             "WITH mended AS (UPDATE jobs SET state = 'active')
              UPDATE connections SET state = 'needs_reauth', state_reason = 'HTTP 401'",
             "needs-reauth",
-            "paceline connection secret",
+            "PUT /v1/connections/ID/secrets",
         ),
     ] {
         sqlx::query(sql).execute(pool).await.unwrap();
