@@ -89,7 +89,11 @@ end
 
 -- The lines at shared links: who was served moves back by what it had, who waits keeps its place.
 for name, lane in pairs(touched) do
-  if lane.line and lane.answer == 'empty' then line_of(lane.line.name).charges[name] = 0 end
+  if lane.line and lane.answer ~= 'granted' then
+    -- Stopped elsewhere it keeps its place; who has nothing left leaves it.
+    local line = line_of(lane.line.name)
+    if lane.answer == 'blocked' then line.standing[name] = lane else line.charges[name] = line.charges[name] or 0 end
+  end
 end
 for name, line in pairs(lines) do
   local names, waits = {}, line.standing
