@@ -1,15 +1,16 @@
 # Paceline's own part of a run, the same for every server: the command line is all it knows of Paceline.
 
-# paceline_sync PROVIDER BASE_URL DEVICES RATE SECONDS
-# Syncs DEVICES (NDJSON for `device import`) of one new connection, then prints both sides. Fails if the referee
-# refused a request, or if a device has no reading.
+# paceline_sync PROVIDER BASE_URL DEVICES RATE SECONDS [OPTION...]
+# Syncs DEVICES (NDJSON for `device import`) of one new connection, made with the OPTIONs, then prints both sides. Fails
+# if the referee refused a request, or if a device has no reading.
 paceline_sync() {
   local provider=$1 base_url=$2 devices=$3 rate=$4 seconds=$5 key
+  shift 5
   paceline_build
   say 'starting Paceline with private servers'
   paceline_serve
   key=$(paceline key create --tenant real --role reader --json | json_field key)
-  paceline connection add --tenant real --provider "$provider" --label "$provider" --param "base_url=$base_url"
+  paceline connection add --tenant real --provider "$provider" --label "$provider" --param "base_url=$base_url" "$@"
 
   say "syncing $(wc -l <"$devices") devices every second for $seconds s"
   paceline device import --tenant real --connection "$provider" --file "$devices"

@@ -26,7 +26,7 @@ def main():
     missing = 0
     for device in devices(sys.argv[1]):
         reading = device["resources"].get("state") or {}
-        missing += not reading.get("observed_at")
+        missing += not reading.get("fetched_at")
         values = json.dumps(reading.get("values"), ensure_ascii=False)
         age_s = (reading.get("age_ms") or 0) / 1000
         print(f"{device['external_id']:44} {age_s:6.1f} s old  {values[:72]}")

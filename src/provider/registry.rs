@@ -20,6 +20,7 @@ const SHIPPED: &[(&str, &str)] = &[
     ("home-connect", include_str!("../../config/providers/home-connect.toml")),
     ("meadow", include_str!("../../config/providers/meadow.toml")),
     ("netatmo", include_str!("../../config/providers/netatmo.toml")),
+    ("node-red", include_str!("../../config/providers/node-red.toml")),
     ("open-meteo", include_str!("../../config/providers/open-meteo.toml")),
     ("purpleair", include_str!("../../config/providers/purpleair.toml")),
     ("sensibo", include_str!("../../config/providers/sensibo.toml")),

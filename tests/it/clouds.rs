@@ -3,6 +3,7 @@
 
 use paceline::fetch::run_cases;
 use paceline::provider::Registry;
+use std::collections::BTreeSet;
 
 #[tokio::test]
 async fn every_case_of_every_cloud_comes_to_what_it_says() {
@@ -14,4 +15,17 @@ async fn every_case_of_every_cloud_comes_to_what_it_says() {
         assert!(failed.is_empty(), "{name}: {failed:#?}");
         assert!(cases.len() > 3, "{name} has too few cases");
     }
+}
+
+#[test]
+fn every_definition_in_the_folder_is_shipped() {
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/config/providers")).unwrap();
+    let paths = folder
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "toml"));
+    let names: BTreeSet<_> =
+        paths.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    let shipped: BTreeSet<_> =
+        Registry::load(None).unwrap().iter().map(|provider| provider.name.to_string()).collect();
+    assert_eq!(names, shipped);
 }
