@@ -45,6 +45,12 @@ pub struct DeviceView {
     /// Its home or site; null for none.
     #[schema(required = true)]
     pub group: Option<String>,
+    /// What kind of device it is; null where nobody tells.
+    #[schema(required = true, example = "awair-element")]
+    pub model: Option<String>,
+    /// Since when the cloud's own list of devices leaves it out; null while it does not.
+    #[schema(required = true)]
+    pub missing_since: Option<String>,
     /// By resource.
     pub resources: BTreeMap<String, ResourceView>,
 }
@@ -191,6 +197,8 @@ impl Known {
             provider: self.card.provider,
             connection: self.card.connection,
             group: Some(self.card.group).filter(|group| !group.is_empty()),
+            model: Some(self.card.model).filter(|model| !model.is_empty()),
+            missing_since: self.card.missing_since.map(|at| at.to_string()),
         }
     }
 }

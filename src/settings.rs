@@ -44,6 +44,8 @@ section!(
         /// The operator's own secrets, by provider and name.
         #[serde(default)]
         provider: OperatorSecrets,
+        /// Which devices there are.
+        discovery: Discovery,
         /// First runs.
         schedule: Schedule,
         /// The score.
@@ -120,6 +122,15 @@ section!(
         dir: PathBuf,
         /// Those whose calls may go into private networks.
         private_networks: Names,
+    }
+);
+section!(
+    /// `[discovery]`
+    Discovery {
+        /// Whether lists of devices are asked for by themselves.
+        automatic: bool,
+        /// How often.
+        every: Interval,
     }
 );
 section!(

@@ -1,13 +1,17 @@
-//! `paceline connection add | list | authorize | secret`
+//! `paceline connection add | list | authorize | discover | secret`
 
 use super::{CliError, Context, authorize, secret, table};
 use crate::authorise;
+use crate::keep::{self, Wanted};
 use crate::preference::connections::{self, ConnectionRow, NewConnection};
+use crate::preference::discovered::Changes;
 use crate::preference::tenants;
+use crate::words::Interval;
 use clap::builder::NonEmptyStringValueParser;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 /// What to do with connections.
 #[derive(Debug, clap::Subcommand)]
@@ -43,6 +47,28 @@ in elsewhere is waited for.")]
         tenant: String,
         /// Its label or number
         label: String,
+    },
+    /// Ask the cloud which devices a connection has, and keep what has changed
+    #[command(after_help = "\
+Examples:
+  paceline connection discover --tenant acme main --dry-run
+  paceline connection discover --tenant acme main
+
+One call, ahead of what waits, granted by the quotas like any other. New devices are added with what they get by
+default; those that the list leaves out are marked as missing, and kept. `paceline serve` asks by itself, too: see
+[discovery] in the settings.")]
+    Discover {
+        /// Whose connection
+        #[arg(long, value_name = "NAME")]
+        tenant: String,
+        /// Its label or number
+        label: String,
+        /// Only say what would change
+        #[arg(long)]
+        dry_run: bool,
+        /// How long to wait for the quotas to let it
+        #[arg(long, value_name = "TIME", default_value = "10s")]
+        wait: Interval,
     },
     /// Give a connection new secrets and put it back to work; those that are not given stay
     #[command(after_help = "\
@@ -127,9 +153,35 @@ impl fmt::Display for Listed {
                 Some(reason) => format!("{}: {reason}", row.state),
                 None => row.state.clone(),
             };
-            table.add_row([&row.id.to_string(), &row.label, &row.provider, &state, &row.devices.to_string()]);
+            let devices = match &row.discovery_error {
+                Some(error) => format!("{}; no list: {error}", row.devices),
+                None => row.devices.to_string(),
+            };
+            table.add_row([&row.id.to_string(), &row.label, &row.provider, &state, &devices]);
         }
         table.fmt(f)
+    }
+}
+
+#[derive(Serialize)]
+struct Discovered {
+    dry_run: bool,
+    #[serde(flatten)]
+    changes: Changes,
+}
+
+impl fmt::Display for Discovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Changes { new, back, missing, changed, listed } = &self.changes;
+        let would = if self.dry_run { "Nothing was changed; this would be" } else { "Done" };
+        for device in new {
+            writeln!(f, "new      {}  {}", device.external_id, device.name)?;
+        }
+        for (what, ids) in [("back", back), ("missing", missing), ("changed", changed)] {
+            ids.iter().try_for_each(|id| writeln!(f, "{what:<8} {id}"))?;
+        }
+        let (new, back, missing, changed) = (new.len(), back.len(), missing.len(), changed.len());
+        write!(f, "{would}: {listed} listed, {new} new, {back} back, {missing} missing, {changed} changed.")
     }
 }
 
@@ -155,6 +207,15 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
             context.output.answer(&Listed { connections })
         }
         Command::Authorize { tenant, label } => authorize::run(context, &tenant, label).await,
+        Command::Discover { tenant, label, dry_run, wait } => {
+            let tenant = tenants::find(pool, &tenant).await?;
+            let found = connections::find(pool, tenant, &label).await?;
+            let provider = context.app.registry.find(&found.provider)?;
+            let patience = Duration::from_millis(wait.as_ms());
+            let wanted = Wanted { provider, tenant, connection: found.id, patience, dry_run };
+            let changes = keep::discover(&context.app, wanted).await.map_err(CliError::refused)?;
+            context.output.answer(&Discovered { dry_run, changes })
+        }
         Command::Secret { tenant, label, secret } => {
             let tenant = tenants::find(pool, &tenant).await?;
             let found = connections::find(pool, tenant, &label).await?;

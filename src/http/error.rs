@@ -1,7 +1,7 @@
 //! Every error the API answers with: its status, its type and what it says (RFC 9457). Nowhere else.
 
 use crate::authorise::AuthoriseError;
-use crate::keep::RefreshError;
+use crate::keep::{DiscoverError, KeepError, RefreshError};
 use crate::postgres::PostgresError;
 use crate::preference::connections::ConnectionError;
 use crate::provider::LookupError;
@@ -38,6 +38,19 @@ pub(super) enum ApiError {
     BadMethod,
     #[error("you have no device {0}; GET /v1/devices lists those you have")]
     NoSuchDevice(DeviceId),
+    #[error(
+        "{0} does not say how devices are listed: its operator adds them by `paceline device add`, or [discovery] to \
+             its definition"
+    )]
+    NotListable(String),
+    #[error(
+        "the connection cannot be used ({0}): its operator gives it a new credential by `paceline connection secret`"
+    )]
+    UnusableConnection(String),
+    #[error("nothing was sent: {by} lets no call through {when}; try again then")]
+    NotYet { by: String, when: String },
+    #[error("the cloud gave no list: {0}; the devices are what they were")]
+    NoList(String),
     #[error("provider {provider} has no resource {asked:?}; it has {}", known.join(", "))]
     NoSuchResource { provider: String, asked: String, known: Vec<String> },
     #[error(
@@ -141,6 +154,10 @@ impl ApiError {
             Self::NoSuchPath => (S::NOT_FOUND, "no-such-path", "No such path"),
             Self::BadMethod => (S::METHOD_NOT_ALLOWED, "bad-method", "Method not allowed"),
             Self::NoSuchDevice(_) => (S::NOT_FOUND, "no-such-device", "No such device"),
+            Self::NotListable(_) => (S::CONFLICT, "not-listable", "Devices cannot be listed"),
+            Self::UnusableConnection(_) => (S::CONFLICT, "unusable-connection", "Connection cannot be used"),
+            Self::NotYet { .. } => (S::SERVICE_UNAVAILABLE, "not-yet", "No quota left for now"),
+            Self::NoList(_) => (S::BAD_GATEWAY, "no-list", "The cloud gave no list"),
             Self::NoSuchResource { .. } => (S::NOT_FOUND, "no-such-resource", "No such resource"),
             Self::ProviderGone { .. } => (S::CONFLICT, "provider-gone", "Provider no longer defined"),
             Self::NoSuchJob { .. } => (S::NOT_FOUND, "no-such-job", "Not asked for yet"),
@@ -291,6 +308,25 @@ impl From<RefreshError> for ApiError {
             RefreshError::NoAnswer => Self::ScheduleSlow,
             RefreshError::Redis(error) => Self::RedisAway(error),
             RefreshError::Postgres(error) => error.into(),
+        }
+    }
+}
+
+impl From<DiscoverError> for ApiError {
+    /// With what to do in this API's words.
+    fn from(error: DiscoverError) -> Self {
+        match error {
+            DiscoverError::Undeclared(provider) => Self::NotListable(provider),
+            DiscoverError::Unusable => Self::UnusableConnection("its credential was refused".to_owned()),
+            DiscoverError::Refused(reason) => Self::UnusableConnection(reason),
+            DiscoverError::NotYet { by, when } => Self::NotYet { by, when },
+            DiscoverError::Late => Self::ScheduleSlow,
+            DiscoverError::NoList(why) => Self::NoList(why),
+            DiscoverError::Redis(error) | DiscoverError::Keep(KeepError::Redis(error)) => {
+                Self::RedisAway(error)
+            }
+            DiscoverError::Postgres(error) | DiscoverError::Keep(KeepError::Postgres(error)) => error.into(),
+            DiscoverError::Definition(_) => Self::Internal(None),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod auth;
 mod connections;
 mod devices;
+mod discover;
 mod error;
 mod extract;
 mod health;

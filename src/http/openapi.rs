@@ -1,7 +1,7 @@
 //! The API's description, made from the code; `openapi.json` is its copy, which a test keeps fresh.
 
 use super::error::Problem;
-use super::{Api, connections, devices, health, jobs, lag};
+use super::{Api, connections, devices, discover, health, jobs, lag};
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
@@ -22,7 +22,7 @@ use utoipa_axum::routes;
     tags(
         (name = "devices", description = "Latest values, and how old they are"),
         (name = "jobs", description = "How often, and how much it matters"),
-        (name = "connections", description = "Accounts at providers, and how their owners allow them"),
+        (name = "connections", description = "Accounts at providers, how owners allow them, which devices they have"),
         (name = "lag", description = "How late things are"),
         (name = "health", description = "For whoever runs the process"),
     )
@@ -72,6 +72,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(connections::put_secrets))
         .routes(routes!(connections::authorize))
         .routes(routes!(connections::callback))
+        .routes(routes!(discover::discover))
         .routes(routes!(lag::show))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

@@ -1,8 +1,10 @@
-//! Housekeeping: the outbox is drained, a lost schedule is rebuilt, the history gets its partitions and loses old ones.
+//! Housekeeping: the outbox is drained, a lost schedule is rebuilt, the history gets its partitions and loses old ones,
+//! clouds are asked which devices there are.
 //!
 //! Any number of processes may keep house; what must not be done twice at once is done under an advisory lock.
 
 mod check;
+mod discover;
 mod history;
 mod outbox;
 mod rebuild;
@@ -10,6 +12,7 @@ mod refresh;
 mod run;
 
 pub use check::{CheckReport, Problem, check};
+pub use discover::{DiscoverError, Wanted, discover, discover_due};
 pub use outbox::{drain, tell_soon};
 pub use rebuild::rebuild_if_lost;
 pub use refresh::{RefreshError, RefreshStatus, Refreshed, refresh_now};

@@ -46,6 +46,10 @@ pub struct ConnectionRow {
     pub reason: Option<String>,
     /// How many devices are under it.
     pub devices: i64,
+    /// When the cloud was last asked which there are.
+    pub discovery_at: Option<chrono::DateTime<chrono::Utc>>,
+    /// Why that brought no list; none if it did.
+    pub discovery_error: Option<String>,
 }
 
 /// Why a connection could not be made or opened.
@@ -143,7 +147,8 @@ pub async fn list(pool: &Pool, tenant: TenantId) -> Result<Vec<ConnectionRow>, P
         ConnectionRow,
         r#"SELECT connection_id AS id, label, provider, state, state_reason AS reason,
                   (SELECT count(*) FROM devices d
-                   WHERE d.tenant_id = c.tenant_id AND d.connection_id = c.connection_id) AS "devices!"
+                   WHERE d.tenant_id = c.tenant_id AND d.connection_id = c.connection_id) AS "devices!",
+                  discovery_at, discovery_error
            FROM connections c WHERE tenant_id = $1 ORDER BY label, provider"#,
         tenant.0
     )

@@ -16,6 +16,10 @@ pub struct DeviceRow {
     pub name: String,
     /// Its home or site; empty for none.
     pub group: String,
+    /// What kind of device it is; empty where nobody tells.
+    pub model: String,
+    /// Since when the cloud's own list of devices leaves it out.
+    pub missing_since: Option<chrono::DateTime<chrono::Utc>>,
     /// Its connection, by label.
     pub connection: String,
     /// Its provider, by name.
@@ -61,7 +65,7 @@ pub async fn page(
     limit: i64,
 ) -> Result<Vec<DeviceRow>, PostgresError> {
     let rows = sqlx::query!(
-        r#"SELECT d.device_id, d.external_id, d.name, d.group_key, c.label, c.provider,
+        r#"SELECT d.device_id, d.external_id, d.name, d.group_key, d.model, d.missing_since, c.label, c.provider,
                   (SELECT coalesce(jsonb_object_agg(j.resource, jsonb_build_object(
                       'interval_ms', j.interval_ms, 'priority', j.priority, 'state', j.state)), '{}')
                    FROM jobs j WHERE j.tenant_id = d.tenant_id AND j.device_id = d.device_id) AS "jobs!"
@@ -81,6 +85,8 @@ pub async fn page(
         external_id: row.external_id,
         name: row.name,
         group: row.group_key,
+        model: row.model,
+        missing_since: row.missing_since,
         connection: row.label,
         provider: row.provider,
         // Built by the statement above, in just this shape.

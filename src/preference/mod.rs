@@ -2,6 +2,7 @@
 
 pub mod connections;
 pub mod devices;
+pub mod discovered;
 pub mod find;
 pub mod import;
 pub mod inventory;

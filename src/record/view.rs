@@ -18,6 +18,10 @@ pub struct Card {
     pub connection: String,
     /// Its home or site; empty for none.
     pub group: String,
+    /// What kind of device it is; empty where nobody tells.
+    pub model: String,
+    /// Since when the cloud's own list of devices leaves it out.
+    pub missing_since: Option<UnixMs>,
     /// Resource → what is wanted of it.
     pub jobs: BTreeMap<String, CardJob>,
 }
@@ -85,7 +89,8 @@ pub async fn devices(
 ) -> Result<HashMap<DeviceId, Sight>, PostgresError> {
     let rows = sqlx::query_as!(
         Row,
-        r#"SELECT d.device_id, d.name, d.external_id, d.group_key, c.provider, c.label,
+        r#"SELECT d.device_id, d.name, d.external_id, d.group_key, d.model, d.missing_since,
+                  c.provider, c.label,
                   j.resource AS "resource?", j.interval_ms AS "interval_ms?", j.priority AS "priority?",
                   j.state AS "state?", j.version AS "version?",
                   l.observed_at AS "observed_at?", l.fetched_at AS "fetched_at?", l.changed_at AS "changed_at?",
@@ -115,6 +120,8 @@ struct Row {
     name: String,
     external_id: String,
     group_key: String,
+    model: String,
+    missing_since: Option<chrono::DateTime<chrono::Utc>>,
     provider: String,
     label: String,
     resource: Option<String>,
@@ -138,6 +145,8 @@ impl Row {
             provider: self.provider.clone(),
             connection: self.label.clone(),
             group: self.group_key.clone(),
+            model: self.model.clone(),
+            missing_since: self.missing_since.map(UnixMs::from),
             jobs: BTreeMap::new(),
         };
         Sight { card, version: 0, latest: HashMap::new() }

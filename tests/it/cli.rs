@@ -1,5 +1,6 @@
 //! The command line, as the binary that people run.
 
+mod discover;
 mod import;
 mod plan;
 mod provider;

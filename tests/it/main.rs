@@ -6,6 +6,7 @@ mod cli;
 mod cloud;
 mod clouds;
 mod crash;
+mod discovery;
 mod echo;
 mod explain;
 mod faults;

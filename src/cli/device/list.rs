@@ -67,7 +67,11 @@ fn text(page: &[DeviceRow]) -> String {
         let jobs: Vec<_> =
             row.jobs.iter().map(|(resource, job)| format!("{resource} {}", words(job))).collect();
         let number = row.device.to_string();
-        table.add_row([&number, &row.external_id, &row.name, &row.group, &row.connection, &jobs.join(", ")]);
+        let mut name = row.name.clone();
+        if row.missing_since.is_some() {
+            name += " (missing from the cloud's list)";
+        }
+        table.add_row([&number, &row.external_id, &name, &row.group, &row.connection, &jobs.join(", ")]);
     }
     table.to_string()
 }
@@ -93,6 +97,8 @@ mod tests {
             external_id: "a".to_owned(),
             name: String::new(),
             group: String::new(),
+            model: String::new(),
+            missing_since: None,
             connection: "main".to_owned(),
             provider: "meadow".to_owned(),
             jobs: Default::default(),

@@ -46,7 +46,8 @@ for _, w in ipairs(wanted) do
       end
       if moved or j.lane ~= old.lane or j.shared ~= old.shared then
         add_due(id, j, moved and j.due or waits)
-        if j.lane ~= old.lane or j.shared ~= old.shared then leave_due(id, old) end
+        -- Those served alone wait in one set, whatever their lane.
+        if j.shared ~= old.shared or old.shared and j.lane ~= old.lane then leave_due(id, old) end
       end
     elseif redis.call('ZREM', ready_key(old), id) == 1 then
       add_ready(ready, id, j)

@@ -16,7 +16,7 @@ async fn a_device_is_shown_with_its_values_and_their_age() {
     });
     let device = json!({
         "id": id, "name": "Device 0", "external_id": "d0", "provider": "testcloud", "connection": "home",
-        "group": null, "resources": {"state": nothing_yet},
+        "group": null, "model": null, "missing_since": null, "resources": {"state": nothing_yet},
     });
     assert_eq!(before, device);
 

@@ -1,0 +1,131 @@
+//! Which devices a connection has, as its cloud lists them.
+
+use super::Api;
+use super::auth::Owner;
+use super::error::{ApiError, Problem};
+use super::extract::{Path, Query};
+use super::openapi::Refusals;
+use crate::keep::{self, Wanted};
+use crate::preference::connections::{self, ConnectionError};
+use crate::preference::discovered::Changes;
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Somebody waits for the answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How to ask.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct How {
+    /// Only tell what would change.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// What the cloud's list changed, or would.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Discovered {
+    /// Whether nothing was changed, because nothing was to be.
+    dry_run: bool,
+    /// How many devices the list has.
+    #[schema(example = 12)]
+    listed: usize,
+    /// Added with what they get by default.
+    new: Vec<NewDevice>,
+    /// External ids of those that earlier lists left out.
+    back: Vec<String>,
+    /// External ids of those that this list is the first to leave out. They are kept, and fetched as before.
+    missing: Vec<String>,
+    /// External ids of those whose home, kind or missing name is told anew.
+    changed: Vec<String>,
+}
+
+/// A device that was not known before.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct NewDevice {
+    /// The provider's own id of it.
+    #[schema(example = "th-7c9e6679")]
+    external_id: String,
+    /// What it is called there.
+    #[schema(example = "Living room")]
+    name: String,
+    /// Its home or site; null for none.
+    #[schema(required = true)]
+    group: Option<String>,
+    /// What kind of device it is; null where nobody tells.
+    #[schema(required = true)]
+    model: Option<String>,
+}
+
+impl Discovered {
+    fn of(dry_run: bool, changes: Changes) -> Self {
+        let told = |text: String| Some(text).filter(|text| !text.is_empty());
+        let new = changes.new.into_iter().map(|one| NewDevice {
+            external_id: one.external_id,
+            name: one.name,
+            group: told(one.group),
+            model: told(one.model),
+        });
+        Self {
+            dry_run,
+            listed: changes.listed,
+            new: new.collect(),
+            back: changes.back,
+            missing: changes.missing,
+            changed: changes.changed,
+        }
+    }
+}
+
+/// Why there is no list.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "its variants are documentation")]
+enum NoList {
+    /// A bad query
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(Problem),
+    /// The key is a reader's
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// No such connection, or not yours
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(Problem),
+    /// Its provider does not say how devices are listed, or refuses its credential
+    #[response(status = 409, content_type = "application/problem+json")]
+    NotListed(Problem),
+    /// The cloud's answer is no list: nothing was changed
+    #[response(status = 502, content_type = "application/problem+json")]
+    Unread(Problem),
+}
+
+/// Asks the cloud which devices a connection has, and keeps what has changed.
+///
+/// One call ahead of what waits, granted by the provider's quotas like any other; if they let none through within a few
+/// seconds, nothing is sent (503). A list that fails changes nothing.
+#[utoipa::path(
+    post, path = "/v1/connections/{id}/discover", operation_id = "discover_devices", tag = "connections",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The connection's number or label", example = "home"), How),
+    responses((status = 200, description = "What changed", body = Discovered), NoList, Refusals)
+)]
+pub(super) async fn discover(
+    State(api): State<Api>,
+    Owner(who): Owner,
+    Path(id): Path<String>,
+    Query(how): Query<How>,
+) -> Result<Json<Discovered>, ApiError> {
+    // Postgres knows no text with a NUL, and would call ours broken.
+    let found = match connections::find(&api.app.pool, who.tenant, &id.replace('\0', "")).await {
+        Err(ConnectionError::Postgres(error)) => return Err(error.into()),
+        found => found.map_err(|_| ApiError::NoSuchConnection(id))?,
+    };
+    let provider = api.app.registry.get(&found.provider);
+    let provider = provider.ok_or(ApiError::NotListable(found.provider.clone()))?;
+    let How { dry_run } = how;
+    let wanted = Wanted { provider, tenant: who.tenant, connection: found.id, patience: PATIENCE, dry_run };
+    Ok(Json(Discovered::of(dry_run, keep::discover(&api.app, wanted).await?)))
+}

@@ -1,0 +1,210 @@
+//! The cloud's own list of a connection's devices: asked for under all quotas, as any call is, and what it changes is
+//! kept. A list that fails, breaks off or is not understood changes nothing.
+
+use super::{KeepError, drain, rebuild_if_lost};
+use crate::app::App;
+use crate::authorise::{self, Authoriser, Ready};
+use crate::cache::CARD;
+use crate::postgres::PostgresError;
+use crate::preference::connections;
+use crate::preference::devices::Place;
+use crate::preference::discovered::{self, Changes};
+use crate::provider::{DISCOVERY, LoadError, Provider};
+use crate::redis::RedisError;
+use crate::take::{Settlement, Taker, Waited, Wish};
+use crate::words::{
+    ConnectionId, DeviceId, Interval, Listed, Outcome, Priority, ResourceName, TenantId, lane,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Whose devices to list.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Where.
+    pub provider: &'a Arc<Provider>,
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of which account.
+    pub connection: ConnectionId,
+    /// How long to wait for the quotas.
+    pub patience: Duration,
+    /// Only tell what would change.
+    pub dry_run: bool,
+}
+
+/// Why there is no list. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoverError {
+    /// Its definition says nothing of it.
+    #[error(
+        "{0} does not say how devices are listed: add them by `paceline device add`, or [discovery] to its file"
+    )]
+    Undeclared(String),
+    /// The account may not be used.
+    #[error(
+        "the connection's credential was refused before, or cannot be opened: give it a new one by \
+         `paceline connection secret`"
+    )]
+    Unusable,
+    /// Nor does the cloud give a token for it.
+    #[error("nothing was sent: {0}; its owner gives new secrets by `paceline connection secret`")]
+    Refused(String),
+    /// A quota or a hold.
+    #[error("nothing was sent: {by} lets no call through {when}; try again then")]
+    NotYet {
+        /// The quota's name, or the hold's reason.
+        by: String,
+        /// When it will.
+        when: String,
+    },
+    /// The process did not get to it in time.
+    #[error("nothing was sent: the instant that was granted has passed on this busy machine; try again")]
+    Late,
+    /// The cloud's answer is no list.
+    #[error("the cloud gave no list: {0}; the devices are what they were")]
+    NoList(String),
+    /// The definition.
+    #[error(transparent)]
+    Definition(#[from] LoadError),
+    /// Housekeeping.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+    /// Redis.
+    #[error("the schedule in Redis, which grants every call, could not be asked; nothing was sent")]
+    Redis(#[from] RedisError),
+    /// Postgres.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+}
+
+/// Asks for the list as soon as every quota lets it, and keeps what it changes.
+pub async fn discover(app: &App, wanted: Wanted<'_>) -> Result<Changes, DiscoverError> {
+    let asked_at = discovered::now(&app.pool).await?;
+    let listed = match list(app, &wanted).await? {
+        Ok(listed) => listed,
+        Err(outcome) => {
+            let why = [outcome.word(), &outcome.detail()].join(": ").trim_end_matches(": ").to_owned();
+            if !wanted.dry_run {
+                discovered::failed(&app.pool, wanted.tenant, wanted.connection, &why).await?;
+            }
+            return Err(DiscoverError::NoList(why));
+        }
+    };
+    let place = Place {
+        tenant: wanted.tenant,
+        connection: wanted.connection,
+        provider: wanted.provider.name.clone(),
+    };
+    if wanted.dry_run {
+        return Ok(discovered::preview(&app.pool, &place, &listed, asked_at).await?);
+    }
+    let jobs = |one: &Listed| jobs_of(wanted.provider, one);
+    let (changes, touched) = discovered::apply(&app.pool, &place, &listed, asked_at, &jobs).await?;
+    tell(app, wanted.tenant, &touched).await;
+    Ok(changes)
+}
+
+/// What a new device gets: the resources that the list names, or else those by default.
+fn jobs_of(provider: &Provider, listed: &Listed) -> Vec<(ResourceName, Interval, Priority)> {
+    let Some(names) = &listed.resources else { return provider.default_jobs() };
+    let job = |name: &ResourceName| {
+        let resource = provider.resource(name.as_str())?;
+        Some((name.clone(), resource.interval_default, Priority::default()))
+    };
+    names.iter().filter_map(job).collect()
+}
+
+/// Tells the schedule and the cache. What does not work now is in the outbox, or shown as it was until it is next
+/// changed.
+async fn tell(app: &App, tenant: TenantId, touched: &[DeviceId]) {
+    if let Err(error) = drain(app).await {
+        tracing::warn!(%error, "the schedule hears later of devices that were found");
+    }
+    for device in touched {
+        if let Err(error) = app.cache.forget(tenant, *device, CARD).await {
+            tracing::debug!(device = device.0, %error, "cached device not renewed");
+        }
+    }
+}
+
+async fn list(app: &App, wanted: &Wanted<'_>) -> Result<Result<Vec<Listed>, Outcome>, DiscoverError> {
+    let provider = wanted.provider;
+    let Some(call) = provider.call(DISCOVERY.as_str()) else {
+        return Err(DiscoverError::Undeclared(provider.name.to_string()));
+    };
+    let opened = connections::open(&app.pool, &app.sealer, &[wanted.connection.0]).await?;
+    let own = opened.into_iter().find(|connection| connection.tenant == wanted.tenant);
+    let connection = Arc::new(own.ok_or(DiscoverError::Unusable)?);
+    let fetcher = authorise::fetcher(app, provider)?;
+    let authoriser = Authoriser::new(app, provider, &fetcher);
+    let connection = match authoriser.ready(&connection).await {
+        Ready::Go(connection) => connection,
+        Ready::NotYet(until, by) => {
+            return Err(DiscoverError::NotYet { by, when: format!("before {until}") });
+        }
+        Ready::Refused(reason) => return Err(DiscoverError::Refused(reason)),
+    };
+    rebuild_if_lost(app, &provider.name).await?;
+    let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
+    taker.hear(app.clock.now());
+    let (lane, cost) = (lane(wanted.connection, ""), call.cost_of(0));
+    let wish = Wish { lane, resource: DISCOVERY.clone(), cost, devices: Vec::new() };
+    let (grant, latest) = match taker.wait_for_leave(&wish, wanted.patience, app.tolerance(provider)).await? {
+        Waited::Go { call, latest } => (call, latest),
+        Waited::NotYet { by, when } => return Err(DiscoverError::NotYet { by, when }),
+    };
+    if Instant::now() > latest {
+        taker.settle(&[Settlement::unsent(grant)], None).await?;
+        return Err(DiscoverError::Late);
+    }
+    let listing = fetcher.list(connection.clone(), app.clock.now(), None).await;
+    if matches!(listing.devices, Err(Outcome::Unauthorized { .. })) {
+        authoriser.refused(&connection).await;
+    }
+    let settlement = Settlement { end: listing.end, holds: listing.holds, ..Settlement::unsent(grant) };
+    // What it lists is worth keeping all the same.
+    if let Err(error) = taker.settle(&[settlement], None).await {
+        tracing::warn!(%error, "the schedule was not told how the call ended: its lease runs out by itself");
+    }
+    Ok(listing.devices)
+}
+
+/// Connections whose list is asked for in one turn: others want the lock, too.
+const A_TURN: i64 = 20;
+/// After a list that failed.
+const AGAIN: Duration = Duration::from_secs(60 * 60);
+/// How long one connection's quotas are waited for: the others are waiting, too, and its turn comes again.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks for the lists that are due, one after the other. Returns how many there were.
+pub async fn discover_due(app: &App) -> Result<usize, KeepError> {
+    let every = Duration::from_millis(app.settings.discovery.every.as_ms());
+    let lists = app.registry.iter().filter(|provider| provider.definition.discovery.is_some());
+    let names: Vec<String> = lists.map(|provider| provider.name.to_string()).collect();
+    if names.is_empty() || !app.settings.discovery.automatic {
+        return Ok(0);
+    }
+    let _held = crate::postgres::lock(&app.pool, "paceline discovery").await?;
+    let due = discovered::due(&app.pool, &names, every, AGAIN, A_TURN).await?;
+    for one in &due {
+        let Some(provider) = app.registry.get(&one.provider) else { continue };
+        let (tenant, connection) = (one.tenant, one.connection);
+        let wanted = Wanted { provider, tenant, connection, patience: PATIENCE, dry_run: false };
+        match discover(app, wanted).await {
+            Ok(changes) => tracing::info!(
+                provider = %provider.name,
+                connection = connection.0,
+                listed = changes.listed,
+                new = changes.new.len(),
+                missing = changes.missing.len(),
+                "devices listed"
+            ),
+            Err(error) => {
+                tracing::warn!(provider = %provider.name, connection = connection.0, %error, "devices not listed");
+            }
+        }
+    }
+    Ok(due.len())
+}

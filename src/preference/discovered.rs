@@ -1,0 +1,324 @@
+//! What the cloud's own list of a connection's devices changes here: new ones are added, those that it leaves out are
+//! marked and kept.
+
+use super::devices::{self, NewDevice, Place};
+use crate::postgres::{Pool, PostgresError};
+use crate::words::{ConnectionId, DeviceId, Interval, Listed, Priority, ResourceName, TenantId, UnixMs};
+use serde::Serialize;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// A device of a connection, as it is known before.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Itself.
+    pub device: DeviceId,
+    /// The provider's id of it.
+    pub external_id: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// Its home or site.
+    pub group: String,
+    /// What kind it is.
+    pub model: String,
+    /// Whether an earlier list left it out.
+    pub missing: bool,
+    /// Whether it was there before the list was asked for: a later one may not be in it yet.
+    pub older: bool,
+}
+
+/// What a list changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Changes {
+    /// Not known before.
+    pub new: Vec<Listed>,
+    /// Left out by an earlier list, and there again: their external ids.
+    pub back: Vec<String>,
+    /// Left out by this one for the first time.
+    pub missing: Vec<String>,
+    /// In another home or site, or of another kind, or called something while they had no name here.
+    pub changed: Vec<String>,
+    /// All that the list has.
+    pub listed: usize,
+}
+
+/// Compares. Pure.
+pub fn compare(known: &[Known], listed: &[Listed]) -> Changes {
+    let by_id: HashMap<&str, &Known> = known.iter().map(|one| (one.external_id.as_str(), one)).collect();
+    let mut changes = Changes { listed: listed.len(), ..Changes::default() };
+    for found in listed {
+        let id = found.external_id.clone();
+        match by_id.get(id.as_str()) {
+            None => changes.new.push(found.clone()),
+            Some(known) if known.missing => changes.back.push(id),
+            Some(known) if differs(known, found) => changes.changed.push(id),
+            Some(_) => {}
+        }
+    }
+    let there: std::collections::HashSet<&str> = listed.iter().map(|one| one.external_id.as_str()).collect();
+    let left_out =
+        known.iter().filter(|one| one.older && !one.missing && !there.contains(one.external_id.as_str()));
+    changes.missing = left_out.map(|one| one.external_id.clone()).collect();
+    changes
+}
+
+/// What the list does not tell changes nothing, and a name that an owner gave stays.
+fn differs(known: &Known, found: &Listed) -> bool {
+    (known.name.is_empty() && !found.name.is_empty())
+        || (!found.group.is_empty() && found.group != known.group)
+        || (!found.model.is_empty() && found.model != known.model)
+}
+
+/// What is wanted of a new device.
+pub type Jobs<'a> = &'a (dyn Fn(&Listed) -> Vec<(ResourceName, Interval, Priority)> + Sync);
+
+/// The database's own time, for `asked_at`: when the list is about to be asked for.
+pub async fn now(pool: &Pool) -> Result<UnixMs, PostgresError> {
+    let now = sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(pool).await;
+    now.map(UnixMs::from).map_err(PostgresError::on("ask the time"))
+}
+
+/// What the list would change. `asked_at`: when it was asked for.
+pub async fn preview(
+    pool: &Pool,
+    place: &Place,
+    listed: &[Listed],
+    asked_at: UnixMs,
+) -> Result<Changes, PostgresError> {
+    let mut connection = pool.acquire().await.map_err(PostgresError::on("connect"))?;
+    Ok(compare(&known(&mut connection, place, asked_at).await?, listed))
+}
+
+/// Makes the changes, all or none; and the ids of the devices that are not what they were.
+pub async fn apply(
+    pool: &Pool,
+    place: &Place,
+    listed: &[Listed],
+    asked_at: UnixMs,
+    jobs: Jobs<'_>,
+) -> Result<(Changes, Vec<DeviceId>), PostgresError> {
+    let failed = || PostgresError::on("keep the list of devices");
+    let mut tx = pool.begin().await.map_err(failed())?;
+    // One list after another.
+    sqlx::query!(
+        "UPDATE connections SET discovery_at = now(), discovery_error = NULL
+         WHERE tenant_id = $1 AND connection_id = $2",
+        place.tenant.0,
+        place.connection.0
+    )
+    .execute(&mut *tx)
+    .await
+    .map_err(failed())?;
+    let changes = compare(&known(&mut tx, place, asked_at).await?, listed);
+    let device = |listed: &Listed| NewDevice {
+        external_id: listed.external_id.clone(),
+        name: listed.name.clone(),
+        group: listed.group.clone(),
+        jobs: jobs(listed),
+    };
+    let new: Vec<_> = changes.new.iter().map(device).collect();
+    devices::add_in(&mut tx, place, &new).await?;
+    let mut touched = describe(&mut tx, place, &changes, listed).await?;
+    let missing = sqlx::query_scalar!(
+        "UPDATE devices SET missing_since = now()
+         WHERE tenant_id = $1 AND connection_id = $2 AND external_id = ANY($3) RETURNING device_id",
+        place.tenant.0,
+        place.connection.0,
+        &changes.missing
+    )
+    .fetch_all(&mut *tx)
+    .await
+    .map_err(failed())?;
+    tx.commit().await.map_err(failed())?;
+    touched.extend(missing.into_iter().map(DeviceId));
+    Ok((changes, touched))
+}
+
+/// Gives the devices what the list tells of them. Jobs of one that moved to another home go along.
+async fn describe(
+    tx: &mut sqlx::PgConnection,
+    place: &Place,
+    changes: &Changes,
+    listed: &[Listed],
+) -> Result<Vec<DeviceId>, PostgresError> {
+    let new = changes.new.iter().map(|one| &one.external_id);
+    let ids: std::collections::HashSet<_> = new.chain(&changes.back).chain(&changes.changed).collect();
+    let told: Vec<_> = listed.iter().filter(|one| ids.contains(&one.external_id)).collect();
+    let column = |of: fn(&Listed) -> &String| told.iter().map(|one| of(one).clone()).collect::<Vec<String>>();
+    let rows = sqlx::query_scalar!(
+        "WITH told AS (
+             SELECT * FROM UNNEST($3::text[], $4::text[], $5::text[], $6::text[]) AS t (external_id, name, grp, model)),
+         described AS (
+             UPDATE devices d SET
+                 name = CASE WHEN d.name = '' THEN t.name ELSE d.name END,
+                 group_key = CASE WHEN t.grp = '' THEN d.group_key ELSE t.grp END,
+                 model = CASE WHEN t.model = '' THEN d.model ELSE t.model END,
+                 missing_since = NULL
+             FROM told t
+             WHERE d.tenant_id = $1 AND d.connection_id = $2 AND d.external_id = t.external_id
+             RETURNING d.tenant_id, d.device_id),
+         noted AS (
+             INSERT INTO outbox (provider, job_id)
+             SELECT j.provider, j.job_id FROM described JOIN jobs j USING (tenant_id, device_id))
+         SELECT device_id FROM described",
+        place.tenant.0,
+        place.connection.0,
+        &column(|one| &one.external_id),
+        &column(|one| &one.name),
+        &column(|one| &one.group),
+        &column(|one| &one.model)
+    )
+    .fetch_all(tx)
+    .await
+    .map_err(PostgresError::on("keep the list of devices"))?;
+    Ok(rows.into_iter().map(DeviceId).collect())
+}
+
+async fn known(
+    tx: &mut sqlx::PgConnection,
+    place: &Place,
+    asked_at: UnixMs,
+) -> Result<Vec<Known>, PostgresError> {
+    let rows = sqlx::query!(
+        r#"SELECT device_id, external_id, name, group_key, model, missing_since IS NOT NULL AS "missing!",
+                  created_at < $3 AS "older!"
+           FROM devices WHERE tenant_id = $1 AND connection_id = $2 ORDER BY device_id"#,
+        place.tenant.0,
+        place.connection.0,
+        asked_at.to_datetime()
+    )
+    .fetch_all(tx)
+    .await
+    .map_err(PostgresError::on("read the connection's devices"))?;
+    let known = rows.into_iter().map(|row| Known {
+        device: DeviceId(row.device_id),
+        external_id: row.external_id,
+        name: row.name,
+        group: row.group_key,
+        model: row.model,
+        missing: row.missing,
+        older: row.older,
+    });
+    Ok(known.collect())
+}
+
+/// Notes that asking for the list brought none.
+pub async fn failed(
+    pool: &Pool,
+    tenant: TenantId,
+    connection: ConnectionId,
+    why: &str,
+) -> Result<(), PostgresError> {
+    sqlx::query!(
+        "UPDATE connections SET discovery_at = now(), discovery_error = $3
+         WHERE tenant_id = $1 AND connection_id = $2",
+        tenant.0,
+        connection.0,
+        why
+    )
+    .execute(pool)
+    .await
+    .map_err(PostgresError::on("note that devices could not be listed"))?;
+    Ok(())
+}
+
+/// A connection whose list is due.
+#[derive(Debug, Clone)]
+pub struct Due {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Itself.
+    pub connection: ConnectionId,
+    /// Its provider, by name.
+    pub provider: String,
+}
+
+/// Some of the connections at these providers whose list was not asked for within `every`; within `again`, if that
+/// brought none. Those that wait longest first.
+pub async fn due(
+    pool: &Pool,
+    providers: &[String],
+    every: Duration,
+    again: Duration,
+    limit: i64,
+) -> Result<Vec<Due>, PostgresError> {
+    let rows = sqlx::query!(
+        "SELECT tenant_id, connection_id, provider FROM connections
+         WHERE state = 'active' AND provider = ANY($1)
+           AND (discovery_at IS NULL
+                OR discovery_at < now() - make_interval(
+                    secs => CASE WHEN discovery_error IS NULL THEN $2::float8 ELSE $3::float8 END))
+         ORDER BY discovery_at NULLS FIRST, connection_id LIMIT $4",
+        providers,
+        every.as_secs_f64(),
+        again.min(every).as_secs_f64(),
+        limit
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("find whose devices to list"))?;
+    let due = rows.into_iter().map(|row| Due {
+        tenant: TenantId(row.tenant_id),
+        connection: ConnectionId(row.connection_id),
+        provider: row.provider,
+    });
+    Ok(due.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(id: &str) -> Known {
+        Known {
+            device: DeviceId(1),
+            external_id: id.to_owned(),
+            name: "Mine".to_owned(),
+            group: "home".to_owned(),
+            model: "m1".to_owned(),
+            missing: false,
+            older: true,
+        }
+    }
+
+    fn listed(id: &str, [name, group, model]: [&str; 3]) -> Listed {
+        let text = str::to_owned;
+        Listed {
+            external_id: text(id),
+            name: text(name),
+            group: text(group),
+            model: text(model),
+            resources: None,
+        }
+    }
+
+    fn ids(changes: &Changes) -> [Vec<&str>; 4] {
+        [
+            changes.new.iter().map(|one| one.external_id.as_str()).collect(),
+            changes.back.iter().map(String::as_str).collect(),
+            changes.missing.iter().map(String::as_str).collect(),
+            changes.changed.iter().map(String::as_str).collect(),
+        ]
+    }
+
+    #[test]
+    fn a_list_is_compared_with_what_is_known() {
+        let gone = Known { missing: true, ..known("gone") };
+        let late = Known { older: false, ..known("late") };
+        let before = [known("a"), known("b"), gone.clone(), late];
+        let same = listed("a", ["Theirs", "home", ""]);
+        let changes =
+            compare(&before, &[same.clone(), listed("n", ["", "", ""]), listed("gone", ["", "", ""])]);
+        assert_eq!(ids(&changes), [vec!["n"], vec!["gone"], vec!["b"], vec![]]);
+        assert_eq!(changes.listed, 3);
+        // What stays away is told once.
+        assert_eq!(ids(&compare(&[gone], &[])), [vec![""; 0], vec![], vec![], vec![]]);
+        // A name that its owner gave stays; what the list does not tell does, too.
+        assert!(compare(&[known("a")], &[same]).changed.is_empty());
+        for told in [["", "office", ""], ["", "", "m2"]] {
+            assert_eq!(compare(&[known("a")], &[listed("a", told)]).changed, ["a"]);
+        }
+        let unnamed = Known { name: String::new(), ..known("a") };
+        assert_eq!(compare(&[unnamed], &[listed("a", ["Theirs", "", ""])]).changed, ["a"]);
+    }
+}

@@ -1,0 +1,56 @@
+//! `connection discover`: which devices a cloud lists.
+
+use super::Binary;
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
+
+const LISTED: &str = r#"title = "Listed"
+[http]
+base_url = "{{ params.base_url }}"
+[[quota]]
+name = "minute"
+scope = "connection"
+amount = 600
+window = "1m"
+burst = 9
+[discovery]
+path = "/devices"
+devices = ".[]"
+[resource.state]
+interval_min = "1s"
+interval_default = "1h"
+path = "/state"
+records = "."
+"#;
+
+#[tokio::test]
+async fn devices_are_listed_tried_first_and_then_kept() {
+    let cloud = MockServer::start().await;
+    let list = ResponseTemplate::new(200).set_body_string(r#"[{"id": "a", "name": "Hall"}]"#);
+    Mock::given(matchers::path("/devices")).respond_with(list).up_to_n_times(3).mount(&cloud).await;
+    let binary = Binary::new().await;
+    binary.file("providers/listed.toml", LISTED);
+    let binary = binary
+        .set("PACELINE__PROVIDERS__DIR", "providers")
+        .set("PACELINE__PROVIDERS__PRIVATE_NETWORKS", "listed,signalk");
+    let add = |provider: &str, label: &str| {
+        let base_url = cloud.uri();
+        format!(
+            "connection add --tenant acme --provider {provider} --label {label} --param base_url={base_url}"
+        )
+    };
+    binary.run(&add("listed", "main")).ok();
+    let discover = "connection discover --tenant acme main";
+    let tried = binary.run(&format!("{discover} --dry-run")).ok().out;
+    let told = "new      a  Hall\nNothing was changed; this would be: 1 listed, 1 new, 0 back, 0 missing, 0 changed.\n";
+    assert_eq!(tried, told);
+    assert!(binary.run("device list --tenant acme").ok().out.contains("No devices yet"));
+    assert_eq!(binary.json(discover)["new"][0]["external_id"], "a");
+    assert!(binary.run("device list --tenant acme").ok().out.contains("Hall"));
+    let again = binary.run(discover).ok().out;
+    assert_eq!(again, "Done: 1 listed, 0 new, 0 back, 0 missing, 0 changed.\n");
+    // The fourth finds no list.
+    binary.run(discover).refused(1, &["the cloud gave no list: gone: HTTP 404"]);
+    assert!(binary.run("connection list --tenant acme").ok().out.contains("1; no list: gone: HTTP 404"));
+    binary.run(&add("signalk", "boat")).ok();
+    binary.run("connection discover --tenant acme boat").refused(1, &["does not say how devices are listed"]);
+}

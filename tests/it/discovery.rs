@@ -1,0 +1,304 @@
+//! Which devices a connection has, as its cloud lists them.
+
+use crate::journey::Rig;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode};
+use paceline::http;
+use paceline::keep::{self, DiscoverError, Wanted};
+use paceline::preference::discovered::Changes;
+use paceline::words::{DeviceId, Role};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tower::ServiceExt;
+use wiremock::{Mock, ResponseTemplate, matchers};
+
+const LISTED: &str = r#"
+title = "Listed"
+[http]
+base_url = "{{ params.base_url }}"
+timeout = "2s"
+[auth]
+kind = "bearer"
+[[quota]]
+name = "minute"
+scope = "connection"
+amount = 600
+window = "1m"
+burst = 100
+[discovery]
+path = "/devices"
+devices = ".devices[] | {id, name, group: .home, model: .kind, resources: .can}"
+pages = { by = "cursor", param = "after", max = 3, next = ".next" }
+[resource.state]
+interval_min = "1s"
+interval_default = "1h"
+path = "/devices/{{ device.external_id }}"
+records = "{values: {t: .t}}"
+[resource.energy]
+by_default = false
+interval_min = "1s"
+interval_default = "2h"
+path = "/devices/{{ device.external_id }}/energy"
+records = "{values: {w: .w}}"
+"#;
+
+async fn list(rig: &Rig, devices: Value) {
+    rig.answer(ResponseTemplate::new(200).set_body_json(json!({"devices": devices}))).await;
+}
+
+fn wanted(rig: &Rig) -> Wanted<'_> {
+    Wanted {
+        provider: rig.t.app.registry.get(rig.provider).unwrap(),
+        tenant: rig.t.tenant,
+        connection: rig.connection,
+        patience: Duration::from_secs(1),
+        dry_run: false,
+    }
+}
+
+async fn discover(rig: &Rig) -> Result<Changes, DiscoverError> {
+    keep::discover(&rig.t.app, wanted(rig)).await
+}
+
+/// external id, name, group, model, whether it is missing, resources; by id.
+async fn kept(rig: &Rig) -> Vec<(String, String, String, String, bool, String)> {
+    sqlx::query_as(
+        "SELECT external_id, name, group_key, model, missing_since IS NOT NULL,
+                coalesce((SELECT string_agg(resource || ' ' || interval_ms || ' ' || state, ',' ORDER BY resource)
+                          FROM jobs j WHERE j.device_id = d.device_id), '')
+         FROM devices d ORDER BY external_id",
+    )
+    .fetch_all(&rig.t.app.pool)
+    .await
+    .unwrap()
+}
+
+fn row(
+    id: &str,
+    name: &str,
+    group: &str,
+    model: &str,
+    missing: bool,
+    jobs: &str,
+) -> (String, String, String, String, bool, String) {
+    let text = str::to_owned;
+    (text(id), text(name), text(group), text(model), missing, text(jobs))
+}
+
+const STATE: &str = "state 3600000 active";
+
+#[tokio::test]
+async fn devices_appear_vanish_and_come_back_and_none_is_deleted() {
+    let rig = Rig::new(LISTED, 0).await;
+    let a = json!({"id": "a", "name": "Hall", "home": "h1", "kind": "m1"});
+    let b = json!({"id": 7, "name": null, "can": ["energy", "state"]});
+    list(&rig, json!([a, b])).await;
+    let changes = discover(&rig).await.unwrap();
+    assert_eq!((changes.listed, changes.new.len()), (2, 2));
+    let both = "energy 7200000 active,state 3600000 active";
+    assert_eq!(
+        kept(&rig).await,
+        [row("7", "", "", "", false, both), row("a", "Hall", "h1", "m1", false, STATE)]
+    );
+    // They are on the schedule at once.
+    let report = rig.check().await;
+    assert!(report.clean && report.scheduled == 3, "{report:?}");
+
+    // Its owner's name stays; what it moved to, and what it is, follows the list.
+    sqlx::query("UPDATE devices SET name = 'Mine' WHERE external_id = 'a'")
+        .execute(&rig.t.app.pool)
+        .await
+        .unwrap();
+    let moved = json!({"id": "a", "name": "Hall", "home": "h2", "kind": "m2"});
+    list(&rig, json!([moved])).await;
+    let changes = discover(&rig).await.unwrap();
+    assert_eq!((changes.missing, changes.changed), (vec!["7".to_owned()], vec!["a".to_owned()]));
+    assert_eq!(
+        kept(&rig).await,
+        [row("7", "", "", "", true, both), row("a", "Mine", "h2", "m2", false, STATE)]
+    );
+    let report = rig.check().await;
+    assert!(report.clean && report.scheduled == 3, "what is missing is fetched as before: {report:?}");
+
+    // Told once; and taken back.
+    assert_eq!(discover(&rig).await.unwrap(), Changes { listed: 1, ..Changes::default() });
+    list(&rig, json!([moved, b, b])).await;
+    let changes = discover(&rig).await.unwrap();
+    assert_eq!(changes, Changes { listed: 2, back: vec!["7".to_owned()], ..Changes::default() });
+    assert!(kept(&rig).await.iter().all(|(.., missing, _)| !missing));
+}
+
+#[tokio::test]
+async fn a_list_that_is_none_changes_nothing() {
+    let rig = Rig::new(LISTED, 1).await;
+    let before = kept(&rig).await;
+    let json = |body: Value| ResponseTemplate::new(200).set_body_json(body);
+    for (answer, says) in [
+        (ResponseTemplate::new(500), "transient: HTTP 500"),
+        (
+            ResponseTemplate::new(401).set_body_string("no such key: s3cret"),
+            "unauthorized: HTTP 401: no such key: ***",
+        ),
+        (ResponseTemplate::new(404), "gone: HTTP 404"),
+        (ResponseTemplate::new(304), "unchanged"),
+        (
+            ResponseTemplate::new(200).set_body_string("<html>Sign in</html>"),
+            "broken: the answer is not JSON",
+        ),
+        (json(json!({"error": "later"})), "broken: devices failed"),
+        (
+            json(json!({"devices": [{"id": "new"}, {"name": "no id"}]})),
+            "broken: devices yields a device without id",
+        ),
+        (json(json!({"devices": [{"id": "new", "can": ["humidity"]}]})), "broken: devices yields resource"),
+        (ResponseTemplate::new(200).set_delay(Duration::from_secs(3)), "transient: no answer in time"),
+    ] {
+        rig.answer(answer).await;
+        let error = discover(&rig).await.unwrap_err().to_string();
+        assert!(error.starts_with("the cloud gave no list: ") && error.contains(says), "{says}: {error}");
+        let noted: String = sqlx::query_scalar("SELECT discovery_error FROM connections")
+            .fetch_one(&rig.t.app.pool)
+            .await
+            .unwrap();
+        assert!(noted.starts_with(says) && !noted.contains("s3cret"), "{noted}");
+        assert_eq!(kept(&rig).await, before, "{says}");
+    }
+    // Half of it is none, either.
+    rig.cloud.reset().await;
+    let first = json(json!({"devices": [{"id": "new"}], "next": "x"}));
+    let second = ResponseTemplate::new(502);
+    Mock::given(matchers::query_param("after", "x")).respond_with(second).expect(1).mount(&rig.cloud).await;
+    Mock::given(matchers::path("/devices")).respond_with(first).expect(1).mount(&rig.cloud).await;
+    assert!(discover(&rig).await.unwrap_err().to_string().contains("transient: HTTP 502"));
+    assert_eq!(kept(&rig).await, before);
+    // A refusal holds the account, as any call's does.
+    rig.answer(ResponseTemplate::new(429).insert_header("retry-after", "120")).await;
+    assert!(discover(&rig).await.unwrap_err().to_string().contains("throttled"));
+    let error = discover(&rig).await.unwrap_err();
+    assert!(matches!(&error, DiscoverError::NotYet { by, .. } if by.contains("HTTP 429")), "{error:?}");
+    assert_eq!(rig.cloud.received_requests().await.unwrap().len(), 1);
+    assert_eq!(kept(&rig).await, before);
+}
+
+/// Two a hour, each page of the list counts.
+const SCARCE: &str = r#"
+title = "Scarce"
+[http]
+base_url = "{{ params.base_url }}"
+[[quota]]
+name = "hour"
+scope = "connection"
+amount = 2
+window = "1h"
+burst = 2
+resources = ["discovery"]
+[discovery]
+path = "/devices"
+devices = ".devices[]"
+pages = { by = "cursor", param = "after", max = 2, next = ".next" }
+[resource.state]
+interval_min = "1s"
+interval_default = "1h"
+path = "/state"
+records = "."
+"#;
+
+#[tokio::test]
+async fn the_list_is_asked_for_under_the_quotas_that_count_it() {
+    let rig = Rig::new(SCARCE, 0).await;
+    list(&rig, json!([{"id": "a"}])).await;
+    assert_eq!(discover(&rig).await.unwrap().new.len(), 1);
+    let error = discover(&rig).await.unwrap_err().to_string();
+    assert!(error.starts_with("nothing was sent: hour lets no call through for another"), "{error}");
+    assert_eq!(rig.cloud.received_requests().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn lists_are_asked_for_by_themselves_once_in_a_while() {
+    let rig = Rig::new(LISTED, 0).await;
+    list(&rig, json!([{"id": "a"}])).await;
+    assert_eq!(keep::discover_due(&rig.t.app).await.unwrap(), 1);
+    assert_eq!(keep::discover_due(&rig.t.app).await.unwrap(), 0);
+    assert_eq!(kept(&rig).await, [row("a", "", "", "", false, STATE)]);
+    let pass = async |hours: f64| {
+        sqlx::query("UPDATE connections SET discovery_at = discovery_at - make_interval(secs => $1)")
+            .bind(hours * 3600.0)
+            .execute(&rig.t.app.pool)
+            .await
+            .unwrap();
+    };
+    pass(23.0).await;
+    assert_eq!(keep::discover_due(&rig.t.app).await.unwrap(), 0);
+    pass(1.1).await;
+    // One that fails is asked for again sooner.
+    rig.answer(ResponseTemplate::new(500)).await;
+    assert_eq!(keep::discover_due(&rig.t.app).await.unwrap(), 1);
+    assert_eq!(keep::discover_due(&rig.t.app).await.unwrap(), 0);
+    pass(1.1).await;
+    list(&rig, json!([])).await;
+    assert_eq!(keep::discover_due(&rig.t.app).await.unwrap(), 1);
+    assert_eq!(kept(&rig).await, [row("a", "", "", "", true, STATE)]);
+    // One that waits for its owner is left alone; and so is every one where the operator says so.
+    pass(25.0).await;
+    let state = |state: &'static str| sqlx::query("UPDATE connections SET state = $1").bind(state);
+    state("needs_reauth").execute(&rig.t.app.pool).await.unwrap();
+    assert_eq!(keep::discover_due(&rig.t.app).await.unwrap(), 0);
+    assert!(matches!(discover(&rig).await, Err(DiscoverError::Unusable)));
+    state("active").execute(&rig.t.app.pool).await.unwrap();
+    let mut app = rig.t.app.clone();
+    app.settings.discovery.automatic = false;
+    assert_eq!(keep::discover_due(&app).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_api_lists_and_shows_what_is_missing() {
+    let rig = Rig::new(LISTED, 0).await;
+    let (user, reader) = (rig.t.key(Role::User).await, rig.t.key(Role::Reader).await);
+    let ask = async |method: &str, path: &str, key: &str| {
+        let request =
+            Request::builder().method(method).uri(path).header("authorization", format!("Bearer {key}"));
+        let answer =
+            http::router(rig.t.app.clone()).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let (status, body) = (answer.status(), to_bytes(answer.into_body(), 1 << 20).await.unwrap());
+        (status, serde_json::from_slice::<Value>(&body).unwrap())
+    };
+    list(&rig, json!([{"id": "a", "name": "Hall", "kind": "m1"}])).await;
+    let (status, body) = ask("POST", "/v1/connections/main/discover?dry_run=true", &user).await;
+    let new = json!([{"external_id": "a", "name": "Hall", "group": null, "model": "m1"}]);
+    let told = json!({"dry_run": true, "listed": 1, "new": new, "back": [], "missing": [], "changed": []});
+    assert_eq!((status, body), (StatusCode::OK, told));
+    assert!(kept(&rig).await.is_empty());
+    let path = format!("/v1/connections/{}/discover", rig.connection);
+    assert_eq!(ask("POST", &path, &user).await.1["new"], new);
+    let device: i64 =
+        sqlx::query_scalar("SELECT device_id FROM devices").fetch_one(&rig.t.app.pool).await.unwrap();
+    let device = format!("/v1/devices/{}", DeviceId(device));
+    let (_, shown) = ask("GET", &device, &reader).await;
+    assert_eq!((&shown["model"], &shown["missing_since"]), (&json!("m1"), &Value::Null));
+    list(&rig, json!([])).await;
+    assert_eq!(ask("POST", &path, &user).await.1["missing"], json!(["a"]));
+    // Not as the cache had it.
+    let (_, shown) = ask("GET", &device, &reader).await;
+    assert!(shown["missing_since"].as_str().is_some_and(|at| at.ends_with('Z')), "{shown}");
+
+    rig.answer(ResponseTemplate::new(500)).await;
+    for (path, key, status, says) in [
+        (path.as_str(), &reader, StatusCode::FORBIDDEN, "role user"),
+        (path.as_str(), &user, StatusCode::BAD_GATEWAY, "transient: HTTP 500"),
+        ("/v1/connections/nowhere/discover", &user, StatusCode::NOT_FOUND, "no connection nowhere"),
+        ("/v1/connections/%00/discover", &user, StatusCode::NOT_FOUND, "no connection"),
+        ("/v1/connections/main/discover?dry=1", &user, StatusCode::BAD_REQUEST, "unknown field"),
+    ] {
+        let (answered, body) = ask("POST", path, key).await;
+        let detail = body["detail"].as_str().unwrap_or_default();
+        assert!(answered == status && detail.contains(says), "{path}: {answered} {detail}");
+    }
+    // Somebody else's is as good as none.
+    let stranger = paceline::preference::tenants::ensure(&rig.t.app.pool, "stranger").await.unwrap();
+    let who = paceline::preference::keys::Principal { tenant: stranger, role: Role::User };
+    let key = paceline::preference::keys::create(&rig.t.app.pool, who, "theirs").await.unwrap().1;
+    let key = secrecy::ExposeSecret::expose_secret(&key).to_owned();
+    for path in [path.as_str(), "/v1/connections/main/discover"] {
+        assert_eq!(ask("POST", path, &key).await.0, StatusCode::NOT_FOUND);
+    }
+}
