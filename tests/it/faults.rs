@@ -1,6 +1,6 @@
 //! Redis refusing, answering nonsense, forgetting, dying; and workers with wrong clocks. No job is lost or doubled.
 
-use crate::journey::{BATCH, Rig as Journeys, SINGLE, good};
+use crate::journey::{BATCH, PATIENT, Rig as Journeys, good};
 use crate::middleman::{Fault, Middleman, Verb};
 use crate::private_redis::PrivateRedis;
 use crate::support::server;
@@ -158,7 +158,7 @@ async fn what_was_fetched_lands_when_redis_takes_it_again() {
         [("OOM", FULL, ROOMY), ("READONLY", "REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE")]
     {
         let server = PrivateRedis::start().await;
-        let rig = Journeys::at(&server.url, SINGLE, 1, "1h").await;
+        let rig = Journeys::at(&server.url, PATIENT, 1, "1h").await;
         rig.answer(good(21.5)).await;
         rig.start(&rig.journey).await.unwrap();
         server.say(begin).await;
@@ -190,7 +190,7 @@ fn faults() -> impl Iterator<Item = Fault> {
 async fn a_spoiled_settle_is_done_again_and_settles_once() {
     for fault in faults() {
         let way = Middleman::to(&server("PACELINE_TEST_REDIS_URL")).await;
-        let rig = Journeys::at(&way.url, SINGLE, 1, "1h").await;
+        let rig = Journeys::at(&way.url, PATIENT, 1, "1h").await;
         rig.answer(good(21.5)).await;
         rig.start(&rig.journey).await.unwrap();
         way.spoil(Verb::Settle, fault);
@@ -204,7 +204,7 @@ async fn a_spoiled_settle_is_done_again_and_settles_once() {
 async fn a_failure_that_is_settled_twice_counts_once() {
     for fault in [Fault::CutBefore, Fault::CutAfter] {
         let way = Middleman::to(&server("PACELINE_TEST_REDIS_URL")).await;
-        let rig = Journeys::at(&way.url, SINGLE, 1, "1h").await;
+        let rig = Journeys::at(&way.url, PATIENT, 1, "1h").await;
         rig.answer(ResponseTemplate::new(500)).await;
         rig.start(&rig.journey).await.unwrap();
         way.spoil(Verb::Settle, fault);
@@ -221,7 +221,7 @@ async fn a_failure_that_is_settled_twice_counts_once() {
 async fn a_spoiled_take_loses_no_job() {
     for fault in faults() {
         let way = Middleman::to(&server("PACELINE_TEST_REDIS_URL")).await;
-        let rig = Journeys::at(&way.url, SINGLE, 3, "1h").await;
+        let rig = Journeys::at(&way.url, PATIENT, 3, "1h").await;
         rig.answer(good(21.5)).await;
         // All are due.
         sleep(Duration::from_millis(110)).await;
@@ -261,7 +261,7 @@ async fn a_spoiled_take_loses_no_job() {
 #[tokio::test]
 async fn a_settle_whose_answer_was_lost_delays_no_later_run() {
     let way = Middleman::to(&server("PACELINE_TEST_REDIS_URL")).await;
-    let rig = Journeys::at(&way.url, SINGLE, 1, "1s").await;
+    let rig = Journeys::at(&way.url, PATIENT, 1, "1s").await;
     rig.answer(good(21.5)).await;
     let stop = CancellationToken::new();
     let provider = rig.t.app.registry.get(rig.provider).unwrap();
@@ -284,7 +284,7 @@ async fn a_settle_whose_answer_was_lost_delays_no_later_run() {
 #[tokio::test]
 async fn scripts_that_were_forgotten_are_taught_again() {
     let server = PrivateRedis::start().await;
-    let rig = Journeys::at(&server.url, SINGLE, 1, "1h").await;
+    let rig = Journeys::at(&server.url, PATIENT, 1, "1h").await;
     rig.answer(good(21.5)).await;
     server.say("SCRIPT FLUSH").await;
     rig.start(&rig.journey).await.unwrap();

@@ -32,6 +32,27 @@ path = "/devices/{{ device.external_id }}"
 records = "{id: .id, observed_at: .at, online: .online, values: {t: .t}}"
 "#;
 
+/// Likewise, of a cloud that forgives a call seconds late: where a busy machine may not hand one back.
+pub const PATIENT: &str = r#"
+title = "Patient"
+[http]
+base_url = "{{ params.base_url }}"
+timeout = "5s"
+[auth]
+kind = "bearer"
+[[quota]]
+name = "second"
+scope = "connection"
+amount = 50
+window = "1s"
+forgives_ms = 5000
+[resource.state]
+interval_min = "1s"
+interval_default = "1m"
+path = "/devices/{{ device.external_id }}"
+records = "{id: .id, observed_at: .at, online: .online, values: {t: .t}}"
+"#;
+
 /// One that says in its own way that a device cannot be reached.
 const TEAPOT: &str = r#"
 title = "Teapot"
@@ -92,6 +113,8 @@ impl Rig {
         TestApp::with_settings(&[("mocked", text)], |s| {
             s.schedule.first_run_spread = "100ms".parse().unwrap();
             s.retry.base = "100ms".parse().unwrap();
+            // As late as the cloud forgives.
+            s.take.tolerance = "5s".parse().unwrap();
         })
         .await
     }
