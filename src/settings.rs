@@ -122,6 +122,8 @@ section!(
         dir: PathBuf,
         /// Those whose calls may go into private networks.
         private_networks: Names,
+        /// Whether users may add connections to those by the API.
+        private_by_api: bool,
     }
 );
 section!(

@@ -1,11 +1,11 @@
 //! A login: the declared request that brings a token. It goes where the provider's calls may go, under the same bounds.
 
-use super::body::excerpt;
 use super::hide::{forms_of, hide_in};
 use super::jq::Program;
 use super::request::{Body, RequestError, Requests, usable};
 use super::sign::Signer;
 use super::template::{Kind, Templates};
+use super::token_answer::said;
 use super::wire::{Reply, Silence, Wire};
 use super::{mapping, wait};
 use crate::provider::{Login as Declared, Method, Provider};
@@ -140,7 +140,7 @@ impl Login {
     }
 
     fn read(&self, reply: &Reply, now: UnixMs) -> Result<Granted, NoToken> {
-        let said = format!("HTTP {}: {}", reply.status, excerpt(&reply.body.bytes));
+        let said = said(reply);
         let answer = mapping::read(&reply.body.bytes).ok();
         let refuses = self.refused.as_ref().zip(answer.as_ref()).is_some_and(|(jq, answer)| jq.holds(answer));
         if refuses || matches!(reply.status, 400 | 401 | 403) {
@@ -153,10 +153,7 @@ impl Login {
             Some((first(&self.token, answer).filter(|token| !token.is_empty())?, lifetime))
         });
         let Some((token, lifetime)) = found else {
-            let told = reply.headers.get(reqwest::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-            let there = wait::there(&reply.headers, now);
-            let wait_ms =
-                told.and_then(|text| wait::wait_ms(text, crate::provider::WaitUnit::Seconds, there));
+            let wait_ms = wait::retry_after_ms(&reply.headers, now);
             return Err(NoToken::Later { reason: format!("the login brought no token: {said}"), wait_ms });
         };
         let there = wait::there(&reply.headers, now);
@@ -191,7 +188,9 @@ pub(super) fn hidden(error: NoToken, with: &With<'_>) -> NoToken {
     let token = with.connection.token.iter().flat_map(|token| [Some(&token.access), token.refresh.as_ref()]);
     let secrets = with.connection.secrets.iter().chain(with.operator.iter()).map(|(_, secret)| secret);
     let all = secrets.chain(token.flatten());
-    let forms: Vec<_> = all.flat_map(|secret| forms_of(secret.expose_secret())).collect();
+    let mut forms: Vec<_> = all.flat_map(|secret| forms_of(secret.expose_secret())).collect();
+    // One may be part of another.
+    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
     let hide = |mut reason: String| {
         hide_in(&mut reason, &forms);
         reason.chars().take(500).collect()

@@ -331,7 +331,8 @@ mod tests {
             let error = listed(".[]", body).unwrap_err();
             assert!(error.contains(says), "{body}: {error}");
         }
-        assert!(listed("repeat({id: 1})", "null").unwrap_err().contains("more than"));
+        let many = format!("[{}]", vec![r#"{"id":1}"#; LISTED_MAX + 1].join(","));
+        assert!(listed(".[]", &many).unwrap_err().contains("more than"));
     }
 
     #[test]

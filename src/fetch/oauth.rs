@@ -1,11 +1,10 @@
 //! OAuth 2.0 over the provider's own wire: its requests go where the provider's calls may go, under the same bounds.
 
-use super::body::excerpt;
 use super::jq::Program;
 use super::login::{With, hidden, seen};
 use super::request::{RequestError, usable};
 use super::template::{Kind, Templates};
-use super::token_answer::{self, Trouble};
+use super::token_answer::{self, Trouble, shape_of};
 use super::wire::{Silence, Wire};
 use crate::provider::{CLIENT, ClientAuth, Flow, OAuth2 as Declared, Whose};
 use crate::words::{Granted, NoToken, UnixMs};
@@ -294,7 +293,7 @@ fn why(error: BasicRequestTokenError<Trouble>) -> NoToken {
         RequestTokenError::ServerResponse(told) => said_why(told.error(), told.error_description()),
         RequestTokenError::Request(trouble) => trouble.into(),
         RequestTokenError::Parse(_, body) => {
-            let reason = format!("the answer brings no token: {}", excerpt(&body));
+            let reason = format!("the answer brings no token: {}", shape_of(&body));
             NoToken::Later { reason, wait_ms: None }
         }
         RequestTokenError::Other(reason) => NoToken::Later { reason, wait_ms: None },

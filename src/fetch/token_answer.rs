@@ -4,10 +4,9 @@ use super::body::excerpt;
 use super::jq::Program;
 use super::wire::Reply;
 use super::{mapping, wait};
-use crate::provider::WaitUnit;
 use crate::words::{NoToken, UnixMs};
 use oauth2::HttpResponse;
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
 
 /// There is no answer that would mean anything for good.
@@ -37,15 +36,30 @@ const FIELDS: [&str; 9] = [
     "verification_url",
 ];
 
+/// What people are told of an answer. One that is no error is not quoted: a token in it may be anywhere.
+pub(super) fn said(reply: &Reply) -> String {
+    let body = &reply.body.bytes;
+    match reply.status {
+        400.. => format!("HTTP {}: {}", reply.status, excerpt(body)),
+        status => format!("HTTP {status}: {}", shape_of(body)),
+    }
+}
+
+/// How long a body is, and the names of its fields.
+pub(super) fn shape_of(body: &[u8]) -> String {
+    let fields = serde_json::from_slice::<Map<String, Value>>(body).unwrap_or_default();
+    let names: Vec<_> =
+        fields.keys().take(10).map(|name| name.chars().take(30).collect::<String>()).collect();
+    match names.is_empty() {
+        true => format!("{} bytes, no JSON object", body.len()),
+        false => format!("{} bytes with the fields {}", body.len(), names.join(", ")),
+    }
+}
+
 /// The answer with the fields that mean something; trouble, if it says that it will say more later.
 pub(super) fn understood(reply: &Reply, odd: Option<&Program>, now: UnixMs) -> Result<HttpResponse, Trouble> {
-    let said = || format!("HTTP {}: {}", reply.status, excerpt(&reply.body.bytes));
-    let there = wait::there(&reply.headers, now);
-    let told = reply.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let trouble = |reason| Trouble {
-        reason,
-        wait_ms: told.and_then(|text| wait::wait_ms(text, WaitUnit::Seconds, there)),
-    };
+    let said = || said(reply);
+    let trouble = |reason| Trouble { reason, wait_ms: wait::retry_after_ms(&reply.headers, now) };
     if matches!(reply.status, 408 | 429 | 500..) {
         return Err(trouble(said()));
     }
@@ -86,4 +100,17 @@ fn plain(all: Map<String, Value>) -> Map<String, Value> {
         plain.insert("token_type".to_owned(), "bearer".into());
     }
     plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_no_error_is_told_by_its_shape() {
+        let told = shape_of(br#"{"accessToken": "canary", "ttl": 5}"#);
+        assert_eq!(told, "35 bytes with the fields accessToken, ttl");
+        assert_eq!(shape_of(b"access_token=canary&expires_in=5"), "32 bytes, no JSON object");
+        assert_eq!(shape_of(br#"["canary"]"#), "10 bytes, no JSON object");
+    }
 }

@@ -23,10 +23,16 @@ pub(super) fn until(headers: &HeaderMap, rule: &Wait, in_body: Option<String>, n
     let told = rule.header.as_deref().and_then(header).and_then(|text| wait_ms(text, rule.unit, there));
     let told = told
         .or_else(|| wait_ms(&in_body?, rule.unit, there))
-        .or_else(|| wait_ms(header(RETRY_AFTER.as_str())?, WaitUnit::Seconds, there))
+        .or_else(|| retry_after_ms(headers, now))
         .unwrap_or_else(|| rule.default.map_or(DEFAULT_MS, bounded));
     let (floor, cap) = (rule.floor.map_or(FLOOR_MS, bounded), rule.cap.map_or(CAP_MS, bounded));
     now.plus_ms(told.max(floor).min(cap.max(FLOOR_MS)))
+}
+
+/// What `Retry-After` tells, at most as long as is believed.
+pub(super) fn retry_after_ms(headers: &HeaderMap, now: UnixMs) -> Option<i64> {
+    let told = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    Some(wait_ms(told, WaitUnit::Seconds, there(headers, now))?.min(CAP_MS))
 }
 
 /// What the provider's clock showed.

@@ -132,6 +132,11 @@ pub(super) async fn add(
     if new.label.trim().is_empty() {
         return Err(ApiError::NoLabel);
     }
+    // Their params say where calls go, and answers are told.
+    let settings = &api.app.settings.providers;
+    if settings.private_networks.contains(provider.name.as_str()) && !settings.private_by_api {
+        return Err(ApiError::PrivateProvider(provider.name.to_string()));
+    }
     let connection = NewConnection {
         tenant: who.tenant,
         provider: provider.name.clone(),

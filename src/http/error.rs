@@ -44,6 +44,11 @@ pub(super) enum ApiError {
     )]
     NotListable(String),
     #[error(
+        "connections to {0} go into private networks: its operator adds them by `paceline connection add`, or allows \
+             this by the setting providers.private_by_api"
+    )]
+    PrivateProvider(String),
+    #[error(
         "the connection cannot be used ({0}): its operator gives it a new credential by `paceline connection secret`"
     )]
     UnusableConnection(String),
@@ -155,6 +160,9 @@ impl ApiError {
             Self::BadMethod => (S::METHOD_NOT_ALLOWED, "bad-method", "Method not allowed"),
             Self::NoSuchDevice(_) => (S::NOT_FOUND, "no-such-device", "No such device"),
             Self::NotListable(_) => (S::CONFLICT, "not-listable", "Devices cannot be listed"),
+            Self::PrivateProvider(_) => {
+                (S::FORBIDDEN, "private-provider", "Only the operator adds connections to it")
+            }
             Self::UnusableConnection(_) => (S::CONFLICT, "unusable-connection", "Connection cannot be used"),
             Self::NotYet { .. } => (S::SERVICE_UNAVAILABLE, "not-yet", "No quota left for now"),
             Self::NoList(_) => (S::BAD_GATEWAY, "no-list", "The cloud gave no list"),

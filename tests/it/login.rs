@@ -93,9 +93,10 @@ async fn standing(rig: &Rig) -> (String, Option<String>) {
     sqlx::query_as("SELECT state, state_reason FROM connections").fetch_one(&rig.t.app.pool).await.unwrap()
 }
 
-/// Pulls and lands until every device has a reading; calls that wait for a token are handed back meanwhile.
+/// Pulls and lands until every device has a reading; calls that wait for a token are handed back meanwhile. A pull is
+/// given up only where nothing is left to take for long: one that is cut off in its middle loses what it took.
 async fn until_read(rig: &Rig, journeys: &[&Journey]) {
-    for _ in 0..1_000 {
+    for _ in 0..60 {
         let mut read = true;
         for device in &rig.devices {
             read &= rig.value(*device).await.is_some();
@@ -104,7 +105,7 @@ async fn until_read(rig: &Rig, journeys: &[&Journey]) {
             return;
         }
         for journey in journeys {
-            if let Ok(Some(_)) = tokio::time::timeout(Duration::from_millis(20), rig.start(journey)).await {
+            if let Ok(Some(_)) = tokio::time::timeout(Duration::from_secs(1), rig.start(journey)).await {
                 journey.land().await.unwrap();
             }
         }

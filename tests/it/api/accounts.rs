@@ -18,6 +18,18 @@ path = "/devices/{{ device.external_id }}"
 records = "{values: {t: .t}}"
 "#;
 
+/// One that may call into private networks.
+const INNER: &str = r#"
+title = "Inner"
+[http]
+base_url = "{{ params.base_url }}"
+[resource.state]
+interval_min = "10s"
+interval_default = "1m"
+path = "/devices/{{ device.external_id }}"
+records = "{values: {t: .t}}"
+"#;
+
 async fn post(router: &Router, key: &str, body: Value) -> Answer {
     let request = request("POST", "/v1/connections")
         .header(header::AUTHORIZATION, bearer(key))
@@ -30,8 +42,9 @@ async fn they_are_added_listed_and_given_new_secrets() {
     let with_key = |settings: &mut paceline::settings::Settings| {
         let given = json!({"keyed": {"app_key": "of the operator"}});
         settings.provider = serde_json::from_value(given).unwrap();
+        settings.providers.private_networks = ["inner".to_owned()].into_iter().collect();
     };
-    let test = TestApp::with_settings(&[("keyed", KEYED)], with_key).await;
+    let test = TestApp::with_settings(&[("keyed", KEYED), ("inner", INNER)], with_key).await;
     let router = http::router(test.app.clone());
     let (user, reader) = (test.key(Role::User).await, test.key(Role::Reader).await);
     let account = |secrets: Value| json!({"provider": "keyed", "label": "home", "secrets": secrets});
@@ -44,7 +57,7 @@ async fn they_are_added_listed_and_given_new_secrets() {
             422,
             "takes no secret \"pin\"",
         ),
-        (json!({"provider": "kyed", "label": "x"}), 422, "use one of keyed"),
+        (json!({"provider": "kyed", "label": "x"}), 422, "use one of inner, keyed"),
         (json!({"provider": "keyed", "label": " ", "secrets": both}), 422, "needs a label"),
         (json!({"provider": "keyed", "label": "x", "secret": SECRET}), 422, "unknown field"),
     ] {
@@ -53,6 +66,8 @@ async fn they_are_added_listed_and_given_new_secrets() {
         assert!(refused.detail().contains(says), "{says}: {}", refused.detail());
     }
     assert_eq!(post(&router, &reader, account(both.clone())).await.status, StatusCode::FORBIDDEN);
+    let inwards = json!({"provider": "inner", "label": "x", "params": {"base_url": "http://10.0.0.5"}});
+    assert_eq!(post(&router, &user, inwards).await.problem(), "private-provider");
 
     let added = post(&router, &user, account(both.clone())).await;
     assert_eq!((added.status, &added.body["awaits_owner"]), (StatusCode::CREATED, &json!(false)));
