@@ -2,11 +2,10 @@
 
 use crate::app::App;
 use crate::fetch::Fetcher;
-use crate::preference::connections;
 use crate::provider::Provider;
-use crate::retry::{RECONNECT, Retry};
+use crate::retry::Retry;
 use crate::token::{self, Begun, Renewal, TokenError};
-use crate::words::{Connection, Granted, NoToken, Token, UnixMs};
+use crate::words::{Connection, NoToken, Token, UnixMs};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -15,6 +14,9 @@ use tokio::time::{Instant, sleep};
 const WRITING: Duration = Duration::from_secs(15);
 /// The longest wait after failures in a row.
 const RETRY_MAX: Duration = Duration::from_secs(3600);
+/// Waits between attempts to write what a renewal brought. Short: once Postgres is back, a token that rotates must be
+/// there before another asks with the one of before.
+const WRITE: Retry = Retry { base: Duration::from_millis(100), cap: Duration::from_millis(500) };
 /// A server of ours is away.
 const AWAY_MS: i64 = 1_000;
 
@@ -60,14 +62,19 @@ impl Authoriser {
         }
     }
 
-    /// A call with the connection's token was refused: the next one gets another.
-    pub async fn refused(&self, connection: &Connection) {
-        let Some(token) = &connection.token else { return };
+    /// A call with the connection's token was refused: the next one gets another. False: Postgres was away for too long
+    /// to note it, so the next one may be refused for the same token, and this refusal must not count.
+    pub async fn refused(&self, connection: &Connection) -> bool {
+        let Some(token) = &connection.token else { return true };
         let now = self.app.clock.now();
-        // If it cannot be noted now, the next call is refused likewise and notes it.
-        if let Err(error) = token::expire(&self.app.pool, connection, token.generation, now).await {
+        let deadline = Instant::now() + WRITING;
+        let noted =
+            patiently(Some(deadline), || token::expire(&self.app.pool, connection, token.generation, now));
+        let noted = noted.await;
+        if let Err(error) = &noted {
             tracing::warn!(connection = connection.id.0, %error, "refused token not given up yet");
         }
+        noted.is_ok()
     }
 
     async fn renew(&self, connection: &Arc<Connection>, now: UnixMs) -> Result<Ready, TokenError> {
@@ -85,12 +92,11 @@ impl Authoriser {
         let as_kept = Connection { token: renewal.from.clone(), ..Connection::clone(connection) };
         match self.fetcher.token(&as_kept, now).await {
             Ok(granted) => {
-                let deadline = Instant::now() + WRITING;
-                let kept = self.keep(connection, &renewal, &granted, now, deadline).await?;
-                let kept = kept.map(|token| Ready::Go(with(connection, token)));
-                Ok(kept.unwrap_or_else(|| {
-                    Ready::NotYet(now.plus_ms(AWAY_MS), "its token has changed".to_owned())
-                }))
+                // For as long as it takes Postgres to come back: the token before may work no more. A process that is
+                // told to stop cuts it off when its grace is over.
+                let kept = patiently(None, || token::keep(pool, sealer, connection, &renewal, &granted, now))
+                    .await?;
+                Ok(kept.map_or_else(|| changed(now), |token| Ready::Go(with(connection, token))))
             }
             Err(NoToken::Refused { reason }) => self.give_up(connection, &renewal, reason, now).await,
             Err(NoToken::Later { reason, wait_ms }) => {
@@ -109,28 +115,6 @@ impl Authoriser {
         Duration::from_millis(auth.token_interval_min().map_or(0, |length| length.as_ms()))
     }
 
-    /// Writes what was granted, for as long as it takes Postgres to come back: the token before may work no more.
-    async fn keep(
-        &self,
-        connection: &Connection,
-        renewal: &Renewal,
-        granted: &Granted,
-        asked_at: UnixMs,
-        deadline: Instant,
-    ) -> Result<Option<Token>, TokenError> {
-        let (pool, sealer) = (&self.app.pool, &self.app.sealer);
-        for failures in 0.. {
-            match token::keep(pool, sealer, connection, renewal, granted, asked_at).await {
-                Err(error) if error.is_outage() && Instant::now() < deadline => {
-                    let nap = RECONNECT.wait(failures, &mut rand::rng());
-                    sleep(nap).await;
-                }
-                kept => return kept,
-            }
-        }
-        Ok(None)
-    }
-
     /// Nothing but its owner's word helps: its jobs leave the schedule until then.
     async fn give_up(
         &self,
@@ -141,14 +125,38 @@ impl Authoriser {
     ) -> Result<Ready, TokenError> {
         let pool = &self.app.pool;
         let until = asked_at.plus_ms(self.apart().as_millis() as i64);
-        token::fail(pool, connection, renewal, &reason, until).await?;
-        let jobs = connections::needs_reauth(pool, connection.id, &reason, asked_at).await?;
+        let marked = token::give_up(pool, connection, renewal, &reason, asked_at, until).await?;
+        let Some(jobs) = marked else { return Ok(changed(self.app.clock.now())) };
         tracing::warn!(connection = connection.id.0, reason, "connection needs its owner's word again");
         if let Err(error) = self.app.queue.drop(&self.provider.name, &jobs).await {
             // The next check finds them, and until then each call finds the connection unusable.
             tracing::warn!(connection = connection.id.0, %error, "its jobs are still on the schedule");
         }
         Ok(Ready::Refused(reason))
+    }
+}
+
+/// Another process was faster: what it wrote counts.
+fn changed(now: UnixMs) -> Ready {
+    Ready::NotYet(now.plus_ms(AWAY_MS), "its token has changed".to_owned())
+}
+
+/// Tries again while Postgres is away, until the deadline if there is one.
+async fn patiently<T, F: Future<Output = Result<T, TokenError>>>(
+    deadline: Option<Instant>,
+    attempt: impl Fn() -> F,
+) -> Result<T, TokenError> {
+    let mut failures = 0;
+    loop {
+        match attempt().await {
+            Err(error) if error.is_outage() && deadline.is_none_or(|deadline| Instant::now() < deadline) => {
+                tracing::warn!(%error, "token not written; will try again");
+                let nap = WRITE.wait(failures, &mut rand::rng());
+                sleep(nap).await;
+                failures += 1;
+            }
+            other => return other,
+        }
     }
 }
 

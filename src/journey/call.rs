@@ -11,6 +11,9 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+/// A connection waits so long when the refusal of its token could not be noted.
+const UNNOTED_MS: i64 = 5_000;
+
 /// When a call may be sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Instants {
@@ -55,9 +58,16 @@ impl Flight {
             return ended;
         }
         let sent_at = self.clock.now();
-        let answer = self.fetcher.fetch(&call, sent_at).await;
-        if answer.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Unauthorized { .. })) {
-            self.authoriser.refused(&call.connection).await;
+        let mut answer = self.fetcher.fetch(&call, sent_at).await;
+        let refused = |(_, outcome): &(JobId, Outcome)| matches!(outcome, Outcome::Unauthorized { .. });
+        if answer.outcomes.iter().any(refused) && !self.authoriser.refused(&call.connection).await {
+            // The next call may carry the same token: its refusal must not be the second in a row.
+            let reason = "its token was refused, which could not be noted".to_owned();
+            for (_, outcome) in answer.outcomes.iter_mut().filter(|told| refused(told)) {
+                *outcome = Outcome::NotSent { reason: reason.clone() };
+            }
+            let until = self.clock.now().plus_ms(UNNOTED_MS);
+            answer.holds.push((Hold { scope: Scope::Connection, until, reason }, None));
         }
         Ended {
             sent_at: (answer.end != End::Unsent).then_some(sent_at),

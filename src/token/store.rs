@@ -6,7 +6,7 @@
 
 use crate::postgres::{Pool, PostgresError};
 use crate::seal::{SealError, Sealer};
-use crate::words::{Connection, Granted, Token, UnixMs};
+use crate::words::{Connection, Granted, JobId, Token, UnixMs};
 
 /// Why a token could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -171,7 +171,7 @@ pub async fn keep(
     Ok((written.rows_affected() == 1).then_some(token))
 }
 
-/// Notes that a renewal failed, and when it may be tried again.
+/// Notes that a renewal failed, and when it may be tried again; nothing, if another wrote a token or began meanwhile.
 pub async fn fail(
     pool: &Pool,
     connection: &Connection,
@@ -180,11 +180,12 @@ pub async fn fail(
     retry_at: UnixMs,
 ) -> Result<(), TokenError> {
     sqlx::query!(
-        "UPDATE tokens SET renewing_until = NULL, failures = failures + 1, failure = $4, retry_at = $5
-         WHERE tenant_id = $1 AND connection_id = $2 AND renewal = $3",
+        "UPDATE tokens SET renewing_until = NULL, failures = failures + 1, failure = $5, retry_at = $6
+         WHERE tenant_id = $1 AND connection_id = $2 AND renewal = $3 AND generation = $4",
         connection.tenant.0,
         connection.id.0,
         renewal.number,
+        renewal.generation,
         reason,
         retry_at.to_datetime()
     )
@@ -192,6 +193,55 @@ pub async fn fail(
     .await
     .map_err(PostgresError::on("note that a token was not renewed"))?;
     Ok(())
+}
+
+/// Notes that a renewal was refused for good and marks the connection, in one: what a stale renewal heard of an older
+/// token says nothing of the one that another wrote since.
+///
+/// Returns the jobs that must leave the schedule, with their versions. None: another wrote a token or began a renewal
+/// meanwhile, which counts.
+pub async fn give_up(
+    pool: &Pool,
+    connection: &Connection,
+    renewal: &Renewal,
+    reason: &str,
+    asked_at: UnixMs,
+    retry_at: UnixMs,
+) -> Result<Option<Vec<(JobId, i64)>>, TokenError> {
+    // The connection is locked before its token, as where its owner allows it.
+    let rows = sqlx::query!(
+        r#"WITH locked AS (
+             SELECT tenant_id, connection_id FROM connections WHERE tenant_id = $1 AND connection_id = $2
+             FOR NO KEY UPDATE),
+         failed AS (
+             UPDATE tokens t SET renewing_until = NULL, failures = failures + 1, failure = $5, retry_at = $6
+             FROM locked l
+             WHERE t.tenant_id = l.tenant_id AND t.connection_id = l.connection_id
+               AND t.renewal = $3 AND t.generation = $4
+             RETURNING t.tenant_id, t.connection_id),
+         marked AS (
+             UPDATE connections c SET state = 'needs_reauth', state_reason = $5, state_at = now()
+             FROM failed f
+             WHERE c.tenant_id = f.tenant_id AND c.connection_id = f.connection_id
+               AND c.state = 'active' AND c.state_at <= $7
+             RETURNING c.tenant_id, c.connection_id)
+         SELECT j.job_id AS "job_id?", j.version AS "version?" FROM failed
+         LEFT JOIN marked m USING (tenant_id, connection_id)
+         LEFT JOIN devices d ON d.tenant_id = m.tenant_id AND d.connection_id = m.connection_id
+         LEFT JOIN jobs j ON j.tenant_id = d.tenant_id AND j.device_id = d.device_id"#,
+        connection.tenant.0,
+        connection.id.0,
+        renewal.number,
+        renewal.generation,
+        reason,
+        retry_at.to_datetime(),
+        asked_at.to_datetime()
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("mark the connection"))?;
+    let jobs = rows.iter().filter_map(|row| Some((JobId(row.job_id?), row.version?)));
+    Ok((!rows.is_empty()).then(|| jobs.collect()))
 }
 
 /// A provider refused a call that carried this token: it is not used again, whatever its lifetime was said to be.

@@ -245,6 +245,42 @@ async fn what_was_written_before_a_crash_is_used_after_it_and_what_was_not_is_as
 }
 
 #[tokio::test]
+async fn a_refusal_says_nothing_of_a_token_that_another_wrote_meanwhile() {
+    let rig = rig(1, "token-1").await;
+    let (app, mine) = (&rig.t.app, connection(&rig).await);
+    let now = app.clock.now();
+    let mut begun = Vec::new();
+    // The second finds the time of the first run out, and begins with the same token.
+    for now in [now, now.plus_ms(1)] {
+        let one = token::begin(&app.pool, &app.sealer, &mine, None, now, (0, 0)).await.unwrap();
+        let Begun::Mine(renewal) = one else { panic!("{one:?}") };
+        begun.push(renewal);
+    }
+    let [slow, refused] = &begun[..] else { panic!() };
+    let give_up = async |renewal| {
+        let (now, until) = (app.clock.now(), now.plus_ms(2));
+        token::give_up(&app.pool, &mine, renewal, "spent", now, until).await.unwrap()
+    };
+    // Not the slow one's to say: the other has it now.
+    assert_eq!(give_up(slow).await, None);
+    let granted = paceline::words::Granted { access: "a".into(), refresh: None, lifetime_ms: Some(1_000) };
+    let kept = token::keep(&app.pool, &app.sealer, &mine, slow, &granted, now).await.unwrap();
+    assert_eq!(kept.unwrap().generation, 1);
+    assert_eq!(give_up(refused).await, None);
+    token::fail(&app.pool, &mine, refused, "spent", now.plus_ms(60_000)).await.unwrap();
+    assert_eq!(standing(&rig).await, ("active".to_owned(), None));
+    let failed: (i32, Option<String>) =
+        sqlx::query_as("SELECT failures, failure FROM tokens").fetch_one(&app.pool).await.unwrap();
+    assert_eq!(failed, (0, None));
+    // What is said of the token that is there counts.
+    let later = now.plus_ms(2_000);
+    let begun = token::begin(&app.pool, &app.sealer, &mine, Some(1), later, (0, 0)).await.unwrap();
+    let Begun::Mine(last) = begun else { panic!("{begun:?}") };
+    assert_eq!(give_up(&last).await.unwrap().len(), 1);
+    assert_eq!(standing(&rig).await, ("needs_reauth".to_owned(), Some("spent".to_owned())));
+}
+
+#[tokio::test]
 async fn a_refused_login_is_asked_once_and_waits_for_the_owner() {
     let rig = Rig::new(LOGIN, 2).await;
     let refused = ResponseTemplate::new(401).set_body_string("no such password: s3cret");
