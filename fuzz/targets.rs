@@ -1,5 +1,6 @@
 //! What is fuzzed: all that a cloud says and we read. Each target takes any bytes, and panics where something comes of
-//! them that must not. `tests/it/fuzz.rs` tries some hundreds in every test run.
+//! them that must not. `fuzz_targets/` gives them to libFuzzer (`scripts/fuzz`); `tests/it/fuzz.rs` tries
+//! some hundreds in every test run.
 
 use paceline::fetch::{Answer, Call, Fetcher, Target};
 use paceline::provider::{Fixtures, Provider, Registry};
