@@ -12,7 +12,9 @@ use crate::provider::{LoadError, Provider};
 use std::sync::Arc;
 
 pub use add::{Added, add, renew_secrets};
-pub use owner::{AuthoriseError, Begun, CALLBACK, CameBack, begin, device_code, finish, finish_device};
+pub use owner::{
+    AuthoriseError, Begun, CALLBACK, CameBack, begin, device_code, finish, finish_device, is_same,
+};
 pub use renew::{Authoriser, Ready};
 pub use reseal::{Resealed, reseal};
 

@@ -69,6 +69,11 @@ impl From<NoToken> for AuthoriseError {
     }
 }
 
+/// Whether a way back belongs to where it is taken.
+pub fn is_same(brought: &SecretString, asked: &SecretString) -> bool {
+    brought.expose_secret() == asked.expose_secret()
+}
+
 /// A way that an owner may go now.
 #[derive(Debug)]
 pub struct Begun {

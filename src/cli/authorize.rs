@@ -69,7 +69,7 @@ fn line() -> Result<String, CliError> {
     }
 }
 
-/// An address with its state, or the code alone, which is taken for the answer to what was asked here.
+/// An address with the state that was asked with, or the code alone, taken for the answer to what was asked here.
 fn understood(text: &str, asked: SecretString) -> Result<(SecretString, CameBack), CliError> {
     let Some((_, query)) = text.split_once('?').filter(|(before, _)| before.contains("://")) else {
         return Ok((asked, CameBack::Code(text.into())));
@@ -90,7 +90,11 @@ fn understood(text: &str, asked: SecretString) -> Result<(SecretString, CameBack
         (None, None) => return Err(CliError::refused("the address holds no code: nothing was changed")),
     };
     match state {
-        Some(state) => Ok((state, came_back)),
+        Some(state) if authorise::is_same(&state, &asked) => Ok((asked, came_back)),
+        Some(_) => Err(CliError::refused(
+            "the address answers another request than the one begun here: open the address above and paste where that \
+             one ends; nothing was changed",
+        )),
         None => {
             Err(CliError::refused("the address holds no state: was it the one that the browser was sent to?"))
         }
@@ -103,7 +107,7 @@ mod tests {
     use secrecy::ExposeSecret;
 
     fn read(text: &str) -> Result<(String, String), String> {
-        let (state, came_back) = understood(text, "asked".into()).map_err(|error| error.sentence())?;
+        let (state, came_back) = understood(text, "s 1".into()).map_err(|error| error.sentence())?;
         let came_back = match came_back {
             CameBack::Code(code) => format!("code {}", code.expose_secret()),
             CameBack::Error(error) => format!("error {error}"),
@@ -114,9 +118,11 @@ mod tests {
     #[test]
     fn an_address_or_a_code_may_be_pasted() {
         let both = |state: &str, came: &str| Ok((state.to_owned(), came.to_owned()));
-        assert_eq!(read("abc/=1"), both("asked", "code abc/=1"));
+        assert_eq!(read("abc/=1"), both("s 1", "code abc/=1"));
         assert_eq!(read("https://x/cb?code=a%2Fb&state=s+1#frag"), both("s 1", "code a/b"));
-        assert_eq!(read("https://x/cb?error=access_denied&state=s"), both("s", "error access_denied"));
+        assert_eq!(read("https://x/cb?error=access_denied&state=s+1"), both("s 1", "error access_denied"));
+        let others = read("https://x/cb?code=a&state=other").unwrap_err();
+        assert!(others.contains("another request"), "{others}");
         assert!(read("https://x/cb?code=a").unwrap_err().contains("no state"));
         assert!(read("https://x/cb?state=a").unwrap_err().contains("no code"));
     }

@@ -130,7 +130,7 @@ async fn an_owner_is_walked_through_by_the_terminal() {
         .refused(1, &["http.public_url", "provider.allowed.redirect_url"]);
     let binary = binary.set("PACELINE__PROVIDER__ALLOWED__REDIRECT_URL", "http://127.0.0.1:1/back");
     let guessed: &[u8] = b"http://127.0.0.1:1/back?code=the-code&state=guessed\n";
-    for (pasted, says) in [(b"\n".as_slice(), "nothing was pasted"), (guessed, "begin again")] {
+    for (pasted, says) in [(b"\n".as_slice(), "nothing was pasted"), (guessed, "another request")] {
         let run = binary.run_with(&authorize, pasted);
         assert!(run.code == Some(1) && run.err.contains(says), "{run:?}");
     }
