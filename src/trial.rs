@@ -3,14 +3,12 @@
 //! what it reads is stored.
 
 use crate::app::App;
-use crate::authorise::{self, Authoriser, Ready};
 use crate::fetch::{Answer, Call, Target, Trace};
-use crate::keep::{self, KeepError};
+use crate::keep::{Errand, ErrandError};
 use crate::postgres::PostgresError;
-use crate::preference::{connections, inventory};
-use crate::provider::{LoadError, Provider};
-use crate::redis::RedisError;
-use crate::take::{Settlement, Taker, Waited, Wish};
+use crate::preference::inventory;
+use crate::provider::Provider;
+use crate::take::Wish;
 use crate::words::{ConnectionId, DeviceId, End, JobId, Outcome, ResourceName, Scope, TenantId, lane};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,18 +49,6 @@ pub struct Trial {
 /// Why nothing was tried.
 #[derive(Debug, thiserror::Error)]
 pub enum TrialError {
-    /// The account may not be used.
-    #[error(
-        "the connection's credential was refused before, or cannot be opened: give it a new one by \
-         `paceline connection secret`"
-    )]
-    Unusable,
-    /// Nor does the cloud give a token for it.
-    #[error(
-        "nothing was sent: {0}; its owner gives new secrets by `paceline connection secret`, or allows it again by \
-         `paceline connection authorize`"
-    )]
-    Refused(String),
     /// It has no device at all.
     #[error(
         "the connection has no device yet: `paceline device add` adds one, or name what to ask for by --device"
@@ -74,26 +60,9 @@ pub enum TrialError {
          first"
     )]
     Stranger(String),
-    /// A quota or a hold.
-    #[error("nothing was sent: {by} lets no call through {when}; try again then, or wait for it with --wait")]
-    NotYet {
-        /// The quota's name, or the hold's reason.
-        by: String,
-        /// When it will.
-        when: String,
-    },
-    /// The process did not get to it in time.
-    #[error("nothing was sent: the instant that was granted has passed on this busy machine; try again")]
-    Late,
-    /// The definition.
+    /// It could not be sent.
     #[error(transparent)]
-    Definition(#[from] LoadError),
-    /// Housekeeping.
-    #[error(transparent)]
-    Keep(#[from] KeepError),
-    /// Redis.
-    #[error("the schedule in Redis, which grants every call, could not be asked; nothing was sent")]
-    Redis(#[from] RedisError),
+    Errand(#[from] ErrandError),
     /// Postgres.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
@@ -102,44 +71,20 @@ pub enum TrialError {
 /// Makes the call, as soon as every quota lets it.
 pub async fn run(app: &App, wanted: &Wanted<'_>) -> Result<Trial, TrialError> {
     let provider = wanted.provider;
-    let opened = connections::open(&app.pool, &app.sealer, &[wanted.connection.0]).await?;
-    let connection = Arc::new(opened.into_iter().next().ok_or(TrialError::Unusable)?);
     let target = target(app, wanted).await?;
-    let fetcher = authorise::fetcher(app, provider)?;
-    let authoriser = Authoriser::new(app, provider, &fetcher);
-    let connection = match authoriser.ready(&connection).await {
-        Ready::Go(connection) => connection,
-        Ready::NotYet(until, reason) => {
-            return Err(TrialError::NotYet { by: reason, when: format!("before {until}") });
-        }
-        Ready::Refused(reason) => return Err(TrialError::Refused(reason)),
-    };
-    let call = Call { connection, resource: wanted.resource.clone(), targets: vec![target.clone()] };
-    keep::rebuild_if_lost(app, &provider.name).await?;
-    let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
-    taker.hear(app.clock.now());
     let lane = lane(wanted.connection, &target.group);
     let full = provider.resource(wanted.resource.as_str()).map_or(0, |resource| resource.cost_of(1));
     let wish = Wish { lane, resource: wanted.resource.clone(), cost: full, devices: vec![target.device] };
-    let (grant, latest) = match taker.wait_for_leave(&wish, wanted.patience, app.tolerance(provider)).await? {
-        Waited::Go { call, latest } => (call, latest),
-        Waited::NotYet { by, when } => return Err(TrialError::NotYet { by, when }),
-    };
-    if Instant::now() > latest {
-        taker.settle(&[Settlement::unsent(grant)], None).await?;
-        return Err(TrialError::Late);
-    }
+    let whose = (wanted.tenant, wanted.connection);
+    let errand = Errand::begin(app, provider, whose, &wish, wanted.patience).await?;
+    let connection = errand.connection.clone();
+    let call = Call { connection, resource: wanted.resource.clone(), targets: vec![target.clone()] };
     let sent = Instant::now();
-    let (answer, trace) = fetcher.fetch_traced(&call, app.clock.now()).await;
+    let (answer, trace) = errand.fetcher.fetch_traced(&call, app.clock.now()).await;
     let took = sent.elapsed();
-    if answer.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Unauthorized { .. })) {
-        authoriser.refused(&call.connection).await;
-    }
-    let settlement = Settlement { end: answer.end, holds: answer.holds.clone(), ..Settlement::unsent(grant) };
-    // The answer is worth telling all the same.
-    if let Err(error) = taker.settle(&[settlement], None).await {
-        tracing::warn!(%error, "the schedule was not told how the call ended: its lease runs out by itself");
-    }
+    let is_unauthorized =
+        answer.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Unauthorized { .. }));
+    errand.end(answer.end, answer.holds.clone(), is_unauthorized).await;
     let cost = match answer.end {
         End::Unsent => 0,
         _ => full,

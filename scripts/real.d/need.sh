@@ -52,6 +52,18 @@ node_from_wheel() {
   ln -sf "../$npm" "$wheel/bin/npm"
 }
 
+# npm_server PACKAGE VERSION BEFORE  Into $RUN/server, once; its dependencies as they were on the day BEFORE, without
+# optional ones and install scripts.
+npm_server() {
+  local dir=$RUN/server package=$1@$2 before=$3
+  [[ $(cat "$dir/.installed" 2>/dev/null) == "$package $before" ]] && return
+  say "installing $package"
+  rm -rf "$dir" && mkdir -p "$dir"
+  npm install --prefix "$dir" --before="$before" --omit=optional --ignore-scripts --no-package-lock \
+    --no-audit --no-fund --loglevel=error "$package"
+  echo "$package $before" >"$dir/.installed"
+}
+
 need_nginx() {
   PATH=$PATH:/usr/sbin:/usr/local/sbin
   command -v nginx >/dev/null && return

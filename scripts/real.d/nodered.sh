@@ -12,7 +12,7 @@ real_node-red() {
   local mode=$1 seconds=$2
   need_python
   need_node
-  nodered_install
+  npm_server node-red "$NODERED_VERSION" "$NODERED_BEFORE"
   say "starting Node-RED $NODERED_VERSION, logins of $NODERED_SESSION_S s"
   nodered_start
   echo "$(wc -l <"$RUN/devices.ndjson") devices at http://127.0.0.1:$NODERED_PORT"
@@ -30,16 +30,6 @@ real_node-red() {
     --secret-file "username=$RUN/username" --secret-file "password=$RUN/password"
   say 'what it asked for'
   nodered_asked "$seconds"
-}
-
-nodered_install() {
-  local dir=$RUN/server pin="$NODERED_VERSION $NODERED_BEFORE"
-  [[ $(cat "$dir/.installed" 2>/dev/null) == "$pin" ]] && return
-  say "installing node-red $NODERED_VERSION"
-  rm -rf "$dir" && mkdir -p "$dir"
-  npm install --prefix "$dir" --before="$NODERED_BEFORE" --omit=optional --ignore-scripts --no-package-lock \
-    --no-audit --no-fund --loglevel=error "node-red@$NODERED_VERSION"
-  echo "$pin" >"$dir/.installed"
 }
 
 # Sets NODERED_PORT. Up means that the flows have run once.

@@ -11,7 +11,8 @@ real_signalk() {
   local mode=$1 seconds=$2 api
   need_python
   need_node
-  signalk_install
+  # Its optional dependencies are apps and serial ports, its install scripts build CAN bus access: none is needed here.
+  npm_server signalk-server "$SIGNALK_VERSION" "$SIGNALK_BEFORE"
   say "starting Signal K $SIGNALK_VERSION on its sample NMEA data"
   signalk_start
   echo "$(wc -l <"$RUN/devices.ndjson") devices at http://127.0.0.1:$SIGNALK_PORT"
@@ -29,17 +30,6 @@ real_signalk() {
     wait
   fi
   paceline_sync signalk "$REFEREE_URL" "$RUN/devices.ndjson" "$SIGNALK_RATE" "$seconds"
-}
-
-# Optional dependencies are apps and serial ports, install scripts build CAN bus access: none is needed here.
-signalk_install() {
-  local dir=$RUN/server pin="$SIGNALK_VERSION $SIGNALK_BEFORE"
-  [[ $(cat "$dir/.installed" 2>/dev/null) == "$pin" ]] && return
-  say "installing signalk-server $SIGNALK_VERSION"
-  rm -rf "$dir" && mkdir -p "$dir"
-  npm install --prefix "$dir" --before="$SIGNALK_BEFORE" --omit=optional --ignore-scripts --no-package-lock \
-    --no-audit --no-fund --loglevel=error "signalk-server@$SIGNALK_VERSION"
-  echo "$pin" >"$dir/.installed"
 }
 
 # Sets SIGNALK_PORT. Up means that the tree has grown its devices, not that the port answers.

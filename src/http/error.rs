@@ -1,7 +1,7 @@
 //! Every error the API answers with: its status, its type and what it says (RFC 9457). Nowhere else.
 
 use crate::authorise::AuthoriseError;
-use crate::keep::{DiscoverError, KeepError, RefreshError};
+use crate::keep::{DiscoverError, ErrandError, KeepError, RefreshError};
 use crate::postgres::PostgresError;
 use crate::preference::connections::ConnectionError;
 use crate::provider::LookupError;
@@ -325,16 +325,24 @@ impl From<DiscoverError> for ApiError {
     fn from(error: DiscoverError) -> Self {
         match error {
             DiscoverError::Undeclared(provider) => Self::NotListable(provider),
-            DiscoverError::Unusable => Self::UnusableConnection("its credential was refused".to_owned()),
-            DiscoverError::Refused(reason) => Self::UnusableConnection(reason),
-            DiscoverError::NotYet { by, when } => Self::NotYet { by, when },
-            DiscoverError::Late => Self::ScheduleSlow,
             DiscoverError::NoList(why) => Self::NoList(why),
-            DiscoverError::Redis(error) | DiscoverError::Keep(KeepError::Redis(error)) => {
-                Self::RedisAway(error)
-            }
-            DiscoverError::Postgres(error) | DiscoverError::Keep(KeepError::Postgres(error)) => error.into(),
-            DiscoverError::Definition(_) => Self::Internal(None),
+            DiscoverError::Errand(error) => error.into(),
+            DiscoverError::Postgres(error) => error.into(),
+        }
+    }
+}
+
+impl From<ErrandError> for ApiError {
+    /// With what to do in this API's words.
+    fn from(error: ErrandError) -> Self {
+        match error {
+            ErrandError::Unusable => Self::UnusableConnection("its credential was refused".to_owned()),
+            ErrandError::Refused(reason) => Self::UnusableConnection(reason),
+            ErrandError::NotYet { by, when } => Self::NotYet { by, when },
+            ErrandError::Late => Self::ScheduleSlow,
+            ErrandError::Redis(error) | ErrandError::Keep(KeepError::Redis(error)) => Self::RedisAway(error),
+            ErrandError::Postgres(error) | ErrandError::Keep(KeepError::Postgres(error)) => error.into(),
+            ErrandError::Definition(_) => Self::Internal(None),
         }
     }
 }

@@ -1,23 +1,19 @@
 //! The cloud's own list of a connection's devices: asked for under all quotas, as any call is, and what it changes is
 //! kept. A list that fails, breaks off or is not understood changes nothing.
 
-use super::{KeepError, drain, rebuild_if_lost};
+use super::{Errand, ErrandError, KeepError, drain};
 use crate::app::App;
-use crate::authorise::{self, Authoriser, Ready};
 use crate::cache::CARD;
 use crate::postgres::PostgresError;
-use crate::preference::connections;
 use crate::preference::devices::Place;
 use crate::preference::discovered::{self, Changes};
-use crate::provider::{DISCOVERY, LoadError, Provider};
-use crate::redis::RedisError;
-use crate::take::{Settlement, Taker, Waited, Wish};
+use crate::provider::{DISCOVERY, Provider};
+use crate::take::Wish;
 use crate::words::{
     ConnectionId, DeviceId, Interval, Listed, Outcome, Priority, ResourceName, TenantId, lane,
 };
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Whose devices to list.
 #[derive(Debug, Clone, Copy)]
@@ -42,38 +38,12 @@ pub enum DiscoverError {
         "{0} does not say how devices are listed: add them by `paceline device add`, or [discovery] to its file"
     )]
     Undeclared(String),
-    /// The account may not be used.
-    #[error(
-        "the connection's credential was refused before, or cannot be opened: give it a new one by \
-         `paceline connection secret`"
-    )]
-    Unusable,
-    /// Nor does the cloud give a token for it.
-    #[error("nothing was sent: {0}; its owner gives new secrets by `paceline connection secret`")]
-    Refused(String),
-    /// A quota or a hold.
-    #[error("nothing was sent: {by} lets no call through {when}; try again then")]
-    NotYet {
-        /// The quota's name, or the hold's reason.
-        by: String,
-        /// When it will.
-        when: String,
-    },
-    /// The process did not get to it in time.
-    #[error("nothing was sent: the instant that was granted has passed on this busy machine; try again")]
-    Late,
     /// The cloud's answer is no list.
     #[error("the cloud gave no list: {0}; the devices are what they were")]
     NoList(String),
-    /// The definition.
+    /// It could not be asked for.
     #[error(transparent)]
-    Definition(#[from] LoadError),
-    /// Housekeeping.
-    #[error(transparent)]
-    Keep(#[from] KeepError),
-    /// Redis.
-    #[error("the schedule in Redis, which grants every call, could not be asked; nothing was sent")]
-    Redis(#[from] RedisError),
+    Errand(#[from] ErrandError),
     /// Postgres.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
@@ -134,40 +104,13 @@ async fn list(app: &App, wanted: &Wanted<'_>) -> Result<Result<Vec<Listed>, Outc
     let Some(call) = provider.call(DISCOVERY.as_str()) else {
         return Err(DiscoverError::Undeclared(provider.name.to_string()));
     };
-    let opened = connections::open(&app.pool, &app.sealer, &[wanted.connection.0]).await?;
-    let own = opened.into_iter().find(|connection| connection.tenant == wanted.tenant);
-    let connection = Arc::new(own.ok_or(DiscoverError::Unusable)?);
-    let fetcher = authorise::fetcher(app, provider)?;
-    let authoriser = Authoriser::new(app, provider, &fetcher);
-    let connection = match authoriser.ready(&connection).await {
-        Ready::Go(connection) => connection,
-        Ready::NotYet(until, by) => {
-            return Err(DiscoverError::NotYet { by, when: format!("before {until}") });
-        }
-        Ready::Refused(reason) => return Err(DiscoverError::Refused(reason)),
-    };
-    rebuild_if_lost(app, &provider.name).await?;
-    let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
-    taker.hear(app.clock.now());
     let (lane, cost) = (lane(wanted.connection, ""), call.cost_of(0));
     let wish = Wish { lane, resource: DISCOVERY.clone(), cost, devices: Vec::new() };
-    let (grant, latest) = match taker.wait_for_leave(&wish, wanted.patience, app.tolerance(provider)).await? {
-        Waited::Go { call, latest } => (call, latest),
-        Waited::NotYet { by, when } => return Err(DiscoverError::NotYet { by, when }),
-    };
-    if Instant::now() > latest {
-        taker.settle(&[Settlement::unsent(grant)], None).await?;
-        return Err(DiscoverError::Late);
-    }
-    let listing = fetcher.list(connection.clone(), app.clock.now(), None).await;
-    if matches!(listing.devices, Err(Outcome::Unauthorized { .. })) {
-        authoriser.refused(&connection).await;
-    }
-    let settlement = Settlement { end: listing.end, holds: listing.holds, ..Settlement::unsent(grant) };
-    // What it lists is worth keeping all the same.
-    if let Err(error) = taker.settle(&[settlement], None).await {
-        tracing::warn!(%error, "the schedule was not told how the call ended: its lease runs out by itself");
-    }
+    let whose = (wanted.tenant, wanted.connection);
+    let errand = Errand::begin(app, provider, whose, &wish, wanted.patience).await?;
+    let listing = errand.fetcher.list(errand.connection.clone(), app.clock.now(), None).await;
+    let is_unauthorized = matches!(listing.devices, Err(Outcome::Unauthorized { .. }));
+    errand.end(listing.end, listing.holds, is_unauthorized).await;
     Ok(listing.devices)
 }
 

@@ -5,6 +5,7 @@
 
 mod check;
 mod discover;
+mod errand;
 mod history;
 mod outbox;
 mod rebuild;
@@ -13,6 +14,7 @@ mod run;
 
 pub use check::{CheckReport, Problem, check};
 pub use discover::{DiscoverError, Wanted, discover, discover_due};
+pub use errand::{Errand, ErrandError};
 pub use outbox::{drain, tell_soon};
 pub use rebuild::rebuild_if_lost;
 pub use refresh::{RefreshError, RefreshStatus, Refreshed, refresh_now};

@@ -4,7 +4,7 @@ use crate::journey::Rig;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use paceline::http;
-use paceline::keep::{self, DiscoverError, Wanted};
+use paceline::keep::{self, DiscoverError, ErrandError, Wanted};
 use paceline::preference::discovered::Changes;
 use paceline::words::{DeviceId, Role};
 use serde_json::{Value, json};
@@ -175,7 +175,7 @@ async fn a_list_that_is_none_changes_nothing() {
     rig.answer(ResponseTemplate::new(429).insert_header("retry-after", "120")).await;
     assert!(discover(&rig).await.unwrap_err().to_string().contains("throttled"));
     let error = discover(&rig).await.unwrap_err();
-    assert!(matches!(&error, DiscoverError::NotYet { by, .. } if by.contains("HTTP 429")), "{error:?}");
+    assert!(matches!(&error, DiscoverError::Errand(ErrandError::NotYet { by, .. }) if by.contains("HTTP 429")), "{error:?}");
     assert_eq!(rig.cloud.received_requests().await.unwrap().len(), 1);
     assert_eq!(kept(&rig).await, before);
 }
@@ -243,7 +243,7 @@ async fn lists_are_asked_for_by_themselves_once_in_a_while() {
     let state = |state: &'static str| sqlx::query("UPDATE connections SET state = $1").bind(state);
     state("needs_reauth").execute(&rig.t.app.pool).await.unwrap();
     assert_eq!(keep::discover_due(&rig.t.app).await.unwrap(), 0);
-    assert!(matches!(discover(&rig).await, Err(DiscoverError::Unusable)));
+    assert!(matches!(discover(&rig).await, Err(DiscoverError::Errand(ErrandError::Unusable))));
     state("active").execute(&rig.t.app.pool).await.unwrap();
     let mut app = rig.t.app.clone();
     app.settings.discovery.automatic = false;

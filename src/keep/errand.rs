@@ -1,0 +1,114 @@
+//! One call outside of the schedule: leave is asked of every quota that counts it, and its end is settled, as for any
+//! other call. What is fetched is its caller's.
+
+use super::{KeepError, rebuild_if_lost};
+use crate::app::App;
+use crate::authorise::{self, Authoriser, Ready};
+use crate::fetch::Fetcher;
+use crate::postgres::PostgresError;
+use crate::preference::connections;
+use crate::provider::{LoadError, Provider};
+use crate::redis::RedisError;
+use crate::take::{Settlement, Taker, Waited, Wish};
+use crate::words::{CallId, Connection, ConnectionId, DeviceId, End, Hold, TenantId};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Why nothing was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ErrandError {
+    /// The account may not be used.
+    #[error(
+        "the connection's credential was refused before, or cannot be opened: give it a new one by \
+         `paceline connection secret`"
+    )]
+    Unusable,
+    /// Nor does the cloud give a token for it.
+    #[error(
+        "nothing was sent: {0}; its owner gives new secrets by `paceline connection secret`, or allows it again by \
+         `paceline connection authorize`"
+    )]
+    Refused(String),
+    /// A quota or a hold.
+    #[error("nothing was sent: {by} lets no call through {when}; try again then, or wait for it with --wait")]
+    NotYet {
+        /// The quota's name, or the hold's reason.
+        by: String,
+        /// When it will.
+        when: String,
+    },
+    /// The process did not get to it in time.
+    #[error("nothing was sent: the instant that was granted has passed on this busy machine; try again")]
+    Late,
+    /// The definition.
+    #[error(transparent)]
+    Definition(#[from] LoadError),
+    /// Housekeeping.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+    /// Redis.
+    #[error("the schedule in Redis, which grants every call, could not be asked; nothing was sent")]
+    Redis(#[from] RedisError),
+    /// Postgres.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+}
+
+/// A call that may be sent now.
+pub struct Errand {
+    /// What makes it.
+    pub fetcher: Arc<Fetcher>,
+    /// The account, with a token that works where the provider gives such.
+    pub connection: Arc<Connection>,
+    authoriser: Authoriser,
+    taker: Taker,
+    grant: CallId,
+}
+
+impl Errand {
+    /// Waits until every quota lets the call through, for so long at most.
+    pub async fn begin(
+        app: &App,
+        provider: &Arc<Provider>,
+        (tenant, connection): (TenantId, ConnectionId),
+        wish: &Wish,
+        patience: Duration,
+    ) -> Result<Self, ErrandError> {
+        let opened = connections::open(&app.pool, &app.sealer, &[connection.0]).await?;
+        let own = opened.into_iter().find(|connection| connection.tenant == tenant);
+        let connection = Arc::new(own.ok_or(ErrandError::Unusable)?);
+        let fetcher = authorise::fetcher(app, provider)?;
+        let authoriser = Authoriser::new(app, provider, &fetcher);
+        let connection = match authoriser.ready(&connection).await {
+            Ready::Go(connection) => connection,
+            Ready::NotYet(until, by) => {
+                return Err(ErrandError::NotYet { by, when: format!("before {until}") });
+            }
+            Ready::Refused(reason) => return Err(ErrandError::Refused(reason)),
+        };
+        rebuild_if_lost(app, &provider.name).await?;
+        let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
+        taker.hear(app.clock.now());
+        let (grant, latest) = match taker.wait_for_leave(wish, patience, app.tolerance(provider)).await? {
+            Waited::Go { call, latest } => (call, latest),
+            Waited::NotYet { by, when } => return Err(ErrandError::NotYet { by, when }),
+        };
+        if Instant::now() > latest {
+            taker.settle(&[Settlement::unsent(grant)], None).await?;
+            return Err(ErrandError::Late);
+        }
+        Ok(Self { fetcher, connection, authoriser, taker, grant })
+    }
+
+    /// Tells how it ended. What it brought is worth keeping even if the schedule cannot be told.
+    pub async fn end(self, end: End, holds: Vec<(Hold, Option<DeviceId>)>, is_unauthorized: bool) {
+        if is_unauthorized {
+            self.authoriser.refused(&self.connection).await;
+        }
+        let settlement = Settlement { end, holds, ..Settlement::unsent(self.grant) };
+        if let Err(error) = self.taker.settle(&[settlement], None).await {
+            tracing::warn!(%error, "the schedule was not told how the call ended: its lease runs out by itself");
+        }
+    }
+}
