@@ -175,7 +175,10 @@ async fn a_list_that_is_none_changes_nothing() {
     rig.answer(ResponseTemplate::new(429).insert_header("retry-after", "120")).await;
     assert!(discover(&rig).await.unwrap_err().to_string().contains("throttled"));
     let error = discover(&rig).await.unwrap_err();
-    assert!(matches!(&error, DiscoverError::Errand(ErrandError::NotYet { by, .. }) if by.contains("HTTP 429")), "{error:?}");
+    assert!(
+        matches!(&error, DiscoverError::Errand(ErrandError::NotYet { by, .. }) if by.contains("HTTP 429")),
+        "{error:?}"
+    );
     assert_eq!(rig.cloud.received_requests().await.unwrap().len(), 1);
     assert_eq!(kept(&rig).await, before);
 }
