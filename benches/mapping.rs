@@ -91,6 +91,8 @@ fn call(provider: &Provider) -> Result<Call, Failed> {
         tenant: TenantId(1),
         provider: provider.name.clone(),
         params: BTreeMap::new(),
+        bootstrap: Default::default(),
+        bootstrap_at: None,
         secrets: paceline::words::Secrets::default(),
         token: None,
     };

@@ -102,6 +102,8 @@ fn clouds_of(provider: &Arc<Provider>) -> Vec<Cloud> {
         tenant: TenantId(1),
         provider: provider.name.clone(),
         params: BTreeMap::new(),
+        bootstrap: Default::default(),
+        bootstrap_at: None,
         secrets: Secrets::only(SECRET),
         token: None,
     });

@@ -80,7 +80,9 @@ pub async fn run(app: &App, wanted: &Wanted<'_>) -> Result<Trial, TrialError> {
     let connection = errand.connection.clone();
     let call = Call { connection, resource: wanted.resource.clone(), targets: vec![target.clone()] };
     let sent = Instant::now();
-    let (answer, trace) = errand.fetcher.fetch_traced(&call, app.clock.now()).await;
+    let asked_at = app.clock.now();
+    let (answer, trace) = errand.fetcher.fetch_traced(&call, asked_at).await;
+    errand.learn(&answer.learned, asked_at).await;
     let took = sent.elapsed();
     let is_unauthorized =
         answer.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Unauthorized { .. }));

@@ -2,6 +2,7 @@
 //! that carries one is refused, and what the cloud will not renew is handed back to the owner.
 
 mod add;
+mod known;
 mod owner;
 mod renew;
 mod reseal;
@@ -12,6 +13,7 @@ use crate::provider::{LoadError, Provider};
 use std::sync::Arc;
 
 pub use add::{Added, add, renew_secrets};
+pub use known::{Asking, Known};
 pub use owner::{
     AuthoriseError, Begun, CALLBACK, CameBack, begin, device_code, finish, finish_device, is_same,
 };

@@ -5,8 +5,9 @@ use crate::fetch::Fetcher;
 use crate::provider::Provider;
 use crate::retry::Retry;
 use crate::token::{self, Begun, Renewal, TokenError};
-use crate::words::{Connection, NoToken, Token, UnixMs};
-use std::sync::Arc;
+use crate::words::{Connection, ConnectionId, NoToken, Token, UnixMs};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -33,15 +34,18 @@ pub enum Ready {
 
 /// Keeps the tokens of one provider's connections.
 pub struct Authoriser {
-    app: App,
+    pub(super) app: App,
     provider: Arc<Provider>,
-    fetcher: Arc<Fetcher>,
+    pub(super) fetcher: Arc<Fetcher>,
+    /// Connections whose accounts are being looked up by this process.
+    pub(super) asking: Arc<Mutex<HashSet<ConnectionId>>>,
 }
 
 impl Authoriser {
     /// Of this provider.
     pub fn new(app: &App, provider: &Arc<Provider>, fetcher: &Arc<Fetcher>) -> Self {
-        Self { app: app.clone(), provider: provider.clone(), fetcher: fetcher.clone() }
+        let (provider, fetcher, asking) = (provider.clone(), fetcher.clone(), Arc::default());
+        Self { app: app.clone(), provider, fetcher, asking }
     }
 
     /// The connection with a token that works, as far as is known. Most of the time it has one, and nobody is asked.

@@ -5,7 +5,7 @@ use super::body::Body;
 use super::token_cases::TokenCase;
 use super::wire::{Reply, Script};
 use super::{Call, Fetcher, Target, compare, mapping};
-use crate::provider::{DISCOVERY, DefinitionError, Fixtures, Provider, line_of, read_document};
+use crate::provider::{BOOTSTRAP, DISCOVERY, DefinitionError, Fixtures, Provider, line_of, read_document};
 use crate::words::{
     Connection, ConnectionId, DeviceId, Interval, JobId, ResourceName, Scope, Secrets, TenantId, Token,
     UnixMs,
@@ -51,12 +51,15 @@ pub(super) struct Cases {
 pub(super) struct Case {
     /// What it shows.
     name: String,
-    /// What is asked for; `discovery` is the listing of devices.
+    /// What is asked for; `discovery` is the listing of devices, `bootstrap` what calls need to know first.
     resource: ResourceName,
     /// Of the connection.
     #[serde(default)]
     params: BTreeMap<String, String>,
-    /// External ids of the devices in the call; none for the listing.
+    /// What was learned of its account before.
+    #[serde(default)]
+    bootstrap: BTreeMap<String, String>,
+    /// External ids of the devices in the call; none for the listing and for bootstrap values.
     #[serde(default)]
     devices: Vec<String>,
     /// Their group.
@@ -138,6 +141,9 @@ pub(super) struct Expected {
     pub(super) scope: Option<Scope>,
     #[serde(default)]
     pub(super) wait: Option<Interval>,
+    /// Bootstrap values that are learned: all of them. The outcome of asking for them is `learned`.
+    #[serde(default)]
+    pub(super) bootstrap: Option<BTreeMap<String, String>>,
     /// Of the listing: all of it, in the order of ids. Its outcome is `listed`.
     #[serde(default)]
     pub(super) devices: Option<Vec<ExpectedDevice>>,
@@ -222,9 +228,10 @@ impl Case {
             expected: "a case that can run".to_owned(),
             got,
         };
-        let is_listing = self.resource == *DISCOVERY;
+        let (is_listing, is_bootstrap) = (self.resource == *DISCOVERY, self.resource == *BOOTSTRAP);
         match provider.find_resource(self.resource.as_str()) {
             _ if is_listing && provider.definition.discovery.is_some() => {}
+            _ if is_bootstrap && provider.definition.bootstrap.is_some() => {}
             Err(unknown) => return Err(error("resource", unknown.to_string())),
             Ok(_) if self.devices.is_empty() => return Err(error("devices", "none is named".to_owned())),
             Ok(_) => {}
@@ -238,9 +245,14 @@ impl Case {
         let fetcher = Fetcher::scripted(provider.clone(), script, secrets(auth.operators()))
             .map_err(|refused| error("definition", refused.to_string()))?;
         let call = self.call(provider);
-        let found = match is_listing {
-            true => compare::listing(self, &fetcher.list(call.connection, now, None).await, now),
-            false => compare::answer(self, &fetcher.fetch(&call, now).await, now),
+        let found = match call.connection.clone() {
+            connection if is_listing => {
+                compare::listing(self, &fetcher.list(connection, now, None).await, now)
+            }
+            connection if is_bootstrap => {
+                compare::bootstrapped(self, fetcher.bootstrap(connection, now).await, now)
+            }
+            _ => compare::answer(self, &fetcher.fetch(&call, now).await, now),
         };
         let mut differences = compare::requests(self, &fetcher.asked());
         differences.extend(found);
@@ -260,7 +272,10 @@ impl Case {
             group: self.group.clone(),
         };
         Call {
-            connection: Arc::new(connection(provider, &self.params)),
+            connection: Arc::new(Connection {
+                bootstrap: self.bootstrap.clone(),
+                ..connection(provider, &self.params)
+            }),
             resource: self.resource.clone(),
             targets: (1..).zip(&self.devices).map(target).collect(),
         }
@@ -276,6 +291,8 @@ pub(super) fn connection(provider: &Provider, params: &BTreeMap<String, String>)
         tenant: TenantId(1),
         provider: provider.name.clone(),
         params: params.clone(),
+        bootstrap: BTreeMap::new(),
+        bootstrap_at: None,
         secrets: secrets(auth.secrets()),
         token: auth.has_tokens().then(|| Token {
             access: token("token"),

@@ -1,6 +1,7 @@
 //! The call itself: rendered, sent once, judged, mapped.
 
 use super::body::excerpt;
+use super::call::{Answer, Call};
 use super::credential::Credentials;
 use super::guard::Reach;
 use super::hand_out::{Ended, all, hand_out, hand_out_until, refuse_empty};
@@ -18,52 +19,13 @@ use super::tokens::Tokens;
 use super::trace::Trace;
 use super::wire::{Reply, Script, Silence, Wire};
 use crate::provider::{Format, LoadError, Provider, Resource, RuleOutcome};
-use crate::words::{
-    Connection, DeviceId, End, Hold, JobId, Outcome, Record, ResourceName, Scope, Secrets, UnixMs,
-};
+use crate::words::{DeviceId, End, Hold, Outcome, Record, ResourceName, Scope, Secrets, UnixMs};
 use jaq_json::Val;
 use reqwest::Request;
 use reqwest::header::HeaderMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
-
-/// A call to make.
-#[derive(Debug, Clone)]
-pub struct Call {
-    /// Whose account.
-    pub connection: Arc<Connection>,
-    /// What is asked for.
-    pub resource: ResourceName,
-    /// For whom: one device, or several of one lane.
-    pub targets: Vec<Target>,
-}
-
-/// One device of a call.
-#[derive(Debug, Clone)]
-pub struct Target {
-    /// Whose outcome it is.
-    pub job: JobId,
-    /// The device.
-    pub device: DeviceId,
-    /// The provider's id of it.
-    pub external_id: String,
-    /// Its home or site, or empty.
-    pub group: String,
-}
-
-/// How a call ended.
-#[derive(Debug)]
-pub struct Answer {
-    /// How it ended, as far as quotas are concerned.
-    pub end: End,
-    /// One outcome a job of the call.
-    pub outcomes: Vec<(JobId, Outcome)>,
-    /// What was learned about calls to come; with the device for `Scope::Device`.
-    pub holds: Vec<(Hold, Option<DeviceId>)>,
-    /// What it told of devices that were not asked for: the records have their ids.
-    pub others: Vec<Record>,
-}
 
 /// Makes the calls of one provider.
 pub struct Fetcher {
@@ -96,6 +58,15 @@ pub(super) struct Pages<T> {
     /// How it ended, or else how it ended early.
     pub(super) ended: Result<End, Ended>,
     pub(super) holds: Vec<(Hold, Option<DeviceId>)>,
+    /// Bootstrap values that it corrected.
+    pub(super) learned: BTreeMap<String, String>,
+}
+
+/// A page that is no good one: how the call ended by it, the hold that it asks for, and what it corrects.
+struct Refused {
+    ended: Ended,
+    hold: Option<Hold>,
+    learned: BTreeMap<String, String>,
 }
 
 /// What a page is read into.
@@ -194,12 +165,12 @@ impl Fetcher {
             let reason = format!("{} declares no resource {}", self.provider.name, call.resource);
             return all(call, End::Unsent, &Outcome::NotSent { reason });
         };
-        let Pages { found, ended, holds } = self.pages(resource, call, now, trace, readings).await;
-        let mut answer = match ended {
+        let Pages { found, ended, holds, learned } = self.pages(resource, call, now, trace, readings).await;
+        let answer = match ended {
             Ok(end) => hand_out(resource, call, found, end),
             Err(ended) => hand_out_until(resource, call, found, ended),
         };
-        answer.holds = holds;
+        let mut answer = Answer { holds, learned, ..answer };
         hide(&self.credentials(call).forms(), &mut answer);
         answer
     }
@@ -218,7 +189,7 @@ impl Fetcher {
         let pager = self.pagers.get(&call.resource);
         let mut page = pager.map_or_else(Page::default, Pager::first);
         let latest = pager.map(|pager| Instant::now() + pager.within());
-        let (mut found, mut holds) = (Vec::new(), Vec::new());
+        let (mut found, mut holds, mut learned) = (Vec::new(), Vec::new(), BTreeMap::new());
         let ended = loop {
             let reply = match self.send(resource, call, now, &page, trace.as_deref_mut()).await {
                 Ok(reply) => reply,
@@ -234,9 +205,10 @@ impl Fetcher {
             rate_limit::join(&mut holds, told, device);
             let read = match self.conclude(resource, call, &reply, now, trace.as_deref_mut(), reader) {
                 Ok(read) => read,
-                Err((ended, hold)) => {
-                    rate_limit::join(&mut holds, Vec::from_iter(hold), device);
-                    break Err(ended);
+                Err(refused) => {
+                    rate_limit::join(&mut holds, Vec::from_iter(refused.hold), device);
+                    learned.extend(refused.learned);
+                    break Err(refused.ended);
                 }
             };
             found.extend(read.found);
@@ -256,7 +228,7 @@ impl Fetcher {
             };
             break Err(Ended { end: End::Good, outcome });
         };
-        Pages { found, ended, holds }
+        Pages { found, ended, holds, learned }
     }
 
     /// The holds that headers ask for, with so many other calls on their way in a scope.
@@ -279,9 +251,10 @@ impl Fetcher {
         let mut holds = Vec::new();
         let mut answer = match self.conclude(resource, call, reply, now, None, readings) {
             Ok(read) => hand_out(resource, call, read.found, read.end),
-            Err((ended, hold)) => {
-                rate_limit::join(&mut holds, Vec::from_iter(hold), device);
-                hand_out_until(resource, call, Vec::new(), ended)
+            Err(refused) => {
+                rate_limit::join(&mut holds, Vec::from_iter(refused.hold), device);
+                let answer = hand_out_until(resource, call, Vec::new(), refused.ended);
+                Answer { learned: refused.learned, ..answer }
             }
         };
         rate_limit::join(&mut holds, self.told(resource, call, &reply.headers, |_| 0, now), device);
@@ -311,7 +284,7 @@ impl Fetcher {
         Ok(reply)
     }
 
-    /// What a page says; or how the call ended by it, and the hold that it asks for.
+    /// What a page says; or how the call ended by it.
     fn conclude<T>(
         &self,
         resource: &Resource,
@@ -320,7 +293,7 @@ impl Fetcher {
         now: UnixMs,
         trace: Option<&mut Trace>,
         reader: Reader<T>,
-    ) -> Result<Read<T>, (Ended, Option<Hold>)> {
+    ) -> Result<Read<T>, Box<Refused>> {
         let body = reply.body.bytes.as_slice();
         let answer = match (&reply.body.flaw, resource.format) {
             (Some(flaw), _) => Err(flaw.reason().to_owned()),
@@ -332,6 +305,7 @@ impl Fetcher {
             trace.note_rule(verdict.place().map(|place| self.provider.line_at(place)));
         }
         let end = if reply.status >= 400 { End::Error } else { End::Good };
+        let learned = verdict.learned(answer.as_ref().ok());
         let said = || format!("HTTP {}: {}", reply.status, excerpt(body));
         let outcome = match verdict.outcome {
             RuleOutcome::Fresh => match self.read(call, answer, reader) {
@@ -342,7 +316,8 @@ impl Fetcher {
                 let reason = format!("HTTP {}", reply.status);
                 let until = verdict.until(&reply.headers, answer.as_ref().ok(), now);
                 let hold = Hold { scope: verdict.scope, until, reason };
-                return Err((Ended { end: End::Throttled, outcome: Outcome::Throttled }, Some(hold)));
+                let ended = Ended { end: End::Throttled, outcome: Outcome::Throttled };
+                return Err(Box::new(Refused { ended, hold: Some(hold), learned }));
             }
             RuleOutcome::Unchanged => Outcome::Unchanged,
             RuleOutcome::Unauthorized => Outcome::Unauthorized { reason: said() },
@@ -351,7 +326,7 @@ impl Fetcher {
             RuleOutcome::Transient => Outcome::Transient { reason: said() },
             RuleOutcome::Broken => Outcome::Broken { reason: unexpected(reply), excerpt: excerpt(body) },
         };
-        Err((Ended { end, outcome }, None))
+        Err(Box::new(Refused { ended: Ended { end, outcome }, hold: None, learned }))
     }
 
     /// What a good answer holds, and all of it where that leads to the next page.

@@ -2,14 +2,14 @@
 
 use super::cases::{Asked, Case, Difference, SECRET, secret};
 use super::hide::forms_of;
-use super::{Answer, Listing};
+use super::{Answer, Bootstrapped, Listing};
 use crate::provider::BASIC;
 use crate::words::{DeviceId, Hold, Outcome, Record, ResourceName, UnixMs};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Request;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What differs; nothing where nothing is expected.
 pub(super) struct Differences(pub(super) Vec<Difference>);
@@ -117,8 +117,27 @@ pub(super) fn answer(case: &Case, answer: &Answer, now: UnixMs) -> Vec<Differenc
     if let Outcome::Fresh(record) = outcome {
         record_of(case, record, &mut differences);
     }
+    learned(case, &answer.learned, &mut differences);
     told(case, &answer.holds, &format!("{answer:?}"), now, &mut differences);
     differences.0
+}
+
+/// What of the bootstrap values is not as it should.
+pub(super) fn bootstrapped(case: &Case, found: Bootstrapped, now: UnixMs) -> Vec<Difference> {
+    let mut differences = Differences(Vec::new());
+    let got = found.values.as_ref().map_or_else(Outcome::word, |_| "learned");
+    differences.note("outcome", &case.expect.outcome, got);
+    learned(case, found.values.as_ref().unwrap_or(&found.learned), &mut differences);
+    told(case, &found.holds, &format!("{found:?}"), now, &mut differences);
+    differences.0
+}
+
+fn learned(case: &Case, got: &BTreeMap<String, String>, differences: &mut Differences) {
+    let expected = case.expect.bootstrap.clone().unwrap_or_default();
+    let names: BTreeSet<_> = expected.keys().chain(got.keys()).collect();
+    for name in names {
+        differences.note(format!("bootstrap.{name}"), or_none(expected.get(name)), or_none(got.get(name)));
+    }
 }
 
 /// What of the list of devices is not as it should.

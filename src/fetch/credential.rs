@@ -155,6 +155,8 @@ mod tests {
             tenant: TenantId(1),
             provider: provider.name.clone(),
             params: BTreeMap::new(),
+            bootstrap: Default::default(),
+            bootstrap_at: None,
             secrets: own.clone(),
             token: None,
         };

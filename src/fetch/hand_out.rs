@@ -14,7 +14,7 @@ pub(super) struct Ended {
 /// The same outcome for all.
 pub(super) fn all(call: &Call, end: End, outcome: &Outcome) -> Answer {
     let outcomes = call.targets.iter().map(|t| (t.job, outcome.clone())).collect();
-    Answer { end, outcomes, holds: Vec::new(), others: Vec::new() }
+    Answer { end, outcomes, ..Answer::default() }
 }
 
 /// Gives each job its record. What is told of other devices is kept apart.
@@ -24,13 +24,13 @@ pub(super) fn hand_out(resource: &Resource, call: &Call, records: Vec<Record>, e
         Missing::Offline => Outcome::DeviceOffline,
     };
     let (outcomes, others) = split(resource, call, records, missing);
-    Answer { end, outcomes, holds: Vec::new(), others }
+    Answer { end, outcomes, others, ..Answer::default() }
 }
 
 /// Likewise, of a call that ended before its last page: whoever has a record by then has it nevertheless.
 pub(super) fn hand_out_until(resource: &Resource, call: &Call, records: Vec<Record>, ended: Ended) -> Answer {
     let (outcomes, others) = split(resource, call, records, |_| ended.outcome.clone());
-    Answer { end: ended.end, outcomes, holds: Vec::new(), others }
+    Answer { end: ended.end, outcomes, others, ..Answer::default() }
 }
 
 /// An error if a record tells neither whose it is nor any value, and not that the device is offline either: an answer

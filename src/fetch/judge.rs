@@ -7,6 +7,7 @@ use crate::provider::{Provider, Rule, RuleOutcome, Wait};
 use crate::words::{Scope, UnixMs};
 use jaq_json::Val;
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
 
@@ -19,6 +20,7 @@ struct CompiledRule {
     place: usize,
     body: Option<Program>,
     wait: Option<Program>,
+    learn: Vec<(String, Program)>,
 }
 
 /// What an answer means, before anything is mapped.
@@ -32,6 +34,15 @@ impl Verdict<'_> {
     /// Where the rule that matched begins in the file; none: the status alone decided.
     pub(super) fn place(&self) -> Option<usize> {
         self.rule.map(|rule| rule.place)
+    }
+
+    /// The bootstrap values that it corrects.
+    pub(super) fn learned(&self, answer: Option<&Val>) -> BTreeMap<String, String> {
+        let found = |(name, program): &(String, Program)| {
+            let value = program.first(answer?, mapping::text).ok()??;
+            Some((name.clone(), value.filter(|text| !text.is_empty())?))
+        };
+        self.rule.iter().flat_map(|rule| rule.learn.iter().filter_map(found)).collect()
     }
 
     /// When a refusal ends, as far as the answer tells. `now` is the schedule's clock.
@@ -56,7 +67,10 @@ impl Judge {
             let (place, rule) = (rule.span().start, rule.get_ref().clone());
             let body = program(rule.body.as_ref());
             let wait = program(rule.wait.as_ref().and_then(|wait| wait.body.as_ref()));
-            CompiledRule { rule, place, body, wait }
+            let learn =
+                rule.learn.iter().filter_map(|(name, text)| Some((name.clone(), program(Some(text))?)));
+            let learn = learn.collect();
+            CompiledRule { rule, place, body, wait, learn }
         };
         let rules = provider.definition.rules.iter().map(compile).collect();
         if wrong.is_empty() { Ok(Self(rules)) } else { Err(wrong) }

@@ -18,6 +18,8 @@ pub struct Listing {
     pub holds: Vec<(Hold, Option<DeviceId>)>,
     /// All of the list, by id; or why there is none. Half of one is none.
     pub devices: Result<Vec<Listed>, Outcome>,
+    /// Bootstrap values of the account that it corrected.
+    pub learned: BTreeMap<String, String>,
 }
 
 impl Fetcher {
@@ -27,14 +29,15 @@ impl Fetcher {
         let Some(resource) = self.provider.call(DISCOVERY.as_str()) else {
             let reason = format!("{} does not say how devices are listed", self.provider.name);
             let devices = Err(Outcome::NotSent { reason });
-            return Listing { end: End::Unsent, holds: Vec::new(), devices };
+            return Listing { end: End::Unsent, holds: Vec::new(), devices, learned: BTreeMap::new() };
         };
-        let Pages { found, ended, holds } = self.pages(resource, &call, now, trace, mapping::devices).await;
+        let Pages { found, ended, holds, learned } =
+            self.pages(resource, &call, now, trace, mapping::devices).await;
         let (end, devices) = match ended {
             Ok(end) => (end, self.checked(found)),
             Err(ended) => (ended.end, Err(ended.outcome)),
         };
-        self.hidden(&call, Listing { end, holds, devices })
+        self.hidden(&call, Listing { end, holds, devices, learned })
     }
 
     /// Each device once; or what is not to be had of one.
@@ -50,15 +53,15 @@ impl Fetcher {
     }
 
     fn hidden(&self, call: &Call, listing: Listing) -> Listing {
-        let Listing { end, holds, devices } = listing;
+        let Listing { end, holds, devices, learned } = listing;
         let (devices, failed) = match devices {
             Ok(devices) => (devices, None),
             Err(outcome) => (Vec::new(), Some((JobId(0), outcome))),
         };
         let outcomes = failed.into_iter().collect();
-        let mut told = Answer { end, outcomes, holds, others: Vec::new() };
+        let mut told = Answer { end, outcomes, holds, ..Answer::default() };
         hide(&self.credentials(call).forms(), &mut told);
         let failed = told.outcomes.pop().map(|(_, outcome)| outcome);
-        Listing { end, holds: told.holds, devices: failed.map_or(Ok(devices), Err) }
+        Listing { end, holds: told.holds, devices: failed.map_or(Ok(devices), Err), learned }
     }
 }

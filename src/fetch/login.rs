@@ -172,6 +172,7 @@ pub(super) fn seen(with: &With<'_>) -> Value {
     let uuid = uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string();
     context! {
         params => with.provider.with_defaults(with.connection.params.clone()),
+        bootstrap => &with.connection.bootstrap,
         secrets => opened(&with.connection.secrets),
         operator => opened(with.operator),
         request => context! { uuid => uuid, epoch_ms => with.now.0 },

@@ -4,6 +4,7 @@ use super::jq::Program;
 use crate::words::{Listed, Record, UnixMs};
 use jaq_json::{Num, Val};
 use serde_json::{Map, Number, Value};
+use std::collections::BTreeMap;
 
 /// More devices than this are not one account's.
 const LISTED_MAX: usize = 100_000;
@@ -53,6 +54,20 @@ pub(super) fn devices(program: &Program, answer: &Val) -> Result<Vec<Listed>, St
         Some(wrong) => Err(wrong),
         None => ended.map(|()| devices).map_err(|error| format!("devices failed: {error}")),
     }
+}
+
+/// The bootstrap values of an answer: one object of them.
+pub(super) fn bootstrap(program: &Program, answer: &Val) -> Result<Vec<BTreeMap<String, String>>, String> {
+    let said = program.first(answer, value).map_err(|error| format!("values failed: {error}"))?;
+    let Some(Some(Value::Object(found))) = said else {
+        return Err("values yields no object: it is one of texts and numbers".to_owned());
+    };
+    let text = |(name, value): (String, Value)| match value {
+        Value::String(text) if !text.is_empty() => Ok((name, text)),
+        Value::Number(number) => Ok((name, number.to_string())),
+        other => Err(format!("values yields {other} for {name:?}, where a text or number must be")),
+    };
+    Ok(vec![found.into_iter().map(text).collect::<Result<_, String>>()?])
 }
 
 /// Text or a number, as text.

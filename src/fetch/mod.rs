@@ -1,7 +1,9 @@
 //! One call to a provider: rendered, sent, judged, mapped. Who knows decides: what comes out is an outcome a job.
 
 mod body;
+mod bootstrap;
 mod bounds;
+mod call;
 mod cases;
 mod client;
 mod compare;
@@ -34,8 +36,10 @@ mod trace;
 mod wait;
 mod wire;
 
+pub use bootstrap::Bootstrapped;
+pub use call::{Answer, Call, Target};
 pub use cases::{Difference, Ran, run_cases};
-pub use client::{Answer, Call, Fetcher, Target};
+pub use client::Fetcher;
 pub use guard::Reach;
 pub use list::Listing;
 pub use oauth::{DeviceCode, Journey};

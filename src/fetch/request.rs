@@ -180,6 +180,7 @@ pub(super) fn values(provider: &Provider, call: &Call, now: UnixMs, random: [u8;
     };
     context! {
         params => provider.with_defaults(call.connection.params.clone()),
+        bootstrap => &call.connection.bootstrap,
         device => devices.first(),
         devices => devices,
         page => page_value,
@@ -211,6 +212,8 @@ records = "."
             tenant: crate::words::TenantId(1),
             provider: provider.name.clone(),
             params: BTreeMap::new(),
+            bootstrap: BTreeMap::new(),
+            bootstrap_at: None,
             secrets: crate::words::Secrets::default(),
             token: None,
         };

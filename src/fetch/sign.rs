@@ -146,6 +146,8 @@ mod tests {
             tenant: TenantId(1),
             provider: provider.name.clone(),
             params: Default::default(),
+            bootstrap: Default::default(),
+            bootstrap_at: None,
             secrets: secrets.map(|(name, secret)| (name.to_owned(), secret.into())).into_iter().collect(),
             token: None,
         };

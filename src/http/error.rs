@@ -339,6 +339,8 @@ impl From<ErrandError> for ApiError {
             ErrandError::Unusable => Self::UnusableConnection("its credential was refused".to_owned()),
             ErrandError::Refused(reason) => Self::UnusableConnection(reason),
             ErrandError::NotYet { by, when } => Self::NotYet { by, when },
+            // Lists are all that this API goes on errands for.
+            ErrandError::Unknown(why) => Self::NoList(why),
             ErrandError::Late => Self::ScheduleSlow,
             ErrandError::Redis(error) | ErrandError::Keep(KeepError::Redis(error)) => Self::RedisAway(error),
             ErrandError::Postgres(error) | ErrandError::Keep(KeepError::Postgres(error)) => error.into(),

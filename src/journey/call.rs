@@ -1,18 +1,21 @@
 //! One call: wait for its instant, pass the last line, send, or hand it back.
 
 use super::{Ended, Wanted};
-use crate::authorise::{Authoriser, Ready};
+use crate::authorise::{Asking, Authoriser, Known, Ready};
 use crate::clock::Clock;
-use crate::fetch::{Call, Fetcher, Target};
+use crate::fetch::{Answer, Call, Fetcher};
 use crate::pace::{Counted, Gate};
 use crate::take::Verdict;
-use crate::words::{End, Hold, JobId, Outcome, Scope};
+use crate::words::{End, Hold, JobId, Outcome, Scope, UnixMs};
 use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// A connection waits so long when the refusal of its token could not be noted.
 const UNNOTED_MS: i64 = 5_000;
+
+/// How often whoever waits until an account is looked up looks again, ms.
+const LOOK_AGAIN_MS: i64 = 500;
 
 /// When a call may be sent.
 #[derive(Debug, Clone, Copy)]
@@ -40,8 +43,7 @@ impl Flight {
         match self.authoriser.ready(&call.connection).await {
             Ready::Go(connection) => call.connection = connection,
             Ready::NotYet(until, reason) => {
-                let not_sent = |t: &Target| (t.job, Outcome::NotSent { reason: reason.clone() });
-                ended.outcomes = call.targets.iter().map(not_sent).collect();
+                ended.outcomes = not_sent(&call, &reason);
                 ended.holds = vec![(Hold { scope: Scope::Connection, until, reason }, None)];
                 return ended;
             }
@@ -52,13 +54,31 @@ impl Flight {
                 return ended;
             }
         }
+        let asking = match self.authoriser.known(&call.connection).await {
+            Known::Yes(connection) => {
+                call.connection = connection;
+                None
+            }
+            Known::Ask(asking) => Some(asking),
+            Known::NotYet => {
+                let (until, reason) =
+                    (self.clock.now().plus_ms(LOOK_AGAIN_MS), "its account is being looked up");
+                let reason = reason.to_owned();
+                ended.outcomes = not_sent(&call, &reason);
+                ended.holds = vec![(Hold { scope: Scope::Connection, until, reason }, None)];
+                return ended;
+            }
+        };
         if let Err(reason) = self.pace(&call, &ended.grant.lane, instants).await {
-            let not_sent = |t: &Target| (t.job, Outcome::NotSent { reason: reason.clone() });
-            ended.outcomes = call.targets.iter().map(not_sent).collect();
+            ended.outcomes = not_sent(&call, &reason);
             return ended;
         }
-        let sent_at = self.clock.now();
-        let mut answer = self.fetcher.fetch(&call, sent_at).await;
+        let (sent_at, looked_up) = (self.clock.now(), asking.is_some());
+        let mut answer = match asking {
+            Some(asking) => self.look_up(&call, sent_at, asking).await,
+            None => self.fetcher.fetch(&call, sent_at).await,
+        };
+        self.authoriser.learn(&call.connection, &answer.learned, false, sent_at).await;
         let refused = |(_, outcome): &(JobId, Outcome)| matches!(outcome, Outcome::Unauthorized { .. });
         if answer.outcomes.iter().any(refused) && !self.authoriser.refused(&call.connection).await {
             // The next call may carry the same token: its refusal must not be the second in a row.
@@ -70,7 +90,8 @@ impl Flight {
             answer.holds.push((Hold { scope: Scope::Connection, until, reason }, None));
         }
         Ended {
-            sent_at: (answer.end != End::Unsent).then_some(sent_at),
+            // A request in its place is no call for its jobs.
+            sent_at: (answer.end != End::Unsent && !looked_up).then_some(sent_at),
             fetched_at: self.clock.now(),
             end: answer.end,
             outcomes: answer.outcomes,
@@ -78,6 +99,21 @@ impl Flight {
             others: answer.others,
             ..ended
         }
+    }
+
+    /// Asks, in the place of the call and for what that was granted, what must be known of the account first.
+    async fn look_up(&self, call: &Call, now: UnixMs, asking: Asking) -> Answer {
+        let found = self.fetcher.bootstrap(call.connection.clone(), now).await;
+        let outcome = match found.values {
+            Ok(values) => {
+                self.authoriser.learn(&call.connection, &values, true, now).await;
+                Outcome::NotSent { reason: "its account was looked up first".to_owned() }
+            }
+            Err(outcome) => outcome,
+        };
+        drop(asking);
+        let outcomes = call.targets.iter().map(|target| (target.job, outcome.clone())).collect();
+        Answer { end: found.end, outcomes, holds: found.holds, learned: found.learned, ..Answer::default() }
     }
 
     /// Waits for the instant; an error says why the call must not be sent any more.
@@ -111,4 +147,9 @@ impl Flight {
             }
         }
     }
+}
+
+fn not_sent(call: &Call, reason: &str) -> Vec<(JobId, Outcome)> {
+    let outcome = Outcome::NotSent { reason: reason.to_owned() };
+    call.targets.iter().map(|target| (target.job, outcome.clone())).collect()
 }

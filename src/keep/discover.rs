@@ -108,7 +108,9 @@ async fn list(app: &App, wanted: &Wanted<'_>) -> Result<Result<Vec<Listed>, Outc
     let wish = Wish { lane, resource: DISCOVERY.clone(), cost, devices: Vec::new() };
     let whose = (wanted.tenant, wanted.connection);
     let errand = Errand::begin(app, provider, whose, &wish, wanted.patience).await?;
-    let listing = errand.fetcher.list(errand.connection.clone(), app.clock.now(), None).await;
+    let asked_at = app.clock.now();
+    let listing = errand.fetcher.list(errand.connection.clone(), asked_at, None).await;
+    errand.learn(&listing.learned, asked_at).await;
     let is_unauthorized = matches!(listing.devices, Err(Outcome::Unauthorized { .. }));
     errand.end(listing.end, listing.holds, is_unauthorized).await;
     Ok(listing.devices)

@@ -3,14 +3,15 @@
 
 use super::{KeepError, rebuild_if_lost};
 use crate::app::App;
-use crate::authorise::{self, Authoriser, Ready};
+use crate::authorise::{self, Authoriser, Known, Ready};
 use crate::fetch::Fetcher;
 use crate::postgres::PostgresError;
 use crate::preference::connections;
 use crate::provider::{LoadError, Provider};
 use crate::redis::RedisError;
 use crate::take::{Settlement, Taker, Waited, Wish};
-use crate::words::{CallId, Connection, ConnectionId, DeviceId, End, Hold, TenantId};
+use crate::words::{CallId, Connection, ConnectionId, DeviceId, End, Hold, Outcome, TenantId, UnixMs};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -38,6 +39,9 @@ pub enum ErrandError {
         /// When it will.
         when: String,
     },
+    /// What its calls need could not be learned.
+    #[error("the cloud was asked what calls need to know of the account first, and did not tell: {0}")]
+    Unknown(String),
     /// The process did not get to it in time.
     #[error("nothing was sent: the instant that was granted has passed on this busy machine; try again")]
     Late,
@@ -90,15 +94,28 @@ impl Errand {
         rebuild_if_lost(app, &provider.name).await?;
         let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
         taker.hear(app.clock.now());
-        let (grant, latest) = match taker.wait_for_leave(wish, patience, app.tolerance(provider)).await? {
-            Waited::Go { call, latest } => (call, latest),
-            Waited::NotYet { by, when } => return Err(ErrandError::NotYet { by, when }),
+        let deadline = Instant::now() + patience;
+        let mut grant = leave(app, provider, &taker, wish, patience).await?;
+        let connection = match authoriser.known(&connection).await {
+            Known::Yes(connection) => connection,
+            Known::NotYet => {
+                taker.settle(&[Settlement::unsent(grant)], None).await?;
+                let (by, when) = ("its account is being looked up: that".to_owned(), "right now".to_owned());
+                return Err(ErrandError::NotYet { by, when });
+            }
+            Known::Ask(_asking) => {
+                let connection = look_up(app, &fetcher, &authoriser, &taker, connection, grant).await?;
+                let left = deadline.saturating_duration_since(Instant::now());
+                grant = leave(app, provider, &taker, wish, left).await?;
+                connection
+            }
         };
-        if Instant::now() > latest {
-            taker.settle(&[Settlement::unsent(grant)], None).await?;
-            return Err(ErrandError::Late);
-        }
         Ok(Self { fetcher, connection, authoriser, taker, grant })
+    }
+
+    /// Keeps what the answer corrected of what is known of the account.
+    pub async fn learn(&self, learned: &BTreeMap<String, String>, asked_at: UnixMs) {
+        self.authoriser.learn(&self.connection, learned, false, asked_at).await;
     }
 
     /// Tells how it ended. What it brought is worth keeping even if the schedule cannot be told.
@@ -109,6 +126,57 @@ impl Errand {
         let settlement = Settlement { end, holds, ..Settlement::unsent(self.grant) };
         if let Err(error) = self.taker.settle(&[settlement], None).await {
             tracing::warn!(%error, "the schedule was not told how the call ended: its lease runs out by itself");
+        }
+    }
+}
+
+/// Waits until every quota lets one call through, for so long at most.
+async fn leave(
+    app: &App,
+    provider: &Provider,
+    taker: &Taker,
+    wish: &Wish,
+    patience: Duration,
+) -> Result<CallId, ErrandError> {
+    let (grant, latest) = match taker.wait_for_leave(wish, patience, app.tolerance(provider)).await? {
+        Waited::Go { call, latest } => (call, latest),
+        Waited::NotYet { by, when } => return Err(ErrandError::NotYet { by, when }),
+    };
+    if Instant::now() > latest {
+        taker.settle(&[Settlement::unsent(grant)], None).await?;
+        return Err(ErrandError::Late);
+    }
+    Ok(grant)
+}
+
+/// Asks what must be known of the account first, for what was granted.
+async fn look_up(
+    app: &App,
+    fetcher: &Fetcher,
+    authoriser: &Authoriser,
+    taker: &Taker,
+    connection: Arc<Connection>,
+    grant: CallId,
+) -> Result<Arc<Connection>, ErrandError> {
+    let asked_at = app.clock.now();
+    let found = fetcher.bootstrap(connection.clone(), asked_at).await;
+    if matches!(found.values, Err(Outcome::Unauthorized { .. })) {
+        authoriser.refused(&connection).await;
+    }
+    authoriser.learn(&connection, &found.learned, false, asked_at).await;
+    if let Ok(values) = &found.values {
+        authoriser.learn(&connection, values, true, asked_at).await;
+    }
+    let settlement = Settlement { end: found.end, holds: found.holds, ..Settlement::unsent(grant) };
+    taker.settle(&[settlement], None).await?;
+    match found.values {
+        Ok(bootstrap) => {
+            let bootstrap_at = Some(asked_at);
+            Ok(Arc::new(Connection { bootstrap, bootstrap_at, ..Connection::clone(&connection) }))
+        }
+        Err(outcome) => {
+            let why = [outcome.word(), &outcome.detail()].join(": ").trim_end_matches(": ").to_owned();
+            Err(ErrandError::Unknown(why))
         }
     }
 }

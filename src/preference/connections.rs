@@ -161,7 +161,7 @@ pub async fn list(pool: &Pool, tenant: TenantId) -> Result<Vec<ConnectionRow>, P
 pub async fn open(pool: &Pool, sealer: &Sealer, ids: &[i64]) -> Result<Vec<Connection>, PostgresError> {
     let rows = sqlx::query_as!(
         Sealed,
-        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.secret_sealed,
+        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.bootstrap, c.bootstrap_at, c.secret_sealed,
                   t.sealed AS "token?", t.generation AS "generation?", t.renew_at, t.expires_at
            FROM connections c LEFT JOIN tokens t USING (tenant_id, connection_id)
            WHERE c.connection_id = ANY($1) AND c.state = 'active'"#,
@@ -187,7 +187,7 @@ pub async fn open_any(
 ) -> Result<Connection, ConnectionError> {
     let row = sqlx::query_as!(
         Sealed,
-        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.secret_sealed,
+        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.bootstrap, c.bootstrap_at, c.secret_sealed,
                   t.sealed AS "token?", t.generation AS "generation?", t.renew_at, t.expires_at
            FROM connections c LEFT JOIN tokens t USING (tenant_id, connection_id)
            WHERE c.tenant_id = $1 AND c.connection_id = $2"#,
@@ -206,6 +206,8 @@ struct Sealed {
     connection_id: i64,
     provider: String,
     params: serde_json::Value,
+    bootstrap: serde_json::Value,
+    bootstrap_at: Option<chrono::DateTime<chrono::Utc>>,
     secret_sealed: Option<Vec<u8>>,
     token: Option<Vec<u8>>,
     generation: Option<i64>,
@@ -231,6 +233,8 @@ impl Sealed {
             // It was checked when it was stored.
             provider: self.provider.parse().map_err(|_| SealError::Unopenable(id))?,
             params: serde_json::from_value(self.params).unwrap_or_default(),
+            bootstrap: serde_json::from_value(self.bootstrap).unwrap_or_default(),
+            bootstrap_at: self.bootstrap_at.map(UnixMs::from),
             secrets: secrets.unwrap_or_default(),
             token,
         })
@@ -269,7 +273,8 @@ pub async fn allow(
                  renew_at = $4, expires_at = $5, asked_at = $6, renewing_until = NULL, failures = 0, retry_at = NULL,
                  failure = NULL),
          mended AS (
-             UPDATE connections SET state = 'active', state_reason = NULL, state_at = now()
+             UPDATE connections SET state = 'active', state_reason = NULL, state_at = now(), bootstrap = '{}',
+                    bootstrap_at = NULL
              WHERE tenant_id = $1 AND connection_id = $2 RETURNING tenant_id, connection_id, provider)
          INSERT INTO outbox (provider, job_id)
          SELECT m.provider, j.job_id FROM mended m
@@ -353,7 +358,8 @@ pub async fn reauthorise(
                     renewing_until = NULL, failures = 0, retry_at = NULL, failure = NULL
              WHERE tenant_id = $1 AND connection_id = $2),
          mended AS (
-             UPDATE connections SET secret_sealed = $3, state = 'active', state_reason = NULL, state_at = now()
+             UPDATE connections SET secret_sealed = $3, state = 'active', state_reason = NULL, state_at = now(),
+                    bootstrap = '{}', bootstrap_at = NULL
              WHERE tenant_id = $1 AND connection_id = $2 RETURNING tenant_id, connection_id, provider)
          INSERT INTO outbox (provider, job_id)
          SELECT m.provider, j.job_id FROM mended m

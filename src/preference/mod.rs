@@ -8,6 +8,7 @@ pub mod import;
 pub mod inventory;
 pub mod jobs;
 pub mod keys;
+pub mod learned;
 pub mod outbox;
 pub mod schedules;
 pub mod standing;

@@ -2,7 +2,9 @@
 
 use super::auth::check_name;
 use super::http_text::{check_header, check_host};
-use super::{DISCOVERY, Definition, Limit, Method, Quota, QuotaKind, Resource, Unit, Window, Zone};
+use super::{
+    BOOTSTRAP, DISCOVERY, Definition, Limit, Method, Quota, QuotaKind, Resource, Unit, Window, Zone,
+};
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -34,17 +36,27 @@ pub(super) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
         wrong.push((0..0, "no [resource.<name>] is declared: there would be nothing to fetch".to_owned()));
     }
     for (name, call) in definition.calls() {
-        let what = if *name == *DISCOVERY {
-            "the listing of devices".to_owned()
-        } else {
-            format!("resource {name}")
+        let what = match name {
+            name if *name == *DISCOVERY => "the listing of devices".to_owned(),
+            name if *name == *BOOTSTRAP => "bootstrap".to_owned(),
+            name => format!("resource {name}"),
         };
         let found = check_resource(call.get_ref());
         wrong.extend(found.into_iter().map(|m| (call.span(), format!("{what}: {m}"))));
     }
-    if let Some((name, _)) = definition.resources.iter().find(|(name, _)| *name.get_ref() == *DISCOVERY) {
-        let message = "a resource cannot be named discovery: that is the listing of devices, [discovery]";
-        wrong.push((name.span(), message.to_owned()));
+    for (name, what) in
+        [(&*DISCOVERY, "the listing of devices"), (&*BOOTSTRAP, "what calls need to know first")]
+    {
+        if let Some((found, _)) = definition.resources.iter().find(|(known, _)| known.get_ref() == name) {
+            wrong
+                .push((found.span(), format!("a resource cannot be named {name}: that is {what}, [{name}]")));
+        }
+    }
+    let base_url = &definition.http.base_url;
+    if base_url.get_ref().contains("bootstrap.") && definition.http.hosts.is_empty() {
+        let message = "http.hosts must name the hosts that base_url may come to: an answer must not choose \
+                       where credentials go";
+        wrong.push((base_url.span(), message.to_owned()));
     }
     for limit in &definition.rate_limits {
         let found = limit.get_ref().check(definition);
@@ -82,7 +94,9 @@ fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
         ));
     }
     for name in quota.resources.iter().flatten() {
-        if !definition.calls().any(|(known, _)| known == name) {
+        if *name == *BOOTSTRAP {
+            say("bootstrap values are asked for in the place of another call, and count as that".to_owned());
+        } else if !definition.calls().any(|(known, _)| known == name) {
             say(format!("it counts resource `{name}`, which is not declared"));
         }
     }
@@ -277,6 +291,13 @@ records = "."
             ("in_flight = 1", "hosts = [\"https://example.com\"]", "is no host"),
             ("in_flight = 1", "hosts = [\"\"]", "is no host"),
             ("[resource.state]", "[resource.discovery]", "cannot be named discovery"),
+            ("[resource.state]", "[resource.bootstrap]", "cannot be named bootstrap"),
+            ("https://api.example.com", "https://{{ bootstrap.host }}", "http.hosts must name"),
+            (
+                "records = \".\"",
+                "records = \".\"\n[[rule]]\nstatus = [421]\noutcome = \"fresh\"\nlearn = { host = \".h\" }",
+                "nothing to correct",
+            ),
             (
                 "[resource.state]",
                 "[discovery]\npath = \"x\"\ndevices = \".\"\n[resource.state]",

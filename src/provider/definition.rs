@@ -1,7 +1,8 @@
 //! The shape of a provider's file. Unknown keys are refused: a typo must not become a default.
 
+use super::bootstrap::Asked;
 use super::discovery::Listing;
-use super::{About, Auth, DISCOVERY, Discovery, Pages, Param, Quota, RateLimit, Rule};
+use super::{About, Auth, BOOTSTRAP, Bootstrap, DISCOVERY, Discovery, Pages, Param, Quota, RateLimit, Rule};
 use crate::words::{Interval, ResourceName};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -39,6 +40,10 @@ pub struct Definition {
     #[serde(default, rename = "rate_limit")]
     #[schemars(with = "Vec<RateLimit>")]
     pub rate_limits: Vec<Spanned<RateLimit>>,
+    /// What a cloud tells of an account that its calls need.
+    #[serde(default)]
+    #[schemars(with = "Option<Asked>")]
+    pub bootstrap: Option<Bootstrap>,
     /// How a connection's devices are listed.
     #[serde(default)]
     #[schemars(with = "Option<Listing>")]
@@ -54,10 +59,15 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// Every call that it declares, by what it asks for: resources, and the listing of devices.
+    /// Every call that it declares, by what it asks for: resources, the listing of devices and bootstrap values.
     pub fn calls(&self) -> impl Iterator<Item = (&ResourceName, &Spanned<Resource>)> {
+        let bootstrap = self.bootstrap.iter().map(|bootstrap| (&*BOOTSTRAP, bootstrap.call()));
         let listing = self.discovery.iter().map(|discovery| (&*DISCOVERY, discovery.call()));
-        self.resources.iter().map(|(name, resource)| (name.get_ref(), resource)).chain(listing)
+        self.resources
+            .iter()
+            .map(|(name, resource)| (name.get_ref(), resource))
+            .chain(listing)
+            .chain(bootstrap)
     }
 }
 
@@ -65,7 +75,7 @@ impl Definition {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
-    /// Template of scheme, host and leading path; sees `params`.
+    /// Template of scheme, host and leading path; sees `params` and `bootstrap`.
     #[schemars(with = "String")]
     pub base_url: Spanned<String>,
     /// The hosts that `base_url` may come to where a param names it, such as `*.example.com`. Absent: the host that
@@ -138,8 +148,8 @@ pub struct Resource {
     /// The request's method.
     #[serde(default)]
     pub method: Method,
-    /// Template of the path below `base_url`; sees `params`, `device`, `devices`, and `request` with a `uuid` of its
-    /// own and the time as `epoch_ms`. Values are percent-encoded.
+    /// Template of the path below `base_url`; sees `params`, `bootstrap`, `device`, `devices`, and `request` with a
+    /// `uuid` of its own and the time as `epoch_ms`. Values are percent-encoded.
     #[schemars(with = "String")]
     pub path: Spanned<String>,
     /// Templates of the query's values.
@@ -169,6 +179,29 @@ pub struct Resource {
 }
 
 impl Resource {
+    /// One request for a whole connection that is not on the schedule.
+    pub(super) fn of_connection(path: Spanned<String>, records: Spanned<String>) -> Self {
+        let day = Interval::from_ms(24 * 60 * 60 * 1000).unwrap_or(Interval::MIN);
+        Self {
+            by_default: false,
+            unit: Unit::Connection,
+            batch_max: 1,
+            interval_min: day,
+            interval_default: day,
+            cost: 1,
+            cost_per_device: 0,
+            method: Method::Get,
+            path,
+            query: BTreeMap::new(),
+            json: None,
+            form: BTreeMap::new(),
+            format: Format::Json,
+            pages: None,
+            records,
+            missing: Missing::Gone,
+        }
+    }
+
     /// How many devices one call may serve.
     pub fn places(&self) -> u32 {
         match self.unit {

@@ -1,7 +1,7 @@
 //! `[discovery]`: how a connection's devices are listed.
 
-use super::{Format, Method, Missing, Pages, Resource, Unit};
-use crate::words::{Interval, ResourceName};
+use super::{Format, Method, Pages, Resource};
+use crate::words::ResourceName;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -60,24 +60,15 @@ fn one() -> u32 {
 impl From<Listing> for Discovery {
     fn from(listing: Listing) -> Self {
         let span = listing.path.span();
-        let day = Interval::from_ms(24 * 60 * 60 * 1000).unwrap_or(Interval::MIN);
         let resource = Resource {
-            by_default: false,
-            unit: Unit::Connection,
-            batch_max: 1,
-            interval_min: day,
-            interval_default: day,
             cost: listing.cost,
-            cost_per_device: 0,
             method: listing.method,
-            path: listing.path,
             query: listing.query,
             json: listing.json,
             form: listing.form,
             format: listing.format,
             pages: listing.pages,
-            records: listing.devices,
-            missing: Missing::Gone,
+            ..Resource::of_connection(listing.path, listing.devices)
         };
         Self(Spanned::new(span, resource))
     }

@@ -1,6 +1,7 @@
 //! Providers, as declared in `config/providers/<name>.toml`: loaded and checked before anything is called.
 
 mod auth;
+mod bootstrap;
 mod calendar;
 mod check;
 mod definition;
@@ -21,6 +22,7 @@ mod schema;
 mod sign;
 
 pub use auth::{About, Auth, AuthKind, BASIC, Key, Param};
+pub use bootstrap::{BOOTSTRAP, Bootstrap};
 pub use calendar::{Calendar, Zone};
 pub use definition::{Definition, Format, Http, Method, Missing, Resource, Unit};
 pub use discovery::{DISCOVERY, Discovery};

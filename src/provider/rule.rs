@@ -23,6 +23,11 @@ pub struct Rule {
     pub body: Option<Spanned<String>>,
     /// What it means.
     pub outcome: RuleOutcome,
+    /// Bootstrap value → jq over the answer: what the first text or number that it yields is from now on, such as the
+    /// host of the right region.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub learn: BTreeMap<String, Spanned<String>>,
     /// Throttled: how far the hold reaches.
     #[serde(default)]
     pub scope: Option<Scope>,
@@ -41,6 +46,11 @@ impl Rule {
         if self.outcome != RuleOutcome::Throttled && (self.wait.is_some() || self.scope.is_some()) {
             wrong.push(
                 "scope and wait mean something with outcome = \"throttled\" only: leave them out".to_owned(),
+            );
+        }
+        if !self.learn.is_empty() && matches!(self.outcome, RuleOutcome::Fresh | RuleOutcome::Unchanged) {
+            wrong.push(
+                "learn corrects what made a call fail: a good answer has nothing to correct".to_owned(),
             );
         }
         wrong.extend(self.header.iter().filter_map(|(name, value)| check_header(name, value)));

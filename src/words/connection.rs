@@ -1,6 +1,6 @@
 //! A tenant's account at a provider, with what is needed to speak for it.
 
-use super::{ConnectionId, ProviderName, Secrets, TenantId, Token};
+use super::{ConnectionId, ProviderName, Secrets, TenantId, Token, UnixMs};
 use std::collections::BTreeMap;
 
 /// A connection, its secrets open. Held only while a call is made.
@@ -14,6 +14,10 @@ pub struct Connection {
     pub provider: ProviderName,
     /// What the provider's templates need and nobody need hide.
     pub params: BTreeMap<String, String>,
+    /// What its cloud told of the account that calls need, by the names that the definition gives.
+    pub bootstrap: BTreeMap<String, String>,
+    /// When that was asked for; none: it was not, since its secrets were given.
+    pub bootstrap_at: Option<UnixMs>,
     /// Its credentials, by the names that the provider's definition gives them.
     pub secrets: Secrets,
     /// What a login or a grant has brought, where the provider asks for such.

@@ -88,6 +88,11 @@ impl ResourceName {
     pub fn discovery() -> Self {
         Self("discovery".into())
     }
+
+    /// What asking for an account's bootstrap values is called among resources.
+    pub fn bootstrap() -> Self {
+        Self("bootstrap".into())
+    }
 }
 
 #[cfg(test)]

@@ -83,9 +83,10 @@ impl Outcome {
 }
 
 /// How a call ended, as far as quotas are concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum End {
     /// It was never made: what it spent may go back.
+    #[default]
     Unsent,
     /// Answered, and no error.
     Good,

@@ -31,6 +31,8 @@ async fn ask_as(reach: Reach, text: &str, base_url: &str, ids: &[&str]) -> Answe
         tenant: TenantId(1),
         provider: provider.name.clone(),
         params: BTreeMap::from([("base_url".to_owned(), base_url.to_owned())]),
+        bootstrap: Default::default(),
+        bootstrap_at: None,
         secrets: Secrets::only(SECRET),
         token: None,
     };

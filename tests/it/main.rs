@@ -1,5 +1,6 @@
 //! Tests against real servers, in one binary: it links once.
 
+mod account;
 mod api;
 mod bad_answers;
 mod cli;

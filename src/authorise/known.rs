@@ -1,0 +1,74 @@
+//! What a cloud must have told of an account before its calls are made.
+
+use super::Authoriser;
+use crate::preference::{connections, learned};
+use crate::words::{Connection, ConnectionId, UnixMs};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Whether it is known.
+pub enum Known {
+    /// It is, or nothing need be.
+    Yes(Arc<Connection>),
+    /// It must be asked for, by whoever holds this: others of this process wait until it is dropped.
+    Ask(Asking),
+    /// Another asks for it.
+    NotYet,
+}
+
+/// The right to ask, of one call of a connection.
+pub struct Asking {
+    all: Arc<Mutex<HashSet<ConnectionId>>>,
+    connection: ConnectionId,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.connection);
+    }
+}
+
+impl Authoriser {
+    /// Finds out whether a call of the connection can be made. Most of the time nobody is asked.
+    pub async fn known(&self, connection: &Arc<Connection>) -> Known {
+        if !self.fetcher.needs_bootstrap(connection) {
+            return Known::Yes(connection.clone());
+        }
+        let asking = {
+            let mut all = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+            if !all.insert(connection.id) {
+                return Known::NotYet;
+            }
+            Asking { all: self.asking.clone(), connection: connection.id }
+        };
+        // It may have been learned since the connection was read.
+        match connections::open(&self.app.pool, &self.app.sealer, &[connection.id.0]).await {
+            Ok(now) => match now.into_iter().find(|now| !self.fetcher.needs_bootstrap(now)) {
+                Some(now) => Known::Yes(Arc::new(Connection { token: connection.token.clone(), ..now })),
+                None => Known::Ask(asking),
+            },
+            Err(error) => {
+                tracing::warn!(connection = connection.id.0, %error, "account not looked up; will try again");
+                Known::NotYet
+            }
+        }
+    }
+
+    /// Keeps what a cloud told of an account, all that was asked for (`whole`) or a correction. If Postgres is away,
+    /// the next call asks again.
+    pub async fn learn(
+        &self,
+        connection: &Connection,
+        values: &BTreeMap<String, String>,
+        whole: bool,
+        asked_at: UnixMs,
+    ) {
+        if values.is_empty() && !whole {
+            return;
+        }
+        match learned::learn(&self.app.pool, connection, values, whole, asked_at).await {
+            Ok(()) => tracing::info!(connection = connection.id.0, ?values, "learned of the account"),
+            Err(error) => tracing::warn!(connection = connection.id.0, %error, "account not learned of yet"),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What a cloud must tell of an account before its calls are made: asked for once, in the place of a granted call,
+//! kept, corrected, and asked for again once the secrets are others.
+
+use crate::journey::Rig;
+use paceline::journey::Journey;
+use paceline::preference::{connections, learned};
+use paceline::words::Secrets;
+use serde_json::json;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use wiremock::matchers::{any, header, path};
+use wiremock::{Mock, ResponseTemplate};
+
+const ACCOUNT: &str = r#"
+title = "Account"
+[http]
+base_url = "{{ params.base_url }}"
+hosts = ["127.0.0.1"]
+timeout = "2s"
+in_flight = 4
+[auth]
+kind = "bearer"
+[bootstrap]
+path = "/me"
+values = "{home: .homes[0].id, plan}"
+[[quota]]
+name = "second"
+scope = "connection"
+amount = 50
+window = "1s"
+burst = 10
+[resource.state]
+interval_min = "1s"
+interval_default = "1m"
+path = "/homes/{{ bootstrap.home }}/devices/{{ device.external_id }}"
+records = "{values: {t: .t}}"
+[[rule]]
+status = [421]
+outcome = "transient"
+learn = { home = ".moved_to" }
+"#;
+
+async fn me(rig: &Rig, home: &str, secret: &str, delay: Duration) {
+    let answer = ResponseTemplate::new(200).set_body_json(json!({"homes": [{"id": home}], "plan": 3}));
+    Mock::given(path("/me"))
+        .and(header("authorization", format!("Bearer {secret}")))
+        .respond_with(answer.set_delay(delay))
+        .mount(&rig.cloud)
+        .await;
+}
+
+async fn devices(rig: &Rig, home: &str, answer: ResponseTemplate) {
+    for n in 0..rig.devices.len() {
+        let at = path(format!("/homes/{home}/devices/d{n}"));
+        Mock::given(at).respond_with(answer.clone()).mount(&rig.cloud).await;
+    }
+    let lost = ResponseTemplate::new(404);
+    Mock::given(any()).respond_with(lost).with_priority(9).mount(&rig.cloud).await;
+}
+
+fn good() -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(json!({"t": 1}))
+}
+
+async fn kept(rig: &Rig) -> serde_json::Value {
+    let sql = "SELECT jsonb_build_object('at', bootstrap_at IS NOT NULL, 'of', bootstrap) FROM connections";
+    sqlx::query_scalar(sql).fetch_one(&rig.t.app.pool).await.unwrap()
+}
+
+async fn asked(rig: &Rig, of: &str) -> usize {
+    rig.cloud.received_requests().await.unwrap().iter().filter(|r| r.url.path() == of).count()
+}
+
+/// Until every device has a reading, and nothing is on its way.
+async fn read_all(rig: &Rig, journey: &Journey) {
+    let mut on_their_way = 0;
+    loop {
+        let mut read = on_their_way == 0;
+        for device in &rig.devices {
+            read &= rig.value(*device).await.is_some();
+        }
+        if read {
+            return;
+        }
+        if on_their_way == 0 {
+            on_their_way = rig.start(journey).await.expect("more calls to come");
+        }
+        on_their_way -= journey.land().await.unwrap().ended;
+    }
+}
+
+async fn due_again(rig: &Rig) {
+    rig.run_again().await;
+    sqlx::query("DELETE FROM latest").execute(&rig.t.app.pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn it_is_asked_for_once_for_all_calls_of_the_account_and_kept() {
+    let rig = Rig::new(ACCOUNT, 4).await;
+    me(&rig, "7", "s3cret", Duration::from_millis(300)).await;
+    devices(&rig, "7", good()).await;
+    read_all(&rig, &rig.journey).await;
+    assert_eq!(asked(&rig, "/me").await, 1);
+    assert_eq!(kept(&rig).await, json!({"at": true, "of": {"home": "7", "plan": "3"}}));
+    // Another process knows it from Postgres.
+    let provider = rig.t.app.registry.get(rig.provider).unwrap();
+    let other = Journey::new(&rig.t.app, provider, CancellationToken::new()).unwrap();
+    due_again(&rig).await;
+    read_all(&rig, &other).await;
+    assert_eq!(asked(&rig, "/me").await, 1);
+    let found = rig.check().await;
+    assert!(found.clean, "{found:?}");
+}
+
+#[tokio::test]
+async fn a_cloud_that_does_not_tell_is_judged_as_by_any_call() {
+    let rig = Rig::new(ACCOUNT, 1).await;
+    let busy = ResponseTemplate::new(429).insert_header("retry-after", "600");
+    Mock::given(path("/me")).respond_with(busy).mount(&rig.cloud).await;
+    assert_eq!(rig.start(&rig.journey).await, Some(1));
+    rig.journey.land().await.unwrap();
+    assert_eq!(kept(&rig).await, json!({"at": false, "of": {}}));
+    let step = rig.journey.pull().await.unwrap();
+    let text = format!("{step:?}");
+    assert!(text.starts_with("Idle(Some(5") || text.starts_with("Idle(Some(600"), "{text}");
+
+    // No object, no value, a list in the place of a text: nothing is kept, the jobs say why.
+    for wrong in [json!([]), json!({"homes": [], "plan": 3}), json!({"homes": [{"id": ["7"]}], "plan": 3})] {
+        let rig = Rig::new(ACCOUNT, 1).await;
+        Mock::given(path("/me"))
+            .respond_with(ResponseTemplate::new(200).set_body_json(&wrong))
+            .mount(&rig.cloud)
+            .await;
+        assert_eq!(rig.start(&rig.journey).await, Some(1));
+        rig.journey.land().await.unwrap();
+        assert_eq!(kept(&rig).await, json!({"at": false, "of": {}}), "{wrong}");
+        let sql = "SELECT last_error FROM jobs";
+        let error: Option<String> = sqlx::query_scalar(sql).fetch_one(&rig.t.app.pool).await.unwrap();
+        assert!(error.as_deref().is_some_and(|e| e.contains("values")), "{wrong}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_one_is_corrected_by_what_the_cloud_answers() {
+    let rig = Rig::new(ACCOUNT, 1).await;
+    me(&rig, "7", "s3cret", Duration::ZERO).await;
+    let moved = ResponseTemplate::new(421).set_body_json(json!({"moved_to": "8"}));
+    Mock::given(path("/homes/7/devices/d0")).respond_with(moved).mount(&rig.cloud).await;
+    devices(&rig, "8", good()).await;
+    read_all(&rig, &rig.journey).await;
+    assert_eq!(kept(&rig).await, json!({"at": true, "of": {"home": "8", "plan": "3"}}));
+    assert_eq!(asked(&rig, "/me").await, 1);
+}
+
+#[tokio::test]
+async fn other_secrets_may_be_another_account() {
+    let rig = Rig::new(ACCOUNT, 1).await;
+    me(&rig, "7", "s3cret", Duration::ZERO).await;
+    me(&rig, "9", "other", Duration::ZERO).await;
+    devices(&rig, "7", good()).await;
+    read_all(&rig, &rig.journey).await;
+    let app = &rig.t.app;
+    let mut opened = connections::open(&app.pool, &app.sealer, &[rig.connection.0]).await.unwrap();
+    let before = opened.remove(0);
+    let other = Secrets::only("other");
+    connections::reauthorise(&app.pool, &app.sealer, rig.t.tenant, rig.connection, &other).await.unwrap();
+    assert_eq!(kept(&rig).await, json!({"at": false, "of": {}}));
+    // What was asked with the former ones comes too late.
+    let late = [("home".to_owned(), "7".to_owned())].into();
+    let asked_at = app.clock.now().plus_ms(-60_000);
+    learned::learn(&app.pool, &before, &late, true, asked_at).await.unwrap();
+    assert_eq!(kept(&rig).await, json!({"at": false, "of": {}}));
+    devices(&rig, "9", good()).await;
+    paceline::keep::drain(app).await.unwrap();
+    due_again(&rig).await;
+    read_all(&rig, &rig.journey).await;
+    assert_eq!(kept(&rig).await["of"]["home"], "9");
+}
