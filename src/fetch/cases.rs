@@ -1,167 +1,171 @@
 //! Cases of a definition: "asked for this, the cloud answers that, and it comes to this". They run through all of a
 //! call but the network.
 
-use super::body::Body;
+use super::case_world::{NOW, connection, secrets};
+use super::compare::these_requests;
 use super::token_cases::TokenCase;
-use super::wire::{Reply, Script};
-use super::{Call, Fetcher, Target, compare, mapping};
+use super::wire::Script;
+use super::{Call, Fetcher, Target};
 use crate::provider::{BOOTSTRAP, DISCOVERY, DefinitionError, Fixtures, Provider, line_of, read_document};
-use crate::words::{
-    Connection, ConnectionId, DeviceId, Interval, JobId, ResourceName, Scope, Secrets, TenantId, Token,
-    UnixMs,
-};
+use crate::words::{Connection, DeviceId, Interval, JobId, ResourceName, Scope, UnixMs};
 use chrono::{DateTime, Utc};
-use reqwest::Url;
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
-use secrecy::SecretString;
+use reqwest::Request;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 use toml::Spanned;
-
-/// The secret of every case: with signs that must be escaped wherever it stands. Cases write `{secret}`, or
-/// `{secret.NAME}` and `{operator.NAME}` where it has another name.
-pub(super) const SECRET: &str = "s3cret/with \"signs\"";
-
-/// What a secret of this name is in a case.
-pub(super) fn secret(name: &str) -> String {
-    if name == Secrets::ONLY { SECRET.to_owned() } else { format!("{SECRET}/{name}") }
-}
-
-/// Thu, 01 Jan 2026 00:00:00 GMT: the time of every case, unless it says `at`.
-pub(super) const NOW: UnixMs = UnixMs(1_767_225_600_000);
 
 /// A file of cases.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Cases {
+pub struct Cases {
     /// Each on its own.
     #[serde(rename = "case")]
-    cases: Vec<Spanned<Case>>,
+    pub cases: Vec<Spanned<Case>>,
     /// Of tokens: what is asked, and what comes of it.
     #[serde(default, rename = "token")]
-    tokens: Vec<Spanned<TokenCase>>,
+    pub tokens: Vec<Spanned<TokenCase>>,
 }
 
 /// One case.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Case {
+pub struct Case {
     /// What it shows.
-    name: String,
+    pub name: String,
     /// What is asked for; `discovery` is the listing of devices, `bootstrap` what calls need to know first.
-    resource: ResourceName,
+    pub resource: ResourceName,
     /// Of the connection.
     #[serde(default)]
-    params: BTreeMap<String, String>,
+    pub params: BTreeMap<String, String>,
     /// What was learned of its account before.
     #[serde(default)]
-    bootstrap: BTreeMap<String, String>,
+    pub bootstrap: BTreeMap<String, String>,
     /// External ids of the devices in the call; none for the listing and for bootstrap values.
     #[serde(default)]
-    devices: Vec<String>,
+    pub devices: Vec<String>,
     /// Their group.
     #[serde(default)]
-    group: String,
+    pub group: String,
     /// When; the first of January 2026, 00:00 UTC, when absent.
     #[serde(default)]
-    at: Option<DateTime<Utc>>,
+    pub at: Option<DateTime<Utc>>,
     /// What the request must be.
     #[serde(default)]
-    request: Option<Asked>,
+    pub request: Option<Asked>,
     /// What the cloud answers.
-    answer: Said,
+    pub answer: Said,
     /// Further pages: what each request must be, and what is answered.
     #[serde(default)]
-    then: Vec<Next>,
+    pub then: Vec<Next>,
     /// What must come of it.
-    pub(super) expect: Expected,
+    pub expect: Expected,
 }
 
 /// A further page.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Next {
+pub struct Next {
+    /// What the request must be.
     #[serde(default)]
-    request: Option<Asked>,
-    answer: Said,
+    pub request: Option<Asked>,
+    /// What the cloud answers.
+    pub answer: Said,
 }
 
 /// What a request must be; what is not named may be anything.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub struct Asked {
+    /// `GET` or `POST`.
     #[serde(default)]
-    pub(super) method: Option<String>,
+    pub method: Option<String>,
     /// Scheme, host and port, such as `https://api.example.com`.
     #[serde(default)]
-    pub(super) origin: Option<String>,
+    pub origin: Option<String>,
+    /// Not encoded any further than it is sent.
     #[serde(default)]
-    pub(super) path: Option<String>,
+    pub path: Option<String>,
+    /// Some of it, decoded.
     #[serde(default)]
-    pub(super) query: BTreeMap<String, String>,
+    pub query: BTreeMap<String, String>,
+    /// Some of them.
     #[serde(default)]
-    pub(super) headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, String>,
+    /// Some keys of the body.
     #[serde(default)]
-    pub(super) json: Option<Map<String, Value>>,
+    pub json: Option<Map<String, Value>>,
+    /// Likewise, of a form.
     #[serde(default)]
-    pub(super) form: BTreeMap<String, String>,
+    pub form: BTreeMap<String, String>,
 }
 
 /// What the cloud answers.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Said {
-    status: u16,
+pub struct Said {
+    /// The status.
+    pub status: u16,
+    /// Headers beside `Date` and `Content-Type`, or in their place.
     #[serde(default)]
-    headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, String>,
     /// The body, beside the file of cases.
     #[serde(default)]
-    file: Option<String>,
+    pub file: Option<String>,
     /// The body itself.
     #[serde(default)]
-    body: Option<String>,
+    pub body: Option<String>,
 }
 
 /// What must come of it, for the first device; what is not named may be anything, but for holds: a case without one
 /// means that there is none.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Expected {
-    pub(super) outcome: String,
+pub struct Expected {
+    /// Its word; `listed` for a list.
+    pub outcome: String,
+    /// Whether the device is reached.
     #[serde(default)]
-    pub(super) online: Option<bool>,
+    pub online: Option<bool>,
+    /// All values of the record.
     #[serde(default)]
-    pub(super) values: Option<Map<String, Value>>,
+    pub values: Option<Map<String, Value>>,
+    /// By the source's clock.
     #[serde(default)]
-    pub(super) observed_at: Option<DateTime<Utc>>,
+    pub observed_at: Option<DateTime<Utc>>,
+    /// How far the hold reaches.
     #[serde(default)]
-    pub(super) scope: Option<Scope>,
+    pub scope: Option<Scope>,
+    /// How long it lasts.
     #[serde(default)]
-    pub(super) wait: Option<Interval>,
+    pub wait: Option<Interval>,
     /// Bootstrap values that are learned: all of them. The outcome of asking for them is `learned`.
     #[serde(default)]
-    pub(super) bootstrap: Option<BTreeMap<String, String>>,
+    pub bootstrap: Option<BTreeMap<String, String>>,
     /// Of the listing: all of it, in the order of ids. Its outcome is `listed`.
     #[serde(default)]
-    pub(super) devices: Option<Vec<ExpectedDevice>>,
+    pub devices: Option<Vec<ExpectedDevice>>,
 }
 
 /// A device of the list.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ExpectedDevice {
-    pub(super) id: String,
+pub struct ExpectedDevice {
+    /// The provider's id of it.
+    pub id: String,
+    /// What it is called there; empty for nothing.
     #[serde(default)]
-    pub(super) name: String,
+    pub name: String,
+    /// Its home or site; empty for none.
     #[serde(default)]
-    pub(super) group: String,
+    pub group: String,
+    /// What kind of device it is; empty where that is not told.
     #[serde(default)]
-    pub(super) model: String,
+    pub model: String,
+    /// What can be fetched of it; none: what a device gets by default.
     #[serde(default)]
-    pub(super) resources: Option<Vec<ResourceName>>,
+    pub resources: Option<Vec<ResourceName>>,
 }
 
 /// How a case went.
@@ -190,14 +194,26 @@ pub struct Difference {
     pub got: String,
 }
 
-/// Runs all cases of a provider; none if it has none. An error: the file of cases itself is wrong.
-pub async fn run_cases(provider: &Arc<Provider>) -> Result<Option<Vec<Ran>>, Vec<DefinitionError>> {
+/// The cases of a provider as they are written; none if it has none. An error: the file of them is wrong.
+pub fn cases(provider: &Provider) -> Result<Option<(Fixtures, Cases)>, Vec<DefinitionError>> {
+    let Some((fixtures, file, text)) = written(provider)? else { return Ok(None) };
+    Ok(Some((fixtures, read_document(&file, &text)?)))
+}
+
+/// Where they are, their file as it is named in errors, and its text.
+fn written(provider: &Provider) -> Result<Option<(Fixtures, String, String)>, Vec<DefinitionError>> {
     let Some(fixtures) = Fixtures::of(provider) else { return Ok(None) };
     let unreadable = |message: String| {
         let file = Fixtures::place(provider).display().to_string();
         vec![DefinitionError { file, line: 1, message }]
     };
     let (file, text) = fixtures.cases().map_err(unreadable)?;
+    Ok(Some((fixtures, file, text)))
+}
+
+/// Runs all cases of a provider; none if it has none. An error: the file of cases itself is wrong.
+pub async fn run_cases(provider: &Arc<Provider>) -> Result<Option<Vec<Ran>>, Vec<DefinitionError>> {
+    let Some((fixtures, file, text)) = written(provider)? else { return Ok(None) };
     let Cases { cases, tokens } = read_document(&file, &text)?;
     let mut ran = Vec::with_capacity(cases.len() + tokens.len());
     for case in &cases {
@@ -223,44 +239,67 @@ impl Case {
         provider: &Arc<Provider>,
         fixtures: &Fixtures,
     ) -> Result<Vec<Difference>, Difference> {
-        let error = |what: &str, got: String| Difference {
-            what: what.to_owned(),
-            expected: "a case that can run".to_owned(),
-            got,
-        };
-        let (is_listing, is_bootstrap) = (self.resource == *DISCOVERY, self.resource == *BOOTSTRAP);
-        match provider.find_resource(self.resource.as_str()) {
-            _ if is_listing && provider.definition.discovery.is_some() => {}
-            _ if is_bootstrap && provider.definition.bootstrap.is_some() => {}
-            Err(unknown) => return Err(error("resource", unknown.to_string())),
-            Ok(_) if self.devices.is_empty() => return Err(error("devices", "none is named".to_owned())),
-            Ok(_) => {}
-        }
-        let now = self.at.map_or(NOW, |at| UnixMs(at.timestamp_millis()));
-        let said = std::iter::once(&self.answer).chain(self.then.iter().map(|next| &next.answer));
-        let answers = said.map(|said| said.reply(fixtures, now)).collect::<Result<_, _>>();
-        let answers = answers.map_err(|why| error("answer", why))?;
-        let auth = provider.definition.auth.get_ref();
-        let script = Script { answers, ..Script::default() };
-        let fetcher = Fetcher::scripted(provider.clone(), script, secrets(auth.operators()))
-            .map_err(|refused| error("definition", refused.to_string()))?;
-        let call = self.call(provider);
-        let found = match call.connection.clone() {
-            connection if is_listing => {
-                compare::listing(self, &fetcher.list(connection, now, None).await, now)
-            }
-            connection if is_bootstrap => {
-                compare::bootstrapped(self, fetcher.bootstrap(connection, now).await, now)
-            }
-            _ => compare::answer(self, &fetcher.fetch(&call, now).await, now),
-        };
-        let mut differences = compare::requests(self, &fetcher.asked());
+        let now = self.now();
+        let (sent, found) = self.play(provider, fixtures, now).await?;
+        let mut differences = these_requests(self.requests(), &sent);
         differences.extend(found);
         Ok(differences)
     }
 
+    /// When it is.
+    pub fn now(&self) -> UnixMs {
+        self.at.map_or(NOW, |at| UnixMs(at.timestamp_millis()))
+    }
+
+    /// The requests of it, if it were this instant.
+    pub async fn asks(
+        &self,
+        provider: &Arc<Provider>,
+        fixtures: &Fixtures,
+        now: UnixMs,
+    ) -> Result<Vec<Request>, Difference> {
+        self.play(provider, fixtures, now).await.map(|(sent, _)| sent)
+    }
+
+    /// The requests, and what does not come to what it should.
+    async fn play(
+        &self,
+        provider: &Arc<Provider>,
+        fixtures: &Fixtures,
+        now: UnixMs,
+    ) -> Result<(Vec<Request>, Vec<Difference>), Difference> {
+        let (is_listing, is_bootstrap) = (self.resource == *DISCOVERY, self.resource == *BOOTSTRAP);
+        match provider.find_resource(self.resource.as_str()) {
+            _ if is_listing && provider.definition.discovery.is_some() => {}
+            _ if is_bootstrap && provider.definition.bootstrap.is_some() => {}
+            Err(unknown) => return Err(unfit("resource", unknown.to_string())),
+            Ok(_) if self.devices.is_empty() => return Err(unfit("devices", "none is named".to_owned())),
+            Ok(_) => {}
+        }
+        let answers = self.answers().map(|said| said.reply(fixtures, now)).collect::<Result<_, _>>();
+        let answers = answers.map_err(|why| unfit("answer", why))?;
+        let auth = provider.definition.auth.get_ref();
+        let script = Script { answers, ..Script::default() };
+        let fetcher = Fetcher::scripted(provider.clone(), script, secrets(auth.operators()))
+            .map_err(|refused| unfit("definition", refused.to_string()))?;
+        let call = self.call(provider);
+        let found = match call.connection.clone() {
+            connection if is_listing => self.compare_listing(&fetcher.list(connection, now, None).await, now),
+            connection if is_bootstrap => {
+                self.compare_bootstrapped(&fetcher.bootstrap(connection, now).await, now)
+            }
+            _ => self.compare_answer(&fetcher.fetch(&call, now).await, now),
+        };
+        Ok((fetcher.asked(), found))
+    }
+
+    /// What the cloud answers, page after page.
+    pub fn answers(&self) -> impl Iterator<Item = &Said> {
+        std::iter::once(&self.answer).chain(self.then.iter().map(|next| &next.answer))
+    }
+
     /// What each request must be, in their order.
-    pub(super) fn requests(&self) -> impl Iterator<Item = Option<&Asked>> + Clone {
+    pub fn requests(&self) -> impl Iterator<Item = Option<&Asked>> + Clone {
         std::iter::once(self.request.as_ref()).chain(self.then.iter().map(|next| next.request.as_ref()))
     }
 
@@ -282,60 +321,7 @@ impl Case {
     }
 }
 
-/// An account that has all that the definition asks for.
-pub(super) fn connection(provider: &Provider, params: &BTreeMap<String, String>) -> Connection {
-    let auth = provider.definition.auth.get_ref();
-    let token = |name: &str| SecretString::from(secret(name));
-    Connection {
-        id: ConnectionId(1),
-        tenant: TenantId(1),
-        provider: provider.name.clone(),
-        params: params.clone(),
-        bootstrap: BTreeMap::new(),
-        bootstrap_at: None,
-        secrets: secrets(auth.secrets()),
-        token: auth.has_tokens().then(|| Token {
-            access: token("token"),
-            refresh: Some(token("refresh_token")),
-            generation: 1,
-            renew_at: None,
-            expires_at: None,
-        }),
-    }
-}
-
-pub(super) fn secrets<'a>(names: impl IntoIterator<Item = &'a str>) -> Secrets {
-    names.into_iter().map(|name| (name.to_owned(), secret(name).into())).collect()
-}
-
-impl Said {
-    /// The answer of a cloud whose clock is right, unless its headers say otherwise.
-    pub(super) fn reply(&self, fixtures: &Fixtures, now: UnixMs) -> Result<Reply, String> {
-        let body = match (&self.file, &self.body) {
-            (Some(_), Some(_)) => return Err("it has a file and a body: leave one out".to_owned()),
-            (Some(file), None) => fixtures.read(file)?,
-            (None, body) => body.clone().unwrap_or_default().into_bytes(),
-        };
-        let media_type = match mapping::read(&body) {
-            Ok(_) => "application/json",
-            Err(_) => "text/plain",
-        };
-        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media_type))]);
-        let date = UNIX_EPOCH + Duration::from_millis(now.0.unsigned_abs());
-        headers.extend(httpdate::fmt_http_date(date).parse().ok().map(|date| (DATE, date)));
-        for (name, value) in &self.headers {
-            let named = name.parse::<HeaderName>().map_err(|error| format!("header {name:?}: {error}"))?;
-            let value = value.parse().map_err(|error| format!("header {name:?}: {error}"))?;
-            headers.insert(named, value);
-        }
-        // The request's own takes its place.
-        let url = Url::parse("http://localhost/").map_err(|error| error.to_string())?;
-        Ok(Reply {
-            url,
-            status: self.status,
-            headers,
-            body: Body { bytes: body, flaw: None },
-            took: Duration::ZERO,
-        })
-    }
+/// What keeps a case from running.
+pub(super) fn unfit(what: &str, got: String) -> Difference {
+    Difference { what: what.to_owned(), expected: "a case that can run".to_owned(), got }
 }

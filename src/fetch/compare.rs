@@ -1,6 +1,7 @@
 //! What a case expects, beside what was. Pure.
 
-use super::cases::{Asked, Case, Difference, SECRET, secret};
+use super::case_world::{SECRET, secret};
+use super::cases::{Asked, Case, Difference};
 use super::hide::forms_of;
 use super::{Answer, Bootstrapped, Listing};
 use crate::provider::BASIC;
@@ -27,13 +28,8 @@ pub(super) fn or_none(found: Option<impl ToString>) -> String {
     found.map_or_else(|| "nothing".to_owned(), |found| found.to_string())
 }
 
-/// What of the request is not as asked for.
-pub(super) fn requests(case: &Case, sent: &[Request]) -> Vec<Difference> {
-    these_requests(case.requests(), sent)
-}
-
-/// Likewise, of these.
-pub(super) fn these_requests<'a>(
+/// What of the requests is not as asked for.
+pub fn these_requests<'a>(
     expected: impl Iterator<Item = Option<&'a Asked>> + Clone,
     sent: &[Request],
 ) -> Vec<Difference> {
@@ -102,34 +98,68 @@ fn next_name(text: &str) -> Option<(&str, &str, &str)> {
     Some((&text[..at], name, after))
 }
 
-/// What of the answer did not come to what it should.
-pub(super) fn answer(case: &Case, answer: &Answer, now: UnixMs) -> Vec<Difference> {
-    let (mut differences, expect) = (Differences(Vec::new()), &case.expect);
-    let Some((_, outcome)) = answer.outcomes.first() else {
-        differences.note("outcome", &expect.outcome, "nothing");
-        return differences.0;
-    };
-    if outcome.word() != expect.outcome {
-        let got = [outcome.word(), &outcome.detail()].join(": ");
-        differences.note("outcome", &expect.outcome, got.trim_end_matches(": "));
-        return differences.0;
+impl Case {
+    /// What of the answer did not come to what it should.
+    pub fn compare_answer(&self, answer: &Answer, now: UnixMs) -> Vec<Difference> {
+        let (mut differences, expect) = (Differences(Vec::new()), &self.expect);
+        let Some((_, outcome)) = answer.outcomes.first() else {
+            differences.note("outcome", &expect.outcome, "nothing");
+            return differences.0;
+        };
+        if outcome.word() != expect.outcome {
+            let got = [outcome.word(), &outcome.detail()].join(": ");
+            differences.note("outcome", &expect.outcome, got.trim_end_matches(": "));
+            return differences.0;
+        }
+        if let Outcome::Fresh(record) = outcome {
+            record_of(self, record, &mut differences);
+        }
+        learned(self, &answer.learned, &mut differences);
+        told(self, &answer.holds, &format!("{answer:?}"), now, &mut differences);
+        differences.0
     }
-    if let Outcome::Fresh(record) = outcome {
-        record_of(case, record, &mut differences);
-    }
-    learned(case, &answer.learned, &mut differences);
-    told(case, &answer.holds, &format!("{answer:?}"), now, &mut differences);
-    differences.0
-}
 
-/// What of the bootstrap values is not as it should.
-pub(super) fn bootstrapped(case: &Case, found: Bootstrapped, now: UnixMs) -> Vec<Difference> {
-    let mut differences = Differences(Vec::new());
-    let got = found.values.as_ref().map_or_else(Outcome::word, |_| "learned");
-    differences.note("outcome", &case.expect.outcome, got);
-    learned(case, found.values.as_ref().unwrap_or(&found.learned), &mut differences);
-    told(case, &found.holds, &format!("{found:?}"), now, &mut differences);
-    differences.0
+    /// What of the bootstrap values is not as it should.
+    pub fn compare_bootstrapped(&self, found: &Bootstrapped, now: UnixMs) -> Vec<Difference> {
+        let mut differences = Differences(Vec::new());
+        let got = found.values.as_ref().map_or_else(Outcome::word, |_| "learned");
+        differences.note("outcome", &self.expect.outcome, got);
+        learned(self, found.values.as_ref().unwrap_or(&found.learned), &mut differences);
+        told(self, &found.holds, &format!("{found:?}"), now, &mut differences);
+        differences.0
+    }
+
+    /// What of the list of devices is not as it should.
+    pub fn compare_listing(&self, listing: &Listing, now: UnixMs) -> Vec<Difference> {
+        let (mut differences, expect) = (Differences(Vec::new()), &self.expect);
+        let got = listing.devices.as_ref().map_or_else(
+            |outcome| [outcome.word(), &outcome.detail()].join(": ").trim_end_matches(": ").to_owned(),
+            |_| "listed".to_owned(),
+        );
+        if got.split(':').next() != Some(expect.outcome.as_str()) {
+            differences.note("outcome", &expect.outcome, got);
+            return differences.0;
+        }
+        if let (Some(expected), Ok(devices)) = (&expect.devices, &listing.devices) {
+            differences.note("devices", expected.len(), devices.len());
+            for (expected, got) in expected.iter().zip(devices) {
+                let what = |what: &str| format!("devices.{}.{what}", expected.id);
+                let names = |all: &Option<Vec<ResourceName>>| {
+                    or_none(
+                        all.as_ref()
+                            .map(|all| all.iter().map(ResourceName::as_str).collect::<Vec<_>>().join(", ")),
+                    )
+                };
+                differences.note(what("id"), &expected.id, &got.external_id);
+                differences.note(what("name"), &expected.name, &got.name);
+                differences.note(what("group"), &expected.group, &got.group);
+                differences.note(what("model"), &expected.model, &got.model);
+                differences.note(what("resources"), names(&expected.resources), names(&got.resources));
+            }
+        }
+        told(self, &listing.holds, &format!("{listing:?}"), now, &mut differences);
+        differences.0
+    }
 }
 
 fn learned(case: &Case, got: &BTreeMap<String, String>, differences: &mut Differences) {
@@ -138,38 +168,6 @@ fn learned(case: &Case, got: &BTreeMap<String, String>, differences: &mut Differ
     for name in names {
         differences.note(format!("bootstrap.{name}"), or_none(expected.get(name)), or_none(got.get(name)));
     }
-}
-
-/// What of the list of devices is not as it should.
-pub(super) fn listing(case: &Case, listing: &Listing, now: UnixMs) -> Vec<Difference> {
-    let (mut differences, expect) = (Differences(Vec::new()), &case.expect);
-    let got = listing.devices.as_ref().map_or_else(
-        |outcome| [outcome.word(), &outcome.detail()].join(": ").trim_end_matches(": ").to_owned(),
-        |_| "listed".to_owned(),
-    );
-    if got.split(':').next() != Some(expect.outcome.as_str()) {
-        differences.note("outcome", &expect.outcome, got);
-        return differences.0;
-    }
-    if let (Some(expected), Ok(devices)) = (&expect.devices, &listing.devices) {
-        differences.note("devices", expected.len(), devices.len());
-        for (expected, got) in expected.iter().zip(devices) {
-            let what = |what: &str| format!("devices.{}.{what}", expected.id);
-            let names = |all: &Option<Vec<ResourceName>>| {
-                or_none(
-                    all.as_ref()
-                        .map(|all| all.iter().map(ResourceName::as_str).collect::<Vec<_>>().join(", ")),
-                )
-            };
-            differences.note(what("id"), &expected.id, &got.external_id);
-            differences.note(what("name"), &expected.name, &got.name);
-            differences.note(what("group"), &expected.group, &got.group);
-            differences.note(what("model"), &expected.model, &got.model);
-            differences.note(what("resources"), names(&expected.resources), names(&got.resources));
-        }
-    }
-    told(case, &listing.holds, &format!("{listing:?}"), now, &mut differences);
-    differences.0
 }
 
 /// The hold that was learned, and whether a secret is in what was told.

@@ -1,11 +1,13 @@
 //! Cases of tokens: what is asked for one, what the cloud answers, and what comes of it.
 
-use super::cases::{self, Asked, Difference, NOW, Said};
+use super::case_world::{self, NOW};
+use super::cases::{Asked, Difference, Said, unfit};
 use super::compare::{self, Differences, or_none};
 use super::wire::Script;
 use super::{Fetcher, hide};
 use crate::provider::{Fixtures, Provider};
-use crate::words::{Granted, Interval, NoToken};
+use crate::words::{Granted, Interval, NoToken, UnixMs};
+use reqwest::Request;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use std::collections::{BTreeMap, VecDeque};
@@ -14,33 +16,36 @@ use std::sync::Arc;
 /// One case.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct TokenCase {
+pub struct TokenCase {
     /// What it shows.
-    pub(super) name: String,
+    pub name: String,
     /// Of the connection.
     #[serde(default)]
-    params: BTreeMap<String, String>,
+    pub params: BTreeMap<String, String>,
     /// What the request must be.
     #[serde(default)]
-    request: Option<Asked>,
+    pub request: Option<Asked>,
     /// What the cloud answers.
-    answer: Said,
+    pub answer: Said,
     /// What must come of it.
-    expect: Expected,
+    pub expect: TokenExpected,
 }
 
 /// What must come of it; what is not named may be anything.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Expected {
+pub struct TokenExpected {
     /// `granted`, `refused` or `later`.
-    outcome: String,
+    pub outcome: String,
+    /// The token.
     #[serde(default)]
-    token: Option<String>,
+    pub token: Option<String>,
+    /// What brings the next one.
     #[serde(default)]
-    refresh_token: Option<String>,
+    pub refresh_token: Option<String>,
+    /// How long the token lives.
     #[serde(default)]
-    lifetime: Option<Interval>,
+    pub lifetime: Option<Interval>,
 }
 
 impl TokenCase {
@@ -49,24 +54,40 @@ impl TokenCase {
         provider: &Arc<Provider>,
         fixtures: &Fixtures,
     ) -> Result<Vec<Difference>, Difference> {
-        let error = |what: &str, got: String| Difference {
-            what: what.to_owned(),
-            expected: "a case that can run".to_owned(),
-            got,
-        };
-        let answer = self.answer.reply(fixtures, NOW).map_err(|why| error("answer", why))?;
-        let script = Script { answers: VecDeque::from([answer]), ..Script::default() };
-        let operator = cases::secrets(provider.definition.auth.get_ref().operators());
-        let fetcher = Fetcher::scripted(provider.clone(), script, operator)
-            .map_err(|refused| error("definition", refused.to_string()))?;
-        let answer = fetcher.token(&cases::connection(provider, &self.params), NOW).await;
+        let (sent, answer) = self.play(provider, fixtures, NOW).await?;
         let expected = std::iter::once(self.request.as_ref());
-        let mut differences = compare::these_requests(expected, &fetcher.asked());
-        differences.extend(self.compare(&answer));
+        let mut differences = compare::these_requests(expected, &sent);
+        differences.extend(self.compare_token(&answer));
         Ok(differences)
     }
 
-    fn compare(&self, answer: &Result<Granted, NoToken>) -> Vec<Difference> {
+    /// The request of it, if it were this instant.
+    pub async fn asks(
+        &self,
+        provider: &Arc<Provider>,
+        fixtures: &Fixtures,
+        now: UnixMs,
+    ) -> Result<Vec<Request>, Difference> {
+        self.play(provider, fixtures, now).await.map(|(sent, _)| sent)
+    }
+
+    async fn play(
+        &self,
+        provider: &Arc<Provider>,
+        fixtures: &Fixtures,
+        now: UnixMs,
+    ) -> Result<(Vec<Request>, Result<Granted, NoToken>), Difference> {
+        let answer = self.answer.reply(fixtures, now).map_err(|why| unfit("answer", why))?;
+        let script = Script { answers: VecDeque::from([answer]), ..Script::default() };
+        let operator = case_world::secrets(provider.definition.auth.get_ref().operators());
+        let fetcher = Fetcher::scripted(provider.clone(), script, operator)
+            .map_err(|refused| unfit("definition", refused.to_string()))?;
+        let answer = fetcher.token(&case_world::connection(provider, &self.params), now).await;
+        Ok((fetcher.asked(), answer))
+    }
+
+    /// What did not come to what it should.
+    pub fn compare_token(&self, answer: &Result<Granted, NoToken>) -> Vec<Difference> {
         let (mut differences, expect) = (Differences(Vec::new()), &self.expect);
         let (word, told) = match answer {
             Ok(_) => ("granted", String::new()),
@@ -91,7 +112,7 @@ impl TokenCase {
                 differences.note("lifetime", expected.as_ms(), or_none(granted.lifetime_ms));
             }
         }
-        let is_told = hide::forms_of(cases::SECRET).iter().any(|form| told.contains(form.as_str()));
+        let is_told = hide::forms_of(case_world::SECRET).iter().any(|form| told.contains(form.as_str()));
         differences.note("secret told", false, is_told);
         differences.0
     }

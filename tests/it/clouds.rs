@@ -1,8 +1,16 @@
 //! Every shipped definition against what its cloud answers: `fixtures/providers/<name>/cases.toml` says what is asked,
 //! what comes back and what it must come to.
 
+mod stage;
+mod stored;
+mod turned;
+mod whole;
+
+use futures::{StreamExt, stream};
 use paceline::fetch::run_cases;
+use paceline::keep;
 use paceline::provider::Registry;
+use stage::Staged;
 use std::collections::BTreeSet;
 
 #[tokio::test]
@@ -28,4 +36,24 @@ fn every_definition_in_the_folder_is_shipped() {
     let shipped: BTreeSet<_> =
         Registry::load(None).unwrap().iter().map(|provider| provider.name.to_string()).collect();
     assert_eq!(names, shipped);
+}
+
+#[tokio::test]
+async fn every_case_of_every_cloud_goes_the_whole_way() {
+    // So many servers that dropping them, which waits inside, would use up what a task may do in one go.
+    tokio::task::unconstrained(async {
+        let (t, staged) = stage::all().await;
+        let run = async |one: &Staged| {
+            let differences = whole::run(&t.app, one).await;
+            (!differences.is_empty()).then(|| format!("{}: {differences:#?}", one.name()))
+        };
+        let failed: Vec<_> = stream::iter(&staged).map(run).buffer_unordered(8).collect().await;
+        let failed: Vec<_> = failed.into_iter().flatten().collect();
+        assert!(failed.is_empty(), "{}", failed.join("\n"));
+        assert!(staged.len() > 100, "{}", staged.len());
+        assert_eq!(whole::leaks(&t.app).await, Vec::<String>::new());
+        let report = keep::check(&t.app, false).await.unwrap();
+        assert!(report.clean, "{report:?}");
+    })
+    .await;
 }

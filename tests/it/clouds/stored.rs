@@ -1,0 +1,179 @@
+//! What a call left behind in Postgres and in Redis, as a case tells it.
+
+use super::stage::{CALL_BEFORE, Staged, before};
+use paceline::app::App;
+use paceline::provider::Provider;
+use paceline::words::{DeviceId, Hold, Interval, JobId, Listed, Outcome, Record, Scope, UnixMs};
+use redis::AsyncCommands;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// A job's standing.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Standing {
+    pub state: String,
+    pub failing: bool,
+    pub last_error: Option<String>,
+    pub state_reason: Option<String>,
+    pub connection: String,
+    pub refusal: Option<String>,
+}
+
+pub async fn standing(app: &App, job: JobId) -> Standing {
+    sqlx::query_as(
+        "SELECT j.state, j.failing_since IS NOT NULL AS failing, j.last_error, j.state_reason,
+                c.state AS connection, c.state_reason AS refusal
+         FROM jobs j JOIN devices d USING (tenant_id, device_id) JOIN connections c USING (tenant_id, connection_id)
+         WHERE j.job_id = $1",
+    )
+    .bind(job.0)
+    .fetch_one(&app.pool)
+    .await
+    .unwrap()
+}
+
+/// A device's last good value.
+#[derive(sqlx::FromRow)]
+struct Stands {
+    values: sqlx::types::Json<Map<String, Value>>,
+    online: bool,
+    observed_at: Option<chrono::DateTime<chrono::Utc>>,
+    fence: i64,
+}
+
+/// How a device's call ended, by what is kept of it.
+pub async fn outcome(app: &App, device: DeviceId, job: JobId) -> Outcome {
+    let events: Vec<(String, String)> =
+        sqlx::query_as("SELECT outcome, detail FROM sync_events WHERE job_id = $1")
+            .bind(job.0)
+            .fetch_all(&app.pool)
+            .await
+            .unwrap();
+    if let [(word, detail)] = events.as_slice() {
+        return failure(word, detail.clone());
+    }
+    assert_eq!(events, [], "one call makes one event at most");
+    let stands: Stands =
+        sqlx::query_as("SELECT \"values\", online, observed_at, fence FROM latest WHERE device_id = $1")
+            .bind(device.0)
+            .fetch_one(&app.pool)
+            .await
+            .unwrap();
+    let Stands { values, online, observed_at, fence } = stands;
+    let record =
+        Record { external_id: None, observed_at: observed_at.map(UnixMs::from), online, values: values.0 };
+    match (fence == CALL_BEFORE.0, record.values == before().values, online) {
+        (true, ..) => Outcome::Throttled,
+        (false, true, true) => Outcome::Unchanged,
+        (false, true, false) => Outcome::DeviceOffline,
+        (false, false, _) => Outcome::Fresh(record),
+    }
+}
+
+/// What was learned of the account, and whether all of it was.
+pub async fn bootstrap(app: &App, one: &Staged) -> (BTreeMap<String, String>, bool) {
+    let (values, whole): (sqlx::types::Json<BTreeMap<String, String>>, bool) = sqlx::query_as(
+        "SELECT bootstrap, bootstrap_at IS NOT NULL FROM connections WHERE connection_id = $1",
+    )
+    .bind(one.connection.0)
+    .fetch_one(&app.pool)
+    .await
+    .unwrap();
+    (values.0, whole)
+}
+
+/// The outcome of this word.
+pub fn failure(word: &str, reason: String) -> Outcome {
+    match word {
+        "throttled" => Outcome::Throttled,
+        "unauthorized" => Outcome::Unauthorized { reason },
+        "gone" => Outcome::Gone { reason },
+        "transient" => Outcome::Transient { reason },
+        "broken" => Outcome::Broken { reason, excerpt: String::new() },
+        "unchanged" => Outcome::Unchanged,
+        "device_offline" => Outcome::DeviceOffline,
+        other => panic!("{other}: {reason}"),
+    }
+}
+
+/// The holds that stand. One that can be as long as `wait`, learned between these instants, is told to last so from
+/// `now`.
+pub async fn holds(
+    app: &App,
+    one: &Staged,
+    wait: Option<Interval>,
+    (began, ended): (UnixMs, UnixMs),
+    now: UnixMs,
+) -> Vec<(Hold, Option<DeviceId>)> {
+    let mut holds = Vec::new();
+    for (field, value) in kept(app, &one.turned.provider, one.connection.0).await {
+        let (Some(whom), Some(value)) = (field.strip_prefix("!hold"), value.as_str()) else { continue };
+        let scope = match whom.chars().next() {
+            Some('s') => continue,
+            Some('@') => Scope::Group,
+            Some('#') => Scope::Device,
+            _ if field.ends_with(" of the app") => Scope::App,
+            _ => Scope::Connection,
+        };
+        let device = whom.strip_prefix('#').map(|id| DeviceId(id.parse().unwrap()));
+        let (until, reason) = value.split_once(' ').unwrap();
+        let until: f64 = until.parse().unwrap();
+        let told = wait.map_or(0, |wait| wait.as_ms() as i64);
+        let lasts_ms = match until as i64 - told {
+            learned if (began.0..=ended.0).contains(&learned) => told,
+            learned => learned + told - began.0,
+        };
+        holds.push((Hold { scope, until: now.plus_ms(lasts_ms), reason: reason.to_owned() }, device));
+    }
+    holds
+}
+
+/// What Redis keeps of the app and of a connection, as `take/lua/pace.lua` says.
+async fn kept(app: &App, provider: &Provider, connection: i64) -> BTreeMap<String, Value> {
+    let anchor = app.keys.anchor(&provider.name);
+    let mut link = app.redis.link();
+    let of_app: BTreeMap<String, String> = link.hgetall(format!("{anchor}quota:app")).await.unwrap();
+    let of_parts: BTreeMap<String, String> =
+        link.hgetall(format!("{anchor}quota:{connection}")).await.unwrap();
+    let packed: Option<Vec<u8>> = link.hget(format!("{anchor}quotas"), connection).await.unwrap();
+    let packed = packed.unwrap_or_default();
+    let mut rest = rmp_serde::Deserializer::from_read_ref(&packed);
+    let flat: Vec<Value> = std::iter::from_fn(|| Value::deserialize(&mut rest).ok()).collect();
+    let own = flat.chunks(2).map(|pair| (pair[0].as_str().unwrap().to_owned(), pair[1].clone()));
+    let of_app = of_app.into_iter().map(|(field, value)| (field + " of the app", value.into()));
+    own.chain(of_app).chain(of_parts.into_iter().map(|(field, value)| (field, value.into()))).collect()
+}
+
+/// As though all windows had passed.
+pub async fn forget_what_is_spent(app: &App, one: &Staged) {
+    let anchor = app.keys.anchor(&one.turned.provider.name);
+    let keys = [
+        format!("{anchor}quotas"),
+        format!("{anchor}quota:app"),
+        format!("{anchor}quota:{}", one.connection),
+    ];
+    app.redis.link().del::<_, ()>(&keys).await.unwrap();
+}
+
+/// The devices that a connection has, as a list tells them.
+pub async fn listed(app: &App, one: &Staged) -> Vec<Listed> {
+    let rows: Vec<(String, String, String, String, Vec<String>)> = sqlx::query_as(
+        "SELECT external_id, name, group_key, model,
+                array(SELECT resource FROM jobs j WHERE j.device_id = d.device_id ORDER BY resource)
+         FROM devices d WHERE connection_id = $1 ORDER BY external_id",
+    )
+    .bind(one.connection.0)
+    .fetch_all(&app.pool)
+    .await
+    .unwrap();
+    let mut default: Vec<_> = one.shipped.default_jobs().into_iter().map(|(name, ..)| name).collect();
+    default.sort();
+    let listed =
+        |(external_id, name, group, model, resources): (String, String, String, String, Vec<String>)| {
+            let resources: Vec<_> = resources.iter().map(|name| name.parse().unwrap()).collect();
+            let resources = (resources != default).then_some(resources);
+            Listed { external_id, name, group, model, resources }
+        };
+    rows.into_iter().map(listed).collect()
+}
