@@ -85,6 +85,7 @@ fn call(provider: &Provider) -> Result<Call, Failed> {
         device: DeviceId(n as i64),
         external_id,
         group: String::new(),
+        validator: None,
     };
     let connection = Connection {
         id: ConnectionId(1),

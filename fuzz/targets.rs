@@ -112,6 +112,7 @@ fn clouds_of(provider: &Arc<Provider>) -> Vec<Cloud> {
         device: DeviceId(n),
         external_id: external_id.clone(),
         group: String::new(),
+        validator: None,
     };
     let of =
         |(name, resource): (&toml::Spanned<ResourceName>, &toml::Spanned<paceline::provider::Resource>)| {

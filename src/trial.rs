@@ -113,6 +113,7 @@ async fn target(app: &App, wanted: &Wanted<'_>) -> Result<Target, TrialError> {
                 device: row.device,
                 external_id: row.external_id,
                 group: row.group,
+                validator: None,
             });
         }
     }
@@ -121,5 +122,11 @@ async fn target(app: &App, wanted: &Wanted<'_>) -> Result<Target, TrialError> {
     if own.any(|quota| matches!(quota.scope, Scope::Group | Scope::Device)) {
         return Err(TrialError::Stranger(stranger));
     }
-    Ok(Target { job: JobId(0), device: DeviceId(0), external_id: stranger, group: String::new() })
+    Ok(Target {
+        job: JobId(0),
+        device: DeviceId(0),
+        external_id: stranger,
+        group: String::new(),
+        validator: None,
+    })
 }

@@ -35,7 +35,7 @@ impl Fetcher {
             let (holds, learned) = (Vec::new(), BTreeMap::new());
             return Bootstrapped { end: End::Unsent, holds, values: Ok(BTreeMap::new()), learned };
         };
-        let Pages { found, ended, holds, learned } =
+        let Pages { found, ended, holds, learned, .. } =
             self.pages(resource, &call, now, None, mapping::bootstrap).await;
         let (end, failed) = match ended {
             Ok(end) => (end, None),

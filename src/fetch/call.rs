@@ -1,7 +1,7 @@
 //! What is to be called for, and what comes of it.
 
-use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, Record, ResourceName};
-use std::collections::BTreeMap;
+use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, Record, ResourceName, Validator};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// A call to make.
@@ -26,6 +26,8 @@ pub struct Target {
     pub external_id: String,
     /// Its home or site, or empty.
     pub group: String,
+    /// What its last answer told of the state it was in.
+    pub validator: Option<Validator>,
 }
 
 /// How a call ended.
@@ -41,4 +43,22 @@ pub struct Answer {
     pub others: Vec<Record>,
     /// Bootstrap values of the account that it corrected.
     pub learned: BTreeMap<String, String>,
+    /// What it told of the state it was in.
+    pub validators: Validators,
+}
+
+/// What an answer told by which the next call asks only for what is new.
+#[derive(Debug, Clone, Default)]
+pub struct Validators {
+    /// Of all that it told of.
+    pub all: Option<Validator>,
+    /// Of single jobs, where they have their own.
+    pub of: HashMap<JobId, Validator>,
+}
+
+impl Validators {
+    /// What is to be kept beside the reading of a job.
+    pub fn of(&self, job: JobId) -> Option<&Validator> {
+        self.of.get(&job).or(self.all.as_ref())
+    }
 }

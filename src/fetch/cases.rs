@@ -7,7 +7,7 @@ use super::token_cases::TokenCase;
 use super::wire::Script;
 use super::{Call, Fetcher, Target};
 use crate::provider::{BOOTSTRAP, DISCOVERY, DefinitionError, Fixtures, Provider, line_of, read_document};
-use crate::words::{Connection, DeviceId, Interval, JobId, ResourceName, Scope, UnixMs};
+use crate::words::{Connection, DeviceId, Interval, JobId, Outcome, ResourceName, Scope, UnixMs, Validator};
 use chrono::{DateTime, Utc};
 use reqwest::Request;
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,9 @@ pub struct Case {
     /// Their group.
     #[serde(default)]
     pub group: String,
+    /// What the last answer told of the state of each of them.
+    #[serde(default)]
+    pub seen: Option<Seen>,
     /// When; the first of January 2026, 00:00 UTC, when absent.
     #[serde(default)]
     pub at: Option<DateTime<Utc>>,
@@ -56,14 +59,32 @@ pub struct Case {
     pub request: Option<Asked>,
     /// What the cloud answers.
     pub answer: Said,
-    /// Further pages: what each request must be, and what is answered.
+    /// Further pages, or what follows a probe: what each request must be, and what is answered.
     #[serde(default)]
     pub then: Vec<Next>,
     /// What must come of it.
     pub expect: Expected,
 }
 
-/// A further page.
+/// What an answer tells by which the next call asks only for what is new.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    /// HTTP's entity tag.
+    #[serde(default)]
+    pub etag: Option<String>,
+    /// HTTP's time of the last modification.
+    #[serde(default)]
+    pub last_modified: Option<String>,
+    /// A change token.
+    #[serde(default)]
+    pub since: Option<Value>,
+    /// A device's revision.
+    #[serde(default)]
+    pub revision: Option<String>,
+}
+
+/// A further page, or what follows a probe.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Next {
@@ -140,6 +161,9 @@ pub struct Expected {
     /// How long it lasts.
     #[serde(default)]
     pub wait: Option<Interval>,
+    /// What is kept of it for the next call.
+    #[serde(default)]
+    pub seen: Option<Seen>,
     /// Bootstrap values that are learned: all of them. The outcome of asking for them is `learned`.
     #[serde(default)]
     pub bootstrap: Option<BTreeMap<String, String>>,
@@ -282,7 +306,9 @@ impl Case {
         let script = Script { answers, ..Script::default() };
         let fetcher = Fetcher::scripted(provider.clone(), script, secrets(auth.operators()))
             .map_err(|refused| unfit("definition", refused.to_string()))?;
-        let call = self.call(provider);
+        let mut call = self.call(provider);
+        let known = self.known(&fetcher, &call, now).map_err(|outcome| unfit("seen", outcome.detail()))?;
+        call.targets.iter_mut().for_each(|target| target.validator = known.clone());
         let found = match call.connection.clone() {
             connection if is_listing => self.compare_listing(&fetcher.list(connection, now, None).await, now),
             connection if is_bootstrap => {
@@ -291,6 +317,20 @@ impl Case {
             _ => self.compare_answer(&fetcher.fetch(&call, now).await, now),
         };
         Ok((fetcher.asked(), found))
+    }
+
+    /// What stands beside the last reading of each of its devices, of an answer of this instant.
+    pub fn validator(&self, provider: &Arc<Provider>, at: UnixMs) -> Option<Validator> {
+        let operators = secrets(provider.definition.auth.get_ref().operators());
+        let fetcher = Fetcher::scripted(provider.clone(), Script::default(), operators).ok()?;
+        self.known(&fetcher, &self.call(provider), at).ok()?
+    }
+
+    fn known(&self, fetcher: &Fetcher, call: &Call, now: UnixMs) -> Result<Option<Validator>, Outcome> {
+        let Some(seen) = &self.seen else { return Ok(None) };
+        let Seen { etag, last_modified, since, revision } = seen.clone();
+        let told = Validator { etag, last_modified, since, revision, ..Validator::default() };
+        fetcher.seen(call, told, now).map(Some)
     }
 
     /// What the cloud answers, page after page.
@@ -309,6 +349,7 @@ impl Case {
             device: DeviceId(n),
             external_id: external_id.clone(),
             group: self.group.clone(),
+            validator: None,
         };
         Call {
             connection: Arc::new(Connection {

@@ -1,10 +1,10 @@
 //! The call itself: rendered, sent once, judged, mapped.
 
 use super::body::excerpt;
-use super::call::{Answer, Call};
+use super::call::{Answer, Call, Validators};
 use super::credential::Credentials;
 use super::guard::Reach;
-use super::hand_out::{Ended, all, hand_out, hand_out_until, refuse_empty};
+use super::hand_out::{Ended, all, hand_out, hand_out_until, readings};
 use super::hide::{hide, hide_in};
 use super::in_flight::InFlight;
 use super::jq::Program;
@@ -17,15 +17,18 @@ use super::request::Requests;
 use super::sign::Signer;
 use super::tokens::Tokens;
 use super::trace::Trace;
+use super::validate::{self, Since};
 use super::wire::{Reply, Script, Silence, Wire};
 use crate::provider::{Format, LoadError, Provider, Resource, RuleOutcome};
-use crate::words::{DeviceId, End, Hold, Outcome, Record, ResourceName, Scope, Secrets, UnixMs};
+use crate::words::{DeviceId, End, Hold, Outcome, ResourceName, Scope, Secrets, UnixMs, Validator};
 use jaq_json::Val;
 use reqwest::Request;
 use reqwest::header::HeaderMap;
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
+use toml::Spanned;
 
 /// Makes the calls of one provider.
 pub struct Fetcher {
@@ -36,6 +39,8 @@ pub struct Fetcher {
     pub(super) requests: Requests,
     judge: Judge,
     programs: HashMap<ResourceName, Program>,
+    /// What reads change tokens.
+    tokens_of: HashMap<ResourceName, Program>,
     pub(super) pagers: HashMap<ResourceName, Pager>,
     in_flight: InFlight,
     pub(super) tokens: Tokens,
@@ -49,6 +54,8 @@ struct Read<T> {
     /// All of it, where that leads to the next.
     json: Option<Val>,
     found: Vec<T>,
+    /// The change token that it tells.
+    token: Option<Value>,
     end: End,
 }
 
@@ -60,6 +67,10 @@ pub(super) struct Pages<T> {
     pub(super) holds: Vec<(Hold, Option<DeviceId>)>,
     /// Bootstrap values that it corrected.
     pub(super) learned: BTreeMap<String, String>,
+    /// What it told of the state it was in.
+    pub(super) validator: Option<Validator>,
+    /// Whether only what is new was asked for.
+    pub(super) is_part: bool,
 }
 
 /// A page that is no good one: how the call ended by it, the hold that it asks for, and what it corrects.
@@ -102,14 +113,16 @@ impl Fetcher {
         let signer = sign.map(|sign| Signer::compile(sign.get_ref())).transpose();
         let signer = signer.map_err(|found| wrong.extend(found)).ok().flatten();
         let judge = Judge::compile(&provider).map_err(|found| wrong.extend(found)).ok();
-        let (mut programs, mut pagers) = (HashMap::new(), HashMap::new());
+        let (mut programs, mut pagers, mut tokens_of) = (HashMap::new(), HashMap::new(), HashMap::new());
         let credentials = provider.definition.auth.get_ref().query_names();
         for (name, call) in provider.definition.calls() {
-            let text = &call.get_ref().records;
-            match Program::compile(text.get_ref()) {
-                Ok(program) => drop(programs.insert(name.clone(), program)),
-                Err(error) => wrong.push((text.span(), error)),
-            }
+            let mut compile =
+                |text: &Spanned<String>, into: &mut HashMap<_, _>| match Program::compile(text.get_ref()) {
+                    Ok(program) => drop(into.insert(name.clone(), program)),
+                    Err(error) => wrong.push((text.span(), error)),
+                };
+            compile(&call.get_ref().records, &mut programs);
+            call.get_ref().since.iter().for_each(|text| compile(text, &mut tokens_of));
             match call.get_ref().pages.as_ref().map(|pages| Pager::compile(pages.get_ref(), &credentials)) {
                 Some(Ok(pager)) => drop(pagers.insert(name.clone(), pager)),
                 Some(Err(found)) => wrong.extend(found),
@@ -127,6 +140,7 @@ impl Fetcher {
                 requests,
                 judge,
                 programs,
+                tokens_of,
                 pagers,
                 in_flight: InFlight::default(),
                 tokens,
@@ -160,19 +174,42 @@ impl Fetcher {
         Credentials::of(&self.provider, call, &self.operator)
     }
 
+    /// Query parameters that hold credentials.
+    pub(super) fn credential_names(&self) -> Vec<&str> {
+        self.provider.definition.auth.get_ref().query_names()
+    }
+
     async fn run(&self, call: &Call, now: UnixMs, trace: Option<&mut Trace>) -> Answer {
         let Some(resource) = self.provider.resource(call.resource.as_str()) else {
             let reason = format!("{} declares no resource {}", self.provider.name, call.resource);
             return all(call, End::Unsent, &Outcome::NotSent { reason });
         };
-        let Pages { found, ended, holds, learned } = self.pages(resource, call, now, trace, readings).await;
-        let answer = match ended {
-            Ok(end) => hand_out(resource, call, found, end),
-            Err(ended) => hand_out_until(resource, call, found, ended),
+        let mut answer = match &resource.probe {
+            Some(probe) => self.probed(resource, probe, call, now, trace).await,
+            None => self.ask(resource, call, now, trace).await,
         };
-        let mut answer = Answer { holds, learned, ..answer };
         hide(&self.credentials(call).forms(), &mut answer);
         answer
+    }
+
+    /// Asks for all of the call.
+    pub(super) async fn ask(
+        &self,
+        resource: &Resource,
+        call: &Call,
+        now: UnixMs,
+        trace: Option<&mut Trace>,
+    ) -> Answer {
+        let pages = self.pages(resource, call, now, trace, readings).await;
+        let Pages { found, ended, holds, learned, validator, is_part } = pages;
+        let whole = ended.is_ok();
+        let answer = match ended {
+            Ok(end) => hand_out(resource, call, found, end, is_part),
+            Err(ended) => hand_out_until(resource, call, found, ended),
+        };
+        // Half an answer vouches for nothing.
+        let validators = Validators { all: validator.filter(|_| whole), ..Validators::default() };
+        Answer { holds, learned, validators, ..answer }
     }
 
     /// Asks for page after page, as far as they lead and may be sent.
@@ -190,15 +227,17 @@ impl Fetcher {
         let mut page = pager.map_or_else(Page::default, Pager::first);
         let latest = pager.map(|pager| Instant::now() + pager.within());
         let (mut found, mut holds, mut learned) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let (since, mut validator) = (validate::since(resource, call, now), None);
         let ended = loop {
-            let reply = match self.send(resource, call, now, &page, trace.as_deref_mut()).await {
-                Ok(reply) => reply,
-                // Pages were sent before: it cannot end as though nothing was.
-                Err(ended) if page.index > 0 && ended.end == End::Unsent => {
-                    break Err(Ended { end: End::Good, ..ended });
-                }
-                Err(ended) => break Err(ended),
-            };
+            let reply =
+                match self.send(resource, call, now, (&page, since.as_ref()), trace.as_deref_mut()).await {
+                    Ok(reply) => reply,
+                    // Pages were sent before: it cannot end as though nothing was.
+                    Err(ended) if page.index > 0 && ended.end == End::Unsent => {
+                        break Err(Ended { end: End::Good, ..ended });
+                    }
+                    Err(ended) => break Err(ended),
+                };
             // What an answer tells counts from when it came.
             now = now.plus_ms(i64::try_from(reply.took.as_millis()).unwrap_or(0));
             let told = self.told(resource, call, &reply.headers, |scope| flight.others(scope), now);
@@ -211,6 +250,12 @@ impl Fetcher {
                     break Err(refused.ended);
                 }
             };
+            if page.index == 0 {
+                // What changes while further pages are on their way is asked for again.
+                let (asked, names) = (since.as_ref(), self.credential_names());
+                validator =
+                    validate::told(resource, (&reply.url, &reply.headers), &names, read.token, asked, now);
+            }
             found.extend(read.found);
             let next =
                 pager.zip(read.json).map_or(Ok(None), |(pager, json)| pager.after(&page, &json, &reply));
@@ -228,7 +273,7 @@ impl Fetcher {
             };
             break Err(Ended { end: End::Good, outcome });
         };
-        Pages { found, ended, holds, learned }
+        Pages { found, ended, holds, learned, validator, is_part: since.is_some() }
     }
 
     /// The holds that headers ask for, with so many other calls on their way in a scope.
@@ -250,7 +295,7 @@ impl Fetcher {
         let device = call.targets.first().map(|target| target.device);
         let mut holds = Vec::new();
         let mut answer = match self.conclude(resource, call, reply, now, None, readings) {
-            Ok(read) => hand_out(resource, call, read.found, read.end),
+            Ok(read) => hand_out(resource, call, read.found, read.end, false),
             Err(refused) => {
                 rate_limit::join(&mut holds, Vec::from_iter(refused.hold), device);
                 let answer = hand_out_until(resource, call, Vec::new(), refused.ended);
@@ -268,11 +313,11 @@ impl Fetcher {
         resource: &Resource,
         call: &Call,
         now: UnixMs,
-        page: &Page,
+        (page, since): (&Page, Option<&Since>),
         trace: Option<&mut Trace>,
     ) -> Result<Reply, Ended> {
         let unsent = |outcome| Ended { end: End::Unsent, outcome };
-        let request = self.prepare(resource, call, now, page).map_err(unsent)?;
+        let request = self.prepare(resource, call, now, page, since).map_err(unsent)?;
         let silent = |silence| match silence {
             Silence::Unsent(reason) => unsent(Outcome::Broken { reason, excerpt: String::new() }),
             Silence::Lost(reason) => Ended { end: End::Lost, outcome: Outcome::Transient { reason } },
@@ -308,8 +353,8 @@ impl Fetcher {
         let learned = verdict.learned(answer.as_ref().ok());
         let said = || format!("HTTP {}: {}", reply.status, excerpt(body));
         let outcome = match verdict.outcome {
-            RuleOutcome::Fresh => match self.read(call, answer, reader) {
-                Ok((json, found)) => return Ok(Read { json, found, end }),
+            RuleOutcome::Fresh => match self.read(call, answer, reader, end) {
+                Ok(read) => return Ok(read),
                 Err(reason) => Outcome::Broken { reason, excerpt: excerpt(body) },
             },
             RuleOutcome::Throttled => {
@@ -329,24 +374,24 @@ impl Fetcher {
         Err(Box::new(Refused { ended: Ended { end, outcome }, hold: None, learned }))
     }
 
-    /// What a good answer holds, and all of it where that leads to the next page.
+    /// What a good answer holds.
     fn read<T>(
         &self,
         call: &Call,
         answer: Result<Val, String>,
         reader: Reader<T>,
-    ) -> Result<(Option<Val>, Vec<T>), String> {
+        end: End,
+    ) -> Result<Read<T>, String> {
+        let name = &call.resource;
         let read = || {
-            let (answer, program) = (answer?, self.programs.get(&call.resource).ok_or("no mapping")?);
+            let (answer, program) = (answer?, self.programs.get(name).ok_or("no mapping")?);
             let found = reader(program, &answer)?;
-            Ok((self.pagers.contains_key(&call.resource).then_some(answer), found))
+            let token = self.tokens_of.get(name).map(|program| program.first(&answer, mapping::value));
+            let token = token.transpose().map_err(|error| format!("since failed: {error}"))?;
+            let json = self.pagers.contains_key(name).then_some(answer);
+            Ok(Read { json, found, token: token.flatten().flatten(), end })
         };
         // It may quote the whole answer, and each job of the call gets a copy.
         read().map_err(|reason: String| reason.chars().take(1_000).collect())
     }
-}
-
-fn readings(program: &Program, answer: &Val) -> Result<Vec<Record>, String> {
-    let records = mapping::records(program, answer)?;
-    refuse_empty(&records).map(|()| records)
 }

@@ -1,7 +1,7 @@
 //! What a case expects, beside what was. Pure.
 
 use super::case_world::{SECRET, secret};
-use super::cases::{Asked, Case, Difference};
+use super::cases::{Asked, Case, Difference, Seen};
 use super::hide::forms_of;
 use super::{Answer, Bootstrapped, Listing};
 use crate::provider::BASIC;
@@ -102,7 +102,7 @@ impl Case {
     /// What of the answer did not come to what it should.
     pub fn compare_answer(&self, answer: &Answer, now: UnixMs) -> Vec<Difference> {
         let (mut differences, expect) = (Differences(Vec::new()), &self.expect);
-        let Some((_, outcome)) = answer.outcomes.first() else {
+        let Some((job, outcome)) = answer.outcomes.first() else {
             differences.note("outcome", &expect.outcome, "nothing");
             return differences.0;
         };
@@ -115,6 +115,15 @@ impl Case {
             record_of(self, record, &mut differences);
         }
         learned(self, &answer.learned, &mut differences);
+        let is_kept = matches!(outcome, Outcome::Fresh(_) | Outcome::Unchanged | Outcome::DeviceOffline);
+        let kept = answer.validators.of(*job).cloned().filter(|_| is_kept).map(|kept| Seen {
+            etag: kept.etag,
+            last_modified: kept.last_modified,
+            since: kept.since,
+            revision: kept.revision,
+        });
+        let shown = |seen: &Option<Seen>| or_none(seen.as_ref().map(|seen| format!("{seen:?}")));
+        differences.note("seen", shown(&expect.seen), shown(&kept));
         told(self, &answer.holds, &format!("{answer:?}"), now, &mut differences);
         differences.0
     }

@@ -161,7 +161,8 @@ mod tests {
             token: None,
         };
         let (job, device) = (JobId(1), DeviceId(1));
-        let target = Target { job, device, external_id: "d".to_owned(), group: String::new() };
+        let target =
+            Target { job, device, external_id: "d".to_owned(), group: String::new(), validator: None };
         let resource = "state".parse().unwrap();
         let call = Call { connection: Arc::new(connection), resource, targets: vec![target] };
         let credentials = Credentials::of(&provider, &call, operator);

@@ -1,8 +1,10 @@
 //! From records to one outcome a job. Pure.
 
-use super::{Answer, Call, Target};
+use super::jq::Program;
+use super::{Answer, Call, Target, mapping};
 use crate::provider::{Missing, Resource, Unit};
 use crate::words::{End, JobId, Outcome, Record};
+use jaq_json::Val;
 use std::collections::HashMap;
 
 /// How a call ended before all of its pages were read.
@@ -17,9 +19,16 @@ pub(super) fn all(call: &Call, end: End, outcome: &Outcome) -> Answer {
     Answer { end, outcomes, ..Answer::default() }
 }
 
-/// Gives each job its record. What is told of other devices is kept apart.
-pub(super) fn hand_out(resource: &Resource, call: &Call, records: Vec<Record>, end: End) -> Answer {
+/// Gives each job its record. What is told of other devices is kept apart. `is_part`: only what is new was asked for.
+pub(super) fn hand_out(
+    resource: &Resource,
+    call: &Call,
+    records: Vec<Record>,
+    end: End,
+    is_part: bool,
+) -> Answer {
     let missing = |_: JobId| match resource.missing {
+        _ if is_part => Outcome::Unchanged,
         Missing::Gone => Outcome::Gone { reason: "the provider's answer leaves the device out".to_owned() },
         Missing::Offline => Outcome::DeviceOffline,
     };
@@ -33,9 +42,15 @@ pub(super) fn hand_out_until(resource: &Resource, call: &Call, records: Vec<Reco
     Answer { end: ended.end, outcomes, others, ..Answer::default() }
 }
 
+/// The readings that an answer holds.
+pub(super) fn readings(program: &Program, answer: &Val) -> Result<Vec<Record>, String> {
+    let records = mapping::records(program, answer)?;
+    refuse_empty(&records).map(|()| records)
+}
+
 /// An error if a record tells neither whose it is nor any value, and not that the device is offline either: an answer
 /// that is about something else, such as an error that calls itself 200, maps to just that.
-pub(super) fn refuse_empty(records: &[Record]) -> Result<(), String> {
+fn refuse_empty(records: &[Record]) -> Result<(), String> {
     let is_empty = |record: &Record| record.external_id.is_none() && record.online && record.is_silent();
     match records.iter().any(is_empty) {
         true => {

@@ -31,7 +31,7 @@ impl Fetcher {
             let devices = Err(Outcome::NotSent { reason });
             return Listing { end: End::Unsent, holds: Vec::new(), devices, learned: BTreeMap::new() };
         };
-        let Pages { found, ended, holds, learned } =
+        let Pages { found, ended, holds, learned, .. } =
             self.pages(resource, &call, now, trace, mapping::devices).await;
         let (end, devices) = match ended {
             Ok(end) => (end, self.checked(found)),

@@ -56,6 +56,53 @@ pub(super) fn devices(program: &Program, answer: &Val) -> Result<Vec<Listed>, St
     }
 }
 
+/// What a probe told of one device.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Revised {
+    pub(super) external_id: String,
+    /// None: it has always changed.
+    pub(super) revision: Option<String>,
+    pub(super) online: bool,
+}
+
+/// The revisions that a probe's answer tells.
+pub(super) fn revisions(program: &Program, answer: &Val) -> Result<Vec<Revised>, String> {
+    let (mut found, mut wrong) = (Vec::new(), None);
+    let ended = program.run(answer, |told| {
+        match value(&told).ok_or_else(|| "it is too large".to_owned()).and_then(revised) {
+            Ok(_) if found.len() == RECORDS_MAX => wrong = Some(format!("there are more than {RECORDS_MAX}")),
+            Ok(one) => found.push(one),
+            Err(error) => wrong = Some(error),
+        }
+        wrong.is_none()
+    });
+    let failed = wrong.map_or(ended, Err);
+    failed.map(|()| found).map_err(|error| format!("revisions failed: {error}"))
+}
+
+fn revised(told: Value) -> Result<Revised, String> {
+    let Value::Object(mut told) = told else {
+        return Err("it yields no object {id, revision, online}".to_owned());
+    };
+    let mut text = |name: &str| match told.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        Some(other) => Err(format!("{name} is {other}, where a text or number must be")),
+    };
+    let (id, revision) = (text("id")?, text("revision")?);
+    let online = match told.remove("online") {
+        None | Some(Value::Null) => true,
+        Some(Value::Bool(online)) => online,
+        Some(other) => return Err(format!("online is {other}, which is neither true nor false")),
+    };
+    if let Some(key) = told.keys().next() {
+        return Err(format!("it yields {key:?}: there are id, revision and online"));
+    }
+    let external_id = id.ok_or("it yields a device without id")?;
+    Ok(Revised { external_id, revision, online })
+}
+
 /// The bootstrap values of an answer: one object of them.
 pub(super) fn bootstrap(program: &Program, answer: &Val) -> Result<Vec<BTreeMap<String, String>>, String> {
     let said = program.first(answer, value).map_err(|error| format!("values failed: {error}"))?;

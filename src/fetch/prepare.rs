@@ -2,6 +2,7 @@
 
 use super::paging::Page;
 use super::request::{Body, RequestError, values};
+use super::validate::{self, Since};
 use super::{Call, Fetcher};
 use crate::provider::{Method, Provider, Resource};
 use crate::words::{Outcome, UnixMs};
@@ -18,10 +19,11 @@ impl Fetcher {
         call: &Call,
         now: UnixMs,
         page: &Page,
+        since: Option<&Since>,
     ) -> Result<Request, Outcome> {
         let unmakable =
             |error: RequestError| Outcome::Broken { reason: error.to_string(), excerpt: String::new() };
-        let values = values(&self.provider, call, now, rand::random(), page);
+        let values = values(&self.provider, call, now, rand::random(), page, since);
         let credentials = self.credentials(call);
         let url = self.requests.url(resource, call, &credentials, &values).map_err(unmakable)?;
         let url = match self.pagers.get(&call.resource) {
@@ -39,6 +41,8 @@ impl Fetcher {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
             *request.body_mut() = Some(text.into());
         }
+        let conditions = validate::conditions(resource, call, &request, &self.credential_names());
+        request.headers_mut().extend(conditions.into_iter().map(|(name, value)| (Some(name), value)));
         credentials.sign_in(request.headers_mut())?;
         if let Some(signer) = &self.signer {
             let with = self.with(&call.connection, now);

@@ -3,6 +3,7 @@
 use super::credential::Credentials;
 use super::paging::Page;
 use super::template::{Kind, Templates};
+use super::validate::Since;
 use super::{Call, Target};
 use crate::provider::{Provider, Resource};
 use crate::words::{ProviderName, ResourceName, UnixMs};
@@ -110,7 +111,11 @@ impl Requests {
         let mut url = usable(&text)?;
         let mut query = BTreeMap::new();
         for key in resource.query.keys() {
-            query.insert(key.clone(), self.0.render(Kind::Plain, &query_name(&call.resource, key), values)?);
+            let text = self.0.render(Kind::Plain, &query_name(&call.resource, key), values)?;
+            // One that comes to nothing is not meant to be said.
+            if !text.is_empty() {
+                query.insert(key.clone(), text);
+            }
         }
         for (name, secret) in credentials.query()? {
             query.insert(name.to_owned(), secret.to_owned());
@@ -136,7 +141,10 @@ impl Requests {
         }
         let mut form = form_urlencoded::Serializer::new(String::new());
         for key in resource.form.keys() {
-            form.append_pair(key, &self.0.render(Kind::Plain, &form_name(&call.resource, key), values)?);
+            let text = self.0.render(Kind::Plain, &form_name(&call.resource, key), values)?;
+            if !text.is_empty() {
+                form.append_pair(key, &text);
+            }
         }
         Ok((!resource.form.is_empty()).then(|| Body::Form(form.finish())))
     }
@@ -169,21 +177,29 @@ fn json_name(resource: &ResourceName) -> String {
 }
 
 /// What the templates of a call see. `random` is the request's own.
-pub(super) fn values(provider: &Provider, call: &Call, now: UnixMs, random: [u8; 16], page: &Page) -> Value {
+pub(super) fn values(
+    provider: &Provider,
+    call: &Call,
+    now: UnixMs,
+    random: [u8; 16],
+    page: &Page,
+    since: Option<&Since>,
+) -> Value {
     let device = |t: &Target| context! { external_id => &t.external_id, group => &t.group };
     let devices: Vec<Value> = call.targets.iter().map(device).collect();
     let uuid = uuid::Builder::from_random_bytes(random).into_uuid().to_string();
-    let page_value = match &page.value {
-        Some(serde_json::Value::String(cursor)) => Value::from(cursor.as_str()),
-        Some(number) => Value::from(number.as_u64()),
-        None => Value::from(()),
+    let plain = |value: &serde_json::Value| match (value.as_str(), value.as_i64()) {
+        (Some(text), _) => Value::from(text),
+        (None, Some(whole)) => Value::from(whole),
+        (None, None) => Value::from(value.as_f64()),
     };
     context! {
         params => provider.with_defaults(call.connection.params.clone()),
         bootstrap => &call.connection.bootstrap,
         device => devices.first(),
         devices => devices,
-        page => page_value,
+        page => page.value.as_ref().map_or_else(|| Value::from(()), plain),
+        since => since.map_or_else(|| Value::from(""), |since| plain(&since.token)),
         request => context! { uuid => uuid, epoch_ms => now.0 },
     }
 }
@@ -219,7 +235,7 @@ records = "."
         };
         let external_id = "a\"b & c/ü".to_owned();
         let (job, device) = (crate::words::JobId(1), crate::words::DeviceId(1));
-        let target = Target { job, device, external_id, group: String::new() };
+        let target = Target { job, device, external_id, group: String::new(), validator: None };
         let call =
             Call { connection: connection.into(), resource: "state".parse().unwrap(), targets: vec![target] };
         (provider, requests, call)
@@ -227,7 +243,7 @@ records = "."
 
     fn body_of(resource: &str) -> Result<(String, &'static str), RequestError> {
         let (provider, requests, call) = requests(resource);
-        let values = values(&provider, &call, UnixMs(1_767_225_600_000), [7; 16], &Page::default());
+        let values = values(&provider, &call, UnixMs(1_767_225_600_000), [7; 16], &Page::default(), None);
         let found = requests.body(provider.resource("state").unwrap(), &call, &values);
         found.map(|body| body.expect("a body").parts())
     }

@@ -97,6 +97,7 @@ impl Flight {
             outcomes: answer.outcomes,
             holds: answer.holds,
             others: answer.others,
+            validators: answer.validators,
             ..ended
         }
     }

@@ -119,8 +119,9 @@ impl Journey {
                     job: JobId(row.job_id),
                     call: call.grant.call,
                     fetched_at: call.fetched_at,
+                    online: Some(record.online),
+                    validator: call.validators.all.clone(),
                     record: Some(record.clone()),
-                    online: record.online,
                 });
             }
         }
@@ -297,9 +298,9 @@ impl Batch {
     fn note(&mut self, call: &Ended, job: JobId, outcome: &Outcome, decision: Decision) {
         let Some(wanted) = call.wanted.get(&job) else { return };
         let observed = match outcome {
-            Outcome::Fresh(record) => Some((Some(record.clone()), record.online)),
-            Outcome::Unchanged => Some((None, true)),
-            Outcome::DeviceOffline => Some((None, false)),
+            Outcome::Fresh(record) => Some((Some(record.clone()), Some(record.online))),
+            Outcome::Unchanged => Some((None, None)),
+            Outcome::DeviceOffline => Some((None, Some(false))),
             _ => None,
         };
         if let Some((record, online)) = observed {
@@ -312,6 +313,7 @@ impl Batch {
                 fetched_at: call.fetched_at,
                 record,
                 online,
+                validator: call.validators.of(job).cloned(),
             });
             if wanted.failing || wanted.granted.attempts > 0 {
                 self.recovered.push(job.0);

@@ -18,7 +18,7 @@ use wake::Wake;
 
 use crate::app::App;
 use crate::authorise::{self, Authoriser};
-use crate::fetch::Fetcher;
+use crate::fetch::{Fetcher, Validators};
 use crate::pace::Gate;
 use crate::postgres::PostgresError;
 use crate::provider::{LoadError, Provider};
@@ -87,6 +87,8 @@ struct Ended {
     holds: Vec<(Hold, Option<DeviceId>)>,
     /// What it told of devices that were not asked for.
     others: Vec<Record>,
+    /// What it told of the state that the cloud was in.
+    validators: Validators,
     /// Jobs that had no part in the call.
     aside: Vec<(JobId, Verdict)>,
     /// Held until the call is settled: what cannot be recorded holds new calls back, and bounds memory.

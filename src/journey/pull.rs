@@ -2,11 +2,12 @@
 
 use super::call::{Flight, Instants};
 use super::{Ended, Journey, JourneyError, Wanted};
-use crate::fetch::{Call, Target};
+use crate::fetch::{Call, Target, Validators};
 use crate::preference::{connections, outbox};
+use crate::provider::Resource;
 use crate::record::{self, TargetRow};
 use crate::take::{Grant, GrantedJob, Settlement, Verdict};
-use crate::words::{Connection, DeviceId, End, JobId, TenantId, UnixMs};
+use crate::words::{Connection, DeviceId, End, JobId, TenantId, UnixMs, Validator};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,14 @@ pub enum Step {
     Ran(usize, Option<Duration>),
     /// Nothing may be sent yet; ask again after this, or when something is put.
     Idle(Option<Duration>),
+}
+
+/// What Postgres knows of granted jobs.
+struct Known {
+    rows: HashMap<i64, TargetRow>,
+    connections: HashMap<i64, Arc<Connection>>,
+    /// By job.
+    validators: HashMap<i64, Validator>,
 }
 
 impl Journey {
@@ -41,7 +50,7 @@ impl Journey {
         if taken.grants.is_empty() {
             return Ok(Step::Idle(wake));
         }
-        let (rows, connections) = match self.resolve(&taken.grants).await {
+        let known = match self.resolve(&taken.grants).await {
             Ok(found) => found,
             Err(error) => {
                 self.hand_back(&taken.grants).await;
@@ -54,7 +63,7 @@ impl Journey {
             let wait = Duration::from_secs_f64(grant.send_in_ms / 1000.0);
             let instants = Instants { send_at: received + wait, latest: asked + wait + self.tolerance };
             let planned = UnixMs(taken.now.0 + grant.send_in_ms.round() as i64);
-            self.set_going(grant, instants, planned, &rows, &connections);
+            self.set_going(grant, instants, planned, &known);
         }
         Ok(Step::Ran(calls, wake))
     }
@@ -68,21 +77,29 @@ impl Journey {
         }
     }
 
-    /// Who the granted jobs are for, and with which credentials: two queries for all of them.
-    async fn resolve(
-        &self,
-        grants: &[Grant],
-    ) -> Result<(HashMap<i64, TargetRow>, HashMap<i64, Arc<Connection>>), JourneyError> {
+    /// Who the granted jobs are for, and with which credentials: two queries for all of them, and a third where only
+    /// what is new is asked for.
+    async fn resolve(&self, grants: &[Grant]) -> Result<Known, JourneyError> {
         let ids: Vec<i64> = grants.iter().flat_map(|g| g.jobs.iter().map(|j| j.id.0)).collect();
         let rows = record::read_targets(&self.app.pool, &ids).await?;
         let mut connections: Vec<i64> = rows.iter().map(|row| row.connection_id).collect();
         connections.sort_unstable();
         connections.dedup();
         let opened = connections::open(&self.app.pool, &self.app.sealer, &connections).await?;
-        Ok((
-            rows.into_iter().map(|row| (row.job_id, row)).collect(),
-            opened.into_iter().map(|c| (c.id.0, Arc::new(c))).collect(),
-        ))
+        let keeps = |grant: &&Grant| {
+            self.provider.resource(grant.resource.as_str()).is_some_and(Resource::has_validators)
+        };
+        let keep: Vec<i64> =
+            grants.iter().filter(keeps).flat_map(|g| g.jobs.iter().map(|j| j.id.0)).collect();
+        let validators = match keep.is_empty() {
+            true => HashMap::new(),
+            false => record::validators(&self.app.pool, &keep).await?,
+        };
+        Ok(Known {
+            rows: rows.into_iter().map(|row| (row.job_id, row)).collect(),
+            connections: opened.into_iter().map(|c| (c.id.0, Arc::new(c))).collect(),
+            validators,
+        })
     }
 
     /// Grants that cannot be used now go back unsent. If that fails too, their leases run out.
@@ -93,20 +110,14 @@ impl Journey {
         }
     }
 
-    fn set_going(
-        &self,
-        grant: Grant,
-        instants: Instants,
-        planned: UnixMs,
-        rows: &HashMap<i64, TargetRow>,
-        connections: &HashMap<i64, Arc<Connection>>,
-    ) {
+    fn set_going(&self, grant: Grant, instants: Instants, planned: UnixMs, known: &Known) {
         let mut wanted = HashMap::new();
         let mut targets = Vec::new();
         let mut aside = Vec::new();
         let mut connection = None;
         for job in &grant.jobs {
-            let usable = rows.get(&job.id.0).and_then(|r| Some((r, connections.get(&r.connection_id)?)));
+            let usable =
+                known.rows.get(&job.id.0).and_then(|r| Some((r, known.connections.get(&r.connection_id)?)));
             let Some((row, found)) = usable else {
                 // Paused, parked, deleted or without credentials since the schedule last heard of it.
                 aside.push((job.id, Verdict::Drop(job.version)));
@@ -114,7 +125,7 @@ impl Journey {
             };
             connection = Some(found.clone());
             wanted.insert(job.id, wanted_job(row, job));
-            targets.push(target(row));
+            targets.push(target(row, known.validators.get(&row.job_id)));
         }
         let ended = Ended {
             sent_at: None,
@@ -124,6 +135,7 @@ impl Journey {
             outcomes: Vec::new(),
             holds: Vec::new(),
             others: Vec::new(),
+            validators: Validators::default(),
             aside,
             grant,
             // Taken here, not in the task: the next pull must see it gone. Only pulls take slots, one at a time, and
@@ -163,11 +175,12 @@ fn wanted_job(row: &TargetRow, granted: &GrantedJob) -> Wanted {
     }
 }
 
-fn target(row: &TargetRow) -> Target {
+fn target(row: &TargetRow, validator: Option<&Validator>) -> Target {
     Target {
         job: JobId(row.job_id),
         device: DeviceId(row.device_id),
         external_id: row.external_id.clone(),
         group: row.group_key.clone(),
+        validator: validator.cloned(),
     }
 }

@@ -2,9 +2,8 @@
 
 use super::auth::check_name;
 use super::http_text::{check_header, check_host};
-use super::{
-    BOOTSTRAP, DISCOVERY, Definition, Limit, Method, Quota, QuotaKind, Resource, Unit, Window, Zone,
-};
+use super::resource_check::{check_resource, full_cost};
+use super::{BOOTSTRAP, DISCOVERY, Definition, Limit, Quota, QuotaKind, Window, Zone};
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -209,56 +208,6 @@ fn check_account(definition: &Definition) -> Vec<(Range<usize>, String)> {
     wrong
 }
 
-fn check_resource(resource: &Resource) -> Vec<String> {
-    let mut wrong = Vec::new();
-    if resource.interval_default < resource.interval_min {
-        wrong.push(format!(
-            "interval_default {} is below interval_min {}",
-            resource.interval_default, resource.interval_min
-        ));
-    }
-    // Without the slash a value would become part of the host.
-    if !resource.path.get_ref().starts_with('/') {
-        wrong.push("path must begin with /".to_owned());
-    }
-    if resource.batch_max == 0 {
-        wrong.push("batch_max 0 would serve nobody".to_owned());
-    }
-    if resource.unit == Unit::Device && resource.batch_max != 1 {
-        wrong.push(
-            "unit = \"device\" serves one device a call: drop batch_max, or say unit = \"batch\"".to_owned(),
-        );
-    }
-    let bodies = usize::from(resource.json.is_some()) + usize::from(!resource.form.is_empty());
-    if bodies == 2 {
-        wrong.push("a request has one body: leave out json or form".to_owned());
-    } else if bodies == 1 && resource.method == Method::Get {
-        wrong.push("json and form are bodies of a POST: say method = \"POST\"".to_owned());
-    }
-    if let Some(pages) = &resource.pages {
-        let body = resource.json.as_ref().map(|json| json.get_ref().as_str());
-        let texts = resource.query.values().chain(resource.form.values()).map(String::as_str);
-        wrong.extend(pages.get_ref().check(resource.unit, &texts.chain(body).collect::<Vec<_>>()));
-    }
-    if resource.cost == 0 && resource.cost_per_device == 0 {
-        wrong.push("a call that costs nothing cannot be paced: set cost".to_owned());
-    }
-    if full_cost(resource).is_none() {
-        wrong.push(format!(
-            "a full call would cost more than {}: lower cost, cost_per_device or batch_max",
-            u32::MAX
-        ));
-    }
-    wrong
-}
-
-/// What a call for as many devices as it may serve costs; none if that cannot be counted.
-fn full_cost(resource: &Resource) -> Option<u32> {
-    let pages = resource.pages.as_ref().map_or(1, |pages| pages.get_ref().max);
-    let per_call = resource.cost.checked_mul(pages)?;
-    resource.cost_per_device.checked_mul(resource.places())?.checked_add(per_call)
-}
-
 #[cfg(test)]
 mod tests {
     use crate::provider::load::parse;
@@ -338,6 +287,25 @@ records = "."
                 "records = \".\"\n[[rule]]\nstatus = [403]\noutcome = \"throttled\"\n\
                  wait = { header = \"\" }",
                 "\"\" is no header's name",
+            ),
+            (
+                "cost_per_device = 2147483647",
+                "conditional = true\nprobe = { path = \"/\", revisions = \".\" }",
+                "keep one",
+            ),
+            ("cost = 1\n", "conditional = true\nmethod = \"POST\"\n", "one GET"),
+            ("cost = 1\n", "whole_every = \"1h\"\n", "means nothing without"),
+            ("cost = 1\n", "since = \".at\"\n", "nothing asks for what is new"),
+            (
+                "cost_per_device = 2147483647",
+                "probe = { path = \"x\", revisions = \".\" }",
+                "probe: path must begin",
+            ),
+            ("cost = 1\n", "probe = { path = \"/\", revisions = \".\", cost = 9 }\n", "would cost more"),
+            (
+                "unit = \"batch\"\nbatch_max = 2\ninterval_min",
+                "probe = { path = \"/\", revisions = \".\" }\ninterval_min",
+                "saves nothing",
             ),
             ("batch_max = 2", "batch_max = 3", "cost_per_device"),
             ("records = \".\"", "records = \".\"\njson = \"{}\"", "method = \"POST\""),

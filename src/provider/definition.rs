@@ -2,7 +2,10 @@
 
 use super::bootstrap::Asked;
 use super::discovery::Listing;
-use super::{About, Auth, BOOTSTRAP, Bootstrap, DISCOVERY, Discovery, Pages, Param, Quota, RateLimit, Rule};
+use super::probe::Look;
+use super::{
+    About, Auth, BOOTSTRAP, Bootstrap, DISCOVERY, Discovery, Pages, Param, Probe, Quota, RateLimit, Rule,
+};
 use crate::words::{Interval, ResourceName};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -59,15 +62,14 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// Every call that it declares, by what it asks for: resources, the listing of devices and bootstrap values.
+    /// Every request that it declares, by what it asks for: resources and their probes, the listing of devices and
+    /// bootstrap values.
     pub fn calls(&self) -> impl Iterator<Item = (&ResourceName, &Spanned<Resource>)> {
         let bootstrap = self.bootstrap.iter().map(|bootstrap| (&*BOOTSTRAP, bootstrap.call()));
         let listing = self.discovery.iter().map(|discovery| (&*DISCOVERY, discovery.call()));
-        self.resources
-            .iter()
-            .map(|(name, resource)| (name.get_ref(), resource))
-            .chain(listing)
-            .chain(bootstrap)
+        let own = self.resources.iter().map(|(name, resource)| (name.get_ref(), resource));
+        let probes = self.resources.values().filter_map(|of| of.get_ref().probe.as_ref()?.named_call());
+        own.chain(probes).chain(listing).chain(bootstrap)
     }
 }
 
@@ -170,6 +172,21 @@ pub struct Resource {
     #[serde(default)]
     #[schemars(with = "Option<Pages>")]
     pub pages: Option<Spanned<Pages>>,
+    /// Whether the next call names the `ETag` and `Last-Modified` of the last answer, so that 304 may stand for all.
+    #[serde(default)]
+    pub conditional: bool,
+    /// jq: the answer → a change token, which the templates of the next call see as `since`. Whatever its answer leaves
+    /// out is unchanged.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub since: Option<Spanned<String>>,
+    /// So often all is asked for, whatever has changed; 1day when absent.
+    #[serde(default)]
+    pub whole_every: Option<Interval>,
+    /// A request before each call that tells which devices have changed.
+    #[serde(default)]
+    #[schemars(with = "Option<Look>")]
+    pub probe: Option<Box<Probe>>,
     /// jq: the answer → one `{id, values, observed_at, online}` a device.
     #[schemars(with = "String")]
     pub records: Spanned<String>,
@@ -197,6 +214,10 @@ impl Resource {
             form: BTreeMap::new(),
             format: Format::Json,
             pages: None,
+            conditional: false,
+            since: None,
+            whole_every: None,
+            probe: None,
             records,
             missing: Missing::Gone,
         }
@@ -212,9 +233,21 @@ impl Resource {
         }
     }
 
-    /// What a call costs whoever is in it: all pages that it may have. Saturates; what does is refused at load.
+    /// What a call costs whoever is in it: all pages that it may have, and its probe. Saturates; what does is refused at
+    /// load.
     pub fn cost_per_call(&self) -> u32 {
-        self.cost.saturating_mul(self.pages.as_ref().map_or(1, |pages| pages.get_ref().max))
+        let pages = self.pages.as_ref().map_or(1, |pages| pages.get_ref().max);
+        self.cost.saturating_mul(pages).saturating_add(self.probe.as_ref().map_or(0, |probe| probe.cost()))
+    }
+
+    /// Whether something is kept beside its readings by which the next call asks only for what is new.
+    pub fn has_validators(&self) -> bool {
+        self.conditional || self.since.is_some() || self.probe.is_some()
+    }
+
+    /// How long only what is new is asked for, ms.
+    pub fn whole_every_ms(&self) -> i64 {
+        self.whole_every.map_or(24 * 60 * 60 * 1000, |every| every.as_ms().cast_signed())
     }
 
     /// What a call for so many devices costs.
@@ -222,9 +255,10 @@ impl Resource {
         self.cost_per_call() + self.cost_per_device * devices
     }
 
-    /// How much later than the call itself its last page may be sent, ms.
+    /// How much later than the call itself its last request may be sent, ms: behind its probe, or its last page.
     pub fn pages_ms(&self) -> u64 {
-        self.pages.as_ref().map_or(0, |pages| pages.get_ref().within.as_ms())
+        let pages = self.pages.as_ref().map_or(0, |pages| pages.get_ref().within.as_ms());
+        pages + self.probe.as_ref().map_or(0, |probe| probe.within.as_ms())
     }
 }
 

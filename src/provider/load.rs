@@ -52,6 +52,11 @@ pub fn parse(file: &str, text: &str) -> Result<Definition, Vec<DefinitionError>>
     wrong.extend(value.iter().flat_map(check::check));
     match value {
         Some(mut definition) if wrong.is_empty() => {
+            for (name, resource) in &mut definition.resources {
+                if let Some(probe) = &mut resource.get_mut().probe {
+                    probe.named(name.get_ref());
+                }
+            }
             let mut quotas = std::mem::take(&mut definition.quotas);
             quotas.iter_mut().for_each(|quota| quota.get_mut().make_room(&definition));
             definition.quotas = quotas;

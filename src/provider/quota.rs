@@ -254,7 +254,8 @@ impl Quota {
 
     /// Whether calls for this resource count.
     pub fn counts(&self, resource: &ResourceName) -> bool {
-        self.resources.as_ref().is_none_or(|names| names.contains(resource))
+        let counts = |name: &ResourceName| name.as_str() == resource.scheduled();
+        self.resources.as_ref().is_none_or(|names| names.iter().any(counts))
     }
 }
 

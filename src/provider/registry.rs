@@ -15,6 +15,7 @@ const SHIPPED: &[(&str, &str)] = &[
     ("ambient-weather", include_str!("../../config/providers/ambient-weather.toml")),
     ("awair", include_str!("../../config/providers/awair.toml")),
     ("daikin-onecta", include_str!("../../config/providers/daikin-onecta.toml")),
+    ("ecobee", include_str!("../../config/providers/ecobee.toml")),
     ("enphase", include_str!("../../config/providers/enphase.toml")),
     ("govee", include_str!("../../config/providers/govee.toml")),
     ("home-connect", include_str!("../../config/providers/home-connect.toml")),

@@ -7,5 +7,5 @@ pub mod view;
 mod write;
 
 pub use failures::{Failure, recover, write as write_failures};
-pub use targets::{TargetRow, read as read_targets, siblings as read_siblings};
+pub use targets::{TargetRow, read as read_targets, siblings as read_siblings, validators};
 pub use write::{Observation, Written, write};

@@ -1,6 +1,8 @@
 //! What a worker must know of the jobs it was granted.
 
 use crate::postgres::{Pool, PostgresError};
+use crate::words::Validator;
+use std::collections::HashMap;
 
 /// One granted job, as Postgres has it now.
 #[derive(Debug, Clone)]
@@ -61,4 +63,21 @@ pub async fn read(pool: &Pool, jobs: &[i64]) -> Result<Vec<TargetRow>, PostgresE
     .fetch_all(pool)
     .await
     .map_err(PostgresError::on("read the granted jobs"))
+}
+
+/// What stands beside the latest readings of these jobs, by which only what is new is asked for.
+pub async fn validators(pool: &Pool, jobs: &[i64]) -> Result<HashMap<i64, Validator>, PostgresError> {
+    let rows = sqlx::query!(
+        r#"WITH wanted AS MATERIALIZED (
+               SELECT tenant_id, device_id, resource, job_id FROM jobs WHERE job_id = ANY($1))
+           SELECT w.job_id AS "job_id!", l.validator AS "validator!"
+           FROM wanted w JOIN latest l USING (tenant_id, device_id, resource) WHERE l.validator IS NOT NULL"#,
+        jobs
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("read what the granted jobs have seen"))?;
+    // One that cannot be read is none: all is asked for.
+    let read = |row| serde_json::from_value(row).ok();
+    Ok(rows.into_iter().filter_map(|row| Some((row.job_id, read(row.validator)?))).collect())
 }

@@ -1,7 +1,7 @@
 //! The last good value of each job, and a row of history where it changed: one statement for many calls.
 
 use crate::postgres::{Pool, PostgresError};
-use crate::words::{CallId, DeviceId, JobId, Latest, Record, ResourceName, TenantId, UnixMs};
+use crate::words::{CallId, DeviceId, JobId, Latest, Record, ResourceName, TenantId, UnixMs, Validator};
 use std::collections::HashMap;
 
 /// What one call learned of one job.
@@ -21,8 +21,10 @@ pub struct Observation {
     pub fetched_at: UnixMs,
     /// What came; `None`: nothing new, the value stands, and its age goes on if the device is not reached.
     pub record: Option<Record>,
-    /// Whether the provider reaches the device.
-    pub online: bool,
+    /// Whether the provider reaches the device; `None`: that is as it was, as is what stands beside the value.
+    pub online: Option<bool>,
+    /// By what the next call asks only for what is new.
+    pub validator: Option<Validator>,
 }
 
 /// What now stands in the table.
@@ -75,21 +77,22 @@ async fn write_fresh(pool: &Pool, fresh: &[&Observation]) -> Result<Vec<Written>
         Row,
         r#"WITH input AS (
                SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::timestamptz[],
-                                    $6::timestamptz[], $7::boolean[], $8::jsonb[], $9::bytea[], $10::bigint[])
+                                    $6::timestamptz[], $7::boolean[], $8::jsonb[], $9::bytea[], $10::bigint[],
+                                    $11::jsonb[])
                    AS t (tenant_id, device_id, resource, job_id, observed_at,
-                         fetched_at, online, "values", hash, fence)),
+                         fetched_at, online, "values", hash, fence, validator)),
            stood AS (
                INSERT INTO latest AS l (tenant_id, device_id, resource, job_id, observed_at, fetched_at, changed_at,
-                                        online, "values", content_hash, fence)
+                                        online, "values", content_hash, fence, validator)
                SELECT i.tenant_id, i.device_id, i.resource, i.job_id, i.observed_at, i.fetched_at, i.fetched_at,
-                      i.online, i."values", i.hash, i.fence
+                      i.online, i."values", i.hash, i.fence, i.validator
                FROM input i JOIN jobs j USING (tenant_id, job_id)
                ON CONFLICT (tenant_id, device_id, resource) DO UPDATE SET
                    job_id = excluded.job_id, observed_at = excluded.observed_at, fetched_at = excluded.fetched_at,
                    changed_at = CASE WHEN l.content_hash = excluded.content_hash
                                      THEN l.changed_at ELSE excluded.fetched_at END,
                    online = excluded.online, "values" = excluded."values",
-                   content_hash = excluded.content_hash, fence = excluded.fence
+                   content_hash = excluded.content_hash, fence = excluded.fence, validator = excluded.validator
                WHERE l.fence <= excluded.fence
                RETURNING l.*),
            history AS (
@@ -111,10 +114,11 @@ async fn write_fresh(pool: &Pool, fresh: &[&Observation]) -> Result<Vec<Written>
         &fresh.iter().map(|o| o.job.0).collect::<Vec<_>>(),
         &observed as &[Option<chrono::DateTime<chrono::Utc>>],
         &fresh.iter().map(|o| o.fetched_at.to_datetime()).collect::<Vec<_>>(),
-        &fresh.iter().map(|o| o.online).collect::<Vec<_>>(),
+        &records.iter().map(|r| r.online).collect::<Vec<_>>(),
         &values,
         &hashes,
         &fresh.iter().map(|o| o.call.0).collect::<Vec<_>>(),
+        &validators(fresh) as &[Option<serde_json::Value>],
     )
     .fetch_all(pool)
     .await
@@ -122,17 +126,27 @@ async fn write_fresh(pool: &Pool, fresh: &[&Observation]) -> Result<Vec<Written>
     Ok(rows.into_iter().map(written).collect())
 }
 
-/// The value stands; only when it was last confirmed, and whether the device is reached, are new.
+/// As Postgres keeps them.
+fn validators(of: &[&Observation]) -> Vec<Option<serde_json::Value>> {
+    of.iter().map(|o| o.validator.as_ref().map(|validator| serde_json::json!(validator))).collect()
+}
+
+/// The value stands; only when it was last confirmed, whether the device is reached, and what was told of it are new.
 async fn write_touched(pool: &Pool, touched: &[&Observation]) -> Result<Vec<Written>, PostgresError> {
     let rows = sqlx::query_as!(
         Row,
         r#"UPDATE latest l SET
                -- What could not be reached was not seen: its age goes on.
-               fetched_at = CASE WHEN i.online THEN i.fetched_at ELSE l.fetched_at END,
-               fence = i.fence, online = i.online,
-               changed_at = CASE WHEN l.online = i.online THEN l.changed_at ELSE i.fetched_at END
-           FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[], $5::boolean[], $6::bigint[])
-               AS i (tenant_id, device_id, resource, fetched_at, online, fence)
+               fetched_at = CASE WHEN COALESCE(i.online, l.online) THEN i.fetched_at ELSE l.fetched_at END,
+               fence = i.fence, online = COALESCE(i.online, l.online),
+               changed_at = CASE WHEN COALESCE(i.online, l.online) = l.online THEN l.changed_at
+                                 ELSE i.fetched_at END,
+               -- What is unchanged keeps what vouches for it; any other answer tells anew, or nothing.
+               validator = CASE WHEN i.online IS NULL THEN COALESCE(i.validator, l.validator)
+                                ELSE i.validator END
+           FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[], $5::boolean[], $6::bigint[],
+                       $7::jsonb[])
+               AS i (tenant_id, device_id, resource, fetched_at, online, fence, validator)
            WHERE (l.tenant_id, l.device_id, l.resource) = (i.tenant_id, i.device_id, i.resource) AND l.fence <= i.fence
            RETURNING l.tenant_id, l.device_id, l.resource, l.observed_at, l.fetched_at, l.changed_at, l.online,
                      l."values", l.fence"#,
@@ -140,8 +154,9 @@ async fn write_touched(pool: &Pool, touched: &[&Observation]) -> Result<Vec<Writ
         &touched.iter().map(|o| o.device.0).collect::<Vec<_>>(),
         &touched.iter().map(|o| o.resource.to_string()).collect::<Vec<_>>(),
         &touched.iter().map(|o| o.fetched_at.to_datetime()).collect::<Vec<_>>(),
-        &touched.iter().map(|o| o.online).collect::<Vec<_>>(),
+        &touched.iter().map(|o| o.online).collect::<Vec<_>>() as &[Option<bool>],
         &touched.iter().map(|o| o.call.0).collect::<Vec<_>>(),
+        &validators(touched) as &[Option<serde_json::Value>],
     )
     .fetch_all(pool)
     .await

@@ -13,6 +13,7 @@ pub mod role;
 pub mod secrets;
 pub mod time;
 pub mod token;
+pub mod validator;
 
 pub use connection::Connection;
 pub use id::{CallId, ConnectionId, DeviceId, JobId, TenantId};
@@ -27,3 +28,4 @@ pub use role::Role;
 pub use secrets::Secrets;
 pub use time::UnixMs;
 pub use token::{Granted, NoToken, Token};
+pub use validator::Validator;

@@ -83,10 +83,23 @@ name!(
     "resource"
 );
 
+/// Behind a resource's name: its probe.
+const PROBE: &str = ".probe";
+
 impl ResourceName {
     /// What the listing of a connection's devices is called among resources.
     pub fn discovery() -> Self {
         Self("discovery".into())
+    }
+
+    /// What probing a resource is called among resources. No file can name one so.
+    pub fn probe_of(&self) -> Self {
+        Self(format!("{self}{PROBE}").into())
+    }
+
+    /// The resource itself, or that which this is the probe of.
+    pub fn scheduled(&self) -> &str {
+        self.0.strip_suffix(PROBE).unwrap_or(&self.0)
     }
 
     /// What asking for an account's bootstrap values is called among resources.

@@ -71,24 +71,6 @@ async fn asked(rig: &Rig, of: &str) -> usize {
     rig.cloud.received_requests().await.unwrap().iter().filter(|r| r.url.path() == of).count()
 }
 
-/// Until every device has a reading, and nothing is on its way.
-async fn read_all(rig: &Rig, journey: &Journey) {
-    let mut on_their_way = 0;
-    loop {
-        let mut read = on_their_way == 0;
-        for device in &rig.devices {
-            read &= rig.value(*device).await.is_some();
-        }
-        if read {
-            return;
-        }
-        if on_their_way == 0 {
-            on_their_way = rig.start(journey).await.expect("more calls to come");
-        }
-        on_their_way -= journey.land().await.unwrap().ended;
-    }
-}
-
 async fn due_again(rig: &Rig) {
     rig.run_again().await;
     sqlx::query("DELETE FROM latest").execute(&rig.t.app.pool).await.unwrap();
@@ -99,14 +81,14 @@ async fn it_is_asked_for_once_for_all_calls_of_the_account_and_kept() {
     let rig = Rig::new(ACCOUNT, 4).await;
     me(&rig, "7", "s3cret", Duration::from_millis(300)).await;
     devices(&rig, "7", good()).await;
-    read_all(&rig, &rig.journey).await;
+    rig.read_all(&rig.journey).await;
     assert_eq!(asked(&rig, "/me").await, 1);
     assert_eq!(kept(&rig).await, json!({"at": true, "of": {"home": "7", "plan": "3"}}));
     // Another process knows it from Postgres.
     let provider = rig.t.app.registry.get(rig.provider).unwrap();
     let other = Journey::new(&rig.t.app, provider, CancellationToken::new()).unwrap();
     due_again(&rig).await;
-    read_all(&rig, &other).await;
+    rig.read_all(&other).await;
     assert_eq!(asked(&rig, "/me").await, 1);
     let found = rig.check().await;
     assert!(found.clean, "{found:?}");
@@ -147,7 +129,7 @@ async fn a_wrong_one_is_corrected_by_what_the_cloud_answers() {
     let moved = ResponseTemplate::new(421).set_body_json(json!({"moved_to": "8"}));
     Mock::given(path("/homes/7/devices/d0")).respond_with(moved).mount(&rig.cloud).await;
     devices(&rig, "8", good()).await;
-    read_all(&rig, &rig.journey).await;
+    rig.read_all(&rig.journey).await;
     assert_eq!(kept(&rig).await, json!({"at": true, "of": {"home": "8", "plan": "3"}}));
     assert_eq!(asked(&rig, "/me").await, 1);
 }
@@ -158,7 +140,7 @@ async fn other_secrets_may_be_another_account() {
     me(&rig, "7", "s3cret", Duration::ZERO).await;
     me(&rig, "9", "other", Duration::ZERO).await;
     devices(&rig, "7", good()).await;
-    read_all(&rig, &rig.journey).await;
+    rig.read_all(&rig.journey).await;
     let app = &rig.t.app;
     let mut opened = connections::open(&app.pool, &app.sealer, &[rig.connection.0]).await.unwrap();
     let before = opened.remove(0);
@@ -173,6 +155,6 @@ async fn other_secrets_may_be_another_account() {
     devices(&rig, "9", good()).await;
     paceline::keep::drain(app).await.unwrap();
     due_again(&rig).await;
-    read_all(&rig, &rig.journey).await;
+    rig.read_all(&rig.journey).await;
     assert_eq!(kept(&rig).await["of"]["home"], "9");
 }

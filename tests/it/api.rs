@@ -136,7 +136,8 @@ impl Api {
             call: CallId(7),
             fetched_at,
             record: Some(record),
-            online: true,
+            online: Some(true),
+            validator: None,
         };
         record::write(&self.app().pool, &[observation]).await.unwrap();
     }

@@ -25,6 +25,7 @@ async fn ask_as(reach: Reach, text: &str, base_url: &str, ids: &[&str]) -> Answe
         device: DeviceId(n as i64),
         external_id: (*id).to_owned(),
         group: String::new(),
+        validator: None,
     };
     let connection = Connection {
         id: ConnectionId(1),

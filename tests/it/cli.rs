@@ -217,7 +217,7 @@ async fn connections_keep_their_secret() {
     assert!(second.out.contains("two") && second.out.contains("acme"), "{second:?}");
 
     for (line, says) in [
-        (format!("{add} --provider medow --label x"), "awair, daikin-onecta, enphase, govee"),
+        (format!("{add} --provider medow --label x"), "awair, daikin-onecta, ecobee, enphase, govee"),
         (format!("{add} --provider meadow --label x"), "--secret-file"),
         (format!("{add} --provider signalk --label x --secret-file {secret}"), "takes no secret"),
         (format!("{add} --provider meadow --label main --secret-file {secret}"), "already has a connection"),

@@ -147,6 +147,24 @@ impl Rig {
         }
     }
 
+    /// Steps the loop until every device has a reading, and nothing is on its way.
+    pub async fn read_all(&self, journey: &Journey) {
+        let mut on_their_way = 0;
+        loop {
+            let mut read = on_their_way == 0;
+            for device in &self.devices {
+                read &= self.value(*device).await.is_some();
+            }
+            if read {
+                return;
+            }
+            if on_their_way == 0 {
+                on_their_way = self.start(journey).await.expect("more calls to come");
+            }
+            on_their_way -= journey.land().await.unwrap().ended;
+        }
+    }
+
     /// How many jobs are being fetched.
     pub async fn leased(&self) -> usize {
         let jobs: Vec<i64> =

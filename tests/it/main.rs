@@ -18,6 +18,7 @@ mod journey;
 mod local;
 mod login;
 mod middleman;
+mod novelty;
 mod oauth;
 mod outage;
 mod private_redis;

@@ -64,7 +64,7 @@ async fn only_what_is_asked_for_is_shown_and_all_is_planned() {
     assert_eq!(binary.json("plan")["providers"]["meadow"]["jobs"].as_array().map(Vec::len), Some(59));
     binary.run("key create --tenant other --role user").ok();
     assert!(binary.run("plan --tenant other").ok().out.contains("No scheduled jobs"));
-    binary.run("plan --provider medow").refused(1, &["awair, daikin-onecta, enphase, govee"]);
+    binary.run("plan --provider medow").refused(1, &["awair, daikin-onecta, ecobee, enphase, govee"]);
     binary.run("plan --device e99 --tenant acme").refused(1, &["no device"]);
     binary.run("plan --tenant nobody").refused(1, &["no tenant"]);
 }

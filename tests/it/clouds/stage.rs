@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 /// A case of either kind.
 pub enum What {
-    Call(Case),
+    Call(Box<Case>),
     Token(TokenCase),
 }
 
@@ -51,7 +51,7 @@ pub async fn all() -> (TestApp, Vec<Staged>) {
     let mut staged = Vec::new();
     for shipped in Registry::load(None).unwrap().iter() {
         let (fixtures, cases) = cases::cases(shipped).unwrap().expect("cases");
-        let calls = cases.cases.into_iter().map(|case| What::Call(case.into_inner()));
+        let calls = cases.cases.into_iter().map(|case| What::Call(Box::new(case.into_inner())));
         let tokens: Vec<_> = cases.tokens.into_iter().map(|case| case.into_inner()).collect();
         // Where a call's token is refused, the next one is asked for: as the cloud gives it in its first case.
         let renewed = tokens.first().and_then(|case| Some((case.request.clone()?, case.answer.clone())));
@@ -183,7 +183,8 @@ impl Staged {
                 call: CALL_BEFORE,
                 fetched_at: app.clock.now().plus_ms(-3_600_000),
                 record: Some(before()),
-                online: true,
+                online: Some(true),
+                validator: case.validator(&self.turned.provider, app.clock.now()),
             });
         }
         record::write(&app.pool, &said).await.unwrap();

@@ -3,7 +3,7 @@
 use super::stage::{CALL_BEFORE, Staged, before};
 use paceline::app::App;
 use paceline::provider::Provider;
-use paceline::words::{DeviceId, Hold, Interval, JobId, Listed, Outcome, Record, Scope, UnixMs};
+use paceline::words::{DeviceId, Hold, Interval, JobId, Listed, Outcome, Record, Scope, UnixMs, Validator};
 use redis::AsyncCommands;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -69,6 +69,17 @@ pub async fn outcome(app: &App, device: DeviceId, job: JobId) -> Outcome {
         (false, true, false) => Outcome::DeviceOffline,
         (false, false, _) => Outcome::Fresh(record),
     }
+}
+
+/// What stands beside a device's last good value.
+pub async fn validator(app: &App, device: DeviceId) -> Option<Validator> {
+    let kept: Option<sqlx::types::Json<Validator>> =
+        sqlx::query_scalar("SELECT validator FROM latest WHERE device_id = $1")
+            .bind(device.0)
+            .fetch_one(&app.pool)
+            .await
+            .unwrap();
+    kept.map(|kept| kept.0)
 }
 
 /// What was learned of the account, and whether all of it was.

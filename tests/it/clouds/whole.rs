@@ -7,9 +7,9 @@ use paceline::authorise::{self, Authoriser, Ready};
 use paceline::fetch::case_world::SECRET;
 use paceline::fetch::cases::{Case, Difference};
 use paceline::fetch::token_cases::TokenCase;
-use paceline::fetch::{Answer, Bootstrapped, Listing};
+use paceline::fetch::{Answer, Bootstrapped, Listing, Validators};
 use paceline::journey::{Journey, Step};
-use paceline::keep::{self, DiscoverError};
+use paceline::keep::{self, DiscoverError, ErrandError};
 use paceline::preference::connections;
 use paceline::read;
 use paceline::words::{DeviceId, End, Granted, JobId, NoToken, UnixMs};
@@ -50,6 +50,7 @@ async fn now(app: &App) -> UnixMs {
 
 async fn fetch(app: &App, one: &Staged, case: &Case) -> Vec<Difference> {
     let journey = Journey::new(app, &one.turned.provider, CancellationToken::new()).unwrap();
+    let before = stored::validator(app, one.devices[0]).await;
     let began = now(app).await;
     land(&journey, one).await;
     let ended = now(app).await;
@@ -60,7 +61,10 @@ async fn fetch(app: &App, one: &Staged, case: &Case) -> Vec<Difference> {
     let holds = stored::holds(app, one, expect.wait, (began, ended), case.now()).await;
     let mut learned = stored::bootstrap(app, one).await.0;
     learned.retain(|name, value| case.bootstrap.get(name) != Some(value));
-    let answer = Answer { end: End::Good, outcomes, holds, learned, ..Answer::default() };
+    // What is unchanged goes on vouching, which the answer itself did not tell.
+    let all = stored::validator(app, device).await.filter(|kept| Some(kept) != before.as_ref());
+    let validators = Validators { all, ..Validators::default() };
+    let answer = Answer { end: End::Good, outcomes, holds, learned, validators, ..Answer::default() };
     found.extend(case.compare_answer(&answer, case.now()));
     found.extend(reading(app, one, case, device).await);
     found.extend(consequence(app, one, case, (&journey, job)).await);
@@ -201,7 +205,11 @@ async fn list(app: &App, one: &Staged, case: &Case) -> Vec<Difference> {
         dry_run: false,
     };
     let began = now(app).await;
-    let devices = match keep::discover(app, wanted).await {
+    let mut listed = keep::discover(app, wanted).await;
+    while matches!(listed, Err(DiscoverError::Errand(ErrandError::Late))) {
+        listed = keep::discover(app, wanted).await;
+    }
+    let devices = match listed {
         Ok(_) => Ok(stored::listed(app, one).await),
         Err(DiscoverError::NoList(why)) => {
             let (word, detail) = why.split_once(": ").unwrap_or((&why, ""));

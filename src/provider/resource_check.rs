@@ -1,0 +1,84 @@
+//! What a resource of a well-formed definition may still say wrong.
+
+use super::{Method, Resource, Unit};
+
+/// Every contradiction in it.
+pub(super) fn check_resource(resource: &Resource) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if resource.interval_default < resource.interval_min {
+        wrong.push(format!(
+            "interval_default {} is below interval_min {}",
+            resource.interval_default, resource.interval_min
+        ));
+    }
+    // Without the slash a value would become part of the host.
+    if !resource.path.get_ref().starts_with('/') {
+        wrong.push("path must begin with /".to_owned());
+    }
+    if resource.batch_max == 0 {
+        wrong.push("batch_max 0 would serve nobody".to_owned());
+    }
+    if resource.unit == Unit::Device && resource.batch_max != 1 {
+        wrong.push(
+            "unit = \"device\" serves one device a call: drop batch_max, or say unit = \"batch\"".to_owned(),
+        );
+    }
+    let bodies = usize::from(resource.json.is_some()) + usize::from(!resource.form.is_empty());
+    if bodies == 2 {
+        wrong.push("a request has one body: leave out json or form".to_owned());
+    } else if bodies == 1 && resource.method == Method::Get {
+        wrong.push("json and form are bodies of a POST: say method = \"POST\"".to_owned());
+    }
+    if let Some(pages) = &resource.pages {
+        let body = resource.json.as_ref().map(|json| json.get_ref().as_str());
+        let texts = resource.query.values().chain(resource.form.values()).map(String::as_str);
+        wrong.extend(pages.get_ref().check(resource.unit, &texts.chain(body).collect::<Vec<_>>()));
+    }
+    wrong.extend(check_validators(resource));
+    let probe = resource.probe.iter().flat_map(|probe| check_resource(probe.call()));
+    wrong.extend(probe.map(|message| format!("probe: {message}")));
+    if resource.cost == 0 && resource.cost_per_device == 0 {
+        wrong.push("a call that costs nothing cannot be paced: set cost".to_owned());
+    }
+    if full_cost(resource).is_none() {
+        wrong.push(format!(
+            "a full call would cost more than {}: lower cost, cost_per_device or batch_max",
+            u32::MAX
+        ));
+    }
+    wrong
+}
+
+/// What is asked only where it is new.
+fn check_validators(resource: &Resource) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut say = |text: &str| wrong.push(text.to_owned());
+    let ways = [resource.conditional, resource.since.is_some(), resource.probe.is_some()];
+    if ways.into_iter().filter(|way| *way).count() > 1 {
+        say("conditional, since and probe are three ways to one end: keep one");
+    }
+    if resource.conditional && (resource.method == Method::Post || resource.pages.is_some()) {
+        say("conditional is for the one GET of a call: it has no pages, and is no POST");
+    }
+    if resource.whole_every.is_some() && resource.since.is_none() {
+        say("whole_every says how long since is trusted: it means nothing without");
+    }
+    let body = resource.json.as_ref().map(|json| json.get_ref().as_str());
+    let mut texts = resource.query.values().chain(resource.form.values()).map(String::as_str).chain(body);
+    let path = resource.path.get_ref();
+    if resource.since.is_some() && !texts.any(|text| text.contains("since")) && !path.contains("since") {
+        say("nothing asks for what is new: use `since` in a template");
+    }
+    if resource.probe.is_some() && resource.unit == Unit::Device {
+        say("a probe of one device saves nothing: say unit = \"batch\", \"group\" or \"connection\"");
+    }
+    wrong
+}
+
+/// What a call for as many devices as it may serve costs; none if that cannot be counted.
+pub(super) fn full_cost(resource: &Resource) -> Option<u32> {
+    let pages = resource.pages.as_ref().map_or(1, |pages| pages.get_ref().max);
+    let probe = resource.probe.as_ref().map_or(0, |probe| probe.cost());
+    let per_call = resource.cost.checked_mul(pages)?.checked_add(probe)?;
+    resource.cost_per_device.checked_mul(resource.places())?.checked_add(per_call)
+}
