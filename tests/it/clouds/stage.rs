@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// A case of either kind.
 pub enum What {
     Call(Box<Case>),
-    Token(TokenCase),
+    Token(Box<TokenCase>),
 }
 
 /// A case, and all that it needs.
@@ -55,7 +55,7 @@ pub async fn all() -> (TestApp, Vec<Staged>) {
         let tokens: Vec<_> = cases.tokens.into_iter().map(|case| case.into_inner()).collect();
         // Where a call's token is refused, the next one is asked for: as the cloud gives it in its first case.
         let renewed = tokens.first().and_then(|case| Some((case.request.clone()?, case.answer.clone())));
-        for what in calls.chain(tokens.into_iter().map(What::Token)) {
+        for what in calls.chain(tokens.into_iter().map(|case| What::Token(Box::new(case)))) {
             let name = format!("{}-{}", shipped.name, staged.len());
             let turned = Turned::new(&name, shipped, what.params(), &what.bootstrap()).await;
             match &what {
