@@ -139,6 +139,8 @@ fn cases(provider: &Provider) -> Vec<toml::Value> {
 pub fn mapping(body: &[u8]) {
     for cloud in clouds() {
         held_to(cloud, &conclude(cloud, 200, &[], body));
+        let texts = cloud.fetcher.texts_beside(body);
+        assert!(!texts.iter().any(|text| text.contains('\0')), "text that Postgres cannot hold: {texts:?}");
     }
 }
 

@@ -3,9 +3,12 @@
 use super::call::{Answer, Call};
 use super::client::Pages;
 use super::hide::hide;
+use super::jq::Program;
 use super::{Fetcher, mapping};
 use crate::provider::BOOTSTRAP;
 use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, UnixMs};
+use jaq_json::Val;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -35,8 +38,7 @@ impl Fetcher {
             let (holds, learned) = (Vec::new(), BTreeMap::new());
             return Bootstrapped { end: End::Unsent, holds, values: Ok(BTreeMap::new()), learned };
         };
-        let Pages { found, ended, holds, learned, .. } =
-            self.pages(resource, &call, now, None, mapping::bootstrap).await;
+        let Pages { found, ended, holds, learned, .. } = self.pages(resource, &call, now, None, values).await;
         let (end, failed) = match ended {
             Ok(end) => (end, None),
             Err(ended) => (ended.end, Some((JobId(0), ended.outcome))),
@@ -48,4 +50,18 @@ impl Fetcher {
         let values = failed.map_or_else(|| Ok(found.into_iter().flatten().collect()), Err);
         Bootstrapped { end, holds: told.holds, values, learned }
     }
+}
+
+/// The bootstrap values of an answer: one object of them.
+pub(super) fn values(program: &Program, answer: &Val) -> Result<Vec<BTreeMap<String, String>>, String> {
+    let said = program.first(answer, mapping::value).map_err(|error| format!("values failed: {error}"))?;
+    let Some(Some(Value::Object(found))) = said else {
+        return Err("values yields no object: it is one of texts and numbers".to_owned());
+    };
+    let text = |(name, value): (String, Value)| match value {
+        Value::String(text) if !text.is_empty() => Ok((name, text)),
+        Value::Number(number) => Ok((name, number.to_string())),
+        other => Err(format!("values yields {other} for {name:?}, where a text or number must be")),
+    };
+    Ok(vec![found.into_iter().map(text).collect::<Result<_, String>>()?])
 }

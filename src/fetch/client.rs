@@ -38,7 +38,7 @@ pub struct Fetcher {
     pub(super) headers: HeaderMap,
     pub(super) requests: Requests,
     judge: Judge,
-    programs: HashMap<ResourceName, Program>,
+    pub(super) programs: HashMap<ResourceName, Program>,
     /// What reads change tokens.
     tokens_of: HashMap<ResourceName, Program>,
     pub(super) pagers: HashMap<ResourceName, Pager>,

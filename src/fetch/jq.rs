@@ -22,6 +22,9 @@ const DEPTH_BYTES_MAX: usize = 4 << 20;
 /// Where a stack ends, the process does, and a thread of the runtime has 2 MiB. Memory is taken as it is touched.
 const STACK_BYTES: usize = 256 << 20;
 
+/// No definition has a program so long, and what so many bytes can nest is compiled on the stack above.
+const CODE_BYTES_MAX: usize = 16 << 10;
+
 /// What it is called in programs, where nobody can call it.
 pub(super) const STEP: &str = "!step";
 /// Likewise what lets by what may be multiplied.
@@ -79,11 +82,19 @@ fn place_on_stack() -> usize {
 impl Program {
     /// Compiles, or says what is wrong with the text.
     pub(super) fn compile(code: &str) -> Result<Self, String> {
+        if code.len() > CODE_BYTES_MAX {
+            return Err(format!("bad jq: it is longer than {CODE_BYTES_MAX} bytes"));
+        }
+        // What is nested in the text is compiled level by level, too.
+        stacker::grow(STACK_BYTES, || Self::compile_deep(code))
+    }
+
+    fn compile_deep(code: &str) -> Result<Self, String> {
         let tokens = Lexer::new(code).lex().map_err(|errors| format!("bad jq: {errors:?}"))?;
         let main = Parser::new(&tokens)
             .parse(|parser| parser.term())
             .map_err(|errors| format!("bad jq: {errors:?}"))?;
-        match Direct::compile(&main) {
+        match Direct::compile(&main).filter(|_| is_shallow(code)) {
             Some(direct) => Ok(Self::Direct(direct)),
             None => Self::interpreted(main),
         }
@@ -195,6 +206,12 @@ fn refused<'a>() -> ValXs<'a, Val> {
     box_once(Err(Exn::from(Error::str("halt, env, stderr and debug mean nothing in a definition"))))
 }
 
+/// Whether a text nests so little that it may be run on any stack.
+fn is_shallow(code: &str) -> bool {
+    let brackets = code.bytes().filter(|byte| matches!(byte, b'[' | b'(' | b'{')).count();
+    code.len() <= 4 << 10 && brackets <= 200
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::bounds::TIME_MAX;
@@ -213,6 +230,20 @@ mod tests {
             true
         })?;
         Ok(outputs)
+    }
+
+    #[test]
+    fn what_is_nested_in_its_text_ends_no_process() {
+        for (open, inner, close) in
+            [("[", "1", "]"), ("(", ".", ")"), ("{a:", "1", "}"), ("-", "1", ""), ("", ".", "|.")]
+        {
+            let times = (CODE_BYTES_MAX - 1) / (open.len() + close.len());
+            let code = [&open.repeat(times), inner, &close.repeat(times)].concat();
+            let ran = Program::compile(&code).map(|program| program.run(&Val::Null, |_| true));
+            assert!(matches!(&ran, Ok(Ok(()) | Err(_)) | Err(_)), "{open}: {ran:?}");
+            let longer = Program::compile(&[code.as_str(), &" ".repeat(CODE_BYTES_MAX)].concat());
+            assert!(longer.is_err_and(|error| error.contains("longer than")));
+        }
     }
 
     #[test]

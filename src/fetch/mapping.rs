@@ -4,12 +4,11 @@ use super::jq::Program;
 use crate::words::{Listed, Record, UnixMs};
 use jaq_json::{Num, Val};
 use serde_json::{Map, Number, Value};
-use std::collections::BTreeMap;
 
 /// More devices than this are not one account's.
 const LISTED_MAX: usize = 100_000;
 /// More records than this in one answer are a mistake of the program.
-const RECORDS_MAX: usize = 10_000;
+pub(super) const RECORDS_MAX: usize = 10_000;
 /// Values and bytes of text in all records of one answer. No answer is so large; a program could be.
 const CONTENT_MAX: usize = 32 << 20;
 /// How deep a value may be nested, as in an answer.
@@ -54,67 +53,6 @@ pub(super) fn devices(program: &Program, answer: &Val) -> Result<Vec<Listed>, St
         Some(wrong) => Err(wrong),
         None => ended.map(|()| devices).map_err(|error| format!("devices failed: {error}")),
     }
-}
-
-/// What a probe told of one device.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Revised {
-    pub(super) external_id: String,
-    /// None: it has always changed.
-    pub(super) revision: Option<String>,
-    pub(super) online: bool,
-}
-
-/// The revisions that a probe's answer tells.
-pub(super) fn revisions(program: &Program, answer: &Val) -> Result<Vec<Revised>, String> {
-    let (mut found, mut wrong) = (Vec::new(), None);
-    let ended = program.run(answer, |told| {
-        match value(&told).ok_or_else(|| "it is too large".to_owned()).and_then(revised) {
-            Ok(_) if found.len() == RECORDS_MAX => wrong = Some(format!("there are more than {RECORDS_MAX}")),
-            Ok(one) => found.push(one),
-            Err(error) => wrong = Some(error),
-        }
-        wrong.is_none()
-    });
-    let failed = wrong.map_or(ended, Err);
-    failed.map(|()| found).map_err(|error| format!("revisions failed: {error}"))
-}
-
-fn revised(told: Value) -> Result<Revised, String> {
-    let Value::Object(mut told) = told else {
-        return Err("it yields no object {id, revision, online}".to_owned());
-    };
-    let mut text = |name: &str| match told.remove(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
-        Some(Value::Number(number)) => Ok(Some(number.to_string())),
-        Some(other) => Err(format!("{name} is {other}, where a text or number must be")),
-    };
-    let (id, revision) = (text("id")?, text("revision")?);
-    let online = match told.remove("online") {
-        None | Some(Value::Null) => true,
-        Some(Value::Bool(online)) => online,
-        Some(other) => return Err(format!("online is {other}, which is neither true nor false")),
-    };
-    if let Some(key) = told.keys().next() {
-        return Err(format!("it yields {key:?}: there are id, revision and online"));
-    }
-    let external_id = id.ok_or("it yields a device without id")?;
-    Ok(Revised { external_id, revision, online })
-}
-
-/// The bootstrap values of an answer: one object of them.
-pub(super) fn bootstrap(program: &Program, answer: &Val) -> Result<Vec<BTreeMap<String, String>>, String> {
-    let said = program.first(answer, value).map_err(|error| format!("values failed: {error}"))?;
-    let Some(Some(Value::Object(found))) = said else {
-        return Err("values yields no object: it is one of texts and numbers".to_owned());
-    };
-    let text = |(name, value): (String, Value)| match value {
-        Value::String(text) if !text.is_empty() => Ok((name, text)),
-        Value::Number(number) => Ok((name, number.to_string())),
-        other => Err(format!("values yields {other} for {name:?}, where a text or number must be")),
-    };
-    Ok(vec![found.into_iter().map(text).collect::<Result<_, String>>()?])
 }
 
 /// Text or a number, as text.

@@ -3,14 +3,64 @@
 use super::call::{Answer, Call, Target, Validators};
 use super::client::Pages;
 use super::hand_out::{Ended, hand_out_until};
-use super::mapping::{self, Revised};
+use super::jq::Program;
+use super::mapping::RECORDS_MAX;
 use super::trace::Trace;
-use super::{Fetcher, rate_limit, validate};
+use super::{Fetcher, mapping, rate_limit, validate};
 use crate::provider::{Missing, Probe, Resource};
 use crate::words::{End, JobId, Outcome, UnixMs};
+use jaq_json::Val;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// What a probe told of one device.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Revised {
+    pub(super) external_id: String,
+    /// None: it has always changed.
+    pub(super) revision: Option<String>,
+    online: bool,
+}
+
+/// The revisions that a probe's answer tells.
+pub(super) fn revisions(program: &Program, answer: &Val) -> Result<Vec<Revised>, String> {
+    let (mut found, mut wrong) = (Vec::new(), None);
+    let ended = program.run(answer, |told| {
+        match mapping::value(&told).ok_or_else(|| "it is too large".to_owned()).and_then(revised) {
+            Ok(_) if found.len() == RECORDS_MAX => wrong = Some(format!("there are more than {RECORDS_MAX}")),
+            Ok(one) => found.push(one),
+            Err(error) => wrong = Some(error),
+        }
+        wrong.is_none()
+    });
+    let failed = wrong.map_or(ended, Err);
+    failed.map(|()| found).map_err(|error| format!("revisions failed: {error}"))
+}
+
+fn revised(told: Value) -> Result<Revised, String> {
+    let Value::Object(mut told) = told else {
+        return Err("it yields no object {id, revision, online}".to_owned());
+    };
+    let mut text = |name: &str| match told.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        Some(other) => Err(format!("{name} is {other}, where a text or number must be")),
+    };
+    let (id, revision) = (text("id")?, text("revision")?);
+    let online = match told.remove("online") {
+        None | Some(Value::Null) => true,
+        Some(Value::Bool(online)) => online,
+        Some(other) => return Err(format!("online is {other}, which is neither true nor false")),
+    };
+    if let Some(key) = told.keys().next() {
+        return Err(format!("it yields {key:?}: there are id, revision and online"));
+    }
+    let external_id = id.ok_or("it yields a device without id")?;
+    Ok(Revised { external_id, revision, online })
+}
 
 /// What a probe comes to.
 struct Split {
@@ -36,7 +86,7 @@ impl Fetcher {
         };
         let first = Call { resource: name.clone(), ..call.clone() };
         let Pages { found, ended, mut holds, learned, .. } =
-            self.pages(look.get_ref(), &first, now, trace.as_deref_mut(), mapping::revisions).await;
+            self.pages(look.get_ref(), &first, now, trace.as_deref_mut(), revisions).await;
         let answer = match ended {
             Err(ended) => {
                 return Answer { holds, learned, ..hand_out_until(resource, call, Vec::new(), ended) };

@@ -21,8 +21,8 @@ pub(super) struct Since {
     whole_at: UnixMs,
 }
 
-/// What was asked and how the answer is read, as a hash: a validator is of no use to another question. `url`: only where
-/// the answer as a whole is what it vouches for; without the credentials in it.
+/// What was asked and how the answer is read, as a hash: a validator is of no use to another question. `url`: only
+/// where the answer as a whole is what it vouches for; without the credentials in it.
 fn question(resource: &Resource, url: Option<(&Url, &[&str])>) -> String {
     let mut hash = Sha256::new();
     let mut add = |text: &str| {

@@ -233,8 +233,8 @@ impl Resource {
         }
     }
 
-    /// What a call costs whoever is in it: all pages that it may have, and its probe. Saturates; what does is refused at
-    /// load.
+    /// What a call costs whoever is in it: all pages that it may have, and its probe. Saturates; what does is refused
+    /// at load.
     pub fn cost_per_call(&self) -> u32 {
         let pages = self.pages.as_ref().map_or(1, |pages| pages.get_ref().max);
         self.cost.saturating_mul(pages).saturating_add(self.probe.as_ref().map_or(0, |probe| probe.cost()))

@@ -45,8 +45,8 @@ pub(super) struct Look {
     /// Templates of the fields of a form for `method = "POST"`.
     #[serde(default)]
     form: BTreeMap<String, String>,
-    /// jq: the answer → one `{id, revision, online}` a device. A revision is a text or a number that is another once the
-    /// device's data is; without one, it has always changed.
+    /// jq: the answer → one `{id, revision, online}` a device. A revision is a text or a number that is another once
+    /// the device's data is; without one, it has always changed.
     #[schemars(with = "String")]
     revisions: Spanned<String>,
 }
@@ -80,8 +80,8 @@ impl Probe {
         self.name = Some(resource.probe_of());
     }
 
-    /// What it is called among requests, once it is loaded, and the request as a call for a resource, whose `records` are
-    /// revisions.
+    /// What it is called among requests, once it is loaded, and the request as a call for a resource, whose `records`
+    /// are revisions.
     pub fn named_call(&self) -> Option<(&ResourceName, &Spanned<Resource>)> {
         Some((self.name.as_ref()?, &self.call))
     }

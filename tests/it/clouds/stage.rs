@@ -144,7 +144,9 @@ impl Staged {
         let What::Call(case) = &self.what else { return };
         let is_bootstrap = case.resource.as_str() == "bootstrap";
         let (learned, known) = (&case.bootstrap, provider.definition.bootstrap.is_some() && !is_bootstrap);
-        learned::learn(&app.pool, &opened, learned, known, app.clock.now()).await.unwrap();
+        // After its secrets were given, by whatever clock.
+        let asked_at = app.clock.now().plus_ms(1_000);
+        learned::learn(&app.pool, &opened, learned, known, asked_at).await.unwrap();
         // What calls need to know is asked for by whatever call comes first.
         let first = provider.resource_names().next().unwrap();
         let name = if is_bootstrap { first } else { &case.resource };
@@ -262,7 +264,8 @@ fn instants(asked: &[Request], began: UnixMs, ended: UnixMs) -> BTreeSet<UnixMs>
     let told = asked.iter().flat_map(|request| request.headers().values());
     let told = told
         .filter_map(|value| value.to_str().ok()?.parse().ok())
-        .filter(|at| (began.0..=ended.0).contains(at));
+        // The journey's own clock may be some ms off.
+        .filter(|at| (began.0 - 1_000..=ended.0 + 1_000).contains(at));
     let seconds = (began.0 / 1000..=ended.0 / 1000).map(|s| (s * 1000).max(began.0));
     told.chain(seconds).map(UnixMs).collect()
 }
