@@ -3,6 +3,7 @@
 
 mod add;
 mod known;
+mod leave;
 mod owner;
 mod renew;
 mod reseal;

@@ -1,16 +1,20 @@
 //! An owner allows a connection: in a browser, which comes back with a code, or by a code that is typed in elsewhere.
 
 use super::fetcher;
+use super::leave::{self, NotYet};
 use crate::app::App;
 use crate::fetch::DeviceCode;
 use crate::postgres::PostgresError;
 use crate::preference::connections::{self, ConnectionError};
 use crate::provider::{Flow, LoadError, LookupError, Provider};
 use crate::token::{self, Pending, TokenError};
-use crate::words::{Connection, ConnectionId, Granted, NoToken, TenantId, UnixMs};
+use crate::words::{Connection, ConnectionId, End, Granted, NoToken, TenantId, UnixMs};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
+use std::time::Duration;
 
+/// So long leave for the exchange is waited for, where a quota counts it: its code does not live for long.
+const LEAVE: Duration = Duration::from_secs(10);
 /// So long an owner may take.
 const PATIENCE_MS: i64 = 10 * 60 * 1000;
 
@@ -42,6 +46,14 @@ pub enum AuthoriseError {
     /// The owner, or the provider, said no.
     #[error("it was not allowed: {0}")]
     Denied(String),
+    /// A quota or a hold.
+    #[error("nothing was sent: {by} lets no request for a token through before {until}; begin again then")]
+    NotYet {
+        /// Not before this.
+        until: UnixMs,
+        /// The quota's name, or the hold's reason.
+        by: String,
+    },
     /// The provider gave no token.
     #[error("the provider gave no token: {0}")]
     NoToken(String),
@@ -128,8 +140,12 @@ pub async fn finish(
     let provider = app.registry.find(connection.provider.as_str())?;
     let (verifier, redirect_url) = (pending.verifier.as_ref(), pending.redirect_url.as_str());
     let fetcher = fetcher(app, provider)?;
-    let granted = fetcher.exchange(&connection, code.expose_secret(), verifier, redirect_url, now).await?;
-    allowed(app, &connection, &granted, now).await?;
+    let leave = leave::ask(app, provider, connection.id, LEAVE).await;
+    let leave = leave.map_err(|NotYet { until, by }| AuthoriseError::NotYet { until, by })?;
+    let now = app.clock.now();
+    let granted = fetcher.exchange(&connection, code.expose_secret(), verifier, redirect_url, now).await;
+    leave.end(granted.as_ref().map_or_else(NoToken::end, |_| End::Good)).await;
+    allowed(app, &connection, &granted?, now).await?;
     Ok((pending.tenant, pending.connection))
 }
 

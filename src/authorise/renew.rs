@@ -1,16 +1,20 @@
 //! Renewing a token: begun by one process, asked once, written, and only then used.
 
+use super::leave::{self, NotYet};
 use crate::app::App;
 use crate::fetch::Fetcher;
 use crate::provider::Provider;
 use crate::retry::Retry;
 use crate::token::{self, Begun, Renewal, TokenError};
-use crate::words::{Connection, ConnectionId, NoToken, Token, UnixMs};
+use crate::words::{Connection, ConnectionId, End, NoToken, Token, UnixMs};
+use rand::Rng;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
+/// How long leave for the request is waited for, where a quota counts it.
+const LEAVE: Duration = Duration::from_secs(2);
 /// After the request's own time limit there is so long to write what it brought.
 const WRITING: Duration = Duration::from_secs(15);
 /// The longest wait after failures in a row.
@@ -85,7 +89,7 @@ impl Authoriser {
         let (pool, sealer) = (&self.app.pool, &self.app.sealer);
         let known = connection.token.as_ref().map(|token| token.generation);
         let timeout = Duration::from_millis(self.provider.definition.http.timeout.as_ms());
-        let patience = timeout + WRITING;
+        let patience = LEAVE + timeout + WRITING;
         let apart_ms = self.apart().as_millis() as i64;
         let spans = (patience.as_millis() as i64, apart_ms);
         let renewal = match token::begin(pool, sealer, connection, known, now, spans).await? {
@@ -93,8 +97,22 @@ impl Authoriser {
             Begun::Done(token) => return Ok(Ready::Go(with(connection, token))),
             Begun::NotYet(until, reason) => return Ok(Ready::NotYet(until, reason)),
         };
+        let leave = match leave::ask(&self.app, &self.provider, connection.id, LEAVE).await {
+            Ok(leave) => leave,
+            Err(NotYet { until, by }) => {
+                // A hold's reason says it by itself.
+                let reason = by.strip_prefix("hold: ").map_or_else(
+                    || format!("quota {by} lets no request for its token through yet"),
+                    str::to_owned,
+                );
+                token::put_off(pool, connection, &renewal, &reason, until).await?;
+                return Ok(Ready::NotYet(until, reason));
+            }
+        };
         let as_kept = Connection { token: renewal.from.clone(), ..Connection::clone(connection) };
-        match self.fetcher.token(&as_kept, now).await {
+        let answer = self.fetcher.token(&as_kept, now).await;
+        leave.end(answer.as_ref().map_or_else(NoToken::end, |_| End::Good)).await;
+        match answer {
             Ok(granted) => {
                 // For as long as it takes Postgres to come back: the token before may work no more. A process that is
                 // told to stop cuts it off when its grace is over.
@@ -103,14 +121,21 @@ impl Authoriser {
                 Ok(kept.map_or_else(|| changed(now), |token| Ready::Go(with(connection, token))))
             }
             Err(NoToken::Refused { reason }) => self.give_up(connection, &renewal, reason, now).await,
-            Err(NoToken::Later { reason, wait_ms }) => {
-                let backoff = Retry { base: self.apart(), cap: RETRY_MAX };
-                let bound_ms = backoff.bound(renewal.failures).as_millis() as i64;
-                let until = now.plus_ms(wait_ms.unwrap_or(0).max(bound_ms));
+            Err(NoToken::Later { reason, wait_ms, .. }) => {
+                let wait_ms = self.pause_ms(renewal.failures, wait_ms, &mut rand::rng());
+                let until = now.plus_ms(wait_ms);
                 token::fail(pool, connection, &renewal, &reason, until).await?;
                 Ok(Ready::NotYet(until, format!("its token cannot be renewed yet: {reason}")))
             }
         }
+    }
+
+    /// How long a connection waits after a failure, ms, with so many before it in a row: at least as the cloud asks
+    /// (`told_ms`), and longer and longer, each by itself, so that those that failed together do not come back so.
+    fn pause_ms(&self, failures: u32, told_ms: Option<i64>, chance: &mut impl Rng) -> i64 {
+        let backoff = Retry { base: self.apart(), cap: RETRY_MAX };
+        let own = backoff.bound(failures) / 2 + backoff.wait(failures, chance) / 2;
+        told_ms.unwrap_or(0).max(own.as_millis() as i64)
     }
 
     /// The least from one renewal of a connection to its next.

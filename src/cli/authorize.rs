@@ -42,6 +42,8 @@ pub(super) async fn run(context: &Context, tenant: &str, label: String) -> Resul
         ));
         authorise::finish_device(app, provider, &connection, &code).await?;
     } else {
+        // The exchange may need a quota's leave, and then Redis must know what is spent.
+        crate::keep::rebuild_if_lost(app, &provider.name).await.map_err(CliError::refused)?;
         let begun = authorise::begin(app, provider, &connection).await?;
         context.output.note(&format!(
             "Open this address, sign in and allow it; then paste here where the browser was sent back to, or the code \

@@ -5,11 +5,11 @@ use super::jq::Program;
 use super::request::{Body, RequestError, Requests, usable};
 use super::sign::Signer;
 use super::template::{Kind, Templates};
-use super::token_answer::said;
+use super::token_answer::{end_of, said};
 use super::wire::{Reply, Silence, Wire};
 use super::{mapping, wait};
 use crate::provider::{Login as Declared, Method, Provider};
-use crate::words::{Connection, Granted, NoToken, Secrets, UnixMs};
+use crate::words::{Connection, End, Granted, NoToken, Secrets, UnixMs};
 use jaq_json::Val;
 use minijinja::{Value, context};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -80,9 +80,8 @@ impl Login {
         };
         let asked = match asked {
             Ok(reply) => self.read(&reply, with.now),
-            Err(Silence::Unsent(reason) | Silence::Lost(reason)) => {
-                Err(NoToken::Later { reason, wait_ms: None })
-            }
+            Err(Silence::Unsent(reason)) => Err(NoToken::later(reason, End::Unsent)),
+            Err(Silence::Lost(reason)) => Err(NoToken::later(reason, End::Lost)),
         };
         asked.map_err(|error| hidden(error, with))
     }
@@ -154,7 +153,8 @@ impl Login {
         });
         let Some((token, lifetime)) = found else {
             let wait_ms = wait::retry_after_ms(&reply.headers, now);
-            return Err(NoToken::Later { reason: format!("the login brought no token: {said}"), wait_ms });
+            let (reason, end) = (format!("the login brought no token: {said}"), end_of(reply.status));
+            return Err(NoToken::Later { reason, wait_ms, end });
         };
         let there = wait::there(&reply.headers, now);
         let told = lifetime.and_then(|text| wait::wait_ms(&text, self.declared.unit, there));
@@ -198,6 +198,6 @@ pub(super) fn hidden(error: NoToken, with: &With<'_>) -> NoToken {
     };
     match error {
         NoToken::Refused { reason } => NoToken::Refused { reason: hide(reason) },
-        NoToken::Later { reason, wait_ms } => NoToken::Later { reason: hide(reason), wait_ms },
+        NoToken::Later { reason, wait_ms, end } => NoToken::Later { reason: hide(reason), wait_ms, end },
     }
 }

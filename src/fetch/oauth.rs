@@ -7,7 +7,7 @@ use super::template::{Kind, Templates};
 use super::token_answer::{self, Trouble, shape_of};
 use super::wire::{Silence, Wire};
 use crate::provider::{CLIENT, ClientAuth, Flow, OAuth2 as Declared, Whose};
-use crate::words::{Granted, NoToken, UnixMs};
+use crate::words::{End, Granted, NoToken, UnixMs};
 use oauth2::basic::{
     BasicClient, BasicErrorResponseType as Said, BasicRequestTokenError, BasicTokenResponse,
 };
@@ -184,7 +184,7 @@ impl OAuth {
                 other => NoToken::Refused { reason: format!("it was not allowed: {other}") },
             },
             RequestTokenError::Request(trouble) => trouble.into(),
-            other => NoToken::Later { reason: other.to_string(), wait_ms: None },
+            other => NoToken::later(other.to_string(), End::Error),
         });
         answer.map(|told| self.as_granted(&told)).map_err(|error| hidden(error, with))
     }
@@ -259,8 +259,9 @@ impl<'c> AsyncHttpClient<'c> for Carrier<'_> {
 
 impl Carrier<'_> {
     async fn carry(&self, asked: HttpRequest) -> Result<HttpResponse, Trouble> {
-        let unsent = |reason: String| Trouble { reason, wait_ms: None };
-        let url: Url = usable(&asked.uri().to_string()).map_err(|error| unsent(error.to_string()))?;
+        let silent = |reason: String, end| Trouble { reason, wait_ms: None, end };
+        let url: Url =
+            usable(&asked.uri().to_string()).map_err(|error| silent(error.to_string(), End::Unsent))?;
         let mut request = Request::new(asked.method().clone(), url);
         *request.headers_mut() = self.headers.clone();
         for (name, value) in asked.headers() {
@@ -270,21 +271,19 @@ impl Carrier<'_> {
         }
         *request.body_mut() = Some(asked.into_body().into());
         let reply = self.wire.carry(request).await.map_err(|silence| match silence {
-            Silence::Unsent(reason) | Silence::Lost(reason) => unsent(reason),
+            Silence::Unsent(reason) => silent(reason, End::Unsent),
+            Silence::Lost(reason) => silent(reason, End::Lost),
         })?;
         token_answer::understood(&reply, self.answer, self.now)
     }
 }
 
 fn unmakable(error: RequestError) -> NoToken {
-    NoToken::Later { reason: error.to_string(), wait_ms: None }
+    NoToken::later(error.to_string(), End::Unsent)
 }
 
 fn bad_url(error: oauth2::url::ParseError) -> NoToken {
-    NoToken::Later {
-        reason: format!("a URL of auth.oauth2, or the way back, is none: {error}"),
-        wait_ms: None,
-    }
+    NoToken::later(format!("a URL of auth.oauth2, or the way back, is none: {error}"), End::Unsent)
 }
 
 /// Later, or never without the owner: what the provider said decides (RFC 6749, 5.2).
@@ -293,10 +292,9 @@ fn why(error: BasicRequestTokenError<Trouble>) -> NoToken {
         RequestTokenError::ServerResponse(told) => said_why(told.error(), told.error_description()),
         RequestTokenError::Request(trouble) => trouble.into(),
         RequestTokenError::Parse(_, body) => {
-            let reason = format!("the answer brings no token: {}", shape_of(&body));
-            NoToken::Later { reason, wait_ms: None }
+            NoToken::later(format!("the answer brings no token: {}", shape_of(&body)), End::Error)
         }
-        RequestTokenError::Other(reason) => NoToken::Later { reason, wait_ms: None },
+        RequestTokenError::Other(reason) => NoToken::later(reason, End::Error),
     }
 }
 
@@ -314,8 +312,8 @@ fn said_why(said: &Said, description: Option<&String>) -> NoToken {
         }
         Said::InvalidClient | Said::UnauthorizedClient => {
             let reason = format!("the cloud does not accept the client's id or secret: {word}{described}");
-            NoToken::Later { reason, wait_ms: None }
+            NoToken::later(reason, End::Error)
         }
-        _ => NoToken::Later { reason: format!("the cloud gives no token: {word}{described}"), wait_ms: None },
+        _ => NoToken::later(format!("the cloud gives no token: {word}{described}"), End::Error),
     }
 }

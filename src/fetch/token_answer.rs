@@ -4,7 +4,7 @@ use super::body::excerpt;
 use super::jq::Program;
 use super::wire::Reply;
 use super::{mapping, wait};
-use crate::words::{NoToken, UnixMs};
+use crate::words::{End, NoToken, UnixMs};
 use oauth2::HttpResponse;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
@@ -15,11 +15,12 @@ use serde_json::{Map, Value};
 pub(super) struct Trouble {
     pub(super) reason: String,
     pub(super) wait_ms: Option<i64>,
+    pub(super) end: End,
 }
 
 impl From<Trouble> for NoToken {
-    fn from(Trouble { reason, wait_ms }: Trouble) -> Self {
-        Self::Later { reason, wait_ms }
+    fn from(Trouble { reason, wait_ms, end }: Trouble) -> Self {
+        Self::Later { reason, wait_ms, end }
     }
 }
 
@@ -35,6 +36,11 @@ const FIELDS: [&str; 9] = [
     "verification_uri_complete",
     "verification_url",
 ];
+
+/// How a request that brought no token ended, as far as quotas are concerned.
+pub(super) fn end_of(status: u16) -> End {
+    if status == 429 { End::Throttled } else { End::Error }
+}
 
 /// What people are told of an answer. One that is no error is not quoted: a token in it may be anywhere.
 pub(super) fn said(reply: &Reply) -> String {
@@ -59,7 +65,8 @@ pub(super) fn shape_of(body: &[u8]) -> String {
 /// The answer with the fields that mean something; trouble, if it says that it will say more later.
 pub(super) fn understood(reply: &Reply, odd: Option<&Program>, now: UnixMs) -> Result<HttpResponse, Trouble> {
     let said = || said(reply);
-    let trouble = |reason| Trouble { reason, wait_ms: wait::retry_after_ms(&reply.headers, now) };
+    let wait_ms = wait::retry_after_ms(&reply.headers, now);
+    let trouble = |reason| Trouble { reason, wait_ms, end: end_of(reply.status) };
     if matches!(reply.status, 408 | 429 | 500..) {
         return Err(trouble(said()));
     }

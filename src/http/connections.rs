@@ -183,6 +183,10 @@ pub(super) async fn authorize(
     let found = connections::by_number(&app.pool, who.tenant, id).await.map_err(AuthoriseError::from)?;
     let provider = app.registry.find(&found.provider).map_err(AuthoriseError::from)?;
     let opened = connections::open_any(&app.pool, &app.sealer, who.tenant, found.id).await;
+    // The exchange may need a quota's leave, and then Redis must know what is spent.
+    if let Err(error) = crate::keep::rebuild_if_lost(app, &provider.name).await {
+        tracing::debug!(%error, "schedule not looked at");
+    }
     let begun = authorise::begin(app, provider, &opened.map_err(AuthoriseError::from)?).await?;
     Ok(axum::Json(Way { url: begun.url, expires_at: begun.expires_at.to_string() }))
 }

@@ -296,7 +296,7 @@ impl From<AuthoriseError> for ApiError {
             | AuthoriseError::NoWayBack(_)
             | AuthoriseError::Stale
             | AuthoriseError::Denied(_) => Self::NotAuthorised(error),
-            AuthoriseError::NoToken(_) => Self::NoToken(error),
+            AuthoriseError::NoToken(_) | AuthoriseError::NotYet { .. } => Self::NoToken(error),
             AuthoriseError::Connection(ConnectionError::Seal(_))
             | AuthoriseError::Token(TokenError::Seal(_))
             | AuthoriseError::Definition(_) => Self::Internal(None),

@@ -82,6 +82,8 @@ impl Errand {
         let opened = connections::open(&app.pool, &app.sealer, &[connection.0]).await?;
         let own = opened.into_iter().find(|connection| connection.tenant == tenant);
         let connection = Arc::new(own.ok_or(ErrandError::Unusable)?);
+        // Before a token is asked for: a quota may count that, too.
+        rebuild_if_lost(app, &provider.name).await?;
         let fetcher = authorise::fetcher(app, provider)?;
         let authoriser = Authoriser::new(app, provider, &fetcher);
         let connection = match authoriser.ready(&connection).await {
@@ -91,7 +93,6 @@ impl Errand {
             }
             Ready::Refused(reason) => return Err(ErrandError::Refused(reason)),
         };
-        rebuild_if_lost(app, &provider.name).await?;
         let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
         taker.hear(app.clock.now());
         let deadline = Instant::now() + patience;
@@ -140,7 +141,7 @@ async fn leave(
 ) -> Result<CallId, ErrandError> {
     let (grant, latest) = match taker.wait_for_leave(wish, patience, app.tolerance(provider)).await? {
         Waited::Go { call, latest } => (call, latest),
-        Waited::NotYet { by, when } => return Err(ErrandError::NotYet { by, when }),
+        Waited::NotYet { by, when, .. } => return Err(ErrandError::NotYet { by, when }),
     };
     if Instant::now() > latest {
         taker.settle(&[Settlement::unsent(grant)], None).await?;

@@ -2,8 +2,9 @@
 
 use super::auth::check_name;
 use super::http_text::{check_header, check_host};
+use super::login::wrong_tokens;
 use super::resource_check::{check_resource, full_cost};
-use super::{BOOTSTRAP, DISCOVERY, Definition, Limit, Quota, QuotaKind, Window, Zone};
+use super::{BOOTSTRAP, DISCOVERY, Definition, Limit, Quota, QuotaKind, TOKEN, Window, Zone};
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -43,12 +44,13 @@ pub(super) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
         let found = check_resource(call.get_ref());
         wrong.extend(found.into_iter().map(|m| (call.span(), format!("{what}: {m}"))));
     }
-    for (name, what) in
-        [(&*DISCOVERY, "the listing of devices"), (&*BOOTSTRAP, "what calls need to know first")]
-    {
+    for (name, what) in [
+        (&*DISCOVERY, "the listing of devices, [discovery]"),
+        (&*BOOTSTRAP, "what calls need to know first, [bootstrap]"),
+        (&*TOKEN, "requests for tokens"),
+    ] {
         if let Some((found, _)) = definition.resources.iter().find(|(known, _)| known.get_ref() == name) {
-            wrong
-                .push((found.span(), format!("a resource cannot be named {name}: that is {what}, [{name}]")));
+            wrong.push((found.span(), format!("a resource cannot be named {name}: that is {what}")));
         }
     }
     let base_url = &definition.http.base_url;
@@ -95,6 +97,8 @@ fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
     for name in quota.resources.iter().flatten() {
         if *name == *BOOTSTRAP {
             say("bootstrap values are asked for in the place of another call, and count as that".to_owned());
+        } else if *name == *TOKEN {
+            wrong_tokens(definition, quota.scope).into_iter().for_each(&mut say);
         } else if !definition.calls().any(|(known, _)| known == name) {
             say(format!("it counts resource `{name}`, which is not declared"));
         }

@@ -1,13 +1,17 @@
 //! A login: a request that brings a token, which calls then carry in the place of a secret.
 
 use super::http_text::check_header;
-use super::{Method, WaitUnit};
-use crate::words::Interval;
+use super::{Definition, Method, WaitUnit};
+use crate::words::{Interval, ResourceName, Scope};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::LazyLock;
 use toml::Spanned;
+
+/// What requests for tokens are called where resources are named, by quotas that count them.
+pub static TOKEN: LazyLock<ResourceName> = LazyLock::new(ResourceName::token);
 
 /// A request that brings a token for the connection's secrets, which calls then carry as `kind` says. The next one is
 /// asked for before it expires, and once it is refused.
@@ -91,4 +95,17 @@ impl Login {
         }
         wrong
     }
+}
+
+/// What keeps a quota from counting requests for tokens.
+pub(super) fn wrong_tokens(definition: &Definition, scope: Scope) -> Option<String> {
+    if !definition.auth.get_ref().has_tokens() {
+        return Some("it counts requests for tokens, and auth has neither login nor oauth2".to_owned());
+    }
+    let fits = matches!(scope, Scope::App | Scope::Connection);
+    (!fits).then(|| {
+        "it counts requests for tokens, which no home and no device makes: count them by app or \
+                     connection"
+            .to_owned()
+    })
 }

@@ -31,7 +31,7 @@ pub use discovery::{DISCOVERY, Discovery};
 pub use fixtures::Fixtures;
 pub(crate) use load::line_of;
 pub use load::{DefinitionError, LoadError, parse, read_document};
-pub use login::Login;
+pub use login::{Login, TOKEN};
 pub use lookup::LookupError;
 pub use oauth2::{CLIENT, ClientAuth, Flow, OAuth2, Whose};
 pub use pages::{PageBy, Pages};

@@ -1,7 +1,7 @@
 //! A limit that a provider sets, as its file declares it and as the arithmetic of pacing wants it.
 
-use super::Definition;
 use super::calendar::{Calendar, Zone};
+use super::{Definition, TOKEN};
 use crate::words::{Interval, ResourceName, Scope};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -252,10 +252,11 @@ impl Quota {
         }
     }
 
-    /// Whether calls for this resource count.
+    /// Whether calls for this resource count. Requests for tokens do where they are named alone: most clouds count
+    /// them apart.
     pub fn counts(&self, resource: &ResourceName) -> bool {
         let counts = |name: &ResourceName| name.as_str() == resource.scheduled();
-        self.resources.as_ref().is_none_or(|names| names.iter().any(counts))
+        self.resources.as_ref().map_or(*resource != *TOKEN, |names| names.iter().any(counts))
     }
 }
 

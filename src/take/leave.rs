@@ -1,4 +1,5 @@
-//! Leave for one call outside of the schedule: a trial, or the listing of a connection's devices.
+//! Leave for one call outside of the schedule: a trial, the listing of a connection's devices, or a
+//! request for a token.
 
 use super::Taker;
 use crate::redis::RedisError;
@@ -74,6 +75,8 @@ pub enum Waited {
         by: String,
         /// For how long still, for people: "for another 3s".
         when: String,
+        /// The same, ms; none: not before a call ends.
+        wait_ms: Option<f64>,
     },
 }
 
@@ -100,7 +103,7 @@ impl Taker {
             // Whose turn comes with the end of a call is not told in time: looked for often enough.
             let wait = wait_ms.map_or(Duration::from_millis(500), |ms| Duration::from_secs_f64(ms / 1000.0));
             if Instant::now() + wait > deadline {
-                return Ok(Waited::NotYet { by, when: when(wait_ms) });
+                return Ok(Waited::NotYet { by, when: when(wait_ms), wait_ms });
             }
             sleep(wait).await;
         }

@@ -195,6 +195,31 @@ pub async fn fail(
     Ok(())
 }
 
+/// Puts off a renewal that was begun and not asked for: no quota let the request through. It is no failure, and the
+/// least interval begins with the request itself.
+pub async fn put_off(
+    pool: &Pool,
+    connection: &Connection,
+    renewal: &Renewal,
+    reason: &str,
+    until: UnixMs,
+) -> Result<(), TokenError> {
+    sqlx::query!(
+        "UPDATE tokens SET renewing_until = NULL, asked_at = NULL, failure = $5, retry_at = $6
+         WHERE tenant_id = $1 AND connection_id = $2 AND renewal = $3 AND generation = $4",
+        connection.tenant.0,
+        connection.id.0,
+        renewal.number,
+        renewal.generation,
+        reason,
+        until.to_datetime()
+    )
+    .execute(pool)
+    .await
+    .map_err(PostgresError::on("put off the renewal of a token"))?;
+    Ok(())
+}
+
 /// Notes that a renewal was refused for good and marks the connection, in one: what a stale renewal heard of an older
 /// token says nothing of the one that another wrote since.
 ///

@@ -106,6 +106,11 @@ impl ResourceName {
     pub fn bootstrap() -> Self {
         Self("bootstrap".into())
     }
+
+    /// What requests for tokens are called where quotas name what they count.
+    pub fn token() -> Self {
+        Self("token".into())
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a login or a grant brings, and why it may not.
 
-use super::UnixMs;
+use super::{End, UnixMs};
 use secrecy::SecretString;
 
 /// A token as it is kept. What prints it prints no secret.
@@ -87,7 +87,24 @@ pub enum NoToken {
         reason: String,
         /// How long it asks to be left alone, ms.
         wait_ms: Option<i64>,
+        /// How the request ended, as far as quotas are concerned.
+        end: End,
     },
+}
+
+impl NoToken {
+    /// Later, nobody knows when.
+    pub fn later(reason: impl Into<String>, end: End) -> Self {
+        Self::Later { reason: reason.into(), wait_ms: None, end }
+    }
+
+    /// How the request ended, as far as quotas are concerned.
+    pub fn end(&self) -> End {
+        match self {
+            Self::Refused { .. } => End::Error,
+            Self::Later { end, .. } => *end,
+        }
+    }
 }
 
 #[cfg(test)]

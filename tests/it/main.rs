@@ -28,5 +28,6 @@ mod raw;
 mod sharing;
 mod support;
 mod take;
+mod token_quota;
 mod wire;
 mod wrong_clock;

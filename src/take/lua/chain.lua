@@ -8,7 +8,7 @@ local function quotas_of(resource)
   if found then return found end
   found = { app = {}, connection = {}, group = {}, device = {} }
   for _, q in ipairs(spec.quotas) do
-    local counts = #q.resources == 0
+    local counts = #q.resources == 0 and resource ~= 'token' -- a request for one
     for _, r in ipairs(q.resources) do counts = counts or r == resource end
     if counts then
       local of = found[q.scope]

@@ -261,7 +261,7 @@ async fn renew(app: &App, one: &Staged, case: &TokenCase) -> Vec<Difference> {
             Ok(Granted { access: kept.access, refresh: kept.refresh, lifetime_ms })
         }
         Ready::Refused(reason) => Err(NoToken::Refused { reason }),
-        Ready::NotYet(_, reason) => Err(NoToken::Later { reason, wait_ms: None }),
+        Ready::NotYet(_, reason) => Err(NoToken::later(reason, End::Error)),
     };
     found.extend(case.compare_token(&answer));
     let is = |outcome: &str| case.expect.outcome == outcome;

@@ -1,0 +1,70 @@
+//! Leave for a request for a token, where a quota counts such: asked, and settled with how the request ended, as for
+//! any call outside of the schedule.
+
+use crate::app::App;
+use crate::provider::{Provider, TOKEN};
+use crate::take::{Settlement, Taker, Waited, Wish};
+use crate::words::{CallId, ConnectionId, End, UnixMs, lane};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// After this, whoever could not be asked is asked again, ms.
+const AGAIN_MS: i64 = 1_000;
+
+/// A request that may be sent now.
+pub(super) struct Leave(Option<(Taker, CallId)>);
+
+/// One that may not.
+#[derive(Debug)]
+pub(super) struct NotYet {
+    /// Not before this.
+    pub(super) until: UnixMs,
+    /// The quota's name, or the hold's reason.
+    pub(super) by: String,
+}
+
+/// Waits for leave, for so long at most. Where no quota counts requests for tokens, there is nothing to wait for.
+pub(super) async fn ask(
+    app: &App,
+    provider: &Provider,
+    connection: ConnectionId,
+    patience: Duration,
+) -> Result<Leave, NotYet> {
+    if !provider.quotas().any(|quota| quota.counts(&TOKEN)) {
+        return Ok(Leave(None));
+    }
+    let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
+    taker.hear(app.clock.now());
+    let (lane, resource) = (lane(connection, ""), TOKEN.clone());
+    let wish = Wish { lane, resource, cost: 1, devices: Vec::new() };
+    let waited = taker.wait_for_leave(&wish, patience, app.tolerance(provider)).await;
+    let now = app.clock.now();
+    match waited {
+        Ok(Waited::Go { call, latest }) if Instant::now() <= latest => Ok(Leave(Some((taker, call)))),
+        Ok(Waited::Go { call, .. }) => {
+            Leave(Some((taker, call))).end(End::Unsent).await;
+            Err(NotYet {
+                until: now.plus_ms(AGAIN_MS),
+                by: "the instant it was granted has passed".to_owned(),
+            })
+        }
+        Ok(Waited::NotYet { by, wait_ms, .. }) => {
+            let wait_ms = wait_ms.map_or(AGAIN_MS, |ms| ms.ceil() as i64);
+            Err(NotYet { until: now.plus_ms(wait_ms), by })
+        }
+        Err(error) => {
+            tracing::warn!(provider = %provider.name, %error, "no leave for a token; will try again");
+            Err(NotYet { until: now.plus_ms(AGAIN_MS), by: "Redis, which is away".to_owned() })
+        }
+    }
+}
+
+impl Leave {
+    /// Tells how the request ended. If that cannot be told, its lease runs out by itself.
+    pub(super) async fn end(self, end: End) {
+        let Some((taker, call)) = self.0 else { return };
+        if let Err(error) = taker.settle(&[Settlement { end, ..Settlement::unsent(call) }], None).await {
+            tracing::warn!(%error, "the schedule was not told how a request for a token ended");
+        }
+    }
+}
