@@ -3,6 +3,8 @@
 use super::AuthoriseError;
 use crate::app::App;
 use crate::preference::connections::{self, Found, NewConnection};
+use crate::preference::secrets;
+use crate::provider::LookupError;
 use crate::words::{ConnectionId, Secrets};
 
 /// Why a new connection does not call yet.
@@ -37,17 +39,14 @@ pub async fn renew_secrets(
     found: &Found,
     changed: Secrets,
 ) -> Result<Added, AuthoriseError> {
-    let (pool, sealer, id) = (&app.pool, &app.sealer, found.id);
     let provider = app.registry.find(&found.provider)?;
     if changed.is_empty() {
         provider.check_secrets(&changed)?;
+        return Err(LookupError::NoSecretGiven { provider: provider.name.to_string() }.into());
     }
-    let secrets = connections::with_secrets(pool, sealer, tenant, id, changed).await?;
-    provider.check_secrets(&secrets)?;
-    connections::reauthorise(pool, sealer, tenant, id, &secrets).await?;
-    let awaits_owner = provider.definition.auth.get_ref().needs_owner();
-    if awaits_owner {
-        connections::wait_for_owner(pool, id, NOT_YET).await?;
-    }
+    let (id, awaits_owner) = (found.id, provider.definition.auth.get_ref().needs_owner());
+    let judge = |secrets: &Secrets| provider.check_secrets(secrets);
+    let awaits = awaits_owner.then_some(NOT_YET);
+    secrets::change(&app.pool, &app.sealer, (tenant, id), changed, awaits, judge).await??;
     Ok(Added { id, awaits_owner })
 }

@@ -25,6 +25,7 @@ pub struct Resealed {
 pub async fn reseal(app: &App, mut progress: impl FnMut(u64)) -> Result<Resealed, PostgresError> {
     let (pool, sealer) = (&app.pool, &app.sealer);
     let (mark, mut all) = (sealer.mark(), Resealed::default());
+    token::forget_late(pool, app.clock.now()).await?;
     for _ in 0..PASSES {
         (all.left, all.unopenable) = (0, BTreeSet::new());
         let mut after = ConnectionId(0);

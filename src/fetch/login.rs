@@ -179,6 +179,11 @@ pub(super) fn seen(with: &With<'_>) -> Value {
     }
 }
 
+/// What templates of URLs that are shown see: no secrets, since they may be logged where they lead.
+pub(super) fn public(with: &With<'_>) -> Value {
+    context! { params => with.provider.with_defaults(with.connection.params.clone()) }
+}
+
 /// Secrets as templates see them.
 pub(super) fn opened(secrets: &Secrets) -> BTreeMap<String, String> {
     secrets.iter().map(|(name, secret)| (name.to_owned(), secret.expose_secret().to_owned())).collect()

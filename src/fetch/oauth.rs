@@ -1,7 +1,7 @@
 //! OAuth 2.0 over the provider's own wire: its requests go where the provider's calls may go, under the same bounds.
 
 use super::jq::Program;
-use super::login::{With, hidden, seen};
+use super::login::{With, hidden, public};
 use super::request::{RequestError, usable};
 use super::template::{Kind, Templates};
 use super::token_answer::{self, Trouble, shape_of};
@@ -214,7 +214,7 @@ impl OAuth {
     }
 
     fn url(&self, with: &With<'_>, name: &str) -> Result<String, RequestError> {
-        self.urls.render(Kind::Plain, name, &seen(with))
+        self.urls.render(Kind::Plain, name, &public(with))
     }
 
     fn carrier<'a>(&'a self, wire: &'a Wire, with: &'a With<'a>) -> Carrier<'a> {

@@ -221,7 +221,7 @@ pub(super) async fn callback(
         let _ = crate::keep::drain(&app).await;
         Ok::<_, AuthoriseError>(())
     });
-    finished.await.map_err(|_| ApiError::Internal(None))??;
+    finished.await.map_err(|error| ApiError::Internal(error.into()))??;
     let page =
         "<!doctype html><title>Paceline</title><p>The connection is authorised. You may close this page.</p>";
     // The address holds what was exchanged.

@@ -15,6 +15,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use std::error::Error;
 
 /// How every problem document's type begins.
 const TYPE_PREFIX: &str = "urn:paceline:problem:";
@@ -125,7 +126,7 @@ pub(super) enum ApiError {
     )]
     TooSlow,
     #[error("something went wrong on our side; the request may be repeated, the server's log knows more")]
-    Internal(#[source] Option<PostgresError>),
+    Internal(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// An error as `application/problem+json` (RFC 9457).
@@ -211,7 +212,7 @@ impl ApiError {
             status if status.is_client_error() => {
                 Self::BadQuery("the request cannot be understood".to_owned())
             }
-            _ => Self::Internal(None),
+            _ => Self::Internal(format!("answered {status} without a word").into()),
         }
     }
 
@@ -231,9 +232,13 @@ impl ApiError {
 
     /// What only the operator may know is logged here, once, and not answered.
     fn log(&self) {
-        use std::error::Error;
         let (status, kind, _) = self.kind();
-        let cause = self.source().map(ToString::to_string).unwrap_or_default();
+        let (mut causes, mut next) = (Vec::new(), self.source());
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        let cause = causes.join(": ");
         match status {
             StatusCode::INTERNAL_SERVER_ERROR => tracing::error!(kind, cause, "request failed"),
             status if status.is_server_error() => tracing::warn!(kind, cause, "request not served"),
@@ -272,7 +277,7 @@ impl Problem {
 
 impl From<PostgresError> for ApiError {
     fn from(error: PostgresError) -> Self {
-        if error.is_outage() { Self::PostgresAway(error) } else { Self::Internal(Some(error)) }
+        if error.is_outage() { Self::PostgresAway(error) } else { Self::Internal(error.into()) }
     }
 }
 
@@ -299,7 +304,7 @@ impl From<AuthoriseError> for ApiError {
             AuthoriseError::NoToken(_) | AuthoriseError::NotYet { .. } => Self::NoToken(error),
             AuthoriseError::Connection(ConnectionError::Seal(_))
             | AuthoriseError::Token(TokenError::Seal(_))
-            | AuthoriseError::Definition(_) => Self::Internal(None),
+            | AuthoriseError::Definition(_) => Self::Internal(error.into()),
         }
     }
 }
@@ -344,7 +349,7 @@ impl From<ErrandError> for ApiError {
             ErrandError::Late => Self::ScheduleSlow,
             ErrandError::Redis(error) | ErrandError::Keep(KeepError::Redis(error)) => Self::RedisAway(error),
             ErrandError::Postgres(error) | ErrandError::Keep(KeepError::Postgres(error)) => error.into(),
-            ErrandError::Definition(_) => Self::Internal(None),
+            ErrandError::Definition(_) => Self::Internal(error.into()),
         }
     }
 }
@@ -354,6 +359,24 @@ impl From<LagError> for ApiError {
         match error {
             LagError::Postgres(error) => error.into(),
             LagError::Redis(error) => Self::RedisAway(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::LoadError;
+
+    #[test]
+    fn whatever_is_internal_has_a_cause_for_the_log_and_tells_it_to_nobody() {
+        let refused = || LoadError::Refused(Vec::new());
+        for error in [
+            ApiError::from(AuthoriseError::Definition(refused())),
+            ApiError::from(ErrandError::Definition(refused())),
+            ApiError::of_status(StatusCode::INTERNAL_SERVER_ERROR),
+        ] {
+            assert!(error.source().is_some() && error.detail().contains("the server's log"), "{error:?}");
         }
     }
 }

@@ -106,7 +106,10 @@ pub(super) async fn put(
     if let Err(error) = read::refresh(app, who.tenant, &[id]).await {
         tracing::debug!(device = id.0, %error, "cached device not renewed");
     }
-    let stored = jobs::by_id(&app.pool, &[job.0]).await?.pop().ok_or(ApiError::Internal(None))?;
+    let stored = jobs::by_id(&app.pool, &[job.0])
+        .await?
+        .pop()
+        .ok_or_else(|| ApiError::Internal("the job is gone again".into()))?;
     Ok(axum::Json(JobView::new(stored.job, known.minimum)))
 }
 

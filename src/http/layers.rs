@@ -63,8 +63,8 @@ async fn as_problem(response: Response) -> Response {
 
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(panic = text.unwrap_or("of unknown kind"), "a handler panicked");
-    ApiError::Internal(None).into_response()
+    ApiError::Internal(format!("a handler panicked: {}", text.unwrap_or("of unknown kind")).into())
+        .into_response()
 }
 
 #[cfg(test)]

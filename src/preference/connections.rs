@@ -5,6 +5,7 @@ use crate::seal::{SealError, Sealer};
 use crate::words::{
     Connection, ConnectionId, Granted, JobId, ProviderName, Secrets, TenantId, Token, UnixMs,
 };
+use sqlx::PgExecutor;
 use std::collections::BTreeMap;
 
 /// A connection to be made.
@@ -242,14 +243,18 @@ impl Sealed {
 }
 
 /// A new connection that its owner has still to allow.
-pub async fn wait_for_owner(pool: &Pool, id: ConnectionId, reason: &str) -> Result<(), PostgresError> {
+pub async fn wait_for_owner(
+    db: impl PgExecutor<'_>,
+    id: ConnectionId,
+    reason: &str,
+) -> Result<(), PostgresError> {
     sqlx::query!(
         "UPDATE connections SET state = 'needs_reauth', state_reason = $2, state_at = now()
          WHERE connection_id = $1",
         id.0,
         reason
     )
-    .execute(pool)
+    .execute(db)
     .await
     .map(drop)
     .map_err(PostgresError::on("mark the connection"))
@@ -318,34 +323,10 @@ pub async fn needs_reauth(
     Ok(rows.into_iter().map(|row| (JobId(row.job_id), row.version)).collect())
 }
 
-/// What a connection's secrets will be once these are changed; for whoever judges them before they are.
-pub async fn with_secrets(
-    pool: &Pool,
-    sealer: &Sealer,
-    tenant: TenantId,
-    id: ConnectionId,
-    changed: Secrets,
-) -> Result<Secrets, ConnectionError> {
-    let sealed = sqlx::query_scalar!(
-        "SELECT secret_sealed FROM connections WHERE tenant_id = $1 AND connection_id = $2",
-        tenant.0,
-        id.0
-    )
-    .fetch_optional(pool)
-    .await
-    .map_err(PostgresError::on("read the connection's secrets"))?;
-    // What cannot be opened any more is no reason to refuse what takes its place.
-    let sealed: Option<Vec<u8>> = sealed.flatten();
-    let opened = sealed.and_then(|sealed| sealer.open_secrets(id, &sealed).ok());
-    let mut secrets = opened.unwrap_or_default();
-    secrets.extend(changed);
-    Ok(secrets)
-}
-
 /// Gives a connection these secrets in the place of all that it had, and puts it back to work. What the former ones
 /// brought is forgotten.
 pub async fn reauthorise(
-    pool: &Pool,
+    db: impl PgExecutor<'_>,
     sealer: &Sealer,
     tenant: TenantId,
     id: ConnectionId,
@@ -369,7 +350,7 @@ pub async fn reauthorise(
         id.0,
         sealed
     )
-    .fetch_all(pool)
+    .fetch_all(db)
     .await
     .map_err(PostgresError::on("renew the connection's secret"))?;
     tracing::info!(connection = id.0, jobs = hit.len(), "connection has a new secret");

@@ -11,5 +11,6 @@ pub mod keys;
 pub mod learned;
 pub mod outbox;
 pub mod schedules;
+pub mod secrets;
 pub mod standing;
 pub mod tenants;

@@ -36,6 +36,16 @@ pub enum LookupError {
         /// Of all that are missing: the name, and what it is.
         what: String,
     },
+    /// There is nothing to change.
+    #[error(
+        "no secret is given, and provider {provider} takes none: nothing was changed; a connection that must be \
+         allowed again is so by its owner: `paceline connection authorize`, in the API POST \
+         /v1/connections/ID/authorize"
+    )]
+    NoSecretGiven {
+        /// Which.
+        provider: String,
+    },
     /// It asks for none of this name.
     #[error("provider {provider} takes no secret {asked:?}: {known}")]
     NeedlessSecret {

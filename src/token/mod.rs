@@ -5,6 +5,6 @@ mod pending;
 mod reseal;
 mod store;
 
-pub use pending::{Pending, redeem, wait_for};
+pub use pending::{Pending, forget_late, redeem, wait_for};
 pub use reseal::{Lying, others, replace};
 pub use store::{Begun, Renewal, TokenError, begin, expire, fail, give_up, keep, put_off};

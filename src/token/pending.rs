@@ -73,6 +73,15 @@ pub async fn redeem(
     Ok(Some(Pending { tenant: TenantId(row.tenant_id), connection, verifier, redirect_url }))
 }
 
+/// Forgets who did not come back in time: what is sealed of them is of no use.
+pub async fn forget_late(pool: &Pool, now: UnixMs) -> Result<u64, PostgresError> {
+    sqlx::query!("DELETE FROM authorisations WHERE expires_at <= $1", now.to_datetime())
+        .execute(pool)
+        .await
+        .map(|done| done.rows_affected())
+        .map_err(PostgresError::on("forget who did not come back"))
+}
+
 /// It is random, so that there is nothing to stretch.
 fn hash(state: &SecretString) -> [u8; 32] {
     Sha256::digest(state.expose_secret().as_bytes()).into()

@@ -25,6 +25,7 @@ mod private_redis;
 mod providers;
 mod quotas;
 mod raw;
+mod secret_changes;
 mod sharing;
 mod support;
 mod take;

@@ -1,0 +1,129 @@
+//! Changing a connection's secrets, and what is sealed beside them.
+
+use crate::journey::Rig;
+use paceline::authorise;
+use paceline::preference::connections::{self, Found};
+use paceline::token::{self, Pending};
+use paceline::words::{Connection, Granted, Secrets};
+use secrecy::ExposeSecret;
+use std::sync::Arc;
+
+/// Two secrets; its owner allows it.
+const TWO: &str = r#"
+title = "Two"
+[http]
+base_url = "{{ params.base_url }}"
+[auth]
+kind = "bearer"
+[auth.oauth2]
+flow = "code"
+authorize_url = "{{ params.base_url }}/authorize/{{ params.realm | default('main') }}"
+token_url = "{{ params.base_url }}/token"
+client = "connection"
+[resource.state]
+interval_min = "1s"
+interval_default = "1m"
+path = "/devices/{{ device.external_id }}"
+records = "{values: {t: .t}}"
+"#;
+
+fn secrets(all: &[(&str, &str)]) -> Secrets {
+    all.iter().map(|(name, secret)| ((*name).to_owned(), (*secret).into())).collect()
+}
+
+fn found(rig: &Rig) -> Found {
+    Found { id: rig.connection, provider: rig.provider.to_owned() }
+}
+
+async fn opened(rig: &Rig) -> Arc<Connection> {
+    let app = &rig.t.app;
+    Arc::new(connections::open_any(&app.pool, &app.sealer, rig.t.tenant, rig.connection).await.unwrap())
+}
+
+async fn rig(text: &'static str) -> Rig {
+    let rig = Rig::new(text, 1).await;
+    let app = &rig.t.app;
+    let client = secrets(&[("client_id", "a"), ("client_secret", "b")]);
+    connections::reauthorise(&app.pool, &app.sealer, rig.t.tenant, rig.connection, &client).await.unwrap();
+    rig
+}
+
+#[tokio::test]
+async fn two_who_change_some_at_once_lose_nothing() {
+    let rig = rig(TWO).await;
+    for round in 0..20 {
+        let text = format!("new-{round}");
+        let change = async |name: &str| {
+            let changed = secrets(&[(name, &text)]);
+            authorise::renew_secrets(&rig.t.app, rig.t.tenant, &found(&rig), changed).await.unwrap()
+        };
+        let (one, other) = tokio::join!(change("client_id"), change("client_secret"));
+        assert!(one.awaits_owner && other.awaits_owner);
+        for (name, secret) in opened(&rig).await.secrets.iter() {
+            assert_eq!(secret.expose_secret(), text, "{name}, round {round}");
+        }
+    }
+    let state: String =
+        sqlx::query_scalar("SELECT state FROM connections").fetch_one(&rig.t.app.pool).await.unwrap();
+    assert_eq!(state, "needs_reauth");
+}
+
+#[tokio::test]
+async fn a_change_of_nothing_is_refused_and_ends_no_grant() {
+    static OPERATORS: &str = concat!(
+        "title = \"Operators\"\n[http]\nbase_url = \"{{ params.base_url }}\"\n[auth]\nkind = \"bearer\"\n",
+        "[auth.oauth2]\nflow = \"code\"\nauthorize_url = \"{{ params.base_url }}/authorize\"\n",
+        "token_url = \"{{ params.base_url }}/token\"\n[resource.state]\ninterval_min = \"1s\"\n",
+        "interval_default = \"1m\"\npath = \"/devices\"\nrecords = \".\"\n",
+    );
+    for (text, says) in
+        [(OPERATORS, "no secret is given"), (TWO, "asks for the secret client_id and the secret")]
+    {
+        let rig = rig(text).await;
+        let app = &rig.t.app;
+        let granted = Granted { access: "a".into(), refresh: Some("r".into()), lifetime_ms: Some(3_600_000) };
+        let now = app.clock.now();
+        connections::allow(&app.pool, &app.sealer, &*opened(&rig).await, &granted, now).await.unwrap();
+        let refused = authorise::renew_secrets(app, rig.t.tenant, &found(&rig), Secrets::default()).await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains(says), "{refused}");
+        assert_eq!(opened(&rig).await.token.as_ref().unwrap().access.expose_secret(), "a");
+        let state: String =
+            sqlx::query_scalar("SELECT state FROM connections").fetch_one(&app.pool).await.unwrap();
+        assert_eq!(state, "active");
+    }
+}
+
+#[tokio::test]
+async fn who_did_not_come_back_in_time_keeps_no_key_from_being_changed() {
+    let rig = rig(TWO).await;
+    let app = &rig.t.app;
+    let (tenant, connection) = (rig.t.tenant, rig.connection);
+    let pending = Pending { tenant, connection, verifier: None, redirect_url: String::new() };
+    let until = app.clock.now().plus_ms(-1);
+    token::wait_for(&app.pool, &app.sealer, &"late".into(), &pending, until).await.unwrap();
+    sqlx::query("UPDATE authorisations SET sealed = '\\x0102'").execute(&app.pool).await.unwrap();
+    let resealed = authorise::reseal(app, |_| ()).await.unwrap();
+    assert!(resealed.unopenable.is_empty() && resealed.left == 0, "{resealed:?}");
+    let left: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM authorisations").fetch_one(&app.pool).await.unwrap();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn where_an_owner_is_sent_to_follows_from_params_alone() {
+    static TELLING: &str = concat!(
+        "title = \"Telling\"\n[http]\nbase_url = \"{{ params.base_url }}\"\n[auth]\nkind = \"bearer\"\n",
+        "[auth.oauth2]\nflow = \"code\"\nauthorize_url = \"https://example.com/{{ secrets.client_secret }}\"\n",
+        "token_url = \"{{ params.base_url }}/token\"\nclient = \"connection\"\n[resource.state]\n",
+        "interval_min = \"1s\"\ninterval_default = \"1m\"\npath = \"/devices\"\nrecords = \".\"\n",
+    );
+    for (text, is_good) in [(TWO, true), (TELLING, false)] {
+        let mut rig = rig(text).await;
+        rig.t.app.settings.http.public_url = "https://paceline.example.com".to_owned();
+        let app = &rig.t.app;
+        let provider = app.registry.get(rig.provider).unwrap();
+        let begun = authorise::begin(app, provider, &*opened(&rig).await).await;
+        assert_eq!(begun.is_ok(), is_good, "{begun:?}");
+    }
+}
