@@ -91,6 +91,7 @@ fn call(provider: &Provider) -> Result<Call, Failed> {
         id: ConnectionId(1),
         tenant: TenantId(1),
         provider: provider.name.clone(),
+        devices: 0,
         params: BTreeMap::new(),
         bootstrap: Default::default(),
         bootstrap_at: None,

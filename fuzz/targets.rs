@@ -101,6 +101,7 @@ fn clouds_of(provider: &Arc<Provider>) -> Vec<Cloud> {
         id: ConnectionId(1),
         tenant: TenantId(1),
         provider: provider.name.clone(),
+        devices: 0,
         params: BTreeMap::new(),
         bootstrap: Default::default(),
         bootstrap_at: None,

@@ -2,11 +2,12 @@
 //! [`pace::plan`](fn@crate::pace::plan).
 
 use crate::app::App;
-use crate::pace::{Demand, Effective, Holder, Load, Plan, plan};
+use crate::pace::{Demand, Effective, Holder, Load, Plan, TermsOf, plan};
 use crate::postgres::PostgresError;
 use crate::preference::jobs::{self, StoredJob};
-use crate::provider::{Limit, Provider, Quota};
-use crate::words::{Interval, JobId};
+use crate::preference::terms;
+use crate::provider::{Amount, Limit, Provider, Quota};
+use crate::words::{ConnectionId, Interval, JobId, Terms};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub struct Forecast {
     pub provider: Arc<Provider>,
     /// What is asked: every scheduled job, by number.
     pub demands: Vec<Demand>,
+    /// On what terms their connections are, where limits depend on it.
+    pub terms: TermsOf,
     /// What they get, in the same order.
     pub plan: Plan,
 }
@@ -33,8 +36,21 @@ pub async fn forecast(app: &App, provider: &Arc<Provider>) -> Result<Forecast, P
         demands.extend(page.into_iter().filter(StoredJob::is_scheduled).map(demand));
     }
     let rank = app.taker_settings();
-    let plan = plan(provider, &demands, rank.k, &rank.base);
-    Ok(Forecast { provider: provider.clone(), demands, plan })
+    let terms = terms(app, provider).await?;
+    let plan = plan(provider, &demands, &terms, rank.k, &rank.base);
+    Ok(Forecast { provider: provider.clone(), demands, terms, plan })
+}
+
+/// Where limits depend on them; else nothing.
+async fn terms(app: &App, provider: &Provider) -> Result<TermsOf, PostgresError> {
+    let (mut found, mut after) = (TermsOf::new(), ConnectionId(0));
+    while provider.has_terms() {
+        let page = terms::page(&app.pool, &provider.name, after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.connection;
+        found.extend(page.iter().map(|of| (of.connection, provider.terms(&of.params, of.devices))));
+    }
+    Ok(found)
 }
 
 fn demand(stored: StoredJob) -> Demand {
@@ -76,7 +92,10 @@ impl Forecast {
         let load = self.bound_by(job);
         let quota = load.and_then(|load| self.provider.quotas().find(|quota| quota.name == load.quota));
         if let (Some(load), Some(quota)) = (load, quota) {
-            let _ = write!(why, ": quota {} of {} {}", quota.name, holder(&load.holder), allows(quota));
+            let unknown = Terms::default();
+            let terms = self.terms.get(&demand.connection).unwrap_or(&unknown);
+            let _ =
+                write!(why, ": quota {} of {} {}", quota.name, holder(&load.holder), allows(quota, terms));
         }
         Some(why)
     }
@@ -102,19 +121,24 @@ pub fn holder(holder: &Holder) -> String {
     }
 }
 
-fn allows(quota: &Quota) -> String {
+fn allows(quota: &Quota, terms: &Terms) -> String {
     let window = quota.window.map_or(String::new(), |window| window.to_string());
-    let (whole, rest) = quota.limits();
+    let (whole, rest) = quota.limits_for(terms);
     let (amount, word) = match whole {
         Limit::Adaptive { start, .. } => (start, "is tried at"),
-        _ => (f64::from(quota.amount), "allows"),
+        _ => (f64::from(quota.amount_for(terms)), "allows"),
     };
     let per = if matches!(whole, Limit::Aligned { .. }) { "a" } else { "in" };
     let reserve = match rest {
         Some(_) => format!(", {:.0} % of it reserved", quota.reserve * 100.0),
         None => String::new(),
     };
-    format!("{word} {amount:.0} {per} {window}{reserve}")
+    // Whoever reads it may be on another plan than they said.
+    let plan = match quota.amount {
+        Amount::ByPlan(_) if !terms.plan.is_empty() => format!(" on plan {}", terms.plan),
+        _ => String::new(),
+    };
+    format!("{word} {amount:.0} {per} {window}{plan}{reserve}")
 }
 
 /// A time as a person would tell it: to about three digits.
@@ -156,7 +180,7 @@ mod tests {
     fn quotas_say_what_they_allow() {
         let quota = |lines: &str| {
             let text = format!("name = \"q\"\nscope = \"app\"\namount = 500\n{lines}");
-            allows(&toml::from_str::<Quota>(&text).unwrap())
+            allows(&toml::from_str::<Quota>(&text).unwrap(), &Terms::default())
         };
         assert_eq!(quota("window = \"1h\""), "allows 500 in 1h");
         assert_eq!(

@@ -9,7 +9,7 @@ use crate::postgres::PostgresError;
 use crate::preference::inventory;
 use crate::provider::Provider;
 use crate::take::Wish;
-use crate::words::{ConnectionId, DeviceId, End, JobId, Outcome, ResourceName, Scope, TenantId, lane};
+use crate::words::{ConnectionId, DeviceId, End, JobId, Outcome, ResourceName, Scope, TenantId, Terms, lane};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -44,6 +44,8 @@ pub struct Trial {
     pub took: Duration,
     /// What it cost.
     pub cost: u32,
+    /// What the connection's limits depend on.
+    pub terms: Terms,
 }
 
 /// Why nothing was tried.
@@ -91,7 +93,8 @@ pub async fn run(app: &App, wanted: &Wanted<'_>) -> Result<Trial, TrialError> {
         End::Unsent => 0,
         _ => full,
     };
-    Ok(Trial { external_id: target.external_id, trace, answer, took, cost })
+    let terms = provider.terms(&call.connection.params, call.connection.devices);
+    Ok(Trial { external_id: target.external_id, trace, answer, took, cost, terms })
 }
 
 /// Devices in one page.

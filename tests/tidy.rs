@@ -137,6 +137,7 @@ const EMPTY_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "
 /// Lua that is put in front of scripts and is none itself: no KEYS, no Returns of its own.
 const PRELUDES: &[&str] = &[
     "src/redis/lua/common.lua",
+    "src/take/lua/terms.lua",
     "src/take/lua/pace.lua",
     "src/take/lua/chain.lua",
     "src/take/lua/rank.lua",

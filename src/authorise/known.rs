@@ -42,9 +42,12 @@ impl Authoriser {
             Asking { all: self.asking.clone(), connection: connection.id }
         };
         // It may have been learned since the connection was read.
-        match connections::open(&self.app.pool, &self.app.sealer, &[connection.id.0]).await {
+        match connections::open(&self.app.pool, &self.app.sealer, &[connection.id.0], false).await {
             Ok(now) => match now.into_iter().find(|now| !self.fetcher.needs_bootstrap(now)) {
-                Some(now) => Known::Yes(Arc::new(Connection { token: connection.token.clone(), ..now })),
+                Some(now) => {
+                    let (token, devices) = (connection.token.clone(), connection.devices);
+                    Known::Yes(Arc::new(Connection { token, devices, ..now }))
+                }
                 None => Known::Ask(asking),
             },
             Err(error) => {

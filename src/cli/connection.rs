@@ -1,4 +1,4 @@
-//! `paceline connection add | list | authorize | discover | secret`
+//! `paceline connection add | list | authorize | discover | secret | plan`
 
 use super::{CliError, Context, authorize, secret, table};
 use crate::authorise;
@@ -69,6 +69,22 @@ default; those that the list leaves out are marked as missing, and kept. `paceli
         /// How long to wait for the quotas to let it
         #[arg(long, value_name = "TIME", default_value = "10s")]
         wait: Interval,
+    },
+    /// Say which of its provider's plans a connection is on: its limits are that plan's from now on
+    #[command(after_help = "\
+Examples:
+  paceline connection plan --tenant acme home auto-assist
+
+A plan that there is not is refused with those that there are. One is named by --param plan=NAME when a connection
+is added.")]
+    Plan {
+        /// Whose connection
+        #[arg(long, value_name = "NAME")]
+        tenant: String,
+        /// Its label or number
+        label: String,
+        /// The plan's name
+        plan: String,
     },
     /// Give a connection new secrets and put it back to work; those that are not given stay
     #[command(after_help = "\
@@ -157,7 +173,11 @@ impl fmt::Display for Listed {
                 Some(error) => format!("{}; no list: {error}", row.devices),
                 None => row.devices.to_string(),
             };
-            table.add_row([&row.id.to_string(), &row.label, &row.provider, &state, &devices]);
+            let provider = match &row.plan {
+                Some(plan) => format!("{}, {plan}", row.provider),
+                None => row.provider.clone(),
+            };
+            table.add_row([&row.id.to_string(), &row.label, &provider, &state, &devices]);
         }
         table.fmt(f)
     }
@@ -182,6 +202,23 @@ impl fmt::Display for Discovered {
         }
         let (new, back, missing, changed) = (new.len(), back.len(), missing.len(), changed.len());
         write!(f, "{would}: {listed} listed, {new} new, {back} back, {missing} missing, {changed} changed.")
+    }
+}
+
+#[derive(Serialize)]
+struct Planned {
+    id: i64,
+    label: String,
+    plan: String,
+}
+
+impl fmt::Display for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Connection {} is on plan {}: its limits are that plan's from now on.",
+            self.label, self.plan
+        )
     }
 }
 
@@ -215,6 +252,12 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
             let wanted = Wanted { provider, tenant, connection: found.id, patience, dry_run };
             let changes = keep::discover(&context.app, wanted).await.map_err(CliError::refused)?;
             context.output.answer(&Discovered { dry_run, changes })
+        }
+        Command::Plan { tenant, label, plan } => {
+            let tenant = tenants::find(pool, &tenant).await?;
+            let found = connections::find(pool, tenant, &label).await?;
+            keep::set_plan(&context.app, tenant, &found, &plan).await.map_err(CliError::refused)?;
+            context.output.answer(&Planned { id: found.id.0, label, plan })
         }
         Command::Secret { tenant, label, secret } => {
             let tenant = tenants::find(pool, &tenant).await?;

@@ -33,6 +33,7 @@ pub(super) fn connection(provider: &Provider, params: &BTreeMap<String, String>)
         tenant: TenantId(1),
         provider: provider.name.clone(),
         params: params.clone(),
+        devices: 0,
         bootstrap: BTreeMap::new(),
         bootstrap_at: None,
         secrets: secrets(auth.secrets()),

@@ -286,7 +286,8 @@ impl Fetcher {
         now: UnixMs,
     ) -> Vec<Hold> {
         let asked = ((&call.resource, resource), call.targets.len());
-        rate_limit::holds(&self.provider, asked, headers, others, now)
+        let terms = self.provider.terms(&call.connection.params, call.connection.devices);
+        rate_limit::holds(&self.provider, asked, &terms, headers, others, now)
     }
 
     /// What a reply to the call means, if it is the only page.

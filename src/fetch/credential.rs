@@ -157,6 +157,7 @@ mod tests {
             params: BTreeMap::new(),
             bootstrap: Default::default(),
             bootstrap_at: None,
+            devices: 0,
             secrets: own.clone(),
             token: None,
         };

@@ -5,7 +5,7 @@
 
 use super::wait::{there, wait_ms};
 use crate::provider::{Calendar, Provider, Quota, RateLimit, Resource, WaitUnit, Window};
-use crate::words::{Hold, ResourceName, Scope, UnixMs};
+use crate::words::{Hold, ResourceName, Scope, Terms, UnixMs};
 use reqwest::header::{HeaderMap, HeaderName};
 use sfv::{BareItem, Dictionary, Item, List, ListEntry, Parser};
 
@@ -26,6 +26,7 @@ struct Left {
 pub(super) fn holds(
     provider: &Provider,
     ((name, resource), devices): ((&ResourceName, &Resource), usize),
+    terms: &Terms,
     headers: &HeaderMap,
     others: impl Fn(Scope) -> u32,
     now: UnixMs,
@@ -40,7 +41,7 @@ pub(super) fn holds(
         let needed = f64::from(resource.cost_of(u32::try_from(devices).unwrap_or(u32::MAX)))
             * f64::from(1 + others(quota.scope));
         if left.amount < needed {
-            let until = now.plus_ms(reset_ms(left.reset_ms, quota, now));
+            let until = now.plus_ms(reset_ms(left.reset_ms, quota, terms, now));
             let reason = format!("the cloud tells that {} is left of quota {}", left.amount, quota.name);
             holds.push(Hold { scope: quota.scope, until, reason });
         }
@@ -68,7 +69,8 @@ fn left(limit: &RateLimit, quota: &Quota, headers: &HeaderMap, now: UnixMs) -> O
     if let Some(name) = &limit.limit {
         // With several windows in one header, the first is the one that the rest is about.
         let first = text(headers, name).and_then(|text| number_for(&text, None));
-        if first != Some(f64::from(quota.amount)) {
+        // Whatever its terms are, as the cloud knows them best: a hold only tightens.
+        if !first.is_some_and(|first| quota.may_allow(first)) {
             return None;
         }
     }
@@ -81,11 +83,11 @@ fn left(limit: &RateLimit, quota: &Quota, headers: &HeaderMap, now: UnixMs) -> O
 }
 
 /// How long to wait, ms.
-fn reset_ms(told: Option<i64>, quota: &Quota, now: UnixMs) -> i64 {
+fn reset_ms(told: Option<i64>, quota: &Quota, terms: &Terms, now: UnixMs) -> i64 {
     let (usual, longest) = match quota.window {
         Some(Window::Length(length)) => {
             let window = length.as_ms() as f64;
-            (window / f64::from(quota.amount), window * WINDOWS_MAX)
+            (window / f64::from(quota.amount_for(terms)), window * WINDOWS_MAX)
         }
         Some(Window::Calendar(calendar)) => {
             let turn = calendar.turns(&quota.zone, now)[1].since_ms(now) as f64;
@@ -198,7 +200,7 @@ records = "."
         };
         let headers: HeaderMap = headers.iter().map(header).collect();
         let resource = provider.find_resource("state").unwrap();
-        let found = holds(&provider, (resource, 1), &headers, |_| others, NOW);
+        let found = holds(&provider, (resource, 1), &Terms::default(), &headers, |_| others, NOW);
         found.iter().map(|hold| (hold.scope, hold.until.since_ms(NOW) / 1000)).collect()
     }
 

@@ -230,6 +230,7 @@ records = "."
             params: BTreeMap::new(),
             bootstrap: BTreeMap::new(),
             bootstrap_at: None,
+            devices: 0,
             secrets: crate::words::Secrets::default(),
             token: None,
         };

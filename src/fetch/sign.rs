@@ -148,6 +148,7 @@ mod tests {
             params: Default::default(),
             bootstrap: Default::default(),
             bootstrap_at: None,
+            devices: 0,
             secrets: secrets.map(|(name, secret)| (name.to_owned(), secret.into())).into_iter().collect(),
             token: None,
         };

@@ -179,6 +179,7 @@ mod tests {
             params: BTreeMap::new(),
             bootstrap: BTreeMap::new(),
             bootstrap_at: None,
+            devices: 0,
             secrets: Secrets::default(),
             token: None,
         };

@@ -6,6 +6,7 @@ use super::error::{ApiError, Problem};
 use super::extract::{Json, Path, Query};
 use super::openapi::Refusals;
 use crate::authorise::{self, AuthoriseError, CameBack};
+use crate::keep;
 use crate::preference::connections::{self, ConnectionRow, NewConnection};
 use crate::words::Secrets;
 use axum::extract::State;
@@ -40,6 +41,15 @@ pub(super) struct NewSecrets {
     /// By name.
     #[schema(value_type = BTreeMap<String, String>)]
     secrets: BTreeMap<String, SecretString>,
+}
+
+/// Which plan an account is on.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OnPlan {
+    /// Its name, as the provider's definition has it.
+    #[schema(example = "auto-assist")]
+    plan: String,
 }
 
 /// An account that was stored.
@@ -165,6 +175,24 @@ pub(super) async fn put_secrets(
     let changed = Secrets::from_iter(new.secrets);
     let renewed = authorise::renew_secrets(&api.app, who.tenant, &found, changed).await?;
     Ok(axum::Json(Stored { id, awaits_owner: renewed.awaits_owner }))
+}
+
+/// Says which of its provider's plans a connection is on: its limits are that plan's from now on.
+#[utoipa::path(
+    put, path = "/v1/connections/{id}/plan", operation_id = "put_plan", tag = "connections",
+    security(("bearer" = [])), request_body = OnPlan,
+    params(("id" = i64, Path, description = "The connection's number", example = 3)),
+    responses((status = 200, description = "It is on that plan", body = OnPlan), NotStored, Refusals)
+)]
+pub(super) async fn put_plan(
+    State(api): State<Api>,
+    Owner(who): Owner,
+    Path(id): Path<i64>,
+    Json(on): Json<OnPlan>,
+) -> Result<axum::Json<OnPlan>, ApiError> {
+    let found = connections::by_number(&api.app.pool, who.tenant, id).await.map_err(AuthoriseError::from)?;
+    keep::set_plan(&api.app, who.tenant, &found, &on.plan).await?;
+    Ok(axum::Json(on))
 }
 
 /// Says where a connection's owner goes to allow it. A later answer takes the place of an earlier one.

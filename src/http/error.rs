@@ -1,7 +1,7 @@
 //! Every error the API answers with: its status, its type and what it says (RFC 9457). Nowhere else.
 
 use crate::authorise::AuthoriseError;
-use crate::keep::{DiscoverError, ErrandError, KeepError, RefreshError};
+use crate::keep::{DiscoverError, ErrandError, KeepError, PlanError, RefreshError};
 use crate::postgres::PostgresError;
 use crate::preference::connections::ConnectionError;
 use crate::provider::LookupError;
@@ -285,6 +285,15 @@ impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         let ReadError::Postgres(error) = error;
         error.into()
+    }
+}
+
+impl From<PlanError> for ApiError {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Lookup(error) => Self::BadConnection(error),
+            PlanError::Postgres(error) => error.into(),
+        }
     }
 }
 

@@ -70,6 +70,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(jobs::refresh))
         .routes(routes!(connections::list, connections::add))
         .routes(routes!(connections::put_secrets))
+        .routes(routes!(connections::put_plan))
         .routes(routes!(connections::authorize))
         .routes(routes!(connections::callback))
         .routes(routes!(discover::discover))

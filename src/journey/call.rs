@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::fetch::{Answer, Call, Fetcher};
 use crate::pace::{Counted, Gate};
 use crate::take::Verdict;
-use crate::words::{End, Hold, JobId, Outcome, Scope, UnixMs};
+use crate::words::{End, Hold, JobId, Outcome, Scope, Terms, UnixMs};
 use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,7 @@ pub(super) struct Flight {
     pub(super) gate: Arc<Gate>,
     pub(super) clock: Clock,
     pub(super) cost: u32,
+    pub(super) terms: Terms,
     pub(super) stop: CancellationToken,
 }
 
@@ -126,6 +127,7 @@ impl Flight {
             lane,
             resource: &call.resource,
             cost: self.cost,
+            terms: &self.terms,
             devices: &devices,
         };
         let mut at = send_at;

@@ -1,6 +1,6 @@
 //! `paceline check`: every scheduled job is in exactly one of due, ready, leased, and nobody else is.
 
-use super::{KeepError, entry};
+use super::{KeepError, entry, terms};
 use crate::app::App;
 use crate::preference::{jobs, outbox};
 use crate::schedule::{Entry, Place};
@@ -82,9 +82,16 @@ async fn check_provider(
         let what = "its schedule is not built on this run of Redis; a keeper does that (paceline serve --roles keep)";
         report.problems.push(Problem { provider: provider.to_string(), job: None, what: what.to_owned() });
     }
+    let wrong = terms::compare(app, provider).await?;
     if repair {
+        report.repaired += terms::mend(app, provider, &wrong).await?;
         report.repaired += mend(app, provider, &suspects).await?;
     }
+    report.problems.extend(wrong.into_iter().map(|(_, what)| Problem {
+        provider: provider.to_string(),
+        job: None,
+        what,
+    }));
     report.problems.extend(suspects.into_iter().map(|(id, fault)| Problem {
         provider: provider.to_string(),
         job: Some(id.0),

@@ -79,7 +79,7 @@ impl Errand {
         wish: &Wish,
         patience: Duration,
     ) -> Result<Self, ErrandError> {
-        let opened = connections::open(&app.pool, &app.sealer, &[connection.0]).await?;
+        let opened = connections::open(&app.pool, &app.sealer, &[connection.0], provider.has_terms()).await?;
         let own = opened.into_iter().find(|connection| connection.tenant == tenant);
         let connection = Arc::new(own.ok_or(ErrandError::Unusable)?);
         // Before a token is asked for: a quota may count that, too.

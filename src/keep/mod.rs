@@ -11,6 +11,7 @@ mod outbox;
 mod rebuild;
 mod refresh;
 mod run;
+mod terms;
 
 pub use check::{CheckReport, Problem, check};
 pub use discover::{DiscoverError, Wanted, discover, discover_due};
@@ -19,6 +20,7 @@ pub use outbox::{drain, tell_soon};
 pub use rebuild::rebuild_if_lost;
 pub use refresh::{RefreshError, RefreshStatus, Refreshed, refresh_now};
 pub use run::run;
+pub use terms::{PlanError, set_plan};
 
 use crate::app::App;
 use crate::postgres::PostgresError;

@@ -2,10 +2,12 @@
 //! `limiter`), so it bounds a mistake; what keeps every window is the script's pacing.
 
 use crate::provider::{Limit, Provider, Quota};
-use crate::words::{Scope, TenantId};
+use crate::words::{Scope, TenantId, Terms};
 use governor::clock::Clock;
 use governor::{DefaultKeyedRateLimiter, Quota as Rate, RateLimiter};
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Every quota of a provider once more, as `governor` limiters inside this process.
@@ -13,8 +15,14 @@ use std::time::Duration;
 /// The grants of [`take`](crate::take) are already paced; this only bites if they are wrong.
 pub struct Gate {
     clock: governor::clock::DefaultClock,
-    quotas: Vec<(Quota, DefaultKeyedRateLimiter<String>)>,
+    quotas: Vec<(Quota, Limiters)>,
 }
+
+type Limiter = DefaultKeyedRateLimiter<String>;
+
+/// One for each amount that somebody is allowed: accounts are told apart by their keys.
+#[derive(Default)]
+struct Limiters(Mutex<BTreeMap<u32, Arc<Limiter>>>);
 
 /// Whom a call is counted for.
 pub struct Counted<'a> {
@@ -26,6 +34,8 @@ pub struct Counted<'a> {
     pub resource: &'a crate::words::ResourceName,
     /// What the call costs.
     pub cost: u32,
+    /// What the connection's limits depend on.
+    pub terms: &'a Terms,
     /// The devices in it.
     pub devices: &'a [crate::words::DeviceId],
 }
@@ -33,7 +43,8 @@ pub struct Counted<'a> {
 impl Gate {
     /// The provider's gate.
     pub fn new(provider: &Provider) -> Self {
-        let quotas = provider.quotas().filter_map(|quota| Some((quota.clone(), limiter(quota)?))).collect();
+        let rates = provider.quotas().filter(|quota| limiter(quota, &Terms::default()).is_some());
+        let quotas = rates.map(|quota| (quota.clone(), Limiters::default())).collect();
         Self { clock: governor::clock::DefaultClock::default(), quotas }
     }
 
@@ -42,7 +53,8 @@ impl Gate {
     /// A quota that was already spent when a later one refuses stays spent: the gate errs to the strict side.
     pub fn pass(&self, call: &Counted<'_>) -> Result<(), Duration> {
         let Some(cost) = NonZeroU32::new(call.cost) else { return Ok(()) };
-        for (quota, limiter) in self.quotas.iter().filter(|(quota, _)| quota.counts(call.resource)) {
+        for (quota, limiters) in self.quotas.iter().filter(|(quota, _)| quota.counts(call.resource)) {
+            let Some(limiter) = limiters.of(quota, call.terms) else { continue };
             for key in keys(quota.scope, call) {
                 // A cost above the burst is refused when the provider is loaded.
                 if let Ok(Err(not_until)) = limiter.check_key_n(&key, cost) {
@@ -55,17 +67,34 @@ impl Gate {
 
     /// Forgets whom nobody called for a while.
     pub fn tidy(&self) {
-        for (_, limiter) in &self.quotas {
-            limiter.retain_recent();
+        for (_, Limiters(all)) in &self.quotas {
+            all.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, limiter| {
+                limiter.retain_recent();
+                !limiter.is_empty()
+            });
         }
+    }
+}
+
+impl Limiters {
+    /// That of accounts on these terms; none of a quota that is no rate.
+    fn of(&self, quota: &Quota, terms: &Terms) -> Option<Arc<Limiter>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let amount = quota.amount_for(terms);
+        if let Some(known) = all.get(&amount) {
+            return Some(known.clone());
+        }
+        let new = Arc::new(limiter(quota, terms)?);
+        all.insert(amount, new.clone());
+        Some(new)
     }
 }
 
 /// One more than the declared burst is let through: a call sent late followed by one sent in time is closer than T
 /// without any window holding more than its amount. Of an aligned one only the amount can be held here, and of calls in
 /// flight and errors in a row nothing: they are no rates.
-fn limiter(quota: &Quota) -> Option<DefaultKeyedRateLimiter<String>> {
-    let (emission_ms, burst) = match quota.limits().0 {
+fn limiter(quota: &Quota, terms: &Terms) -> Option<Limiter> {
+    let (emission_ms, burst) = match quota.limits_for(terms).0 {
         Limit::Sliding { emission_ms, burst } => (emission_ms, burst),
         Limit::Aligned { amount, calendar, .. } => (calendar.least_ms() / f64::from(amount), amount),
         Limit::Adaptive { ceiling, window_ms, .. } => (window_ms / ceiling, 1),

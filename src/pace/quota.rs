@@ -22,6 +22,14 @@ impl Gcra {
     pub fn spend(&self, tat_ms: f64, cost: f64, at_ms: f64) -> f64 {
         tat_ms.max(at_ms) + cost * self.emission_ms
     }
+
+    /// The theoretical arrival time where T may have been another before. What was spent by `spent_ms`, the last
+    /// instant at which T may have been shorter, counts as all; and what was spent by a longer one up to `granted_ms`,
+    /// the last instant of any grant, as no more than all. Why that keeps every window: `take/lua/terms.lua`.
+    pub fn changed(&self, tat_ms: f64, spent_ms: f64, granted_ms: f64) -> f64 {
+        let all = self.burst * self.emission_ms;
+        tat_ms.max(spent_ms + all).min(granted_ms + all)
+    }
 }
 
 #[cfg(test)]
@@ -58,6 +66,53 @@ mod tests {
                 let end = from + window_ms as f64 - 1e-3;
                 let held: u32 = sent[first..].iter().take_while(|(at, _)| *at < end).map(|(_, cost)| cost).sum();
                 prop_assert!(held <= amount, "{held} of {amount} in a window");
+            }
+        }
+    }
+
+    proptest! {
+        /// However plans and devices change, no window holds more than the greatest amount in force during it.
+        #[test]
+        fn no_window_holds_more_than_the_greatest_of_amounts_that_change(
+            burst in 1_u32..6,
+            window_ms in 100_u64..60_000,
+            horizon in 0.0_f64..2.0,
+            asks in prop::collection::vec(
+                (0.0_f64..2.0, 1_u32..4, prop::option::weighted(0.1, 0_u32..60)),
+                1..200,
+            ),
+        ) {
+            let (mut amount, mut tat, mut now, mut spent) = (burst + 20, 0.0, 1e9, 0.0);
+            let (mut sent, mut in_force) = (Vec::new(), vec![(0.0, amount)]);
+            for (pause, cost, change) in asks {
+                let ahead = horizon * gcra(amount, burst, window_ms as f64).emission_ms;
+                now += pause * gcra(amount, burst, window_ms as f64).emission_ms;
+                // Ahead of its time nobody is granted more, so that the horizon may change here with T.
+                let granted = sent.last().map_or(now, |(at, _): &(f64, u32)| at.max(now));
+                if let Some(more) = change {
+                    let next = burst + more;
+                    if next < amount {
+                        spent = granted;
+                    }
+                    (amount, now) = (next, granted);
+                    in_force.push((now, amount));
+                }
+                let gcra = gcra(amount, burst, window_ms as f64);
+                tat = gcra.changed(tat, spent, granted.max(now + ahead));
+                let cost = cost.min(burst);
+                let at = gcra.earliest_ms(tat, cost.into(), now);
+                if at > now + ahead {
+                    continue;
+                }
+                tat = gcra.spend(tat, cost.into(), at);
+                sent.push((at, cost));
+            }
+            for (first, (from, _)) in sent.iter().enumerate() {
+                let end = from + window_ms as f64 - 1e-3;
+                let held: u32 = sent[first..].iter().take_while(|(at, _)| *at < end).map(|(_, cost)| cost).sum();
+                let last = in_force.iter().rposition(|(at, _)| at <= from).unwrap_or(0);
+                let most = in_force[last..].iter().take_while(|(at, _)| *at < end).map(|(_, amount)| amount).max();
+                prop_assert!(held <= *most.unwrap(), "{held} of {most:?} in a window");
             }
         }
     }

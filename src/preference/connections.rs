@@ -41,6 +41,8 @@ pub struct ConnectionRow {
     pub label: String,
     /// Its provider, by name.
     pub provider: String,
+    /// The plan that its owner said it is on; none of one that leaves it to the provider's definition.
+    pub plan: Option<String>,
     /// `active` or `needs_reauth`.
     pub state: String,
     /// Why it is in that state, if there is more to say.
@@ -146,7 +148,7 @@ pub async fn by_number(pool: &Pool, tenant: TenantId, id: i64) -> Result<Found, 
 pub async fn list(pool: &Pool, tenant: TenantId) -> Result<Vec<ConnectionRow>, PostgresError> {
     sqlx::query_as!(
         ConnectionRow,
-        r#"SELECT connection_id AS id, label, provider, state, state_reason AS reason,
+        r#"SELECT connection_id AS id, label, provider, params->>'plan' AS plan, state, state_reason AS reason,
                   (SELECT count(*) FROM devices d
                    WHERE d.tenant_id = c.tenant_id AND d.connection_id = c.connection_id) AS "devices!",
                   discovery_at, discovery_error
@@ -158,15 +160,23 @@ pub async fn list(pool: &Pool, tenant: TenantId) -> Result<Vec<ConnectionRow>, P
     .map_err(PostgresError::on("list the connections"))
 }
 
-/// These connections, opened, as far as they may be used now.
-pub async fn open(pool: &Pool, sealer: &Sealer, ids: &[i64]) -> Result<Vec<Connection>, PostgresError> {
+/// These connections, opened, as far as they may be used now. `counted`: with the number of their devices.
+pub async fn open(
+    pool: &Pool,
+    sealer: &Sealer,
+    ids: &[i64],
+    counted: bool,
+) -> Result<Vec<Connection>, PostgresError> {
     let rows = sqlx::query_as!(
         Sealed,
         r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.bootstrap, c.bootstrap_at, c.secret_sealed,
+                  CASE WHEN $2 THEN (SELECT count(*) FROM devices d WHERE d.tenant_id = c.tenant_id
+                                     AND d.connection_id = c.connection_id) ELSE 0 END AS "devices!",
                   t.sealed AS "token?", t.generation AS "generation?", t.renew_at, t.expires_at
            FROM connections c LEFT JOIN tokens t USING (tenant_id, connection_id)
            WHERE c.connection_id = ANY($1) AND c.state = 'active'"#,
-        ids
+        ids,
+        counted
     )
     .fetch_all(pool)
     .await
@@ -189,6 +199,7 @@ pub async fn open_any(
     let row = sqlx::query_as!(
         Sealed,
         r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.bootstrap, c.bootstrap_at, c.secret_sealed,
+                  0::bigint AS "devices!",
                   t.sealed AS "token?", t.generation AS "generation?", t.renew_at, t.expires_at
            FROM connections c LEFT JOIN tokens t USING (tenant_id, connection_id)
            WHERE c.tenant_id = $1 AND c.connection_id = $2"#,
@@ -210,6 +221,7 @@ struct Sealed {
     bootstrap: serde_json::Value,
     bootstrap_at: Option<chrono::DateTime<chrono::Utc>>,
     secret_sealed: Option<Vec<u8>>,
+    devices: i64,
     token: Option<Vec<u8>>,
     generation: Option<i64>,
     renew_at: Option<chrono::DateTime<chrono::Utc>>,
@@ -236,6 +248,7 @@ impl Sealed {
             params: serde_json::from_value(self.params).unwrap_or_default(),
             bootstrap: serde_json::from_value(self.bootstrap).unwrap_or_default(),
             bootstrap_at: self.bootstrap_at.map(UnixMs::from),
+            devices: u32::try_from(self.devices).unwrap_or(u32::MAX),
             secrets: secrets.unwrap_or_default(),
             token,
         })

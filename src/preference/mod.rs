@@ -14,3 +14,4 @@ pub mod schedules;
 pub mod secrets;
 pub mod standing;
 pub mod tenants;
+pub mod terms;

@@ -2,9 +2,9 @@
 
 use super::auth::check_name;
 use super::http_text::{check_header, check_host};
-use super::login::wrong_tokens;
-use super::resource_check::{check_resource, full_cost};
-use super::{BOOTSTRAP, DISCOVERY, Definition, Limit, Quota, QuotaKind, TOKEN, Window, Zone};
+use super::quota_check::check_quota;
+use super::resource_check::check_resource;
+use super::{BOOTSTRAP, DISCOVERY, Definition, TOKEN};
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -67,129 +67,6 @@ pub(super) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
         wrong.extend(rule.get_ref().check().into_iter().map(|message| (rule.span(), message)));
     }
     wrong
-}
-
-fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let mut say = |message: String| wrong.push(format!("quota {:?}: {message}", quota.name));
-    // The name becomes a hash field next to `@<group>` and `!hold`.
-    if quota.name.is_empty()
-        || !quota.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    {
-        say("its name may hold letters, digits, '-' and '_'".to_owned());
-    }
-    if quota.amount == 0 {
-        say("an amount of 0 would never allow a call".to_owned());
-    }
-    check_kind(quota, &mut say);
-    if quota.burst.is_some_and(|burst| burst == 0 || burst > quota.amount.max(1)) {
-        say(format!("burst {} must be from 1 to its amount, {}", quota.burst(), quota.amount));
-    }
-    if let Some(share) = quota.headroom.filter(|share| !(0.0..=0.5).contains(share)) {
-        say(format!("headroom {share} must be a share from 0 to 0.5"));
-    }
-    if !(0.0..=0.9).contains(&quota.reserve) {
-        say(format!(
-            "reserve {} must be a share from 0 to 0.9: background syncs need the rest",
-            quota.reserve
-        ));
-    }
-    for name in quota.resources.iter().flatten() {
-        if *name == *BOOTSTRAP {
-            say("bootstrap values are asked for in the place of another call, and count as that".to_owned());
-        } else if *name == *TOKEN {
-            wrong_tokens(definition, quota.scope).into_iter().for_each(&mut say);
-        } else if !definition.calls().any(|(known, _)| known == name) {
-            say(format!("it counts resource `{name}`, which is not declared"));
-        }
-    }
-    for (name, resource) in definition.calls() {
-        let cost = full_cost(resource.get_ref()).unwrap_or(0);
-        if !quota.counts(name) {
-            continue;
-        }
-        // A call that fails at its third page has been counted twice: it must not get back what it was granted.
-        if !quota.errors_cost && resource.get_ref().pages.is_some() {
-            say(format!("errors_cost = false cannot be kept for the pages of resource `{}`", name));
-        }
-        if let (QuotaKind::Aligned, Some(Window::Calendar(part))) = (quota.kind, quota.window) {
-            let closed_ms = 2.0 * (quota.margin_ms() + resource.get_ref().pages_ms() as f64);
-            if closed_ms >= part.least_ms() {
-                say(format!(
-                    "nothing is left of a {} between what is kept of both its ends for headroom and for the pages \
-                     of resource `{}`: lower headroom or pages.within",
-                    part.as_str(),
-                    name
-                ));
-            }
-        }
-        let (most, key) = match quota.limits() {
-            (Limit::Sliding { burst, .. }, _) => (burst, "burst"),
-            (Limit::Aligned { amount, .. }, None) => (amount, "amount"),
-            (_, Some(Limit::Aligned { amount, .. })) => (amount, "amount beside its reserve"),
-            _ => continue,
-        };
-        if cost > most {
-            say(format!(
-                "a full call for resource `{}` costs {cost}, more than its {key} of {most}: \
-                 raise it to {cost} or lower batch_max or pages.max",
-                name,
-            ));
-        }
-    }
-    wrong
-}
-
-/// Keys that the kind needs, and keys that would mean nothing to it.
-fn check_kind(quota: &Quota, say: &mut impl FnMut(String)) {
-    let kind = quota.kind;
-    match (kind, quota.window) {
-        (QuotaKind::Aligned, Some(Window::Length(length))) => say(format!(
-            "window {length} is no part of the calendar: write minute, hour, day or month, or drop kind = \"aligned\""
-        )),
-        (QuotaKind::Aligned, None) => say("aligned needs a window: minute, hour, day or month".to_owned()),
-        (QuotaKind::Sliding | QuotaKind::Errors | QuotaKind::Adaptive, None) => {
-            say("it needs a window, such as 10s or 1h".to_owned());
-        }
-        (QuotaKind::Sliding | QuotaKind::Errors | QuotaKind::Adaptive, Some(Window::Calendar(part))) => {
-            say(format!(
-                "window \"{}\" is part of the calendar: write a length such as 1h, or kind = \"aligned\"",
-                part.as_str()
-            ))
-        }
-        (QuotaKind::Concurrent, Some(_)) => say("calls in flight have no window: leave it out".to_owned()),
-        _ => {}
-    }
-    let (sliding, aligned) = (kind == QuotaKind::Sliding, kind == QuotaKind::Aligned);
-    let adaptive = kind == QuotaKind::Adaptive;
-    for (given, means, key) in [
-        (quota.burst.is_some(), sliding || aligned, "burst"),
-        (quota.headroom.is_some(), sliding || aligned, "headroom"),
-        (quota.forgives_ms.is_some(), sliding || aligned, "forgives_ms"),
-        (quota.zone != Zone::default(), aligned, "zone"),
-        (quota.reserve != 0.0, kind != QuotaKind::Errors, "reserve"),
-        (!quota.errors_cost, sliding || aligned || adaptive, "errors_cost"),
-        (quota.start.is_some(), adaptive, "start"),
-        (quota.floor.is_some(), adaptive, "floor"),
-    ] {
-        if given && !means {
-            say(format!("{key} means nothing to this kind of quota: leave it out"));
-        }
-    }
-    if adaptive && !(1..=quota.amount.max(1)).contains(&quota.floor()) {
-        say(format!("floor {} must be from 1 to its amount, {}", quota.floor(), quota.amount));
-    } else if adaptive && !(quota.floor()..=quota.amount.max(1)).contains(&quota.start()) {
-        say(format!(
-            "start {} must be from its floor, {}, to its amount, {}",
-            quota.start(),
-            quota.floor(),
-            quota.amount
-        ));
-    }
-    let kept = f64::from(quota.amount) * (1.0 - quota.reserve);
-    if matches!(kind, QuotaKind::Aligned | QuotaKind::Concurrent) && quota.reserve > 0.0 && kept < 1.0 {
-        say(format!("a reserve of {} leaves background syncs nothing of {}", quota.reserve, quota.amount));
-    }
 }
 
 /// What connections must bring, beside how it travels.

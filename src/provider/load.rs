@@ -116,7 +116,8 @@ pub(super) fn closest(message: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::Limit;
+    use crate::provider::{Limit, Quota};
+    use crate::words::Terms;
 
     const GOOD: &str = r#"title = "Good"
 [http]
@@ -184,6 +185,66 @@ records = "."
             assert!(errors[0].message.contains(says), "{to}: {}", errors[0]);
             assert!(errors[0].line >= 4, "{to}: {}", errors[0]);
         }
+    }
+
+    #[test]
+    fn amounts_by_plan_and_device_are_refused_with_what_would_do() {
+        let plan = "[param.plan]\nabout = \"the plan\"\ndefault = \"free\"\n[[quota]]";
+        let by_plan = "amount = { free = 60, paid = 90 }";
+        for (amount, param, says) in [
+            ("amount = \"60\"", "[[quota]]", "a whole number, or one a plan such as"),
+            ("amount = -1", "[[quota]]", "-1 is not from 0 to"),
+            ("amount = { free = \"60\" }", plan, "expected u32"),
+            ("amount = {}", plan, "amount of 0"),
+            ("amount = { free = 0, paid = 1 }", plan, "amount of 0"),
+            ("amount = { \"free plan\" = 60 }", plan, "a plan's name may hold"),
+            (by_plan, "[[quota]]", "need a [param.plan]"),
+            ("amount = { paid = 60, gold = 90 }", plan, "\"free\", is none of its plans"),
+            ("amount = { free = 3, paid = 90 }\nburst = 4", plan, "from 1 to its amount, 3"),
+            (&format!("kind = \"adaptive\"\n{by_plan}"), plan, "by plan or by device means nothing"),
+            ("amount = 60\nper_devices = 10", "[[quota]]", "give that too"),
+            ("amount = 60\namount_per_device = 1\nper_devices = 0", "[[quota]]", "at least 1"),
+            (
+                &format!(
+                    "{by_plan}\nwindow = \"1m\"\n[[quota]]\nname = \"b\"\nscope = \"group\"\namount = {{ gold = 1 }}"
+                ),
+                plan,
+                "no amount for plan gold",
+            ),
+        ] {
+            let text = GOOD.replacen("[[quota]]", param, 1).replace("amount = 60", amount);
+            let errors = parse("q.toml", &text).expect_err(amount);
+            assert!(errors.iter().any(|error| error.message.contains(says)), "{amount}: {errors:#?}");
+        }
+        let of_app = GOOD.replace("scope = \"connection\"", "scope = \"app\"").replace("[[quota]]", plan);
+        let errors = parse("q.toml", &of_app.replace("amount = 60", by_plan)).unwrap_err();
+        assert!(errors[0].message.contains("counts the application"), "{errors:#?}");
+        let errors = parse("q.toml", &of_app.replace("amount = 60", "amount = 60\namount_per_device = 2"))
+            .unwrap_err();
+        assert!(errors[0].message.contains("scope = \"connection\""), "{errors:#?}");
+    }
+
+    #[test]
+    fn devices_and_plans_add_up() {
+        let amounts = |amount: &str, plan: &str, devices: &[u32]| -> Vec<u32> {
+            let text = format!("name = \"day\"\nscope = \"connection\"\nwindow = \"1day\"\n{amount}");
+            let quota: Quota = toml::from_str(&text).unwrap();
+            let terms = |devices: &u32| Terms { plan: plan.to_owned(), devices: *devices };
+            devices.iter().map(|devices| quota.amount_for(&terms(devices))).collect()
+        };
+        // As VeSync has it, and FusionSolar.
+        let vesync = "amount = 3200\namount_per_device = 1500";
+        assert_eq!(amounts(vesync, "", &[0, 1, 12]), [3_200, 4_700, 21_200]);
+        let fusion_solar = "amount = 24\namount_per_device = 1\nper_devices = 10";
+        assert_eq!(amounts(fusion_solar, "", &[0, 1, 10, 11, 95]), [24, 25, 25, 26, 34]);
+        let both = "amount = { free = 10, paid = 100 }\namount_per_device = 1";
+        assert_eq!(amounts(both, "paid", &[0, 5]), [100, 105]);
+        assert_eq!(amounts(both, "retired", &[0, 5]), [10, 15]);
+        assert_eq!(amounts(vesync, "", &[u32::MAX]), [u32::MAX]);
+        let quota: Quota =
+            toml::from_str(&format!("name = \"d\"\nscope = \"connection\"\n{vesync}")).unwrap();
+        assert!(quota.may_allow(3_200.0) && quota.may_allow(6_200.0) && !quota.may_allow(6_000.0));
+        assert!(!quota.may_allow(1_700.0) && !quota.may_allow(f64::NAN));
     }
 
     #[test]

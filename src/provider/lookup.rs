@@ -1,6 +1,6 @@
 //! Finding what somebody named, or a sentence that names what there is.
 
-use super::{Provider, Registry, Resource};
+use super::{PLAN, Provider, Registry, Resource};
 use crate::words::{Interval, Priority, ResourceName, Secrets};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -72,6 +72,16 @@ pub enum LookupError {
         /// What was given.
         asked: String,
         /// What it knows.
+        known: String,
+    },
+    /// It has no such plan.
+    #[error("provider {provider} has no plan {asked:?}: {known}")]
+    Plan {
+        /// Which.
+        provider: String,
+        /// What was asked for.
+        asked: String,
+        /// Those that it has.
         known: String,
     },
     /// It needs what only the operator can give.
@@ -182,7 +192,23 @@ impl Provider {
             param.get_ref().default.is_none() && params.get(*name).is_none_or(String::is_empty)
         });
         let what = list(missing.map(|(name, param)| format!("the param {name} ({})", param.get_ref().about)));
-        if what.is_empty() { Ok(()) } else { Err(LookupError::NoParam { provider, what }) }
+        if !what.is_empty() {
+            return Err(LookupError::NoParam { provider, what });
+        }
+        params.get(PLAN).map_or(Ok(()), |plan| self.check_plan(plan))
+    }
+
+    /// Refuses a plan that its amounts do not know, where they depend on one.
+    pub fn check_plan(&self, asked: &str) -> Result<(), LookupError> {
+        let plans = self.plans();
+        if plans.contains(asked) || plans.is_empty() && self.definition.params.contains_key(PLAN) {
+            return Ok(());
+        }
+        let known = match plans.is_empty() {
+            true => "all its connections are alike".to_owned(),
+            false => format!("it has {}", list(plans.into_iter().map(str::to_owned))),
+        };
+        Err(LookupError::Plan { provider: self.name.to_string(), asked: asked.to_owned(), known })
     }
 
     fn check_operator(&self, operator: &Secrets) -> Result<(), LookupError> {

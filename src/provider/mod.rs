@@ -1,5 +1,6 @@
 //! Providers, as declared in `config/providers/<name>.toml`: loaded and checked before anything is called.
 
+mod amount;
 mod auth;
 mod bootstrap;
 mod calendar;
@@ -15,6 +16,7 @@ mod oauth2;
 mod pages;
 mod probe;
 mod quota;
+mod quota_check;
 mod rate_limit;
 mod registry;
 mod repair;
@@ -23,6 +25,7 @@ mod rule;
 mod schema;
 mod sign;
 
+pub use amount::Amount;
 pub use auth::{About, Auth, AuthKind, BASIC, Key, Param};
 pub use bootstrap::{BOOTSTRAP, Bootstrap};
 pub use calendar::{Calendar, Zone};
@@ -38,7 +41,7 @@ pub use pages::{PageBy, Pages};
 pub use probe::Probe;
 pub use quota::{Kind as QuotaKind, Limit, Quota, Window};
 pub use rate_limit::RateLimit;
-pub use registry::{Provider, Registry, Source, sources};
+pub use registry::{PLAN, Provider, Registry, Source, sources};
 pub use rule::{Rule, RuleOutcome, Wait, WaitUnit};
 pub use schema::{SCHEMA, schema};
 pub use sign::{Encoding, Sign, SignKey, SignKind};

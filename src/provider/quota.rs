@@ -1,8 +1,8 @@
 //! A limit that a provider sets, as its file declares it and as the arithmetic of pacing wants it.
 
 use super::calendar::{Calendar, Zone};
-use super::{Definition, TOKEN};
-use crate::words::{Interval, ResourceName, Scope};
+use super::{Amount, Definition, TOKEN};
+use crate::words::{Interval, ResourceName, Scope, Terms};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::fmt;
@@ -20,8 +20,14 @@ pub struct Quota {
     /// Whom it counts.
     pub scope: Scope,
     /// How much in a window; calls in flight for `concurrent`; failures in a row for `errors`; the most that is ever
-    /// tried in a window for `adaptive`.
-    pub amount: u32,
+    /// tried in a window for `adaptive`. Or so much on each plan, of which a connection's param `plan` says one.
+    pub amount: Amount,
+    /// So much more for each device of the connection that we know.
+    #[serde(default)]
+    pub amount_per_device: Option<u32>,
+    /// It is so much more for each so many devices, of which the last need not be full; 1 when absent.
+    #[serde(default)]
+    pub per_devices: Option<u32>,
     /// The window: a length, or for `aligned` a part of the calendar.
     #[serde(default)]
     pub window: Option<Window>,
@@ -147,20 +153,65 @@ fn yes() -> bool {
 }
 
 impl Quota {
-    /// What it amounts to for every call, and what that leaves for background syncs where some of it is reserved.
+    /// What it amounts to for every call, and what that leaves for background syncs where some of it is reserved: for
+    /// everybody, or for an account of which nothing is known.
     pub fn limits(&self) -> (Limit, Option<Limit>) {
-        let whole = self.limit(1.0);
-        let rest = (self.reserve > 0.0).then(|| self.limit(1.0 - self.reserve));
+        self.limits_for(&Terms::default())
+    }
+
+    /// Likewise for an account on these terms.
+    pub fn limits_for(&self, terms: &Terms) -> (Limit, Option<Limit>) {
+        let amount = self.amount_for(terms);
+        let whole = self.limit(amount, 1.0);
+        let rest = (self.reserve > 0.0).then(|| self.limit(amount, 1.0 - self.reserve));
         (whole, rest)
     }
 
-    /// What a share of it, above 0 and at most 1, amounts to.
-    fn limit(&self, share: f64) -> Limit {
+    /// How much it allows an account on these terms.
+    pub fn amount_for(&self, terms: &Terms) -> u32 {
+        let steps = terms.devices.div_ceil(self.devices_a_step());
+        let more = self.amount_per_device.unwrap_or(0).saturating_mul(steps);
+        self.amount.on(&terms.plan).saturating_add(more)
+    }
+
+    /// The least that it allows anybody: on the smallest plan, without devices.
+    pub fn least(&self) -> u32 {
+        self.amount.least()
+    }
+
+    /// Whether it may allow so much, on whatever terms.
+    pub fn may_allow(&self, amount: f64) -> bool {
+        let step = f64::from(self.amount_per_device.unwrap_or(0));
+        let is_of = |base: u32| {
+            let more = amount - f64::from(base);
+            more == 0.0 || more > 0.0 && step > 0.0 && more % step == 0.0
+        };
+        match &self.amount {
+            Amount::Same(base) => is_of(*base),
+            Amount::ByPlan(all) => all.values().any(|base| is_of(*base)),
+        }
+    }
+
+    /// Whether it allows one account more than another.
+    pub fn varies(&self) -> bool {
+        self.amount_per_device.is_some() || matches!(self.amount, Amount::ByPlan(_))
+    }
+
+    /// How many devices allow `amount_per_device` more.
+    pub fn devices_a_step(&self) -> u32 {
+        self.per_devices.unwrap_or(1).max(1)
+    }
+
+    /// What a share of this amount, above 0 and at most 1, comes to.
+    fn limit(&self, amount: u32, share: f64) -> Limit {
         let burst = self.burst();
         match self.kind {
-            Kind::Sliding => Limit::Sliding { emission_ms: self.emission_ms() / share, burst },
+            Kind::Sliding => {
+                let steps = f64::from(amount) - f64::from(burst) + 1.0;
+                Limit::Sliding { emission_ms: self.span_ms() / steps.max(1.0) / share, burst }
+            }
             Kind::Aligned => {
-                let amount = portion(self.amount, share);
+                let amount = portion(amount, share);
                 Limit::Aligned {
                     amount,
                     burst: burst.min(amount),
@@ -169,10 +220,10 @@ impl Quota {
                     zone: self.zone.clone(),
                 }
             }
-            Kind::Concurrent => Limit::Concurrent { amount: portion(self.amount, share) },
-            Kind::Errors => Limit::Errors { amount: self.amount, window_ms: self.window_ms() },
+            Kind::Concurrent => Limit::Concurrent { amount: portion(amount, share) },
+            Kind::Errors => Limit::Errors { amount, window_ms: self.window_ms() },
             Kind::Adaptive => Limit::Adaptive {
-                ceiling: f64::from(self.amount) * share,
+                ceiling: f64::from(amount) * share,
                 start: f64::from(self.start()) * share,
                 floor: f64::from(self.floor()) * share,
                 window_ms: self.window_ms(),
@@ -194,7 +245,7 @@ impl Quota {
 
     /// What an adaptive one tries first.
     pub fn start(&self) -> u32 {
-        self.start.unwrap_or((self.amount / 10).max(self.floor()))
+        self.start.unwrap_or((self.least() / 10).max(self.floor()))
     }
 
     /// What an adaptive one never goes below.
@@ -202,14 +253,13 @@ impl Quota {
         self.floor.unwrap_or(1)
     }
 
-    /// T, the time in ms that one unit of cost takes to come back: with burst b, `T = W / (N − b + 1)`.
+    /// W of the time in ms that one unit of cost takes to come back, which is `T = W / (N − b + 1)` with burst b.
     ///
     /// Headroom h stretches the window to `W / (1 − h)`, so that calls sent W apart still arrive W apart when the way
     /// takes up to `W · h / (1 − h)` longer for one than for another. So does the time in which pages are sent: all are
     /// spent with their call, before any of them is late. Why this T keeps every window: `pace::Gcra`.
-    fn emission_ms(&self) -> f64 {
-        let steps = f64::from(self.amount) - f64::from(self.burst()) + 1.0;
-        (self.window_ms() + self.spare_ms() + self.pages_ms) / steps.max(1.0)
+    pub fn span_ms(&self) -> f64 {
+        self.window_ms() + self.spare_ms() + self.pages_ms
     }
 
     /// By how much headroom stretches a sliding window, ms.

@@ -2,8 +2,8 @@
 
 use super::load::line_of;
 use super::{Definition, DefinitionError, LoadError, Quota, RateLimit, Resource, parse};
-use crate::words::{ProviderName, ResourceName};
-use std::collections::BTreeMap;
+use crate::words::{ProviderName, ResourceName, Terms};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,6 +36,9 @@ const SHIPPED: &[(&str, &str)] = &[
     ("tuya", include_str!("../../config/providers/tuya.toml")),
     ("withings", include_str!("../../config/providers/withings.toml")),
 ];
+
+/// The param by which a connection says which plan it is on, where amounts depend on it.
+pub const PLAN: &str = "plan";
 
 /// A provider's definition under its name.
 #[derive(Debug, Clone)]
@@ -97,6 +100,22 @@ impl Provider {
     /// Its limits.
     pub fn quotas(&self) -> impl Iterator<Item = &Quota> {
         self.definition.quotas.iter().map(|q| q.get_ref())
+    }
+
+    /// Whether what it allows a connection depends on that connection's terms.
+    pub fn has_terms(&self) -> bool {
+        self.quotas().any(Quota::varies)
+    }
+
+    /// The plans that connections may be on; none if all are alike.
+    pub fn plans(&self) -> BTreeSet<&str> {
+        self.quotas().flat_map(|quota| quota.amount.plans()).map(|(plan, _)| plan).collect()
+    }
+
+    /// The terms of a connection with these params and so many devices.
+    pub fn terms(&self, params: &BTreeMap<String, String>, devices: u32) -> Terms {
+        let default = || self.definition.params.get(PLAN)?.get_ref().default.as_ref();
+        Terms { plan: params.get(PLAN).or_else(default).cloned().unwrap_or_default(), devices }
     }
 
     /// Where answers tell what is left of them.

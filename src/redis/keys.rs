@@ -23,6 +23,7 @@
 //! | `{p}:corrupt` | hash | jobs set aside because their records cannot be read → why |
 //! | `{p}:quotas` | hash | connection → its quotas' states and its hold (msgpack, see `take/lua/pace.lua`) |
 //! | `{p}:quota:app`, `{p}:quota:<connection>` | hash | likewise a field each: of the app; of groups and devices |
+//! | `{p}:terms` | hash | connection → its devices, since when, as read when, its plan; where quotas ask for it |
 //! | `{p}:meta` | hash | `v`, `finish` virtual times, `fence`, `run`, `epoch`, `built`, `app_until`, `app_why` |
 //! | `{p}:wake` | channel | "look again" |
 //! | `{p}:stats:<minute>` | hash | lag histogram and outcome counts of that minute |

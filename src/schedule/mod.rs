@@ -3,6 +3,8 @@
 mod offset;
 mod queue;
 pub mod score;
+mod terms;
 
 pub use offset::offset_ms;
 pub use queue::{Entry, Place, Queue, Refresh};
+pub use terms::Told;

@@ -92,13 +92,13 @@ const PAGE: i64 = 131_072;
 /// The schedule's way in.
 #[derive(Clone)]
 pub struct Queue {
-    redis: Redis,
-    keys: Keys,
-    scripts: Arc<Scripts>,
+    pub(super) redis: Redis,
+    pub(super) keys: Keys,
+    pub(super) scripts: Arc<Scripts>,
     spread: Interval,
 }
 
-struct Scripts {
+pub(super) struct Scripts {
     put: Script,
     drop: Script,
     refresh: Script,
@@ -107,6 +107,8 @@ struct Scripts {
     live: Script,
     revive: Script,
     built: Script,
+    pub(super) terms: Script,
+    pub(super) terms_of: Script,
 }
 
 impl Queue {
@@ -121,6 +123,8 @@ impl Queue {
             live: Script::new("live", include_str!("lua/live.lua")),
             revive: Script::new("revive", include_str!("lua/revive.lua")),
             built: Script::new("built", include_str!("lua/built.lua")),
+            terms: Script::new("terms", include_str!("lua/terms.lua")),
+            terms_of: Script::new("terms_of", include_str!("lua/terms_of.lua")),
         };
         Self { redis, keys, scripts: Arc::new(scripts), spread }
     }
@@ -244,7 +248,7 @@ impl Queue {
 }
 
 /// A script's instant: empty is Redis's own.
-fn now_arg(now: Option<UnixMs>) -> String {
+pub(super) fn now_arg(now: Option<UnixMs>) -> String {
     now.map_or(String::new(), |at| at.0.to_string())
 }
 

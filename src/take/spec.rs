@@ -21,6 +21,8 @@ pub(super) struct Spec {
     aligned: bool,
     adaptive: bool,
     free_errors: bool,
+    /// Whether any depends on the terms of connections.
+    terms: bool,
     quotas: Vec<QuotaSpec>,
     resources: BTreeMap<String, ResourceSpec>,
 }
@@ -33,11 +35,27 @@ struct QuotaSpec {
     background: bool,
     free_errors: bool,
     resources: Vec<String>,
+    /// How it depends on the terms of a connection; `limit` is of one of which nothing is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    varies: Option<Varies>,
     #[serde(flatten)]
     limit: LimitSpec,
     /// Where the turns of an aligned one come from.
     #[serde(skip)]
     source: Limit,
+}
+
+/// `amount = plans[plan] or least, + ⌈devices / per_devices⌉ · per_device`, of which this is a share.
+#[derive(Debug, Clone, Serialize)]
+struct Varies {
+    plans: BTreeMap<String, u32>,
+    least: u32,
+    per_device: u32,
+    per_devices: u32,
+    share: f64,
+    burst: u32,
+    /// Of a sliding one: what the emission interval is a part of, ms.
+    span_ms: f64,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -87,6 +105,7 @@ impl Spec {
             aligned: any(|limit| matches!(limit, LimitSpec::Aligned { .. })),
             adaptive: any(|limit| matches!(limit, LimitSpec::Adaptive { .. })),
             free_errors: quotas.iter().any(|q| q.free_errors),
+            terms: provider.has_terms(),
             quotas,
             resources: resources.collect(),
         }
@@ -120,6 +139,7 @@ fn specs(quota: &Quota) -> Vec<QuotaSpec> {
         background,
         free_errors: !quota.errors_cost,
         resources: quota.resources.iter().flatten().map(ToString::to_string).collect(),
+        varies: quota.varies().then(|| varies(quota, if background { 1.0 - quota.reserve } else { 1.0 })),
         limit: (&limit).into(),
         source: limit,
     };
@@ -127,6 +147,18 @@ fn specs(quota: &Quota) -> Vec<QuotaSpec> {
     let mut found = vec![spec(all, false)];
     found.extend(background.map(|limit| spec(limit, true)));
     found
+}
+
+fn varies(quota: &Quota, share: f64) -> Varies {
+    Varies {
+        plans: quota.amount.plans().map(|(plan, amount)| (plan.to_owned(), amount)).collect(),
+        least: quota.least(),
+        per_device: quota.amount_per_device.unwrap_or(0),
+        per_devices: quota.devices_a_step(),
+        share,
+        burst: quota.burst(),
+        span_ms: quota.span_ms(),
+    }
 }
 
 impl From<&Limit> for LimitSpec {

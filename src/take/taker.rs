@@ -69,6 +69,7 @@ struct Spoken {
     now: UnixMs,
 }
 
+const TERMS: &str = include_str!("lua/terms.lua");
 const PACE: &str = include_str!("lua/pace.lua");
 const CHAIN: &str = include_str!("lua/chain.lua");
 const RANK: &str = include_str!("lua/rank.lua");
@@ -85,10 +86,10 @@ impl Taker {
             anchor: settings.keys.anchor(&provider.name),
             take: Script::of_parts(
                 "take",
-                &[PACE, CHAIN, RANK, GATHER, GRANT, include_str!("lua/take.lua"), WRITE],
+                &[TERMS, PACE, CHAIN, RANK, GATHER, GRANT, include_str!("lua/take.lua"), WRITE],
             ),
-            settle: Script::of_parts("settle", &[PACE, CHAIN, include_str!("lua/settle.lua")]),
-            leave: Script::of_parts("leave", &[PACE, CHAIN, include_str!("lua/leave.lua")]),
+            settle: Script::of_parts("settle", &[TERMS, PACE, CHAIN, include_str!("lua/settle.lua")]),
+            leave: Script::of_parts("leave", &[TERMS, PACE, CHAIN, include_str!("lua/leave.lua")]),
             spec: Mutex::new(Spoken { spec, packed: Vec::new(), now: UnixMs(0) }),
             provider: provider.name.clone(),
         }

@@ -18,6 +18,8 @@ pub struct Connection {
     pub bootstrap: BTreeMap<String, String>,
     /// When that was asked for; none: it was not, since its secrets were given.
     pub bootstrap_at: Option<UnixMs>,
+    /// How many devices are under it; 0 where no limit asks for it.
+    pub devices: u32,
     /// Its credentials, by the names that the provider's definition gives them.
     pub secrets: Secrets,
     /// What a login or a grant has brought, where the provider asks for such.

@@ -142,7 +142,7 @@ async fn other_secrets_may_be_another_account() {
     devices(&rig, "7", good()).await;
     rig.read_all(&rig.journey).await;
     let app = &rig.t.app;
-    let mut opened = connections::open(&app.pool, &app.sealer, &[rig.connection.0]).await.unwrap();
+    let mut opened = connections::open(&app.pool, &app.sealer, &[rig.connection.0], false).await.unwrap();
     let before = opened.remove(0);
     let other = Secrets::only("other");
     connections::reauthorise(&app.pool, &app.sealer, rig.t.tenant, rig.connection, &other).await.unwrap();

@@ -34,6 +34,7 @@ async fn ask_as(reach: Reach, text: &str, base_url: &str, ids: &[&str]) -> Answe
         params: BTreeMap::from([("base_url".to_owned(), base_url.to_owned())]),
         bootstrap: Default::default(),
         bootstrap_at: None,
+        devices: 0,
         secrets: Secrets::only(SECRET),
         token: None,
     };

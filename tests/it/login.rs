@@ -80,7 +80,7 @@ async fn logins(rig: &Rig) -> usize {
 
 async fn connection(rig: &Rig) -> Arc<Connection> {
     let app = &rig.t.app;
-    let mut opened = connections::open(&app.pool, &app.sealer, &[rig.connection.0]).await.unwrap();
+    let mut opened = connections::open(&app.pool, &app.sealer, &[rig.connection.0], false).await.unwrap();
     Arc::new(opened.remove(0))
 }
 

@@ -29,6 +29,7 @@ mod secret_changes;
 mod sharing;
 mod support;
 mod take;
+mod terms;
 mod token_quota;
 mod wire;
 mod wrong_clock;

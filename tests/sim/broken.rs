@@ -17,9 +17,14 @@ const fn settle(from: &'static str, to: &'static str) -> Change {
 
 /// Some seed fails, and says that this property is broken.
 async fn is_seen(says: &str, setup: Setup<'_>) {
+    is_seen_by(says, setup, |seed| Limits::of(seed).without_terms()).await;
+}
+
+/// Likewise of runs with these limits.
+async fn is_seen_by(says: &str, setup: Setup<'_>, limits: impl Fn(u64) -> Limits) {
     let mut others = Vec::new();
     for seed in 1..=SEEDS {
-        let run = run(&Limits::of(seed), setup).await;
+        let run = run(&limits(seed), setup).await;
         if run.wrong.iter().any(|wrong| wrong.starts_with(says)) {
             println!("{says}: seen in seed {seed}");
             return;
@@ -206,4 +211,12 @@ async fn jobs_that_get_lost_between_two_sets() {
 async fn a_worker_that_is_told_to_sleep_for_ever() {
     let deaf = take("if due_head then sooner(", "if false then sooner(");
     seen_from_outside("wake", &[deaf]).await;
+}
+
+#[tokio::test]
+async fn a_smaller_plan_that_nobody_is_held_to() {
+    let lenient = take("terms.since = since > 0 and since + spec.horizon_ms or 0", "");
+    is_seen_by("pace", Setup { changes: &[lenient], without_twin: false }, Limits::of).await;
+    let larger = take("varies.plans[plan] or varies.least", "2 * varies.least");
+    is_seen_by("over quota", Setup { changes: &[larger], without_twin: true }, Limits::of).await;
 }

@@ -23,7 +23,7 @@ impl World {
             }
         }
         let call = out.call.clone();
-        let wrong = self.referee.sent(&call, at);
+        let wrong = self.referee.sent(&call, at, &self.terms);
         self.say(format!(
             "call {} of {} is sent at {:.3}, will be {end:?}",
             number % 32,

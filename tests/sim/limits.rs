@@ -32,10 +32,12 @@ pub enum Fault {
     Lost,
     /// Redis forgets everything, and the schedule is rebuilt.
     Wipe,
+    /// Accounts move to other plans, and have more devices or fewer.
+    Terms,
 }
 
 impl Fault {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Crash,
         Self::Pause,
         Self::Twice,
@@ -48,6 +50,7 @@ impl Fault {
         Self::Throttle,
         Self::Lost,
         Self::Wipe,
+        Self::Terms,
     ];
 }
 
@@ -62,6 +65,9 @@ pub struct Limits {
     /// Which of the seed's quotas are declared, by number.
     pub quotas: Vec<usize>,
     pub faults: BTreeSet<Fault>,
+    /// Whether amounts may depend on accounts' plans and devices.
+    #[serde(default)]
+    pub plans: bool,
 }
 
 /// The most quotas that a seed gives.
@@ -76,7 +82,15 @@ impl Limits {
             connections: 5,
             quotas: (0..QUOTAS).collect(),
             faults: Fault::ALL.into(),
+            plans: true,
         }
+    }
+
+    /// The same where nothing depends on accounts' terms.
+    pub fn without_terms(mut self) -> Self {
+        self.plans = false;
+        self.faults.remove(&Fault::Terms);
+        self
     }
 
     pub fn has(&self, fault: Fault) -> bool {
@@ -86,6 +100,9 @@ impl Limits {
     /// Smaller ones, the boldest first.
     pub fn smaller(&self) -> Vec<Self> {
         let mut found = Vec::new();
+        if self.plans {
+            found.push(Self { plans: false, ..self.clone() });
+        }
         let halves =
             |n: usize| [n / 2, n - n / 4, n.saturating_sub(1)].into_iter().filter(move |m| *m < n && *m > 0);
         found.extend(self.faults.iter().map(|fault| {

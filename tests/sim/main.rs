@@ -16,6 +16,7 @@ mod scenario;
 mod shrink;
 #[path = "broken.rs"]
 mod slow_broken;
+mod terms;
 mod twin;
 mod worker;
 mod world;

@@ -80,7 +80,7 @@ impl Overload {
         let mut entries: Vec<_> =
             jobs.into_iter().zip(weights).map(|(job, weight)| entry(job, weight)).collect();
         let demands: Vec<_> = entries.iter().map(demand).collect();
-        let plan = plan(&provider, &demands, settings.k, &settings.base);
+        let plan = plan(&provider, &demands, &Default::default(), settings.k, &settings.base);
         // As though it had been going on for long.
         for (entry, job) in entries.iter_mut().zip(&plan.jobs) {
             let ago = chance.share(0.0, job.effective_ms.expect("a planned job"));

@@ -33,6 +33,10 @@ impl World {
         }
         let wait = self.chance.within(50, 4_000);
         self.after(wait, Event::Owner);
+        if self.limits.plans && self.has(Fault::Terms) && self.chance.hits(0.3) {
+            self.terms_step().await;
+            return self.wake_all();
+        }
         let which = self.chance.within(0, self.ids().len() as i64 - 1) as usize;
         let job = self.ids()[which];
         if self.has(Fault::Refresh) && (!self.has(Fault::Owner) || self.chance.hits(0.4)) {
@@ -107,6 +111,7 @@ impl World {
         self.model.wipe();
         // Holds are not kept elsewhere.
         self.holds.clear();
+        self.all_terms().await;
         self.rig.revive(true, self.fence, self.now).await;
         self.epoch = self.now;
         self.put_all().await;
@@ -118,7 +123,9 @@ impl World {
         let scenario = &self.scenario;
         let known = self.model.jobs.values().filter(|job| job.at != At::Nowhere);
         let demands: Vec<_> = known.map(|job| demand(&job.entry)).collect();
-        let plan = plan(&scenario.provider, &demands, scenario.settings.k, &scenario.settings.base);
+        let terms = |entry: &Entry| (entry.job.connection, self.terms.now(&entry.job.connection.to_string()));
+        let terms = scenario.entries.iter().map(terms).collect();
+        let plan = plan(&scenario.provider, &demands, &terms, scenario.settings.k, &scenario.settings.base);
         let slowest = plan.jobs.iter().filter_map(|job| job.effective_ms).fold(0.0, f64::max);
         let held = self.holds.values().map(|until| until - self.now).fold(0, i64::max);
         let windows: i64 = scenario

@@ -1,7 +1,8 @@
 //! The cloud's own count: every call that was sent, in every window of every quota, whoever sent it and knows of it.
 
+use crate::terms::Accounts;
 use paceline::provider::{Limit, Provider, Quota, QuotaKind};
-use paceline::words::{ResourceName, Scope, UnixMs};
+use paceline::words::{ResourceName, Scope, Terms, UnixMs};
 use std::collections::{HashMap, VecDeque};
 
 /// A call as the cloud sees it.
@@ -28,6 +29,9 @@ pub struct Referee {
     pub counted: u64,
     pub fullest: f64,
 }
+
+/// How far ahead of its instant a call may be granted: `horizon` of the scenario.
+pub const AHEAD_MS: f64 = 250.0;
 
 /// What was counted of one quota for one of those it counts.
 #[derive(Default)]
@@ -79,26 +83,35 @@ impl Referee {
     }
 
     /// Counts a call that arrives, and says which windows are over quota because of it.
-    pub fn sent(&mut self, call: &Call, at: f64) -> Vec<String> {
+    /// Of terms that changed, the greatest amount that was in force in the window is allowed it.
+    pub fn sent(&mut self, call: &Call, at: f64, accounts: &Accounts) -> Vec<String> {
         self.counted += 1;
         let mut wrong = Vec::new();
         for (number, quota) in self.quotas.iter().enumerate().filter(|(_, q)| q.counts(&call.resource)) {
             let cost = if call.fails && !quota.errors_cost { 0 } else { call.cost };
+            let from = match quota.kind {
+                QuotaKind::Aligned => self.turn_ms(quota, at),
+                _ => at - window_ms(quota),
+            };
+            let terms = accounts.most(quota, connection(&call.lane), from, AHEAD_MS + self.late_ms);
+            let terms = &terms;
             for holder in holders(quota.scope, &call.lane, &call.devices) {
                 let book = self.books.entry((number, holder.clone())).or_default();
                 let (held, most) = match quota.kind {
-                    QuotaKind::Sliding => (book.slide(quota, cost, call.urgent, at), sliding(quota)),
+                    QuotaKind::Sliding => {
+                        (book.slide(quota, terms, cost, call.urgent, at), sliding(quota, terms))
+                    }
                     QuotaKind::Adaptive => {
-                        let most =
-                            (f64::from(quota.amount) * (1.0 + self.late_ms / window_ms(quota))).ceil() as u32;
-                        (book.slide(quota, cost, call.urgent, at), (most + call.cost, None))
+                        let most = (f64::from(quota.least()) * (1.0 + self.late_ms / window_ms(quota))).ceil()
+                            as u32;
+                        (book.slide(quota, terms, cost, call.urgent, at), (most + call.cost, None))
                     }
                     QuotaKind::Aligned => {
-                        (book.turn(quota, cost, call.urgent, at + self.skew_ms as f64), amounts(quota))
+                        (book.turn(quota, cost, call.urgent, at + self.skew_ms as f64), amounts(quota, terms))
                     }
                     QuotaKind::Concurrent => {
                         book.flying.add(1, call.urgent);
-                        (book.flying, amounts(quota))
+                        (book.flying, amounts(quota, terms))
                     }
                     QuotaKind::Errors => continue,
                 };
@@ -112,6 +125,17 @@ impl Referee {
             }
         }
         wrong
+    }
+
+    /// When the turn of the calendar began in which a call arrives, by our clock.
+    fn turn_ms(&self, quota: &Quota, at: f64) -> f64 {
+        match quota.limits().0 {
+            Limit::Aligned { calendar, zone, .. } => {
+                let theirs = UnixMs(at as i64 + self.skew_ms);
+                (calendar.turns(&zone, theirs)[0].0 - self.skew_ms) as f64
+            }
+            _ => at,
+        }
     }
 
     /// A call ends at the cloud.
@@ -128,7 +152,7 @@ impl Referee {
                             book.errors = 0;
                         }
                         (book.errors, book.last_error) = (book.errors + 1, at);
-                        if book.errors > quota.amount {
+                        if book.errors > quota.least() {
                             wrong.push(format!(
                                 "over quota: {} errors in a row at {} {holder:?}",
                                 book.errors, quota.name
@@ -145,10 +169,10 @@ impl Referee {
 
 impl Book {
     /// What the window that ends now holds. It is half open: instants exactly a window apart are in different ones.
-    fn slide(&mut self, quota: &Quota, cost: u32, urgent: bool, at: f64) -> Sum {
+    fn slide(&mut self, quota: &Quota, terms: &Terms, cost: u32, urgent: bool, at: f64) -> Sum {
         self.sent.push_back((at, cost, urgent));
         // Arrival times are kept to a thousandth of a ms, and each call of a window may be rounded.
-        let hair = 0.001 * f64::from(quota.amount + 2);
+        let hair = 0.001 * f64::from(quota.amount_for(terms) + 2);
         let from = at - window_ms(quota) + hair;
         while self.sent.front().is_some_and(|(sent, ..)| *sent <= from) {
             self.sent.pop_front();
@@ -178,23 +202,24 @@ fn window_ms(quota: &Quota) -> f64 {
 }
 
 /// The most that a window may hold, and of it of background syncs.
-fn amounts(quota: &Quota) -> (u32, Option<u32>) {
+fn amounts(quota: &Quota, terms: &Terms) -> (u32, Option<u32>) {
     let amount = |limit: Limit| match limit {
         Limit::Aligned { amount, .. } | Limit::Concurrent { amount } => amount,
         _ => u32::MAX,
     };
-    let (whole, rest) = quota.limits();
+    let (whole, rest) = quota.limits_for(terms);
     (amount(whole), rest.map(amount))
 }
 
 /// Likewise of a sliding one. With burst b and emission interval T a window of length W holds fewer than `b + W / T`.
-fn sliding(quota: &Quota) -> (u32, Option<u32>) {
-    let rest = match quota.limits() {
+fn sliding(quota: &Quota, terms: &Terms) -> (u32, Option<u32>) {
+    let amount = quota.amount_for(terms);
+    let rest = match quota.limits_for(terms) {
         (Limit::Sliding { emission_ms: all, burst }, Some(Limit::Sliding { emission_ms, .. })) => {
-            let steps = f64::from(quota.amount - burst + 1) * all / emission_ms;
+            let steps = f64::from(amount - burst + 1) * all / emission_ms;
             Some((f64::from(burst) + steps - 1e-6).ceil() as u32 - 1)
         }
         _ => None,
     };
-    (quota.amount, rest)
+    (amount, rest)
 }

@@ -3,7 +3,7 @@
 use crate::scenario::name;
 use paceline::provider::Provider;
 use paceline::redis::{Keys, Redis, connect};
-use paceline::schedule::{Entry, Place, Queue};
+use paceline::schedule::{Entry, Place, Queue, Told};
 use paceline::take::{Settled, Settlement, Taken, Taker, TakerSettings};
 use paceline::words::{JobId, UnixMs};
 use std::collections::HashMap;
@@ -62,6 +62,10 @@ impl Rig {
 
     pub async fn put(&self, entries: &[Entry], now: i64) {
         self.queue.put_at(&name(), entries, Some(UnixMs(now))).await.expect("put");
+    }
+
+    pub async fn put_terms(&self, told: &[Told], believe: bool, now: i64) {
+        self.queue.put_terms(&name(), told, believe, Some(UnixMs(now))).await.expect("terms");
     }
 
     pub async fn locate(&self, ids: &[JobId]) -> Vec<Place> {

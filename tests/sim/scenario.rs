@@ -2,6 +2,7 @@
 
 use crate::chance::Chance;
 use crate::limits::{Fault, Limits};
+use crate::referee::AHEAD_MS;
 use paceline::provider::{Provider, Unit};
 use paceline::redis::Keys;
 use paceline::schedule::{Entry, offset_ms};
@@ -105,7 +106,7 @@ impl Scenario {
             workers: chance.within(1, 3) as usize,
             slots: chance.pick(&[2, 8, 64]),
             settings: TakerSettings {
-                horizon: interval(250),
+                horizon: interval(AHEAD_MS as u64),
                 ahead: interval(100),
                 lease: interval(chance.pick(&[500, 3_000, 20_000])),
                 ride_share: 0.1,
@@ -178,9 +179,12 @@ pub fn name() -> ProviderName {
 fn provider(limits: &Limits, kinds: &[Kind], demand: &Demand) -> Provider {
     let mut text =
         "title = \"Simulated\"\n[http]\nbase_url = \"http://127.0.0.1:9\"\ntimeout = \"2s\"\n".to_owned();
+    if limits.plans {
+        text += "[param.plan]\nabout = \"the plan\"\ndefault = \"small\"\n";
+    }
     for number in &limits.quotas {
         let mut chance = Chance::new(limits.seed, 100 + *number as u64);
-        text += &quota(&mut chance, *number, kinds, demand);
+        text += &quota(&mut chance, *number, kinds, demand, limits.plans);
     }
     for kind in kinds {
         let Kind { name, unit, batch_max, cost, per_device } = kind;
@@ -197,7 +201,7 @@ fn provider(limits: &Limits, kinds: &[Kind], demand: &Demand) -> Provider {
     Provider::parse(name(), "simulated.toml", &text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-fn quota(chance: &mut Chance, number: usize, kinds: &[Kind], demand: &Demand) -> String {
+fn quota(chance: &mut Chance, number: usize, kinds: &[Kind], demand: &Demand, plans: bool) -> String {
     // Some seeds have few.
     if chance.hits(0.35) {
         return String::new();
@@ -261,6 +265,25 @@ fn quota(chance: &mut Chance, number: usize, kinds: &[Kind], demand: &Demand) ->
     // Of resources that cost differently a device's own limit lets the cheaper ahead: see `put_off` in take.lua.
     if scope == "device" || chance.hits(0.25) {
         say("resources", format!("[\"{}\"]", kinds[chance.within(0, kinds.len() as i64 - 1) as usize].name));
+    }
+    if plans && scope != "app" && (paced || kind == "concurrent") && chance.hits(0.6) {
+        text = on_terms(chance, text, amount, paced && scope == "connection");
+    }
+    text
+}
+
+/// The same with an amount that depends on the account; it is the smallest's.
+fn on_terms(chance: &mut Chance, mut text: String, amount: u32, by_device: bool) -> String {
+    if chance.hits(0.7) {
+        let large = amount * chance.within(2, 8) as u32;
+        let by_plan = format!("amount = {{ small = {amount}, large = {large} }}\n");
+        text = text.replace(&format!("amount = {amount}\n"), &by_plan);
+    }
+    if by_device && chance.hits(0.6) {
+        let _ = writeln!(text, "amount_per_device = {}", chance.within(1, i64::from(amount)));
+        if chance.hits(0.5) {
+            let _ = writeln!(text, "per_devices = {}", chance.within(1, 4));
+        }
     }
     text
 }

@@ -5,7 +5,8 @@
 use crate::model::{At, Model};
 use crate::referee::{connection, holders};
 use crate::rig::Fields;
-use paceline::pace::Gauge;
+use crate::terms::Accounts;
+use paceline::pace::{Gauge, Gcra};
 use paceline::provider::{Limit, Provider, Quota};
 use paceline::schedule::{Place, score};
 use paceline::take::{Grant, Taken, TakerSettings};
@@ -33,6 +34,7 @@ pub struct Twin<'a> {
     without_calm: HashMap<(String, String), (Limit, Gauge)>,
     /// When the schedule was last revived after a loss; 0 for never.
     epoch: f64,
+    terms: &'a Accounts,
     lease_ms: f64,
     now: f64,
     ready: BTreeMap<(String, ResourceName), Vec<Ranked>>,
@@ -74,7 +76,7 @@ fn stored(limit: &Limit, raw: Option<&String>, epoch: f64) -> Option<Gauge> {
 impl<'a> Twin<'a> {
     pub fn new(
         (provider, settings, lease_ms): (&'a Provider, &'a TakerSettings, i64),
-        (fields, epoch): (Fields, i64),
+        (fields, epoch, terms): (Fields, i64, &'a Accounts),
         (model, ids, places, due): (&Model, &[JobId], &[Place], &HashMap<i64, f64>),
         now: i64,
     ) -> Self {
@@ -85,6 +87,7 @@ impl<'a> Twin<'a> {
             gauges: HashMap::new(),
             without_calm: HashMap::new(),
             epoch: epoch as f64,
+            terms,
             lease_ms: lease_ms as f64,
             now: now as f64,
             ready: BTreeMap::new(),
@@ -301,13 +304,13 @@ impl<'a> Twin<'a> {
     ) -> Vec<(String, String)> {
         let mut found = Vec::new();
         for quota in self.provider.quotas().filter(|q| q.counts(resource)) {
-            let (whole, rest) = quota.limits();
+            let (whole, rest) = quota.limits_for(&self.terms.now(connection(lane)));
             let limits = [Some((whole, "")), rest.filter(|_| !urgent).map(|limit| (limit, "~"))];
             for holder in holders(quota.scope, lane, devices) {
                 for (limit, mark) in limits.iter().flatten() {
                     let key = key(quota, mark, lane, &holder);
                     if !self.gauges.contains_key(&key) {
-                        match stored(limit, self.fields.get(&key), self.epoch) {
+                        match self.stored(quota.varies(), limit, &key, &self.fields) {
                             Some(gauge) => drop(self.gauges.insert(key.clone(), (limit.clone(), gauge))),
                             None => self.is_exact = false,
                         }
@@ -371,10 +374,27 @@ impl<'a> Twin<'a> {
         Some(at)
     }
 
+    /// What is stored of a quota, as its account's terms have it.
+    fn stored(&self, varies: bool, limit: &Limit, key: &(String, String), fields: &Fields) -> Option<Gauge> {
+        let since = if varies { self.terms.since(&key.0) } else { 0 };
+        let horizon_ms = self.settings.horizon.as_ms() as f64;
+        // As though all had been spent at the last instant that was granted by other terms.
+        let since = if since > 0 { since as f64 + horizon_ms } else { 0.0 };
+        let kept = stored(limit, fields.get(key), self.epoch.max(since))?;
+        Some(match (kept, limit) {
+            (Gauge::Sliding { tat_ms }, Limit::Sliding { emission_ms, burst }) if varies => {
+                let gcra = Gcra { emission_ms: *emission_ms, burst: f64::from(*burst) };
+                Gauge::Sliding { tat_ms: gcra.changed(tat_ms, since, self.now + horizon_ms) }
+            }
+            (kept, _) => kept,
+        })
+    }
+
     /// What the script stored is what the definition spent.
     fn compare(&mut self, after: &Fields) {
         for (key, (limit, gauge)) in &self.gauges {
-            let kept = stored(limit, after.get(key), self.epoch);
+            let varies = self.provider.quotas().any(|quota| quota.varies() && is_of(quota, &key.1));
+            let kept = self.stored(varies, limit, key, after);
             let alike = match (kept, *gauge) {
                 (Some(Gauge::Sliding { tat_ms: a }), Gauge::Sliding { tat_ms: b }) => (a - b).abs() < HAIR_MS,
                 (
@@ -389,6 +409,11 @@ impl<'a> Twin<'a> {
             }
         }
     }
+}
+
+/// Whether a field is that quota's.
+fn is_of(quota: &Quota, field: &str) -> bool {
+    field.split(['~', '@', '#']).next() == Some(&quota.name)
 }
 
 /// Holder and field under which a quota is kept.

@@ -132,7 +132,7 @@ impl World {
         let scenario = &self.scenario;
         Twin::new(
             (&scenario.provider, &scenario.settings, scenario.lease_ms()),
-            (fields, self.epoch),
+            (fields, self.epoch, &self.terms),
             (&self.model, self.ids(), places, due),
             self.now,
         )

@@ -6,6 +6,7 @@ use crate::model::{At, Model};
 use crate::referee::{Call, Referee};
 use crate::rig::{Change, Rig, own_keys};
 use crate::scenario::{Scenario, T0};
+use crate::terms::Accounts;
 use paceline::schedule::Place;
 use paceline::take::{Grant, Settlement};
 use paceline::words::{End, JobId, Scope};
@@ -82,6 +83,8 @@ pub struct World {
     pub refusals: HashMap<String, Refusal>,
     pub wanted: BTreeSet<i64>,
     pub epoch: i64,
+    /// On what terms accounts are.
+    pub terms: Accounts,
     pub fence: i64,
     /// Faults are over: what is left must come right by itself.
     pub quiet: bool,
@@ -150,6 +153,7 @@ impl World {
             refusals: HashMap::new(),
             wanted: scenario.entries.iter().map(|e| e.job.id.0).collect(),
             epoch: 0,
+            terms: Accounts::default(),
             fence: 0,
             quiet: false,
             wrong: Vec::new(),
@@ -165,10 +169,11 @@ impl World {
     }
 
     async fn go(&mut self) {
+        self.first_terms().await;
         self.rig.revive(false, 0, self.now - 1).await;
         self.put_all().await;
         self.wake_all();
-        if self.limits.has(Fault::Owner) || self.limits.has(Fault::Refresh) {
+        if [Fault::Owner, Fault::Refresh, Fault::Terms].into_iter().any(|fault| self.limits.has(fault)) {
             self.after(500, Event::Owner);
         }
         if self.limits.has(Fault::Wipe) && self.chance.hits(0.4) {

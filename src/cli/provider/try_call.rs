@@ -91,7 +91,7 @@ impl From<&Record> for ShownRecord {
 
 impl Shown {
     fn of(trial: Trial, provider: &Provider, resource: &ResourceName) -> Self {
-        let Trial { external_id, trace, answer, took, cost } = trial;
+        let Trial { external_id, trace, answer, took, cost, terms } = trial;
         let outcome = answer.outcomes.first().map(|(_, outcome)| outcome);
         let record = match outcome {
             Some(Outcome::Fresh(record)) => Some(record.into()),
@@ -102,6 +102,7 @@ impl Shown {
             until: hold.until.to_string(),
             reason: hold.reason.clone(),
         });
+        let counting = provider.quotas().filter(|quota| quota.counts(resource));
         Self {
             provider: provider.name.to_string(),
             resource: resource.to_string(),
@@ -115,18 +116,18 @@ impl Shown {
             others: answer.others.iter().map(ShownRecord::from).collect(),
             holds: holds.collect(),
             cost,
-            quotas: provider.quotas().filter(|quota| quota.counts(resource)).map(in_words).collect(),
+            quotas: counting.map(|quota| in_words(quota, quota.amount_for(&terms))).collect(),
         }
     }
 }
 
 /// `day (10000 in 1day, connection)`
-fn in_words(quota: &Quota) -> String {
+fn in_words(quota: &Quota, amount: u32) -> String {
     let amount = match (quota.kind, quota.window) {
-        (QuotaKind::Concurrent, _) | (_, None) => format!("{} at once", quota.amount),
-        (QuotaKind::Errors, Some(window)) => format!("{} errors in a row in {window}", quota.amount),
-        (QuotaKind::Adaptive, Some(window)) => format!("up to {} in {window}", quota.amount),
-        (_, Some(window)) => format!("{} in {window}", quota.amount),
+        (QuotaKind::Concurrent, _) | (_, None) => format!("{amount} at once"),
+        (QuotaKind::Errors, Some(window)) => format!("{amount} errors in a row in {window}"),
+        (QuotaKind::Adaptive, Some(window)) => format!("up to {amount} in {window}"),
+        (_, Some(window)) => format!("{amount} in {window}"),
     };
     format!("{} ({amount}, {})", quota.name, quota.scope.as_str())
 }

@@ -3,9 +3,9 @@
 use super::gather::Seat;
 use super::lane::Lane;
 use super::set::Set;
-use super::{AS_ASKED, Demand, Effective, Holder, Load, Plan, counts, per_ms};
+use super::{AS_ASKED, Demand, Effective, Holder, Load, Plan, TermsOf, counts, per_ms};
 use crate::provider::{Provider, Quota, QuotaKind};
-use crate::words::{DeviceId, Scope};
+use crate::words::{ConnectionId, DeviceId, Scope, Terms};
 use std::collections::HashMap;
 
 const MS_PER_S: f64 = 1_000.0;
@@ -13,19 +13,31 @@ const MS_PER_S: f64 = 1_000.0;
 /// The loads of one lane, by the place of their quota; none where it counts nothing of the lane's.
 type Row = Vec<Option<usize>>;
 
-pub(super) fn answer(provider: &Provider, demands: &[Demand], lanes: &[Lane], seats: &[Seat]) -> Plan {
+pub(super) fn answer(
+    provider: &Provider,
+    demands: &[Demand],
+    terms: &TermsOf,
+    lanes: &[Lane],
+    seats: &[Seat],
+) -> Plan {
+    let unknown = Terms::default();
+    let terms_of = |connection: ConnectionId| terms.get(&connection).unwrap_or(&unknown);
     let quotas: Vec<&Quota> = provider.quotas().collect();
-    let without_rate = quotas.iter().filter(|quota| per_ms(quota).is_none());
+    let without_rate = quotas.iter().filter(|quota| per_ms(quota, &unknown).is_none());
     let mut plan =
         Plan { without_rate: without_rate.map(|quota| quota.name.clone()).collect(), ..Plan::default() };
     let mut rows: Vec<Row> = vec![vec![None; quotas.len()]; lanes.len()];
     for (at, quota) in quotas.iter().enumerate().filter(|(_, quota)| quota.scope != Scope::Device) {
-        let Some(per_ms) = per_ms(quota) else { continue };
+        if per_ms(quota, &unknown).is_none() {
+            continue;
+        }
         let counts = counts(provider, quota);
         let mut rows = rows.as_mut_slice();
         for part in lanes.chunk_by(|a, b| shares(quota.scope, a, b)) {
             let (of_part, rest) = rows.split_at_mut(part.len());
             rows = rest;
+            let terms = terms_of(ConnectionId(part[0].connection));
+            let per_ms = per_ms(quota, terms).unwrap_or_default();
             if let Some(load) = load(quota, per_ms, part, &counts, demands) {
                 of_part.iter_mut().for_each(|row| row[at] = Some(plan.loads.len()));
                 plan.loads.push(load);
@@ -45,11 +57,14 @@ pub(super) fn answer(provider: &Provider, demands: &[Demand], lanes: &[Lane], se
         let served = set.served();
         for seat in jobs {
             let runs = served.runs(seat.weight, seat.most);
-            let device = demands[seat.demand].device;
+            let Demand { device, connection, .. } = demands[seat.demand];
             let (effective_ms, bound_by) = if runs < seat.most * AS_ASKED {
                 (Some(1.0 / runs), set.by.and_then(|quota| rows[seat.lane][quota]))
             } else if let Some(quota) = seat.by {
-                (Some(1.0 / runs), Some(devices.load(quota, device, quotas[quota], &mut plan.loads)))
+                (
+                    Some(1.0 / runs),
+                    Some(devices.load(quota, device, (quotas[quota], terms_of(connection)), &mut plan.loads)),
+                )
             } else {
                 (Some(plan.jobs[seat.demand].asked_ms), None)
             };
@@ -112,9 +127,15 @@ struct Devices(HashMap<(usize, DeviceId), usize>);
 
 impl Devices {
     /// Where its load stands, made if it is new.
-    fn load(&mut self, quota: usize, device: DeviceId, of: &Quota, loads: &mut Vec<Load>) -> usize {
+    fn load(
+        &mut self,
+        quota: usize,
+        device: DeviceId,
+        (of, terms): (&Quota, &Terms),
+        loads: &mut Vec<Load>,
+    ) -> usize {
         *self.0.entry((quota, device)).or_insert_with(|| {
-            loads.push(idle(of, per_ms(of).unwrap_or_default(), Holder::Device(device)));
+            loads.push(idle(of, per_ms(of, terms).unwrap_or_default(), Holder::Device(device)));
             loads.len() - 1
         })
     }

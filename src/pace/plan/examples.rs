@@ -40,7 +40,7 @@ fn jobs(connection: i64, count: i64, interval: &str, priority: Priority) -> Vec<
 }
 
 fn solve(provider: &Provider, parts: &[Vec<Demand>]) -> Plan {
-    plan(provider, &parts.concat(), 1.0, &BASES)
+    plan(provider, &parts.concat(), &Default::default(), 1.0, &BASES)
 }
 
 /// The effective interval of a job in seconds.
@@ -76,7 +76,7 @@ fn a_priority_counts_by_its_base_and_k() {
     let plan = solve(&provider, &parts);
     assert!(near(seconds(&plan, 0), 5.0) && near(seconds(&plan, 10), 10.0));
     // k = 2: √2 as often.
-    let plan = super::plan(&provider, &parts.concat(), 2.0, &BASES);
+    let plan = super::plan(&provider, &parts.concat(), &Default::default(), 2.0, &BASES);
     assert!(near(seconds(&plan, 10) / seconds(&plan, 0), 2.0_f64.sqrt()));
 }
 

@@ -7,16 +7,29 @@
 use super::lane::Lane;
 use super::root::reach;
 use super::set::Set;
+use std::collections::HashMap;
 
 /// A quota as a rate.
 #[derive(Debug, Clone)]
 pub(super) struct Supply {
     /// Which, by its place in the provider's definition.
     pub quota: usize,
-    /// Cost a ms.
+    /// Cost a ms, of connections that have none of their own.
     pub per_ms: f64,
+    /// Of those that have, by their number.
+    pub own: HashMap<i64, f64>,
     /// Whether it counts a resource, by the resource's place.
     pub counts: Vec<bool>,
+}
+
+impl Supply {
+    /// Cost a ms that it gives these lanes together, which are of one connection if it gives each its own.
+    fn rate(&self, lanes: &[Lane]) -> f64 {
+        if self.own.is_empty() {
+            return self.per_ms;
+        }
+        lanes.first().and_then(|lane| self.own.get(&lane.connection)).copied().unwrap_or(self.per_ms)
+    }
 }
 
 /// The quotas that lanes share at one scope.
@@ -131,16 +144,17 @@ fn first_full<'a>(lanes: &[Lane], supplies: &'a [Supply]) -> Option<(f64, &'a Su
 fn full_at(lanes: &[Lane], supply: &Supply) -> Option<f64> {
     let counts = |set: &Set| supply.counts[set.resource];
     let wanted: f64 = lanes.iter().map(|lane| lane.cost(f64::INFINITY, &counts)).sum();
-    if wanted <= supply.per_ms * FULL {
+    let rate = supply.rate(lanes);
+    if wanted <= rate * FULL {
         return None;
     }
     if let [lane] = lanes {
-        return Some(reach(lane.top(), supply.per_ms, |level| lane.cost(level, &counts)));
+        return Some(reach(lane.top(), rate, |level| lane.cost(level, &counts)));
     }
     let most: Vec<f64> = lanes.iter().map(Lane::most).collect();
     let top = lanes.iter().zip(&most).map(|(lane, most)| most / lane.weight).fold(0.0, f64::max);
     let counts_all = lanes.iter().all(|lane| lane.sets.iter().all(counts));
-    Some(reach(top, supply.per_ms, |share| {
+    Some(reach(top, rate, |share| {
         let costs = lanes.iter().zip(&most).map(|(lane, most)| match counts_all {
             // What a lane costs in all is its share, until it has enough: no need to find its level.
             true => most.min(share * lane.weight),
@@ -164,7 +178,7 @@ fn levels(lanes: &[Lane], share: f64, supply: &Supply) -> Vec<f64> {
     }
     let most: Vec<f64> = lanes.iter().map(|lane| lane.cost(f64::INFINITY, &counts)).collect();
     let top = lanes.iter().zip(&most).map(|(lane, most)| most / lane.weight).fold(0.0, f64::max);
-    let share = reach(top, supply.per_ms, |share| {
+    let share = reach(top, supply.rate(lanes), |share| {
         lanes.iter().zip(&most).map(|(lane, most)| most.min(share * lane.weight)).sum()
     });
     let level = |lane: &Lane| reach(lane.top(), share * lane.weight, |level| lane.cost(level, &counts));

@@ -161,8 +161,8 @@ fn cap_by_device(
             let Seat { weight, most, .. } = seats[*at];
             Set::new(kinds[*at], (costs[*at], 0.0), 1.0, vec![Alike { weight, most, count: 1.0 }], most)
         };
-        let mut device =
-            [Lane { first: 0, connection: 0, weight: 1.0, sets: jobs.iter().map(set).collect() }];
+        let connection = jobs.first().map_or(0, |(_, at)| demands[seats[*at].demand].connection.0);
+        let mut device = [Lane { first: 0, connection, weight: 1.0, sets: jobs.iter().map(set).collect() }];
         fill(&mut device, &tiers);
         for ((_, at), set) in jobs.iter().zip(&device[0].sets) {
             let seat = &mut seats[*at];

@@ -35,13 +35,17 @@ mod examples;
 mod laws;
 
 use crate::provider::{Limit, Provider, Quota};
-use crate::words::{ConnectionId, DeviceId, Interval, JobId, Priority, ResourceName, Scope, TenantId};
+use crate::words::{ConnectionId, DeviceId, Interval, JobId, Priority, ResourceName, Scope, TenantId, Terms};
 use fill::{Supply, Tier, fill};
 use gather::gather;
 use lane::Lane;
+use std::collections::HashMap;
 
 /// A share of what is asked that is as good as all of it: floating point tells no closer.
 const AS_ASKED: f64 = 1.0 - 1e-9;
+
+/// The terms of connections, where limits depend on them: of one that is not in it, nothing is known.
+pub type TermsOf = HashMap<ConnectionId, Terms>;
 
 /// What is asked for one job.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,33 +144,41 @@ pub struct Plan {
 /// The effective interval of every job at a provider, with `k` and the `bases` of the score (realtime first).
 ///
 /// Sorts the demands, then works on those that are alike at once.
-pub fn plan(provider: &Provider, demands: &[Demand], k: f64, bases: &[f64; 5]) -> Plan {
+pub fn plan(provider: &Provider, demands: &[Demand], terms: &TermsOf, k: f64, bases: &[f64; 5]) -> Plan {
+    let supplies = |scope: Scope| supplies(provider, scope, terms);
     let least = bases.iter().copied().fold(f64::INFINITY, f64::min);
     let weights = bases.map(|base| (base / least).powf(-1.0 / k));
-    let (mut lanes, seats) = gather(provider, demands, &weights, supplies(provider, Scope::Device));
+    let (mut lanes, seats) = gather(provider, demands, &weights, supplies(Scope::Device));
     let apart = |_: &Lane, _: &Lane| false;
     let tiers = [
-        Tier { supplies: supplies(provider, Scope::App), together_below: Lane::shares_connection },
-        Tier { supplies: supplies(provider, Scope::Connection), together_below: apart },
-        Tier { supplies: supplies(provider, Scope::Group), together_below: apart },
+        Tier { supplies: supplies(Scope::App), together_below: Lane::shares_connection },
+        Tier { supplies: supplies(Scope::Connection), together_below: apart },
+        Tier { supplies: supplies(Scope::Group), together_below: apart },
     ];
     fill(&mut lanes, &tiers);
-    answer::answer(provider, demands, &lanes, &seats)
+    answer::answer(provider, demands, terms, &lanes, &seats)
 }
 
 /// The quotas of a scope that set a rate.
-fn supplies(provider: &Provider, scope: Scope) -> Vec<Supply> {
+fn supplies(provider: &Provider, scope: Scope, terms: &TermsOf) -> Vec<Supply> {
     let of_scope = provider.quotas().enumerate().filter(|(_, quota)| quota.scope == scope);
     of_scope
         .filter_map(|(at, quota)| {
-            Some(Supply { quota: at, per_ms: per_ms(quota)?, counts: counts(provider, quota) })
+            let per_ms_for = |terms: &Terms| per_ms(quota, terms);
+            let own = terms.iter().filter(|_| quota.varies());
+            Some(Supply {
+                quota: at,
+                per_ms: per_ms_for(&Terms::default())?,
+                own: own.filter_map(|(of, terms)| Some((of.0, per_ms_for(terms)?))).collect(),
+                counts: counts(provider, quota),
+            })
         })
         .collect()
 }
 
-/// Cost a ms that a quota allows background syncs in the long run; none if it sets no rate.
-fn per_ms(quota: &Quota) -> Option<f64> {
-    let (whole, rest) = quota.limits();
+/// Cost a ms that a quota allows background syncs in the long run, on these terms; none if it sets no rate.
+fn per_ms(quota: &Quota, terms: &Terms) -> Option<f64> {
+    let (whole, rest) = quota.limits_for(terms);
     match rest.unwrap_or(whole) {
         Limit::Sliding { emission_ms, .. } => Some(1.0 / emission_ms),
         Limit::Aligned { amount, calendar, .. } => Some(f64::from(amount) / calendar.least_ms()),

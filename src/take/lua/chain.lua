@@ -1,13 +1,12 @@
 -- Shared by take and settle: the chain of limits and holds that a call must be granted by, from the whole app's to the
 -- device's own.
 
--- The quotas that count calls of a resource, by scope. Worked out once a script.
-local by_resource = {}
-local function quotas_of(resource)
-  local found = by_resource[resource]
+-- The quotas of a set that count calls of a resource, by scope. Worked out once a script.
+local function quotas_of(set, resource)
+  local found = set.by_resource[resource]
   if found then return found end
   found = { app = {}, connection = {}, group = {}, device = {} }
-  for _, q in ipairs(spec.quotas) do
+  for _, q in ipairs(set.quotas) do
     local counts = #q.resources == 0 and resource ~= 'token' -- a request for one
     for _, r in ipairs(q.resources) do counts = counts or r == resource end
     if counts then
@@ -20,7 +19,7 @@ local function quotas_of(resource)
     if plain and q.at then plain[#plain + 1] = q.link else plain = false end
   end
   found.plain = plain
-  by_resource[resource] = found
+  set.by_resource[resource] = found
   return found
 end
 
@@ -97,7 +96,7 @@ local function app_links(counts)
 end
 
 local function is_held(flat)
-  for i = 2 * #kept + 1, #flat, 2 do if flat[i]:sub(1, 5) == '!hold' then return true end end
+  for i = 2 * #usual.kept + 1, #flat, 2 do if flat[i]:sub(1, 5) == '!hold' then return true end end
 end
 
 -- The chain of a lane's calls for a resource: the links of the app, and the lane's own: {app = {link…}, own = {link…},
@@ -108,7 +107,7 @@ function chain_of(lane, resource)
   chain = lane.chains and lane.chains[resource]
   if chain then return chain end
   if not lane.connection then split(lane) end
-  local counts = quotas_of(resource)
+  local counts = quotas_of(spec.terms and terms_of(lane.connection).set or usual, resource)
   local all, own, group = app_links(counts), state_of(lane.connection), lane.group
   local shared = group or is_shared(lane.connection)
   if counts.plain and not (shared or own.state or own.has or is_held(own.flat)) then
@@ -239,6 +238,13 @@ local function spend_all(links, state, cost, at, urgent, held, after)
     end
   end
   return held, after
+end
+
+-- Notes beside the arrival times on which terms they were.
+local function with_terms(after, state)
+  after = after or {}
+  after['!terms'] = terms_of(state.holder).key
+  return after
 end
 
 -- Calls that are counted as in flight are so no more. Notes the places that have room again.

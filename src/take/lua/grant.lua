@@ -61,6 +61,7 @@ function grant(lane, chain, own, resource, members, cost, at, urgent)
   calls[index + 1] = call
   local held, after = spend_all(chain.app, chain.state, cost, at, urgent, false, false)
   held, after = spend_all(own, chain.state, cost, at, urgent, held, after)
+  if spec.terms then after = with_terms(after, chain.state) end
   local place = index % 32
   if place == 0 then takes[#takes + 1] = {} end
   local entries, entry = takes[#takes], nil

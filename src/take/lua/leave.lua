@@ -26,6 +26,7 @@ end
 
 local held, after = spend_all(chain.app, chain.state, cost, at, true, false, false)
 held, after = spend_all(own, chain.state, cost, at, true, held, after)
+if spec.terms then after = with_terms(after, chain.state) end
 local lease = next_lease(meta[3])
 local n = string.format('%.0f', lease)
 local entry = cmsgpack.pack(0, held, false, false, false, wish.lane, wish.resource, at, cost, true, after)

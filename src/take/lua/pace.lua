@@ -13,12 +13,12 @@
 -- The spec of a quota, from take/spec.rs: {name, field, scope, kind, background, resources = {} for all, and
 --   emission_ms, burst | amount, burst, margin_ms, turns = {t0, t1, t2} | amount | amount, window_ms
 --   | ceiling, start, floor, window_ms}. background: it binds only what is not a "refresh now" (the other side of a
---   reserve).
+--   reserve). varies = {plans = {plan -> amount}, least, per_device, per_devices, share, burst, span_ms}: its amount
+--   depends on the terms of the connection, `terms` (see schedule/lua/terms.lua), and what it says beside is for one of
+--   which nothing is known.
 --
 -- Whatever is stored, a quota counts as fully spent at the epoch, the instant the schedule was last revived after a
 -- restart or a loss: no history can have left it emptier than that. The epoch of one that never was is 0.
-local now, spec, epoch = now_ms(ARGV[1]), cmsgpack.unpack(ARGV[2]), 0
-local CUT, CUT_PAUSE, RAISE = 0.5, 0.1, 0.02
 
 -- The number after this fence at which a take's leases begin. It grows across a loss of Redis too: it is never below
 -- the time in µs.
@@ -42,22 +42,16 @@ local function prefetch(connections)
     local to = math.min(from + 3999, #missing)
     local values = redis.call('HMGET', QUOTAS, unpack(missing, from, to))
     for i = from, to do packed[missing[i]] = values[i - from + 1] end
-  end
-end
-
--- The sliding quotas of connections, the usual ones, come first in what is kept, as they are declared: each knows its
--- place, `at`, and a link to it is the same for all connections.
-local kept = {}
-for _, q in ipairs(spec.quotas) do
-  if q.scope == 'connection' and q.kind == 'sliding' then
-    kept[#kept + 1] = q
-    q.at = 2 * #kept
-    q.link = { q = q, at = q.at }
+    if spec.terms then
+      values = redis.call('HMGET', P .. 'terms', unpack(missing, from, to))
+      for i = from, to do raw_terms[missing[i]] = values[i - from + 1] end
+    end
   end
 end
 
 local state_of
 do
+local kept = usual.kept
 -- The instants of another declaration, or of a connection that never was called, in the order of this one.
 local function in_order(flat)
   local has, all = {}, {}
@@ -73,14 +67,24 @@ local function in_order(flat)
   end
   return all
 end
--- Sliding quotas are no emptier than if they had been fully spent at that instant.
-local function spent_at(instant, flat)
+-- Sliding quotas are no emptier than if they had been fully spent at that instant. terms: where limits depend on them.
+local function spent_at(instant, flat, terms)
+  if terms then
+    local own, is_less = terms.set.kept, false
+    for k = 1, #own do
+      local tat = tat_on(terms, own[k], flat[2 * k], instant)
+      -- Kept, or it would move with the time.
+      is_less = is_less or tat < flat[2 * k]
+      flat[2 * k] = tat
+    end
+    return flat, is_less
+  end
   for k = 1, #kept do
     local q = kept[k]
     local least = instant + q.burst * q.emission_ms
     if flat[2 * k] < least then flat[2 * k] = least end
   end
-  return flat
+  return flat, false
 end
 -- Once a hold is over, the connection is a usual one again: see chain_of.
 local function without_past_holds(flat)
@@ -101,9 +105,9 @@ local function flat_of(...)
     end
   end
   if #flat > 2 * #kept then flat = without_past_holds(flat) end
-  return spent_at(epoch, flat)
+  return flat
 end
-local function read_flat(raw) return flat_of(cmsgpack.unpack(raw)) end
+local function read_flat(raw, terms) return spent_at(epoch, flat_of(cmsgpack.unpack(raw)), terms) end
 
 -- holder: 'app' or a connection. flat: what is kept of a whole connection, {field, value, …}. has: field → value, or
 -- false, of what was asked for. In the usual case it is its own chain: see chain_of.
@@ -113,12 +117,15 @@ function state_of(holder)
     s = { holder = holder, flat = false, changed = false, app = false, own = false, counts = false, alike = false,
       state = false }
     if holder ~= 'app' then
-      local raw, ok = packed[holder], nil
+      local raw, ok, terms = packed[holder], nil, spec.terms and terms_of(holder)
       if raw == nil then raw = redis.call('HGET', QUOTAS, holder) end
-      if raw then ok, s.flat = pcall(read_flat, raw) end
+      if raw then ok, s.flat, s.changed = pcall(read_flat, raw, terms) end
       -- What cannot be read may have been anything: the sliding quotas count as spent, once; of the others and of
       -- holds, the cloud's refusals tell again.
-      if not ok then s.flat, s.changed = spent_at(raw and now or epoch, flat_of()), raw and true or false end
+      if not ok then
+        s.flat = spent_at(raw and now or epoch, flat_of(), terms)
+        s.changed = raw and true or false
+      end
     end
     states[holder] = s
   end
@@ -191,14 +198,21 @@ function read.sliding(g, raw)
   -- In µs, so that it is a whole number: those are written in half the time.
   local q = g.q
   local tat, least = (tonumber(raw) or 0) / 1000, epoch + q.burst * q.emission_ms
-  g.tat = tat > least and tat or least
+  if q.varies then
+    g.tat = tat_on(terms_of(g.s.holder), q, tat, epoch)
+    if g.tat < tat then g.changed, g.s.changed = true, true end
+  else
+    g.tat = tat > least and tat or least
+  end
 end
 function read.aligned(g, raw)
-  local turn, spent, q = 0, 0, g.q
+  local turn, spent, q, instant = 0, 0, g.q, epoch
   if raw then turn, spent = numbers(raw) end
+  -- Nor is it given out at once what another plan would have given out by then.
+  if q.varies then instant = math.max(epoch, terms_of(g.s.holder).since) end
   for i = 1, 2 do
-    if epoch >= q.turns[i] and epoch < q.turns[i + 1] then
-      local most = math.ceil(q.burst + (q.amount - q.burst) * opened(q, q.turns[i], q.turns[i + 1], epoch))
+    if instant >= q.turns[i] and instant < q.turns[i + 1] then
+      local most = math.ceil(q.burst + (q.amount - q.burst) * opened(q, q.turns[i], q.turns[i + 1], instant))
       if turn < q.turns[i] then turn, spent = q.turns[i], most else spent = math.max(spent, most) end
     end
   end
@@ -314,6 +328,8 @@ end
 
 -- How a call ended, where a quota learns from it.
 local learn = {}
+do
+local CUT, CUT_PAUSE, RAISE = 0.5, 0.1, 0.02
 function learn.concurrent(q, g) g.in_flight = math.max(g.in_flight - 1, 0) end
 function learn.errors(q, g, finish)
   g.in_flight = math.max(g.in_flight - 1, 0)
@@ -329,4 +345,5 @@ function learn.adaptive(q, g, finish, cost)
   elseif finish == 'good' then
     g.rate = math.min(g.rate + RAISE * q.ceiling * cost / g.rate, q.ceiling)
   end
+end
 end

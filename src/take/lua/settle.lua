@@ -173,8 +173,11 @@ end
 local function give_back(entry, finish)
   local at, cost, urgent, after = entry[8], entry[9], entry[10], entry[11] or {}
   local links, state = chain_links(entry)
+  -- On other terms what it had spent was of another size: it stays spent, but for a count.
+  local moved = spec.terms and after['!terms'] ~= terms_of(state.holder).key
   for _, link in ipairs(links) do
     local q = link.q
+    if moved and q and q.varies and q.emission_ms then q = nil end
     if q and refund[q.kind] and not (urgent and q.background) and (finish == 'unsent' or q.free_errors) then
       local g = link.at and { tat = state.flat[link.at], s = state, field = q.field } or link
       local step = q.emission_ms or q.window_ms and q.window_ms / g.rate

@@ -87,7 +87,7 @@ async fn they_are_added_listed_and_given_new_secrets() {
     let renewed = put(&router, &path, &user, json!({"secrets": {"password": "s3cret-too"}})).await;
     assert_eq!(renewed.status, StatusCode::OK, "{}", renewed.body);
     let (pool, sealer) = (&test.app.pool, &test.app.sealer);
-    let opened = connections::open(pool, sealer, &[id]).await.unwrap().remove(0);
+    let opened = connections::open(pool, sealer, &[id], false).await.unwrap().remove(0);
     let told: Vec<_> = opened.secrets.iter().map(|(name, secret)| (name, secret.expose_secret())).collect();
     assert_eq!(told, [("password", "s3cret-too"), ("username", "me")]);
     assert_eq!(
@@ -112,4 +112,63 @@ async fn they_are_added_listed_and_given_new_secrets() {
         Body::empty(),
     );
     assert_eq!(list.await.body["connections"], json!([]));
+}
+
+#[tokio::test]
+async fn they_say_their_plan_and_move_to_another() {
+    let planned = KEYED.split("[auth]").next().unwrap().to_owned()
+        + "[param.plan]\nabout = \"the plan\"\ndefault = \"free\"\n[[quota]]\nname = \"day\"\nscope = \"connection\"\n\
+           amount = { free = 100, auto-assist = 20000 }\nwindow = \"1day\"\n"
+        + "[resource.state]"
+        + KEYED.split("[resource.state]").nth(1).unwrap();
+    let plain = KEYED.split("[auth]").next().unwrap().to_owned()
+        + "[resource.state]"
+        + KEYED.split("[resource.state]").nth(1).unwrap();
+    let open_to_all = |settings: &mut paceline::settings::Settings| {
+        settings.providers.private_networks = Default::default();
+    };
+    let test = TestApp::with_settings(&[("planned", &planned), ("plain", &plain)], open_to_all).await;
+    let router = http::router(test.app.clone());
+    let (user, reader) = (test.key(Role::User).await, test.key(Role::Reader).await);
+    let refused =
+        post(&router, &user, json!({"provider": "planned", "label": "x", "params": {"plan": "pro"}})).await;
+    assert_eq!((refused.status.as_u16(), refused.problem()), (422, "bad-connection"));
+    assert!(
+        refused.detail().contains("no plan \"pro\": it has auto-assist and free"),
+        "{}",
+        refused.detail()
+    );
+
+    let mut paths = Vec::new();
+    for (provider, label, params) in [
+        ("planned", "said", json!({"plan": "auto-assist"})),
+        ("planned", "unsaid", json!({})),
+        ("plain", "without", json!({})),
+    ] {
+        let added =
+            post(&router, &user, json!({"provider": provider, "label": label, "params": params})).await;
+        assert_eq!(added.status, StatusCode::CREATED, "{}", added.body);
+        paths.push(format!("/v1/connections/{}/plan", added.body["id"]));
+    }
+    let moved = put(&router, &paths[1], &user, json!({"plan": "auto-assist"})).await;
+    assert_eq!((moved.status, &moved.body), (StatusCode::OK, &json!({"plan": "auto-assist"})));
+    let back = put(&router, &paths[0], &user, json!({"plan": "free"})).await;
+    assert_eq!(back.status, StatusCode::OK);
+    for (path, key, body, status, says) in [
+        (&paths[0], &user, json!({"plan": "Free"}), 422, "it has auto-assist and free"),
+        (&paths[0], &user, json!({"plan": ""}), 422, "it has auto-assist and free"),
+        (&paths[0], &user, json!({}), 422, "plan"),
+        (&paths[2], &user, json!({"plan": "free"}), 422, "all its connections are alike"),
+        (&paths[0], &reader, json!({"plan": "free"}), 403, "role"),
+        (&"/v1/connections/9999/plan".to_owned(), &user, json!({"plan": "free"}), 404, "9999"),
+    ] {
+        let refused = put(&router, path, key, body.clone()).await;
+        assert_eq!(refused.status.as_u16(), status, "{body}: {}", refused.body);
+        assert!(refused.detail().contains(says), "{body}: {}", refused.detail());
+    }
+    let list = request("GET", "/v1/connections").header("authorization", bearer(&reader));
+    let list = send(&router, list, Body::empty()).await;
+    let plans: Vec<_> =
+        list.body["connections"].as_array().unwrap().iter().map(|row| row["plan"].clone()).collect();
+    assert_eq!(plans, [json!("free"), json!("auto-assist"), json!(null)]);
 }

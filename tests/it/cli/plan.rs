@@ -68,3 +68,15 @@ async fn only_what_is_asked_for_is_shown_and_all_is_planned() {
     binary.run("plan --device e99 --tenant acme").refused(1, &["no device"]);
     binary.run("plan --tenant nobody").refused(1, &["no tenant"]);
 }
+
+#[tokio::test]
+async fn a_connection_says_which_plan_it_is_on() {
+    let binary = Binary::new().await;
+    let add = "connection add --tenant acme --provider tado --label home --param home=1";
+    binary.run(&format!("{add} --param plan=pro")).refused(1, &["no plan \"pro\"", "auto-assist and free"]);
+    binary.run(add).ok();
+    binary.run("connection plan --tenant acme home gold").refused(1, &["no plan \"gold\""]);
+    let moved = binary.run("connection plan --tenant acme home auto-assist").ok().out;
+    assert!(moved.contains("is on plan auto-assist"), "{moved}");
+    assert!(binary.run("connection list --tenant acme").ok().out.contains("tado, auto-assist"));
+}

@@ -163,7 +163,7 @@ async fn everything_is_sealed_again_under_another_key_and_nothing_is_lost_on_the
             .fetch_all(&pool)
             .await
             .unwrap();
-    let first = connections::open(&pool, &before, &ids[..1]).await.unwrap().remove(0);
+    let first = connections::open(&pool, &before, &ids[..1], false).await.unwrap().remove(0);
     let granted = Granted { access: "acc".into(), refresh: Some("ref".into()), lifetime_ms: None };
     connections::allow(&pool, &before, &first, &granted, UnixMs(0)).await.unwrap();
     let (verifier, redirect_url) = (Some("proof".into()), "https://x".to_owned());
@@ -177,7 +177,7 @@ async fn everything_is_sealed_again_under_another_key_and_nothing_is_lost_on_the
     let secret = binary.file("secret", "s3cret-2\n");
     binary.run(&format!("connection secret --tenant acme c2 --secret-file {secret}")).ok();
     let both = Sealer::with_former(&new.as_str().into(), &[old.as_str().into()]).unwrap();
-    assert_eq!(connections::open(&pool, &both, &ids).await.unwrap().len(), 3);
+    assert_eq!(connections::open(&pool, &both, &ids, false).await.unwrap().len(), 3);
     // One is spoilt: the others are sealed again all the same, and it is named.
     sqlx::query("UPDATE connections SET secret_sealed = 'spoilt' WHERE connection_id = $1")
         .bind(ids[1])
@@ -189,12 +189,12 @@ async fn everything_is_sealed_again_under_another_key_and_nothing_is_lost_on_the
     assert_eq!(binary.json("secret rotate")["sealed"], 0);
 
     let after = Sealer::new(&new.as_str().into()).unwrap();
-    let opened = connections::open(&pool, &after, &ids).await.unwrap();
+    let opened = connections::open(&pool, &after, &ids, false).await.unwrap();
     let told = |n: usize| opened.iter().find(|c| c.id.0 == ids[n]).unwrap().secrets.get("secret").unwrap();
     assert_eq!([0, 2].map(|n| told(n).expose_secret()), ["s3cret-0", "s3cret-2"]);
     let token = opened.iter().find_map(|connection| connection.token.as_ref()).expect("a token");
     assert_eq!(token.refresh.as_ref().unwrap().expose_secret(), "ref");
     let back = token::redeem(&pool, &after, &"state".into(), UnixMs(0)).await.unwrap().expect("a way back");
     assert_eq!(back.verifier.unwrap().expose_secret(), "proof");
-    assert!(connections::open(&pool, &before, &ids).await.unwrap().is_empty());
+    assert!(connections::open(&pool, &before, &ids, false).await.unwrap().is_empty());
 }
