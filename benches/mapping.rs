@@ -95,6 +95,7 @@ fn call(provider: &Provider) -> Result<Call, Failed> {
         params: BTreeMap::new(),
         bootstrap: Default::default(),
         bootstrap_at: None,
+        state_at: Default::default(),
         secrets: paceline::words::Secrets::default(),
         token: None,
     };

@@ -105,6 +105,7 @@ fn clouds_of(provider: &Arc<Provider>) -> Vec<Cloud> {
         params: BTreeMap::new(),
         bootstrap: Default::default(),
         bootstrap_at: None,
+        state_at: Default::default(),
         secrets: Secrets::only(SECRET),
         token: None,
     });

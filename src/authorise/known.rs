@@ -70,7 +70,10 @@ impl Authoriser {
             return;
         }
         match learned::learn(&self.app.pool, connection, values, whole, asked_at).await {
-            Ok(()) => tracing::info!(connection = connection.id.0, ?values, "learned of the account"),
+            Ok(()) => {
+                let names: Vec<_> = values.keys().collect();
+                tracing::info!(connection = connection.id.0, ?names, "learned of the account");
+            }
             Err(error) => tracing::warn!(connection = connection.id.0, %error, "account not learned of yet"),
         }
     }

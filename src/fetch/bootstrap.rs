@@ -2,7 +2,7 @@
 
 use super::call::{Answer, Call};
 use super::client::Pages;
-use super::hide::hide;
+use super::hide::{hide, tells};
 use super::jq::Program;
 use super::{Fetcher, mapping};
 use crate::provider::BOOTSTRAP;
@@ -44,11 +44,20 @@ impl Fetcher {
             Err(ended) => (ended.end, Some((JobId(0), ended.outcome))),
         };
         let outcomes = failed.into_iter().collect();
-        let mut told = Answer { end, outcomes, holds, ..Answer::default() };
-        hide(&self.credentials(&call).forms(), &mut told);
+        let mut told = Answer { end, outcomes, holds, learned, ..Answer::default() };
+        let forms = self.credentials(&call).forms();
+        hide(&forms, &mut told);
         let failed = told.outcomes.pop().map(|(_, outcome)| outcome);
-        let values = failed.map_or_else(|| Ok(found.into_iter().flatten().collect()), Err);
-        Bootstrapped { end, holds: told.holds, values, learned }
+        let found: BTreeMap<_, _> = found.into_iter().flatten().collect();
+        let values = match failed {
+            Some(failed) => Err(failed),
+            None if found.values().any(|value| tells(value, &forms)) => {
+                let reason = "values yields a secret, which would be kept where anybody reads it".to_owned();
+                Err(Outcome::Broken { reason, excerpt: String::new() })
+            }
+            None => Ok(found),
+        };
+        Bootstrapped { end, holds: told.holds, values, learned: told.learned }
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) fn connection(provider: &Provider, params: &BTreeMap<String, String>)
         devices: 0,
         bootstrap: BTreeMap::new(),
         bootstrap_at: None,
+        state_at: Default::default(),
         secrets: secrets(auth.secrets()),
         token: auth.has_tokens().then(|| Token {
             access: token("token"),

@@ -158,6 +158,7 @@ mod tests {
             bootstrap: Default::default(),
             bootstrap_at: None,
             devices: 0,
+            state_at: Default::default(),
             secrets: own.clone(),
             token: None,
         };

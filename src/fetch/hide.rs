@@ -2,7 +2,7 @@
 
 use super::Answer;
 use super::template::RESERVED;
-use crate::words::Outcome;
+use crate::words::{Outcome, Validator};
 use percent_encoding::utf8_percent_encode;
 
 /// A secret, or its beginning, is hidden where at least so much of it is told.
@@ -26,6 +26,17 @@ pub(super) fn hide(forms: &[String], answer: &mut Answer) {
     for (hold, _) in &mut answer.holds {
         hide_in(&mut hold.reason, forms);
     }
+    // What would be stored as it is, and used again, is left out as a whole.
+    answer.learned.retain(|_, value| !tells(value, forms));
+    let is_bad =
+        |validator: &Validator| serde_json::to_string(validator).is_ok_and(|text| tells(&text, forms));
+    answer.validators.all.take_if(|validator| is_bad(validator));
+    answer.validators.of.retain(|_, validator| !is_bad(validator));
+}
+
+/// Whether a secret stands in a text.
+pub(super) fn tells(text: &str, forms: &[String]) -> bool {
+    forms.iter().any(|form| text.contains(form.as_str()))
 }
 
 pub(super) fn hide_in(text: &mut String, forms: &[String]) {

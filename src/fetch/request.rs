@@ -231,6 +231,7 @@ records = "."
             bootstrap: BTreeMap::new(),
             bootstrap_at: None,
             devices: 0,
+            state_at: Default::default(),
             secrets: crate::words::Secrets::default(),
             token: None,
         };

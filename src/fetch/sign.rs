@@ -149,6 +149,7 @@ mod tests {
             bootstrap: Default::default(),
             bootstrap_at: None,
             devices: 0,
+            state_at: Default::default(),
             secrets: secrets.map(|(name, secret)| (name.to_owned(), secret.into())).into_iter().collect(),
             token: None,
         };

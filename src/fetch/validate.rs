@@ -180,6 +180,7 @@ mod tests {
             bootstrap: BTreeMap::new(),
             bootstrap_at: None,
             devices: 0,
+            state_at: Default::default(),
             secrets: Secrets::default(),
             token: None,
         };

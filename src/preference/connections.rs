@@ -169,7 +169,8 @@ pub async fn open(
 ) -> Result<Vec<Connection>, PostgresError> {
     let rows = sqlx::query_as!(
         Sealed,
-        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.bootstrap, c.bootstrap_at, c.secret_sealed,
+        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.bootstrap, c.bootstrap_at, c.state_at,
+                  c.secret_sealed,
                   CASE WHEN $2 THEN (SELECT count(*) FROM devices d WHERE d.tenant_id = c.tenant_id
                                      AND d.connection_id = c.connection_id) ELSE 0 END AS "devices!",
                   t.sealed AS "token?", t.generation AS "generation?", t.renew_at, t.expires_at
@@ -198,7 +199,8 @@ pub async fn open_any(
 ) -> Result<Connection, ConnectionError> {
     let row = sqlx::query_as!(
         Sealed,
-        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.bootstrap, c.bootstrap_at, c.secret_sealed,
+        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.bootstrap, c.bootstrap_at, c.state_at,
+                  c.secret_sealed,
                   0::bigint AS "devices!",
                   t.sealed AS "token?", t.generation AS "generation?", t.renew_at, t.expires_at
            FROM connections c LEFT JOIN tokens t USING (tenant_id, connection_id)
@@ -220,6 +222,7 @@ struct Sealed {
     params: serde_json::Value,
     bootstrap: serde_json::Value,
     bootstrap_at: Option<chrono::DateTime<chrono::Utc>>,
+    state_at: chrono::DateTime<chrono::Utc>,
     secret_sealed: Option<Vec<u8>>,
     devices: i64,
     token: Option<Vec<u8>>,
@@ -249,6 +252,7 @@ impl Sealed {
             bootstrap: serde_json::from_value(self.bootstrap).unwrap_or_default(),
             bootstrap_at: self.bootstrap_at.map(UnixMs::from),
             devices: u32::try_from(self.devices).unwrap_or(u32::MAX),
+            state_at: self.state_at,
             secrets: secrets.unwrap_or_default(),
             token,
         })

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// Keeps bootstrap values over those of before. `whole`: they are what was asked for, not a correction of some.
 ///
-/// Not what was heard before the connection's secrets were renewed: it may be another account's.
+/// Not what was heard of a connection as it was before its secrets were renewed: it may be another account's.
 pub async fn learn(
     pool: &Pool,
     connection: &Connection,
@@ -17,12 +17,13 @@ pub async fn learn(
     sqlx::query!(
         "UPDATE connections SET bootstrap = bootstrap || $3,
                 bootstrap_at = CASE WHEN $4 THEN $5 ELSE bootstrap_at END
-         WHERE tenant_id = $1 AND connection_id = $2 AND state_at <= $5",
+         WHERE tenant_id = $1 AND connection_id = $2 AND state_at = $6",
         connection.tenant.0,
         connection.id.0,
         serde_json::json!(values),
         whole,
-        asked_at.to_datetime()
+        asked_at.to_datetime(),
+        connection.state_at
     )
     .execute(pool)
     .await

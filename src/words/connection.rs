@@ -1,6 +1,7 @@
 //! A tenant's account at a provider, with what is needed to speak for it.
 
 use super::{ConnectionId, ProviderName, Secrets, TenantId, Token, UnixMs};
+use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 
 /// A connection, its secrets open. Held only while a call is made.
@@ -20,6 +21,8 @@ pub struct Connection {
     pub bootstrap_at: Option<UnixMs>,
     /// How many devices are under it; 0 where no limit asks for it.
     pub devices: u32,
+    /// When its state last changed or its secrets were given, by Postgres: what was asked with others is told by it.
+    pub state_at: DateTime<Utc>,
     /// Its credentials, by the names that the provider's definition gives them.
     pub secrets: Secrets,
     /// What a login or a grant has brought, where the provider asks for such.

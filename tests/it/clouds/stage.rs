@@ -144,9 +144,9 @@ impl Staged {
         let What::Call(case) = &self.what else { return };
         let is_bootstrap = case.resource.as_str() == "bootstrap";
         let (learned, known) = (&case.bootstrap, provider.definition.bootstrap.is_some() && !is_bootstrap);
-        // After its secrets were given, by whatever clock.
-        let asked_at = app.clock.now().plus_ms(1_000);
-        learned::learn(&app.pool, &opened, learned, known, asked_at).await.unwrap();
+        let opened =
+            connections::open_any(&app.pool, &app.sealer, self.tenant, self.connection).await.unwrap();
+        learned::learn(&app.pool, &opened, learned, known, app.clock.now()).await.unwrap();
         // What calls need to know is asked for by whatever call comes first.
         let first = provider.resource_names().next().unwrap();
         let name = if is_bootstrap { first } else { &case.resource };
