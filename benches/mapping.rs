@@ -94,7 +94,7 @@ fn call(provider: &Provider) -> Result<Call, Failed> {
         devices: 0,
         params: BTreeMap::new(),
         bootstrap: Default::default(),
-        bootstrap_at: None,
+        bootstrap_of: None,
         state_at: Default::default(),
         secrets: paceline::words::Secrets::default(),
         token: None,

@@ -104,7 +104,7 @@ fn clouds_of(provider: &Arc<Provider>) -> Vec<Cloud> {
         devices: 0,
         params: BTreeMap::new(),
         bootstrap: Default::default(),
-        bootstrap_at: None,
+        bootstrap_of: None,
         state_at: Default::default(),
         secrets: Secrets::only(SECRET),
         token: None,

@@ -12,8 +12,8 @@ pub enum Known {
     Yes(Arc<Connection>),
     /// It must be asked for, by whoever holds this: others of this process wait until it is dropped.
     Ask(Asking),
-    /// Another asks for it.
-    NotYet,
+    /// Not now, and why.
+    NotYet(String),
 }
 
 /// The right to ask, of one call of a connection.
@@ -37,7 +37,7 @@ impl Authoriser {
         let asking = {
             let mut all = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
             if !all.insert(connection.id) {
-                return Known::NotYet;
+                return Known::NotYet("its account is being looked up".to_owned());
             }
             Asking { all: self.asking.clone(), connection: connection.id }
         };
@@ -52,7 +52,7 @@ impl Authoriser {
             },
             Err(error) => {
                 tracing::warn!(connection = connection.id.0, %error, "account not looked up; will try again");
-                Known::NotYet
+                Known::NotYet("its account cannot be looked up: Postgres is away".to_owned())
             }
         }
     }
@@ -69,7 +69,8 @@ impl Authoriser {
         if values.is_empty() && !whole {
             return;
         }
-        match learned::learn(&self.app.pool, connection, values, whole, asked_at).await {
+        let of = self.fetcher.bootstrap_question().filter(|_| whole);
+        match learned::learn(&self.app.pool, connection, values, of.as_deref(), asked_at).await {
             Ok(()) => {
                 let names: Vec<_> = values.keys().collect();
                 tracing::info!(connection = connection.id.0, ?names, "learned of the account");

@@ -45,7 +45,7 @@ pub(super) async fn ask(
             Leave(Some((taker, call))).end(End::Unsent).await;
             Err(NotYet {
                 until: now.plus_ms(AGAIN_MS),
-                by: "the instant it was granted has passed".to_owned(),
+                by: "hold: the instant that was granted has passed on this busy machine".to_owned(),
             })
         }
         Ok(Waited::NotYet { by, wait_ms, .. }) => {

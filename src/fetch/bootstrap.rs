@@ -4,6 +4,9 @@ use super::call::{Answer, Call};
 use super::client::Pages;
 use super::hide::{hide, tells};
 use super::jq::Program;
+use super::login::seen;
+use super::request::usable;
+use super::validate::question;
 use super::{Fetcher, mapping};
 use crate::provider::BOOTSTRAP;
 use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, UnixMs};
@@ -28,7 +31,31 @@ pub struct Bootstrapped {
 impl Fetcher {
     /// Whether the connection's calls need something that was not asked for yet.
     pub fn needs_bootstrap(&self, connection: &Connection) -> bool {
-        self.provider.definition.bootstrap.is_some() && connection.bootstrap_at.is_none()
+        self.bootstrap_question().is_some_and(|of| connection.bootstrap_of.as_ref() != Some(&of))
+    }
+
+    /// What is asked for it, as a hash: what another question brought is of no use.
+    pub fn bootstrap_question(&self) -> Option<String> {
+        self.provider.definition.bootstrap.as_ref().map(|asked| question(asked.call().get_ref(), None))
+    }
+
+    /// Whether calls may still go where the definition says, with these values over those that are known. A value that
+    /// leads them elsewhere would be refused by the guard with every call, and none could correct it.
+    fn leads_home(&self, connection: &Connection, values: &BTreeMap<String, String>) -> bool {
+        let bootstrap = connection.bootstrap.clone().into_iter().chain(values.clone()).collect();
+        let connection = Connection { bootstrap, ..connection.clone() };
+        let base_url = self.requests.base_url(&seen(&self.with(&connection, UnixMs(0))));
+        // Where something is missing yet, nothing is called.
+        base_url.ok().is_none_or(|url| usable(&url).is_ok_and(|url| self.wire.lets(&url)))
+    }
+
+    /// Leaves out what was learned if calls could not be made with it.
+    pub(super) fn checked(
+        &self,
+        connection: &Connection,
+        learned: BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
+        if learned.is_empty() || self.leads_home(connection, &learned) { learned } else { BTreeMap::new() }
     }
 
     /// Asks for it, in the place of a call that was granted. `now` is the schedule's clock, for waits.
@@ -55,9 +82,14 @@ impl Fetcher {
                 let reason = "values yields a secret, which would be kept where anybody reads it".to_owned();
                 Err(Outcome::Broken { reason, excerpt: String::new() })
             }
+            None if !self.leads_home(&call.connection, &found) => {
+                let reason = "values yields what base_url cannot be made of: see http.hosts".to_owned();
+                Err(Outcome::Broken { reason, excerpt: String::new() })
+            }
             None => Ok(found),
         };
-        Bootstrapped { end, holds: told.holds, values, learned: told.learned }
+        let learned = self.checked(&call.connection, told.learned);
+        Bootstrapped { end, holds: told.holds, values, learned }
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) fn connection(provider: &Provider, params: &BTreeMap<String, String>)
         params: params.clone(),
         devices: 0,
         bootstrap: BTreeMap::new(),
-        bootstrap_at: None,
+        bootstrap_of: None,
         state_at: Default::default(),
         secrets: secrets(auth.secrets()),
         token: auth.has_tokens().then(|| Token {

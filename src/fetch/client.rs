@@ -189,6 +189,7 @@ impl Fetcher {
             None => self.ask(resource, call, now, trace).await,
         };
         hide(&self.credentials(call).forms(), &mut answer);
+        answer.learned = self.checked(&call.connection, answer.learned);
         answer
     }
 
@@ -306,6 +307,7 @@ impl Fetcher {
         rate_limit::join(&mut holds, self.told(resource, call, &reply.headers, |_| 0, now), device);
         answer.holds = holds;
         hide(&self.credentials(call).forms(), &mut answer);
+        answer.learned = self.checked(&call.connection, answer.learned);
         Some(answer)
     }
 

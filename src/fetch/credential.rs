@@ -156,7 +156,7 @@ mod tests {
             provider: provider.name.clone(),
             params: BTreeMap::new(),
             bootstrap: Default::default(),
-            bootstrap_at: None,
+            bootstrap_of: None,
             devices: 0,
             state_at: Default::default(),
             secrets: own.clone(),

@@ -34,14 +34,15 @@ impl Fetcher {
         let Pages { found, ended, holds, learned, .. } =
             self.pages(resource, &call, now, trace, mapping::devices).await;
         let (end, devices) = match ended {
-            Ok(end) => (end, self.checked(found)),
+            Ok(end) => (end, self.known_resources(found)),
             Err(ended) => (ended.end, Err(ended.outcome)),
         };
+        let learned = self.checked(&call.connection, learned);
         self.hidden(&call, Listing { end, holds, devices, learned })
     }
 
     /// Each device once; or what is not to be had of one.
-    fn checked(&self, found: Vec<Listed>) -> Result<Vec<Listed>, Outcome> {
+    fn known_resources(&self, found: Vec<Listed>) -> Result<Vec<Listed>, Outcome> {
         let mut names = found.iter().flat_map(|device| device.resources.iter().flatten());
         if let Some(unknown) = names.find(|name| self.provider.resource(name.as_str()).is_none()) {
             let reason = format!("devices yields resource {:?}, which is not declared", unknown.as_str());
@@ -59,9 +60,9 @@ impl Fetcher {
             Err(outcome) => (Vec::new(), Some((JobId(0), outcome))),
         };
         let outcomes = failed.into_iter().collect();
-        let mut told = Answer { end, outcomes, holds, ..Answer::default() };
+        let mut told = Answer { end, outcomes, holds, learned, ..Answer::default() };
         hide(&self.credentials(call).forms(), &mut told);
         let failed = told.outcomes.pop().map(|(_, outcome)| outcome);
-        Listing { end, holds: told.holds, devices: failed.map_or(Ok(devices), Err), learned }
+        Listing { end, holds: told.holds, devices: failed.map_or(Ok(devices), Err), learned: told.learned }
     }
 }

@@ -111,7 +111,7 @@ impl Fetcher {
         let heard: HashMap<JobId, bool> = second
             .outcomes
             .iter()
-            .map(|(job, outcome)| (*job, matches!(outcome, Outcome::Fresh(_) | Outcome::DeviceOffline)))
+            .map(|(job, outcome)| (*job, matches!(outcome, Outcome::Fresh(_))))
             .collect();
         let revised = |(target, revision): (Target, Option<String>)| {
             let heard = heard.get(&target.job).copied().unwrap_or(false);

@@ -229,7 +229,7 @@ records = "."
             provider: provider.name.clone(),
             params: BTreeMap::new(),
             bootstrap: BTreeMap::new(),
-            bootstrap_at: None,
+            bootstrap_of: None,
             devices: 0,
             state_at: Default::default(),
             secrets: crate::words::Secrets::default(),

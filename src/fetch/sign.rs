@@ -147,7 +147,7 @@ mod tests {
             provider: provider.name.clone(),
             params: Default::default(),
             bootstrap: Default::default(),
-            bootstrap_at: None,
+            bootstrap_of: None,
             devices: 0,
             state_at: Default::default(),
             secrets: secrets.map(|(name, secret)| (name.to_owned(), secret.into())).into_iter().collect(),

@@ -23,7 +23,7 @@ pub(super) struct Since {
 
 /// What was asked and how the answer is read, as a hash: a validator is of no use to another question. `url`: only
 /// where the answer as a whole is what it vouches for; without the credentials in it.
-fn question(resource: &Resource, url: Option<(&Url, &[&str])>) -> String {
+pub(super) fn question(resource: &Resource, url: Option<(&Url, &[&str])>) -> String {
     let mut hash = Sha256::new();
     let mut add = |text: &str| {
         hash.update((text.len() as u64).to_le_bytes());
@@ -36,6 +36,10 @@ fn question(resource: &Resource, url: Option<(&Url, &[&str])>) -> String {
         add(text);
     }
     add(resource.json.as_ref().map_or("", |json| json.get_ref()));
+    add(resource.since.as_ref().map_or("", |since| since.get_ref()));
+    if let Some((_, probe)) = resource.probe.as_ref().and_then(|probe| probe.named_call()) {
+        add(&question(probe.get_ref(), None));
+    }
     if let Some((url, credentials)) = url {
         add(&url.origin().ascii_serialization());
         add(url.path());
@@ -178,7 +182,7 @@ mod tests {
             provider: "t".parse().unwrap(),
             params: BTreeMap::new(),
             bootstrap: BTreeMap::new(),
-            bootstrap_at: None,
+            bootstrap_of: None,
             devices: 0,
             state_at: Default::default(),
             secrets: Secrets::default(),

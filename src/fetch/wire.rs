@@ -36,6 +36,14 @@ pub(super) struct Script {
 }
 
 impl Wire {
+    /// Whether the definition lets calls go there, as far as the URL tells.
+    pub(super) fn lets(&self, url: &Url) -> bool {
+        match self {
+            Self::Network(network) => network.guard.check(url).is_ok(),
+            Self::Script(_) => true,
+        }
+    }
+
     /// Over the network.
     pub(super) fn new(provider: &Provider, reach: Reach) -> Result<Self, String> {
         Network::new(provider, reach).map(Self::Network)

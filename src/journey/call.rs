@@ -61,10 +61,8 @@ impl Flight {
                 None
             }
             Known::Ask(asking) => Some(asking),
-            Known::NotYet => {
-                let (until, reason) =
-                    (self.clock.now().plus_ms(LOOK_AGAIN_MS), "its account is being looked up");
-                let reason = reason.to_owned();
+            Known::NotYet(reason) => {
+                let until = self.clock.now().plus_ms(LOOK_AGAIN_MS);
                 ended.outcomes = not_sent(&call, &reason);
                 ended.holds = vec![(Hold { scope: Scope::Connection, until, reason }, None)];
                 return ended;
@@ -93,7 +91,8 @@ impl Flight {
         Ended {
             // A request in its place is no call for its jobs.
             sent_at: (answer.end != End::Unsent && !looked_up).then_some(sent_at),
-            fetched_at: self.clock.now(),
+            // A refusal counts from when it was asked for: its owner may have spoken since.
+            fetched_at: if looked_up { sent_at } else { self.clock.now() },
             end: answer.end,
             outcomes: answer.outcomes,
             holds: answer.holds,
@@ -111,7 +110,7 @@ impl Flight {
                 self.authoriser.learn(&call.connection, &values, true, now).await;
                 Outcome::NotSent { reason: "its account was looked up first".to_owned() }
             }
-            Err(outcome) => outcome,
+            Err(outcome) => of_account(outcome),
         };
         drop(asking);
         let outcomes = call.targets.iter().map(|target| (target.job, outcome.clone())).collect();
@@ -155,4 +154,22 @@ impl Flight {
 fn not_sent(call: &Call, reason: &str) -> Vec<(JobId, Outcome)> {
     let outcome = Outcome::NotSent { reason: reason.to_owned() };
     call.targets.iter().map(|target| (target.job, outcome.clone())).collect()
+}
+
+/// What the account's own request came to says nothing of its devices: none of them is gone, offline or seen by it.
+fn of_account(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Unauthorized { .. }
+        | Outcome::Throttled
+        | Outcome::Transient { .. }
+        | Outcome::NotSent { .. } => outcome,
+        Outcome::Fresh(_)
+        | Outcome::Unchanged
+        | Outcome::DeviceOffline
+        | Outcome::Gone { .. }
+        | Outcome::Broken { .. } => {
+            let why = [outcome.word(), &outcome.detail()].join(": ").trim_end_matches(": ").to_owned();
+            Outcome::Transient { reason: format!("its account could not be looked up: {why}") }
+        }
+    }
 }

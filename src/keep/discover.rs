@@ -52,9 +52,18 @@ pub enum DiscoverError {
 /// Asks for the list as soon as every quota lets it, and keeps what it changes.
 pub async fn discover(app: &App, wanted: Wanted<'_>) -> Result<Changes, DiscoverError> {
     let asked_at = discovered::now(&app.pool).await?;
-    let listed = match list(app, &wanted).await? {
-        Ok(listed) => listed,
-        Err(outcome) => {
+    let listed = match list(app, &wanted).await {
+        Ok(Ok(listed)) => listed,
+        // What it takes to ask could not be learned: not asked again at each turn.
+        Err(error @ DiscoverError::Errand(ErrandError::Unknown(_))) => {
+            if !wanted.dry_run {
+                let why = error.to_string();
+                discovered::failed(&app.pool, wanted.tenant, wanted.connection, &why).await?;
+            }
+            return Err(error);
+        }
+        Err(error) => return Err(error),
+        Ok(Err(outcome)) => {
             let why = [outcome.word(), &outcome.detail()].join(": ").trim_end_matches(": ").to_owned();
             if !wanted.dry_run {
                 discovered::failed(&app.pool, wanted.tenant, wanted.connection, &why).await?;

@@ -99,9 +99,9 @@ impl Errand {
         let mut grant = leave(app, provider, &taker, wish, patience).await?;
         let connection = match authoriser.known(&connection).await {
             Known::Yes(connection) => connection,
-            Known::NotYet => {
+            Known::NotYet(by) => {
                 taker.settle(&[Settlement::unsent(grant)], None).await?;
-                let (by, when) = ("its account is being looked up: that".to_owned(), "right now".to_owned());
+                let when = "right now".to_owned();
                 return Err(ErrandError::NotYet { by, when });
             }
             Known::Ask(_asking) => {
@@ -172,8 +172,8 @@ async fn look_up(
     taker.settle(&[settlement], None).await?;
     match found.values {
         Ok(bootstrap) => {
-            let bootstrap_at = Some(asked_at);
-            Ok(Arc::new(Connection { bootstrap, bootstrap_at, ..Connection::clone(&connection) }))
+            let bootstrap_of = fetcher.bootstrap_question();
+            Ok(Arc::new(Connection { bootstrap, bootstrap_of, ..Connection::clone(&connection) }))
         }
         Err(outcome) => {
             let why = [outcome.word(), &outcome.detail()].join(": ").trim_end_matches(": ").to_owned();

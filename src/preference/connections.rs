@@ -169,7 +169,7 @@ pub async fn open(
 ) -> Result<Vec<Connection>, PostgresError> {
     let rows = sqlx::query_as!(
         Sealed,
-        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.bootstrap, c.bootstrap_at, c.state_at,
+        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.bootstrap, c.bootstrap_of, c.state_at,
                   c.secret_sealed,
                   CASE WHEN $2 THEN (SELECT count(*) FROM devices d WHERE d.tenant_id = c.tenant_id
                                      AND d.connection_id = c.connection_id) ELSE 0 END AS "devices!",
@@ -199,7 +199,7 @@ pub async fn open_any(
 ) -> Result<Connection, ConnectionError> {
     let row = sqlx::query_as!(
         Sealed,
-        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.bootstrap, c.bootstrap_at, c.state_at,
+        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.bootstrap, c.bootstrap_of, c.state_at,
                   c.secret_sealed,
                   0::bigint AS "devices!",
                   t.sealed AS "token?", t.generation AS "generation?", t.renew_at, t.expires_at
@@ -221,7 +221,7 @@ struct Sealed {
     provider: String,
     params: serde_json::Value,
     bootstrap: serde_json::Value,
-    bootstrap_at: Option<chrono::DateTime<chrono::Utc>>,
+    bootstrap_of: Option<String>,
     state_at: chrono::DateTime<chrono::Utc>,
     secret_sealed: Option<Vec<u8>>,
     devices: i64,
@@ -250,7 +250,7 @@ impl Sealed {
             provider: self.provider.parse().map_err(|_| SealError::Unopenable(id))?,
             params: serde_json::from_value(self.params).unwrap_or_default(),
             bootstrap: serde_json::from_value(self.bootstrap).unwrap_or_default(),
-            bootstrap_at: self.bootstrap_at.map(UnixMs::from),
+            bootstrap_of: self.bootstrap_of,
             devices: u32::try_from(self.devices).unwrap_or(u32::MAX),
             state_at: self.state_at,
             secrets: secrets.unwrap_or_default(),
@@ -296,7 +296,7 @@ pub async fn allow(
                  failure = NULL),
          mended AS (
              UPDATE connections SET state = 'active', state_reason = NULL, state_at = now(), bootstrap = '{}',
-                    bootstrap_at = NULL
+                    bootstrap_of = NULL, bootstrap_at = NULL
              WHERE tenant_id = $1 AND connection_id = $2 RETURNING tenant_id, connection_id, provider)
          INSERT INTO outbox (provider, job_id)
          SELECT m.provider, j.job_id FROM mended m
@@ -357,7 +357,7 @@ pub async fn reauthorise(
              WHERE tenant_id = $1 AND connection_id = $2),
          mended AS (
              UPDATE connections SET secret_sealed = $3, state = 'active', state_reason = NULL, state_at = now(),
-                    bootstrap = '{}', bootstrap_at = NULL
+                    bootstrap = '{}', bootstrap_of = NULL, bootstrap_at = NULL
              WHERE tenant_id = $1 AND connection_id = $2 RETURNING tenant_id, connection_id, provider)
          INSERT INTO outbox (provider, job_id)
          SELECT m.provider, j.job_id FROM mended m

@@ -4,24 +4,24 @@ use crate::postgres::{Pool, PostgresError};
 use crate::words::{Connection, UnixMs};
 use std::collections::BTreeMap;
 
-/// Keeps bootstrap values over those of before. `whole`: they are what was asked for, not a correction of some.
+/// Keeps bootstrap values over those of before. `of`: what was asked for them; none: they correct some.
 ///
 /// Not what was heard of a connection as it was before its secrets were renewed: it may be another account's.
 pub async fn learn(
     pool: &Pool,
     connection: &Connection,
     values: &BTreeMap<String, String>,
-    whole: bool,
+    of: Option<&str>,
     asked_at: UnixMs,
 ) -> Result<(), PostgresError> {
     sqlx::query!(
-        "UPDATE connections SET bootstrap = bootstrap || $3,
-                bootstrap_at = CASE WHEN $4 THEN $5 ELSE bootstrap_at END
+        "UPDATE connections SET bootstrap = bootstrap || $3, bootstrap_of = COALESCE($4, bootstrap_of),
+                bootstrap_at = CASE WHEN $4::text IS NULL THEN bootstrap_at ELSE $5 END
          WHERE tenant_id = $1 AND connection_id = $2 AND state_at = $6",
         connection.tenant.0,
         connection.id.0,
         serde_json::json!(values),
-        whole,
+        of,
         asked_at.to_datetime(),
         connection.state_at
     )

@@ -53,11 +53,14 @@ pub(super) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
             wrong.push((found.span(), format!("a resource cannot be named {name}: that is {what}")));
         }
     }
-    let base_url = &definition.http.base_url;
-    if base_url.get_ref().contains("bootstrap.") && definition.http.hosts.is_empty() {
-        let message = "http.hosts must name the hosts that base_url may come to: an answer must not choose \
+    let login = definition.auth.get_ref().login.iter().map(|login| &login.get_ref().url);
+    let mut urls = login.chain([&definition.http.base_url]);
+    if let Some(url) =
+        urls.find(|url| url.get_ref().contains("bootstrap") && definition.http.hosts.is_empty())
+    {
+        let message = "http.hosts must name the hosts that calls may come to: an answer must not choose \
                        where credentials go";
-        wrong.push((base_url.span(), message.to_owned()));
+        wrong.push((url.span(), message.to_owned()));
     }
     for limit in &definition.rate_limits {
         let found = limit.get_ref().check(definition);
@@ -123,6 +126,13 @@ records = "."
             ("[resource.state]", "[resource.discovery]", "cannot be named discovery"),
             ("[resource.state]", "[resource.bootstrap]", "cannot be named bootstrap"),
             ("https://api.example.com", "https://{{ bootstrap.host }}", "http.hosts must name"),
+            ("https://api.example.com", "https://{{ bootstrap['host'] }}", "http.hosts must name"),
+            (
+                "[resource.state]",
+                "[auth]\nkind = \"bearer\"\n[auth.login]\nurl = \"https://{{ bootstrap.h }}/\"\ntoken = \".t\"\n\
+                     [resource.state]",
+                "http.hosts must name",
+            ),
             (
                 "records = \".\"",
                 "records = \".\"\n[[rule]]\nstatus = [421]\noutcome = \"fresh\"\nlearn = { host = \".h\" }",

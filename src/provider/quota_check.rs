@@ -48,8 +48,11 @@ pub(super) fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String>
             continue;
         }
         // A call that fails at its third page has been counted twice: it must not get back what it was granted.
-        if !quota.errors_cost && resource.get_ref().pages.is_some() {
-            say(format!("errors_cost = false cannot be kept for the pages of resource `{}`", name));
+        let of = resource.get_ref();
+        if !quota.errors_cost && (of.pages.is_some() || of.probe.is_some()) {
+            say(format!(
+                "errors_cost = false cannot be kept for the pages or the probe of resource `{name}`"
+            ));
         }
         if let (QuotaKind::Aligned, Some(Window::Calendar(part))) = (quota.kind, quota.window) {
             let closed_ms = 2.0 * (quota.margin_ms() + resource.get_ref().pages_ms() as f64);

@@ -1,6 +1,6 @@
 //! A tenant's account at a provider, with what is needed to speak for it.
 
-use super::{ConnectionId, ProviderName, Secrets, TenantId, Token, UnixMs};
+use super::{ConnectionId, ProviderName, Secrets, TenantId, Token};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ pub struct Connection {
     pub params: BTreeMap<String, String>,
     /// What its cloud told of the account that calls need, by the names that the definition gives.
     pub bootstrap: BTreeMap<String, String>,
-    /// When that was asked for; none: it was not, since its secrets were given.
-    pub bootstrap_at: Option<UnixMs>,
+    /// What was asked for it; none: it was not, since its secrets were given.
+    pub bootstrap_of: Option<String>,
     /// How many devices are under it; 0 where no limit asks for it.
     pub devices: u32,
     /// When its state last changed or its secrets were given, by Postgres: what was asked with others is told by it.

@@ -3,6 +3,7 @@
 
 use crate::journey::Rig;
 use paceline::journey::Journey;
+use paceline::keep;
 use paceline::preference::{connections, learned};
 use paceline::words::Secrets;
 use serde_json::json;
@@ -38,6 +39,9 @@ records = "{values: {t: .t}}"
 status = [421]
 outcome = "transient"
 learn = { home = ".moved_to" }
+[[rule]]
+status = [409]
+outcome = "device_offline"
 "#;
 
 async fn me(rig: &Rig, home: &str, secret: &str, delay: Duration) {
@@ -84,12 +88,19 @@ async fn it_is_asked_for_once_for_all_calls_of_the_account_and_kept() {
     rig.read_all(&rig.journey).await;
     assert_eq!(asked(&rig, "/me").await, 1);
     assert_eq!(kept(&rig).await, json!({"at": true, "of": {"home": "7", "plan": "3"}}));
+    // A definition that asks for something else asks again.
+    let sql = "UPDATE connections SET bootstrap = '{}', bootstrap_of = 'another question'";
+    sqlx::query(sql).execute(&rig.t.app.pool).await.unwrap();
+    due_again(&rig).await;
+    rig.read_all(&rig.journey).await;
+    assert_eq!(asked(&rig, "/me").await, 2);
+    assert_eq!(kept(&rig).await, json!({"at": true, "of": {"home": "7", "plan": "3"}}));
     // Another process knows it from Postgres.
     let provider = rig.t.app.registry.get(rig.provider).unwrap();
     let other = Journey::new(&rig.t.app, provider, CancellationToken::new()).unwrap();
     due_again(&rig).await;
     rig.read_all(&other).await;
-    assert_eq!(asked(&rig, "/me").await, 1);
+    assert_eq!(asked(&rig, "/me").await, 2);
     let found = rig.check().await;
     assert!(found.clean, "{found:?}");
 }
@@ -153,11 +164,77 @@ async fn other_secrets_may_be_another_account() {
     // What was asked with the former ones comes too late.
     let late = [("home".to_owned(), "7".to_owned())].into();
     let asked_at = app.clock.now();
-    learned::learn(&app.pool, &before, &late, true, asked_at).await.unwrap();
+    learned::learn(&app.pool, &before, &late, Some("as before"), asked_at).await.unwrap();
     assert_eq!(kept(&rig).await, json!({"at": false, "of": {}}));
     devices(&rig, "9", good()).await;
-    paceline::keep::drain(app).await.unwrap();
+    keep::drain(app).await.unwrap();
     due_again(&rig).await;
     rig.read_all(&rig.journey).await;
     assert_eq!(kept(&rig).await["of"]["home"], "9");
+}
+
+#[tokio::test]
+async fn what_the_accounts_request_comes_to_is_not_said_of_its_devices() {
+    for status in [404, 304, 409] {
+        let rig = Rig::new(ACCOUNT, 1).await;
+        Mock::given(path("/me")).respond_with(ResponseTemplate::new(status)).mount(&rig.cloud).await;
+        assert_eq!(rig.start(&rig.journey).await, Some(1));
+        rig.journey.land().await.unwrap();
+        assert_eq!(rig.value(rig.devices[0]).await, None);
+        let (state, failing, error) = rig.standing(rig.devices[0]).await;
+        let error = error.unwrap_or_default();
+        assert_eq!((state.as_str(), failing), ("active", false), "{status}: {error}");
+        assert!(error.contains("transient: its account could not be looked up"), "{status}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_learned_that_leads_calls_elsewhere() {
+    let text = ACCOUNT
+        .replace("\"{{ params.base_url }}\"", "\"{{ bootstrap.url | default(params.base_url) }}\"")
+        .replace("values = \"{home: .homes[0].id, plan}\"", "values = \"{home: .home} + (.more // {})\"")
+        .replace("learn = { home = \".moved_to\" }", "learn = { url = \".moved_to\" }");
+    let rig = Rig::new(text.leak(), 1).await;
+    let answers = [json!({"home": "7", "more": {"url": "https://evil.example.com"}}), json!({"home": "7"})];
+    for (n, answer) in (1..).zip(answers) {
+        let answer = ResponseTemplate::new(200).set_body_json(answer);
+        Mock::given(path("/me"))
+            .respond_with(answer)
+            .up_to_n_times(1)
+            .with_priority(n)
+            .mount(&rig.cloud)
+            .await;
+    }
+    let moved = ResponseTemplate::new(421).set_body_json(json!({"moved_to": "https://evil.example.com"}));
+    Mock::given(path("/homes/7/devices/d0"))
+        .respond_with(moved)
+        .up_to_n_times(1)
+        .with_priority(1)
+        .mount(&rig.cloud)
+        .await;
+    devices(&rig, "7", good()).await;
+    rig.read_all(&rig.journey).await;
+    assert_eq!(asked(&rig, "/me").await, 2);
+    assert_eq!(asked(&rig, "/homes/7/devices/d0").await, 2);
+    assert_eq!(kept(&rig).await, json!({"at": true, "of": {"home": "7"}}));
+}
+
+#[tokio::test]
+async fn a_list_that_waits_for_the_account_is_not_asked_for_at_every_turn() {
+    let text = format!("{ACCOUNT}[discovery]\npath = \"/list\"\ndevices = \".[]\"\n");
+    let rig = Rig::new(text.leak(), 0).await;
+    Mock::given(path("/me")).respond_with(ResponseTemplate::new(500)).mount(&rig.cloud).await;
+    let wanted = keep::Wanted {
+        provider: rig.t.app.registry.get(rig.provider).unwrap(),
+        tenant: rig.t.tenant,
+        connection: rig.connection,
+        patience: Duration::from_secs(5),
+        dry_run: false,
+    };
+    let error = keep::discover(&rig.t.app, wanted).await.unwrap_err().to_string();
+    assert!(error.contains("did not tell: transient: HTTP 500"), "{error}");
+    let sql = "SELECT discovery_error FROM connections WHERE discovery_at IS NOT NULL";
+    let kept: Option<String> = sqlx::query_scalar(sql).fetch_one(&rig.t.app.pool).await.unwrap();
+    assert_eq!(kept, Some(error));
+    assert_eq!(asked(&rig, "/list").await, 0);
 }

@@ -33,7 +33,7 @@ async fn ask_as(reach: Reach, text: &str, base_url: &str, ids: &[&str]) -> Answe
         provider: provider.name.clone(),
         params: BTreeMap::from([("base_url".to_owned(), base_url.to_owned())]),
         bootstrap: Default::default(),
-        bootstrap_at: None,
+        bootstrap_of: None,
         devices: 0,
         state_at: Default::default(),
         secrets: Secrets::only(SECRET),

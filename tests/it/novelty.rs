@@ -219,6 +219,20 @@ async fn only_what_a_probe_says_has_changed_is_asked_for() {
     again(&rig).await;
     assert_eq!(rig.value(a).await, Some((json!({"t": 9}), true)));
 
+    // Or tells nothing of them: it is not seen yet, whatever the probe says of it the next time.
+    for answer in [ResponseTemplate::new(409), ResponseTemplate::new(500)] {
+        rig.cloud.reset().await;
+        summary(&rig, json!([{"id": "d0", "r": "e"}, {"id": "d1", "r": 8}, {"id": "d2", "r": "c"}])).await;
+        some(&rig, "d0", answer).await;
+        again(&rig).await;
+        assert_eq!(asked(&rig).await, ["/summary?", "/some?ids=d0"]);
+    }
+    rig.cloud.reset().await;
+    summary(&rig, json!([{"id": "d0", "r": "e"}, {"id": "d1", "r": 8}, {"id": "d2", "r": "c"}])).await;
+    some(&rig, "d0", told(&json!([{"id": "d0", "t": 9}]))).await;
+    again(&rig).await;
+    assert_eq!(rig.value(a).await, Some((json!({"t": 9}), true)));
+
     // A probe that cannot be read, or fails, ends the call for all, and nothing else is sent.
     for answer in [told(&json!({"not": "rows"})), ResponseTemplate::new(503), told(&json!([{"r": 1}]))] {
         rig.cloud.reset().await;

@@ -146,7 +146,8 @@ impl Staged {
         let (learned, known) = (&case.bootstrap, provider.definition.bootstrap.is_some() && !is_bootstrap);
         let opened =
             connections::open_any(&app.pool, &app.sealer, self.tenant, self.connection).await.unwrap();
-        learned::learn(&app.pool, &opened, learned, known, app.clock.now()).await.unwrap();
+        let of = authorise::fetcher(app, provider).unwrap().bootstrap_question().filter(|_| known);
+        learned::learn(&app.pool, &opened, learned, of.as_deref(), app.clock.now()).await.unwrap();
         // What calls need to know is asked for by whatever call comes first.
         let first = provider.resource_names().next().unwrap();
         let name = if is_bootstrap { first } else { &case.resource };

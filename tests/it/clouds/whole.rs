@@ -238,7 +238,11 @@ async fn renew(app: &App, one: &Staged, case: &TokenCase) -> Vec<Difference> {
         async || connections::open_any(&app.pool, &app.sealer, one.tenant, one.connection).await.unwrap();
     let authoriser = Authoriser::new(app, provider, &authorise::fetcher(app, provider).unwrap());
     let began = now(app).await;
-    let ready = authoriser.ready(&Arc::new(open().await)).await;
+    let mut ready = authoriser.ready(&Arc::new(open().await)).await;
+    while matches!(&ready, Ready::NotYet(_, why) if why.contains("busy machine")) {
+        sleep(Duration::from_millis(500)).await;
+        ready = authoriser.ready(&Arc::new(open().await)).await;
+    }
     let ended = now(app).await;
     let mut found = one.compare_requests(&one.turned.asked().await, began, ended).await;
     let kept = open().await.token.expect("a token");
