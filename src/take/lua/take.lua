@@ -251,12 +251,26 @@ end
 
 -- Serves calls until there are enough, or nobody is left, or the app's own limit stops everybody.
 local function earlier(a, b)
+  local of_a, of_b = a.hot or false, b.hot or false
+  if of_a ~= of_b then return of_a end
   if a.own_at ~= b.own_at then return a.own_at < b.own_at end
   return starts_before(a, b)
 end
 local stopped = false
+do
+-- Whom a link let in may all have come by another: then it lets in more only once nobody else is left.
+local function pull_more()
+  for _, line in ipairs(open_links) do
+    local closed = lines[line.name] and lines[line.name].at
+    if line.pending == 0 and line.more and not closed then
+      pull(line)
+      return true
+    end
+  end
+end
 while #calls < calls_max do
-  while later[1] and later[1].own_at <= tau do
+  -- "Refresh now" steps aside for its like alone: what others spend meanwhile could make it wait.
+  while later[1] and (later[1].own_at <= tau or later[1].hot and not (heap[1] and heap[1].hot)) do
     -- Waited: the app's instant for its own cost may be sooner than tau, and it would step aside again, for ever.
     local lane = pop(later, earlier)
     lane.waited = true
@@ -264,8 +278,9 @@ while #calls < calls_max do
   end
   if more_lanes and (not heap[1] or heap[1].start > frontier) then
     open_more()
+  elseif not (heap[1] or later[1]) then
+    if not pull_more() then break end
   elseif not heap[1] then
-    if not later[1] then break end
     local lane = pop(later, earlier)
     lane.waited = true
     push(lane)
@@ -294,6 +309,7 @@ while #calls < calls_max do
       if answer == 'later' then push(lane, later, earlier) end
     end
   end
+end
 end
 local drained = not stopped and not heap[1] and not later[1] and not more_lanes
 
