@@ -13,6 +13,7 @@ use crate::watch::Sources;
 use crate::words::{Interval, UnixMs};
 use secrecy::SecretString;
 use std::time::Duration;
+use tokio_util::task::TaskTracker;
 
 /// Handles to the servers and what is built from the settings.
 #[derive(Clone)]
@@ -35,6 +36,8 @@ pub struct App {
     pub sealer: Sealer,
     /// The time, as Redis tells it.
     pub clock: Clock,
+    /// What must be seen through once it is begun, whoever gave up waiting for it.
+    pub begun: TaskTracker,
 }
 
 /// Why a process cannot begin. Each says in a sentence what to do.
@@ -86,6 +89,7 @@ impl App {
             registry,
             sealer,
             clock,
+            begun: TaskTracker::new(),
         })
     }
 

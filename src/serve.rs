@@ -64,8 +64,13 @@ pub async fn serve(
         });
     }
     tasks.close();
+    let all_done = async {
+        tasks.wait().await;
+        app.begun.close();
+        app.begun.wait().await;
+    };
     tokio::select! {
-        () = tasks.wait() => {}
+        () = all_done => {}
         () = keep_time(&app) => {}
     }
     Ok(())

@@ -37,6 +37,7 @@ pub enum Ready {
 }
 
 /// Keeps the tokens of one provider's connections.
+#[derive(Clone)]
 pub struct Authoriser {
     pub(super) app: App,
     provider: Arc<Provider>,
@@ -97,6 +98,24 @@ impl Authoriser {
             Begun::Done(token) => return Ok(Ready::Go(with(connection, token))),
             Begun::NotYet(until, reason) => return Ok(Ready::NotYet(until, reason)),
         };
+        // Once it is sent it is seen through, even if whoever waits for it goes away: a refresh token that rotates is
+        // spent by then, and what takes its place is told once.
+        let (this, connection) = (self.clone(), connection.clone());
+        let asked = self.app.begun.spawn(async move { this.ask(&connection, &renewal, now).await });
+        asked.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the renewal of a token was cut off");
+            Ok(Ready::NotYet(now.plus_ms(AWAY_MS), "its token could not be renewed".to_owned()))
+        })
+    }
+
+    /// Asks for the token of a renewal that was begun, as soon as quotas let it, and writes it.
+    async fn ask(
+        &self,
+        connection: &Arc<Connection>,
+        renewal: &Renewal,
+        now: UnixMs,
+    ) -> Result<Ready, TokenError> {
+        let (pool, sealer) = (&self.app.pool, &self.app.sealer);
         let leave = match leave::ask(&self.app, &self.provider, connection.id, LEAVE).await {
             Ok(leave) => leave,
             Err(NotYet { until, by }) => {
@@ -105,7 +124,7 @@ impl Authoriser {
                     || format!("quota {by} lets no request for its token through yet"),
                     str::to_owned,
                 );
-                token::put_off(pool, connection, &renewal, &reason, until).await?;
+                token::put_off(pool, connection, renewal, &reason, until).await?;
                 return Ok(Ready::NotYet(until, reason));
             }
         };
@@ -116,15 +135,15 @@ impl Authoriser {
             Ok(granted) => {
                 // For as long as it takes Postgres to come back: the token before may work no more. A process that is
                 // told to stop cuts it off when its grace is over.
-                let kept = patiently(None, || token::keep(pool, sealer, connection, &renewal, &granted, now))
-                    .await?;
+                let kept =
+                    patiently(None, || token::keep(pool, sealer, connection, renewal, &granted, now)).await?;
                 Ok(kept.map_or_else(|| changed(now), |token| Ready::Go(with(connection, token))))
             }
-            Err(NoToken::Refused { reason }) => self.give_up(connection, &renewal, reason, now).await,
+            Err(NoToken::Refused { reason }) => self.give_up(connection, renewal, reason, now).await,
             Err(NoToken::Later { reason, wait_ms, .. }) => {
                 let wait_ms = self.pause_ms(renewal.failures, wait_ms, &mut rand::rng());
                 let until = now.plus_ms(wait_ms);
-                token::fail(pool, connection, &renewal, &reason, until).await?;
+                token::fail(pool, connection, renewal, &reason, until).await?;
                 Ok(Ready::NotYet(until, format!("its token cannot be renewed yet: {reason}")))
             }
         }

@@ -243,7 +243,7 @@ pub(super) async fn callback(
     };
     let app = api.app.clone();
     // The code is good once: what it brings is kept even if the browser goes away meanwhile.
-    let finished = tokio::spawn(async move {
+    let finished = api.app.begun.spawn(async move {
         authorise::finish(&app, &state, &came_back).await?;
         // Else the keeper does it.
         let _ = crate::keep::drain(&app).await;

@@ -339,3 +339,26 @@ async fn while_the_cloud_gives_no_token_the_account_is_held_and_not_asked_again(
     assert!(matches!(&ready, Ready::NotYet(_, reason) if reason.contains("HTTP 429")), "{ready:?}");
     assert!(rig.check().await.clean);
 }
+
+#[tokio::test]
+async fn a_token_that_nobody_waits_for_any_more_is_kept_all_the_same() {
+    let rig = Rig::new(LOGIN, 1).await;
+    cloud(&rig.cloud, "token-1", Duration::from_millis(300)).await;
+    let (authoriser, mine) = (authoriser(&rig), connection(&rig).await);
+    // Whoever asked goes away as soon as it is sent.
+    let sent = async {
+        while logins(&rig).await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        ready = authoriser.ready(&mine) => panic!("{ready:?}"),
+        () = sent => {}
+    }
+    rig.t.app.begun.close();
+    rig.t.app.begun.wait().await;
+    let kept = connection(&rig).await;
+    assert_eq!(kept.token.as_ref().map(|token| token.generation), Some(1));
+    let Ready::Go(_) = authoriser.ready(&kept).await else { panic!("it is there") };
+    assert_eq!(logins(&rig).await, 1);
+}
