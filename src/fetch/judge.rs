@@ -98,7 +98,7 @@ fn says(headers: &HeaderMap, name: &str, value: &str) -> bool {
     headers.get_all(name).iter().any(|v| v.to_str().is_ok_and(|v| v.trim().eq_ignore_ascii_case(value)))
 }
 
-/// RFC 9110's meaning of a status. 503 that says how long is a refusal for now, as Miele's is; without, a failure.
+/// RFC 9110's meaning of a status. 503 that says how long throttles, as Miele's does; without, it is a failure.
 fn by_status(status: u16, says_wait: bool) -> RuleOutcome {
     match status {
         200..=299 => RuleOutcome::Fresh,

@@ -165,7 +165,7 @@ impl ApiError {
                 (S::FORBIDDEN, "private-provider", "Only the operator adds connections to it")
             }
             Self::UnusableConnection(_) => (S::CONFLICT, "unusable-connection", "Connection cannot be used"),
-            Self::NotYet { .. } => (S::SERVICE_UNAVAILABLE, "not-yet", "No quota left for now"),
+            Self::NotYet { .. } => (S::SERVICE_UNAVAILABLE, "not-yet", "No quota left yet"),
             Self::NoList(_) => (S::BAD_GATEWAY, "no-list", "The cloud gave no list"),
             Self::NoSuchResource { .. } => (S::NOT_FOUND, "no-such-resource", "No such resource"),
             Self::ProviderGone { .. } => (S::CONFLICT, "provider-gone", "Provider no longer defined"),

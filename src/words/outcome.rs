@@ -13,7 +13,7 @@ pub enum Outcome {
     Fresh(Record),
     /// The provider says that nothing has changed since the last one.
     Unchanged,
-    /// The provider refuses for now. The job keeps its rank and no attempt is counted.
+    /// The provider throttles. The job keeps its rank and no attempt is counted.
     Throttled,
     /// The credential is not accepted.
     Unauthorized {
@@ -92,7 +92,7 @@ pub enum End {
     Good,
     /// Answered with an error.
     Error,
-    /// Refused for now.
+    /// The provider throttled it.
     Throttled,
     /// No answer came: nobody knows whether it was counted.
     Lost,

@@ -10,6 +10,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use wiremock::matchers::{body_partial_json, header, method, path};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
@@ -251,8 +252,8 @@ async fn a_refusal_says_nothing_of_a_token_that_another_wrote_meanwhile() {
     let now = app.clock.now();
     let mut begun = Vec::new();
     // The second finds the time of the first run out, and begins with the same token.
-    for now in [now, now.plus_ms(1)] {
-        let one = token::begin(&app.pool, &app.sealer, &mine, None, now, (0, 0)).await.unwrap();
+    for at in [now, now.plus_ms(1)] {
+        let one = token::begin(&app.pool, &app.sealer, &mine, None, at, (0, 0)).await.unwrap();
         let Begun::Mine(renewal) = one else { panic!("{one:?}") };
         begun.push(renewal);
     }
@@ -346,14 +347,19 @@ async fn a_token_that_nobody_waits_for_any_more_is_kept_all_the_same() {
     cloud(&rig.cloud, "token-1", Duration::from_millis(300)).await;
     let (authoriser, mine) = (authoriser(&rig), connection(&rig).await);
     // Whoever asked goes away as soon as it is sent.
-    let sent = async {
-        while logins(&rig).await == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
+    let arrived = Arc::new(Notify::new());
+    let told = arrived.clone();
+    Mock::given(move |_: &Request| {
+        told.notify_one();
+        false
+    })
+    .respond_with(ResponseTemplate::new(500))
+    .with_priority(1)
+    .mount(&rig.cloud)
+    .await;
     tokio::select! {
         ready = authoriser.ready(&mine) => panic!("{ready:?}"),
-        () = sent => {}
+        () = arrived.notified() => {}
     }
     rig.t.app.begun.close();
     rig.t.app.begun.wait().await;

@@ -333,7 +333,7 @@ impl Model {
                 "grid: job {id} should be (due, last, interval, version, class) {is:?}, is {told:?}"
             ))
         } else if job.urgent && place.due && place.due_ms > now && !job.put_off && !self.devices_apart {
-            Some(format!("refresh: job {id} was asked for now and waits until {}", place.due_ms - now))
+            Some(format!("refresh: job {id} waits until {}", place.due_ms - now))
         } else {
             None
         }

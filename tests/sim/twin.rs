@@ -30,7 +30,7 @@ pub struct Twin<'a> {
     settings: &'a TakerSettings,
     fields: Fields,
     gauges: HashMap<(String, String), (Limit, Gauge)>,
-    /// Likewise, had none been granted but those that were asked for now.
+    /// Likewise, had none been granted but "refresh now".
     without_calm: HashMap<(String, String), (Limit, Gauge)>,
     /// When the schedule was last revived after a loss; 0 for never.
     epoch: f64,
@@ -151,7 +151,7 @@ impl<'a> Twin<'a> {
         }
     }
 
-    /// Whoever went before: it goes as soon as though there were only those that were asked for now.
+    /// Whoever went before: it goes as soon as though all were "refresh now".
     fn hurry(&mut self, grant: &Grant, calm: bool, devices_apart: bool) {
         std::mem::swap(&mut self.gauges, &mut self.without_calm);
         let devices: Vec<_> =

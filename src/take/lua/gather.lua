@@ -35,7 +35,7 @@ local function reap()
     if j and j.dropped then
       forget_job(id)
     elseif j then
-      -- One that was asked for now is not left to its turn.
+      -- A "refresh now" is not left to its turn.
       add_due(id, j, j.urgent and math.min(j.due, now) or j.due)
     else
       corrupt[#corrupt + 1] = id
