@@ -19,8 +19,8 @@ pub(super) struct Leave(Option<(Taker, CallId)>);
 pub(super) struct NotYet {
     /// Not before this.
     pub(super) until: UnixMs,
-    /// The quota's name, or the hold's reason.
-    pub(super) by: String,
+    /// Why, as a sentence.
+    pub(super) reason: String,
 }
 
 /// Waits for leave, for so long at most. Where no quota counts requests for tokens, there is nothing to wait for.
@@ -45,16 +45,22 @@ pub(super) async fn ask(
             Leave(Some((taker, call))).end(End::Unsent).await;
             Err(NotYet {
                 until: now.plus_ms(AGAIN_MS),
-                by: "hold: the instant that was granted has passed on this busy machine".to_owned(),
+                reason: "the instant that was granted has passed on this busy machine".to_owned(),
             })
         }
         Ok(Waited::NotYet { by, wait_ms, .. }) => {
             let wait_ms = wait_ms.map_or(AGAIN_MS, |ms| ms.ceil() as i64);
-            Err(NotYet { until: now.plus_ms(wait_ms), by })
+            // A hold's reason says it by itself.
+            let reason = by.strip_prefix("hold: ").map_or_else(
+                || format!("quota {by} lets no request for its token through yet"),
+                str::to_owned,
+            );
+            Err(NotYet { until: now.plus_ms(wait_ms), reason })
         }
         Err(error) => {
             tracing::warn!(provider = %provider.name, %error, "no leave for a token; will try again");
-            Err(NotYet { until: now.plus_ms(AGAIN_MS), by: "Redis, which is away".to_owned() })
+            let reason = "Redis is away, by which requests for tokens are granted".to_owned();
+            Err(NotYet { until: now.plus_ms(AGAIN_MS), reason })
         }
     }
 }

@@ -47,12 +47,12 @@ pub enum AuthoriseError {
     #[error("it was not allowed: {0}")]
     Denied(String),
     /// A quota or a hold.
-    #[error("nothing was sent: {by} lets no request for a token through before {until}; begin again then")]
+    #[error("nothing was sent: {reason}; begin again after {until}")]
     NotYet {
         /// Not before this.
         until: UnixMs,
-        /// The quota's name, or the hold's reason.
-        by: String,
+        /// Why.
+        reason: String,
     },
     /// The provider gave no token.
     #[error("the provider gave no token: {0}")]
@@ -141,7 +141,7 @@ pub async fn finish(
     let (verifier, redirect_url) = (pending.verifier.as_ref(), pending.redirect_url.as_str());
     let fetcher = fetcher(app, provider)?;
     let leave = leave::ask(app, provider, connection.id, LEAVE).await;
-    let leave = leave.map_err(|NotYet { until, by }| AuthoriseError::NotYet { until, by })?;
+    let leave = leave.map_err(|NotYet { until, reason }| AuthoriseError::NotYet { until, reason })?;
     let now = app.clock.now();
     let granted = fetcher.exchange(&connection, code.expose_secret(), verifier, redirect_url, now).await;
     leave.end(granted.as_ref().map_or_else(NoToken::end, |_| End::Good)).await;

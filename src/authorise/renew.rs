@@ -118,12 +118,7 @@ impl Authoriser {
         let (pool, sealer) = (&self.app.pool, &self.app.sealer);
         let leave = match leave::ask(&self.app, &self.provider, connection.id, LEAVE).await {
             Ok(leave) => leave,
-            Err(NotYet { until, by }) => {
-                // A hold's reason says it by itself.
-                let reason = by.strip_prefix("hold: ").map_or_else(
-                    || format!("quota {by} lets no request for its token through yet"),
-                    str::to_owned,
-                );
+            Err(NotYet { until, reason }) => {
                 token::put_off(pool, connection, renewal, &reason, until).await?;
                 return Ok(Ready::NotYet(until, reason));
             }

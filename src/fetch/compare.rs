@@ -107,8 +107,7 @@ impl Case {
             return differences.0;
         };
         if outcome.word() != expect.outcome {
-            let got = [outcome.word(), &outcome.detail()].join(": ");
-            differences.note("outcome", &expect.outcome, got.trim_end_matches(": "));
+            differences.note("outcome", &expect.outcome, outcome.told());
             return differences.0;
         }
         if let Outcome::Fresh(record) = outcome {
@@ -141,10 +140,7 @@ impl Case {
     /// What of the list of devices is not as it should.
     pub fn compare_listing(&self, listing: &Listing, now: UnixMs) -> Vec<Difference> {
         let (mut differences, expect) = (Differences(Vec::new()), &self.expect);
-        let got = listing.devices.as_ref().map_or_else(
-            |outcome| [outcome.word(), &outcome.detail()].join(": ").trim_end_matches(": ").to_owned(),
-            |_| "listed".to_owned(),
-        );
+        let got = listing.devices.as_ref().map_or_else(Outcome::told, |_| "listed".to_owned());
         if got.split(':').next() != Some(expect.outcome.as_str()) {
             differences.note("outcome", &expect.outcome, got);
             return differences.0;

@@ -168,7 +168,7 @@ fn of_account(outcome: Outcome) -> Outcome {
         | Outcome::DeviceOffline
         | Outcome::Gone { .. }
         | Outcome::Broken { .. } => {
-            let why = [outcome.word(), &outcome.detail()].join(": ").trim_end_matches(": ").to_owned();
+            let why = outcome.told();
             Outcome::Transient { reason: format!("its account could not be looked up: {why}") }
         }
     }

@@ -64,7 +64,7 @@ pub async fn discover(app: &App, wanted: Wanted<'_>) -> Result<Changes, Discover
         }
         Err(error) => return Err(error),
         Ok(Err(outcome)) => {
-            let why = [outcome.word(), &outcome.detail()].join(": ").trim_end_matches(": ").to_owned();
+            let why = outcome.told();
             if !wanted.dry_run {
                 discovered::failed(&app.pool, wanted.tenant, wanted.connection, &why).await?;
             }

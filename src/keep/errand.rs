@@ -176,7 +176,7 @@ async fn look_up(
             Ok(Arc::new(Connection { bootstrap, bootstrap_of, ..Connection::clone(&connection) }))
         }
         Err(outcome) => {
-            let why = [outcome.word(), &outcome.detail()].join(": ").trim_end_matches(": ").to_owned();
+            let why = outcome.told();
             Err(ErrandError::Unknown(why))
         }
     }

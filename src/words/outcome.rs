@@ -62,6 +62,14 @@ impl Outcome {
         }
     }
 
+    /// Its word, and what a person should know of it where there is more to say.
+    pub fn told(&self) -> String {
+        match self.detail() {
+            detail if detail.is_empty() => self.word().to_owned(),
+            detail => [self.word(), &detail].join(": "),
+        }
+    }
+
     /// What a person should know of it, on one line of at most `DETAIL_CHARS_MAX`; empty where all is well.
     pub fn detail(&self) -> String {
         let whole = match self {
