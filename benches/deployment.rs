@@ -5,7 +5,7 @@ use crate::redis_server::RedisServer;
 use paceline::app::{App, Servers};
 use paceline::postgres;
 use paceline::preference::connections::{self, NewConnection};
-use paceline::preference::devices::{self, NewDevice, Place};
+use paceline::preference::devices::{self, NewDevice, TenantConnection};
 use paceline::preference::tenants;
 use paceline::seal::Sealer;
 use paceline::settings::Settings;
@@ -100,7 +100,7 @@ impl Deployment {
         count: usize,
         interval: Interval,
     ) -> Result<Vec<DeviceId>, Failed> {
-        let place = Place { tenant: self.tenant, connection, provider: self.provider.clone() };
+        let account = TenantConnection { tenant: self.tenant, connection, provider: self.provider.clone() };
         let resource: paceline::words::ResourceName = "state".parse()?;
         let device = |number: usize| NewDevice {
             external_id: number.to_string(),
@@ -111,7 +111,7 @@ impl Deployment {
         let mut ids = Vec::with_capacity(count);
         for first in (0..count).step_by(PAGE) {
             let page: Vec<_> = (first..count.min(first + PAGE)).map(device).collect();
-            ids.extend(devices::add(&self.app.pool, &place, &page).await?);
+            ids.extend(devices::add(&self.app.pool, &account, &page).await?);
         }
         Ok(ids)
     }

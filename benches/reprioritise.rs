@@ -7,7 +7,7 @@ use crate::redis_server::RedisServer;
 use crate::rig::{Fleet, Rig};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use paceline::keep;
-use paceline::preference::jobs::{self, Subject, Wish};
+use paceline::preference::jobs::{self, DeviceRef, JobPatch};
 use paceline::words::{DeviceId, Interval, JobId, ResourceName, UnixMs};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -78,7 +78,7 @@ async fn in_schedule() -> Result<(f64, f64), Failed> {
     Ok((CHANGED as f64 / ours.as_secs_f64(), CHANGED as f64 / bare.as_secs_f64()))
 }
 
-/// What `PUT …/jobs/state` does: the wish is stored, and the schedule told at once. Jobs a second.
+/// What `PUT …/jobs/state` does: the patch is stored, and the schedule told at once. Jobs a second.
 async fn through_postgres() -> Result<f64, Failed> {
     let at = Deployment::start().await?;
     keep::rebuild_if_lost(&at.app, &at.provider).await?;
@@ -87,12 +87,13 @@ async fn through_postgres() -> Result<f64, Failed> {
     let devices = at.add_devices(connection, CHANGED, interval).await?;
     keep::drain(&at.app).await?;
     let resource: ResourceName = "state".parse()?;
-    let wish = Wish { interval: Some(half(interval)), ..Wish::default() };
+    let patch = JobPatch { interval: Some(half(interval)), ..JobPatch::default() };
     let began = Instant::now();
     stream::iter(devices)
         .map(async |device: DeviceId| {
-            let subject = Subject { device, provider: at.provider.to_string() };
-            let job: JobId = jobs::set(&at.app.pool, at.tenant, &subject, &resource, &wish, interval).await?;
+            let subject = DeviceRef { device, provider: at.provider.to_string() };
+            let job: JobId =
+                jobs::set(&at.app.pool, at.tenant, &subject, &resource, &patch, interval).await?;
             keep::tell_soon(&at.app, &at.provider, job).await;
             Ok::<_, Failed>(())
         })

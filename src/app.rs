@@ -36,8 +36,8 @@ pub struct App {
     pub sealer: Sealer,
     /// The time, as Redis tells it.
     pub clock: Clock,
-    /// What must be seen through once it is begun, whoever gave up waiting for it.
-    pub begun: TaskTracker,
+    /// Tasks that must finish even if the caller is cancelled.
+    pub detached: TaskTracker,
 }
 
 /// Why a process cannot begin. Each says in a sentence what to do.
@@ -89,7 +89,7 @@ impl App {
             registry,
             sealer,
             clock,
-            begun: TaskTracker::new(),
+            detached: TaskTracker::new(),
         })
     }
 

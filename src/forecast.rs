@@ -2,12 +2,12 @@
 //! [`pace::plan`](fn@crate::pace::plan).
 
 use crate::app::App;
-use crate::pace::{Demand, Effective, Holder, Load, Plan, TermsOf, plan};
+use crate::pace::{Demand, Effective, Holder, Load, Plan, QuotaInputsOf, plan};
 use crate::postgres::PostgresError;
 use crate::preference::jobs::{self, StoredJob};
-use crate::preference::terms;
+use crate::preference::quota_inputs;
 use crate::provider::{Amount, Limit, Provider, Quota};
-use crate::words::{ConnectionId, Interval, JobId, Terms};
+use crate::words::{ConnectionId, Interval, JobId, QuotaInputs};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub struct Forecast {
     /// What is asked: every scheduled job, by number.
     pub demands: Vec<Demand>,
     /// On what terms their connections are, where limits depend on it.
-    pub terms: TermsOf,
+    pub terms: QuotaInputsOf,
     /// What they get, in the same order.
     pub plan: Plan,
 }
@@ -36,19 +36,19 @@ pub async fn forecast(app: &App, provider: &Arc<Provider>) -> Result<Forecast, P
         demands.extend(page.into_iter().filter(StoredJob::is_scheduled).map(demand));
     }
     let rank = app.taker_settings();
-    let terms = terms(app, provider).await?;
+    let terms = quota_inputs(app, provider).await?;
     let plan = plan(provider, &demands, &terms, rank.k, &rank.base);
     Ok(Forecast { provider: provider.clone(), demands, terms, plan })
 }
 
 /// Where limits depend on them; else nothing.
-async fn terms(app: &App, provider: &Provider) -> Result<TermsOf, PostgresError> {
-    let (mut found, mut after) = (TermsOf::new(), ConnectionId(0));
-    while provider.has_terms() {
-        let page = terms::page(&app.pool, &provider.name, after, PAGE).await?;
+async fn quota_inputs(app: &App, provider: &Provider) -> Result<QuotaInputsOf, PostgresError> {
+    let (mut found, mut after) = (QuotaInputsOf::new(), ConnectionId(0));
+    while provider.has_quota_inputs() {
+        let page = quota_inputs::page(&app.pool, &provider.name, after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.connection;
-        found.extend(page.iter().map(|of| (of.connection, provider.terms(&of.params, of.devices))));
+        found.extend(page.iter().map(|of| (of.connection, provider.quota_inputs(&of.params, of.devices))));
     }
     Ok(found)
 }
@@ -92,7 +92,7 @@ impl Forecast {
         let load = self.bound_by(job);
         let quota = load.and_then(|load| self.provider.quotas().find(|quota| quota.name == load.quota));
         if let (Some(load), Some(quota)) = (load, quota) {
-            let unknown = Terms::default();
+            let unknown = QuotaInputs::default();
             let terms = self.terms.get(&demand.connection).unwrap_or(&unknown);
             let _ =
                 write!(why, ": quota {} of {} {}", quota.name, holder(&load.holder), allows(quota, terms));
@@ -121,7 +121,7 @@ pub fn holder(holder: &Holder) -> String {
     }
 }
 
-fn allows(quota: &Quota, terms: &Terms) -> String {
+fn allows(quota: &Quota, terms: &QuotaInputs) -> String {
     let window = quota.window.map_or(String::new(), |window| window.to_string());
     let (whole, rest) = quota.limits_for(terms);
     let (amount, word) = match whole {
@@ -180,7 +180,7 @@ mod tests {
     fn quotas_say_what_they_allow() {
         let quota = |lines: &str| {
             let text = format!("name = \"q\"\nscope = \"app\"\namount = 500\n{lines}");
-            allows(&toml::from_str::<Quota>(&text).unwrap(), &Terms::default())
+            allows(&toml::from_str::<Quota>(&text).unwrap(), &QuotaInputs::default())
         };
         assert_eq!(quota("window = \"1h\""), "allows 500 in 1h");
         assert_eq!(

@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::cache::{CARD, Slot};
 use crate::postgres::PostgresError;
-use crate::record::view::{self, Card, CardJob, Sight};
+use crate::record::view::{self, DeviceMeta, DeviceSnapshot, JobMeta};
 use crate::words::{DeviceId, Interval, JobState, Latest, Priority, TenantId, UnixMs};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -116,14 +116,14 @@ pub async fn devices(app: &App, tenant: TenantId, filter: &Filter) -> Result<Pag
 ///
 /// Best effort on Redis's side: readers find it in Postgres when the cache has nothing.
 pub async fn refresh(app: &App, tenant: TenantId, ids: &[DeviceId]) -> Result<(), ReadError> {
-    let sights = view::devices(&app.pool, tenant, ids).await?;
-    fill(app, tenant, &sights).await;
+    let snapshots = view::devices(&app.pool, tenant, ids).await?;
+    fill(app, tenant, &snapshots).await;
     Ok(())
 }
 
 /// A device as both sources give it.
 struct Known {
-    card: Card,
+    card: DeviceMeta,
     latest: HashMap<String, Latest>,
 }
 
@@ -131,9 +131,9 @@ async fn views(app: &App, tenant: TenantId, ids: &[DeviceId]) -> Result<Vec<Devi
     let mut known = cached(app, tenant, ids).await;
     let missing: Vec<DeviceId> = ids.iter().copied().filter(|id| !known.contains_key(id)).collect();
     if !missing.is_empty() {
-        let sights = view::devices(&app.pool, tenant, &missing).await?;
-        fill(app, tenant, &sights).await;
-        known.extend(sights.into_iter().map(|(id, sight)| (id, Known::from(sight))));
+        let snapshots = view::devices(&app.pool, tenant, &missing).await?;
+        fill(app, tenant, &snapshots).await;
+        known.extend(snapshots.into_iter().map(|(id, snapshot)| (id, Known::from(snapshot))));
     }
     let now = app.clock.now();
     Ok(ids.iter().filter_map(|id| Some(known.remove(id)?.view(app, *id, now))).collect())
@@ -155,8 +155,8 @@ async fn cached(app: &App, tenant: TenantId, ids: &[DeviceId]) -> HashMap<Device
     ids.iter().copied().zip(found).filter_map(|(id, fields)| Some((id, Known::read(fields)?))).collect()
 }
 
-async fn fill(app: &App, tenant: TenantId, sights: &HashMap<DeviceId, Sight>) {
-    let slots: Vec<Slot> = sights.iter().flat_map(|(id, sight)| slots(tenant, *id, sight)).collect();
+async fn fill(app: &App, tenant: TenantId, snapshots: &HashMap<DeviceId, DeviceSnapshot>) {
+    let slots: Vec<Slot> = snapshots.iter().flat_map(|(id, snapshot)| slots(tenant, *id, snapshot)).collect();
     match timeout(CACHE_PATIENCE, app.cache.put(&slots)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "cache not filled"),
@@ -164,12 +164,12 @@ async fn fill(app: &App, tenant: TenantId, sights: &HashMap<DeviceId, Sight>) {
     }
 }
 
-fn slots(tenant: TenantId, device: DeviceId, sight: &Sight) -> Vec<Slot> {
+fn slots(tenant: TenantId, device: DeviceId, snapshot: &DeviceSnapshot) -> Vec<Slot> {
     let slot = |field: &str, version, json: Result<String, _>| {
         Some(Slot { tenant, device, field: field.to_owned(), version, json: json.ok()? })
     };
-    let card = slot(CARD, sight.version, serde_json::to_string(&sight.card));
-    let values = sight
+    let card = slot(CARD, snapshot.version, serde_json::to_string(&snapshot.card));
+    let values = snapshot
         .latest
         .iter()
         .filter_map(|(resource, (fence, latest))| slot(resource, *fence, serde_json::to_string(latest)));
@@ -179,7 +179,7 @@ fn slots(tenant: TenantId, device: DeviceId, sight: &Sight) -> Vec<Slot> {
 impl Known {
     /// What the cache holds, unless the device itself is not in it or an older version of Paceline wrote it.
     fn read(mut fields: HashMap<String, String>) -> Option<Self> {
-        let card: Card = serde_json::from_str(&fields.remove(CARD)?).ok()?;
+        let card: DeviceMeta = serde_json::from_str(&fields.remove(CARD)?).ok()?;
         let latest = fields.into_iter().map(|(name, json)| Some((name, serde_json::from_str(&json).ok()?)));
         Some(Self { card, latest: latest.collect::<Option<_>>()? })
     }
@@ -203,14 +203,14 @@ impl Known {
     }
 }
 
-impl From<Sight> for Known {
-    fn from(sight: Sight) -> Self {
-        let latest = sight.latest.into_iter().map(|(resource, (_, latest))| (resource, latest));
-        Self { latest: latest.collect(), card: sight.card }
+impl From<DeviceSnapshot> for Known {
+    fn from(snapshot: DeviceSnapshot) -> Self {
+        let latest = snapshot.latest.into_iter().map(|(resource, (_, latest))| (resource, latest));
+        Self { latest: latest.collect(), card: snapshot.card }
     }
 }
 
-fn resource_view(app: &App, job: &CardJob, latest: Option<Latest>, now: UnixMs) -> ResourceView {
+fn resource_view(app: &App, job: &JobMeta, latest: Option<Latest>, now: UnixMs) -> ResourceView {
     let interval = Interval::from_ms(job.interval_ms).unwrap_or(Interval::MAX);
     let age_ms = latest.as_ref().map(|latest| now.since_ms(latest.fetched_at).max(0));
     let fresh_ms = interval.as_ms() as i64 + app.grace_ms(interval);

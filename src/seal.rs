@@ -36,7 +36,7 @@ pub enum SealError {
 
 /// What is sealed, and whose it is: in any other place it does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum SealContext {
     /// A connection's own credentials.
     Secrets(ConnectionId),
     /// Its token, and what brings the next.
@@ -45,7 +45,7 @@ pub enum Place {
     Authorisation(ConnectionId),
 }
 
-impl Place {
+impl SealContext {
     /// Whose it is.
     pub fn owner(self) -> ConnectionId {
         let (Self::Secrets(owner) | Self::Token(owner) | Self::Authorisation(owner)) = self;
@@ -114,7 +114,7 @@ impl Sealer {
     }
 
     /// Seals a text for one place.
-    pub fn seal(&self, place: Place, secret: &SecretString) -> Result<Vec<u8>, SealError> {
+    pub fn seal(&self, place: SealContext, secret: &SecretString) -> Result<Vec<u8>, SealError> {
         let nonce = random::<NONCE>()?;
         let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: &place.bound() };
         let sealed = self.current.cipher.encrypt(&XNonce::from(nonce), payload);
@@ -123,7 +123,7 @@ impl Sealer {
     }
 
     /// Opens what [`Self::seal`] made.
-    pub fn open(&self, place: Place, sealed: &[u8]) -> Result<SecretString, SealError> {
+    pub fn open(&self, place: SealContext, sealed: &[u8]) -> Result<SecretString, SealError> {
         let unopenable = || SealError::Unopenable(place.owner());
         let rest = sealed.strip_prefix(&MARK).ok_or_else(unopenable)?;
         let (name, rest) = rest.split_first_chunk::<8>().ok_or_else(unopenable)?;
@@ -137,12 +137,12 @@ impl Sealer {
         let plain: BTreeMap<&str, &str> =
             secrets.iter().map(|(name, secret)| (name, secret.expose_secret())).collect();
         let text = serde_json::to_string(&plain).map_err(|_| SealError::Unopenable(owner))?;
-        self.seal(Place::Secrets(owner), &text.into())
+        self.seal(SealContext::Secrets(owner), &text.into())
     }
 
     /// Opens what [`Self::seal_secrets`] made. What was sealed before secrets had names is the only one.
     pub fn open_secrets(&self, owner: ConnectionId, sealed: &[u8]) -> Result<Secrets, SealError> {
-        match self.open(Place::Secrets(owner), sealed) {
+        match self.open(SealContext::Secrets(owner), sealed) {
             Ok(text) => serde_json::from_str::<BTreeMap<String, SecretString>>(text.expose_secret())
                 .map(Secrets::from_iter)
                 .map_err(|_| SealError::Unopenable(owner)),
@@ -151,10 +151,12 @@ impl Sealer {
     }
 
     /// Seals under the current key what any key has sealed for this place.
-    pub fn seal_again(&self, place: Place, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+    pub fn seal_again(&self, place: SealContext, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         match place {
-            Place::Secrets(owner) => self.seal_secrets(owner, &self.open_secrets(owner, sealed)?),
-            Place::Token(_) | Place::Authorisation(_) => self.seal(place, &self.open(place, sealed)?),
+            SealContext::Secrets(owner) => self.seal_secrets(owner, &self.open_secrets(owner, sealed)?),
+            SealContext::Token(_) | SealContext::Authorisation(_) => {
+                self.seal(place, &self.open(place, sealed)?)
+            }
         }
     }
 
@@ -162,7 +164,7 @@ impl Sealer {
     pub fn seal_token(&self, owner: ConnectionId, token: &Token) -> Result<Vec<u8>, SealError> {
         let refresh = token.refresh.as_ref().map(ExposeSecret::expose_secret);
         let text = serde_json::to_string(&(token.access.expose_secret(), refresh));
-        self.seal(Place::Token(owner), &text.map_err(|_| SealError::Unopenable(owner))?.into())
+        self.seal(SealContext::Token(owner), &text.map_err(|_| SealError::Unopenable(owner))?.into())
     }
 
     /// Opens what [`Self::seal_token`] made.
@@ -171,7 +173,7 @@ impl Sealer {
         owner: ConnectionId,
         sealed: &[u8],
     ) -> Result<(SecretString, Option<SecretString>), SealError> {
-        let text = self.open(Place::Token(owner), sealed)?;
+        let text = self.open(SealContext::Token(owner), sealed)?;
         serde_json::from_str(text.expose_secret()).map_err(|_| SealError::Unopenable(owner))
     }
 

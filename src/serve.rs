@@ -66,8 +66,8 @@ pub async fn serve(
     tasks.close();
     let all_done = async {
         tasks.wait().await;
-        app.begun.close();
-        app.begun.wait().await;
+        app.detached.close();
+        app.detached.wait().await;
     };
     tokio::select! {
         () = all_done => {}

@@ -8,8 +8,10 @@ use crate::keep::{Errand, ErrandError};
 use crate::postgres::PostgresError;
 use crate::preference::inventory;
 use crate::provider::Provider;
-use crate::take::Wish;
-use crate::words::{ConnectionId, DeviceId, End, JobId, Outcome, ResourceName, Scope, TenantId, Terms, lane};
+use crate::take::ReserveRequest;
+use crate::words::{
+    ConnectionId, DeviceId, End, JobId, Outcome, QuotaInputs, ResourceName, Scope, TenantId, lane,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -45,7 +47,7 @@ pub struct Trial {
     /// What it cost.
     pub cost: u32,
     /// What the connection's limits depend on.
-    pub terms: Terms,
+    pub terms: QuotaInputs,
 }
 
 /// Why nothing was tried.
@@ -76,9 +78,10 @@ pub async fn run(app: &App, wanted: &Wanted<'_>) -> Result<Trial, TrialError> {
     let target = target(app, wanted).await?;
     let lane = lane(wanted.connection, &target.group);
     let full = provider.resource(wanted.resource.as_str()).map_or(0, |resource| resource.cost_of(1));
-    let wish = Wish { lane, resource: wanted.resource.clone(), cost: full, devices: vec![target.device] };
+    let request =
+        ReserveRequest { lane, resource: wanted.resource.clone(), cost: full, devices: vec![target.device] };
     let whose = (wanted.tenant, wanted.connection);
-    let errand = Errand::begin(app, provider, whose, &wish, wanted.patience).await?;
+    let errand = Errand::begin(app, provider, whose, &request, wanted.patience).await?;
     let connection = errand.connection.clone();
     let call = Call { connection, resource: wanted.resource.clone(), targets: vec![target.clone()] };
     let sent = Instant::now();
@@ -93,7 +96,7 @@ pub async fn run(app: &App, wanted: &Wanted<'_>) -> Result<Trial, TrialError> {
         End::Unsent => 0,
         _ => full,
     };
-    let terms = provider.terms(&call.connection.params, call.connection.devices);
+    let terms = provider.quota_inputs(&call.connection.params, call.connection.devices);
     Ok(Trial { external_id: target.external_id, trace, answer, took, cost, terms })
 }
 

@@ -2,7 +2,7 @@
 
 use super::AuthoriseError;
 use crate::app::App;
-use crate::preference::connections::{self, Found, NewConnection};
+use crate::preference::connections::{self, ConnectionRef, NewConnection};
 use crate::preference::secrets;
 use crate::provider::LookupError;
 use crate::words::{ConnectionId, Secrets};
@@ -36,7 +36,7 @@ pub async fn add(app: &App, new: NewConnection) -> Result<Added, AuthoriseError>
 pub async fn renew_secrets(
     app: &App,
     tenant: crate::words::TenantId,
-    found: &Found,
+    found: &ConnectionRef,
     changed: Secrets,
 ) -> Result<Added, AuthoriseError> {
     let provider = app.registry.find(&found.provider)?;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Whether it is known.
-pub enum Known {
+pub enum BootstrapState {
     /// It is, or nothing need be.
     Yes(Arc<Connection>),
     /// It must be asked for, by whoever holds this: others of this process wait until it is dropped.
@@ -30,14 +30,14 @@ impl Drop for Asking {
 
 impl Authoriser {
     /// Finds out whether a call of the connection can be made. Most of the time nobody is asked.
-    pub async fn known(&self, connection: &Arc<Connection>) -> Known {
+    pub async fn known(&self, connection: &Arc<Connection>) -> BootstrapState {
         if !self.fetcher.needs_bootstrap(connection) {
-            return Known::Yes(connection.clone());
+            return BootstrapState::Yes(connection.clone());
         }
         let asking = {
             let mut all = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
             if !all.insert(connection.id) {
-                return Known::NotYet("its account is being looked up".to_owned());
+                return BootstrapState::NotYet("its account is being looked up".to_owned());
             }
             Asking { all: self.asking.clone(), connection: connection.id }
         };
@@ -46,13 +46,13 @@ impl Authoriser {
             Ok(now) => match now.into_iter().find(|now| !self.fetcher.needs_bootstrap(now)) {
                 Some(now) => {
                     let (token, devices) = (connection.token.clone(), connection.devices);
-                    Known::Yes(Arc::new(Connection { token, devices, ..now }))
+                    BootstrapState::Yes(Arc::new(Connection { token, devices, ..now }))
                 }
-                None => Known::Ask(asking),
+                None => BootstrapState::Ask(asking),
             },
             Err(error) => {
                 tracing::warn!(connection = connection.id.0, %error, "account not looked up; will try again");
-                Known::NotYet("its account cannot be looked up: Postgres is away".to_owned())
+                BootstrapState::NotYet("its account cannot be looked up: Postgres is away".to_owned())
             }
         }
     }

@@ -3,10 +3,10 @@
 
 mod add;
 mod known;
-mod leave;
 mod owner;
 mod renew;
 mod reseal;
+mod reserve;
 
 use crate::app::App;
 use crate::fetch::{Fetcher, Reach};
@@ -14,9 +14,10 @@ use crate::provider::{LoadError, Provider};
 use std::sync::Arc;
 
 pub use add::{Added, add, renew_secrets};
-pub use known::{Asking, Known};
+pub use known::{Asking, BootstrapState};
 pub use owner::{
-    AuthoriseError, Begun, CALLBACK, CameBack, begin, device_code, finish, finish_device, is_same,
+    AuthoriseError, CALLBACK, Callback, StartedAuthorization, begin, device_code, finish, finish_device,
+    is_same,
 };
 pub use renew::{Authoriser, Ready};
 pub use reseal::{Resealed, reseal};

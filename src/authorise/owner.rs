@@ -1,7 +1,7 @@
 //! An owner allows a connection: in a browser, which comes back with a code, or by a code that is typed in elsewhere.
 
 use super::fetcher;
-use super::leave::{self, NotYet};
+use super::reserve::{self, NotYet};
 use crate::app::App;
 use crate::fetch::DeviceCode;
 use crate::postgres::PostgresError;
@@ -88,7 +88,7 @@ pub fn is_same(brought: &SecretString, asked: &SecretString) -> bool {
 
 /// A way that an owner may go now.
 #[derive(Debug)]
-pub struct Begun {
+pub struct StartedAuthorization {
     /// Where to.
     pub url: String,
     /// What the way back must bring.
@@ -99,7 +99,7 @@ pub struct Begun {
 
 /// What an owner came back with.
 #[derive(Debug)]
-pub enum CameBack {
+pub enum Callback {
     /// It is allowed: what is to be exchanged for a token.
     Code(SecretString),
     /// It is not.
@@ -111,7 +111,7 @@ pub async fn begin(
     app: &App,
     provider: &Arc<Provider>,
     connection: &Connection,
-) -> Result<Begun, AuthoriseError> {
+) -> Result<StartedAuthorization, AuthoriseError> {
     need(provider, Flow::Code)?;
     let now = app.clock.now();
     let redirect_url = redirect_url(app, provider)?;
@@ -120,27 +120,27 @@ pub async fn begin(
     let (tenant, id, verifier) = (connection.tenant, connection.id, journey.verifier);
     let pending = Pending { tenant, connection: id, verifier, redirect_url };
     token::wait_for(&app.pool, &app.sealer, &journey.state, &pending, expires_at).await?;
-    Ok(Begun { url: journey.url, state: journey.state, expires_at })
+    Ok(StartedAuthorization { url: journey.url, state: journey.state, expires_at })
 }
 
 /// Takes an owner back: once a state.
 pub async fn finish(
     app: &App,
     state: &SecretString,
-    came_back: &CameBack,
+    callback: &Callback,
 ) -> Result<(TenantId, ConnectionId), AuthoriseError> {
     let now = app.clock.now();
     let pending = token::redeem(&app.pool, &app.sealer, state, now).await?.ok_or(AuthoriseError::Stale)?;
-    let code = match came_back {
-        CameBack::Code(code) => code,
-        CameBack::Error(reason) => return Err(AuthoriseError::Denied(reason.clone())),
+    let code = match callback {
+        Callback::Code(code) => code,
+        Callback::Error(reason) => return Err(AuthoriseError::Denied(reason.clone())),
     };
     let connection =
         connections::open_any(&app.pool, &app.sealer, pending.tenant, pending.connection).await?;
     let provider = app.registry.find(connection.provider.as_str())?;
     let (verifier, redirect_url) = (pending.verifier.as_ref(), pending.redirect_url.as_str());
     let fetcher = fetcher(app, provider)?;
-    let leave = leave::ask(app, provider, connection.id, LEAVE).await;
+    let leave = reserve::ask(app, provider, connection.id, LEAVE).await;
     let leave = leave.map_err(|NotYet { until, reason }| AuthoriseError::NotYet { until, reason })?;
     let now = app.clock.now();
     let granted = fetcher.exchange(&connection, code.expose_secret(), verifier, redirect_url, now).await;

@@ -1,11 +1,11 @@
 //! Renewing a token: begun by one process, asked once, written, and only then used.
 
-use super::leave::{self, NotYet};
+use super::reserve::{self, NotYet};
 use crate::app::App;
 use crate::fetch::Fetcher;
 use crate::provider::Provider;
 use crate::retry::Retry;
-use crate::token::{self, Begun, Renewal, TokenError};
+use crate::token::{self, Renewal, StartOutcome, TokenError};
 use crate::words::{Connection, ConnectionId, End, NoToken, Token, UnixMs};
 use rand::Rng;
 use std::collections::HashSet;
@@ -94,14 +94,14 @@ impl Authoriser {
         let apart_ms = self.apart().as_millis() as i64;
         let spans = (patience.as_millis() as i64, apart_ms);
         let renewal = match token::begin(pool, sealer, connection, known, now, spans).await? {
-            Begun::Mine(renewal) => renewal,
-            Begun::Done(token) => return Ok(Ready::Go(with(connection, token))),
-            Begun::NotYet(until, reason) => return Ok(Ready::NotYet(until, reason)),
+            StartOutcome::Mine(renewal) => renewal,
+            StartOutcome::Done(token) => return Ok(Ready::Go(with(connection, token))),
+            StartOutcome::NotYet(until, reason) => return Ok(Ready::NotYet(until, reason)),
         };
         // Once it is sent it is seen through, even if whoever waits for it goes away: a refresh token that rotates is
         // spent by then, and what takes its place is told once.
         let (this, connection) = (self.clone(), connection.clone());
-        let asked = self.app.begun.spawn(async move { this.ask(&connection, &renewal, now).await });
+        let asked = self.app.detached.spawn(async move { this.ask(&connection, &renewal, now).await });
         asked.await.unwrap_or_else(|error| {
             tracing::error!(%error, "the renewal of a token was cut off");
             Ok(Ready::NotYet(now.plus_ms(AWAY_MS), "its token could not be renewed".to_owned()))
@@ -116,7 +116,7 @@ impl Authoriser {
         now: UnixMs,
     ) -> Result<Ready, TokenError> {
         let (pool, sealer) = (&self.app.pool, &self.app.sealer);
-        let leave = match leave::ask(&self.app, &self.provider, connection.id, LEAVE).await {
+        let leave = match reserve::ask(&self.app, &self.provider, connection.id, LEAVE).await {
             Ok(leave) => leave,
             Err(NotYet { until, reason }) => {
                 token::put_off(pool, connection, renewal, &reason, until).await?;

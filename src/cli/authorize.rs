@@ -1,7 +1,7 @@
 //! `paceline connection authorize`
 
 use super::{CliError, Context};
-use crate::authorise::{self, CameBack};
+use crate::authorise::{self, Callback};
 use crate::preference::{connections, tenants};
 use crate::provider::Flow;
 use secrecy::SecretString;
@@ -51,8 +51,8 @@ pub(super) async fn run(context: &Context, tenant: &str, label: String) -> Resul
             begun.url
         ));
         let text = tokio::task::spawn_blocking(line).await.map_err(CliError::refused)??;
-        let (state, came_back) = understood(&text, begun.state)?;
-        authorise::finish(app, &state, &came_back).await?;
+        let (state, callback) = understood(&text, begun.state)?;
+        authorise::finish(app, &state, &callback).await?;
     }
     context.tell_schedule().await;
     context.output.answer(&Allowed { id: found.id.0, label })
@@ -72,9 +72,9 @@ fn line() -> Result<String, CliError> {
 }
 
 /// An address with the state that was asked with, or the code alone, taken for the answer to what was asked here.
-fn understood(text: &str, asked: SecretString) -> Result<(SecretString, CameBack), CliError> {
+fn understood(text: &str, asked: SecretString) -> Result<(SecretString, Callback), CliError> {
     let Some((_, query)) = text.split_once('?').filter(|(before, _)| before.contains("://")) else {
-        return Ok((asked, CameBack::Code(text.into())));
+        return Ok((asked, Callback::Code(text.into())));
     };
     let query = query.split('#').next().unwrap_or(query);
     let (mut state, mut code, mut error) = (None, None, None);
@@ -86,13 +86,13 @@ fn understood(text: &str, asked: SecretString) -> Result<(SecretString, CameBack
             _ => {}
         }
     }
-    let came_back = match (error, code) {
-        (Some(error), _) => CameBack::Error(error),
-        (None, Some(code)) => CameBack::Code(code),
+    let callback = match (error, code) {
+        (Some(error), _) => Callback::Error(error),
+        (None, Some(code)) => Callback::Code(code),
         (None, None) => return Err(CliError::refused("the address holds no code: nothing was changed")),
     };
     match state {
-        Some(state) if authorise::is_same(&state, &asked) => Ok((asked, came_back)),
+        Some(state) if authorise::is_same(&state, &asked) => Ok((asked, callback)),
         Some(_) => Err(CliError::refused(
             "the address answers another request than the one begun here: open the address above and paste where that \
              one ends; nothing was changed",
@@ -109,12 +109,12 @@ mod tests {
     use secrecy::ExposeSecret;
 
     fn read(text: &str) -> Result<(String, String), String> {
-        let (state, came_back) = understood(text, "s 1".into()).map_err(|error| error.sentence())?;
-        let came_back = match came_back {
-            CameBack::Code(code) => format!("code {}", code.expose_secret()),
-            CameBack::Error(error) => format!("error {error}"),
+        let (state, callback) = understood(text, "s 1".into()).map_err(|error| error.sentence())?;
+        let callback = match callback {
+            Callback::Code(code) => format!("code {}", code.expose_secret()),
+            Callback::Error(error) => format!("error {error}"),
         };
-        Ok((state.expose_secret().to_owned(), came_back))
+        Ok((state.expose_secret().to_owned(), callback))
     }
 
     #[test]

@@ -83,16 +83,16 @@ pub(super) async fn run(context: &Context, _args: Args) -> Result<(), CliError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::{Recent, Standing};
+    use crate::watch::{JobCounts, Recent};
 
     #[test]
     fn a_provider_is_told_in_a_sentence() {
-        let jobs = Standing {
+        let jobs = JobCounts {
             active: 300,
             fresh: 299,
             fresh_share: 299.0 / 300.0,
             worst_late_ms: 1_200,
-            ..Standing::default()
+            ..JobCounts::default()
         };
         let recent = Recent { lag_p50_ms: Some(3.0), lag_p99_ms: Some(20.2), ..Recent::default() };
         let lag = ProviderLag { jobs, recent: Some(recent), ..ProviderLag::default() };

@@ -1,7 +1,7 @@
 //! `paceline set`
 
 use super::{CliError, Context};
-use crate::preference::jobs::{self, StoredJob, Wish};
+use crate::preference::jobs::{self, JobPatch, StoredJob};
 use crate::preference::{find, tenants};
 use crate::words::{Interval, JobState, Priority};
 use serde::Serialize;
@@ -25,7 +25,7 @@ pub struct Args {
     resource: Option<String>,
     /// What is wished.
     #[command(flatten)]
-    wish: Wished,
+    patch: Wished,
 }
 
 #[derive(Debug, clap::Args)]
@@ -102,12 +102,12 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let (name, resource) =
         find::resource(pool, tenant, subject.device, provider, args.resource.as_deref()).await?;
     let within = |text: &String| Interval::parse_within(text, resource.interval_min);
-    let wish = Wish {
-        interval: args.wish.interval.as_ref().map(within).transpose().map_err(CliError::refused)?,
-        priority: args.wish.priority,
-        paused: args.wish.paused(),
+    let patch = JobPatch {
+        interval: args.patch.interval.as_ref().map(within).transpose().map_err(CliError::refused)?,
+        priority: args.patch.priority,
+        paused: args.patch.paused(),
     };
-    let id = jobs::set(pool, tenant, &subject, name, &wish, resource.interval_default).await?;
+    let id = jobs::set(pool, tenant, &subject, name, &patch, resource.interval_default).await?;
     context.tell_schedule().await;
     match jobs::by_id(pool, &[id.0]).await?.pop() {
         Some(job) => context.output.answer(&Stored::from(job)),

@@ -53,18 +53,18 @@ struct Told {
 }
 
 impl From<Explained> for Told {
-    fn from(Explained { standing, place, plan, sentence }: Explained) -> Self {
-        let places = [(place.leased, "leased"), (place.ready, "ready"), (place.due, "due")];
-        let is_timed = place.until_ms > 0.0 && place.until_ms.is_finite();
+    fn from(Explained { status, location, plan, sentence }: Explained) -> Self {
+        let places = [(location.leased, "leased"), (location.ready, "ready"), (location.due, "due")];
+        let is_timed = location.until_ms > 0.0 && location.until_ms.is_finite();
         Self {
-            job: standing.job.0,
-            resource: standing.resource.to_string(),
-            state: standing.state,
+            job: status.job.0,
+            resource: status.resource.to_string(),
+            state: status.state,
             sentence,
             place: places.iter().find(|(here, _)| *here).map(|(_, name)| *name),
-            due_at: place.known.then(|| UnixMs(place.due_ms).to_string()),
-            until: is_timed.then(|| UnixMs(place.until_ms as i64).to_string()),
-            why: Some(place.why).filter(|why| !why.is_empty()),
+            due_at: location.known.then(|| UnixMs(location.due_ms).to_string()),
+            until: is_timed.then(|| UnixMs(location.until_ms as i64).to_string()),
+            why: Some(location.why).filter(|why| !why.is_empty()),
             plan,
         }
     }

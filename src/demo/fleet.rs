@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::cloud::{CloudSettings, KnownDevice};
 use crate::postgres::PostgresError;
 use crate::preference::connections::{ConnectionError, NewConnection};
-use crate::preference::devices::{NewDevice, Place};
+use crate::preference::devices::{NewDevice, TenantConnection};
 use crate::preference::{connections, devices};
 use crate::words::{Interval, Priority, ResourceName, Secrets, TenantId};
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ pub(super) async fn add(
         let count = devices_left.min(cloud.devices_per_account);
         let new: Vec<_> =
             cloud.devices(account).take(count as usize).enumerate().map(|(n, d)| device(n, d)).collect();
-        devices::add(&app.pool, &Place { tenant, connection, provider }, &new).await?;
+        devices::add(&app.pool, &TenantConnection { tenant, connection, provider }, &new).await?;
         devices_left -= count;
         added += count;
     }

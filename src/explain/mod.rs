@@ -7,10 +7,10 @@ pub use sentence::{Facts, sentence};
 use crate::app::App;
 use crate::forecast::forecast;
 use crate::postgres::PostgresError;
-use crate::preference::standing::{self, Standing};
+use crate::preference::job_status::{self, JobStatus};
 use crate::provider::Provider;
 use crate::redis::RedisError;
-use crate::schedule::Place;
+use crate::schedule::JobLocation;
 use crate::words::{DeviceId, JobId, JobState, ResourceName, TenantId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,9 +30,9 @@ pub enum ExplainError {
 #[derive(Debug, Clone)]
 pub struct Explained {
     /// What Postgres knows.
-    pub standing: Standing,
+    pub status: JobStatus,
     /// Where the schedule has it.
-    pub place: Place,
+    pub location: JobLocation,
     /// What it gets in the long run, if that is less than it asks.
     pub plan: Option<String>,
     /// All of it in a sentence, without its full stop.
@@ -47,27 +47,27 @@ pub async fn device(
     provider: &Arc<Provider>,
     resource: Option<&ResourceName>,
 ) -> Result<Vec<Explained>, ExplainError> {
-    let mut standings = standing::of_device(&app.pool, tenant, device).await?;
-    standings.retain(|standing| resource.is_none_or(|only| standing.resource == *only));
-    let is_planned = standings.iter().any(|standing| standing.state == JobState::Active && standing.usable);
+    let mut statuses = job_status::of_device(&app.pool, tenant, device).await?;
+    statuses.retain(|status| resource.is_none_or(|only| status.resource == *only));
+    let is_planned = statuses.iter().any(|status| status.state == JobState::Active && status.usable);
     let plans = if is_planned { plans(app, device, provider).await? } else { HashMap::new() };
-    let ids: Vec<_> = standings.iter().map(|standing| standing.job).collect();
+    let ids: Vec<_> = statuses.iter().map(|status| status.job).collect();
     let is_built = app.queue.is_live(&provider.name).await?;
-    let places = app.queue.locate(&provider.name, &ids).await?;
+    let locations = app.queue.locate(&provider.name, &ids).await?;
     let now = app.clock.now();
-    let explained = standings.into_iter().zip(places).map(|(standing, place)| {
-        let plan = plans.get(&standing.job).cloned();
+    let explained = statuses.into_iter().zip(locations).map(|(status, location)| {
+        let plan = plans.get(&status.job).cloned();
         let facts = Facts {
             now,
             device,
             provider,
             is_built,
-            standing: &standing,
-            place: &place,
+            status: &status,
+            location: &location,
             plan: plan.as_deref(),
         };
         let sentence = sentence(&facts);
-        Explained { standing, place, plan, sentence }
+        Explained { status, location, plan, sentence }
     });
     Ok(explained.collect())
 }

@@ -2,9 +2,9 @@
 
 use crate::forecast::holder;
 use crate::pace::Holder;
-use crate::preference::standing::Standing;
+use crate::preference::job_status::JobStatus;
 use crate::provider::{Provider, QuotaKind};
-use crate::schedule::Place;
+use crate::schedule::JobLocation;
 use crate::words::{DeviceId, JobState, Scope, UnixMs};
 
 /// What is known of a job.
@@ -19,9 +19,9 @@ pub struct Facts<'a> {
     /// Whether the provider's schedule is built on this run of Redis: before that nothing is granted.
     pub is_built: bool,
     /// What Postgres knows.
-    pub standing: &'a Standing,
+    pub status: &'a JobStatus,
     /// Where the schedule has it.
-    pub place: &'a Place,
+    pub location: &'a JobLocation,
     /// What it gets in the long run, if that is less than it asks.
     pub plan: Option<&'a str>,
 }
@@ -31,17 +31,17 @@ const HOLD: &str = "hold: ";
 
 /// Where a job is and what it waits for: `due in 12 s (every 30s, normal)`. Without a full stop.
 pub fn sentence(facts: &Facts<'_>) -> String {
-    let standing = facts.standing;
+    let status = facts.status;
     let told = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "no reason is kept".to_owned());
-    match standing.state {
+    match status.state {
         JobState::Paused => "paused by its owner".to_owned(),
-        JobState::Parked => format!("parked: {}", told(&standing.reason)),
-        JobState::Active if !standing.usable => {
-            format!("connection {:?} needs a new credential: {}", standing.label, told(&standing.refusal))
+        JobState::Parked => format!("parked: {}", told(&status.reason)),
+        JobState::Active if !status.usable => {
+            format!("connection {:?} needs a new credential: {}", status.label, told(&status.refusal))
         }
         JobState::Active => {
             let mut text = scheduled(facts);
-            if let Some(error) = &standing.failing {
+            if let Some(error) = &status.failing {
                 text = format!("{text}; its last turn failed: {error}");
             }
             facts.plan.map_or(text.clone(), |plan| format!("{text}; {plan}"))
@@ -51,8 +51,8 @@ pub fn sentence(facts: &Facts<'_>) -> String {
 
 /// Of a job that the schedule must have.
 fn scheduled(facts: &Facts<'_>) -> String {
-    let Facts { standing, place, provider, now, .. } = facts;
-    let resource = standing.resource.as_str();
+    let Facts { status, location, provider, now, .. } = facts;
+    let resource = status.resource.as_str();
     if provider.resource(resource).is_none() {
         return format!("provider {} declares no resource {resource} any more", provider.name);
     }
@@ -60,15 +60,15 @@ fn scheduled(facts: &Facts<'_>) -> String {
         let keeper = "a keeper does that (`paceline serve`)";
         return format!("the schedule is not built since Redis began; {keeper}");
     }
-    if !place.known {
+    if !location.known {
         return "the schedule has not heard of it yet; a keeper tells it (`paceline serve`)".to_owned();
     }
-    if place.leased {
+    if location.leased {
         return "being fetched".to_owned();
     }
-    let late_ms = now.since_ms(UnixMs(place.due_ms));
+    let late_ms = now.since_ms(UnixMs(location.due_ms));
     let came = format!("its time came {} ago", span(late_ms));
-    match (obstacle(facts), place.ready, late_ms >= 0) {
+    match (obstacle(facts), location.ready, late_ms >= 0) {
         (Some(Obstacle::Hold(text)), true, _) | (Some(Obstacle::Hold(text)), false, true) => text,
         (Some(Obstacle::Quota(text)), _, true) => format!("{came}; {text}"),
         (Some(Obstacle::Quota(text)), true, false) => format!("asked for ahead of its time; {text}"),
@@ -76,13 +76,13 @@ fn scheduled(facts: &Facts<'_>) -> String {
             format!("{came}; it waits in line behind others of its account, or for a worker")
         }
         (None, true, false) => "asked for ahead of its time; it goes as soon as a worker takes it".to_owned(),
-        (None, false, true) if place.due => {
+        (None, false, true) if location.due => {
             format!("{came}; no worker has lined it up yet (`paceline serve` runs them)")
         }
-        (stopped, false, false) if place.due => {
-            let due = format!("due in {} ({}, {})", span(-late_ms), every(facts), standing.priority);
+        (stopped, false, false) if location.due => {
+            let due = format!("due in {} ({}, {})", span(-late_ms), every(facts), status.priority);
             // What is over by then, or may be, stops nobody.
-            match stopped.filter(|_| place.until_ms > place.due_ms as f64) {
+            match stopped.filter(|_| location.until_ms > location.due_ms as f64) {
                 Some(stopped) => format!("{due}; {}", stopped.text()),
                 None => due,
             }
@@ -92,7 +92,7 @@ fn scheduled(facts: &Facts<'_>) -> String {
 }
 
 fn every(facts: &Facts<'_>) -> String {
-    format!("every {}", facts.standing.interval)
+    format!("every {}", facts.status.interval)
 }
 
 /// What stops a lane, or a device in it.
@@ -110,18 +110,18 @@ impl Obstacle {
 
 /// What stops it; none if nothing does, or no longer.
 fn obstacle(facts: &Facts<'_>) -> Option<Obstacle> {
-    let Facts { place, now, .. } = facts;
+    let Facts { location, now, .. } = facts;
     // Negative is not before a call ends; so is what never ends by itself.
-    let until =
-        (place.until_ms >= 0.0 && place.until_ms.is_finite()).then_some(UnixMs(place.until_ms as i64));
-    if place.why.is_empty() || until.is_some_and(|until| until <= *now) {
+    let until = (location.until_ms >= 0.0 && location.until_ms.is_finite())
+        .then_some(UnixMs(location.until_ms as i64));
+    if location.why.is_empty() || until.is_some_and(|until| until <= *now) {
         return None;
     }
-    if let Some(reason) = place.why.strip_prefix(HOLD) {
+    if let Some(reason) = location.why.strip_prefix(HOLD) {
         let until = until.map_or(String::new(), |until| format!(", until {}", instant(until, *now)));
         return Some(Obstacle::Hold(format!("held: {reason}{until}")));
     }
-    let quota = facts.provider.quotas().find(|quota| quota.name == place.why);
+    let quota = facts.provider.quotas().find(|quota| quota.name == location.why);
     let of = quota.map_or(String::new(), |quota| format!(" of {}", holder(&whose(facts, quota.scope))));
     // The instant that stands there for calls in flight is only the latest at which one must have ended.
     let is_in_flight = quota.is_some_and(|quota| quota.kind == QuotaKind::Concurrent);
@@ -129,13 +129,13 @@ fn obstacle(facts: &Facts<'_>) -> Option<Obstacle> {
         Some(until) => format!("in {}", span(until.since_ms(*now))),
         None => "when a call ends".to_owned(),
     };
-    Some(Obstacle::Quota(format!("quota `{}`{of} lets it go {when}", place.why)))
+    Some(Obstacle::Quota(format!("quota `{}`{of} lets it go {when}", location.why)))
 }
 
 /// Whom of those that a scope tells apart the job belongs to.
 fn whose(facts: &Facts<'_>, scope: Scope) -> Holder {
-    let connection = facts.standing.connection;
-    match (scope, facts.place.lane.split_once('.')) {
+    let connection = facts.status.connection;
+    match (scope, facts.location.lane.split_once('.')) {
         (Scope::App, _) => Holder::App,
         (Scope::Device, _) => Holder::Device(facts.device),
         (Scope::Group, Some((_, group))) => Holder::Group(connection, group.to_owned()),
@@ -205,8 +205,8 @@ path = "/"
 records = "."
 "#;
 
-    fn standing() -> Standing {
-        Standing {
+    fn status() -> JobStatus {
+        JobStatus {
             job: JobId(1),
             resource: "state".parse().unwrap(),
             interval: "30s".parse().unwrap(),
@@ -223,8 +223,8 @@ records = "."
     }
 
     /// Where nothing stops it; due so long from now.
-    fn place(due_in_ms: i64) -> Place {
-        Place {
+    fn location(due_in_ms: i64) -> JobLocation {
+        JobLocation {
             known: true,
             due: true,
             ready: false,
@@ -241,54 +241,57 @@ records = "."
         }
     }
 
-    fn ready(since_ms: i64) -> Place {
-        Place { due: false, ready: true, ..place(-since_ms) }
+    fn ready(since_ms: i64) -> JobLocation {
+        JobLocation { due: false, ready: true, ..location(-since_ms) }
     }
 
-    fn stopped(place: Place, why: &str, in_ms: i64) -> Place {
-        Place { until_ms: (NOW.0 + in_ms) as f64, why: why.to_owned(), ..place }
+    fn stopped(location: JobLocation, why: &str, in_ms: i64) -> JobLocation {
+        JobLocation { until_ms: (NOW.0 + in_ms) as f64, why: why.to_owned(), ..location }
     }
 
-    fn told(standing: &Standing, place: &Place, is_built: bool, plan: Option<&str>) -> String {
+    fn told(status: &JobStatus, location: &JobLocation, is_built: bool, plan: Option<&str>) -> String {
         let provider = Provider::parse("told".parse().unwrap(), "told.toml", PROVIDER).unwrap();
         let device = DeviceId(7);
-        sentence(&Facts { now: NOW, device, provider: &provider, is_built, standing, place, plan })
+        sentence(&Facts { now: NOW, device, provider: &provider, is_built, status, location, plan })
     }
 
     #[test]
     fn what_is_not_scheduled_says_by_whom() {
         let reason = Some("gone: HTTP 404".to_owned());
-        for (standing, text) in [
-            (Standing { state: JobState::Paused, ..standing() }, "paused by its owner"),
-            (Standing { state: JobState::Parked, reason, ..standing() }, "parked: gone: HTTP 404"),
-            (Standing { state: JobState::Parked, ..standing() }, "parked: no reason is kept"),
+        for (status, text) in [
+            (JobStatus { state: JobState::Paused, ..status() }, "paused by its owner"),
+            (JobStatus { state: JobState::Parked, reason, ..status() }, "parked: gone: HTTP 404"),
+            (JobStatus { state: JobState::Parked, ..status() }, "parked: no reason is kept"),
             (
-                Standing { usable: false, refusal: Some("HTTP 401".to_owned()), ..standing() },
+                JobStatus { usable: false, refusal: Some("HTTP 401".to_owned()), ..status() },
                 "connection \"home\" needs a new credential: HTTP 401",
             ),
             (
-                Standing { resource: "power".parse().unwrap(), ..standing() },
+                JobStatus { resource: "power".parse().unwrap(), ..status() },
                 "provider told declares no resource power any more",
             ),
         ] {
-            assert_eq!(told(&standing, &place(12_000), true, Some("no plan")).replace("; no plan", ""), text);
+            assert_eq!(
+                told(&status, &location(12_000), true, Some("no plan")).replace("; no plan", ""),
+                text
+            );
         }
     }
 
     #[test]
     fn where_a_job_is_and_what_it_waits_for() {
-        let lane = |lane: &str| Place { lane: lane.to_owned(), ..ready(40_000) };
-        let never = Place { until_ms: -1.0, ..stopped(ready(40_000), "second", 0) };
-        for (place, text) in [
-            (place(12_000), "due in 12 s (every 30s, normal)"),
+        let lane = |lane: &str| JobLocation { lane: lane.to_owned(), ..ready(40_000) };
+        let never = JobLocation { until_ms: -1.0, ..stopped(ready(40_000), "second", 0) };
+        for (location, text) in [
+            (location(12_000), "due in 12 s (every 30s, normal)"),
             (
                 ready(4_000),
                 "its time came 4 s ago; it waits in line behind others of its account, or for a worker",
             ),
-            (Place { ready: false, leased: true, ..ready(4_000) }, "being fetched"),
+            (JobLocation { ready: false, leased: true, ..ready(4_000) }, "being fetched"),
             (ready(-9_000), "asked for ahead of its time; it goes as soon as a worker takes it"),
             (
-                place(-4_000),
+                location(-4_000),
                 "its time came 4 s ago; no worker has lined it up yet (`paceline serve` runs them)",
             ),
             (
@@ -304,7 +307,7 @@ records = "."
                 "its time came 40 s ago; quota `home` of connection 3 lets it go in 61 s",
             ),
             (
-                stopped(place(-40_000), "own", 7_200_000),
+                stopped(location(-40_000), "own", 7_200_000),
                 "its time came 40 s ago; quota `own` of device 7 lets it go in 2 h",
             ),
             (never, "its time came 40 s ago; quota `second` of the application lets it go when a call ends"),
@@ -321,32 +324,32 @@ records = "."
                 "asked for ahead of its time; quota `hour` of connection 3 lets it go in 60 s",
             ),
             (stopped(ready(40_000), "hold: HTTP 429", 131_000), "held: HTTP 429, until 10:02:11 UTC"),
-            (stopped(place(-40_000), "hold: HTTP 429", 131_000), "held: HTTP 429, until 10:02:11 UTC"),
+            (stopped(location(-40_000), "hold: HTTP 429", 131_000), "held: HTTP 429, until 10:02:11 UTC"),
             (
                 stopped(ready(40_000), "hold: HTTP 503", 86_400_000),
                 "held: HTTP 503, until 2027-01-16 10:00 UTC",
             ),
             (
-                stopped(place(12_000), "hold: HTTP 429", 131_000),
+                stopped(location(12_000), "hold: HTTP 429", 131_000),
                 "due in 12 s (every 30s, normal); held: HTTP 429, until 10:02:11 UTC",
             ),
-            (stopped(place(12_000), "hold: HTTP 429", 11_000), "due in 12 s (every 30s, normal)"),
+            (stopped(location(12_000), "hold: HTTP 429", 11_000), "due in 12 s (every 30s, normal)"),
             (
                 stopped(ready(4_000), "hour", -1),
                 "its time came 4 s ago; it waits in line behind others of its account, or for a worker",
             ),
             (
-                Place { known: false, ..place(0) },
+                JobLocation { known: false, ..location(0) },
                 "the schedule has not heard of it yet; a keeper tells it (`paceline serve`)",
             ),
             (
-                Place { due: false, ..place(-1_000) },
+                JobLocation { due: false, ..location(-1_000) },
                 "the schedule has lost it; `paceline check --repair` puts it back",
             ),
         ] {
-            assert_eq!(told(&standing(), &place, true, None), text, "{place:?}");
+            assert_eq!(told(&status(), &location, true, None), text, "{location:?}");
         }
-        let unbuilt = told(&standing(), &place(12_000), false, None);
+        let unbuilt = told(&status(), &location(12_000), false, None);
         assert_eq!(
             unbuilt,
             "the schedule is not built since Redis began; a keeper does that (`paceline serve`)"
@@ -355,9 +358,9 @@ records = "."
 
     #[test]
     fn failures_and_the_plan_come_after() {
-        let failing = Standing { failing: Some("transient: HTTP 502".to_owned()), ..standing() };
+        let failing = JobStatus { failing: Some("transient: HTTP 502".to_owned()), ..status() };
         assert_eq!(
-            told(&failing, &place(12_000), true, Some("asked 30s, gets 47s: quota hour of connection 3")),
+            told(&failing, &location(12_000), true, Some("asked 30s, gets 47s: quota hour of connection 3")),
             "due in 12 s (every 30s, normal); its last turn failed: transient: HTTP 502; \
              asked 30s, gets 47s: quota hour of connection 3"
         );

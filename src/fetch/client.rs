@@ -287,7 +287,7 @@ impl Fetcher {
         now: UnixMs,
     ) -> Vec<Hold> {
         let asked = ((&call.resource, resource), call.targets.len());
-        let terms = self.provider.terms(&call.connection.params, call.connection.devices);
+        let terms = self.provider.quota_inputs(&call.connection.params, call.connection.devices);
         rate_limit::holds(&self.provider, asked, &terms, headers, others, now)
     }
 

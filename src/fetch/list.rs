@@ -5,7 +5,7 @@ use super::hide::hide;
 use super::trace::Trace;
 use super::{Answer, Call, Fetcher, mapping};
 use crate::provider::DISCOVERY;
-use crate::words::{Connection, DeviceId, End, Hold, JobId, Listed, Outcome, UnixMs};
+use crate::words::{Connection, DeviceId, End, Hold, JobId, ListedDevice, Outcome, UnixMs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub struct Listing {
     /// What was learned about calls to come.
     pub holds: Vec<(Hold, Option<DeviceId>)>,
     /// All of the list, by id; or why there is none. Half of one is none.
-    pub devices: Result<Vec<Listed>, Outcome>,
+    pub devices: Result<Vec<ListedDevice>, Outcome>,
     /// Bootstrap values of the account that it corrected.
     pub learned: BTreeMap<String, String>,
 }
@@ -42,7 +42,7 @@ impl Fetcher {
     }
 
     /// Each device once; or what is not to be had of one.
-    fn known_resources(&self, found: Vec<Listed>) -> Result<Vec<Listed>, Outcome> {
+    fn known_resources(&self, found: Vec<ListedDevice>) -> Result<Vec<ListedDevice>, Outcome> {
         let mut names = found.iter().flat_map(|device| device.resources.iter().flatten());
         if let Some(unknown) = names.find(|name| self.provider.resource(name.as_str()).is_none()) {
             let reason = format!("devices yields resource {:?}, which is not declared", unknown.as_str());

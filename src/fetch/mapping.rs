@@ -1,7 +1,7 @@
 //! From an answer to records: read, run through jq, and checked value by value.
 
 use super::jq::Program;
-use crate::words::{Listed, Record, UnixMs};
+use crate::words::{ListedDevice, Record, UnixMs};
 use jaq_json::{Num, Val};
 use serde_json::{Map, Number, Value};
 
@@ -36,7 +36,7 @@ pub(super) fn records(program: &Program, answer: &Val) -> Result<Vec<Record>, St
 }
 
 /// The devices that a program yields of a list. Of one that is told twice, what comes last counts.
-pub(super) fn devices(program: &Program, answer: &Val) -> Result<Vec<Listed>, String> {
+pub(super) fn devices(program: &Program, answer: &Val) -> Result<Vec<ListedDevice>, String> {
     let (mut devices, mut wrong) = (Vec::new(), None);
     let mut yielded = Yielded { room: CONTENT_MAX };
     let ended = program.run(answer, |found| {
@@ -119,7 +119,7 @@ impl Yielded {
         Ok(Record { external_id, observed_at, online, values })
     }
 
-    fn device(&mut self, found: &Val) -> Result<Listed, String> {
+    fn device(&mut self, found: &Val) -> Result<ListedDevice, String> {
         let Val::Obj(found) = found else {
             return Err(
                 "devices yields no device: each is an object {id, name, group, model, resources}".to_owned()
@@ -149,7 +149,7 @@ impl Yielded {
         let external_id =
             external_id.filter(|id| !id.is_empty()).ok_or("devices yields a device without id")?;
         let [name, group, model] = [name, group, model].map(Option::unwrap_or_default);
-        Ok(Listed { external_id, name, group, model, resources })
+        Ok(ListedDevice { external_id, name, group, model, resources })
     }
 
     fn id(&mut self, id: &Val) -> Result<Option<String>, String> {
@@ -310,7 +310,7 @@ mod tests {
         let found =
             listed(".[]", r#"[{"id":7,"name":"a","group":null,"model":3},{"id":"b","resources":["state"]}]"#);
         let found = found.unwrap();
-        let texts = |d: &Listed| [&d.external_id, &d.name, &d.group, &d.model].map(String::clone);
+        let texts = |d: &ListedDevice| [&d.external_id, &d.name, &d.group, &d.model].map(String::clone);
         assert_eq!(texts(&found[0]), ["7", "a", "", "3"]);
         assert_eq!(
             (texts(&found[1]), found[0].resources.as_ref()),

@@ -45,5 +45,5 @@ pub use cases::{Difference, Ran, run_cases};
 pub use client::Fetcher;
 pub use guard::Reach;
 pub use list::Listing;
-pub use oauth::{DeviceCode, Journey};
+pub use oauth::{AuthorizationRequest, DeviceCode};
 pub use trace::{Came, Exchange, Sent, Trace};

@@ -34,7 +34,7 @@ pub(super) struct OAuth {
 
 /// An owner's way to allow a connection.
 #[derive(Debug)]
-pub struct Journey {
+pub struct AuthorizationRequest {
     /// Where to.
     pub url: String,
     /// What the way back must bring.
@@ -102,7 +102,11 @@ impl OAuth {
     }
 
     /// Where its owner must go, and come back to `redirect_url` from.
-    pub(super) fn journey(&self, with: &With<'_>, redirect_url: &str) -> Result<Journey, NoToken> {
+    pub(super) fn journey(
+        &self,
+        with: &With<'_>,
+        redirect_url: &str,
+    ) -> Result<AuthorizationRequest, NoToken> {
         let url = AuthUrl::new(self.url(with, "authorize_url").map_err(unmakable)?).map_err(bad_url)?;
         let client = self.client(with).map_err(unmakable)?.set_auth_uri(url);
         let redirect = RedirectUrl::new(redirect_url.to_owned()).map_err(bad_url)?;
@@ -119,7 +123,7 @@ impl OAuth {
             verifier = Some(SecretString::from(proof.into_secret()));
         }
         let (url, state) = request.url();
-        Ok(Journey { url: url.into(), state: state.into_secret().into(), verifier })
+        Ok(AuthorizationRequest { url: url.into(), state: state.into_secret().into(), verifier })
     }
 
     /// The first token, for the code that an owner came back with.

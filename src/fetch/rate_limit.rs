@@ -5,7 +5,7 @@
 
 use super::wait::{there, wait_ms};
 use crate::provider::{Calendar, Provider, Quota, RateLimit, Resource, WaitUnit, Window};
-use crate::words::{Hold, ResourceName, Scope, Terms, UnixMs};
+use crate::words::{Hold, QuotaInputs, ResourceName, Scope, UnixMs};
 use reqwest::header::{HeaderMap, HeaderName};
 use sfv::{BareItem, Dictionary, Item, List, ListEntry, Parser};
 
@@ -26,7 +26,7 @@ struct Left {
 pub(super) fn holds(
     provider: &Provider,
     ((name, resource), devices): ((&ResourceName, &Resource), usize),
-    terms: &Terms,
+    terms: &QuotaInputs,
     headers: &HeaderMap,
     others: impl Fn(Scope) -> u32,
     now: UnixMs,
@@ -83,7 +83,7 @@ fn left(limit: &RateLimit, quota: &Quota, headers: &HeaderMap, now: UnixMs) -> O
 }
 
 /// How long to wait, ms.
-fn reset_ms(told: Option<i64>, quota: &Quota, terms: &Terms, now: UnixMs) -> i64 {
+fn reset_ms(told: Option<i64>, quota: &Quota, terms: &QuotaInputs, now: UnixMs) -> i64 {
     let (usual, longest) = match quota.window {
         Some(Window::Length(length)) => {
             let window = length.as_ms() as f64;
@@ -200,7 +200,7 @@ records = "."
         };
         let headers: HeaderMap = headers.iter().map(header).collect();
         let resource = provider.find_resource("state").unwrap();
-        let found = holds(&provider, (resource, 1), &Terms::default(), &headers, |_| others, NOW);
+        let found = holds(&provider, (resource, 1), &QuotaInputs::default(), &headers, |_| others, NOW);
         found.iter().map(|hold| (hold.scope, hold.until.since_ms(NOW) / 1000)).collect()
     }
 

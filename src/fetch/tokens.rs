@@ -2,7 +2,7 @@
 
 use super::Fetcher;
 use super::login::{Login, With};
-use super::oauth::{DeviceCode, Journey, OAuth};
+use super::oauth::{AuthorizationRequest, DeviceCode, OAuth};
 use crate::provider::Provider;
 use crate::words::{Connection, Granted, NoToken, UnixMs};
 use secrecy::SecretString;
@@ -45,7 +45,7 @@ impl Fetcher {
         connection: &Connection,
         redirect_url: &str,
         now: UnixMs,
-    ) -> Result<Journey, NoToken> {
+    ) -> Result<AuthorizationRequest, NoToken> {
         self.oauth()?.journey(&self.with(connection, now), redirect_url)
     }
 

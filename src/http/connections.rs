@@ -5,7 +5,7 @@ use super::auth::{Caller, Owner};
 use super::error::{ApiError, Problem};
 use super::extract::{Json, Path, Query};
 use super::openapi::Refusals;
-use crate::authorise::{self, AuthoriseError, CameBack};
+use crate::authorise::{self, AuthoriseError, Callback};
 use crate::keep;
 use crate::preference::connections::{self, ConnectionRow, NewConnection};
 use crate::words::Secrets;
@@ -70,7 +70,7 @@ pub(super) struct Listed {
 
 /// Where an owner goes to allow a connection.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct Way {
+pub(super) struct AuthorizationUrl {
     /// Send the owner's browser here. It comes back to this API, which tells the owner what came of it.
     url: String,
     /// Until when.
@@ -81,7 +81,7 @@ pub(super) struct Way {
 /// What a browser comes back with.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct WayBack {
+pub(super) struct CallbackQuery {
     /// As it was sent.
     #[param(value_type = Option<String>)]
     state: Option<SecretString>,
@@ -200,13 +200,13 @@ pub(super) async fn put_plan(
     post, path = "/v1/connections/{id}/authorize", operation_id = "authorize_connection", tag = "connections",
     security(("bearer" = [])),
     params(("id" = i64, Path, description = "The connection's number", example = 3)),
-    responses((status = 200, description = "Where to", body = Way), NotStored, Refusals)
+    responses((status = 200, description = "Where to", body = AuthorizationUrl), NotStored, Refusals)
 )]
 pub(super) async fn authorize(
     State(api): State<Api>,
     Owner(who): Owner,
     Path(id): Path<i64>,
-) -> Result<axum::Json<Way>, ApiError> {
+) -> Result<axum::Json<AuthorizationUrl>, ApiError> {
     let app = &api.app;
     let found = connections::by_number(&app.pool, who.tenant, id).await.map_err(AuthoriseError::from)?;
     let provider = app.registry.find(&found.provider).map_err(AuthoriseError::from)?;
@@ -216,12 +216,12 @@ pub(super) async fn authorize(
         tracing::debug!(%error, "schedule not looked at");
     }
     let begun = authorise::begin(app, provider, &opened.map_err(AuthoriseError::from)?).await?;
-    Ok(axum::Json(Way { url: begun.url, expires_at: begun.expires_at.to_string() }))
+    Ok(axum::Json(AuthorizationUrl { url: begun.url, expires_at: begun.expires_at.to_string() }))
 }
 
 /// Where an owner's browser comes back to. Its state is all that it needs, and is good once.
 #[utoipa::path(
-    get, path = "/v1/authorize/callback", operation_id = "authorize_callback", tag = "connections", params(WayBack),
+    get, path = "/v1/authorize/callback", operation_id = "authorize_callback", tag = "connections", params(CallbackQuery),
     responses(
         (status = 200, description = "It is allowed", body = String, content_type = "text/html"),
         (status = 400, description = "No state or no code", body = Problem, content_type = "application/problem+json"),
@@ -233,18 +233,18 @@ pub(super) async fn authorize(
 )]
 pub(super) async fn callback(
     State(api): State<Api>,
-    Query(back): Query<WayBack>,
+    Query(back): Query<CallbackQuery>,
 ) -> Result<impl IntoResponse, ApiError> {
     let state = back.state.ok_or_else(|| ApiError::BadQuery("the way back has no state".to_owned()))?;
-    let came_back = match (back.error, back.code) {
-        (Some(error), _) => CameBack::Error(error.chars().take(200).collect()),
-        (None, Some(code)) => CameBack::Code(code),
+    let callback = match (back.error, back.code) {
+        (Some(error), _) => Callback::Error(error.chars().take(200).collect()),
+        (None, Some(code)) => Callback::Code(code),
         (None, None) => return Err(ApiError::BadQuery("the way back has no code".to_owned())),
     };
     let app = api.app.clone();
     // The code is good once: what it brings is kept even if the browser goes away meanwhile.
-    let finished = api.app.begun.spawn(async move {
-        authorise::finish(&app, &state, &came_back).await?;
+    let finished = api.app.detached.spawn(async move {
+        authorise::finish(&app, &state, &callback).await?;
         // Else the keeper does it.
         let _ = crate::keep::drain(&app).await;
         Ok::<_, AuthoriseError>(())

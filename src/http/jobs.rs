@@ -6,7 +6,7 @@ use super::error::{ApiError, Problem};
 use super::extract::{Json, Path};
 use super::openapi::Refusals;
 use crate::keep::{self, RefreshStatus};
-use crate::preference::jobs::{self, Subject, Wish};
+use crate::preference::jobs::{self, DeviceRef, JobPatch};
 use crate::provider::Provider;
 use crate::read;
 use crate::words::{DeviceId, Interval, Job, JobState, Priority, ResourceName};
@@ -99,8 +99,8 @@ pub(super) async fn put(
     let subject = jobs::subject(&app.pool, who.tenant, id).await?.ok_or(ApiError::NoSuchDevice(id))?;
     let provider = app.registry.get(&subject.provider).ok_or_else(|| provider_gone(&subject))?;
     let known = find(provider, resource)?;
-    let wish = asked.wish(known.minimum)?;
-    let job = jobs::set(&app.pool, who.tenant, &subject, &known.name, &wish, known.default).await?;
+    let patch = asked.patch(known.minimum)?;
+    let job = jobs::set(&app.pool, who.tenant, &subject, &known.name, &patch, known.default).await?;
     // From here on the preference is kept, whatever Redis does: what follows only makes it felt at once.
     keep::tell_soon(app, &provider.name, job).await;
     if let Err(error) = read::refresh(app, who.tenant, &[id]).await {
@@ -191,18 +191,18 @@ fn find(provider: &Provider, asked: String) -> Result<Known, ApiError> {
     Ok(Known { name, minimum: resource.interval_min, default: resource.interval_default })
 }
 
-fn provider_gone(subject: &Subject) -> ApiError {
+fn provider_gone(subject: &DeviceRef) -> ApiError {
     ApiError::ProviderGone { device: subject.device, provider: subject.provider.clone() }
 }
 
 impl Preference {
-    fn wish(self, minimum: Interval) -> Result<Wish, ApiError> {
+    fn patch(self, minimum: Interval) -> Result<JobPatch, ApiError> {
         if self.interval.is_none() && self.priority.is_none() && self.paused.is_none() {
             return Err(ApiError::NothingAsked);
         }
         let interval = self.interval.map(|text| Interval::parse_within(&text, minimum)).transpose()?;
         let priority = self.priority.map(|text| text.parse()).transpose()?;
-        Ok(Wish { interval, priority, paused: self.paused })
+        Ok(JobPatch { interval, priority, paused: self.paused })
     }
 }
 

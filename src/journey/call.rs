@@ -1,12 +1,12 @@
 //! One call: wait for its instant, pass the last line, send, or hand it back.
 
 use super::{Ended, Wanted};
-use crate::authorise::{Asking, Authoriser, Known, Ready};
+use crate::authorise::{Asking, Authoriser, BootstrapState, Ready};
 use crate::clock::Clock;
 use crate::fetch::{Answer, Call, Fetcher};
 use crate::pace::{Counted, Gate};
 use crate::take::Verdict;
-use crate::words::{End, Hold, JobId, Outcome, Scope, Terms, UnixMs};
+use crate::words::{End, Hold, JobId, Outcome, QuotaInputs, Scope, UnixMs};
 use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,7 @@ pub(super) struct Flight {
     pub(super) gate: Arc<Gate>,
     pub(super) clock: Clock,
     pub(super) cost: u32,
-    pub(super) terms: Terms,
+    pub(super) terms: QuotaInputs,
     pub(super) stop: CancellationToken,
 }
 
@@ -56,12 +56,12 @@ impl Flight {
             }
         }
         let asking = match self.authoriser.known(&call.connection).await {
-            Known::Yes(connection) => {
+            BootstrapState::Yes(connection) => {
                 call.connection = connection;
                 None
             }
-            Known::Ask(asking) => Some(asking),
-            Known::NotYet(reason) => {
+            BootstrapState::Ask(asking) => Some(asking),
+            BootstrapState::NotYet(reason) => {
                 let until = self.clock.now().plus_ms(LOOK_AGAIN_MS);
                 ended.outcomes = not_sent(&call, &reason);
                 ended.holds = vec![(Hold { scope: Scope::Connection, until, reason }, None)];

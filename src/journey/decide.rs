@@ -2,7 +2,7 @@
 
 use crate::retry::Retry;
 use crate::settings::Settings;
-use crate::take::{GrantedJob, Kind, Verdict};
+use crate::take::{FailureKind, GrantedJob, Verdict};
 use crate::words::{Outcome, UnixMs};
 use rand::Rng;
 use std::time::Duration;
@@ -61,9 +61,9 @@ pub fn decide(
     chance: &mut impl Rng,
 ) -> Decision {
     // Unlike failures do not add up: an outage on the way back must not park what answers 404 once.
-    let failures = |kind: Kind| if job.kind == kind as u8 { job.attempts + 1 } else { 1 };
+    let failures = |kind: FailureKind| if job.kind == kind as u8 { job.attempts + 1 } else { 1 };
     let cap_ms = policy.retry.cap.as_millis() as u64;
-    let mut later = |kind: Kind| {
+    let mut later = |kind: FailureKind| {
         let wait = policy.retry.wait(failures(kind) - 1, chance);
         Verdict::Later(wait.as_millis() as u64, kind)
     };
@@ -73,27 +73,27 @@ pub fn decide(
         }
         Outcome::Throttled | Outcome::NotSent { .. } => Decision::just(Verdict::Again),
         // Once may be a hiccup of theirs; twice in a row is a no.
-        Outcome::Unauthorized { .. } if failures(Kind::Unauthorized) >= 2 => {
+        Outcome::Unauthorized { .. } if failures(FailureKind::Unauthorized) >= 2 => {
             Decision { reauth: true, ..Decision::just(Verdict::Drop(job.version)) }
         }
-        Outcome::Gone { .. } if failures(Kind::Gone) >= policy.gone_after => {
+        Outcome::Gone { .. } if failures(FailureKind::Gone) >= policy.gone_after => {
             Decision { park: true, ..Decision::just(Verdict::Drop(job.version)) }
         }
-        Outcome::Broken { .. } if failures(Kind::Broken) >= policy.broken_after => {
+        Outcome::Broken { .. } if failures(FailureKind::Broken) >= policy.broken_after => {
             Decision { park: true, ..Decision::just(Verdict::Drop(job.version)) }
         }
         // Confirmed on the job's own turns, not in one bad minute.
         Outcome::Gone { .. } => {
-            Decision { failing: true, ..Decision::just(Verdict::Miss(cap_ms, Kind::Gone)) }
+            Decision { failing: true, ..Decision::just(Verdict::Miss(cap_ms, FailureKind::Gone)) }
         }
         Outcome::Broken { .. } => {
-            Decision { failing: true, ..Decision::just(Verdict::Miss(cap_ms, Kind::Broken)) }
+            Decision { failing: true, ..Decision::just(Verdict::Miss(cap_ms, FailureKind::Broken)) }
         }
-        Outcome::Transient { .. } if failures(Kind::Transient) >= policy.attempts_max => {
+        Outcome::Transient { .. } if failures(FailureKind::Transient) >= policy.attempts_max => {
             Decision { failing: true, ..Decision::just(Verdict::Skip) }
         }
-        Outcome::Transient { .. } => Decision::just(later(Kind::Transient)),
-        Outcome::Unauthorized { .. } => Decision::just(later(Kind::Unauthorized)),
+        Outcome::Transient { .. } => Decision::just(later(FailureKind::Transient)),
+        Outcome::Unauthorized { .. } => Decision::just(later(FailureKind::Unauthorized)),
     }
 }
 
@@ -112,15 +112,15 @@ mod tests {
 
     fn decided(outcome: &Outcome, attempts: u32) -> Decision {
         let kind = match outcome {
-            Outcome::Unauthorized { .. } => Kind::Unauthorized,
-            Outcome::Gone { .. } => Kind::Gone,
-            Outcome::Broken { .. } => Kind::Broken,
-            _ => Kind::Transient,
+            Outcome::Unauthorized { .. } => FailureKind::Unauthorized,
+            Outcome::Gone { .. } => FailureKind::Gone,
+            Outcome::Broken { .. } => FailureKind::Broken,
+            _ => FailureKind::Transient,
         };
         after(outcome, attempts, kind)
     }
 
-    fn after(outcome: &Outcome, attempts: u32, kind: Kind) -> Decision {
+    fn after(outcome: &Outcome, attempts: u32, kind: FailureKind) -> Decision {
         let job = GrantedJob { id: JobId(1), due: UnixMs(900), attempts, kind: kind as u8, version: 1 };
         decide(outcome, &job, UnixMs(1000), &POLICY, &mut rand::rngs::StdRng::seed_from_u64(1))
     }
@@ -157,9 +157,9 @@ mod tests {
     #[test]
     fn unlike_failures_do_not_add_up() {
         let gone = Outcome::Gone { reason: String::new() };
-        assert!(!after(&gone, 5, Kind::Transient).park);
+        assert!(!after(&gone, 5, FailureKind::Transient).park);
         let refused = Outcome::Unauthorized { reason: String::new() };
-        assert!(!after(&refused, 5, Kind::Transient).reauth);
+        assert!(!after(&refused, 5, FailureKind::Transient).reauth);
     }
 
     #[test]

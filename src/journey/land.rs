@@ -6,7 +6,7 @@ use crate::postgres::PostgresError;
 use crate::preference::connections;
 use crate::record::{self, Failure, Observation, Written};
 use crate::retry::RECONNECT;
-use crate::take::{Kind, Settlement, Verdict};
+use crate::take::{FailureKind, Settlement, Verdict};
 use crate::watch::{self, Stats};
 use crate::words::{ConnectionId, DeviceId, JobId, Outcome, TenantId, UnixMs};
 use std::collections::{HashMap, HashSet};
@@ -289,7 +289,7 @@ impl Batch {
         self.recovered.retain(|job| !jobs.contains(&JobId(*job)));
         for (job, verdict) in self.settlements.iter_mut().flat_map(|s| &mut s.jobs) {
             if jobs.contains(job) {
-                *verdict = Verdict::Miss(0, Kind::Broken);
+                *verdict = Verdict::Miss(0, FailureKind::Broken);
             }
         }
         self.failures.extend(refused);

@@ -85,7 +85,7 @@ impl Journey {
         let mut connections: Vec<i64> = rows.iter().map(|row| row.connection_id).collect();
         connections.sort_unstable();
         connections.dedup();
-        let counted = self.provider.has_terms();
+        let counted = self.provider.has_quota_inputs();
         let opened = connections::open(&self.app.pool, &self.app.sealer, &connections, counted).await?;
         let keeps = |grant: &&Grant| {
             self.provider.resource(grant.resource.as_str()).is_some_and(Resource::has_validators)
@@ -153,7 +153,7 @@ impl Journey {
             fetcher: self.fetcher.clone(),
             authoriser: self.authoriser.clone(),
             gate: self.gate.clone(),
-            terms: self.provider.terms(&call.connection.params, call.connection.devices),
+            terms: self.provider.quota_inputs(&call.connection.params, call.connection.devices),
             clock: self.app.clock.clone(),
             cost: self
                 .provider

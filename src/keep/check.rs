@@ -1,9 +1,9 @@
 //! `paceline check`: every scheduled job is in exactly one of due, ready, leased, and nobody else is.
 
-use super::{KeepError, entry, terms};
+use super::{KeepError, entry, quota_inputs};
 use crate::app::App;
 use crate::preference::{jobs, outbox};
-use crate::schedule::{Entry, Place};
+use crate::schedule::{Entry, JobLocation};
 use crate::words::{JobId, ProviderName};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
@@ -82,9 +82,9 @@ async fn check_provider(
         let what = "its schedule is not built on this run of Redis; a keeper does that (paceline serve --roles keep)";
         report.problems.push(Problem { provider: provider.to_string(), job: None, what: what.to_owned() });
     }
-    let wrong = terms::compare(app, provider).await?;
+    let wrong = quota_inputs::compare(app, provider).await?;
     if repair {
-        report.repaired += terms::mend(app, provider, &wrong).await?;
+        report.repaired += quota_inputs::mend(app, provider, &wrong).await?;
         report.repaired += mend(app, provider, &suspects).await?;
     }
     report.problems.extend(wrong.into_iter().map(|(_, what)| Problem {
@@ -118,7 +118,7 @@ async fn compare(
     provider: &ProviderName,
     ids: &[JobId],
 ) -> Result<BTreeMap<JobId, Fault>, KeepError> {
-    let places = app.queue.locate(provider, ids).await?;
+    let locations = app.queue.locate(provider, ids).await?;
     let raw: Vec<i64> = ids.iter().map(|id| id.0).collect();
     let stored = jobs::by_id(&app.pool, &raw).await?;
     let pending: HashSet<i64> = outbox::pending(&app.pool, &raw).await?.into_iter().collect();
@@ -126,11 +126,11 @@ async fn compare(
     let mut wanted: BTreeMap<JobId, Entry> =
         stored.into_iter().filter_map(|job| entry(app, job)).map(|e| (e.job.id, e)).collect();
     let mut faults = BTreeMap::new();
-    for (id, place) in ids.iter().zip(&places).filter(|(id, _)| !pending.contains(&id.0)) {
+    for (id, location) in ids.iter().zip(&locations).filter(|(id, _)| !pending.contains(&id.0)) {
         let wanted = wanted.remove(id);
         let what = match &wanted {
-            Some(entry) => misplaced(entry, place),
-            None if !place.known => None,
+            Some(entry) => misplaced(entry, location),
+            None if !location.known => None,
             None if known.contains(id) => Some("is scheduled, but should not be".to_owned()),
             None => Some(Fault::stranger().what),
         };
@@ -141,20 +141,20 @@ async fn compare(
     Ok(faults)
 }
 
-fn misplaced(entry: &Entry, place: &Place) -> Option<String> {
-    if !place.known {
+fn misplaced(entry: &Entry, location: &JobLocation) -> Option<String> {
+    if !location.known {
         return Some("is missing from the schedule".to_owned());
     }
-    if !place.is_sound() {
-        let places = [(place.due, "due"), (place.ready, "ready"), (place.leased, "leased")];
-        let names: Vec<_> = places.iter().filter(|(here, _)| *here).map(|(_, name)| *name).collect();
+    if !location.is_sound() {
+        let locations = [(location.due, "due"), (location.ready, "ready"), (location.leased, "leased")];
+        let names: Vec<_> = locations.iter().filter(|(here, _)| *here).map(|(_, name)| *name).collect();
         return Some(match names.as_slice() {
             [] => "is neither due, ready nor leased".to_owned(),
             ["ready"] => "is ready in a lane that nobody looks at".to_owned(),
-            several => format!("is in several places at once: {}", several.join(", ")),
+            several => format!("is in several locations at once: {}", several.join(", ")),
         });
     }
-    (place.version < entry.job.version).then(|| "the schedule has an older preference".to_owned())
+    (location.version < entry.job.version).then(|| "the schedule has an older preference".to_owned())
 }
 
 /// Takes each job out of wherever it is, and puts it where it belongs.

@@ -5,12 +5,12 @@ use super::{Errand, ErrandError, KeepError, drain};
 use crate::app::App;
 use crate::cache::CARD;
 use crate::postgres::PostgresError;
-use crate::preference::devices::Place;
+use crate::preference::devices::TenantConnection;
 use crate::preference::discovered::{self, Changes};
 use crate::provider::{DISCOVERY, Provider};
-use crate::take::Wish;
+use crate::take::ReserveRequest;
 use crate::words::{
-    ConnectionId, DeviceId, Interval, Listed, Outcome, Priority, ResourceName, TenantId, lane,
+    ConnectionId, DeviceId, Interval, ListedDevice, Outcome, Priority, ResourceName, TenantId, lane,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,22 +71,22 @@ pub async fn discover(app: &App, wanted: Wanted<'_>) -> Result<Changes, Discover
             return Err(DiscoverError::NoList(why));
         }
     };
-    let place = Place {
+    let account = TenantConnection {
         tenant: wanted.tenant,
         connection: wanted.connection,
         provider: wanted.provider.name.clone(),
     };
     if wanted.dry_run {
-        return Ok(discovered::preview(&app.pool, &place, &listed, asked_at).await?);
+        return Ok(discovered::preview(&app.pool, &account, &listed, asked_at).await?);
     }
-    let jobs = |one: &Listed| jobs_of(wanted.provider, one);
-    let (changes, touched) = discovered::apply(&app.pool, &place, &listed, asked_at, &jobs).await?;
+    let jobs = |one: &ListedDevice| jobs_of(wanted.provider, one);
+    let (changes, touched) = discovered::apply(&app.pool, &account, &listed, asked_at, &jobs).await?;
     tell(app, wanted.tenant, &touched).await;
     Ok(changes)
 }
 
 /// What a new device gets: the resources that the list names, or else those by default.
-fn jobs_of(provider: &Provider, listed: &Listed) -> Vec<(ResourceName, Interval, Priority)> {
+fn jobs_of(provider: &Provider, listed: &ListedDevice) -> Vec<(ResourceName, Interval, Priority)> {
     let Some(names) = &listed.resources else { return provider.default_jobs() };
     let job = |name: &ResourceName| {
         let resource = provider.resource(name.as_str())?;
@@ -108,15 +108,15 @@ async fn tell(app: &App, tenant: TenantId, touched: &[DeviceId]) {
     }
 }
 
-async fn list(app: &App, wanted: &Wanted<'_>) -> Result<Result<Vec<Listed>, Outcome>, DiscoverError> {
+async fn list(app: &App, wanted: &Wanted<'_>) -> Result<Result<Vec<ListedDevice>, Outcome>, DiscoverError> {
     let provider = wanted.provider;
     let Some(call) = provider.call(DISCOVERY.as_str()) else {
         return Err(DiscoverError::Undeclared(provider.name.to_string()));
     };
     let (lane, cost) = (lane(wanted.connection, ""), call.cost_of(0));
-    let wish = Wish { lane, resource: DISCOVERY.clone(), cost, devices: Vec::new() };
+    let request = ReserveRequest { lane, resource: DISCOVERY.clone(), cost, devices: Vec::new() };
     let whose = (wanted.tenant, wanted.connection);
-    let errand = Errand::begin(app, provider, whose, &wish, wanted.patience).await?;
+    let errand = Errand::begin(app, provider, whose, &request, wanted.patience).await?;
     let asked_at = app.clock.now();
     let listing = errand.fetcher.list(errand.connection.clone(), asked_at, None).await;
     errand.learn(&listing.learned, asked_at).await;

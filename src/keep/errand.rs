@@ -3,13 +3,13 @@
 
 use super::{KeepError, rebuild_if_lost};
 use crate::app::App;
-use crate::authorise::{self, Authoriser, Known, Ready};
+use crate::authorise::{self, Authoriser, BootstrapState, Ready};
 use crate::fetch::Fetcher;
 use crate::postgres::PostgresError;
 use crate::preference::connections;
 use crate::provider::{LoadError, Provider};
 use crate::redis::RedisError;
-use crate::take::{Settlement, Taker, Waited, Wish};
+use crate::take::{ReserveOutcome, ReserveRequest, Settlement, Taker};
 use crate::words::{CallId, Connection, ConnectionId, DeviceId, End, Hold, Outcome, TenantId, UnixMs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,10 +76,11 @@ impl Errand {
         app: &App,
         provider: &Arc<Provider>,
         (tenant, connection): (TenantId, ConnectionId),
-        wish: &Wish,
+        request: &ReserveRequest,
         patience: Duration,
     ) -> Result<Self, ErrandError> {
-        let opened = connections::open(&app.pool, &app.sealer, &[connection.0], provider.has_terms()).await?;
+        let opened =
+            connections::open(&app.pool, &app.sealer, &[connection.0], provider.has_quota_inputs()).await?;
         let own = opened.into_iter().find(|connection| connection.tenant == tenant);
         let connection = Arc::new(own.ok_or(ErrandError::Unusable)?);
         // Before a token is asked for: a quota may count that, too.
@@ -96,18 +97,18 @@ impl Errand {
         let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
         taker.hear(app.clock.now());
         let deadline = Instant::now() + patience;
-        let mut grant = leave(app, provider, &taker, wish, patience).await?;
+        let mut grant = leave(app, provider, &taker, request, patience).await?;
         let connection = match authoriser.known(&connection).await {
-            Known::Yes(connection) => connection,
-            Known::NotYet(by) => {
+            BootstrapState::Yes(connection) => connection,
+            BootstrapState::NotYet(by) => {
                 taker.settle(&[Settlement::unsent(grant)], None).await?;
                 let when = "right now".to_owned();
                 return Err(ErrandError::NotYet { by, when });
             }
-            Known::Ask(_asking) => {
+            BootstrapState::Ask(_asking) => {
                 let connection = look_up(app, &fetcher, &authoriser, &taker, connection, grant).await?;
                 let left = deadline.saturating_duration_since(Instant::now());
-                grant = leave(app, provider, &taker, wish, left).await?;
+                grant = leave(app, provider, &taker, request, left).await?;
                 connection
             }
         };
@@ -136,12 +137,12 @@ async fn leave(
     app: &App,
     provider: &Provider,
     taker: &Taker,
-    wish: &Wish,
+    request: &ReserveRequest,
     patience: Duration,
 ) -> Result<CallId, ErrandError> {
-    let (grant, latest) = match taker.wait_for_leave(wish, patience, app.tolerance(provider)).await? {
-        Waited::Go { call, latest } => (call, latest),
-        Waited::NotYet { by, when, .. } => return Err(ErrandError::NotYet { by, when }),
+    let (grant, latest) = match taker.reserve_within(request, patience, app.tolerance(provider)).await? {
+        ReserveOutcome::Go { call, latest } => (call, latest),
+        ReserveOutcome::NotYet { by, when, .. } => return Err(ErrandError::NotYet { by, when }),
     };
     if Instant::now() > latest {
         taker.settle(&[Settlement::unsent(grant)], None).await?;

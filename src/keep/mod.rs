@@ -8,19 +8,19 @@ mod discover;
 mod errand;
 mod history;
 mod outbox;
+mod quota_inputs;
 mod rebuild;
 mod refresh;
 mod run;
-mod terms;
 
 pub use check::{CheckReport, Problem, check};
 pub use discover::{DiscoverError, Wanted, discover, discover_due};
 pub use errand::{Errand, ErrandError};
 pub use outbox::{drain, tell_soon};
+pub use quota_inputs::{PlanError, set_plan};
 pub use rebuild::rebuild_if_lost;
 pub use refresh::{RefreshError, RefreshStatus, Refreshed, refresh_now};
 pub use run::run;
-pub use terms::{PlanError, set_plan};
 
 use crate::app::App;
 use crate::postgres::PostgresError;

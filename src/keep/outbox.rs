@@ -1,6 +1,6 @@
 //! From the outbox into the schedule.
 
-use super::{KeepError, entry, terms};
+use super::{KeepError, entry, quota_inputs};
 use crate::app::App;
 use crate::cache::CARD;
 use crate::preference::{jobs, outbox};
@@ -57,7 +57,7 @@ async fn tell(app: &App, provider: &ProviderName, ids: &HashSet<i64>) -> Result<
     let ids: Vec<i64> = ids.iter().copied().collect();
     let stored = jobs::by_id(&app.pool, &ids).await?;
     let connections: HashSet<_> = stored.iter().map(|s| s.job.connection).collect();
-    terms::tell(app, provider, &connections).await?;
+    quota_inputs::tell(app, provider, &connections).await?;
     let devices: HashSet<_> = stored.iter().map(|s| (s.job.tenant, s.job.device)).collect();
     let versions: HashMap<_, _> = stored.iter().map(|s| (s.job.id, s.job.version)).collect();
     let entries: Vec<_> = stored.into_iter().filter_map(|job| entry(app, job)).collect();

@@ -1,6 +1,6 @@
 //! Redis is derived: what it has lost is built again from Postgres.
 
-use super::{KeepError, entry, terms};
+use super::{KeepError, entry, quota_inputs};
 use crate::app::App;
 use crate::postgres;
 use crate::preference::{jobs, schedules};
@@ -26,7 +26,7 @@ pub async fn rebuild_if_lost(app: &App, provider: &ProviderName) -> Result<Optio
     // Remembered before anything can be sent: from now on a loss is a loss.
     schedules::remember(&app.pool, provider, fence).await?;
     // Before anything is granted by what may be out of date.
-    terms::tell_all(app, provider).await?;
+    quota_inputs::tell_all(app, provider).await?;
     app.queue.revive(provider, known, fence, None).await?;
     let (mut after, mut put) = (JobId(0), 0);
     loop {

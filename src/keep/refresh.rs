@@ -3,7 +3,7 @@
 use super::tell_soon;
 use crate::app::App;
 use crate::postgres::PostgresError;
-use crate::preference::standing::{self, Standing};
+use crate::preference::job_status::{self, JobStatus};
 use crate::redis::RedisError;
 use crate::schedule::Refresh;
 use crate::words::{DeviceId, JobId, JobState, ProviderName, ResourceName, TenantId, UnixMs};
@@ -107,14 +107,14 @@ pub async fn refresh_now(
     provider: &ProviderName,
     resource: &ResourceName,
 ) -> Result<Refreshed, RefreshError> {
-    let standing = standing::of_device(&app.pool, tenant, device).await?;
-    let found = standing.into_iter().find(|standing| standing.resource == *resource);
+    let jobs = job_status::of_device(&app.pool, tenant, device).await?;
+    let found = jobs.into_iter().find(|job| job.resource == *resource);
     let no_job = || RefreshError::NoJob { device, resource: resource.clone() };
-    let standing = scheduled(found.ok_or_else(no_job)?, device)?;
-    let mut answer = ask(app, provider, standing.job).await?;
+    let job = scheduled(found.ok_or_else(no_job)?, device)?;
+    let mut answer = ask(app, provider, job.job).await?;
     if answer == Refresh::Unknown {
-        tell_soon(app, provider, standing.job).await;
-        answer = ask(app, provider, standing.job).await?;
+        tell_soon(app, provider, job.job).await;
+        answer = ask(app, provider, job.job).await?;
     }
     let status = match answer {
         Refresh::Queued => RefreshStatus::Queued,
@@ -122,24 +122,24 @@ pub async fn refresh_now(
         Refresh::Running => RefreshStatus::Running,
         Refresh::Unknown => return Err(RefreshError::NotYet),
     };
-    Ok(Refreshed { status, fetched_at: standing.fetched_at })
+    Ok(Refreshed { status, fetched_at: job.fetched_at })
 }
 
 /// The job, if the schedule must have it; or why it must not.
-fn scheduled(standing: Standing, device: DeviceId) -> Result<Standing, RefreshError> {
-    let Standing { resource, label, .. } = &standing;
-    match standing.state {
+fn scheduled(status: JobStatus, device: DeviceId) -> Result<JobStatus, RefreshError> {
+    let JobStatus { resource, label, .. } = &status;
+    match status.state {
         JobState::Paused => Err(RefreshError::Paused { device, resource: resource.clone() }),
         JobState::Parked => Err(RefreshError::Parked {
             device,
             resource: resource.clone(),
-            reason: standing.reason.unwrap_or_else(|| "no reason is kept".to_owned()),
+            reason: status.reason.unwrap_or_else(|| "no reason is kept".to_owned()),
         }),
-        JobState::Active if !standing.usable => Err(RefreshError::NeedsReauth {
+        JobState::Active if !status.usable => Err(RefreshError::NeedsReauth {
             label: label.clone(),
-            reason: standing.refusal.unwrap_or_else(|| "no reason is kept".to_owned()),
+            reason: status.refusal.unwrap_or_else(|| "no reason is kept".to_owned()),
         }),
-        JobState::Active => Ok(standing),
+        JobState::Active => Ok(status),
     }
 }
 

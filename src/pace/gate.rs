@@ -2,7 +2,7 @@
 //! `limiter`), so it bounds a mistake; what keeps every window is the script's pacing.
 
 use crate::provider::{Limit, Provider, Quota};
-use crate::words::{Scope, TenantId, Terms};
+use crate::words::{QuotaInputs, Scope, TenantId};
 use governor::clock::Clock;
 use governor::{DefaultKeyedRateLimiter, Quota as Rate, RateLimiter};
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ pub struct Counted<'a> {
     /// What the call costs.
     pub cost: u32,
     /// What the connection's limits depend on.
-    pub terms: &'a Terms,
+    pub terms: &'a QuotaInputs,
     /// The devices in it.
     pub devices: &'a [crate::words::DeviceId],
 }
@@ -43,7 +43,7 @@ pub struct Counted<'a> {
 impl Gate {
     /// The provider's gate.
     pub fn new(provider: &Provider) -> Self {
-        let rates = provider.quotas().filter(|quota| limiter(quota, &Terms::default()).is_some());
+        let rates = provider.quotas().filter(|quota| limiter(quota, &QuotaInputs::default()).is_some());
         let quotas = rates.map(|quota| (quota.clone(), Limiters::default())).collect();
         Self { clock: governor::clock::DefaultClock::default(), quotas }
     }
@@ -78,7 +78,7 @@ impl Gate {
 
 impl Limiters {
     /// That of accounts on these terms; none of a quota that is no rate.
-    fn of(&self, quota: &Quota, terms: &Terms) -> Option<Arc<Limiter>> {
+    fn of(&self, quota: &Quota, terms: &QuotaInputs) -> Option<Arc<Limiter>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let amount = quota.amount_for(terms);
         if let Some(known) = all.get(&amount) {
@@ -93,7 +93,7 @@ impl Limiters {
 /// One more than the declared burst is let through: a call sent late followed by one sent in time is closer than T
 /// without any window holding more than its amount. Of an aligned one only the amount can be held here, and of calls in
 /// flight and errors in a row nothing: they are no rates.
-fn limiter(quota: &Quota, terms: &Terms) -> Option<Limiter> {
+fn limiter(quota: &Quota, terms: &QuotaInputs) -> Option<Limiter> {
     let (emission_ms, burst) = match quota.limits_for(terms).0 {
         Limit::Sliding { emission_ms, burst } => (emission_ms, burst),
         Limit::Aligned { amount, calendar, .. } => (calendar.least_ms() / f64::from(amount), amount),

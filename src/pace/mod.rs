@@ -7,5 +7,5 @@ pub mod quota;
 
 pub use gate::{Counted, Gate};
 pub use gauge::Gauge;
-pub use plan::{Demand, Effective, Holder, Load, Plan, TermsOf, plan};
+pub use plan::{Demand, Effective, Holder, Load, Plan, QuotaInputsOf, plan};
 pub use quota::Gcra;

@@ -25,7 +25,7 @@ pub struct NewConnection {
 
 /// A connection as it is found by label.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct ConnectionRef {
     /// Itself.
     pub id: ConnectionId,
     /// Its provider, by name.
@@ -114,7 +114,7 @@ pub async fn add(pool: &Pool, sealer: &Sealer, new: NewConnection) -> Result<Con
 }
 
 /// The one connection of this label, or of this number.
-pub async fn find(pool: &Pool, tenant: TenantId, label: &str) -> Result<Found, ConnectionError> {
+pub async fn find(pool: &Pool, tenant: TenantId, label: &str) -> Result<ConnectionRef, ConnectionError> {
     let rows = sqlx::query!(
         "SELECT connection_id, provider FROM connections
          WHERE tenant_id = $1 AND (label = $2 OR connection_id::text = $2)",
@@ -125,13 +125,13 @@ pub async fn find(pool: &Pool, tenant: TenantId, label: &str) -> Result<Found, C
     .await
     .map_err(PostgresError::on("find the connection"))?;
     match rows.as_slice() {
-        [row] => Ok(Found { id: ConnectionId(row.connection_id), provider: row.provider.clone() }),
+        [row] => Ok(ConnectionRef { id: ConnectionId(row.connection_id), provider: row.provider.clone() }),
         _ => Err(ConnectionError::Unknown(label.to_owned())),
     }
 }
 
 /// The connection of this number.
-pub async fn by_number(pool: &Pool, tenant: TenantId, id: i64) -> Result<Found, ConnectionError> {
+pub async fn by_number(pool: &Pool, tenant: TenantId, id: i64) -> Result<ConnectionRef, ConnectionError> {
     let provider = sqlx::query_scalar!(
         "SELECT provider FROM connections WHERE tenant_id = $1 AND connection_id = $2",
         tenant.0,
@@ -140,7 +140,7 @@ pub async fn by_number(pool: &Pool, tenant: TenantId, id: i64) -> Result<Found, 
     .fetch_optional(pool)
     .await
     .map_err(PostgresError::on("find the connection"))?;
-    let found = provider.map(|provider| Found { id: ConnectionId(id), provider });
+    let found = provider.map(|provider| ConnectionRef { id: ConnectionId(id), provider });
     found.ok_or_else(|| ConnectionError::Unknown(id.to_string()))
 }
 
@@ -340,7 +340,7 @@ pub async fn needs_reauth(
     Ok(rows.into_iter().map(|row| (JobId(row.job_id), row.version)).collect())
 }
 
-/// Gives a connection these secrets in the place of all that it had, and puts it back to work. What the former ones
+/// Gives a connection these secrets in place of all that it had, and puts it back to work. What the former ones
 /// brought is forgotten.
 pub async fn reauthorise(
     db: impl PgExecutor<'_>,

@@ -20,7 +20,7 @@ pub struct NewDevice {
 
 /// Where devices are added.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct TenantConnection {
     /// Whose.
     pub tenant: TenantId,
     /// Under which account.
@@ -32,10 +32,14 @@ pub struct Place {
 /// Adds devices with their jobs and the jobs' outbox rows, all or none. External ids must be distinct.
 ///
 /// One that exists gets the new name and group, and the jobs that are named; its other jobs stay.
-pub async fn add(pool: &Pool, place: &Place, devices: &[NewDevice]) -> Result<Vec<DeviceId>, PostgresError> {
+pub async fn add(
+    pool: &Pool,
+    account: &TenantConnection,
+    devices: &[NewDevice],
+) -> Result<Vec<DeviceId>, PostgresError> {
     let failed = || PostgresError::on("add the devices");
     let mut tx = pool.begin().await.map_err(failed())?;
-    let ids = add_in(&mut tx, place, devices).await?;
+    let ids = add_in(&mut tx, account, devices).await?;
     tx.commit().await.map_err(failed())?;
     Ok(ids)
 }
@@ -43,7 +47,7 @@ pub async fn add(pool: &Pool, place: &Place, devices: &[NewDevice]) -> Result<Ve
 /// [`add`] within a transaction.
 pub async fn add_in(
     tx: &mut PgConnection,
-    place: &Place,
+    account: &TenantConnection,
     devices: &[NewDevice],
 ) -> Result<Vec<DeviceId>, PostgresError> {
     let failed = || PostgresError::on("add the devices");
@@ -57,8 +61,8 @@ pub async fn add_in(
              name = CASE WHEN excluded.name = '' THEN d.name ELSE excluded.name END,
              group_key = excluded.group_key
          RETURNING device_id, external_id",
-        place.tenant.0,
-        place.connection.0,
+        account.tenant.0,
+        account.connection.0,
         &external,
         &names,
         &groups
@@ -83,8 +87,8 @@ pub async fn add_in(
          SELECT $1, $2, * FROM UNNEST($3::bigint[], $4::text[], $5::bigint[], $6::smallint[])
          ON CONFLICT (tenant_id, device_id, resource) DO UPDATE SET
              interval_ms = excluded.interval_ms, priority = excluded.priority, version = j.version + 1",
-        place.tenant.0,
-        place.provider.as_str(),
+        account.tenant.0,
+        account.provider.as_str(),
         &wanted.devices,
         &wanted.resources,
         &wanted.intervals,
@@ -98,7 +102,7 @@ pub async fn add_in(
     sqlx::query!(
         "INSERT INTO outbox (provider, job_id)
          SELECT provider, job_id FROM jobs WHERE tenant_id = $1 AND device_id = ANY($2)",
-        place.tenant.0,
+        account.tenant.0,
         &moved
     )
     .execute(&mut *tx)
@@ -111,14 +115,14 @@ pub async fn add_in(
 /// The jobs that these devices have already, each as external id and resource.
 pub async fn jobs_of(
     tx: &mut PgConnection,
-    place: &Place,
+    account: &TenantConnection,
     external: &[String],
 ) -> Result<HashSet<(String, String)>, PostgresError> {
     let rows = sqlx::query!(
         "SELECT d.external_id, j.resource FROM devices d JOIN jobs j USING (tenant_id, device_id)
          WHERE d.tenant_id = $1 AND d.connection_id = $2 AND d.external_id = ANY($3)",
-        place.tenant.0,
-        place.connection.0,
+        account.tenant.0,
+        account.connection.0,
         external
     )
     .fetch_all(tx)

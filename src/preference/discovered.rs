@@ -1,9 +1,11 @@
 //! What the cloud's own list of a connection's devices changes here: new ones are added, those that it leaves out are
 //! marked and kept.
 
-use super::devices::{self, NewDevice, Place};
+use super::devices::{self, NewDevice, TenantConnection};
 use crate::postgres::{Pool, PostgresError};
-use crate::words::{ConnectionId, DeviceId, Interval, Listed, Priority, ResourceName, TenantId, UnixMs};
+use crate::words::{
+    ConnectionId, DeviceId, Interval, ListedDevice, Priority, ResourceName, TenantId, UnixMs,
+};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -31,7 +33,7 @@ pub struct Known {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Changes {
     /// Not known before.
-    pub new: Vec<Listed>,
+    pub new: Vec<ListedDevice>,
     /// Left out by an earlier list, and there again: their external ids.
     pub back: Vec<String>,
     /// Left out by this one for the first time.
@@ -43,7 +45,7 @@ pub struct Changes {
 }
 
 /// Compares. Pure.
-pub fn compare(known: &[Known], listed: &[Listed]) -> Changes {
+pub fn compare(known: &[Known], listed: &[ListedDevice]) -> Changes {
     let by_id: HashMap<&str, &Known> = known.iter().map(|one| (one.external_id.as_str(), one)).collect();
     let mut changes = Changes { listed: listed.len(), ..Changes::default() };
     for found in listed {
@@ -63,14 +65,14 @@ pub fn compare(known: &[Known], listed: &[Listed]) -> Changes {
 }
 
 /// What the list does not tell changes nothing, and a name that an owner gave stays.
-fn differs(known: &Known, found: &Listed) -> bool {
+fn differs(known: &Known, found: &ListedDevice) -> bool {
     (known.name.is_empty() && !found.name.is_empty())
         || (!found.group.is_empty() && found.group != known.group)
         || (!found.model.is_empty() && found.model != known.model)
 }
 
 /// What is wanted of a new device.
-pub type Jobs<'a> = &'a (dyn Fn(&Listed) -> Vec<(ResourceName, Interval, Priority)> + Sync);
+pub type Jobs<'a> = &'a (dyn Fn(&ListedDevice) -> Vec<(ResourceName, Interval, Priority)> + Sync);
 
 /// The database's own time, for `asked_at`: when the list is about to be asked for.
 pub async fn now(pool: &Pool) -> Result<UnixMs, PostgresError> {
@@ -81,19 +83,19 @@ pub async fn now(pool: &Pool) -> Result<UnixMs, PostgresError> {
 /// What the list would change. `asked_at`: when it was asked for.
 pub async fn preview(
     pool: &Pool,
-    place: &Place,
-    listed: &[Listed],
+    account: &TenantConnection,
+    listed: &[ListedDevice],
     asked_at: UnixMs,
 ) -> Result<Changes, PostgresError> {
     let mut connection = pool.acquire().await.map_err(PostgresError::on("connect"))?;
-    Ok(compare(&known(&mut connection, place, asked_at).await?, listed))
+    Ok(compare(&known(&mut connection, account, asked_at).await?, listed))
 }
 
 /// Makes the changes, all or none; and the ids of the devices that are not what they were.
 pub async fn apply(
     pool: &Pool,
-    place: &Place,
-    listed: &[Listed],
+    account: &TenantConnection,
+    listed: &[ListedDevice],
     asked_at: UnixMs,
     jobs: Jobs<'_>,
 ) -> Result<(Changes, Vec<DeviceId>), PostgresError> {
@@ -103,27 +105,27 @@ pub async fn apply(
     sqlx::query!(
         "UPDATE connections SET discovery_at = now(), discovery_error = NULL
          WHERE tenant_id = $1 AND connection_id = $2",
-        place.tenant.0,
-        place.connection.0
+        account.tenant.0,
+        account.connection.0
     )
     .execute(&mut *tx)
     .await
     .map_err(failed())?;
-    let changes = compare(&known(&mut tx, place, asked_at).await?, listed);
-    let device = |listed: &Listed| NewDevice {
+    let changes = compare(&known(&mut tx, account, asked_at).await?, listed);
+    let device = |listed: &ListedDevice| NewDevice {
         external_id: listed.external_id.clone(),
         name: listed.name.clone(),
         group: listed.group.clone(),
         jobs: jobs(listed),
     };
     let new: Vec<_> = changes.new.iter().map(device).collect();
-    devices::add_in(&mut tx, place, &new).await?;
-    let mut touched = describe(&mut tx, place, &changes, listed).await?;
+    devices::add_in(&mut tx, account, &new).await?;
+    let mut touched = describe(&mut tx, account, &changes, listed).await?;
     let missing = sqlx::query_scalar!(
         "UPDATE devices SET missing_since = now()
          WHERE tenant_id = $1 AND connection_id = $2 AND external_id = ANY($3) RETURNING device_id",
-        place.tenant.0,
-        place.connection.0,
+        account.tenant.0,
+        account.connection.0,
         &changes.missing
     )
     .fetch_all(&mut *tx)
@@ -137,14 +139,15 @@ pub async fn apply(
 /// Gives the devices what the list tells of them. Jobs of one that moved to another home go along.
 async fn describe(
     tx: &mut sqlx::PgConnection,
-    place: &Place,
+    account: &TenantConnection,
     changes: &Changes,
-    listed: &[Listed],
+    listed: &[ListedDevice],
 ) -> Result<Vec<DeviceId>, PostgresError> {
     let new = changes.new.iter().map(|one| &one.external_id);
     let ids: std::collections::HashSet<_> = new.chain(&changes.back).chain(&changes.changed).collect();
     let told: Vec<_> = listed.iter().filter(|one| ids.contains(&one.external_id)).collect();
-    let column = |of: fn(&Listed) -> &String| told.iter().map(|one| of(one).clone()).collect::<Vec<String>>();
+    let column =
+        |of: fn(&ListedDevice) -> &String| told.iter().map(|one| of(one).clone()).collect::<Vec<String>>();
     let rows = sqlx::query_scalar!(
         "WITH told AS (
              SELECT * FROM UNNEST($3::text[], $4::text[], $5::text[], $6::text[]) AS t (external_id, name, grp, model)),
@@ -161,8 +164,8 @@ async fn describe(
              INSERT INTO outbox (provider, job_id)
              SELECT j.provider, j.job_id FROM described JOIN jobs j USING (tenant_id, device_id))
          SELECT device_id FROM described",
-        place.tenant.0,
-        place.connection.0,
+        account.tenant.0,
+        account.connection.0,
         &column(|one| &one.external_id),
         &column(|one| &one.name),
         &column(|one| &one.group),
@@ -176,15 +179,15 @@ async fn describe(
 
 async fn known(
     tx: &mut sqlx::PgConnection,
-    place: &Place,
+    account: &TenantConnection,
     asked_at: UnixMs,
 ) -> Result<Vec<Known>, PostgresError> {
     let rows = sqlx::query!(
         r#"SELECT device_id, external_id, name, group_key, model, missing_since IS NOT NULL AS "missing!",
                   created_at < $3 AS "older!"
            FROM devices WHERE tenant_id = $1 AND connection_id = $2 ORDER BY device_id"#,
-        place.tenant.0,
-        place.connection.0,
+        account.tenant.0,
+        account.connection.0,
         asked_at.to_datetime()
     )
     .fetch_all(tx)
@@ -281,9 +284,9 @@ mod tests {
         }
     }
 
-    fn listed(id: &str, [name, group, model]: [&str; 3]) -> Listed {
+    fn listed(id: &str, [name, group, model]: [&str; 3]) -> ListedDevice {
         let text = str::to_owned;
-        Listed {
+        ListedDevice {
             external_id: text(id),
             name: text(name),
             group: text(group),

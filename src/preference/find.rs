@@ -1,6 +1,6 @@
 //! Which device, and which of its resources, somebody means.
 
-use super::jobs::Subject;
+use super::jobs::DeviceRef;
 use crate::postgres::{Pool, PostgresError};
 use crate::provider::{LookupError, Provider, Resource};
 use crate::words::{DeviceId, ResourceName, TenantId};
@@ -45,7 +45,7 @@ pub async fn device(
     pool: &Pool,
     tenant: Option<TenantId>,
     asked: &str,
-) -> Result<(TenantId, Subject), FindError> {
+) -> Result<(TenantId, DeviceRef), FindError> {
     let rows = sqlx::query!(
         "SELECT d.tenant_id, d.device_id, c.provider
          FROM devices d JOIN connections c USING (tenant_id, connection_id)
@@ -61,7 +61,7 @@ pub async fn device(
     match rows.as_slice() {
         [] => Err(FindError::NoDevice(asked.to_owned())),
         [row] => {
-            let subject = Subject { device: DeviceId(row.device_id), provider: row.provider.clone() };
+            let subject = DeviceRef { device: DeviceId(row.device_id), provider: row.provider.clone() };
             Ok((TenantId(row.tenant_id), subject))
         }
         several => {

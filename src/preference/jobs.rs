@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 /// A preference for one job. What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-pub struct Wish {
+pub struct JobPatch {
     /// How often.
     pub interval: Option<Interval>,
     /// How much it matters.
@@ -20,7 +20,7 @@ pub struct Wish {
 
 /// What a preference is asked for.
 #[derive(Debug, Clone)]
-pub struct Subject {
+pub struct DeviceRef {
     /// The device.
     pub device: DeviceId,
     /// Its provider, by name.
@@ -52,7 +52,7 @@ pub async fn subject(
     pool: &Pool,
     tenant: TenantId,
     device: DeviceId,
-) -> Result<Option<Subject>, PostgresError> {
+) -> Result<Option<DeviceRef>, PostgresError> {
     let provider = sqlx::query_scalar!(
         "SELECT c.provider FROM devices d JOIN connections c USING (tenant_id, connection_id)
          WHERE d.tenant_id = $1 AND d.device_id = $2",
@@ -62,7 +62,7 @@ pub async fn subject(
     .fetch_optional(pool)
     .await
     .map_err(PostgresError::on("find the device"))?;
-    Ok(provider.map(|provider| Subject { device, provider }))
+    Ok(provider.map(|provider| DeviceRef { device, provider }))
 }
 
 /// Stores a preference together with its outbox row; makes the job if the device has none for the resource yet.
@@ -71,13 +71,13 @@ pub async fn subject(
 pub async fn set(
     pool: &Pool,
     tenant: TenantId,
-    subject: &Subject,
+    subject: &DeviceRef,
     resource: &ResourceName,
-    wish: &Wish,
+    patch: &JobPatch,
     default_interval: Interval,
 ) -> Result<JobId, PostgresError> {
-    let interval_ms = wish.interval.map(|i| i.as_ms() as i64);
-    let priority = wish.priority.map(|p| i16::from(p.class()));
+    let interval_ms = patch.interval.map(|i| i.as_ms() as i64);
+    let priority = patch.priority.map(|p| i16::from(p.class()));
     let row = sqlx::query!(
         "WITH job AS (
              INSERT INTO jobs AS j (tenant_id, device_id, resource, provider, interval_ms, priority, state)
@@ -100,7 +100,7 @@ pub async fn set(
         subject.provider,
         interval_ms,
         priority,
-        wish.paused,
+        patch.paused,
         default_interval.as_ms() as i64,
     )
     .fetch_one(pool)

@@ -117,7 +117,7 @@ pub(super) fn closest(message: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::provider::{Limit, Quota};
-    use crate::words::Terms;
+    use crate::words::QuotaInputs;
 
     const GOOD: &str = r#"title = "Good"
 [http]
@@ -229,7 +229,7 @@ records = "."
         let amounts = |amount: &str, plan: &str, devices: &[u32]| -> Vec<u32> {
             let text = format!("name = \"day\"\nscope = \"connection\"\nwindow = \"1day\"\n{amount}");
             let quota: Quota = toml::from_str(&text).unwrap();
-            let terms = |devices: &u32| Terms { plan: plan.to_owned(), devices: *devices };
+            let terms = |devices: &u32| QuotaInputs { plan: plan.to_owned(), devices: *devices };
             devices.iter().map(|devices| quota.amount_for(&terms(devices))).collect()
         };
         // As VeSync has it, and FusionSolar.

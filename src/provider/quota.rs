@@ -2,7 +2,7 @@
 
 use super::calendar::{Calendar, Zone};
 use super::{Amount, Definition, TOKEN};
-use crate::words::{Interval, ResourceName, Scope, Terms};
+use crate::words::{Interval, QuotaInputs, ResourceName, Scope};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::fmt;
@@ -156,11 +156,11 @@ impl Quota {
     /// What it amounts to for every call, and what that leaves for background syncs where some of it is reserved: for
     /// everybody, or for an account of which nothing is known.
     pub fn limits(&self) -> (Limit, Option<Limit>) {
-        self.limits_for(&Terms::default())
+        self.limits_for(&QuotaInputs::default())
     }
 
     /// Likewise for an account on these terms.
-    pub fn limits_for(&self, terms: &Terms) -> (Limit, Option<Limit>) {
+    pub fn limits_for(&self, terms: &QuotaInputs) -> (Limit, Option<Limit>) {
         let amount = self.amount_for(terms);
         let whole = self.limit(amount, 1.0);
         let rest = (self.reserve > 0.0).then(|| self.limit(amount, 1.0 - self.reserve));
@@ -168,7 +168,7 @@ impl Quota {
     }
 
     /// How much it allows an account on these terms.
-    pub fn amount_for(&self, terms: &Terms) -> u32 {
+    pub fn amount_for(&self, terms: &QuotaInputs) -> u32 {
         let steps = terms.devices.div_ceil(self.devices_a_step());
         let more = self.amount_per_device.unwrap_or(0).saturating_mul(steps);
         self.amount.on(&terms.plan).saturating_add(more)

@@ -20,7 +20,7 @@ pub(super) fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String>
         say("an amount of 0 would never allow a call".to_owned());
     }
     check_kind(quota, &mut say);
-    check_terms(quota, definition, &mut say);
+    check_quota_inputs(quota, definition, &mut say);
     if quota.burst.is_some_and(|burst| burst == 0 || burst > quota.least().max(1)) {
         say(format!("burst {} must be from 1 to its amount, {}", quota.burst(), quota.least()));
     }
@@ -135,7 +135,7 @@ fn check_kind(quota: &Quota, say: &mut impl FnMut(String)) {
 }
 
 /// Amounts that are not the same for everybody.
-fn check_terms(quota: &Quota, definition: &Definition, say: &mut impl FnMut(String)) {
+fn check_quota_inputs(quota: &Quota, definition: &Definition, say: &mut impl FnMut(String)) {
     if quota.per_devices.is_some() && quota.amount_per_device.is_none() {
         say("per_devices says for how many devices amount_per_device is: give that too".to_owned());
     }

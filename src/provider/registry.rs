@@ -2,7 +2,7 @@
 
 use super::load::line_of;
 use super::{Definition, DefinitionError, LoadError, Quota, RateLimit, Resource, parse};
-use crate::words::{ProviderName, ResourceName, Terms};
+use crate::words::{ProviderName, QuotaInputs, ResourceName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
@@ -103,7 +103,7 @@ impl Provider {
     }
 
     /// Whether what it allows a connection depends on that connection's terms.
-    pub fn has_terms(&self) -> bool {
+    pub fn has_quota_inputs(&self) -> bool {
         self.quotas().any(Quota::varies)
     }
 
@@ -113,9 +113,9 @@ impl Provider {
     }
 
     /// The terms of a connection with these params and so many devices.
-    pub fn terms(&self, params: &BTreeMap<String, String>, devices: u32) -> Terms {
+    pub fn quota_inputs(&self, params: &BTreeMap<String, String>, devices: u32) -> QuotaInputs {
         let default = || self.definition.params.get(PLAN)?.get_ref().default.as_ref();
-        Terms { plan: params.get(PLAN).or_else(default).cloned().unwrap_or_default(), devices }
+        QuotaInputs { plan: params.get(PLAN).or_else(default).cloned().unwrap_or_default(), devices }
     }
 
     /// Where answers tell what is left of them.

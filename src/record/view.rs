@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 /// A device without its values: what the cache holds of it in the field `_`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Card {
+pub struct DeviceMeta {
     /// What its owner calls it.
     pub name: String,
     /// The provider's id of it.
@@ -23,12 +23,12 @@ pub struct Card {
     /// Since when the cloud's own list of devices leaves it out.
     pub missing_since: Option<UnixMs>,
     /// Resource → what is wanted of it.
-    pub jobs: BTreeMap<String, CardJob>,
+    pub jobs: BTreeMap<String, JobMeta>,
 }
 
 /// What is wanted of one resource.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct CardJob {
+pub struct JobMeta {
     /// How often, ms.
     pub interval_ms: u64,
     /// How much it matters.
@@ -39,9 +39,9 @@ pub struct CardJob {
 
 /// A device as Postgres has it.
 #[derive(Debug, Clone)]
-pub struct Sight {
+pub struct DeviceSnapshot {
     /// Itself.
-    pub card: Card,
+    pub card: DeviceMeta,
     /// The sum of its jobs' versions: grows with every preference.
     pub version: i64,
     /// Resource → the fence under which its value was written, and the value.
@@ -86,7 +86,7 @@ pub async fn devices(
     pool: &Pool,
     tenant: TenantId,
     ids: &[DeviceId],
-) -> Result<HashMap<DeviceId, Sight>, PostgresError> {
+) -> Result<HashMap<DeviceId, DeviceSnapshot>, PostgresError> {
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT d.device_id, d.name, d.external_id, d.group_key, d.model, d.missing_since,
@@ -106,10 +106,10 @@ pub async fn devices(
     .fetch_all(pool)
     .await
     .map_err(PostgresError::on("read the devices"))?;
-    let mut found: HashMap<DeviceId, Sight> = HashMap::with_capacity(ids.len());
+    let mut found: HashMap<DeviceId, DeviceSnapshot> = HashMap::with_capacity(ids.len());
     for row in rows {
-        let sight = found.entry(DeviceId(row.device_id)).or_insert_with(|| row.without_jobs());
-        sight.add(row);
+        let snapshot = found.entry(DeviceId(row.device_id)).or_insert_with(|| row.without_jobs());
+        snapshot.add(row);
     }
     Ok(found)
 }
@@ -138,8 +138,8 @@ struct Row {
 }
 
 impl Row {
-    fn without_jobs(&self) -> Sight {
-        let card = Card {
+    fn without_jobs(&self) -> DeviceSnapshot {
+        let card = DeviceMeta {
             name: self.name.clone(),
             external_id: self.external_id.clone(),
             provider: self.provider.clone(),
@@ -149,11 +149,11 @@ impl Row {
             missing_since: self.missing_since.map(UnixMs::from),
             jobs: BTreeMap::new(),
         };
-        Sight { card, version: 0, latest: HashMap::new() }
+        DeviceSnapshot { card, version: 0, latest: HashMap::new() }
     }
 
-    fn job(&self) -> Option<CardJob> {
-        Some(CardJob {
+    fn job(&self) -> Option<JobMeta> {
+        Some(JobMeta {
             interval_ms: self.interval_ms?.try_into().ok()?,
             priority: Priority::from_class(self.priority?.try_into().ok()?)?,
             state: JobState::from_word(self.state.as_deref()?)?,
@@ -176,7 +176,7 @@ impl Row {
     }
 }
 
-impl Sight {
+impl DeviceSnapshot {
     fn add(&mut self, mut row: Row) {
         let (Some(job), latest) = (row.job(), row.latest()) else { return };
         let Some(resource) = row.resource else { return };

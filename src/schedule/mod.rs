@@ -2,9 +2,9 @@
 
 mod offset;
 mod queue;
+mod quota_inputs;
 pub mod score;
-mod terms;
 
 pub use offset::offset_ms;
-pub use queue::{Entry, Place, Queue, Refresh};
-pub use terms::Told;
+pub use queue::{Entry, JobLocation, Queue, Refresh};
+pub use quota_inputs::QuotaInputsUpdate;

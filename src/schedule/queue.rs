@@ -22,7 +22,7 @@ pub struct Entry {
 
 /// Where the schedule has a job. Exactly one of `due`, `ready` and `leased` holds for one that is well.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Place {
+pub struct JobLocation {
     /// Its record can be read.
     pub known: bool,
     /// It waits for its time.
@@ -64,8 +64,8 @@ pub enum Refresh {
     Unknown,
 }
 
-impl Place {
-    /// Whether the job is in exactly one place.
+impl JobLocation {
+    /// Whether the job is in exactly one location.
     pub fn is_sound(&self) -> bool {
         self.known
             && (self.lane_awake || !self.ready)
@@ -108,7 +108,7 @@ pub(super) struct Scripts {
     revive: Script,
     built: Script,
     pub(super) terms: Script,
-    pub(super) terms_of: Script,
+    pub(super) inputs_of: Script,
 }
 
 impl Queue {
@@ -124,7 +124,7 @@ impl Queue {
             revive: Script::new("revive", include_str!("lua/revive.lua")),
             built: Script::new("built", include_str!("lua/built.lua")),
             terms: Script::new("terms", include_str!("lua/terms.lua")),
-            terms_of: Script::new("terms_of", include_str!("lua/terms_of.lua")),
+            inputs_of: Script::new("terms_of", include_str!("lua/terms_of.lua")),
         };
         Self { redis, keys, scripts: Arc::new(scripts), spread }
     }
@@ -197,15 +197,19 @@ impl Queue {
     }
 
     /// Where each of these jobs is.
-    pub async fn locate(&self, provider: &ProviderName, jobs: &[JobId]) -> Result<Vec<Place>, RedisError> {
+    pub async fn locate(
+        &self,
+        provider: &ProviderName,
+        jobs: &[JobId],
+    ) -> Result<Vec<JobLocation>, RedisError> {
         let anchor = self.keys.anchor(provider);
-        let mut places = Vec::with_capacity(jobs.len());
+        let mut locations = Vec::with_capacity(jobs.len());
         for batch in jobs.chunks(BATCH) {
             let ids: Vec<_> = batch.iter().map(|id| id.to_string()).collect();
             let args: Vec<_> = ids.iter().map(|id| id.as_bytes()).collect();
-            places.extend(self.scripts.locate.ask::<Vec<Place>>(&self.redis, &anchor, &args).await?);
+            locations.extend(self.scripts.locate.ask::<Vec<JobLocation>>(&self.redis, &anchor, &args).await?);
         }
-        Ok(places)
+        Ok(locations)
     }
 
     /// Whether the provider's schedule was built on this run of the server.

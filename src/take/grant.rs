@@ -29,7 +29,7 @@ pub struct GrantedJob {
     pub due: UnixMs,
     /// How often it failed in a row, in the same way.
     pub attempts: u32,
-    /// In which way: see [`Kind`](super::Kind); 0 for none.
+    /// In which way: see [`FailureKind`](super::FailureKind); 0 for none.
     pub kind: u8,
     /// The version of the preference that the schedule has.
     pub version: i64,

@@ -1,12 +1,12 @@
 //! Take and settle: the script that decides who is called when, and the one that ends calls.
 
 mod grant;
-mod leave;
+mod reserve;
 mod settle;
 mod spec;
 mod taker;
 
 pub use grant::{Bound, Grant, GrantedJob, Taken};
-pub use leave::{Leave, Waited, Wish};
-pub use settle::{Kind, Settled, Settlement, Verdict};
+pub use reserve::{Reservation, ReserveOutcome, ReserveRequest};
+pub use settle::{FailureKind, Settled, Settlement, Verdict};
 pub use taker::{Taker, TakerSettings};

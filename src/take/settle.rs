@@ -36,7 +36,7 @@ const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 /// In which way a job failed. Unlike failures do not add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum FailureKind {
     /// It may pass.
     Transient = 1,
     /// The credential.
@@ -55,9 +55,9 @@ pub enum Verdict {
     /// Back to its rank, as though nothing had happened.
     Again,
     /// One attempt more of this kind of failure, due after so many ms.
-    Later(u64, Kind),
+    Later(u64, FailureKind),
     /// One attempt more of this kind; the next turn is on the grid, at least so many ms away.
-    Miss(u64, Kind),
+    Miss(u64, FailureKind),
     /// The turn is given up: next at the next point of its grid.
     Skip,
     /// Off the schedule, unless its owner has spoken since this version of the preference.

@@ -105,7 +105,7 @@ impl Spec {
             aligned: any(|limit| matches!(limit, LimitSpec::Aligned { .. })),
             adaptive: any(|limit| matches!(limit, LimitSpec::Adaptive { .. })),
             free_errors: quotas.iter().any(|q| q.free_errors),
-            terms: provider.has_terms(),
+            terms: provider.has_quota_inputs(),
             quotas,
             resources: resources.collect(),
         }

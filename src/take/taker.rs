@@ -1,6 +1,6 @@
 //! The one caller of `take.lua`, `settle.lua` and `leave.lua`.
 
-use super::leave::{Leave, Said, Wish};
+use super::reserve::{Reservation, ReserveReply, ReserveRequest};
 use super::settle;
 use super::spec::Spec;
 use super::{Settled, Settlement, Taken};
@@ -116,10 +116,14 @@ impl Taker {
     }
 
     /// Asks leave for one call outside of the schedule, which is settled like any other.
-    pub async fn ask_leave(&self, wish: &Wish, now: Option<UnixMs>) -> Result<Leave, RedisError> {
-        let (spec, wish) = (self.packed(now)?, self.leave.pack(wish)?);
-        let said: Said =
-            self.leave.ask(&self.redis, &self.anchor, &[now_arg(now).as_bytes(), &spec, &wish]).await?;
+    pub async fn reserve(
+        &self,
+        request: &ReserveRequest,
+        now: Option<UnixMs>,
+    ) -> Result<Reservation, RedisError> {
+        let (spec, request) = (self.packed(now)?, self.leave.pack(request)?);
+        let said: ReserveReply =
+            self.leave.ask(&self.redis, &self.anchor, &[now_arg(now).as_bytes(), &spec, &request]).await?;
         self.hear(said.now);
         Ok(said.into())
     }

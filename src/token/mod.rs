@@ -7,4 +7,4 @@ mod store;
 
 pub use pending::{Pending, forget_late, redeem, wait_for};
 pub use reseal::{Lying, others, replace};
-pub use store::{Begun, Renewal, TokenError, begin, expire, fail, give_up, keep, put_off};
+pub use store::{Renewal, StartOutcome, TokenError, begin, expire, fail, give_up, keep, put_off};

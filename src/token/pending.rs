@@ -3,7 +3,7 @@
 
 use super::TokenError;
 use crate::postgres::{Pool, PostgresError};
-use crate::seal::{Place, Sealer};
+use crate::seal::{SealContext, Sealer};
 use crate::words::{ConnectionId, TenantId, UnixMs};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -32,7 +32,7 @@ pub async fn wait_for(
     let plain = (pending.verifier.as_ref().map(ExposeSecret::expose_secret), &pending.redirect_url);
     // Two texts always write.
     let text = serde_json::to_string(&plain).unwrap_or_default();
-    let sealed = sealer.seal(Place::Authorisation(pending.connection), &text.into())?;
+    let sealed = sealer.seal(SealContext::Authorisation(pending.connection), &text.into())?;
     let hash = hash(state);
     sqlx::query!(
         "WITH before AS (DELETE FROM authorisations WHERE tenant_id = $2 AND connection_id = $3)
@@ -67,7 +67,7 @@ pub async fn redeem(
     .map_err(PostgresError::on("find who comes back"))?;
     let Some(row) = row.filter(|row| now < UnixMs::from(row.expires_at)) else { return Ok(None) };
     let connection = ConnectionId(row.connection_id);
-    let text = sealer.open(Place::Authorisation(connection), &row.sealed)?;
+    let text = sealer.open(SealContext::Authorisation(connection), &row.sealed)?;
     let (verifier, redirect_url): (Option<SecretString>, String) =
         serde_json::from_str(text.expose_secret()).unwrap_or_default();
     Ok(Some(Pending { tenant: TenantId(row.tenant_id), connection, verifier, redirect_url }))

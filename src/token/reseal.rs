@@ -1,7 +1,7 @@
 //! What is sealed by another key than the current one, and its replacing: a row at a time, while it is as it was read.
 
 use crate::postgres::{Pool, PostgresError};
-use crate::seal::Place;
+use crate::seal::SealContext;
 use crate::words::ConnectionId;
 
 /// Rows that are read at once.
@@ -11,7 +11,7 @@ const PAGE: i64 = 200;
 #[derive(Debug)]
 pub struct Lying {
     /// What it is.
-    pub place: Place,
+    pub place: SealContext,
     /// As it lies there.
     pub sealed: Vec<u8>,
 }
@@ -41,9 +41,9 @@ pub async fn others(
     for row in rows {
         let id = ConnectionId(row.connection_id);
         let all = [
-            (Place::Secrets(id), row.secrets),
-            (Place::Token(id), row.token),
-            (Place::Authorisation(id), row.way),
+            (SealContext::Secrets(id), row.secrets),
+            (SealContext::Token(id), row.token),
+            (SealContext::Authorisation(id), row.way),
         ];
         let other = |sealed: &Vec<u8>| !sealed.starts_with(mark);
         found.extend(
@@ -60,7 +60,7 @@ pub async fn replace(pool: &Pool, lying: &Lying, sealed: &[u8]) -> Result<bool, 
     let old = lying.sealed.as_slice();
     let done =
         match lying.place {
-            Place::Secrets(ConnectionId(id)) => sqlx::query!(
+            SealContext::Secrets(ConnectionId(id)) => sqlx::query!(
                 "UPDATE connections SET secret_sealed = $3 WHERE connection_id = $1 AND secret_sealed = $2",
                 id,
                 old,
@@ -68,7 +68,7 @@ pub async fn replace(pool: &Pool, lying: &Lying, sealed: &[u8]) -> Result<bool, 
             )
             .execute(pool)
             .await,
-            Place::Token(ConnectionId(id)) => {
+            SealContext::Token(ConnectionId(id)) => {
                 sqlx::query!(
                     "UPDATE tokens SET sealed = $3 WHERE connection_id = $1 AND sealed = $2",
                     id,
@@ -78,7 +78,7 @@ pub async fn replace(pool: &Pool, lying: &Lying, sealed: &[u8]) -> Result<bool, 
                 .execute(pool)
                 .await
             }
-            Place::Authorisation(ConnectionId(id)) => {
+            SealContext::Authorisation(ConnectionId(id)) => {
                 sqlx::query!(
                     "UPDATE authorisations SET sealed = $3 WHERE connection_id = $1 AND sealed = $2",
                     id,

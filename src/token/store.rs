@@ -28,7 +28,7 @@ impl TokenError {
 
 /// What came of beginning a renewal.
 #[derive(Debug)]
-pub enum Begun {
+pub enum StartOutcome {
     /// It is this process's to do.
     Mine(Renewal),
     /// Another did it meanwhile.
@@ -62,7 +62,7 @@ pub async fn begin(
     known: Option<i64>,
     now: UnixMs,
     (patience_ms, apart_ms): (i64, i64),
-) -> Result<Begun, TokenError> {
+) -> Result<StartOutcome, TokenError> {
     let failed = || PostgresError::on("begin the renewal of a token");
     let (tenant, id) = (connection.tenant.0, connection.id.0);
     sqlx::query!(
@@ -97,7 +97,7 @@ pub async fn begin(
         let kept = Kept { generation: row.generation, renew_at: row.renew_at, expires_at: row.expires_at };
         let from = row.sealed.map(|sealed| kept.open(sealer, connection, &sealed)).transpose()?;
         let (generation, failures) = (row.generation, row.failures.unsigned_abs());
-        return Ok(Begun::Mine(Renewal { number: row.renewal, generation, from, failures }));
+        return Ok(StartOutcome::Mine(Renewal { number: row.renewal, generation, from, failures }));
     }
     not_mine(pool, sealer, connection, known, now, apart_ms).await
 }
@@ -110,7 +110,7 @@ async fn not_mine(
     known: Option<i64>,
     now: UnixMs,
     apart_ms: i64,
-) -> Result<Begun, TokenError> {
+) -> Result<StartOutcome, TokenError> {
     let row = sqlx::query!(
         "SELECT sealed, generation, renew_at, expires_at, renewing_until, asked_at, retry_at, failure
          FROM tokens WHERE tenant_id = $1 AND connection_id = $2",
@@ -120,11 +120,11 @@ async fn not_mine(
     .fetch_optional(pool)
     .await
     .map_err(PostgresError::on("read a token"))?;
-    let soon = Begun::NotYet(now.plus_ms(LOOK_AGAIN_MS), "its token is being renewed".to_owned());
+    let soon = StartOutcome::NotYet(now.plus_ms(LOOK_AGAIN_MS), "its token is being renewed".to_owned());
     let Some(row) = row else { return Ok(soon) };
     if let Some(sealed) = row.sealed.filter(|_| known != Some(row.generation)) {
         let kept = Kept { generation: row.generation, renew_at: row.renew_at, expires_at: row.expires_at };
-        return Ok(Begun::Done(kept.open(sealer, connection, &sealed)?));
+        return Ok(StartOutcome::Done(kept.open(sealer, connection, &sealed)?));
     }
     let [renewing, asked, retry] =
         [row.renewing_until, row.asked_at, row.retry_at].map(|at| at.map(UnixMs::from));
@@ -135,7 +135,7 @@ async fn not_mine(
     let until = apart.into_iter().chain(retry).max().filter(|until| now < *until);
     Ok(until.map_or(soon, |until| {
         let failure = row.failure.map(|failure| format!(": {failure}")).unwrap_or_default();
-        Begun::NotYet(until, format!("its token cannot be renewed yet{failure}"))
+        StartOutcome::NotYet(until, format!("its token cannot be renewed yet{failure}"))
     }))
 }
 

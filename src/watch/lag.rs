@@ -23,7 +23,7 @@ pub struct LagReport {
 #[derive(Debug, Clone, Default, Serialize, utoipa::ToSchema)]
 pub struct Provider {
     /// The jobs that the asker may see.
-    pub jobs: Standing,
+    pub jobs: JobCounts,
     /// The schedule as it stands; operators only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
@@ -34,7 +34,7 @@ pub struct Provider {
 
 /// How jobs stand, by what was recorded.
 #[derive(Debug, Clone, Default, Serialize, utoipa::ToSchema)]
-pub struct Standing {
+pub struct JobCounts {
     /// Scheduled jobs.
     pub active: i64,
     /// Of these, those whose reading is not older than interval + grace.
@@ -155,7 +155,7 @@ async fn standings(
     .await
     .map_err(PostgresError::on("read how jobs stand"))?;
     let standing = rows.into_iter().map(|row| {
-        let jobs = Standing {
+        let jobs = JobCounts {
             active: row.active,
             fresh: row.fresh,
             fresh_share: 0.0,

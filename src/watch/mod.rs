@@ -3,5 +3,5 @@
 mod lag;
 mod stats;
 
-pub use lag::{LagError, LagReport, Provider as ProviderLag, Recent, Schedule, Sources, Standing, report};
+pub use lag::{JobCounts, LagError, LagReport, Provider as ProviderLag, Recent, Schedule, Sources, report};
 pub use stats::{Stats, add};

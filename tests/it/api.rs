@@ -98,7 +98,7 @@ impl Api {
             params: Default::default(),
             secrets: paceline::words::Secrets::default(),
         };
-        let place = devices::Place {
+        let account = devices::TenantConnection {
             tenant,
             provider: new.provider.clone(),
             connection: connections::add(&app.pool, &app.sealer, new).await.unwrap(),
@@ -110,7 +110,7 @@ impl Api {
             group: "attic".to_owned(),
             jobs: vec![job],
         };
-        let ids = devices::add(&app.pool, &place, &[device]).await.unwrap();
+        let ids = devices::add(&app.pool, &account, &[device]).await.unwrap();
         let (_, key) = keys::create(&app.pool, keys::Principal { tenant, role }, "theirs").await.unwrap();
         (tenant, ids[0], key.expose_secret().to_owned())
     }

@@ -4,7 +4,7 @@ use crate::support::{self, TestApp};
 use paceline::cloud::{self, CloudSettings, Limit};
 use paceline::keep;
 use paceline::preference::connections::{self, NewConnection};
-use paceline::preference::devices::{self, NewDevice, Place};
+use paceline::preference::devices::{self, NewDevice, TenantConnection};
 use paceline::words::Priority;
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
@@ -91,7 +91,9 @@ async fn slow_a_killed_process_loses_no_device_and_breaks_no_quota() {
         jobs: vec![("state".parse().unwrap(), "2s".parse().unwrap(), Priority::Normal)],
     };
     let all: Vec<_> = settings.devices(0).map(device).collect();
-    devices::add(&t.app.pool, &Place { tenant: t.tenant, connection, provider }, &all).await.unwrap();
+    devices::add(&t.app.pool, &TenantConnection { tenant: t.tenant, connection, provider }, &all)
+        .await
+        .unwrap();
 
     let mut first = serve(&t).await;
     readings_since(&t, chrono::DateTime::UNIX_EPOCH, i64::from(DEVICES) / 2).await;

@@ -13,7 +13,7 @@ use tower::ServiceExt;
 use wiremock::{Mock, ResponseTemplate, matchers};
 
 const LISTED: &str = r#"
-title = "Listed"
+title = "ListedDevice"
 [http]
 base_url = "{{ params.base_url }}"
 timeout = "2s"

@@ -171,8 +171,8 @@ impl Rig {
             sqlx::query_scalar("SELECT job_id FROM jobs").fetch_all(&self.t.app.pool).await.unwrap();
         let jobs: Vec<_> = jobs.into_iter().map(JobId).collect();
         let provider = self.provider.parse().unwrap();
-        let places = self.t.app.queue.locate(&provider, &jobs).await.unwrap();
-        places.iter().filter(|place| place.leased).count()
+        let locations = self.t.app.queue.locate(&provider, &jobs).await.unwrap();
+        locations.iter().filter(|location| location.leased).count()
     }
 
     /// Pulls until calls are on their way; none if nothing will ever be due.
@@ -223,7 +223,7 @@ impl Rig {
             .unwrap()
     }
 
-    pub async fn place(&self, device: DeviceId) -> paceline::schedule::Place {
+    pub async fn location(&self, device: DeviceId) -> paceline::schedule::JobLocation {
         let job: i64 = sqlx::query_scalar("SELECT job_id FROM jobs WHERE device_id = $1")
             .bind(device.0)
             .fetch_one(&self.t.app.pool)
@@ -253,10 +253,10 @@ async fn a_preference_becomes_a_reading_in_postgres_and_in_the_cache() {
     assert_eq!(rig.value(rig.devices[0]).await, Some((json!({"t": 21.5}), true)));
     let cached = rig.t.app.cache.get(rig.t.tenant, &rig.devices).await.unwrap();
     assert!(cached[0]["state"].contains("21.5"), "{cached:?}");
-    let place = rig.place(rig.devices[0]).await;
-    assert!(place.due && place.is_sound());
+    let location = rig.location(rig.devices[0]).await;
+    assert!(location.due && location.is_sound());
     // The grid: a whole interval is 1 h, and the next run is at its next point after this one.
-    assert!(place.due_ms > place.last_ms && place.due_ms - place.last_ms <= 3_600_000);
+    assert!(location.due_ms > location.last_ms && location.due_ms - location.last_ms <= 3_600_000);
     assert!(rig.check().await.clean);
 }
 
@@ -284,8 +284,8 @@ async fn a_refusal_holds_the_account_and_costs_nobody_their_turn() {
     let step = rig.journey.pull().await.unwrap();
     let Step::Idle(Some(wake)) = step else { panic!("{step:?}") };
     assert!(wake > Duration::from_secs(100) && wake <= Duration::from_secs(120), "{wake:?}");
-    let place = rig.place(rig.devices[0]).await;
-    assert!(place.ready && place.is_sound());
+    let location = rig.location(rig.devices[0]).await;
+    assert!(location.ready && location.is_sound());
     assert_eq!(rig.standing(rig.devices[0]).await.0, "active");
     assert!(rig.check().await.clean);
 }
@@ -395,12 +395,12 @@ async fn a_stale_worker_changes_nothing() {
     rig.answer(good(2.0)).await;
     rig.start(&other).await.unwrap();
     other.land().await.unwrap();
-    let settled = rig.place(rig.devices[0]).await;
+    let settled = rig.location(rig.devices[0]).await;
     rig.journey.land().await.unwrap();
     assert_eq!(rig.value(rig.devices[0]).await.unwrap().0, json!({"t": 2.0}));
     let cached = rig.t.app.cache.get(rig.t.tenant, &rig.devices).await.unwrap();
     assert!(cached[0]["state"].contains("2.0"), "{cached:?}");
-    assert_eq!(rig.place(rig.devices[0]).await, settled);
+    assert_eq!(rig.location(rig.devices[0]).await, settled);
     assert!(rig.check().await.clean);
 }
 
@@ -471,10 +471,10 @@ async fn what_check_finds_it_mends() {
     let jobs: Vec<i64> =
         sqlx::query_scalar("SELECT job_id FROM jobs ORDER BY 1").fetch_all(&rig.t.app.pool).await.unwrap();
     let mut link = rig.t.app.redis.link();
-    // Forgotten; nowhere; in two places; one that Postgres does not know; and one in a lane that sleeps.
+    // Forgotten; nowhere; in two locations; one that Postgres does not know; and one in a lane that sleeps.
     rig.t.app.queue.purge(&provider, &[JobId(jobs[0])]).await.unwrap();
     redis::cmd("ZREM").arg(format!("{anchor}due")).arg(jobs[1]).query_async::<()>(&mut link).await.unwrap();
-    let lane = rig.place(rig.devices[2]).await.lane;
+    let lane = rig.location(rig.devices[2]).await.lane;
     redis::cmd("ZADD")
         .arg(format!("{anchor}ready:3:state:{lane}"))
         .arg(1)
@@ -498,7 +498,7 @@ async fn what_check_finds_it_mends() {
         [
             (jobs[0], "is missing from the schedule"),
             (jobs[1], "is neither due, ready nor leased"),
-            (jobs[2], "is in several places at once: due, ready"),
+            (jobs[2], "is in several locations at once: due, ready"),
             (jobs[3], "is scheduled, but Postgres does not know it"),
             (jobs[4], "is ready in a lane that nobody looks at"),
         ]
@@ -516,17 +516,17 @@ async fn a_preference_moves_a_waiting_job_and_an_older_one_does_not() {
     rig.answer(good(1.0)).await;
     rig.land(1).await;
     let subject = jobs::subject(&rig.t.app.pool, rig.t.tenant, rig.devices[0]).await.unwrap().unwrap();
-    let wish = jobs::Wish { interval: Some("10s".parse().unwrap()), ..jobs::Wish::default() };
+    let patch = jobs::JobPatch { interval: Some("10s".parse().unwrap()), ..jobs::JobPatch::default() };
     let resource = "state".parse().unwrap();
-    let id = jobs::set(&rig.t.app.pool, rig.t.tenant, &subject, &resource, &wish, "1m".parse().unwrap())
+    let id = jobs::set(&rig.t.app.pool, rig.t.tenant, &subject, &resource, &patch, "1m".parse().unwrap())
         .await
         .unwrap();
     let old = jobs::by_id(&rig.t.app.pool, &[id.0]).await.unwrap().remove(0);
     keep::drain(&rig.t.app).await.unwrap();
-    let place = rig.place(rig.devices[0]).await;
+    let location = rig.location(rig.devices[0]).await;
     let now = rig.t.app.redis.time_ms().await.unwrap();
-    assert_eq!(place.interval_ms, 10_000);
-    assert!(place.due_ms > now - 1_000 && place.due_ms <= now + 10_000, "{} {now}", place.due_ms);
+    assert_eq!(location.interval_ms, 10_000);
+    assert!(location.due_ms > now - 1_000 && location.due_ms <= now + 10_000, "{} {now}", location.due_ms);
     // A drainer that slept over a change puts what it read: it is stale, and left alone.
     let mut stale = old.job.clone();
     stale.version -= 1;
@@ -539,7 +539,7 @@ async fn a_preference_moves_a_waiting_job_and_an_older_one_does_not() {
         weight: 1,
     };
     rig.t.app.queue.put(&rig.provider.parse().unwrap(), &[entry]).await.unwrap();
-    assert_eq!(rig.place(rig.devices[0]).await, place);
+    assert_eq!(rig.location(rig.devices[0]).await, location);
 }
 
 #[tokio::test]
@@ -635,10 +635,10 @@ async fn an_answer_that_tells_of_others_refreshes_them_too() {
     assert_eq!(rig.cloud.received_requests().await.unwrap().len(), 1);
     for (device, t) in rig.devices.iter().zip(1..) {
         assert_eq!(rig.value(*device).await.unwrap().0, json!({"t": t}));
-        let place = rig.place(*device).await;
-        assert!(place.is_sound() && place.due, "{place:?}");
+        let location = rig.location(*device).await;
+        assert!(location.is_sound() && location.due, "{location:?}");
         // The others: an hour after the answer, not half an hour as they stood.
-        assert!(t == 1 || place.due_ms > far, "{place:?}");
+        assert!(t == 1 || location.due_ms > far, "{location:?}");
     }
     assert!(rig.check().await.clean);
 }

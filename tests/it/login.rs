@@ -4,7 +4,7 @@ use crate::journey::Rig;
 use paceline::authorise::{self, Authoriser, Ready};
 use paceline::journey::{Journey, Step};
 use paceline::preference::connections;
-use paceline::token::{self, Begun};
+use paceline::token::{self, StartOutcome};
 use paceline::words::{Connection, Secrets};
 use serde_json::json;
 use std::sync::Arc;
@@ -219,10 +219,10 @@ async fn two_processes_ask_for_one_token() {
 async fn what_was_written_before_a_crash_is_used_after_it_and_what_was_not_is_asked_for_again() {
     let rig = rig(1, "token-2").await;
     let (app, mine) = (&rig.t.app, connection(&rig).await);
-    // Begun, and never heard of again.
+    // StartOutcome, and never heard of again.
     let (now, spans) = (app.clock.now(), (300, 0));
     let begun = token::begin(&app.pool, &app.sealer, &mine, None, now, spans).await.unwrap();
-    assert!(matches!(begun, Begun::Mine(_)), "{begun:?}");
+    assert!(matches!(begun, StartOutcome::Mine(_)), "{begun:?}");
     let Ready::NotYet(_, reason) = authoriser(&rig).ready(&mine).await else { panic!("another has it") };
     assert!(reason.contains("being renewed"), "{reason}");
     assert_eq!(logins(&rig).await, 0);
@@ -239,7 +239,7 @@ async fn what_was_written_before_a_crash_is_used_after_it_and_what_was_not_is_as
     assert_eq!(other.token.as_ref().unwrap().generation, 1);
     assert_eq!(logins(&rig).await, 1);
     // The one that was thought dead comes back with what it was given: too late.
-    let Begun::Mine(late) = begun else { panic!() };
+    let StartOutcome::Mine(late) = begun else { panic!() };
     let granted = paceline::words::Granted { access: "late".into(), refresh: None, lifetime_ms: Some(1_000) };
     let kept = token::keep(&app.pool, &app.sealer, &mine, &late, &granted, now).await.unwrap();
     assert!(kept.is_none(), "{kept:?}");
@@ -254,7 +254,7 @@ async fn a_refusal_says_nothing_of_a_token_that_another_wrote_meanwhile() {
     // The second finds the time of the first run out, and begins with the same token.
     for at in [now, now.plus_ms(1)] {
         let one = token::begin(&app.pool, &app.sealer, &mine, None, at, (0, 0)).await.unwrap();
-        let Begun::Mine(renewal) = one else { panic!("{one:?}") };
+        let StartOutcome::Mine(renewal) = one else { panic!("{one:?}") };
         begun.push(renewal);
     }
     let [slow, refused] = &begun[..] else { panic!() };
@@ -276,7 +276,7 @@ async fn a_refusal_says_nothing_of_a_token_that_another_wrote_meanwhile() {
     // What is said of the token that is there counts.
     let later = now.plus_ms(2_000);
     let begun = token::begin(&app.pool, &app.sealer, &mine, Some(1), later, (0, 0)).await.unwrap();
-    let Begun::Mine(last) = begun else { panic!("{begun:?}") };
+    let StartOutcome::Mine(last) = begun else { panic!("{begun:?}") };
     assert_eq!(give_up(&last).await.unwrap().len(), 1);
     assert_eq!(standing(&rig).await, ("needs_reauth".to_owned(), Some("spent".to_owned())));
 }
@@ -361,8 +361,8 @@ async fn a_token_that_nobody_waits_for_any_more_is_kept_all_the_same() {
         ready = authoriser.ready(&mine) => panic!("{ready:?}"),
         () = arrived.notified() => {}
     }
-    rig.t.app.begun.close();
-    rig.t.app.begun.wait().await;
+    rig.t.app.detached.close();
+    rig.t.app.detached.wait().await;
     let kept = connection(&rig).await;
     assert_eq!(kept.token.as_ref().map(|token| token.generation), Some(1));
     let Ready::Go(_) = authoriser.ready(&kept).await else { panic!("it is there") };

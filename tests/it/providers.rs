@@ -1,9 +1,9 @@
 //! The shipped definitions against recorded answers of the real thing.
 
 use crate::journey::Rig;
-use paceline::preference::devices::{self, NewDevice, Place};
+use paceline::preference::devices::{self, NewDevice, TenantConnection};
 use paceline::provider::Provider;
-use paceline::take::{Leave, Taker, Wish};
+use paceline::take::{Reservation, ReserveRequest, Taker};
 use paceline::words::Priority;
 use serde_json::json;
 use wiremock::matchers::path;
@@ -66,8 +66,8 @@ async fn signalk_answers_become_readings() {
         Mock::given(path(at)).respond_with(answer).expect(1).mount(&rig.cloud).await;
     }
     let new: Vec<_> = recorded().iter().map(|(id, ..)| device(id)).collect();
-    let place = Place { tenant: rig.t.tenant, connection, provider: "mocked".parse().unwrap() };
-    let ids = devices::add(&rig.t.app.pool, &place, &new).await.unwrap();
+    let account = TenantConnection { tenant: rig.t.tenant, connection, provider: "mocked".parse().unwrap() };
+    let ids = devices::add(&rig.t.app.pool, &account, &new).await.unwrap();
     paceline::keep::drain(&rig.t.app).await.unwrap();
     rig.land(5).await;
     for (id, (path, _, values, online)) in ids.into_iter().zip(recorded()) {
@@ -130,18 +130,18 @@ async fn a_good_answer_that_tells_of_nothing_left_holds_the_rest_back() {
         .set_body_json(json!({"t": 1}));
     Mock::given(wiremock::matchers::any()).respond_with(good).expect(1).mount(&rig.cloud).await;
     rig.land(1).await;
-    let Leave::NotYet { by, wait_ms } = leave(&rig).await else { panic!("a hold lets nobody through") };
+    let Reservation::NotYet { by, wait_ms } = leave(&rig).await else { panic!("a hold lets nobody through") };
     assert!(by.starts_with("hold: ") && by.contains("quota hour"), "{by}");
     assert!(wait_ms.is_some_and(|ms| (500_000.0..600_000.0).contains(&ms)), "{wait_ms:?}");
 }
 
 /// Whether a call of the rig's connection might be sent now.
-async fn leave(rig: &Rig) -> Leave {
+async fn leave(rig: &Rig) -> Reservation {
     let provider = rig.t.app.registry.get(rig.provider).unwrap();
     let taker = Taker::new(rig.t.app.redis.clone(), provider, &rig.t.app.taker_settings());
     let (lane, resource) = (rig.connection.to_string(), "state".parse().unwrap());
     let cost = provider.resource("state").unwrap().cost_of(0);
-    taker.ask_leave(&Wish { lane, resource, cost, devices: Vec::new() }, None).await.unwrap()
+    taker.reserve(&ReserveRequest { lane, resource, cost, devices: Vec::new() }, None).await.unwrap()
 }
 
 /// Two calls of one page each, or one of two.
@@ -177,7 +177,7 @@ async fn all_pages_of_a_call_are_spent_with_it_and_make_one_answer() {
     for (device, t) in rig.devices.iter().zip([1, 2]) {
         assert_eq!(rig.value(*device).await, Some((json!({"t": t}), true)));
     }
-    let Leave::NotYet { by, wait_ms } = leave(&rig).await else {
+    let Reservation::NotYet { by, wait_ms } = leave(&rig).await else {
         panic!("a call may have two pages, and both were spent")
     };
     // One comes back in half an hour; a call needs two.

@@ -2,7 +2,7 @@
 
 use crate::take::{Rig, T0, ended, job, order, quota};
 use paceline::schedule::Refresh;
-use paceline::take::{Leave, Settlement, Taken, Verdict, Wish};
+use paceline::take::{Reservation, ReserveRequest, Settlement, Taken, Verdict};
 use paceline::words::{DeviceId, End, Hold, Job, JobId, Priority, Scope, UnixMs};
 
 fn kind(name: &str, kind: &str, scope: &str, amount: u32, rest: &str) -> String {
@@ -307,20 +307,23 @@ async fn a_trial_counts_like_a_call_and_comes_back_unsent() {
     let rig = Rig::new(&text, 1).await;
     let jobs = waiting(&rig, 1).await;
     let devices = vec![DeviceId(9)];
-    let wish = Wish { lane: "1".to_owned(), resource: "state".parse().unwrap(), cost: 1, devices };
-    let ask = async |at: i64| rig.taker.ask_leave(&wish, Some(UnixMs(at))).await.unwrap();
-    let Leave::Given(first, in_ms) = ask(T0).await else { panic!("all is free") };
+    let request =
+        ReserveRequest { lane: "1".to_owned(), resource: "state".parse().unwrap(), cost: 1, devices };
+    let ask = async |at: i64| rig.taker.reserve(&request, Some(UnixMs(at))).await.unwrap();
+    let Reservation::Granted(first, in_ms) = ask(T0).await else { panic!("all is free") };
     assert_eq!(in_ms, 0.0);
-    assert_eq!(ask(T0).await, Leave::NotYet { by: "at-once".to_owned(), wait_ms: None });
+    assert_eq!(ask(T0).await, Reservation::NotYet { by: "at-once".to_owned(), wait_ms: None });
     assert!(rig.take(9, T0).await.grants.is_empty(), "it is in flight");
     rig.taker.settle(&[Settlement::unsent(first)], Some(UnixMs(T0 + 1))).await.unwrap();
     let taken = rig.take(9, T0 + 2).await;
     assert_eq!(order(&taken), [1]);
     assert!(taken.grants[0].call > first, "numbers grow");
     rig.finish(taken, T0 + 3).await;
-    let Leave::Given(second, _) = ask(T0 + 4).await else { panic!("one is left of two") };
+    let Reservation::Granted(second, _) = ask(T0 + 4).await else { panic!("one is left of two") };
     rig.taker.settle(&[ended(second, End::Good)], Some(UnixMs(T0 + 5))).await.unwrap();
-    assert!(matches!(ask(T0 + 6).await, Leave::NotYet { by, wait_ms: Some(ms) } if by == "app" && ms > 3e6));
+    assert!(
+        matches!(ask(T0 + 6).await, Reservation::NotYet { by, wait_ms: Some(ms) } if by == "app" && ms > 3e6)
+    );
     rig.assert_sound(&jobs).await;
 }
 
@@ -328,10 +331,14 @@ async fn a_trial_counts_like_a_call_and_comes_back_unsent() {
 async fn a_trial_whose_process_died_frees_its_place_and_stays_spent() {
     let text = kind("at-once", "concurrent", "connection", 1, "") + &quota("app", "connection", 1, "1h", 1);
     let rig = Rig::new(&text, 1).await;
-    let wish =
-        Wish { lane: "1".to_owned(), resource: "state".parse().unwrap(), cost: 1, devices: Vec::new() };
-    assert!(matches!(rig.taker.ask_leave(&wish, Some(UnixMs(T0))).await.unwrap(), Leave::Given(..)));
+    let request = ReserveRequest {
+        lane: "1".to_owned(),
+        resource: "state".parse().unwrap(),
+        cost: 1,
+        devices: Vec::new(),
+    };
+    assert!(matches!(rig.taker.reserve(&request, Some(UnixMs(T0))).await.unwrap(), Reservation::Granted(..)));
     assert_eq!(rig.take(9, T0 + 600_000).await.reaped, 1);
-    let asked = rig.taker.ask_leave(&wish, Some(UnixMs(T0 + 600_001))).await.unwrap();
-    assert!(matches!(asked, Leave::NotYet { by, .. } if by == "app"));
+    let asked = rig.taker.reserve(&request, Some(UnixMs(T0 + 600_001))).await.unwrap();
+    assert!(matches!(asked, Reservation::NotYet { by, .. } if by == "app"));
 }

@@ -2,7 +2,7 @@
 
 use crate::journey::Rig;
 use paceline::authorise;
-use paceline::preference::connections::{self, Found};
+use paceline::preference::connections::{self, ConnectionRef};
 use paceline::token::{self, Pending};
 use paceline::words::{Connection, Granted, Secrets};
 use secrecy::ExposeSecret;
@@ -31,8 +31,8 @@ fn secrets(all: &[(&str, &str)]) -> Secrets {
     all.iter().map(|(name, secret)| ((*name).to_owned(), (*secret).into())).collect()
 }
 
-fn found(rig: &Rig) -> Found {
-    Found { id: rig.connection, provider: rig.provider.to_owned() }
+fn found(rig: &Rig) -> ConnectionRef {
+    ConnectionRef { id: rig.connection, provider: rig.provider.to_owned() }
 }
 
 async fn opened(rig: &Rig) -> Arc<Connection> {

@@ -135,10 +135,13 @@ impl TestApp {
                 Priority::Normal,
             )],
         };
-        let place =
-            devices::Place { tenant: self.tenant, connection, provider: provider.parse().expect("a name") };
+        let account = devices::TenantConnection {
+            tenant: self.tenant,
+            connection,
+            provider: provider.parse().expect("a name"),
+        };
         let new: Vec<_> = (0..count).map(device).collect();
-        devices::add(&self.app.pool, &place, &new).await.expect("devices")
+        devices::add(&self.app.pool, &account, &new).await.expect("devices")
     }
 
     /// A key of the tenant.

@@ -3,7 +3,7 @@
 use crate::support::TestApp;
 use paceline::provider::Provider;
 use paceline::schedule::{Entry, Queue, score};
-use paceline::take::{Kind, Settlement, Taken, Taker, TakerSettings, Verdict};
+use paceline::take::{FailureKind, Settlement, Taken, Taker, TakerSettings, Verdict};
 use paceline::words::{
     CallId, ConnectionId, DeviceId, End, Hold, Interval, Job, JobId, JobState, Priority, ProviderName, Scope,
     TenantId, UnixMs,
@@ -388,7 +388,7 @@ async fn no_window_is_ever_over_quota() {
                     continue; // crashed after sending
                 }
                 let verdict = match chance.random_range(0..4) {
-                    0 => verdict(Verdict::Later(100, Kind::Transient)),
+                    0 => verdict(Verdict::Later(100, FailureKind::Transient)),
                     1 => verdict(Verdict::Again),
                     _ => verdict(Verdict::Done(UnixMs(now))),
                 };
@@ -481,7 +481,13 @@ async fn unlike_failures_do_not_add_up() {
     rig.put(&[job(1, 1, Priority::Normal)], |_| T0 - 4_000_000).await;
     let mut now = T0;
     let mut seen = Vec::new();
-    for kind in [Kind::Transient, Kind::Transient, Kind::Gone, Kind::Gone, Kind::Transient] {
+    for kind in [
+        FailureKind::Transient,
+        FailureKind::Transient,
+        FailureKind::Gone,
+        FailureKind::Gone,
+        FailureKind::Transient,
+    ] {
         let taken = rig.take(1, now).await;
         let granted = &taken.grants[0].jobs[0];
         seen.push((granted.attempts, granted.kind));

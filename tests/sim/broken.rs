@@ -204,7 +204,7 @@ async fn jobs_that_get_lost_between_two_sets() {
          left.\n    write_due()",
         "",
     );
-    seen_from_outside("place", &[late]).await;
+    seen_from_outside("location", &[late]).await;
 }
 
 #[tokio::test]

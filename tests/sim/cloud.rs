@@ -4,7 +4,7 @@ use crate::limits::Fault;
 use crate::referee::connection;
 use crate::scenario::T0;
 use crate::world::{Event, Refusal, World};
-use paceline::take::{Kind, Settlement, Verdict};
+use paceline::take::{FailureKind, Settlement, Verdict};
 use paceline::words::{End, Hold, JobId, Scope, UnixMs};
 
 impl World {
@@ -117,14 +117,14 @@ impl World {
         for job in &grant.jobs {
             let verdict = match end {
                 End::Good if self.has(Fault::Error) && self.chance.hits(0.08) => self.chance.pick(&[
-                    Some(Verdict::Miss(wait, Kind::Gone)),
-                    Some(Verdict::Miss(wait, Kind::Broken)),
+                    Some(Verdict::Miss(wait, FailureKind::Gone)),
+                    Some(Verdict::Miss(wait, FailureKind::Broken)),
                     Some(Verdict::Drop(job.version)),
                     None,
                 ]),
                 End::Good => Some(Verdict::Done(sent)),
                 End::Error | End::Lost if self.chance.hits(0.2) => Some(Verdict::Skip),
-                End::Error | End::Lost => Some(Verdict::Later(wait, Kind::Transient)),
+                End::Error | End::Lost => Some(Verdict::Later(wait, FailureKind::Transient)),
                 End::Throttled | End::Unsent => Some(Verdict::Again),
             };
             settlement.jobs.extend(verdict.map(|verdict| (job.id, verdict)));

@@ -33,7 +33,7 @@ pub enum Fault {
     /// Redis forgets everything, and the schedule is rebuilt.
     Wipe,
     /// Accounts move to other plans, and have more devices or fewer.
-    Terms,
+    QuotaInputs,
 }
 
 impl Fault {
@@ -50,7 +50,7 @@ impl Fault {
         Self::Throttle,
         Self::Lost,
         Self::Wipe,
-        Self::Terms,
+        Self::QuotaInputs,
     ];
 }
 
@@ -89,7 +89,7 @@ impl Limits {
     /// The same where nothing depends on accounts' terms.
     pub fn without_terms(mut self) -> Self {
         self.plans = false;
-        self.faults.remove(&Fault::Terms);
+        self.faults.remove(&Fault::QuotaInputs);
         self
     }
 

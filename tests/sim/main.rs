@@ -9,6 +9,7 @@ mod limits;
 mod model;
 mod overload;
 mod owner;
+mod quota_inputs;
 mod referee;
 mod rig;
 mod scarce;
@@ -16,7 +17,6 @@ mod scenario;
 mod shrink;
 #[path = "broken.rs"]
 mod slow_broken;
-mod terms;
 mod twin;
 mod worker;
 mod world;

@@ -1,8 +1,8 @@
 //! What must be true of each job, told in Rust beside the scripts: where it is, when it is due, who has it.
 
 use crate::scenario::{Scenario, T0};
-use paceline::schedule::{Entry, Place, Refresh};
-use paceline::take::{Grant, GrantedJob, Kind, Settlement, Taken, TakerSettings, Verdict};
+use paceline::schedule::{Entry, JobLocation, Refresh};
+use paceline::take::{FailureKind, Grant, GrantedJob, Settlement, Taken, TakerSettings, Verdict};
 use paceline::words::{JobId, UnixMs};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -59,7 +59,7 @@ impl Known {
         ((t - offset).div_euclid(self.interval()) + 1) * self.interval() + offset
     }
 
-    fn fail(&mut self, kind: Kind) {
+    fn fail(&mut self, kind: FailureKind) {
         self.attempts = if self.kind == kind as u8 { (self.attempts + 1).min(255) } else { 1 };
         self.kind = kind as u8;
     }
@@ -232,11 +232,11 @@ impl Model {
                     grant.send_in_ms
                 ));
             }
-            for (place, granted) in grant.jobs.iter().enumerate() {
+            for (location, granted) in grant.jobs.iter().enumerate() {
                 if !seen.insert(granted.id) {
                     wrong.push(format!("twice: job {} is in two calls of one take", granted.id));
                 }
-                wrong.extend(self.grant(grant, granted, place, at));
+                wrong.extend(self.grant(grant, granted, location, at));
             }
             let lease = calls.entry(lease_of(grant.call.0)).or_default();
             lease.insert(grant.call.0, grant.jobs.iter().map(|j| j.id).collect());
@@ -246,7 +246,7 @@ impl Model {
         wrong
     }
 
-    fn grant(&mut self, grant: &Grant, granted: &GrantedJob, place: usize, at: f64) -> Option<String> {
+    fn grant(&mut self, grant: &Grant, granted: &GrantedJob, location: usize, at: f64) -> Option<String> {
         let settings = &self.settings;
         let job = self.jobs.get_mut(&granted.id.0)?;
         let was = job.at;
@@ -254,7 +254,7 @@ impl Model {
         let early = job.due as f64 - at;
         // Whoever is not the first may ride along a little early.
         let ride = (settings.ride_share * job.interval() as f64).min(settings.ride_max.as_ms() as f64);
-        let may_ride = place > 0 && job.entry.shared && early <= ride + 1e-6;
+        let may_ride = location > 0 && job.entry.shared && early <= ride + 1e-6;
         let told = (granted.due.0, granted.attempts, granted.kind, granted.version);
         if was != At::Waiting || job.dropped {
             Some(format!("twice: job {} is granted while it is {was:?}", granted.id))
@@ -312,28 +312,35 @@ impl Model {
     }
 
     /// What is wrong with where the schedule has these jobs.
-    pub fn check(&self, ids: &[JobId], places: &[Place], now: i64) -> Vec<String> {
-        let pairs = ids.iter().zip(places).filter_map(|(id, place)| Some((self.jobs.get(&id.0)?, place)));
-        pairs.filter_map(|(job, place)| self.misplaced(job, place, now)).collect()
+    pub fn check(&self, ids: &[JobId], locations: &[JobLocation], now: i64) -> Vec<String> {
+        let pairs =
+            ids.iter().zip(locations).filter_map(|(id, location)| Some((self.jobs.get(&id.0)?, location)));
+        pairs.filter_map(|(job, location)| self.misplaced(job, location, now)).collect()
     }
 
-    fn misplaced(&self, job: &Known, place: &Place, now: i64) -> Option<String> {
+    fn misplaced(&self, job: &Known, location: &JobLocation, now: i64) -> Option<String> {
         let id = job.entry.job.id;
         if job.at == At::Nowhere || job.dropped {
-            let gone = !place.known && !place.due && !place.ready && place.leased == job.dropped;
-            return (!gone).then(|| format!("place: dropped job {id} is at {place:?}"));
+            let gone = !location.known && !location.due && !location.ready && location.leased == job.dropped;
+            return (!gone).then(|| format!("location: dropped job {id} is at {location:?}"));
         }
-        let told = (place.due_ms, place.last_ms, i64::from(place.interval_ms), place.version, place.class);
+        let told = (
+            location.due_ms,
+            location.last_ms,
+            i64::from(location.interval_ms),
+            location.version,
+            location.class,
+        );
         let want = &job.entry.job;
         let is = (job.due, job.last, job.interval(), want.version, want.priority.class());
-        if !place.is_sound() || place.leased != matches!(job.at, At::Leased(_)) {
-            Some(format!("place: job {id} is {:?} and at {place:?}", job.at))
+        if !location.is_sound() || location.leased != matches!(job.at, At::Leased(_)) {
+            Some(format!("location: job {id} is {:?} and at {location:?}", job.at))
         } else if told != is {
             Some(format!(
                 "grid: job {id} should be (due, last, interval, version, class) {is:?}, is {told:?}"
             ))
-        } else if job.urgent && place.due && place.due_ms > now && !job.put_off && !self.devices_apart {
-            Some(format!("refresh: job {id} waits until {}", place.due_ms - now))
+        } else if job.urgent && location.due && location.due_ms > now && !job.put_off && !self.devices_apart {
+            Some(format!("refresh: job {id} waits until {}", location.due_ms - now))
         } else {
             None
         }

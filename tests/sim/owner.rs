@@ -33,7 +33,7 @@ impl World {
         }
         let wait = self.chance.within(50, 4_000);
         self.after(wait, Event::Owner);
-        if self.limits.plans && self.has(Fault::Terms) && self.chance.hits(0.3) {
+        if self.limits.plans && self.has(Fault::QuotaInputs) && self.chance.hits(0.3) {
             self.terms_step().await;
             return self.wake_all();
         }

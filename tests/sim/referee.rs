@@ -1,8 +1,8 @@
 //! The cloud's own count: every call that was sent, in every window of every quota, whoever sent it and knows of it.
 
-use crate::terms::Accounts;
+use crate::quota_inputs::Accounts;
 use paceline::provider::{Limit, Provider, Quota, QuotaKind};
-use paceline::words::{ResourceName, Scope, Terms, UnixMs};
+use paceline::words::{QuotaInputs, ResourceName, Scope, UnixMs};
 use std::collections::{HashMap, VecDeque};
 
 /// A call as the cloud sees it.
@@ -169,7 +169,7 @@ impl Referee {
 
 impl Book {
     /// What the window that ends now holds. It is half open: instants exactly a window apart are in different ones.
-    fn slide(&mut self, quota: &Quota, terms: &Terms, cost: u32, urgent: bool, at: f64) -> Sum {
+    fn slide(&mut self, quota: &Quota, terms: &QuotaInputs, cost: u32, urgent: bool, at: f64) -> Sum {
         self.sent.push_back((at, cost, urgent));
         // Arrival times are kept to a thousandth of a ms, and each call of a window may be rounded.
         let hair = 0.001 * f64::from(quota.amount_for(terms) + 2);
@@ -202,7 +202,7 @@ fn window_ms(quota: &Quota) -> f64 {
 }
 
 /// The most that a window may hold, and of it of background syncs.
-fn amounts(quota: &Quota, terms: &Terms) -> (u32, Option<u32>) {
+fn amounts(quota: &Quota, terms: &QuotaInputs) -> (u32, Option<u32>) {
     let amount = |limit: Limit| match limit {
         Limit::Aligned { amount, .. } | Limit::Concurrent { amount } => amount,
         _ => u32::MAX,
@@ -212,7 +212,7 @@ fn amounts(quota: &Quota, terms: &Terms) -> (u32, Option<u32>) {
 }
 
 /// Likewise of a sliding one. With burst b and emission interval T a window of length W holds fewer than `b + W / T`.
-fn sliding(quota: &Quota, terms: &Terms) -> (u32, Option<u32>) {
+fn sliding(quota: &Quota, terms: &QuotaInputs) -> (u32, Option<u32>) {
     let amount = quota.amount_for(terms);
     let rest = match quota.limits_for(terms) {
         (Limit::Sliding { emission_ms: all, burst }, Some(Limit::Sliding { emission_ms, .. })) => {

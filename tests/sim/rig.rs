@@ -3,7 +3,7 @@
 use crate::scenario::name;
 use paceline::provider::Provider;
 use paceline::redis::{Keys, Redis, connect};
-use paceline::schedule::{Entry, Place, Queue, Told};
+use paceline::schedule::{Entry, JobLocation, Queue, QuotaInputsUpdate};
 use paceline::take::{Settled, Settlement, Taken, Taker, TakerSettings};
 use paceline::words::{JobId, UnixMs};
 use std::collections::HashMap;
@@ -64,11 +64,11 @@ impl Rig {
         self.queue.put_at(&name(), entries, Some(UnixMs(now))).await.expect("put");
     }
 
-    pub async fn put_terms(&self, told: &[Told], believe: bool, now: i64) {
-        self.queue.put_terms(&name(), told, believe, Some(UnixMs(now))).await.expect("terms");
+    pub async fn put_quota_inputs(&self, told: &[QuotaInputsUpdate], believe: bool, now: i64) {
+        self.queue.put_quota_inputs(&name(), told, believe, Some(UnixMs(now))).await.expect("terms");
     }
 
-    pub async fn locate(&self, ids: &[JobId]) -> Vec<Place> {
+    pub async fn locate(&self, ids: &[JobId]) -> Vec<JobLocation> {
         self.queue.locate(&name(), ids).await.expect("locate")
     }
 

@@ -3,12 +3,12 @@
 //! the order.
 
 use crate::model::{At, Model};
+use crate::quota_inputs::Accounts;
 use crate::referee::{connection, holders};
 use crate::rig::Fields;
-use crate::terms::Accounts;
 use paceline::pace::{Gauge, Gcra};
 use paceline::provider::{Limit, Provider, Quota};
-use paceline::schedule::{Place, score};
+use paceline::schedule::{JobLocation, score};
 use paceline::take::{Grant, Taken, TakerSettings};
 use paceline::words::{JobId, ResourceName, Scope};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -77,7 +77,7 @@ impl<'a> Twin<'a> {
     pub fn new(
         (provider, settings, lease_ms): (&'a Provider, &'a TakerSettings, i64),
         (fields, epoch, terms): (Fields, i64, &'a Accounts),
-        (model, ids, places, due): (&Model, &[JobId], &[Place], &HashMap<i64, f64>),
+        (model, ids, locations, due): (&Model, &[JobId], &[JobLocation], &HashMap<i64, f64>),
         now: i64,
     ) -> Self {
         let mut twin = Self {
@@ -97,13 +97,13 @@ impl<'a> Twin<'a> {
             is_exact: true,
             wrong: Vec::new(),
         };
-        for (id, place) in ids.iter().zip(places) {
+        for (id, location) in ids.iter().zip(locations) {
             let Some(job) = model.jobs.get(&id.0).filter(|job| job.at == At::Waiting) else { continue };
             if job.urgent {
                 twin.urgent.insert(id.0);
             }
             // A device's own limit may have put it off.
-            if let Some(at) = due.get(&id.0).filter(|at| place.due && **at > now as f64) {
+            if let Some(at) = due.get(&id.0).filter(|at| location.due && **at > now as f64) {
                 twin.soon.insert(id.0, *at);
                 continue;
             }
@@ -169,15 +169,15 @@ impl<'a> Twin<'a> {
     }
 
     /// Who sleeps on for a call to end although one has.
-    pub fn sleepers(&mut self, ids: &[JobId], places: &[Place], model: &Model) {
+    pub fn sleepers(&mut self, ids: &[JobId], locations: &[JobLocation], model: &Model) {
         let lost = self.epoch > 0.0 && self.now < self.epoch + self.lease_ms;
-        for (id, place) in ids.iter().zip(places) {
-            if lost || !place.ready || place.until_ms <= self.now {
+        for (id, location) in ids.iter().zip(locations) {
+            if lost || !location.ready || location.until_ms <= self.now {
                 continue;
             }
             let job = &model.jobs[&id.0].entry.job;
-            let named = |(_, field): &(String, String)| field.split(['~', '@']).next() == Some(&place.why);
-            let keys = self.chain(&place.lane, &job.resource, &[job.device.0], false);
+            let named = |(_, field): &(String, String)| field.split(['~', '@']).next() == Some(&location.why);
+            let keys = self.chain(&location.lane, &job.resource, &[job.device.0], false);
             let mut gauges = keys.iter().filter(|key| named(key)).filter_map(|key| self.gauges.get(key));
             let has_room = |(limit, gauge): &(Limit, Gauge)| {
                 matches!(limit, Limit::Concurrent { .. })
@@ -186,8 +186,8 @@ impl<'a> Twin<'a> {
             if gauges.clone().next().is_some() && gauges.all(has_room) {
                 self.wrong.push(format!(
                     "wake: job {id} sleeps {} ms more for {}, which has room",
-                    place.until_ms - self.now,
-                    place.why
+                    location.until_ms - self.now,
+                    location.why
                 ));
             }
         }
@@ -228,8 +228,11 @@ impl<'a> Twin<'a> {
             .map(|((_, resource), queue)| (resource.clone(), queue.clone()))
             .collect();
         for (resource, queue) in others {
-            let size =
-                self.provider.resource(resource.as_str()).map_or(1, |r| r.places() as usize).min(queue.len());
+            let size = self
+                .provider
+                .resource(resource.as_str())
+                .map_or(1, |r| r.places() as usize)
+                .min(queue.len());
             let devices: Vec<_> = queue[..size].iter().map(|ranked| ranked.device).collect();
             let urgent = queue[0].urgent;
             // What holds back only others than the one that went is no reason to hold this one back.

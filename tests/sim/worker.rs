@@ -5,7 +5,7 @@ use crate::referee::{Call, connection};
 use crate::rig::Fields;
 use crate::twin::Twin;
 use crate::world::{Event, Out, World};
-use paceline::schedule::Place;
+use paceline::schedule::JobLocation;
 use paceline::take::{Grant, Settlement, Taken};
 use paceline::words::End;
 use std::collections::HashMap;
@@ -99,11 +99,12 @@ impl World {
         let mut before = None;
         let connections: Vec<i64> = (1..=self.limits.connections as i64).collect();
         if is_checked && self.model.expired(self.now).is_empty() {
-            before = Some((self.places().await, self.rig.fields(&connections).await, self.rig.due().await));
+            before =
+                Some((self.locations().await, self.rig.fields(&connections).await, self.rig.due().await));
         }
-        if let Some((places, fields, due)) = &before {
-            let mut twin = self.twin(fields.clone(), places, due);
-            twin.sleepers(self.ids(), places, &self.model);
+        if let Some((locations, fields, due)) = &before {
+            let mut twin = self.twin(fields.clone(), locations, due);
+            twin.sleepers(self.ids(), locations, &self.model);
             let wrong = twin.wrong;
             self.wrong.extend(wrong);
         }
@@ -112,9 +113,9 @@ impl World {
             self.wrong.push(format!("take: live {}, corrupt {:?}", taken.live, taken.corrupt));
             return None;
         }
-        if let Some((places, fields, due)) = before.filter(|_| !taken.grants.is_empty()) {
+        if let Some((locations, fields, due)) = before.filter(|_| !taken.grants.is_empty()) {
             let after = self.rig.fields(&connections).await;
-            let mut twin = self.twin(fields, &places, &due);
+            let mut twin = self.twin(fields, &locations, &due);
             let devices_apart = self.model.devices_apart || self.holds.keys().any(|held| held.contains('#'));
             twin.follow(&taken, &after, devices_apart);
             self.wrong.append(&mut twin.wrong);
@@ -128,12 +129,17 @@ impl World {
     }
 
     /// All that is known of how things stand, by the definitions.
-    fn twin<'a>(&'a self, fields: Fields, places: &'a [Place], due: &'a HashMap<i64, f64>) -> Twin<'a> {
+    fn twin<'a>(
+        &'a self,
+        fields: Fields,
+        locations: &'a [JobLocation],
+        due: &'a HashMap<i64, f64>,
+    ) -> Twin<'a> {
         let scenario = &self.scenario;
         Twin::new(
             (&scenario.provider, &scenario.settings, scenario.lease_ms()),
             (fields, self.epoch, &self.terms),
-            (&self.model, self.ids(), places, due),
+            (&self.model, self.ids(), locations, due),
             self.now,
         )
     }

@@ -3,11 +3,11 @@
 use crate::chance::Chance;
 use crate::limits::{Fault, Limits};
 use crate::model::{At, Model};
+use crate::quota_inputs::Accounts;
 use crate::referee::{Call, Referee};
 use crate::rig::{Change, Rig, own_keys};
 use crate::scenario::{Scenario, T0};
-use crate::terms::Accounts;
-use paceline::schedule::Place;
+use paceline::schedule::JobLocation;
 use paceline::take::{Grant, Settlement};
 use paceline::words::{End, JobId, Scope};
 use std::cmp::Reverse;
@@ -173,7 +173,8 @@ impl World {
         self.rig.revive(false, 0, self.now - 1).await;
         self.put_all().await;
         self.wake_all();
-        if [Fault::Owner, Fault::Refresh, Fault::Terms].into_iter().any(|fault| self.limits.has(fault)) {
+        if [Fault::Owner, Fault::Refresh, Fault::QuotaInputs].into_iter().any(|fault| self.limits.has(fault))
+        {
             self.after(500, Event::Owner);
         }
         if self.limits.has(Fault::Wipe) && self.chance.hits(0.4) {
@@ -206,8 +207,8 @@ impl World {
             Event::Wipe => self.wipe_step().await,
         }
         if self.wrong.is_empty() && (self.chance.hits(0.25) || self.looks_closely) {
-            let places = self.places().await;
-            self.wrong.extend(self.model.check(&self.ids, &places, self.now));
+            let locations = self.locations().await;
+            self.wrong.extend(self.model.check(&self.ids, &locations, self.now));
         }
         self.wrong.is_empty()
     }
@@ -229,14 +230,14 @@ impl World {
                 return;
             }
             if let Some(id) = self.waits_since(begun).filter(|_| self.now > begun + bound) {
-                let place = self.rig.locate(&[JobId(id)]).await;
-                let what = format!("starved: job {id} was not sent for {bound} ms: {place:?}");
+                let location = self.rig.locate(&[JobId(id)]).await;
+                let what = format!("starved: job {id} was not sent for {bound} ms: {location:?}");
                 self.wrong.push(what);
                 return;
             }
         }
-        let places = self.places().await;
-        self.wrong.extend(self.model.check(&self.ids, &places, self.now));
+        let locations = self.locations().await;
+        self.wrong.extend(self.model.check(&self.ids, &locations, self.now));
     }
 
     fn waits_since(&self, begun: i64) -> Option<i64> {
@@ -244,7 +245,7 @@ impl World {
         self.model.jobs.iter().find(|(_, job)| known(job)).map(|(id, _)| *id)
     }
 
-    pub async fn places(&self) -> Vec<Place> {
+    pub async fn locations(&self) -> Vec<JobLocation> {
         self.rig.locate(&self.ids).await
     }
 

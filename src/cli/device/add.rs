@@ -55,13 +55,13 @@ impl fmt::Display for Added {
 
 /// Adds it.
 pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
-    let (place, provider) = super::place(context, &args.tenant, &args.connection).await?;
+    let (account, provider) = super::account(context, &args.tenant, &args.connection).await?;
     let external_id = args.external_id.clone();
     let job = RowJob { resource: args.resource, interval: args.interval, priority: args.priority };
     let jobs = (job != RowJob::default()).then_some(job).into_iter().collect();
     let row = Row { external_id: args.external_id, name: args.name, group: args.group, jobs };
     let wanted = import::check(&provider, row).map_err(CliError::refused)?;
-    let added = import::add(&context.app.pool, &place, vec![wanted]).await?;
+    let added = import::add(&context.app.pool, &account, vec![wanted]).await?;
     context.tell_schedule().await;
     let device = added.first().copied().unwrap_or_default();
     context.output.answer(&Added { device, external_id })

@@ -68,7 +68,7 @@ impl fmt::Display for Summary {
 
 /// Imports, and says what came of it.
 pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
-    let (place, provider) = super::place(context, &args.tenant, &args.connection).await?;
+    let (account, provider) = super::account(context, &args.tenant, &args.connection).await?;
     let pool = &context.app.pool;
     let format = args.format.or_else(|| args.file.as_deref().and_then(Format::of));
     let told = Told::new(&args.file, context.output.json);
@@ -76,7 +76,7 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let tally = match args.all_or_nothing {
         false => {
             let source = open(&args.file)?;
-            Import::new(told.reads(source), format, &provider, told.hears())?.add(pool, &place, show).await
+            Import::new(told.reads(source), format, &provider, told.hears())?.add(pool, &account, show).await
         }
         true => {
             let mut file = seekable(&args.file)?;
@@ -87,7 +87,7 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
                 file.rewind().map_err(|error| unreadable(&args.file, &error))?;
                 told.bar.reset();
                 Import::new(told.reads(file), format, &provider, told.hears())?
-                    .add_all(pool, &place, show)
+                    .add_all(pool, &account, show)
                     .await
             }
         }

@@ -5,7 +5,7 @@ mod import;
 mod list;
 
 use super::{CliError, Context};
-use crate::preference::devices::Place;
+use crate::preference::devices::TenantConnection;
 use crate::preference::{connections, tenants};
 use crate::provider::Provider;
 use std::sync::Arc;
@@ -31,10 +31,14 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
 }
 
 /// The tenant's connection, and its provider.
-async fn place(context: &Context, tenant: &str, label: &str) -> Result<(Place, Arc<Provider>), CliError> {
+async fn account(
+    context: &Context,
+    tenant: &str,
+    label: &str,
+) -> Result<(TenantConnection, Arc<Provider>), CliError> {
     let pool = &context.app.pool;
     let tenant = tenants::find(pool, tenant).await?;
     let found = connections::find(pool, tenant, label).await?;
     let provider = context.app.registry.find(&found.provider)?.clone();
-    Ok((Place { tenant, connection: found.id, provider: provider.name.clone() }, provider))
+    Ok((TenantConnection { tenant, connection: found.id, provider: provider.name.clone() }, provider))
 }

@@ -3,9 +3,9 @@
 use super::gather::Seat;
 use super::lane::Lane;
 use super::set::Set;
-use super::{AS_ASKED, Demand, Effective, Holder, Load, Plan, TermsOf, counts, per_ms};
+use super::{AS_ASKED, Demand, Effective, Holder, Load, Plan, QuotaInputsOf, counts, per_ms};
 use crate::provider::{Provider, Quota, QuotaKind};
-use crate::words::{ConnectionId, DeviceId, Scope, Terms};
+use crate::words::{ConnectionId, DeviceId, QuotaInputs, Scope};
 use std::collections::HashMap;
 
 const MS_PER_S: f64 = 1_000.0;
@@ -16,12 +16,12 @@ type Row = Vec<Option<usize>>;
 pub(super) fn answer(
     provider: &Provider,
     demands: &[Demand],
-    terms: &TermsOf,
+    terms: &QuotaInputsOf,
     lanes: &[Lane],
     seats: &[Seat],
 ) -> Plan {
-    let unknown = Terms::default();
-    let terms_of = |connection: ConnectionId| terms.get(&connection).unwrap_or(&unknown);
+    let unknown = QuotaInputs::default();
+    let inputs_of = |connection: ConnectionId| terms.get(&connection).unwrap_or(&unknown);
     let quotas: Vec<&Quota> = provider.quotas().collect();
     let without_rate = quotas.iter().filter(|quota| per_ms(quota, &unknown).is_none());
     let mut plan =
@@ -36,7 +36,7 @@ pub(super) fn answer(
         for part in lanes.chunk_by(|a, b| shares(quota.scope, a, b)) {
             let (of_part, rest) = rows.split_at_mut(part.len());
             rows = rest;
-            let terms = terms_of(ConnectionId(part[0].connection));
+            let terms = inputs_of(ConnectionId(part[0].connection));
             let per_ms = per_ms(quota, terms).unwrap_or_default();
             if let Some(load) = load(quota, per_ms, part, &counts, demands) {
                 of_part.iter_mut().for_each(|row| row[at] = Some(plan.loads.len()));
@@ -63,7 +63,12 @@ pub(super) fn answer(
             } else if let Some(quota) = seat.by {
                 (
                     Some(1.0 / runs),
-                    Some(devices.load(quota, device, (quotas[quota], terms_of(connection)), &mut plan.loads)),
+                    Some(devices.load(
+                        quota,
+                        device,
+                        (quotas[quota], inputs_of(connection)),
+                        &mut plan.loads,
+                    )),
                 )
             } else {
                 (Some(plan.jobs[seat.demand].asked_ms), None)
@@ -131,7 +136,7 @@ impl Devices {
         &mut self,
         quota: usize,
         device: DeviceId,
-        (of, terms): (&Quota, &Terms),
+        (of, terms): (&Quota, &QuotaInputs),
         loads: &mut Vec<Load>,
     ) -> usize {
         *self.0.entry((quota, device)).or_insert_with(|| {

@@ -1,7 +1,7 @@
 //! What holds of every plan.
 
 use super::examples::{BASES, provider, quota};
-use super::{Demand, Plan, TermsOf, plan};
+use super::{Demand, Plan, QuotaInputsOf, plan};
 use crate::provider::{Provider, Unit};
 use crate::words::{ConnectionId, DeviceId, Interval, JobId, Priority, Scope, TenantId};
 use proptest::prelude::*;
@@ -114,7 +114,7 @@ proptest! {
     #[test]
     fn a_plan_is_feasible_and_max_min_fair(demands in demands(), amounts in amounts()) {
         let provider = provider(&quotas(amounts), "");
-        let plan = plan(&provider, &demands, &TermsOf::new(), 1.0, &BASES);
+        let plan = plan(&provider, &demands, &QuotaInputsOf::new(), 1.0, &BASES);
         check_bounds(&plan, 1e-6);
         check_sums(&provider, &demands, &plan);
         check_max_min(&demands, &plan, true);
@@ -129,7 +129,7 @@ proptest! {
     ) {
         let some = quota("energy", scope, energy, "1m") + "resources = [\"energy\"]\n";
         let provider = provider(&(some + &quotas(amounts)), "");
-        let plan = plan(&provider, &demands, &TermsOf::new(), 1.0, &BASES);
+        let plan = plan(&provider, &demands, &QuotaInputsOf::new(), 1.0, &BASES);
         check_bounds(&plan, 0.5);
         check_sums(&provider, &demands, &plan);
         check_max_min(&demands, &plan, false);
@@ -138,7 +138,7 @@ proptest! {
     #[test]
     fn devices_quotas_are_kept_as_well(demands in demands(), amounts in amounts(), own in 1_u32..30) {
         let provider = provider(&(quota("device", "device", own, "1m") + &quotas(amounts)), "");
-        let plan = plan(&provider, &demands, &TermsOf::new(), 1.0, &BASES);
+        let plan = plan(&provider, &demands, &QuotaInputsOf::new(), 1.0, &BASES);
         check_sums(&provider, &demands, &plan);
         prop_assert!(plan.jobs.iter().all(|job| job.effective_ms.unwrap() >= job.asked_ms));
     }
@@ -158,13 +158,13 @@ proptest! {
         let state = format!("{unit}\ncost = {cost}\ncost_per_device = {per_device}");
         // A burst that holds a full call.
         let quotas = quotas(amounts.map(|a| a + 45)).replace("headroom", "burst = 45\nheadroom");
-        check_bounds(&plan(&provider(&quotas, &state), &demands, &TermsOf::new(), 1.0, &BASES), 1e-6);
+        check_bounds(&plan(&provider(&quotas, &state), &demands, &QuotaInputsOf::new(), 1.0, &BASES), 1e-6);
     }
 
     #[test]
     fn jobs_that_are_alike_get_alike(demands in demands(), amounts in amounts()) {
         let provider = provider(&quotas(amounts), "");
-        let plan = plan(&provider, &demands, &TermsOf::new(), 1.0, &BASES);
+        let plan = plan(&provider, &demands, &QuotaInputsOf::new(), 1.0, &BASES);
         let mut known = BTreeMap::new();
         for (at, d) in demands.iter().enumerate() {
             let same = known.entry((lane(d), d.resource.clone(), d.interval, d.priority)).or_insert(runs(&plan, at));
@@ -175,7 +175,7 @@ proptest! {
     #[test]
     fn more_for_all_is_less_for_nobody(demands in demands(), amounts in amounts(), more in 1_u32..500) {
         let [app, connection, group] = amounts;
-        let plan = |amounts| plan(&provider(&quotas(amounts), ""), &demands, &TermsOf::new(), 1.0, &BASES);
+        let plan = |amounts| plan(&provider(&quotas(amounts), ""), &demands, &QuotaInputsOf::new(), 1.0, &BASES);
         let (before, after) = (plan(amounts), plan([app + more, connection, group]));
         for at in 0..demands.len() {
             prop_assert!(runs(&after, at) >= runs(&before, at) * (1.0 - 1e-6));

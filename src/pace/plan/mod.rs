@@ -35,7 +35,9 @@ mod examples;
 mod laws;
 
 use crate::provider::{Limit, Provider, Quota};
-use crate::words::{ConnectionId, DeviceId, Interval, JobId, Priority, ResourceName, Scope, TenantId, Terms};
+use crate::words::{
+    ConnectionId, DeviceId, Interval, JobId, Priority, QuotaInputs, ResourceName, Scope, TenantId,
+};
 use fill::{Supply, Tier, fill};
 use gather::gather;
 use lane::Lane;
@@ -45,7 +47,7 @@ use std::collections::HashMap;
 const AS_ASKED: f64 = 1.0 - 1e-9;
 
 /// The terms of connections, where limits depend on them: of one that is not in it, nothing is known.
-pub type TermsOf = HashMap<ConnectionId, Terms>;
+pub type QuotaInputsOf = HashMap<ConnectionId, QuotaInputs>;
 
 /// What is asked for one job.
 #[derive(Debug, Clone, PartialEq)]
@@ -144,7 +146,13 @@ pub struct Plan {
 /// The effective interval of every job at a provider, with `k` and the `bases` of the score (realtime first).
 ///
 /// Sorts the demands, then works on those that are alike at once.
-pub fn plan(provider: &Provider, demands: &[Demand], terms: &TermsOf, k: f64, bases: &[f64; 5]) -> Plan {
+pub fn plan(
+    provider: &Provider,
+    demands: &[Demand],
+    terms: &QuotaInputsOf,
+    k: f64,
+    bases: &[f64; 5],
+) -> Plan {
     let supplies = |scope: Scope| supplies(provider, scope, terms);
     let least = bases.iter().copied().fold(f64::INFINITY, f64::min);
     let weights = bases.map(|base| (base / least).powf(-1.0 / k));
@@ -160,15 +168,15 @@ pub fn plan(provider: &Provider, demands: &[Demand], terms: &TermsOf, k: f64, ba
 }
 
 /// The quotas of a scope that set a rate.
-fn supplies(provider: &Provider, scope: Scope, terms: &TermsOf) -> Vec<Supply> {
+fn supplies(provider: &Provider, scope: Scope, terms: &QuotaInputsOf) -> Vec<Supply> {
     let of_scope = provider.quotas().enumerate().filter(|(_, quota)| quota.scope == scope);
     of_scope
         .filter_map(|(at, quota)| {
-            let per_ms_for = |terms: &Terms| per_ms(quota, terms);
+            let per_ms_for = |terms: &QuotaInputs| per_ms(quota, terms);
             let own = terms.iter().filter(|_| quota.varies());
             Some(Supply {
                 quota: at,
-                per_ms: per_ms_for(&Terms::default())?,
+                per_ms: per_ms_for(&QuotaInputs::default())?,
                 own: own.filter_map(|(of, terms)| Some((of.0, per_ms_for(terms)?))).collect(),
                 counts: counts(provider, quota),
             })
@@ -177,7 +185,7 @@ fn supplies(provider: &Provider, scope: Scope, terms: &TermsOf) -> Vec<Supply> {
 }
 
 /// Cost a ms that a quota allows background syncs in the long run, on these terms; none if it sets no rate.
-fn per_ms(quota: &Quota, terms: &Terms) -> Option<f64> {
+fn per_ms(quota: &Quota, terms: &QuotaInputs) -> Option<f64> {
     let (whole, rest) = quota.limits_for(terms);
     match rest.unwrap_or(whole) {
         Limit::Sliding { emission_ms, .. } => Some(1.0 / emission_ms),

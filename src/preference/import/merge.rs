@@ -20,7 +20,7 @@ pub(super) struct Merge {
     /// Hash of the id → what was said of the device. That two of a million ids share one: once in 30 million files.
     seen: HashMap<u64, Seen>,
     hasher: RandomState,
-    /// Id → place in `wanted`.
+    /// Id → index in `wanted`.
     places: HashMap<String, usize>,
     wanted: Vec<Wanted>,
     rows: u64,
@@ -76,7 +76,7 @@ impl Merge {
         seen.resources |= resources;
         self.rows += 1;
         match self.places.get(id) {
-            Some(place) => join(&mut self.wanted[*place], new),
+            Some(account) => join(&mut self.wanted[*account], new),
             None => {
                 self.places.insert(id.clone(), self.wanted.len());
                 self.wanted.push(new);
@@ -96,7 +96,7 @@ impl Merge {
         let jobs = new.device.jobs.iter().chain(&new.by_default);
         let places = jobs.filter_map(|(name, ..)| self.resources.iter().position(|known| known == name));
         // More than 64 resources share bits: such a provider's devices need their rows apart, and get an error.
-        places.fold(0, |bits, place| bits | 1 << (place % 64))
+        places.fold(0, |bits, account| bits | 1 << (account % 64))
     }
 }
 

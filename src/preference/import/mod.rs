@@ -12,7 +12,7 @@ mod rules;
 pub use rows::{Format, Row, RowJob};
 pub use rules::check;
 
-use super::devices::{self, Place};
+use super::devices::{self, TenantConnection};
 use crate::postgres::{Pool, PostgresError};
 use crate::provider::Provider;
 use crate::words::{Interval, Priority, ResourceName};
@@ -123,11 +123,11 @@ impl<'a, R: BufRead> Import<'a, R> {
     pub async fn add(
         mut self,
         pool: &Pool,
-        place: &Place,
+        account: &TenantConnection,
         mut progress: impl FnMut(&Tally),
     ) -> Result<Tally, ImportError> {
         while let Some(batch) = self.batch()? {
-            add(pool, place, batch.wanted).await.map_err(|source| self.stopped(source))?;
+            add(pool, account, batch.wanted).await.map_err(|source| self.stopped(source))?;
             self.tally.added += batch.rows;
             progress(&self.tally);
         }
@@ -138,14 +138,14 @@ impl<'a, R: BufRead> Import<'a, R> {
     pub async fn add_all(
         mut self,
         pool: &Pool,
-        place: &Place,
+        account: &TenantConnection,
         mut progress: impl FnMut(&Tally),
     ) -> Result<Tally, ImportError> {
         let failed = || PostgresError::on("add the devices");
         let mut tx = pool.begin().await.map_err(|e| self.stopped(failed()(e)))?;
         let mut rows = 0;
         while let Some(batch) = self.batch()? {
-            add_in(&mut tx, place, batch.wanted).await.map_err(|source| self.stopped(source))?;
+            add_in(&mut tx, account, batch.wanted).await.map_err(|source| self.stopped(source))?;
             rows += batch.rows;
             progress(&self.tally);
         }
@@ -179,24 +179,28 @@ impl<'a, R: BufRead> Import<'a, R> {
 }
 
 /// Adds devices in a transaction of their own.
-pub async fn add(pool: &Pool, place: &Place, wanted: Vec<Wanted>) -> Result<Vec<i64>, PostgresError> {
+pub async fn add(
+    pool: &Pool,
+    account: &TenantConnection,
+    wanted: Vec<Wanted>,
+) -> Result<Vec<i64>, PostgresError> {
     let failed = || PostgresError::on("add the devices");
     let mut tx = pool.begin().await.map_err(failed())?;
-    let ids = add_in(&mut tx, place, wanted).await?;
+    let ids = add_in(&mut tx, account, wanted).await?;
     tx.commit().await.map_err(failed())?;
     Ok(ids)
 }
 
 async fn add_in(
     tx: &mut PgConnection,
-    place: &Place,
+    account: &TenantConnection,
     wanted: Vec<Wanted>,
 ) -> Result<Vec<i64>, PostgresError> {
     let unnamed = wanted.iter().filter(|w| !w.by_default.is_empty());
     let external: Vec<String> = unnamed.map(|w| w.device.external_id.clone()).collect();
     let existing = match external.is_empty() {
         true => Default::default(),
-        false => devices::jobs_of(tx, place, &external).await?,
+        false => devices::jobs_of(tx, account, &external).await?,
     };
     let complete = |Wanted { mut device, by_default }: Wanted| {
         let is_new =
@@ -206,5 +210,5 @@ async fn add_in(
         device
     };
     let devices: Vec<_> = wanted.into_iter().map(complete).collect();
-    Ok(devices::add_in(tx, place, &devices).await?.into_iter().map(|id| id.0).collect())
+    Ok(devices::add_in(tx, account, &devices).await?.into_iter().map(|id| id.0).collect())
 }

@@ -61,8 +61,8 @@ async fn a_preference_is_kept_while_redis_is_away() {
     remote.healed().await;
     keep::drain(api.app()).await.unwrap();
     assert_eq!(interval().await, "2m");
-    let place = api.app().queue.locate(&stored.provider, &[stored.id]).await.unwrap().remove(0);
-    assert_eq!(place.interval_ms, 120_000);
+    let account = api.app().queue.locate(&stored.provider, &[stored.id]).await.unwrap().remove(0);
+    assert_eq!(account.interval_ms, 120_000);
 }
 
 #[tokio::test]

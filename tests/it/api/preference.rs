@@ -22,16 +22,16 @@ async fn a_preference_is_stored_shown_and_scheduled() {
     assert_eq!((&state["interval"], &state["priority"]), (&json!("1m30s"), &json!("high")));
 
     let job = jobs_of(&api).await.remove(0);
-    let place = app.queue.locate(&"testcloud".parse().unwrap(), &[job.job.id]).await.unwrap().remove(0);
-    assert!(place.is_sound() && place.interval_ms == 90_000 && place.class == 2, "{place:?}");
+    let account = app.queue.locate(&"testcloud".parse().unwrap(), &[job.job.id]).await.unwrap().remove(0);
+    assert!(account.is_sound() && account.interval_ms == 90_000 && account.class == 2, "{account:?}");
     assert!(outbox::read(&app.pool, 10).await.unwrap().is_empty());
 
     // What is left out stays as it is.
     let answer = api.put(&path, &key, json!({"paused": true})).await;
     assert_eq!((&answer.body["state"], &answer.body["interval"]), (&json!("paused"), &json!("1m30s")));
     assert_eq!(api.get(&device, &key).await.body["resources"]["state"]["state"], "paused");
-    let place = app.queue.locate(&"testcloud".parse().unwrap(), &[job.job.id]).await.unwrap().remove(0);
-    assert!(!place.known, "{place:?}");
+    let account = app.queue.locate(&"testcloud".parse().unwrap(), &[job.job.id]).await.unwrap().remove(0);
+    assert!(!account.known, "{account:?}");
 }
 
 #[tokio::test]

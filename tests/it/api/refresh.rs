@@ -4,12 +4,12 @@ use super::preference::jobs_of;
 use super::*;
 use paceline::keep;
 use paceline::preference::outbox;
-use paceline::schedule::Place;
+use paceline::schedule::JobLocation;
 use paceline::take::Taker;
 use paceline::words::{JobState, ProviderName};
 
 /// Where the first job is.
-async fn place(api: &Api) -> Place {
+async fn location(api: &Api) -> JobLocation {
     let job = jobs_of(api).await.remove(0).job;
     api.app().queue.locate(&job.provider, &[job.id]).await.unwrap().remove(0)
 }
@@ -22,11 +22,11 @@ async fn a_refresh_is_queued_waits_and_runs_once() {
     // The schedule has not heard of the job: it is told first.
     keep::rebuild_if_lost(app, &name).await.unwrap();
     app.queue.purge(&name, &[jobs_of(&api).await[0].job.id]).await.unwrap();
-    assert!(!place(&api).await.known && !outbox::read(&app.pool, 10).await.unwrap().is_empty());
+    assert!(!location(&api).await.known && !outbox::read(&app.pool, 10).await.unwrap().is_empty());
     let queued = api.refresh(id, "state", &key).await;
     let told = json!({"device": id, "resource": "state", "status": "queued", "fetched_at": null});
     assert_eq!((queued.status, queued.body), (StatusCode::ACCEPTED, told));
-    assert!(place(&api).await.ready && outbox::read(&app.pool, 10).await.unwrap().is_empty());
+    assert!(location(&api).await.ready && outbox::read(&app.pool, 10).await.unwrap().is_empty());
 
     api.record(id, 60_000, json!({"w": 1})).await;
     let waiting = api.refresh(id, "state", &key).await;
@@ -78,5 +78,5 @@ async fn what_is_not_scheduled_is_refused_with_what_would_help() {
         assert!(refused.detail().contains(says), "{refused:?}");
     }
     assert_eq!(jobs_of(&api).await[0].job.state, JobState::Active);
-    assert!(!place(&api).await.known, "nothing that must not run was put into the schedule");
+    assert!(!location(&api).await.known, "nothing that must not run was put into the schedule");
 }

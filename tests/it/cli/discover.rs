@@ -3,7 +3,7 @@
 use super::Binary;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
-const LISTED: &str = r#"title = "Listed"
+const LISTED: &str = r#"title = "ListedDevice"
 [http]
 base_url = "{{ params.base_url }}"
 [[quota]]

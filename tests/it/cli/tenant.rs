@@ -2,7 +2,7 @@
 
 use super::Binary;
 use paceline::preference::{outbox, tenants};
-use paceline::schedule::Place;
+use paceline::schedule::JobLocation;
 use paceline::words::JobId;
 use std::collections::HashMap;
 
@@ -14,11 +14,11 @@ async fn weights(binary: &Binary) -> HashMap<String, u32> {
 }
 
 /// Where the schedule has all jobs.
-async fn places(binary: &Binary) -> Vec<Place> {
+async fn locations(binary: &Binary) -> Vec<JobLocation> {
     let app = &binary.app.as_ref().expect("an app").app;
     let ids = sqlx::query_scalar("SELECT job_id FROM jobs").fetch_all(&app.pool).await.expect("rows");
     let ids: Vec<_> = ids.into_iter().map(JobId).collect();
-    app.queue.locate(&"meadow".parse().expect("a name"), &ids).await.expect("places")
+    app.queue.locate(&"meadow".parse().expect("a name"), &ids).await.expect("locations")
 }
 
 #[tokio::test]
@@ -37,8 +37,11 @@ async fn a_weight_is_stored_and_reaches_the_schedule() {
     let set = binary.run("tenant weight acme 7").ok().out;
     assert_eq!(set, "Tenant acme weighs 7, which holds for its 2 jobs.\n");
     assert_eq!(weights(&binary).await, HashMap::from([(lane.clone(), 7)]));
-    let places = places(&binary).await;
-    assert!(places.len() == 2 && places.iter().all(|place| place.is_sound() && place.due), "{places:?}");
+    let locations = locations(&binary).await;
+    assert!(
+        locations.len() == 2 && locations.iter().all(|location| location.is_sound() && location.due),
+        "{locations:?}"
+    );
     let back = binary.json("tenant weight acme 1");
     assert_eq!(back, serde_json::json!({"tenant": "acme", "weight": 1, "jobs": 2}));
     assert_eq!(weights(&binary).await, HashMap::new(), "1 is what every lane has");

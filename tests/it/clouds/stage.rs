@@ -8,7 +8,7 @@ use paceline::fetch::cases::{self, Asked, Case, Difference};
 use paceline::fetch::compare::these_requests;
 use paceline::fetch::token_cases::TokenCase;
 use paceline::preference::connections::{self, NewConnection};
-use paceline::preference::devices::{self, NewDevice, Place};
+use paceline::preference::devices::{self, NewDevice, TenantConnection};
 use paceline::preference::{learned, tenants};
 use paceline::provider::{Fixtures, Provider, Registry};
 use paceline::record::{self, Observation};
@@ -168,9 +168,12 @@ impl Staged {
         };
         let any = is_bootstrap.then(|| "any".to_owned());
         let new: Vec<_> = case.devices.iter().chain(&any).map(device).collect();
-        let place =
-            Place { tenant: self.tenant, connection: self.connection, provider: provider.name.clone() };
-        self.devices = devices::add(&app.pool, &place, &new).await.unwrap();
+        let account = TenantConnection {
+            tenant: self.tenant,
+            connection: self.connection,
+            provider: provider.name.clone(),
+        };
+        self.devices = devices::add(&app.pool, &account, &new).await.unwrap();
     }
 
     /// Every device has a reading of an hour ago.

@@ -3,7 +3,9 @@
 use super::stage::{CALL_BEFORE, Staged, before};
 use paceline::app::App;
 use paceline::provider::Provider;
-use paceline::words::{DeviceId, Hold, Interval, JobId, Listed, Outcome, Record, Scope, UnixMs, Validator};
+use paceline::words::{
+    DeviceId, Hold, Interval, JobId, ListedDevice, Outcome, Record, Scope, UnixMs, Validator,
+};
 use redis::AsyncCommands;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -168,7 +170,7 @@ pub async fn forget_what_is_spent(app: &App, one: &Staged) {
 }
 
 /// The devices that a connection has, as a list tells them.
-pub async fn listed(app: &App, one: &Staged) -> Vec<Listed> {
+pub async fn listed(app: &App, one: &Staged) -> Vec<ListedDevice> {
     let rows: Vec<(String, String, String, String, Vec<String>)> = sqlx::query_as(
         "SELECT external_id, name, group_key, model,
                 array(SELECT resource FROM jobs j WHERE j.device_id = d.device_id ORDER BY resource)
@@ -184,7 +186,7 @@ pub async fn listed(app: &App, one: &Staged) -> Vec<Listed> {
         |(external_id, name, group, model, resources): (String, String, String, String, Vec<String>)| {
             let resources: Vec<_> = resources.iter().map(|name| name.parse().unwrap()).collect();
             let resources = (resources != default).then_some(resources);
-            Listed { external_id, name, group, model, resources }
+            ListedDevice { external_id, name, group, model, resources }
         };
     rows.into_iter().map(listed).collect()
 }

@@ -138,15 +138,17 @@ async fn consequence(
     let reason = stands.state_reason.is_some_and(|reason| reason.starts_with("gone: "));
     note(&mut found, "state_reason", json!(outcome == "gone"), json!(reason));
     note(&mut found, "connection", json!("active"), json!(stands.connection));
-    let at = |place: &paceline::schedule::Place| json!([place.known, place.due, place.ready, place.leased]);
-    let place = async || app.queue.locate(&one.turned.provider.name, &[job]).await.unwrap().remove(0);
+    let at = |location: &paceline::schedule::JobLocation| {
+        json!([location.known, location.due, location.ready, location.leased])
+    };
+    let location = async || app.queue.locate(&one.turned.provider.name, &[job]).await.unwrap().remove(0);
     let expected = match outcome {
         "gone" => json!([false, false, false, false]),
         // It keeps its rank.
         "throttled" => json!([true, false, true, false]),
         _ => json!([true, true, false, false]),
     };
-    note(&mut found, "place [known, due, ready, leased]", expected, at(&place().await));
+    note(&mut found, "location [known, due, ready, leased]", expected, at(&location().await));
     match outcome {
         "throttled" => {
             let step = journey.pull().await.unwrap();
@@ -162,14 +164,14 @@ async fn consequence(
             note(&mut found, "connection, refused twice", json!("needs_reauth"), json!(stands.connection));
             note(&mut found, "its reason", json!(true), json!(stands.refusal.is_some()));
             let off = json!([false, false, false, false]);
-            note(&mut found, "place, refused twice", off, at(&place().await));
+            note(&mut found, "location, refused twice", off, at(&location().await));
         }
         _ => {}
     }
     found
 }
 
-/// What calls need to know is asked for in the place of the first call, which waits for it.
+/// What calls need to know is asked for in place of the first call, which waits for it.
 async fn look_up(app: &App, one: &Staged, case: &Case) -> Vec<Difference> {
     let journey = Journey::new(app, &one.turned.provider, CancellationToken::new()).unwrap();
     let began = now(app).await;

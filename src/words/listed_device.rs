@@ -5,7 +5,7 @@ use serde::Serialize;
 
 /// One device of the list, mapped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Listed {
+pub struct ListedDevice {
     /// The provider's id of it.
     pub external_id: String,
     /// What it is called there; empty for nothing.

@@ -3,8 +3,8 @@
 use crate::chance::Chance;
 use crate::world::World;
 use paceline::provider::Quota;
-use paceline::schedule::Told;
-use paceline::words::{ConnectionId, Terms};
+use paceline::schedule::QuotaInputsUpdate;
+use paceline::words::{ConnectionId, QuotaInputs};
 use std::collections::HashMap;
 
 /// The plans of a provider that has some. The last is of a definition that came before: it counts as the smallest.
@@ -13,7 +13,7 @@ pub const PLANS: [&str; 3] = ["small", "large", "former"];
 /// One account's terms, from when on, ms; the last are those in force.
 #[derive(Debug, Clone)]
 pub struct Account {
-    pub told: Vec<(i64, Terms)>,
+    pub told: Vec<(i64, QuotaInputs)>,
     /// When it last was allowed less than before, or might have been; 0 for never.
     pub since: i64,
 }
@@ -23,7 +23,7 @@ pub struct Account {
 pub struct Accounts(pub HashMap<String, Account>);
 
 impl Accounts {
-    pub fn now(&self, connection: &str) -> Terms {
+    pub fn now(&self, connection: &str) -> QuotaInputs {
         let account = self.0.get(connection).and_then(|account| account.told.last());
         account.map(|(_, terms)| terms.clone()).unwrap_or_default()
     }
@@ -34,8 +34,8 @@ impl Accounts {
 
     /// The terms that were in force at any time from `from` on. What was granted by the former ones may be sent `after`
     /// ms later.
-    pub fn in_force(&self, connection: &str, from: f64, after: f64) -> Vec<Terms> {
-        let Some(account) = self.0.get(connection) else { return vec![Terms::default()] };
+    pub fn in_force(&self, connection: &str, from: f64, after: f64) -> Vec<QuotaInputs> {
+        let Some(account) = self.0.get(connection) else { return vec![QuotaInputs::default()] };
         let ends = account.told.iter().skip(1).map(|(at, _)| *at as f64 + after).chain([f64::INFINITY]);
         account
             .told
@@ -47,12 +47,12 @@ impl Accounts {
     }
 
     /// Those of them that allow most by this quota.
-    pub fn most(&self, quota: &Quota, connection: &str, from: f64, after: f64) -> Terms {
+    pub fn most(&self, quota: &Quota, connection: &str, from: f64, after: f64) -> QuotaInputs {
         let in_force = self.in_force(connection, from, after).into_iter();
         in_force.max_by_key(|terms| quota.amount_for(terms)).unwrap_or_default()
     }
 
-    fn tell(&mut self, connection: &str, terms: Terms, now: i64) {
+    fn tell(&mut self, connection: &str, terms: QuotaInputs, now: i64) {
         let account = self.0.entry(connection.to_owned()).or_insert(Account { told: Vec::new(), since: 0 });
         if let Some((_, before)) = account.told.last()
             && (before.plan != terms.plan || terms.devices < before.devices)
@@ -63,8 +63,8 @@ impl Accounts {
     }
 }
 
-fn some(chance: &mut Chance) -> Terms {
-    Terms { plan: chance.pick(&PLANS).to_owned(), devices: chance.within(0, 7) as u32 }
+fn some(chance: &mut Chance) -> QuotaInputs {
+    QuotaInputs { plan: chance.pick(&PLANS).to_owned(), devices: chance.within(0, 7) as u32 }
 }
 
 impl World {
@@ -74,7 +74,7 @@ impl World {
             let mut chance = Chance::new(self.limits.seed, 5_000 + connection as u64);
             if self.limits.plans && chance.hits(0.8) {
                 let terms = some(&mut chance);
-                self.change_terms(connection, terms).await;
+                self.change_quota_inputs(connection, terms).await;
             }
         }
     }
@@ -88,22 +88,23 @@ impl World {
             1 => terms.devices = terms.devices.saturating_sub(1),
             2 => {
                 let terms = some(&mut self.chance);
-                let told = [Told { connection: ConnectionId(connection), terms, read_at_us: 0 }];
+                let told = [QuotaInputsUpdate { connection: ConnectionId(connection), terms, read_at_us: 0 }];
                 if self.terms.0.contains_key(&connection.to_string()) {
-                    self.rig.put_terms(&told, false, self.now).await;
+                    self.rig.put_quota_inputs(&told, false, self.now).await;
                 }
                 return;
             }
             _ => terms = some(&mut self.chance),
         }
-        self.change_terms(connection, terms).await;
+        self.change_quota_inputs(connection, terms).await;
     }
 
-    async fn change_terms(&mut self, connection: i64, terms: Terms) {
+    async fn change_quota_inputs(&mut self, connection: i64, terms: QuotaInputs) {
         self.say(format!("connection {connection} is on {terms:?}"));
         self.terms.tell(&connection.to_string(), terms.clone(), self.now);
-        let told = [Told { connection: ConnectionId(connection), terms, read_at_us: self.now * 1_000 }];
-        self.rig.put_terms(&told, false, self.now).await;
+        let told =
+            [QuotaInputsUpdate { connection: ConnectionId(connection), terms, read_at_us: self.now * 1_000 }];
+        self.rig.put_quota_inputs(&told, false, self.now).await;
     }
 
     /// After a loss all are told again.
@@ -112,9 +113,9 @@ impl World {
             account.since = 0;
             let connection = ConnectionId(connection.parse().expect("a number"));
             let (_, terms) = account.told.last()?.clone();
-            Some(Told { connection, terms, read_at_us: self.now * 1_000 })
+            Some(QuotaInputsUpdate { connection, terms, read_at_us: self.now * 1_000 })
         };
         let told: Vec<_> = self.terms.0.iter_mut().filter_map(told).collect();
-        self.rig.put_terms(&told, true, self.now).await;
+        self.rig.put_quota_inputs(&told, true, self.now).await;
     }
 }

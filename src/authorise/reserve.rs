@@ -1,9 +1,9 @@
-//! Leave for a request for a token, where a quota counts such: asked, and settled with how the request ended, as for
+//! A reservation for a token request, where a quota counts such: asked, and settled with how the request ended, as for
 //! any call outside of the schedule.
 
 use crate::app::App;
 use crate::provider::{Provider, TOKEN};
-use crate::take::{Settlement, Taker, Waited, Wish};
+use crate::take::{ReserveOutcome, ReserveRequest, Settlement, Taker};
 use crate::words::{CallId, ConnectionId, End, UnixMs, lane};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 const AGAIN_MS: i64 = 1_000;
 
 /// A request that may be sent now.
-pub(super) struct Leave(Option<(Taker, CallId)>);
+pub(super) struct ReservedRequest(Option<(Taker, CallId)>);
 
 /// One that may not.
 #[derive(Debug)]
@@ -29,26 +29,28 @@ pub(super) async fn ask(
     provider: &Provider,
     connection: ConnectionId,
     patience: Duration,
-) -> Result<Leave, NotYet> {
+) -> Result<ReservedRequest, NotYet> {
     if !provider.quotas().any(|quota| quota.counts(&TOKEN)) {
-        return Ok(Leave(None));
+        return Ok(ReservedRequest(None));
     }
     let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
     taker.hear(app.clock.now());
     let (lane, resource) = (lane(connection, ""), TOKEN.clone());
-    let wish = Wish { lane, resource, cost: 1, devices: Vec::new() };
-    let waited = taker.wait_for_leave(&wish, patience, app.tolerance(provider)).await;
+    let request = ReserveRequest { lane, resource, cost: 1, devices: Vec::new() };
+    let waited = taker.reserve_within(&request, patience, app.tolerance(provider)).await;
     let now = app.clock.now();
     match waited {
-        Ok(Waited::Go { call, latest }) if Instant::now() <= latest => Ok(Leave(Some((taker, call)))),
-        Ok(Waited::Go { call, .. }) => {
-            Leave(Some((taker, call))).end(End::Unsent).await;
+        Ok(ReserveOutcome::Go { call, latest }) if Instant::now() <= latest => {
+            Ok(ReservedRequest(Some((taker, call))))
+        }
+        Ok(ReserveOutcome::Go { call, .. }) => {
+            ReservedRequest(Some((taker, call))).end(End::Unsent).await;
             Err(NotYet {
                 until: now.plus_ms(AGAIN_MS),
                 reason: "the instant that was granted has passed on this busy machine".to_owned(),
             })
         }
-        Ok(Waited::NotYet { by, wait_ms, .. }) => {
+        Ok(ReserveOutcome::NotYet { by, wait_ms, .. }) => {
             let wait_ms = wait_ms.map_or(AGAIN_MS, |ms| ms.ceil() as i64);
             // A hold's reason says it by itself.
             let reason = by.strip_prefix("hold: ").map_or_else(
@@ -65,7 +67,7 @@ pub(super) async fn ask(
     }
 }
 
-impl Leave {
+impl ReservedRequest {
     /// Tells how the request ended. If that cannot be told, its lease runs out by itself.
     pub(super) async fn end(self, end: End) {
         let Some((taker, call)) = self.0 else { return };

@@ -4,7 +4,7 @@
 ///
 /// The default is what counts where neither is known: no provider's plan has this name, and the least is granted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Terms {
+pub struct QuotaInputs {
     /// The plan's name, as the definition has it. One that the definition does not know counts as the smallest.
     pub plan: String,
     /// Devices under the connection. The cloud may know of more: fewer is the safe side.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// What is known of a connection.
 #[derive(Debug, Clone)]
-pub struct Known {
+pub struct QuotaInputsRow {
     /// Which.
     pub connection: ConnectionId,
     /// What its owner said, its plan perhaps among it.
@@ -19,7 +19,7 @@ pub struct Known {
 }
 
 /// These connections.
-pub async fn of(pool: &Pool, connections: &[i64]) -> Result<Vec<Known>, PostgresError> {
+pub async fn of(pool: &Pool, connections: &[i64]) -> Result<Vec<QuotaInputsRow>, PostgresError> {
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT c.connection_id, c.params,
@@ -32,7 +32,7 @@ pub async fn of(pool: &Pool, connections: &[i64]) -> Result<Vec<Known>, Postgres
     .fetch_all(pool)
     .await
     .map_err(PostgresError::on("read the connections' terms"))?;
-    Ok(rows.into_iter().map(Known::from).collect())
+    Ok(rows.into_iter().map(QuotaInputsRow::from).collect())
 }
 
 /// A page of a provider's connections that have jobs, by number, after `after`.
@@ -41,7 +41,7 @@ pub async fn page(
     provider: &ProviderName,
     after: ConnectionId,
     limit: i64,
-) -> Result<Vec<Known>, PostgresError> {
+) -> Result<Vec<QuotaInputsRow>, PostgresError> {
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT c.connection_id, c.params,
@@ -60,7 +60,7 @@ pub async fn page(
     .fetch_all(pool)
     .await
     .map_err(PostgresError::on("read the connections' terms"))?;
-    Ok(rows.into_iter().map(Known::from).collect())
+    Ok(rows.into_iter().map(QuotaInputsRow::from).collect())
 }
 
 /// Puts a connection on another plan, with a note in the outbox for one of its jobs: the schedule hears of the
@@ -109,7 +109,7 @@ struct Row {
     read_at_us: i64,
 }
 
-impl From<Row> for Known {
+impl From<Row> for QuotaInputsRow {
     fn from(row: Row) -> Self {
         Self {
             connection: ConnectionId(row.connection_id),

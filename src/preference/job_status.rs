@@ -7,7 +7,7 @@ use crate::words::{
 
 /// One job of a device.
 #[derive(Debug, Clone)]
-pub struct Standing {
+pub struct JobStatus {
     /// The job.
     pub job: JobId,
     /// Which of the device's resources.
@@ -39,7 +39,7 @@ pub async fn of_device(
     pool: &Pool,
     tenant: TenantId,
     device: DeviceId,
-) -> Result<Vec<Standing>, PostgresError> {
+) -> Result<Vec<JobStatus>, PostgresError> {
     let rows = sqlx::query_as!(
         Row,
         r#"WITH wanted AS MATERIALIZED (SELECT * FROM jobs WHERE tenant_id = $1 AND device_id = $2)
@@ -58,7 +58,7 @@ pub async fn of_device(
     .fetch_all(pool)
     .await
     .map_err(PostgresError::on("read the device's jobs"))?;
-    Ok(rows.into_iter().filter_map(Row::standing).collect())
+    Ok(rows.into_iter().filter_map(Row::status).collect())
 }
 
 struct Row {
@@ -78,8 +78,8 @@ struct Row {
 
 impl Row {
     /// The row as words; the tables' checks keep it from being anything else.
-    fn standing(self) -> Option<Standing> {
-        Some(Standing {
+    fn status(self) -> Option<JobStatus> {
+        Some(JobStatus {
             job: JobId(self.job_id),
             resource: self.resource.parse().ok()?,
             interval: Interval::from_ms(self.interval_ms.try_into().ok()?)?,

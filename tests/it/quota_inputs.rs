@@ -6,9 +6,11 @@ use paceline::forecast::forecast;
 use paceline::keep;
 use paceline::preference::connections::{self, NewConnection};
 use paceline::provider::Provider;
-use paceline::schedule::Told;
+use paceline::schedule::QuotaInputsUpdate;
 use paceline::take::{Settlement, Verdict};
-use paceline::words::{Connection, ConnectionId, End, Job, Priority, ProviderName, Secrets, Terms, UnixMs};
+use paceline::words::{
+    Connection, ConnectionId, End, Job, Priority, ProviderName, QuotaInputs, Secrets, UnixMs,
+};
 use std::collections::BTreeMap;
 
 const MINUTE: i64 = 60_000;
@@ -21,14 +23,14 @@ fn plans(more: &str) -> String {
     )
 }
 
-fn told(connection: i64, plan: &str, devices: u32, read_at_us: i64) -> Told {
-    let terms = Terms { plan: plan.to_owned(), devices };
-    Told { connection: ConnectionId(connection), terms, read_at_us }
+fn told(connection: i64, plan: &str, devices: u32, read_at_us: i64) -> QuotaInputsUpdate {
+    let terms = QuotaInputs { plan: plan.to_owned(), devices };
+    QuotaInputsUpdate { connection: ConnectionId(connection), terms, read_at_us }
 }
 
 impl Rig {
-    async fn on_terms(&self, told: Told, at: i64) {
-        self.queue().put_terms(&self.provider, &[told], false, Some(UnixMs(at))).await.unwrap();
+    async fn on_terms(&self, told: QuotaInputsUpdate, at: i64) {
+        self.queue().put_quota_inputs(&self.provider, &[told], false, Some(UnixMs(at))).await.unwrap();
     }
 
     /// How many calls each of two connections gets in so many ms from `from` on, looked at twice a second.
@@ -80,9 +82,10 @@ async fn an_older_reading_changes_nothing() {
     let rig = Rig::new(&plans(""), 1).await;
     rig.on_terms(told(1, "free", 3, 7), T0).await;
     rig.on_terms(told(1, "paid", 9, 6), T0).await;
-    let known = async || rig.queue().terms(&rig.provider, &[ConnectionId(1), ConnectionId(2)]).await.unwrap();
+    let known =
+        async || rig.queue().quota_inputs(&rig.provider, &[ConnectionId(1), ConnectionId(2)]).await.unwrap();
     assert_eq!(known().await, [Some(told(1, "free", 3, 0).terms), None]);
-    rig.queue().put_terms(&rig.provider, &[told(1, "paid", 9, 6)], true, None).await.unwrap();
+    rig.queue().put_quota_inputs(&rig.provider, &[told(1, "paid", 9, 6)], true, None).await.unwrap();
     assert_eq!(known().await, [Some(told(1, "paid", 9, 0).terms), None]);
 }
 
@@ -171,7 +174,7 @@ async fn planned(devices: usize, plan: &str) -> (TestApp, ProviderName, Connecti
 async fn the_schedule_hears_of_devices_and_plans_and_a_check_mends_what_it_has_not() {
     let (test, provider, connection) = planned(3, "free").await;
     let app = &test.app;
-    let known = async || app.queue.terms(&provider, &[connection]).await.unwrap().remove(0);
+    let known = async || app.queue.quota_inputs(&provider, &[connection]).await.unwrap().remove(0);
     assert_eq!(known().await, None);
     keep::drain(app).await.unwrap();
     assert_eq!(known().await, Some(told(0, "free", 3, 0).terms));
@@ -232,5 +235,5 @@ async fn users_are_told_what_their_plan_lets_them_have() {
     assert!(why.starts_with("asked 1s, gets 14s") && why.ends_with("allows 780 in 1h on plan paid"), "{why}");
     let opened = connections::open(&test.app.pool, &test.app.sealer, &[connection.0], true).await.unwrap();
     let Connection { params, devices, .. } = &opened[0];
-    assert_eq!(Provider::terms(provider, params, *devices), told(0, "paid", 3, 0).terms);
+    assert_eq!(Provider::quota_inputs(provider, params, *devices), told(0, "paid", 3, 0).terms);
 }

@@ -1,4 +1,4 @@
-//! Leave for one call outside of the schedule: a trial, the listing of a connection's devices, or a
+//! Reservation for one call outside of the schedule: a trial, the listing of a connection's devices, or a
 //! request for a token.
 
 use super::Taker;
@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 /// For what leave is asked.
 #[derive(Debug, Clone, Serialize)]
-pub struct Wish {
+pub struct ReserveRequest {
     /// `<connection>` or `<connection>.<group>`.
     pub lane: String,
     /// What is asked for: a resource, or the listing of devices.
@@ -23,9 +23,9 @@ pub struct Wish {
 
 /// What `leave.lua` says.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Leave {
+pub enum Reservation {
     /// The call may be sent in so many ms. It is settled like any other; it holds no jobs.
-    Given(CallId, f64),
+    Granted(CallId, f64),
     /// Not yet.
     NotYet {
         /// The quota's name, or `hold: ` and its reason.
@@ -34,12 +34,12 @@ pub enum Leave {
         wait_ms: Option<f64>,
     },
     /// The schedule was not built on this run of the server: nobody knows what is spent.
-    NotLive,
+    NotBuilt,
 }
 
 /// The same, as the script says it.
 #[derive(Deserialize)]
-pub(super) struct Said {
+pub(super) struct ReserveReply {
     live: bool,
     pub(super) now: UnixMs,
     call: CallId,
@@ -47,21 +47,21 @@ pub(super) struct Said {
     by: String,
 }
 
-impl From<Said> for Leave {
-    fn from(said: Said) -> Self {
+impl From<ReserveReply> for Reservation {
+    fn from(said: ReserveReply) -> Self {
         match said {
-            Said { live: false, .. } => Self::NotLive,
-            Said { call: CallId(0), in_ms, by, .. } => {
+            ReserveReply { live: false, .. } => Self::NotBuilt,
+            ReserveReply { call: CallId(0), in_ms, by, .. } => {
                 Self::NotYet { by, wait_ms: (in_ms >= 0.0).then_some(in_ms) }
             }
-            Said { call, in_ms, .. } => Self::Given(call, in_ms),
+            ReserveReply { call, in_ms, .. } => Self::Granted(call, in_ms),
         }
     }
 }
 
 /// What came of waiting for leave.
 #[derive(Debug)]
-pub enum Waited {
+pub enum ReserveOutcome {
     /// Its instant has come: it may be sent until `latest`.
     Go {
         /// The call's number.
@@ -82,28 +82,28 @@ pub enum Waited {
 
 impl Taker {
     /// Waits for leave and for its instant. `tolerance`: how long after that the call may still be sent.
-    pub async fn wait_for_leave(
+    pub async fn reserve_within(
         &self,
-        wish: &Wish,
+        request: &ReserveRequest,
         patience: Duration,
         tolerance: Duration,
-    ) -> Result<Waited, RedisError> {
+    ) -> Result<ReserveOutcome, RedisError> {
         let deadline = Instant::now() + patience;
         loop {
             let asked = Instant::now();
-            let (by, wait_ms) = match self.ask_leave(wish, None).await? {
-                Leave::Given(call, in_ms) => {
+            let (by, wait_ms) = match self.reserve(request, None).await? {
+                Reservation::Granted(call, in_ms) => {
                     let wait = Duration::from_secs_f64(in_ms / 1000.0);
                     sleep_until(Instant::now() + wait).await;
-                    return Ok(Waited::Go { call, latest: asked + wait + tolerance });
+                    return Ok(ReserveOutcome::Go { call, latest: asked + wait + tolerance });
                 }
-                Leave::NotYet { by, wait_ms } => (by, wait_ms),
-                Leave::NotLive => ("a schedule that is not built".to_owned(), Some(1_000.0)),
+                Reservation::NotYet { by, wait_ms } => (by, wait_ms),
+                Reservation::NotBuilt => ("a schedule that is not built".to_owned(), Some(1_000.0)),
             };
             // Whose turn comes with the end of a call is not told in time: looked for often enough.
             let wait = wait_ms.map_or(Duration::from_millis(500), |ms| Duration::from_secs_f64(ms / 1000.0));
             if Instant::now() + wait > deadline {
-                return Ok(Waited::NotYet { by, when: when(wait_ms), wait_ms });
+                return Ok(ReserveOutcome::NotYet { by, when: when(wait_ms), wait_ms });
             }
             sleep(wait).await;
         }

@@ -3,10 +3,10 @@
 use super::{KeepError, tell_soon};
 use crate::app::App;
 use crate::postgres::PostgresError;
-use crate::preference::connections::Found;
-use crate::preference::terms::{self, Known};
+use crate::preference::connections::ConnectionRef;
+use crate::preference::quota_inputs::{self, QuotaInputsRow};
 use crate::provider::{LookupError, Provider};
-use crate::schedule::Told;
+use crate::schedule::QuotaInputsUpdate;
 use crate::words::{ConnectionId, ProviderName, TenantId};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ pub(super) async fn tell(
     provider: &ProviderName,
     connections: &HashSet<ConnectionId>,
 ) -> Result<(), KeepError> {
-    let Some(provider) = with_terms(app, provider) else { return Ok(()) };
+    let Some(provider) = with_quota_inputs(app, provider) else { return Ok(()) };
     let told = read(app, provider, connections.iter().copied()).await?;
-    Ok(app.queue.put_terms(&provider.name, &told, false, None).await?)
+    Ok(app.queue.put_quota_inputs(&provider.name, &told, false, None).await?)
 }
 
 /// Why a connection was not put on another plan.
@@ -39,11 +39,16 @@ pub enum PlanError {
 
 /// Puts a connection on another plan. Its limits are others at once, if Redis is there, else when the outbox is
 /// drained.
-pub async fn set_plan(app: &App, tenant: TenantId, found: &Found, plan: &str) -> Result<(), PlanError> {
+pub async fn set_plan(
+    app: &App,
+    tenant: TenantId,
+    found: &ConnectionRef,
+    plan: &str,
+) -> Result<(), PlanError> {
     let provider = app.registry.find(&found.provider)?;
     provider.check_plan(plan)?;
     // One without jobs is told of when it has some: until then nothing of it is scheduled.
-    if let Some(job) = terms::set_plan(&app.pool, tenant, found.id, plan).await? {
+    if let Some(job) = quota_inputs::set_plan(&app.pool, tenant, found.id, plan).await? {
         tell_soon(app, &provider.name, job).await;
     }
     Ok(())
@@ -51,14 +56,14 @@ pub async fn set_plan(app: &App, tenant: TenantId, found: &Found, plan: &str) ->
 
 /// Tells the schedule of all connections of a provider, whatever it knows of them.
 pub(super) async fn tell_all(app: &App, provider: &ProviderName) -> Result<(), KeepError> {
-    let Some(provider) = with_terms(app, provider) else { return Ok(()) };
+    let Some(provider) = with_quota_inputs(app, provider) else { return Ok(()) };
     let mut after = ConnectionId(0);
     loop {
-        let page = terms::page(&app.pool, &provider.name, after, PAGE).await?;
+        let page = quota_inputs::page(&app.pool, &provider.name, after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = last.connection;
         let told: Vec<_> = page.iter().map(|known| told(provider, known)).collect();
-        app.queue.put_terms(&provider.name, &told, true, None).await?;
+        app.queue.put_quota_inputs(&provider.name, &told, true, None).await?;
     }
 }
 
@@ -68,10 +73,10 @@ pub(super) async fn compare(
     app: &App,
     provider: &ProviderName,
 ) -> Result<Vec<(ConnectionId, String)>, KeepError> {
-    let Some(provider) = with_terms(app, provider) else { return Ok(Vec::new()) };
+    let Some(provider) = with_quota_inputs(app, provider) else { return Ok(Vec::new()) };
     let (mut suspects, mut after) = (Vec::new(), ConnectionId(0));
     loop {
-        let page = terms::page(&app.pool, &provider.name, after, PAGE).await?;
+        let page = quota_inputs::page(&app.pool, &provider.name, after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.connection;
         let told: Vec<_> = page.iter().map(|known| told(provider, known)).collect();
@@ -84,7 +89,7 @@ pub(super) async fn compare(
     sleep(Duration::from_millis(300)).await;
     let raw: Vec<i64> = suspects.iter().map(|connection| connection.0).collect();
     let told = read(app, provider, suspects).await?;
-    let pending: HashSet<i64> = terms::pending(&app.pool, &raw).await?.into_iter().collect();
+    let pending: HashSet<i64> = quota_inputs::pending(&app.pool, &raw).await?.into_iter().collect();
     let mut wrong = differing(app, provider, told).await?;
     wrong.retain(|(connection, _)| !pending.contains(&connection.0));
     Ok(wrong)
@@ -96,21 +101,21 @@ pub(super) async fn mend(
     provider: &ProviderName,
     wrong: &[(ConnectionId, String)],
 ) -> Result<u64, KeepError> {
-    let Some(provider) = with_terms(app, provider).filter(|_| !wrong.is_empty()) else { return Ok(0) };
+    let Some(provider) = with_quota_inputs(app, provider).filter(|_| !wrong.is_empty()) else { return Ok(0) };
     let told = read(app, provider, wrong.iter().map(|(connection, _)| *connection)).await?;
-    app.queue.put_terms(&provider.name, &told, true, None).await?;
+    app.queue.put_quota_inputs(&provider.name, &told, true, None).await?;
     Ok(wrong.len() as u64)
 }
 
 async fn differing(
     app: &App,
     provider: &Provider,
-    told: Vec<Told>,
+    told: Vec<QuotaInputsUpdate>,
 ) -> Result<Vec<(ConnectionId, String)>, KeepError> {
     let ids: Vec<_> = told.iter().map(|told| told.connection).collect();
-    let kept = app.queue.terms(&provider.name, &ids).await?;
+    let kept = app.queue.quota_inputs(&provider.name, &ids).await?;
     let differ = told.into_iter().zip(kept).filter(|(told, kept)| kept.as_ref() != Some(&told.terms));
-    let what = |(told, kept): (Told, Option<_>)| {
+    let what = |(told, kept): (QuotaInputsUpdate, Option<_>)| {
         let what = match kept {
             None => {
                 format!("connection {}: the schedule does not know its plan and devices", told.connection)
@@ -124,23 +129,23 @@ async fn differing(
     Ok(differ.map(what).collect())
 }
 
-fn with_terms<'a>(app: &'a App, provider: &ProviderName) -> Option<&'a Arc<Provider>> {
-    app.registry.get(provider.as_str()).filter(|provider| provider.has_terms())
+fn with_quota_inputs<'a>(app: &'a App, provider: &ProviderName) -> Option<&'a Arc<Provider>> {
+    app.registry.get(provider.as_str()).filter(|provider| provider.has_quota_inputs())
 }
 
 async fn read(
     app: &App,
     provider: &Provider,
     connections: impl IntoIterator<Item = ConnectionId>,
-) -> Result<Vec<Told>, KeepError> {
+) -> Result<Vec<QuotaInputsUpdate>, KeepError> {
     let ids: Vec<i64> = connections.into_iter().map(|connection| connection.0).collect();
-    Ok(terms::of(&app.pool, &ids).await?.iter().map(|known| told(provider, known)).collect())
+    Ok(quota_inputs::of(&app.pool, &ids).await?.iter().map(|known| told(provider, known)).collect())
 }
 
-fn told(provider: &Provider, known: &Known) -> Told {
-    Told {
+fn told(provider: &Provider, known: &QuotaInputsRow) -> QuotaInputsUpdate {
+    QuotaInputsUpdate {
         connection: known.connection,
-        terms: provider.terms(&known.params, known.devices),
+        terms: provider.quota_inputs(&known.params, known.devices),
         read_at_us: known.read_at_us,
     }
 }
