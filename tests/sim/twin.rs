@@ -228,11 +228,8 @@ impl<'a> Twin<'a> {
             .map(|((_, resource), queue)| (resource.clone(), queue.clone()))
             .collect();
         for (resource, queue) in others {
-            let size = self
-                .provider
-                .resource(resource.as_str())
-                .map_or(1, |r| r.places() as usize)
-                .min(queue.len());
+            let size =
+                self.provider.resource(resource.as_str()).map_or(1, |r| r.places() as usize).min(queue.len());
             let devices: Vec<_> = queue[..size].iter().map(|ranked| ranked.device).collect();
             let urgent = queue[0].urgent;
             // What holds back only others than the one that went is no reason to hold this one back.
