@@ -128,7 +128,7 @@ async fn a_full_redis_stops_no_script_in_its_middle() {
 async fn lands_once(rig: &Journeys) {
     let device = rig.devices[0];
     assert_eq!(rig.value(device).await, Some((json!({"t": 21.5}), true)));
-    let place = rig.place(device).await;
+    let place = rig.location(device).await;
     assert!(place.due && place.is_sound(), "{place:?}");
     assert!(place.due_ms > place.last_ms && place.due_ms - place.last_ms <= 3_600_000, "{place:?}");
     let cached = rig.t.app.cache.get(rig.t.tenant, &rig.devices).await.unwrap();
@@ -144,7 +144,7 @@ async fn lands_once(rig: &Journeys) {
     // Whoever settles it again is late, and changes nothing.
     let again = done(CallId(call), &[JobId(1)]);
     assert_eq!(taker(rig).settle(&[again], None).await.unwrap().stale, [CallId(call)]);
-    assert_eq!(rig.place(device).await, place);
+    assert_eq!(rig.location(device).await, place);
 }
 
 fn taker(rig: &Journeys) -> Taker {
@@ -210,7 +210,7 @@ async fn a_failure_that_is_settled_twice_counts_once() {
         way.spoil(Verb::Settle, fault);
         rig.journey.land().await.unwrap();
         assert!(way.has_spoiled(), "{fault:?}");
-        let due = rig.place(rig.devices[0]).await.due_ms - rig.t.app.redis.time_ms().await.unwrap();
+        let due = rig.location(rig.devices[0]).await.due_ms - rig.t.app.redis.time_ms().await.unwrap();
         sleep(Duration::from_millis(u64::try_from(due).unwrap_or(0))).await;
         let taken = taker(&rig).take(1, None).await.unwrap();
         assert_eq!(taken.grants[0].jobs[0].attempts, 1, "{fault:?}");

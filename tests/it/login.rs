@@ -293,7 +293,7 @@ async fn a_refused_login_is_asked_once_and_waits_for_the_owner() {
     assert_eq!(state, "needs_reauth");
     assert!(reason.contains("no such password: ***") && !reason.contains("s3cret"), "{reason}");
     for device in &rig.devices {
-        let place = rig.place(*device).await;
+        let place = rig.location(*device).await;
         assert!(!place.due && !place.ready && !place.leased, "{place:?}");
     }
     assert!(rig.check().await.clean);
