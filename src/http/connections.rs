@@ -221,7 +221,8 @@ pub(super) async fn authorize(
 
 /// Where an owner's browser comes back to. Its state is all that it needs, and is good once.
 #[utoipa::path(
-    get, path = "/v1/authorize/callback", operation_id = "authorize_callback", tag = "connections", params(CallbackQuery),
+    get, path = "/v1/authorize/callback", operation_id = "authorize_callback", tag = "connections",
+    params(CallbackQuery),
     responses(
         (status = 200, description = "It is allowed", body = String, content_type = "text/html"),
         (status = 400, description = "No state or no code", body = Problem, content_type = "application/problem+json"),
