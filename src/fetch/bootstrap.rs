@@ -1,13 +1,13 @@
 //! What a cloud tells of an account that its calls need: asked for and judged as a resource is.
 
+use super::Fetcher;
+use super::answer::mapping;
+use super::answer::validate::question;
 use super::call::{Answer, Call};
 use super::client::Pages;
-use super::hide::{hide, tells};
 use super::jq::Program;
-use super::login::seen;
-use super::request::usable;
-use super::validate::question;
-use super::{Fetcher, mapping};
+use super::request::{hide, tells, usable};
+use super::token::seen;
 use crate::provider::BOOTSTRAP;
 use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, UnixMs};
 use jaq_json::Val;

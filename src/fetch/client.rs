@@ -1,24 +1,15 @@
 //! The call itself: rendered, sent once, judged, mapped.
 
-use super::body::excerpt;
+use super::answer::{
+    Ended, Judge, Page, Pager, all, assign_records, assign_records_until, mapping, rate_limit, readings,
+    unexpected, validate,
+};
 use super::call::{Answer, Call, Validators};
-use super::credential::Credentials;
-use super::guard::Reach;
-use super::hand_out::{Ended, all, hand_out, hand_out_until, readings};
-use super::hide::{hide, hide_in};
-use super::in_flight::InFlight;
 use super::jq::Program;
-use super::judge::{Judge, unexpected};
-use super::mapping;
-use super::paging::{Page, Pager};
-use super::prepare::headers;
-use super::rate_limit;
-use super::request::Requests;
-use super::sign::Signer;
-use super::tokens::Tokens;
+use super::request::{Credentials, Requests, Signer, headers, hide, hide_in};
+use super::token::Tokens;
 use super::trace::Trace;
-use super::validate::{self, Since};
-use super::wire::{Reply, Script, Silence, Wire};
+use super::wire::{InFlight, Reach, Reply, Script, Silence, Wire, excerpt};
 use crate::provider::{Format, LoadError, Provider, Resource, RuleOutcome};
 use crate::words::{DeviceId, End, Hold, Outcome, ResourceName, Scope, Secrets, UnixMs, Validator};
 use jaq_json::Val;
@@ -205,8 +196,8 @@ impl Fetcher {
         let Pages { found, ended, holds, learned, validator, is_part } = pages;
         let whole = ended.is_ok();
         let answer = match ended {
-            Ok(end) => hand_out(resource, call, found, end, is_part),
-            Err(ended) => hand_out_until(resource, call, found, ended),
+            Ok(end) => assign_records(resource, call, found, end, is_part),
+            Err(ended) => assign_records_until(resource, call, found, ended),
         };
         // Half an answer vouches for nothing.
         let validators = Validators { all: validator.filter(|_| whole), ..Validators::default() };
@@ -297,10 +288,10 @@ impl Fetcher {
         let device = call.targets.first().map(|target| target.device);
         let mut holds = Vec::new();
         let mut answer = match self.conclude(resource, call, reply, now, None, readings) {
-            Ok(read) => hand_out(resource, call, read.found, read.end, false),
+            Ok(read) => assign_records(resource, call, read.found, read.end, false),
             Err(refused) => {
                 rate_limit::join(&mut holds, Vec::from_iter(refused.hold), device);
-                let answer = hand_out_until(resource, call, Vec::new(), refused.ended);
+                let answer = assign_records_until(resource, call, Vec::new(), refused.ended);
                 Answer { learned: refused.learned, ..answer }
             }
         };
@@ -316,7 +307,7 @@ impl Fetcher {
         resource: &Resource,
         call: &Call,
         now: UnixMs,
-        (page, since): (&Page, Option<&Since>),
+        (page, since): (&Page, Option<&validate::Since>),
         trace: Option<&mut Trace>,
     ) -> Result<Reply, Ended> {
         let unsent = |outcome| Ended { end: End::Unsent, outcome };

@@ -1,9 +1,10 @@
 //! The list of a connection's devices: asked for, judged and paged as a resource is.
 
+use super::answer::mapping;
 use super::client::Pages;
-use super::hide::hide;
+use super::request::hide;
 use super::trace::Trace;
-use super::{Answer, Call, Fetcher, mapping};
+use super::{Answer, Call, Fetcher};
 use crate::provider::DISCOVERY;
 use crate::words::{Connection, DeviceId, End, Hold, JobId, ListedDevice, Outcome, UnixMs};
 use std::collections::BTreeMap;

@@ -1,12 +1,12 @@
 //! Two-step reads: a probe tells which devices have changed, and only those are asked for.
 
+use super::Fetcher;
+use super::answer::mapping::{self, RECORDS_MAX};
+use super::answer::{Ended, assign_records_until, rate_limit, validate};
 use super::call::{Answer, Call, Target, Validators};
 use super::client::Pages;
-use super::hand_out::{Ended, hand_out_until};
 use super::jq::Program;
-use super::mapping::RECORDS_MAX;
 use super::trace::Trace;
-use super::{Fetcher, mapping, rate_limit, validate};
 use crate::provider::{Missing, Probe, Resource};
 use crate::words::{End, JobId, Outcome, UnixMs};
 use jaq_json::Val;
@@ -89,7 +89,7 @@ impl Fetcher {
             self.pages(look.get_ref(), &first, now, trace.as_deref_mut(), revisions).await;
         let answer = match ended {
             Err(ended) => {
-                return Answer { holds, learned, ..hand_out_until(resource, call, Vec::new(), ended) };
+                return Answer { holds, learned, ..assign_records_until(resource, call, Vec::new(), ended) };
             }
             Ok(end) => Answer { end, ..Answer::default() },
         };
@@ -103,7 +103,7 @@ impl Fetcher {
         let second = if took > Duration::from_millis(probe.within.as_ms()) {
             let reason = "its probe took longer than probe.within: nothing else was asked for".to_owned();
             let ended = Ended { end: End::Good, outcome: Outcome::Transient { reason } };
-            hand_out_until(resource, &rest, Vec::new(), ended)
+            assign_records_until(resource, &rest, Vec::new(), ended)
         } else {
             let now = now.plus_ms(i64::try_from(took.as_millis()).unwrap_or(0));
             self.ask(resource, &rest, now, trace).await

@@ -3,10 +3,10 @@
 use super::turned::Turned;
 use crate::support::TestApp;
 use paceline::app::App;
-use paceline::fetch::case_world::{NOW, secret, secrets};
+use paceline::fetch::cases::TokenCase;
+use paceline::fetch::cases::these_requests;
 use paceline::fetch::cases::{self, Asked, Case, Difference};
-use paceline::fetch::compare::these_requests;
-use paceline::fetch::token_cases::TokenCase;
+use paceline::fetch::cases::{NOW, secret, secrets};
 use paceline::preference::connections::{self, NewConnection};
 use paceline::preference::devices::{self, NewDevice, TenantConnection};
 use paceline::preference::{learned, tenants};

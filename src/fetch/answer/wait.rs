@@ -1,0 +1,160 @@
+//! How long a provider asks us to wait. Pure.
+
+use crate::provider::{Wait, WaitUnit};
+use crate::words::{Interval, UnixMs};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use std::time::UNIX_EPOCH;
+
+/// A provider that says nothing is left alone for this long.
+const DEFAULT_MS: i64 = 60_000;
+/// "At once" is not what a refusal means.
+const FLOOR_MS: i64 = 1_000;
+/// The longest seen from a real cloud was about 15 days (daikin_onecta); past a month it is a mistake.
+const CAP_MS: i64 = 31 * 24 * 60 * 60 * 1000;
+
+/// The end of the wait that an answer asks for: by the rule's header, else by what its jq found in the body, else
+/// `Retry-After`, else the rule's default.
+///
+/// An instant is told by the provider's clock, which may be wrong, and so may ours. It is counted from what that clock
+/// showed: the answer's own `Date` (RFC 9110, 6.6.1), where there is one.
+pub(crate) fn until(headers: &HeaderMap, rule: &Wait, in_body: Option<String>, now: UnixMs) -> UnixMs {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let there = there(headers, now);
+    let told = rule.header.as_deref().and_then(header).and_then(|text| wait_ms(text, rule.unit, there));
+    let told = told
+        .or_else(|| wait_ms(&in_body?, rule.unit, there))
+        .or_else(|| retry_after_ms(headers, now))
+        .unwrap_or_else(|| rule.default.map_or(DEFAULT_MS, bounded));
+    let (floor, cap) = (rule.floor.map_or(FLOOR_MS, bounded), rule.cap.map_or(CAP_MS, bounded));
+    now.plus_ms(told.max(floor).min(cap.max(FLOOR_MS)))
+}
+
+/// What `Retry-After` tells, at most as long as is believed.
+pub(crate) fn retry_after_ms(headers: &HeaderMap, now: UnixMs) -> Option<i64> {
+    let told = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    Some(wait_ms(told, WaitUnit::Seconds, there(headers, now))?.min(CAP_MS))
+}
+
+/// What the provider's clock showed.
+pub(crate) fn there(headers: &HeaderMap, now: UnixMs) -> UnixMs {
+    headers.get(DATE).and_then(|value| date(value.to_str().ok()?)).unwrap_or(now)
+}
+
+fn bounded(interval: Interval) -> i64 {
+    i64::try_from(interval.as_ms()).unwrap_or(CAP_MS).min(CAP_MS)
+}
+
+/// A number in the unit, whole or not, or an HTTP-date (RFC 9110, 10.2.3). An instant that has passed is a wait of
+/// nothing; a negative or unreadable text tells nothing.
+pub(crate) fn wait_ms(text: &str, unit: WaitUnit, now: UnixMs) -> Option<i64> {
+    let text = text.trim();
+    let number = || text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+    // `as` saturates: what is too far away is cut by the cap.
+    let from_now = |at_ms: f64| (at_ms as i64).saturating_sub(now.0).max(0);
+    match unit {
+        WaitUnit::Seconds => number().map(|s| (s * 1000.0) as i64).or_else(|| date_ms(text, now)),
+        WaitUnit::Ms => number().map(|ms| ms as i64),
+        WaitUnit::EpochS => number().map(|s| from_now(s * 1000.0)),
+        WaitUnit::EpochMs => number().map(from_now),
+        WaitUnit::HttpDate => date_ms(text, now),
+    }
+}
+
+fn date_ms(text: &str, now: UnixMs) -> Option<i64> {
+    Some(date(text)?.0.saturating_sub(now.0).max(0))
+}
+
+fn date(text: &str) -> Option<UnixMs> {
+    let date = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(date.as_millis()).ok().map(UnixMs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::header::{HeaderName, HeaderValue};
+
+    /// Thu, 01 Jan 2026 00:00:00 GMT.
+    const NOW: UnixMs = UnixMs(1_767_225_600_000);
+
+    fn wait_for(value: &str) -> i64 {
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(value).unwrap())]);
+        until(&headers, &Wait::default(), None, NOW).since_ms(NOW)
+    }
+
+    fn wait_in(value: &str, unit: WaitUnit) -> i64 {
+        let name = HeaderName::from_static("x-ratelimit-reset");
+        let headers = HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())]);
+        let rule = Wait { header: Some("X-RateLimit-Reset".to_owned()), unit, ..Wait::default() };
+        let in_header = until(&headers, &rule, None, NOW);
+        assert_eq!(in_header, until(&HeaderMap::new(), &rule, Some(value.to_owned()), NOW), "{value:?}");
+        in_header.since_ms(NOW)
+    }
+
+    #[test]
+    fn every_unit_is_read_and_bounded() {
+        for (value, unit, ms) in [
+            ("13933", WaitUnit::Ms, 13_933),
+            ("1767225652", WaitUnit::EpochS, 52_000),
+            ("1767225652.5", WaitUnit::EpochS, 52_500),
+            ("1767225600", WaitUnit::EpochS, FLOOR_MS),
+            ("1467225600", WaitUnit::EpochS, FLOOR_MS),
+            ("1767225652000", WaitUnit::EpochS, CAP_MS),
+            ("1767225652000", WaitUnit::EpochMs, 52_000),
+            ("Thu, 01 Jan 2026 00:02:00 GMT", WaitUnit::HttpDate, 120_000),
+            ("120", WaitUnit::HttpDate, DEFAULT_MS),
+            ("-1", WaitUnit::EpochS, DEFAULT_MS),
+            ("tomorrow", WaitUnit::EpochMs, DEFAULT_MS),
+        ] {
+            assert_eq!(wait_in(value, unit), ms, "{value:?} in {unit:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_bounds_what_is_told() {
+        let wait = |rule: Wait, told: &str| {
+            until(&HeaderMap::new(), &rule, Some(told.to_owned()), NOW).since_ms(NOW)
+        };
+        let interval = |text: &str| Some(text.parse::<Interval>().unwrap());
+        assert_eq!(wait(Wait { floor: interval("30s"), ..Wait::default() }, "5"), 30_000);
+        assert_eq!(wait(Wait { cap: interval("1h"), ..Wait::default() }, "86400"), 3_600_000);
+        assert_eq!(wait(Wait { default: interval("1d"), ..Wait::default() }, "soon"), 86_400_000);
+    }
+
+    #[test]
+    fn an_instant_counts_from_the_answers_own_date() {
+        let wait = |date: &str, told: &str, unit: WaitUnit| {
+            let of = |text: &str| HeaderValue::from_str(text).unwrap();
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, of(told)), (DATE, of(date))]);
+            let rule = Wait { header: Some("Retry-After".to_owned()), unit, ..Wait::default() };
+            until(&headers, &rule, None, NOW).since_ms(NOW)
+        };
+        // An hour ahead, and years behind.
+        let ahead = "Thu, 01 Jan 2026 01:00:00 GMT";
+        assert_eq!(wait(ahead, "Thu, 01 Jan 2026 01:02:00 GMT", WaitUnit::Seconds), 120_000);
+        assert_eq!(wait(ahead, "1767229320", WaitUnit::EpochS), 120_000);
+        assert_eq!(wait(ahead, "120", WaitUnit::Seconds), 120_000);
+        let behind = "Thu, 01 Jan 1970 00:00:10 GMT";
+        assert_eq!(wait(behind, "Thu, 01 Jan 1970 00:01:00 GMT", WaitUnit::HttpDate), 50_000);
+        assert_eq!(wait("today", "Thu, 01 Jan 2026 00:02:00 GMT", WaitUnit::Seconds), 120_000);
+    }
+
+    #[test]
+    fn reads_every_form_and_bounds_it() {
+        for (value, ms) in [
+            ("52", 52_000),
+            ("1.5", 1_500),
+            ("Thu, 01 Jan 2026 00:02:00 GMT", 120_000),
+            ("Thu, 01 Jan 2015 00:00:00 GMT", FLOOR_MS),
+            ("0", FLOOR_MS),
+            ("86400000000", CAP_MS),
+            ("1e300", CAP_MS),
+            ("-5", DEFAULT_MS),
+            ("soon", DEFAULT_MS),
+            ("NaN", DEFAULT_MS),
+            ("", DEFAULT_MS),
+        ] {
+            assert_eq!(wait_for(value), ms, "{value:?}");
+        }
+    }
+}

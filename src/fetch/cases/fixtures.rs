@@ -1,0 +1,84 @@
+//! The world of every case: its time, its account and its cloud.
+
+use super::run::Said;
+use crate::fetch::answer::mapping;
+use crate::fetch::wire::{Body, Reply};
+use crate::provider::{Fixtures, Provider};
+use crate::words::{Connection, ConnectionId, Secrets, TenantId, Token, UnixMs};
+use reqwest::Url;
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// The secret of every case: with signs that must be escaped wherever it stands. Cases write `{secret}`, or
+/// `{secret.NAME}` and `{operator.NAME}` where it has another name.
+pub const SECRET: &str = "s3cret/with \"signs\"";
+
+/// What a secret of this name is in a case.
+pub fn secret(name: &str) -> String {
+    if name == Secrets::ONLY { SECRET.to_owned() } else { format!("{SECRET}/{name}") }
+}
+
+/// Thu, 01 Jan 2026 00:00:00 GMT: the time of every case, unless it says `at`.
+pub const NOW: UnixMs = UnixMs(1_767_225_600_000);
+
+/// An account that has all that the definition asks for.
+pub(crate) fn connection(provider: &Provider, params: &BTreeMap<String, String>) -> Connection {
+    let auth = provider.definition.auth.get_ref();
+    let token = |name: &str| SecretString::from(secret(name));
+    Connection {
+        id: ConnectionId(1),
+        tenant: TenantId(1),
+        provider: provider.name.clone(),
+        params: params.clone(),
+        devices: 0,
+        bootstrap: BTreeMap::new(),
+        bootstrap_of: None,
+        state_at: Default::default(),
+        secrets: secrets(auth.secrets()),
+        token: auth.has_tokens().then(|| Token {
+            access: token("token"),
+            refresh: Some(token("refresh_token")),
+            generation: 1,
+            renew_at: None,
+            expires_at: None,
+        }),
+    }
+}
+
+/// The secrets of a case by these names.
+pub fn secrets<'a>(names: impl IntoIterator<Item = &'a str>) -> Secrets {
+    names.into_iter().map(|name| (name.to_owned(), secret(name).into())).collect()
+}
+
+impl Said {
+    /// Status, headers and body of a cloud whose clock is right, unless its headers say otherwise.
+    pub fn parts(&self, fixtures: &Fixtures, now: UnixMs) -> Result<(u16, HeaderMap, Vec<u8>), String> {
+        let body = match (&self.file, &self.body) {
+            (Some(_), Some(_)) => return Err("it has a file and a body: leave one out".to_owned()),
+            (Some(file), None) => fixtures.read(file)?,
+            (None, body) => body.clone().unwrap_or_default().into_bytes(),
+        };
+        let media_type = match mapping::read(&body) {
+            Ok(_) => "application/json",
+            Err(_) => "text/plain",
+        };
+        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media_type))]);
+        let date = UNIX_EPOCH + Duration::from_millis(now.0.unsigned_abs());
+        headers.extend(httpdate::fmt_http_date(date).parse().ok().map(|date| (DATE, date)));
+        for (name, value) in &self.headers {
+            let named = name.parse::<HeaderName>().map_err(|error| format!("header {name:?}: {error}"))?;
+            let value = value.parse().map_err(|error| format!("header {name:?}: {error}"))?;
+            headers.insert(named, value);
+        }
+        Ok((self.status, headers, body))
+    }
+
+    pub(crate) fn reply(&self, fixtures: &Fixtures, now: UnixMs) -> Result<Reply, String> {
+        let (status, headers, bytes) = self.parts(fixtures, now)?;
+        // The request's own takes its place.
+        let url = Url::parse("http://localhost/").map_err(|error| error.to_string())?;
+        Ok(Reply { url, status, headers, body: Body { bytes, flaw: None }, took: Duration::ZERO })
+    }
+}

@@ -1,0 +1,341 @@
+//! jq programs: compiled once, bounded in steps, time and depth. Those of the plain kind run directly (`direct`), the
+//! others by the interpreter.
+//!
+//! The interpreter has no such bounds of its own. So every place from which a program can run on is made to count: the
+//! head of each definition, each comma, and each output of `.[]`, `..` and `range`. One step is not divided: what
+//! sorts or groups takes as long as the answer is large. A text is not repeated by `*`: that may take all memory.
+
+use super::bounds::Bounds;
+use super::count::counted;
+use super::direct::Direct;
+use jaq_core::box_iter::box_once;
+use jaq_core::data::{DataT, HasLut};
+use jaq_core::load::parse::{Def, Parser, Term};
+use jaq_core::load::{Arena, File, Lexer, Loader};
+use jaq_core::native::{Fun, v};
+use jaq_core::{Compiler, Ctx, Cv, Error, Exn, Lut, Native, ValXs, Vars, unwrap_valr};
+use jaq_json::Val;
+
+/// Of stack, for calls in calls.
+const DEPTH_BYTES_MAX: usize = 4 << 20;
+/// What a program nests at a level a step, value in value, is dropped level by level: some 200 bytes of stack each.
+/// Where a stack ends, the process does, and a thread of the runtime has 2 MiB. Memory is taken as it is touched.
+const STACK_BYTES: usize = 256 << 20;
+
+/// No definition has a program so long, and what so many bytes can nest is compiled on the stack above.
+const CODE_BYTES_MAX: usize = 16 << 10;
+
+/// What it is called in programs, where nobody can call it.
+pub(crate) const STEP: &str = "!step";
+/// Likewise what lets by what may be multiplied.
+pub(crate) const FACTOR: &str = "!factor";
+/// The program itself, as a definition: only those can be handed in parsed.
+const MAIN: &str = "__program";
+
+/// A compiled jq program.
+pub(crate) enum Program {
+    /// Of the plain kind.
+    Direct(Direct),
+    /// Any other.
+    Interpreted(jaq_core::Filter<Bounded>),
+}
+
+/// A run of the interpreter.
+pub(crate) struct Run<'a> {
+    lut: &'a Lut<Bounded>,
+    bounds: &'a Bounds,
+    bottom: usize,
+}
+
+pub(crate) struct Bounded;
+
+impl DataT for Bounded {
+    type V<'a> = Val;
+    type Data<'a> = &'a Run<'a>;
+}
+
+impl<'a> HasLut<'a, Bounded> for &'a Run<'a> {
+    fn lut(&self) -> &'a Lut<Bounded> {
+        self.lut
+    }
+}
+
+impl Run<'_> {
+    fn step(&self) -> Result<(), Exn<'static, Val>> {
+        let why = match self.bounds.step() {
+            Err(why) => why,
+            Ok(()) if self.bottom.abs_diff(place_on_stack()) > DEPTH_BYTES_MAX => {
+                self.bounds.stop("it calls itself too deeply")
+            }
+            Ok(()) => return Ok(()),
+        };
+        Err(Exn::from(Error::str(why)))
+    }
+}
+
+#[inline(never)]
+fn place_on_stack() -> usize {
+    let here = 0_u8;
+    std::ptr::from_ref(std::hint::black_box(&here)).addr()
+}
+
+impl Program {
+    /// Compiles, or says what is wrong with the text.
+    pub(crate) fn compile(code: &str) -> Result<Self, String> {
+        if code.len() > CODE_BYTES_MAX {
+            return Err(format!("bad jq: it is longer than {CODE_BYTES_MAX} bytes"));
+        }
+        // What is nested in the text is compiled level by level, too.
+        stacker::grow(STACK_BYTES, || Self::compile_deep(code))
+    }
+
+    fn compile_deep(code: &str) -> Result<Self, String> {
+        let tokens = Lexer::new(code).lex().map_err(|errors| format!("bad jq: {errors:?}"))?;
+        let main = Parser::new(&tokens)
+            .parse(|parser| parser.term())
+            .map_err(|errors| format!("bad jq: {errors:?}"))?;
+        match Direct::compile(&main).filter(|_| is_shallow(code)) {
+            Some(direct) => Ok(Self::Direct(direct)),
+            None => Self::interpreted(main),
+        }
+    }
+
+    /// Likewise, by the interpreter, however plain it is.
+    #[cfg(test)]
+    pub(crate) fn compile_interpreted(code: &str) -> Self {
+        let tokens = Lexer::new(code).lex().unwrap();
+        Self::interpreted(Parser::new(&tokens).parse(|parser| parser.term()).unwrap()).unwrap()
+    }
+
+    fn interpreted(main: Term<&str>) -> Result<Self, String> {
+        let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        let defs = defs.map(as_short).chain([Def { name: MAIN, args: Vec::new(), body: main }]).map(counted);
+        let arena = Arena::default();
+        let modules = Loader::new(defs).load(&arena, File { code: MAIN, path: () }).map_err(|errors| {
+            format!("bad jq: {:?}", errors.into_iter().map(|(_, e)| e).collect::<Vec<_>>())
+        })?;
+        let filter = Compiler::default().with_funs(natives()).compile(modules).map_err(|errors| {
+            format!("bad jq: {:?}", errors.into_iter().map(|(_, e)| e).collect::<Vec<_>>())
+        })?;
+        Ok(Self::Interpreted(filter))
+    }
+
+    /// Hands what it yields to `each` while that says to go on, and says why it ended early, if it did.
+    pub(crate) fn run(&self, answer: &Val, each: impl FnMut(Val) -> bool) -> Result<(), String> {
+        self.run_within(&Bounds::usual(), answer, each)
+    }
+
+    pub(crate) fn run_within(
+        &self,
+        bounds: &Bounds,
+        answer: &Val,
+        each: impl FnMut(Val) -> bool,
+    ) -> Result<(), String> {
+        match self {
+            Self::Direct(direct) => direct.run(bounds, answer, each),
+            Self::Interpreted(filter) => {
+                stacker::grow(STACK_BYTES, || interpret(filter, bounds, answer.clone(), each))
+            }
+        }
+    }
+
+    /// What is made of the first thing it yields, if it yields any.
+    pub(crate) fn first<T>(&self, answer: &Val, of: impl FnOnce(&Val) -> T) -> Result<Option<T>, String> {
+        let (mut first, mut of) = (None, Some(of));
+        self.run(answer, |found| {
+            first = of.take().map(|of| of(&found));
+            false
+        })?;
+        Ok(first)
+    }
+
+    /// Whether the first thing it yields is true. An error is a no: the rule does not fit this answer.
+    pub(crate) fn holds(&self, answer: &Val) -> bool {
+        self.first(answer, |found| matches!(found, Val::Bool(true))) == Ok(Some(true))
+    }
+}
+
+fn interpret(
+    filter: &jaq_core::Filter<Bounded>,
+    bounds: &Bounds,
+    answer: Val,
+    mut each: impl FnMut(Val) -> bool,
+) -> Result<(), String> {
+    let run = Run { lut: &filter.lut, bounds, bottom: place_on_stack() };
+    let stopped = || bounds.stopped().map(str::to_owned);
+    for found in filter.id.run((Ctx::<Bounded>::new(&run, Vars::new([])), answer)).map(unwrap_valr) {
+        if !each(found.map_err(|error| stopped().unwrap_or_else(|| error.to_string()))?) {
+            return Ok(());
+        }
+    }
+    stopped().map_or(Ok(()), Err)
+}
+
+/// Lets them stand beside what lives no longer than the text.
+fn as_short<'s>(def: Def<&'static str>) -> Def<&'s str> {
+    def
+}
+
+/// All that programs may call; what would reach beyond the answer is an error.
+fn natives() -> impl Iterator<Item = Fun<Bounded>> {
+    let all = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
+    let all = all.map(|(name, args, native): Fun<Bounded>| match name {
+        "halt" | "env" | "stderr_empty" | "debug_empty" => (name, args, Native::new(|_| refused())),
+        _ => (name, args, native),
+    });
+    let step: Native<Bounded> =
+        Native::new(|(ctx, value): Cv<'_, Bounded>| box_once(ctx.data().step().map(|()| value)))
+            .with_paths(|(ctx, value)| box_once(ctx.data().step().map(|()| value)))
+            .with_update(|(ctx, value), update| match ctx.data().step() {
+                Ok(()) => update(value),
+                Err(error) => box_once(Err(error)),
+            });
+    let factor = Native::new(|(_, value): Cv<'_, Bounded>| box_once(factor(value).map_err(Exn::from)));
+    all.chain([(STEP, v(0), step), (FACTOR, v(0), factor)])
+}
+
+/// What may be multiplied: any value but a text, which would be repeated.
+pub(crate) fn factor(value: Val) -> Result<Val, Error<Val>> {
+    match value {
+        Val::TStr(_) | Val::BStr(_) => Err(Error::str("a text is not repeated")),
+        other => Ok(other),
+    }
+}
+
+fn refused<'a>() -> ValXs<'a, Val> {
+    box_once(Err(Exn::from(Error::str("halt, env, stderr and debug mean nothing in a definition"))))
+}
+
+/// Whether a text nests so little that it may be run on any stack.
+fn is_shallow(code: &str) -> bool {
+    let brackets = code.bytes().filter(|byte| matches!(byte, b'[' | b'(' | b'{')).count();
+    code.len() <= 4 << 10 && brackets <= 200
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bounds::TIME_MAX;
+    use super::*;
+    use std::time::Duration;
+
+    /// Fewer steps than in earnest: this runs unoptimised.
+    const STEPS: u32 = 50_000;
+
+    fn outcome(code: &str, answer: &str) -> Result<usize, String> {
+        let program = Program::compile(code).unwrap();
+        let mut outputs = 0;
+        let answer = serde_json::from_str(answer).unwrap();
+        program.run_within(&Bounds::of(STEPS, TIME_MAX), &answer, |_| {
+            outputs += 1;
+            true
+        })?;
+        Ok(outputs)
+    }
+
+    #[test]
+    fn what_is_nested_in_its_text_ends_no_process() {
+        for (open, inner, close) in
+            [("[", "1", "]"), ("(", ".", ")"), ("{a:", "1", "}"), ("-", "1", ""), ("", ".", "|.")]
+        {
+            let times = (CODE_BYTES_MAX - 1) / (open.len() + close.len());
+            let code = [&open.repeat(times), inner, &close.repeat(times)].concat();
+            let ran = Program::compile(&code).map(|program| program.run(&Val::Null, |_| true));
+            assert!(matches!(&ran, Ok(Ok(()) | Err(_)) | Err(_)), "{open}: {ran:?}");
+            let longer = Program::compile(&[code.as_str(), &" ".repeat(CODE_BYTES_MAX)].concat());
+            assert!(longer.is_err_and(|error| error.contains("longer than")));
+        }
+    }
+
+    #[test]
+    fn a_program_that_takes_too_long_is_stopped() {
+        let program = Program::compile("[range(infinite)]").unwrap();
+        let ended = program.run_within(&Bounds::of(STEPS, Duration::ZERO), &Val::Null, |_| true);
+        assert_eq!(ended, Err("it takes too long".to_owned()));
+    }
+
+    #[test]
+    fn a_program_that_would_not_end_is_stopped() {
+        let twenty_commas = ["(.,.)"; 20].join("|") + " | select(false)";
+        let doubling = "def a: .; def b: a|a|a|a|a|a; def c: b|b|b|b|b|b; def d: c|c|c|c|c|c; def e: d|d|d|d|d|d; \
+                        def f: e|e|e|e|e|e; def g: f|f|f|f|f|f; g";
+        for code in [
+            "def f: f; f",
+            "def f: f | f; f",
+            "def f: [f]; f",
+            "def f: 1 + f; f",
+            "def f(g): f(g | g); f(.)",
+            "def f: def g: f; g; f",
+            "[range(infinite)]",
+            "[repeat(1)]",
+            "[repeat(1)?]",
+            "last(repeat(1))",
+            "reduce range(1; infinite) as $x (0; . + $x)",
+            "until(false; .)",
+            "[while(true; .)] | length",
+            "[recurse(.)]",
+            "first(recurse(.) | select(false))",
+            "try (def f: f; f) catch .",
+            "(def f: f; f)? // 1",
+            "[.[] as $a | .[] as $b | .[] as $c | .[] as $d | 1] | length",
+            "[[.,.,.,.,.,.,.,.] | combinations] | length",
+            "path(def f: f; f)",
+            "(def f: . | f; f) = 1",
+            "limit(10; repeat(empty))",
+            "reduce range(infinite) as $i (0; [.])",
+            "def f: {a: .} | f; f",
+            &twenty_commas,
+            doubling,
+        ] {
+            let answer = format!("[{}]", ["1"; 60].join(","));
+            let ended = outcome(code, &answer);
+            assert!(ended.as_ref().is_err_and(|why| why.starts_with("it ")), "{code}: {ended:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_ends_is_left_alone() {
+        for (code, answer, outputs) in [
+            ("range(40000)", "null", 40_000),
+            ("[range(40000)] | length", "null", 1),
+            ("[limit(5; repeat(1))][]", "null", 5),
+            ("[recurse(if . < 5000 then . + 1 else empty end)] | length", "0", 1),
+            ("..", "[[1],[2]]", 5),
+            (".[].a |= 1 | .[].a", r#"[{},{"a":2}]"#, 2),
+            ("[paths] | length", "[[1],[2]]", 1),
+            ("to_entries[] | .value", r#"{"a":1,"b":2}"#, 2),
+            ("def f: if . > 0 then . - 1 | f else . end; f", "40000", 1),
+            ("group_by(.a)[] | max_by(.b)", r#"[{"a":1,"b":1},{"a":2,"b":1},{"a":1,"b":3}]"#, 2),
+            ("(.a, .b) += 1", "{}", 1),
+            (".[]?", "1", 0),
+            ("walk(.)", "[[1]]", 1),
+            ("reduce range(40000) as $i (0; [.])", "0", 1),
+        ] {
+            assert_eq!(outcome(code, answer), Ok(outputs), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_not_repeated() {
+        for code in [
+            "\"a\" * 1e400",
+            "1e400 * \"a\"",
+            "[.[] * 9e18]",
+            ".[0] *= 9e18",
+            "def f: .[0] * 9e18; f",
+            "\"\\(.[0] * 9e18)\"",
+        ] {
+            assert_eq!(outcome(code, "[\"a\"]"), Err("\"a text is not repeated\"".to_owned()), "{code}");
+        }
+        assert_eq!(outcome("(.[] * 9e18)?", "[\"a\"]"), Ok(0));
+        assert_eq!(outcome(".a *= .b | select(.a == 6)", r#"{"a":2,"b":3}"#), Ok(1));
+        assert_eq!(outcome("{a: {b: 1}} * {a: {c: 2}} | select(.a.b + .a.c == 3)", "0"), Ok(1));
+    }
+
+    #[test]
+    fn nothing_reaches_beyond_the_answer() {
+        for code in ["env", "$ENV", "halt", "halt_error", "debug", "stderr", "input", "include \"a\"; ."] {
+            let told = Program::compile(code).and_then(|program| program.run(&Val::Null, |_| true));
+            assert!(told.is_err(), "{code}");
+        }
+    }
+}

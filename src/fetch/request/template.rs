@@ -1,0 +1,91 @@
+//! Templates, and how the values in them are escaped.
+
+use super::render::RequestError;
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::ops::Range;
+
+/// Everything but the unreserved characters of RFC 3986.
+pub(crate) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Templates of all kinds, compiled, by name.
+pub(crate) struct Templates {
+    paths: Environment<'static>,
+    plain: Environment<'static>,
+    json: Environment<'static>,
+}
+
+/// How values are escaped.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    /// Percent-encoded.
+    Path,
+    /// As they are: what they stand in is encoded as a whole.
+    Plain,
+    /// Written as JSON.
+    Json,
+}
+
+impl Templates {
+    pub(crate) fn new() -> Self {
+        let [mut paths, mut plain, mut json] = [(); 3].map(|()| Environment::new());
+        for env in [&mut paths, &mut plain, &mut json] {
+            env.set_undefined_behavior(UndefinedBehavior::Strict);
+            env.set_fuel(Some(50_000));
+        }
+        paths.set_formatter(|out, _, value| match value.is_safe() {
+            true => out.write_str(&value.to_string()).map_err(Error::from),
+            false => out.write_str(&segment(&value.to_string())?).map_err(Error::from),
+        });
+        json.set_formatter(|out, _, value| {
+            let text = serde_json::to_string(value)
+                .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+            out.write_str(&text).map_err(Error::from)
+        });
+        paths.add_filter("segments", segments);
+        Self { paths, plain, json }
+    }
+
+    /// Compiles one; what is wrong with it is noted with its place in the file.
+    pub(crate) fn add(
+        &mut self,
+        (kind, name): (Kind, String),
+        text: &str,
+        span: Range<usize>,
+        wrong: &mut Vec<(Range<usize>, String)>,
+    ) {
+        let env = match kind {
+            Kind::Path => &mut self.paths,
+            Kind::Plain => &mut self.plain,
+            Kind::Json => &mut self.json,
+        };
+        if let Err(error) = env.add_template_owned(name, text.to_owned()) {
+            wrong.push((span, format!("bad template: {error}")));
+        }
+    }
+
+    pub(crate) fn render(&self, kind: Kind, name: &str, values: &Value) -> Result<String, RequestError> {
+        let env = match kind {
+            Kind::Path => &self.paths,
+            Kind::Plain => &self.plain,
+            Kind::Json => &self.json,
+        };
+        env.get_template(name)
+            .and_then(|template| template.render(values))
+            .map_err(|error| RequestError::Template { what: name.to_owned(), error })
+    }
+}
+
+/// One path segment. `.` and `..` would climb, and no encoding keeps them from it.
+fn segment(text: &str) -> Result<String, Error> {
+    if matches!(text, "." | "..") {
+        return Err(Error::new(ErrorKind::InvalidOperation, format!("{text:?} may not stand in a path")));
+    }
+    Ok(utf8_percent_encode(text, RESERVED).to_string())
+}
+
+/// Several segments: the slashes stay.
+fn segments(text: String) -> Result<Value, Error> {
+    let parts: Result<Vec<_>, _> = text.split('/').map(segment).collect();
+    Ok(Value::from_safe_string(parts?.join("/")))
+}
