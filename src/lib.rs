@@ -14,8 +14,12 @@
 //! - [`read`]: what readers are shown, from the cache or else from the record
 //! - [`forecast`]: how often every job will run, and what keeps it from more
 //! - [`explain`]: why a job has not run yet, in a sentence
-//! - [`trial`]: one call outside of the schedule, for whoever writes a definition
+//! - [`keep`]: housekeeping: the outbox, a lost schedule, the history
+//! - [`adhoc`]: what a user asks for outside the schedule: an ad-hoc call, and "refresh now"
+//! - [`discovery`]: lists a connection's devices, on request and when due
+//! - [`trial`]: one ad-hoc call that stores nothing, for whoever writes a definition
 //! - [`http`]: the API
+pub mod adhoc;
 pub mod app;
 pub mod authorise;
 pub mod cache;
@@ -23,6 +27,7 @@ pub mod cli;
 pub mod clock;
 pub mod cloud;
 pub mod demo;
+pub mod discovery;
 pub mod explain;
 pub mod fetch;
 pub mod forecast;

@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::journey::{self, Journey};
 use crate::provider::LoadError;
 use crate::words::UnixMs;
-use crate::{http, keep};
+use crate::{discovery, http, keep};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -19,7 +19,7 @@ pub enum Role {
     Api,
     /// Pulls from the providers.
     Fetch,
-    /// Drains the outbox, rebuilds a lost schedule, looks after the history.
+    /// Drains the outbox, rebuilds a lost schedule, looks after the history, lists devices.
     Keep,
 }
 
@@ -54,6 +54,7 @@ pub async fn serve(
     }
     if roles.contains(&Role::Keep) {
         tasks.spawn(keep::run(app.clone(), stop.clone()));
+        tasks.spawn(discovery::run(app.clone(), stop.clone()));
     }
     if let Some(listener) = listener.filter(|_| roles.contains(&Role::Api)) {
         let (app, stop) = (app.clone(), stop.clone());

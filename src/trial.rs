@@ -2,9 +2,9 @@
 //! call and settled like one, so that a trial breaks no limit and what it learns (a hold, an error) counts; nothing of
 //! what it reads is stored.
 
+use crate::adhoc::{AdHocCall, AdHocError};
 use crate::app::App;
 use crate::fetch::{Answer, Call, Target, Trace};
-use crate::keep::{Errand, ErrandError};
 use crate::postgres::PostgresError;
 use crate::preference::inventory;
 use crate::provider::Provider;
@@ -66,7 +66,7 @@ pub enum TrialError {
     Stranger(String),
     /// It could not be sent.
     #[error(transparent)]
-    Errand(#[from] ErrandError),
+    NotSent(#[from] AdHocError),
     /// Postgres.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
@@ -81,17 +81,17 @@ pub async fn run(app: &App, wanted: &Wanted<'_>) -> Result<Trial, TrialError> {
     let request =
         ReserveRequest { lane, resource: wanted.resource.clone(), cost: full, devices: vec![target.device] };
     let whose = (wanted.tenant, wanted.connection);
-    let errand = Errand::begin(app, provider, whose, &request, wanted.patience).await?;
-    let connection = errand.connection.clone();
+    let adhoc = AdHocCall::begin(app, provider, whose, &request, wanted.patience).await?;
+    let connection = adhoc.connection.clone();
     let call = Call { connection, resource: wanted.resource.clone(), targets: vec![target.clone()] };
     let sent = Instant::now();
     let asked_at = app.clock.now();
-    let (answer, trace) = errand.fetcher.fetch_traced(&call, asked_at).await;
-    errand.learn(&answer.learned, asked_at).await;
+    let (answer, trace) = adhoc.fetcher.fetch_traced(&call, asked_at).await;
+    adhoc.learn(&answer.learned, asked_at).await;
     let took = sent.elapsed();
     let is_unauthorized =
         answer.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Unauthorized { .. }));
-    errand.end(answer.end, answer.holds.clone(), is_unauthorized).await;
+    adhoc.end(answer.end, answer.holds.clone(), is_unauthorized).await;
     let cost = match answer.end {
         End::Unsent => 0,
         _ => full,

@@ -19,7 +19,9 @@ const LEVELS: &[&[&str]] = &[
     &["demo"],
     &["serve"],
     &["http"],
-    &["journey", "read", "keep", "forecast", "explain", "trial"],
+    &["discovery", "trial"],
+    &["adhoc"],
+    &["journey", "read", "keep", "forecast", "explain"],
     &["authorise"],
     &["app"],
     &[
@@ -46,7 +48,6 @@ const ALONE: &[(&str, &str)] =
 /// Imports inside a row that are allowed: who, whom, why. One that nobody uses must go.
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("telemetry", "settings", "it is set up from the `log` section"),
-    ("trial", "keep", "a schedule that was lost is rebuilt before leave is asked of it"),
     ("explain", "forecast", "a job's answer ends with what the plan lets it have"),
 ];
 

@@ -2,7 +2,8 @@
 
 use super::{CliError, Context, authorize, secret, table};
 use crate::authorise;
-use crate::keep::{self, Wanted};
+use crate::discovery::{self, DiscoverRequest};
+use crate::keep;
 use crate::preference::connections::{self, ConnectionRow, NewConnection};
 use crate::preference::discovered::Changes;
 use crate::preference::tenants;
@@ -249,8 +250,8 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
             let found = connections::find(pool, tenant, &label).await?;
             let provider = context.app.registry.find(&found.provider)?;
             let patience = Duration::from_millis(wait.as_ms());
-            let wanted = Wanted { provider, tenant, connection: found.id, patience, dry_run };
-            let changes = keep::discover(&context.app, wanted).await.map_err(CliError::refused)?;
+            let request = DiscoverRequest { provider, tenant, connection: found.id, patience, dry_run };
+            let changes = discovery::discover(&context.app, request).await.map_err(CliError::refused)?;
             context.output.answer(&Discovered { dry_run, changes })
         }
         Command::Plan { tenant, label, plan } => {

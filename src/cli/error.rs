@@ -1,9 +1,9 @@
 //! Why a command did not do what was asked: one sentence, and an exit code.
 
+use crate::adhoc::RefreshError;
 use crate::app::StartError;
 use crate::authorise::AuthoriseError;
 use crate::explain::ExplainError;
-use crate::keep::RefreshError;
 use crate::local::LocalError;
 use crate::postgres::PostgresError;
 use crate::preference::connections::ConnectionError;

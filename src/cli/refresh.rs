@@ -1,7 +1,7 @@
 //! `paceline refresh`
 
 use super::{CliError, Context};
-use crate::keep::{self, RefreshStatus};
+use crate::adhoc::{self, RefreshStatus};
 use crate::preference::{find, tenants};
 use serde::Serialize;
 use std::fmt;
@@ -57,7 +57,7 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let provider = app.registry.find(&subject.provider)?;
     let (name, _) =
         find::resource(&app.pool, tenant, subject.device, provider, args.resource.as_deref()).await?;
-    let done = keep::refresh_now(app, tenant, subject.device, &provider.name, name).await?;
+    let done = adhoc::refresh_now(app, tenant, subject.device, &provider.name, name).await?;
     context.output.answer(&Answer {
         device: subject.device.0,
         resource: name.to_string(),

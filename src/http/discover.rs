@@ -5,7 +5,7 @@ use super::auth::Owner;
 use super::error::{ApiError, Problem};
 use super::extract::{Path, Query};
 use super::openapi::Refusals;
-use crate::keep::{self, Wanted};
+use crate::discovery::{self, DiscoverRequest};
 use crate::preference::connections::{self, ConnectionError};
 use crate::preference::discovered::Changes;
 use axum::Json;
@@ -126,6 +126,7 @@ pub(super) async fn discover(
     let provider = api.app.registry.get(&found.provider);
     let provider = provider.ok_or(ApiError::NotListable(found.provider.clone()))?;
     let How { dry_run } = how;
-    let wanted = Wanted { provider, tenant: who.tenant, connection: found.id, patience: PATIENCE, dry_run };
-    Ok(Json(Discovered::of(dry_run, keep::discover(&api.app, wanted).await?)))
+    let request =
+        DiscoverRequest { provider, tenant: who.tenant, connection: found.id, patience: PATIENCE, dry_run };
+    Ok(Json(Discovered::of(dry_run, discovery::discover(&api.app, request).await?)))
 }

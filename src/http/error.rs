@@ -1,7 +1,9 @@
 //! Every error the API answers with: its status, its type and what it says (RFC 9457). Nowhere else.
 
+use crate::adhoc::{AdHocError, RefreshError};
 use crate::authorise::AuthoriseError;
-use crate::keep::{DiscoverError, ErrandError, KeepError, PlanError, RefreshError};
+use crate::discovery::DiscoverError;
+use crate::keep::{KeepError, PlanError};
 use crate::postgres::PostgresError;
 use crate::preference::connections::ConnectionError;
 use crate::provider::LookupError;
@@ -340,25 +342,25 @@ impl From<DiscoverError> for ApiError {
         match error {
             DiscoverError::Undeclared(provider) => Self::NotListable(provider),
             DiscoverError::NoList(why) => Self::NoList(why),
-            DiscoverError::Errand(error) => error.into(),
+            DiscoverError::NotSent(error) => error.into(),
             DiscoverError::Postgres(error) => error.into(),
         }
     }
 }
 
-impl From<ErrandError> for ApiError {
+impl From<AdHocError> for ApiError {
     /// With what to do in this API's words.
-    fn from(error: ErrandError) -> Self {
+    fn from(error: AdHocError) -> Self {
         match error {
-            ErrandError::Unusable => Self::UnusableConnection("its credential was refused".to_owned()),
-            ErrandError::Refused(reason) => Self::UnusableConnection(reason),
-            ErrandError::NotYet { by, when } => Self::NotYet { by, when },
+            AdHocError::Unusable => Self::UnusableConnection("its credential was refused".to_owned()),
+            AdHocError::Refused(reason) => Self::UnusableConnection(reason),
+            AdHocError::NotYet { by, when } => Self::NotYet { by, when },
             // Lists are all that this API goes on errands for.
-            ErrandError::Unknown(why) => Self::NoList(why),
-            ErrandError::Late => Self::ScheduleSlow,
-            ErrandError::Redis(error) | ErrandError::Keep(KeepError::Redis(error)) => Self::RedisAway(error),
-            ErrandError::Postgres(error) | ErrandError::Keep(KeepError::Postgres(error)) => error.into(),
-            ErrandError::Definition(_) => Self::Internal(error.into()),
+            AdHocError::Unknown(why) => Self::NoList(why),
+            AdHocError::Late => Self::ScheduleSlow,
+            AdHocError::Redis(error) | AdHocError::Keep(KeepError::Redis(error)) => Self::RedisAway(error),
+            AdHocError::Postgres(error) | AdHocError::Keep(KeepError::Postgres(error)) => error.into(),
+            AdHocError::Definition(_) => Self::Internal(error.into()),
         }
     }
 }
@@ -382,7 +384,7 @@ mod tests {
         let refused = || LoadError::Refused(Vec::new());
         for error in [
             ApiError::from(AuthoriseError::Definition(refused())),
-            ApiError::from(ErrandError::Definition(refused())),
+            ApiError::from(AdHocError::Definition(refused())),
             ApiError::of_status(StatusCode::INTERNAL_SERVER_ERROR),
         ] {
             assert!(error.source().is_some() && error.detail().contains("the server's log"), "{error:?}");

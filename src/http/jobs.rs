@@ -5,7 +5,8 @@ use super::auth::Owner;
 use super::error::{ApiError, Problem};
 use super::extract::{Json, Path};
 use super::openapi::Refusals;
-use crate::keep::{self, RefreshStatus};
+use crate::adhoc::{self, RefreshStatus};
+use crate::keep;
 use crate::preference::jobs::{self, DeviceRef, JobPatch};
 use crate::provider::Provider;
 use crate::read;
@@ -169,7 +170,7 @@ pub(super) async fn refresh(
     let subject = jobs::subject(&app.pool, who.tenant, id).await?.ok_or(ApiError::NoSuchDevice(id))?;
     let provider = app.registry.get(&subject.provider).ok_or_else(|| provider_gone(&subject))?;
     let name = find(provider, resource)?.name;
-    let done = keep::refresh_now(app, who.tenant, id, &provider.name, &name).await?;
+    let done = adhoc::refresh_now(app, who.tenant, id, &provider.name, &name).await?;
     let fetched_at = done.fetched_at.map(|at| at.to_string());
     let view = RefreshView { device: id, resource: name.to_string(), status: done.status, fetched_at };
     Ok((StatusCode::ACCEPTED, axum::Json(view)))

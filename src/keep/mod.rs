@@ -1,25 +1,19 @@
-//! Housekeeping: the outbox is drained, a lost schedule is rebuilt, the history gets its partitions and loses old ones,
-//! clouds are asked which devices there are.
+//! Housekeeping: drains the outbox, rebuilds a lost schedule, checks and repairs it, keeps quota inputs up to date, and
+//! makes and drops the history's partitions.
 //!
 //! Any number of processes may keep house; what must not be done twice at once is done under an advisory lock.
 
 mod check;
-mod discover;
-mod errand;
 mod history;
 mod outbox;
 mod quota_inputs;
 mod rebuild;
-mod refresh;
 mod run;
 
 pub use check::{CheckReport, Problem, check};
-pub use discover::{DiscoverError, Wanted, discover, discover_due};
-pub use errand::{Errand, ErrandError};
 pub use outbox::{drain, tell_soon};
 pub use quota_inputs::{PlanError, set_plan};
 pub use rebuild::rebuild_if_lost;
-pub use refresh::{RefreshError, RefreshStatus, Refreshed, refresh_now};
 pub use run::run;
 
 use crate::app::App;

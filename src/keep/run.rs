@@ -1,6 +1,6 @@
 //! The keeper's loops.
 
-use super::{CheckReport, KeepError, check, discover_due, drain, history, rebuild_if_lost};
+use super::{CheckReport, KeepError, check, drain, history, rebuild_if_lost};
 use crate::app::App;
 use crate::postgres;
 use crate::preference::outbox::CHANNEL;
@@ -17,8 +17,6 @@ const LOOKS_A_CHECK: u64 = 10;
 const DRAIN_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 /// A whole pass over a million jobs takes seconds: seldom enough not to be felt.
 const CHECK_EVERY: Duration = Duration::from_secs(10 * 60);
-/// How soon the devices of a new connection are found.
-const DISCOVER_EVERY: Duration = Duration::from_secs(30);
 const HISTORY_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Keeps house until stopped.
@@ -29,7 +27,6 @@ pub async fn run(app: App, stop: CancellationToken) {
         () = keep_built(&app) => {}
         () = keep_history(&app) => {}
         () = keep_sound(&app) => {}
-        () = keep_discovered(&app) => {}
     }
 }
 
@@ -118,14 +115,5 @@ async fn keep_history(app: &App) {
             }
         };
         sleep(nap).await;
-    }
-}
-
-async fn keep_discovered(app: &App) {
-    loop {
-        sleep(DISCOVER_EVERY).await;
-        if let Err(error) = discover_due(app).await {
-            tracing::warn!(%error, "devices not looked for; will try again");
-        }
     }
 }

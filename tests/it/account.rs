@@ -3,9 +3,9 @@
 
 use crate::journey::Rig;
 use paceline::journey::Journey;
-use paceline::keep;
 use paceline::preference::{connections, learned};
 use paceline::words::Secrets;
+use paceline::{discovery, keep};
 use serde_json::json;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -224,14 +224,14 @@ async fn a_list_that_waits_for_the_account_is_not_asked_for_at_every_turn() {
     let text = format!("{ACCOUNT}[discovery]\npath = \"/list\"\ndevices = \".[]\"\n");
     let rig = Rig::new(text.leak(), 0).await;
     Mock::given(path("/me")).respond_with(ResponseTemplate::new(500)).mount(&rig.cloud).await;
-    let wanted = keep::Wanted {
+    let wanted = discovery::DiscoverRequest {
         provider: rig.t.app.registry.get(rig.provider).unwrap(),
         tenant: rig.t.tenant,
         connection: rig.connection,
         patience: Duration::from_secs(5),
         dry_run: false,
     };
-    let error = keep::discover(&rig.t.app, wanted).await.unwrap_err().to_string();
+    let error = discovery::discover(&rig.t.app, wanted).await.unwrap_err().to_string();
     assert!(error.contains("did not tell: transient: HTTP 500"), "{error}");
     let sql = "SELECT discovery_error FROM connections WHERE discovery_at IS NOT NULL";
     let kept: Option<String> = sqlx::query_scalar(sql).fetch_one(&rig.t.app.pool).await.unwrap();

@@ -3,8 +3,9 @@
 use crate::journey::Rig;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
+use paceline::adhoc::AdHocError;
+use paceline::discovery::{self, DiscoverError, DiscoverRequest};
 use paceline::http;
-use paceline::keep::{self, DiscoverError, ErrandError, Wanted};
 use paceline::preference::discovered::Changes;
 use paceline::words::{DeviceId, Role};
 use serde_json::{Value, json};
@@ -46,8 +47,8 @@ async fn list(rig: &Rig, devices: Value) {
     rig.answer(ResponseTemplate::new(200).set_body_json(json!({"devices": devices}))).await;
 }
 
-fn wanted(rig: &Rig) -> Wanted<'_> {
-    Wanted {
+fn request(rig: &Rig) -> DiscoverRequest<'_> {
+    DiscoverRequest {
         provider: rig.t.app.registry.get(rig.provider).unwrap(),
         tenant: rig.t.tenant,
         connection: rig.connection,
@@ -57,7 +58,7 @@ fn wanted(rig: &Rig) -> Wanted<'_> {
 }
 
 async fn discover(rig: &Rig) -> Result<Changes, DiscoverError> {
-    keep::discover(&rig.t.app, wanted(rig)).await
+    discovery::discover(&rig.t.app, request(rig)).await
 }
 
 /// external id, name, group, model, whether it is missing, resources; by id.
@@ -176,7 +177,7 @@ async fn a_list_that_is_none_changes_nothing() {
     assert!(discover(&rig).await.unwrap_err().to_string().contains("throttled"));
     let error = discover(&rig).await.unwrap_err();
     assert!(
-        matches!(&error, DiscoverError::Errand(ErrandError::NotYet { by, .. }) if by.contains("HTTP 429")),
+        matches!(&error, DiscoverError::NotSent(AdHocError::NotYet { by, .. }) if by.contains("HTTP 429")),
         "{error:?}"
     );
     assert_eq!(rig.cloud.received_requests().await.unwrap().len(), 1);
@@ -220,8 +221,8 @@ async fn the_list_is_asked_for_under_the_quotas_that_count_it() {
 async fn lists_are_asked_for_by_themselves_once_in_a_while() {
     let rig = Rig::new(LISTED, 0).await;
     list(&rig, json!([{"id": "a"}])).await;
-    assert_eq!(keep::discover_due(&rig.t.app).await.unwrap(), 1);
-    assert_eq!(keep::discover_due(&rig.t.app).await.unwrap(), 0);
+    assert_eq!(discovery::discover_due(&rig.t.app).await.unwrap(), 1);
+    assert_eq!(discovery::discover_due(&rig.t.app).await.unwrap(), 0);
     assert_eq!(kept(&rig).await, [row("a", "", "", "", false, STATE)]);
     let pass = async |hours: f64| {
         sqlx::query("UPDATE connections SET discovery_at = discovery_at - make_interval(secs => $1)")
@@ -231,26 +232,26 @@ async fn lists_are_asked_for_by_themselves_once_in_a_while() {
             .unwrap();
     };
     pass(23.0).await;
-    assert_eq!(keep::discover_due(&rig.t.app).await.unwrap(), 0);
+    assert_eq!(discovery::discover_due(&rig.t.app).await.unwrap(), 0);
     pass(1.1).await;
     // One that fails is asked for again sooner.
     rig.answer(ResponseTemplate::new(500)).await;
-    assert_eq!(keep::discover_due(&rig.t.app).await.unwrap(), 1);
-    assert_eq!(keep::discover_due(&rig.t.app).await.unwrap(), 0);
+    assert_eq!(discovery::discover_due(&rig.t.app).await.unwrap(), 1);
+    assert_eq!(discovery::discover_due(&rig.t.app).await.unwrap(), 0);
     pass(1.1).await;
     list(&rig, json!([])).await;
-    assert_eq!(keep::discover_due(&rig.t.app).await.unwrap(), 1);
+    assert_eq!(discovery::discover_due(&rig.t.app).await.unwrap(), 1);
     assert_eq!(kept(&rig).await, [row("a", "", "", "", true, STATE)]);
     // One that waits for its owner is left alone; and so is every one where the operator says so.
     pass(25.0).await;
     let state = |state: &'static str| sqlx::query("UPDATE connections SET state = $1").bind(state);
     state("needs_reauth").execute(&rig.t.app.pool).await.unwrap();
-    assert_eq!(keep::discover_due(&rig.t.app).await.unwrap(), 0);
-    assert!(matches!(discover(&rig).await, Err(DiscoverError::Errand(ErrandError::Unusable))));
+    assert_eq!(discovery::discover_due(&rig.t.app).await.unwrap(), 0);
+    assert!(matches!(discover(&rig).await, Err(DiscoverError::NotSent(AdHocError::Unusable))));
     state("active").execute(&rig.t.app.pool).await.unwrap();
     let mut app = rig.t.app.clone();
     app.settings.discovery.automatic = false;
-    assert_eq!(keep::discover_due(&app).await.unwrap(), 0);
+    assert_eq!(discovery::discover_due(&app).await.unwrap(), 0);
 }
 
 #[tokio::test]

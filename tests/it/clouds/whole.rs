@@ -2,14 +2,15 @@
 
 use super::stage::{Staged, What, before};
 use super::stored;
+use paceline::adhoc::AdHocError;
 use paceline::app::App;
 use paceline::authorise::{self, Authoriser, Ready};
+use paceline::discovery::{self, DiscoverError};
 use paceline::fetch::cases::SECRET;
 use paceline::fetch::cases::TokenCase;
 use paceline::fetch::cases::{Case, Difference};
 use paceline::fetch::{Answer, Bootstrapped, Listing, Validators};
 use paceline::journey::{Journey, Step};
-use paceline::keep::{self, DiscoverError, ErrandError};
 use paceline::preference::connections;
 use paceline::read;
 use paceline::words::{DeviceId, End, Granted, JobId, NoToken, UnixMs};
@@ -199,7 +200,7 @@ async fn look_up(app: &App, one: &Staged, case: &Case) -> Vec<Difference> {
 
 async fn list(app: &App, one: &Staged, case: &Case) -> Vec<Difference> {
     let (tenant, connection) = (one.tenant, one.connection);
-    let wanted = keep::Wanted {
+    let wanted = discovery::DiscoverRequest {
         provider: &one.turned.provider,
         tenant,
         connection,
@@ -207,9 +208,9 @@ async fn list(app: &App, one: &Staged, case: &Case) -> Vec<Difference> {
         dry_run: false,
     };
     let began = now(app).await;
-    let mut listed = keep::discover(app, wanted).await;
-    while matches!(listed, Err(DiscoverError::Errand(ErrandError::Late))) {
-        listed = keep::discover(app, wanted).await;
+    let mut listed = discovery::discover(app, wanted).await;
+    while matches!(listed, Err(DiscoverError::NotSent(AdHocError::Late))) {
+        listed = discovery::discover(app, wanted).await;
     }
     let devices = match listed {
         Ok(_) => Ok(stored::listed(app, one).await),

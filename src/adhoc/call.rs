@@ -1,10 +1,10 @@
 //! One call outside of the schedule: leave is asked of every quota that counts it, and its end is settled, as for any
 //! other call. What is fetched is its caller's.
 
-use super::{KeepError, rebuild_if_lost};
 use crate::app::App;
 use crate::authorise::{self, Authoriser, BootstrapState, Ready};
 use crate::fetch::Fetcher;
+use crate::keep::{self, KeepError};
 use crate::postgres::PostgresError;
 use crate::preference::connections;
 use crate::provider::{LoadError, Provider};
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 /// Why nothing was sent.
 #[derive(Debug, thiserror::Error)]
-pub enum ErrandError {
+pub enum AdHocError {
     /// The account may not be used.
     #[error(
         "the connection's credential was refused before, or cannot be opened: give it a new one by \
@@ -60,7 +60,7 @@ pub enum ErrandError {
 }
 
 /// A call that may be sent now.
-pub struct Errand {
+pub struct AdHocCall {
     /// What makes it.
     pub fetcher: Arc<Fetcher>,
     /// The account, with a token that works where the provider gives such.
@@ -70,7 +70,7 @@ pub struct Errand {
     grant: CallId,
 }
 
-impl Errand {
+impl AdHocCall {
     /// Waits until every quota lets the call through, for so long at most.
     pub async fn begin(
         app: &App,
@@ -78,21 +78,21 @@ impl Errand {
         (tenant, connection): (TenantId, ConnectionId),
         request: &ReserveRequest,
         patience: Duration,
-    ) -> Result<Self, ErrandError> {
+    ) -> Result<Self, AdHocError> {
         let opened =
             connections::open(&app.pool, &app.sealer, &[connection.0], provider.has_quota_inputs()).await?;
         let own = opened.into_iter().find(|connection| connection.tenant == tenant);
-        let connection = Arc::new(own.ok_or(ErrandError::Unusable)?);
+        let connection = Arc::new(own.ok_or(AdHocError::Unusable)?);
         // Before a token is asked for: a quota may count that, too.
-        rebuild_if_lost(app, &provider.name).await?;
+        keep::rebuild_if_lost(app, &provider.name).await?;
         let fetcher = authorise::fetcher(app, provider)?;
         let authoriser = Authoriser::new(app, provider, &fetcher);
         let connection = match authoriser.ready(&connection).await {
             Ready::Go(connection) => connection,
             Ready::NotYet(until, by) => {
-                return Err(ErrandError::NotYet { by, when: format!("before {until}") });
+                return Err(AdHocError::NotYet { by, when: format!("before {until}") });
             }
-            Ready::Refused(reason) => return Err(ErrandError::Refused(reason)),
+            Ready::Refused(reason) => return Err(AdHocError::Refused(reason)),
         };
         let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
         taker.hear(app.clock.now());
@@ -103,7 +103,7 @@ impl Errand {
             BootstrapState::NotYet(by) => {
                 taker.settle(&[Settlement::unsent(grant)], None).await?;
                 let when = "right now".to_owned();
-                return Err(ErrandError::NotYet { by, when });
+                return Err(AdHocError::NotYet { by, when });
             }
             BootstrapState::Ask(_asking) => {
                 let connection = look_up(app, &fetcher, &authoriser, &taker, connection, grant).await?;
@@ -139,14 +139,14 @@ async fn leave(
     taker: &Taker,
     request: &ReserveRequest,
     patience: Duration,
-) -> Result<CallId, ErrandError> {
+) -> Result<CallId, AdHocError> {
     let (grant, latest) = match taker.reserve_within(request, patience, app.tolerance(provider)).await? {
         ReserveOutcome::Go { call, latest } => (call, latest),
-        ReserveOutcome::NotYet { by, when, .. } => return Err(ErrandError::NotYet { by, when }),
+        ReserveOutcome::NotYet { by, when, .. } => return Err(AdHocError::NotYet { by, when }),
     };
     if Instant::now() > latest {
         taker.settle(&[Settlement::unsent(grant)], None).await?;
-        return Err(ErrandError::Late);
+        return Err(AdHocError::Late);
     }
     Ok(grant)
 }
@@ -159,7 +159,7 @@ async fn look_up(
     taker: &Taker,
     connection: Arc<Connection>,
     grant: CallId,
-) -> Result<Arc<Connection>, ErrandError> {
+) -> Result<Arc<Connection>, AdHocError> {
     let asked_at = app.clock.now();
     let found = fetcher.bootstrap(connection.clone(), asked_at).await;
     if matches!(found.values, Err(Outcome::Unauthorized { .. })) {
@@ -178,7 +178,7 @@ async fn look_up(
         }
         Err(outcome) => {
             let why = outcome.told();
-            Err(ErrandError::Unknown(why))
+            Err(AdHocError::Unknown(why))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! "Refresh now": one job ahead of everything, as soon as the quotas let it.
 
-use super::tell_soon;
 use crate::app::App;
+use crate::keep;
 use crate::postgres::PostgresError;
 use crate::preference::job_status::{self, JobStatus};
 use crate::redis::RedisError;
@@ -113,7 +113,7 @@ pub async fn refresh_now(
     let job = scheduled(found.ok_or_else(no_job)?, device)?;
     let mut answer = ask(app, provider, job.job).await?;
     if answer == Refresh::Unknown {
-        tell_soon(app, provider, job.job).await;
+        keep::tell_soon(app, provider, job.job).await;
         answer = ask(app, provider, job.job).await?;
     }
     let status = match answer {
