@@ -160,6 +160,56 @@ fn every_example_in_the_help_is_a_command() {
     assert!(walk(&command, "") > 20);
 }
 
+/// The lines of a document's shell blocks, continued ones joined.
+fn shell_lines(document: &str) -> Vec<String> {
+    let blocks = document.split("```sh\n").skip(1).filter_map(|rest| rest.split_once("```"));
+    blocks
+        .flat_map(|(block, _)| block.replace("\\\n", " ").lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
+}
+
+#[test]
+fn every_command_in_the_documents_is_a_command() {
+    let documents = [
+        include_str!("../../README.md"),
+        include_str!("../../CONTRIBUTING.md"),
+        include_str!("../../ARCHITECTURE.md"),
+    ];
+    let lines: Vec<_> = documents.into_iter().flat_map(shell_lines).collect();
+    let mut seen = 0;
+    for line in &lines {
+        let command = line.split(" #").next().unwrap_or(line).replace(" &", " ");
+        let Some(at) = command.find("paceline ") else { continue };
+        if command[..at].trim_end().ends_with("cargo") {
+            continue;
+        }
+        Cli::try_parse_from(command[at..].split_whitespace())
+            .unwrap_or_else(|error| panic!("{line}: {error}"));
+        seen += 1;
+    }
+    assert!(seen > 20, "{seen} commands");
+}
+
+#[test]
+fn every_request_in_the_readme_is_in_the_api_description() {
+    let described: Value = serde_json::from_str(&paceline::http::document()).unwrap();
+    let mut seen = 0;
+    for line in shell_lines(include_str!("../../README.md")) {
+        let Some((_, path)) = line.split_once("http://127.0.0.1:8077") else { continue };
+        let method =
+            line.split_once("-X ").map_or("get", |(_, rest)| rest.split(' ').next().unwrap()).to_lowercase();
+        let asked: Vec<_> = path.trim().split('/').collect();
+        let fits = |known: &String| {
+            let known: Vec<_> = known.split('/').collect();
+            known.len() == asked.len() && known.iter().zip(&asked).all(|(k, a)| k.starts_with('{') || k == a)
+        };
+        let paths = described["paths"].as_object().unwrap();
+        assert!(paths.iter().any(|(known, item)| fits(known) && item.get(&method).is_some()), "{line}");
+        seen += 1;
+    }
+    assert_eq!(seen, 3);
+}
+
 #[test]
 fn help_is_an_answer_and_a_mistake_is_a_sentence() {
     let binary = Binary::bare();
