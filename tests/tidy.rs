@@ -3,6 +3,8 @@
 //! The tables below are the rules; a change of the architecture changes them, in the same commit and with a reason.
 //! How a rule reads is in `tidy/rules.rs`, that each can fail in `tidy/fails.rs`.
 
+#[path = "tidy/docs.rs"]
+mod docs;
 #[path = "tidy/fails.rs"]
 mod fails;
 #[path = "tidy/lex.rs"]
@@ -182,6 +184,9 @@ fn the_source_is_tidy() {
     let files = source::files();
     let mut found = rules::all(&files);
     found.extend(rules::stale(&files));
+    for (path, text) in docs::documents() {
+        found.extend(docs::dead_pointers(&path, &text, &files, &docs::Disk));
+    }
     found.sort();
     found.dedup();
     println!("median length of a file in src: {} lines", rules::median(&files));

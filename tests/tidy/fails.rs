@@ -2,7 +2,7 @@
 
 use crate::lex::lex;
 use crate::source::File;
-use crate::{COLUMNS_MAX, LINES_MAX, rules};
+use crate::{COLUMNS_MAX, LINES_MAX, docs, rules};
 
 /// What the rules say of these files, and of none but the rule that is asked for.
 fn said(rule: &str, files: &[(&str, &str)]) -> Vec<String> {
@@ -218,4 +218,55 @@ fn rust_is_read_as_the_compiler_reads_it() {
     let read: Vec<String> = read.split(' ').map(|it| it.replace('|', " ")).collect();
     assert_eq!(code, read);
     assert_eq!(comments.len(), 2);
+}
+
+/// A repository of these files alone.
+struct Few(&'static [&'static str]);
+
+impl docs::Tree for Few {
+    fn has(&self, path: &str) -> bool {
+        self.0.iter().any(|it| {
+            *it == path.trim_end_matches('/') || it.starts_with(&format!("{}/", path.trim_end_matches('/')))
+        })
+    }
+}
+
+/// What the documents' rule says of a line in `docs/decisions/0001-x.md`.
+fn pointers(text: &str) -> Vec<String> {
+    let tree =
+        Few(&["src/take/taker.rs", "src/take/lua/take.lua", "tests/it/take.rs", "scripts/test", "README.md"]);
+    let files = [
+        File::new("tests/it/take.rs", "async fn a_test() {}"),
+        File::new("src/take/lua/take.lua", "return 1"),
+    ];
+    let found = docs::dead_pointers("docs/decisions/0001-x.md", text, &files, &tree);
+    found.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_document_that_points_nowhere_fails() {
+    for line in [
+        "`tests/it/take.rs::another_test`",
+        "`tests/it/gone.rs`",
+        "`take/gone.rs` is read",
+        "`src/take/gone/`",
+        "`gone.lua`",
+        "[index](../../GONE.md)",
+        "```sh\nscripts/gone  # measures\n```",
+    ] {
+        assert_eq!(pointers(line).len(), 1, "{line}: {:?}", pointers(line));
+    }
+    assert!(pointers("\n`gone.rs`")[0].starts_with("docs/decisions/0001-x.md:2: pointer: "));
+}
+
+#[test]
+fn a_document_whose_pointers_lead_somewhere_passes() {
+    for line in [
+        "`tests/it/take.rs::a_test`, `take/taker.rs`, `take/`, `take.lua`, `src/take/lua`",
+        "[index](../../README.md#use), [elsewhere](https://example.com/gone.rs)",
+        "`GET /v1/devices`, `/v1/devices`, `application/json`, `<name>/cases.toml`, `App::detached`, `{p}:due`",
+        "```sh\nscripts/test quick\npaceline serve\n```",
+    ] {
+        assert_eq!(pointers(line), [""; 0], "{line}");
+    }
 }

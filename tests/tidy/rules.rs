@@ -14,6 +14,12 @@ pub struct Finding {
     instead: String,
 }
 
+impl Finding {
+    pub fn at(path: &str, line: usize, rule: &'static str, instead: String) -> Self {
+        Self { path: path.to_owned(), line, rule, instead }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}: {}", self.path, self.line, self.rule, self.instead)
@@ -21,7 +27,7 @@ impl fmt::Display for Finding {
 }
 
 fn found(file: &File, line: usize, rule: &'static str, instead: String) -> Finding {
-    Finding { path: file.path.clone(), line, rule, instead }
+    Finding::at(&file.path, line, rule, instead)
 }
 
 pub fn all(files: &[File]) -> Vec<Finding> {
@@ -193,7 +199,7 @@ fn lua_callers(files: &[File]) -> Vec<Finding> {
 }
 
 /// `src/a/b.rs` and `../c.lua` make `src/c.lua`.
-fn beside(path: &str, relative: &str) -> String {
+pub fn beside(path: &str, relative: &str) -> String {
     let mut parts: Vec<&str> = path.split('/').collect();
     parts.pop();
     for part in relative.split('/') {
