@@ -7,7 +7,6 @@ use super::call::{Answer, Call};
 use super::client::Pages;
 use super::jq::Program;
 use super::request::{hide, tells, usable};
-use super::token::seen;
 use crate::provider::BOOTSTRAP;
 use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, UnixMs};
 use jaq_json::Val;
@@ -44,7 +43,8 @@ impl Fetcher {
     fn leads_home(&self, connection: &Connection, values: &BTreeMap<String, String>) -> bool {
         let bootstrap = connection.bootstrap.clone().into_iter().chain(values.clone()).collect();
         let connection = Connection { bootstrap, ..connection.clone() };
-        let base_url = self.requests.base_url(&seen(&self.with(&connection, UnixMs(0))));
+        let base_url =
+            self.preparer.requests.base_url(&self.preparer.context(&connection, UnixMs(0)).values());
         // Where something is missing yet, nothing is called.
         base_url.ok().is_none_or(|url| usable(&url).is_ok_and(|url| self.wire.lets(&url)))
     }
@@ -72,7 +72,7 @@ impl Fetcher {
         };
         let outcomes = failed.into_iter().collect();
         let mut told = Answer { end, outcomes, holds, learned, ..Answer::default() };
-        let forms = self.credentials(&call).forms();
+        let forms = self.preparer.credentials(&call).forms();
         hide(&forms, &mut told);
         let failed = told.outcomes.pop().map(|(_, outcome)| outcome);
         let found: BTreeMap<_, _> = found.into_iter().flatten().collect();

@@ -6,7 +6,7 @@ use super::answer::{
 };
 use super::call::{Answer, Call, Validators};
 use super::jq::Program;
-use super::request::{Credentials, Requests, Signer, headers, hide, hide_in};
+use super::request::{Preparer, hide, hide_in};
 use super::token::Tokens;
 use super::trace::Trace;
 use super::wire::{InFlight, Reach, Reply, Script, Silence, Wire, excerpt};
@@ -25,9 +25,7 @@ use toml::Spanned;
 pub struct Fetcher {
     pub(super) provider: Arc<Provider>,
     pub(super) wire: Wire,
-    /// Sent with every call, unless it says otherwise itself.
-    pub(super) headers: HeaderMap,
-    pub(super) requests: Requests,
+    pub(super) preparer: Preparer,
     judge: Judge,
     pub(super) programs: HashMap<ResourceName, Program>,
     /// What reads change tokens.
@@ -35,9 +33,6 @@ pub struct Fetcher {
     pub(super) pagers: HashMap<ResourceName, Pager>,
     in_flight: InFlight,
     pub(super) tokens: Tokens,
-    pub(super) signer: Option<Signer>,
-    /// The operator's own, which travel with every call that asks for them.
-    pub(super) operator: Secrets,
 }
 
 /// A page that was understood.
@@ -98,11 +93,9 @@ impl Fetcher {
 
     fn over(provider: Arc<Provider>, wire: Wire, operator: Secrets) -> Result<Self, LoadError> {
         let mut wrong = Vec::new();
-        let requests = Requests::compile(&provider).map_err(|found| wrong.extend(found)).ok();
+        let preparer = Preparer::compile(provider.clone(), operator);
+        let preparer = preparer.map_err(|found| wrong.extend(found)).ok();
         let tokens = Tokens::compile(&provider).map_err(|found| wrong.extend(found)).ok();
-        let sign = provider.definition.auth.get_ref().sign.as_ref();
-        let signer = sign.map(|sign| Signer::compile(sign.get_ref())).transpose();
-        let signer = signer.map_err(|found| wrong.extend(found)).ok().flatten();
         let judge = Judge::compile(&provider).map_err(|found| wrong.extend(found)).ok();
         let (mut programs, mut pagers, mut tokens_of) = (HashMap::new(), HashMap::new(), HashMap::new());
         let credentials = provider.definition.auth.get_ref().query_names();
@@ -120,23 +113,17 @@ impl Fetcher {
                 None => {}
             }
         }
-        let headers = headers(&provider)
-            .map_err(|error| wrong.push((provider.definition.http.base_url.span(), error)))
-            .unwrap_or_default();
-        match (requests, judge, tokens) {
-            (Some(requests), Some(judge), Some(tokens)) if wrong.is_empty() => Ok(Self {
+        match (preparer, judge, tokens) {
+            (Some(preparer), Some(judge), Some(tokens)) if wrong.is_empty() => Ok(Self {
                 provider,
                 wire,
-                headers,
-                requests,
+                preparer,
                 judge,
                 programs,
                 tokens_of,
                 pagers,
                 in_flight: InFlight::default(),
                 tokens,
-                signer,
-                operator,
             }),
             _ => Err(provider.refused(wrong)),
         }
@@ -156,18 +143,9 @@ impl Fetcher {
     pub async fn fetch_traced(&self, call: &Call, now: UnixMs) -> (Answer, Trace) {
         let mut trace = Trace::default();
         let answer = self.run(call, now, Some(&mut trace)).await;
-        let forms = self.credentials(call).forms();
+        let forms = self.preparer.credentials(call).forms();
         trace.texts().into_iter().for_each(|text| hide_in(text, &forms));
         (answer, trace)
-    }
-
-    pub(super) fn credentials<'a>(&'a self, call: &'a Call) -> Credentials<'a> {
-        Credentials::of(&self.provider, call, &self.operator)
-    }
-
-    /// Query parameters that hold credentials.
-    pub(super) fn credential_names(&self) -> Vec<&str> {
-        self.provider.definition.auth.get_ref().query_names()
     }
 
     async fn run(&self, call: &Call, now: UnixMs, trace: Option<&mut Trace>) -> Answer {
@@ -179,7 +157,7 @@ impl Fetcher {
             Some(probe) => self.probed(resource, probe, call, now, trace).await,
             None => self.ask(resource, call, now, trace).await,
         };
-        hide(&self.credentials(call).forms(), &mut answer);
+        hide(&self.preparer.credentials(call).forms(), &mut answer);
         answer.learned = self.checked(&call.connection, answer.learned);
         answer
     }
@@ -244,7 +222,7 @@ impl Fetcher {
             };
             if page.index == 0 {
                 // What changes while further pages are on their way is asked for again.
-                let (asked, names) = (since.as_ref(), self.credential_names());
+                let (asked, names) = (since.as_ref(), self.preparer.credential_names());
                 validator =
                     validate::told(resource, (&reply.url, &reply.headers), &names, read.token, asked, now);
             }
@@ -297,7 +275,7 @@ impl Fetcher {
         };
         rate_limit::join(&mut holds, self.told(resource, call, &reply.headers, |_| 0, now), device);
         answer.holds = holds;
-        hide(&self.credentials(call).forms(), &mut answer);
+        hide(&self.preparer.credentials(call).forms(), &mut answer);
         answer.learned = self.checked(&call.connection, answer.learned);
         Some(answer)
     }
@@ -311,7 +289,8 @@ impl Fetcher {
         trace: Option<&mut Trace>,
     ) -> Result<Reply, Ended> {
         let unsent = |outcome| Ended { end: End::Unsent, outcome };
-        let request = self.prepare(resource, call, now, page, since).map_err(unsent)?;
+        let pager = self.pagers.get(&call.resource);
+        let request = self.preparer.prepare(resource, call, now, (pager, page), since).map_err(unsent)?;
         let silent = |silence| match silence {
             Silence::Unsent(reason) => unsent(Outcome::Broken { reason, excerpt: String::new() }),
             Silence::Lost(reason) => Ended { end: End::Lost, outcome: Outcome::Transient { reason } },

@@ -62,7 +62,7 @@ impl Fetcher {
         };
         let outcomes = failed.into_iter().collect();
         let mut told = Answer { end, outcomes, holds, learned, ..Answer::default() };
-        hide(&self.credentials(call).forms(), &mut told);
+        hide(&self.preparer.credentials(call).forms(), &mut told);
         let failed = told.outcomes.pop().map(|(_, outcome)| outcome);
         Listing { end, holds: told.holds, devices: failed.map_or(Ok(devices), Err), learned: told.learned }
     }

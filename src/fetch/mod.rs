@@ -1,6 +1,7 @@
 //! One call to a provider: rendered, sent, judged, mapped. Who knows decides: what comes out is an outcome a job.
 
 mod answer;
+mod authorize;
 #[doc(hidden)]
 mod bench_hooks;
 mod bootstrap;

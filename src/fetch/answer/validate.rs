@@ -1,9 +1,8 @@
 //! What answers told of the state they were in, and how the next request uses it. Pure.
 
-use super::paging::Page;
-use crate::fetch::{Call, Fetcher};
+use crate::fetch::Call;
 use crate::provider::Resource;
-use crate::words::{Outcome, UnixMs, Validator};
+use crate::words::{UnixMs, Validator};
 use reqwest::header::{
     ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
@@ -134,19 +133,6 @@ pub(crate) fn told(
 /// That a device has this revision.
 pub(crate) fn revised(resource: &Resource, revision: String) -> Validator {
     Validator { of: question(resource, None), revision: Some(revision), ..Validator::default() }
-}
-
-impl Fetcher {
-    /// What is kept of an answer to the call that told this.
-    pub(crate) fn seen(&self, call: &Call, told: Validator, now: UnixMs) -> Result<Validator, Outcome> {
-        let Some(resource) = self.provider.resource(call.resource.as_str()) else {
-            return Err(Outcome::NotSent { reason: "only resources have seen anything".to_owned() });
-        };
-        let request = self.prepare(resource, call, now, &Page::default(), None)?;
-        let names = self.credential_names();
-        let of = question(resource, resource.conditional.then_some((request.url(), names.as_slice())));
-        Ok(Validator { of, whole_at: told.since.is_some().then_some(now), ..told })
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a case expects, beside what was. Pure.
 
+use super::case::{Asked, Case, Difference, Seen};
 use super::fixtures::{SECRET, secret};
-use super::run::{Asked, Case, Difference, Seen};
 use crate::fetch::request::forms_of;
 use crate::fetch::{Answer, Bootstrapped, Listing};
 use crate::provider::BASIC;

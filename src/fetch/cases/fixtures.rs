@@ -1,6 +1,6 @@
 //! The world of every case: its time, its account and its cloud.
 
-use super::run::Said;
+use super::case::Said;
 use crate::fetch::answer::mapping;
 use crate::fetch::wire::{Body, Reply};
 use crate::provider::{Fixtures, Provider};

@@ -1,8 +1,8 @@
 //! Cases of tokens: what is asked for one, what the cloud answers, and what comes of it.
 
+use super::case::{Asked, Difference, Said, unfit};
 use super::compare::{self, Differences, or_none};
 use super::fixtures::{self, NOW, SECRET};
-use super::run::{Asked, Difference, Said, unfit};
 use crate::fetch::Fetcher;
 use crate::fetch::request::forms_of;
 use crate::fetch::wire::Script;

@@ -1,5 +1,7 @@
 //! What a jq program may spend: steps, and time for those that are long.
 
+use jaq_core::Error;
+use jaq_json::Val;
 use std::cell::Cell;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -54,5 +56,13 @@ impl Bounds {
         } else {
             Ok(())
         }
+    }
+}
+
+/// What may be multiplied: any value but a text, which would be repeated.
+pub(crate) fn factor(value: Val) -> Result<Val, Error<Val>> {
+    match value {
+        Val::TStr(_) | Val::BStr(_) => Err(Error::str("a text is not repeated")),
+        other => Ok(other),
     }
 }

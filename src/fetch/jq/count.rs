@@ -1,12 +1,16 @@
 //! Makes a jq program count its steps: the text is parsed, and `!step` put in wherever it could run on. Pure.
 
-use super::program::{FACTOR, STEP};
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
 use jaq_core::ops::Math;
 use jaq_core::path::{Part, Path};
 
 type T<'s> = Term<&'s str>;
+
+/// What it is called in programs, where nobody can call it.
+pub(crate) const STEP: &str = "!step";
+/// Likewise what lets by what may be multiplied.
+pub(crate) const FACTOR: &str = "!factor";
 
 /// The definition of a library, counting. Counting one that never calls itself would only cost: it is no longer than
 /// the program that calls it.

@@ -5,8 +5,8 @@
 //! head of each definition, each comma, and each output of `.[]`, `..` and `range`. One step is not divided: what
 //! sorts or groups takes as long as the answer is large. A text is not repeated by `*`: that may take all memory.
 
-use super::bounds::Bounds;
-use super::count::counted;
+use super::bounds::{Bounds, factor};
+use super::count::{FACTOR, STEP, counted};
 use super::direct::Direct;
 use jaq_core::box_iter::box_once;
 use jaq_core::data::{DataT, HasLut};
@@ -25,10 +25,6 @@ const STACK_BYTES: usize = 256 << 20;
 /// No definition has a program so long, and what so many bytes can nest is compiled on the stack above.
 const CODE_BYTES_MAX: usize = 16 << 10;
 
-/// What it is called in programs, where nobody can call it.
-pub(crate) const STEP: &str = "!step";
-/// Likewise what lets by what may be multiplied.
-pub(crate) const FACTOR: &str = "!factor";
 /// The program itself, as a definition: only those can be handed in parsed.
 const MAIN: &str = "__program";
 
@@ -192,14 +188,6 @@ fn natives() -> impl Iterator<Item = Fun<Bounded>> {
             });
     let factor = Native::new(|(_, value): Cv<'_, Bounded>| box_once(factor(value).map_err(Exn::from)));
     all.chain([(STEP, v(0), step), (FACTOR, v(0), factor)])
-}
-
-/// What may be multiplied: any value but a text, which would be repeated.
-pub(crate) fn factor(value: Val) -> Result<Val, Error<Val>> {
-    match value {
-        Val::TStr(_) | Val::BStr(_) => Err(Error::str("a text is not repeated")),
-        other => Ok(other),
-    }
 }
 
 fn refused<'a>() -> ValXs<'a, Val> {

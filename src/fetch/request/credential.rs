@@ -1,7 +1,7 @@
 //! How a call's credentials travel, and how they are kept out of what is told.
 
+use super::error::RequestError;
 use super::redact::forms_of;
-use super::render::RequestError;
 use crate::fetch::Call;
 use crate::provider::{Auth, AuthKind, BASIC, Provider};
 use crate::words::{Connection, Outcome, ProviderName, Secrets, Token};

@@ -1,24 +1,73 @@
 //! The whole request of a call.
 
-use super::render::{Body, RequestError, values};
-use crate::fetch::answer::Page;
+use super::credential::Credentials;
+use super::error::RequestError;
+use super::render::{Body, Requests, values};
+use super::render_context::RenderContext;
+use super::sign::Signer;
+use crate::fetch::Call;
 use crate::fetch::answer::validate::{self, Since};
-use crate::fetch::{Call, Fetcher};
+use crate::fetch::answer::{Page, Pager};
 use crate::provider::{Method, Provider, Resource};
-use crate::words::{Outcome, UnixMs};
+use crate::words::{Connection, Outcome, Secrets, UnixMs};
 use reqwest::Request;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
 };
+use std::ops::Range;
+use std::sync::Arc;
 
-impl Fetcher {
+/// What every request to a provider is made of.
+pub(crate) struct Preparer {
+    pub(crate) provider: Arc<Provider>,
+    /// Sent with every call, unless it says otherwise itself.
+    pub(crate) headers: HeaderMap,
+    pub(crate) requests: Requests,
+    pub(crate) signer: Option<Signer>,
+    /// The operator's own, which travel with every call that asks for them.
+    operator: Secrets,
+}
+
+impl Preparer {
+    /// Compiles it; or what is wrong, with its place in the file.
+    pub(crate) fn compile(
+        provider: Arc<Provider>,
+        operator: Secrets,
+    ) -> Result<Self, Vec<(Range<usize>, String)>> {
+        let mut wrong = Vec::new();
+        let requests = Requests::compile(&provider).map_err(|found| wrong.extend(found)).ok();
+        let sign = provider.definition.auth.get_ref().sign.as_ref();
+        let signer = sign.map(|sign| Signer::compile(sign.get_ref())).transpose();
+        let signer = signer.map_err(|found| wrong.extend(found)).ok().flatten();
+        let headers = headers(&provider)
+            .map_err(|error| wrong.push((provider.definition.http.base_url.span(), error)))
+            .unwrap_or_default();
+        match requests.filter(|_| wrong.is_empty()) {
+            Some(requests) => Ok(Self { provider, headers, requests, signer, operator }),
+            None => Err(wrong),
+        }
+    }
+
+    pub(crate) fn credentials<'a>(&'a self, call: &'a Call) -> Credentials<'a> {
+        Credentials::of(&self.provider, call, &self.operator)
+    }
+
+    /// Query parameters that hold credentials.
+    pub(crate) fn credential_names(&self) -> Vec<&str> {
+        self.provider.definition.auth.get_ref().query_names()
+    }
+
+    pub(crate) fn context<'a>(&'a self, connection: &'a Connection, now: UnixMs) -> RenderContext<'a> {
+        RenderContext { provider: &self.provider, connection, operator: &self.operator, now }
+    }
+
     /// The whole request; or why it cannot be made.
     pub(crate) fn prepare(
         &self,
         resource: &Resource,
         call: &Call,
         now: UnixMs,
-        page: &Page,
+        (pager, page): (Option<&Pager>, &Page),
         since: Option<&Since>,
     ) -> Result<Request, Outcome> {
         let unmakable =
@@ -26,7 +75,7 @@ impl Fetcher {
         let values = values(&self.provider, call, now, rand::random(), page, since);
         let credentials = self.credentials(call);
         let url = self.requests.url(resource, call, &credentials, &values).map_err(unmakable)?;
-        let url = match self.pagers.get(&call.resource) {
+        let url = match pager {
             Some(pager) => pager.url(&url, page),
             None => url,
         };
@@ -45,15 +94,15 @@ impl Fetcher {
         request.headers_mut().extend(conditions.into_iter().map(|(name, value)| (Some(name), value)));
         credentials.sign_in(request.headers_mut())?;
         if let Some(signer) = &self.signer {
-            let with = self.with(&call.connection, now);
-            signer.sign(&mut request, &with, rand::random()).map_err(unmakable)?;
+            let context = self.context(&call.connection, now);
+            signer.sign(&mut request, &context, rand::random()).map_err(unmakable)?;
         }
         Ok(request)
     }
 }
 
 /// What every call says of itself.
-pub(crate) fn headers(provider: &Provider) -> Result<HeaderMap, String> {
+fn headers(provider: &Provider) -> Result<HeaderMap, String> {
     let us = HeaderValue::from_static(concat!("paceline/", env!("CARGO_PKG_VERSION")));
     let mut headers = HeaderMap::from_iter([(USER_AGENT, us), (ACCEPT, HeaderValue::from_static("*/*"))]);
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));

@@ -1,8 +1,8 @@
 //! Signs requests as the provider declares.
 
-use super::render::RequestError;
+use super::error::RequestError;
+use super::render_context::{RenderContext, opened};
 use super::template::{Kind, Templates};
-use crate::fetch::token::{With, opened};
 use crate::provider::{Encoding, Sign as Declared, SignKind};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -36,14 +36,14 @@ impl Signer {
     pub(crate) fn sign(
         &self,
         request: &mut Request,
-        with: &With<'_>,
+        context: &RenderContext<'_>,
         random: [u8; 16],
     ) -> Result<(), RequestError> {
-        let values = seen(request, with, random);
+        let values = seen(request, context, random);
         let text = self.templates.render(Kind::Plain, "auth.sign.text", &values)?;
         let SignKind::HmacSha256 = self.declared.kind;
         // A key of any length will do (RFC 2104, 3).
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(self.key(with)?.as_bytes())
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(self.key(context)?.as_bytes())
             .map_err(|_| RequestError::Header { name: self.declared.header.clone() })?;
         mac.update(text.as_bytes());
         let signed = mac.finalize().into_bytes();
@@ -60,18 +60,18 @@ impl Signer {
         Ok(())
     }
 
-    fn key<'a>(&self, with: &With<'a>) -> Result<&'a str, RequestError> {
+    fn key<'a>(&self, context: &RenderContext<'a>) -> Result<&'a str, RequestError> {
         let key = &self.declared.key;
         match (&key.secret, &key.operator) {
             (Some(name), _) => {
-                let found = with.connection.secrets.get(name).map(ExposeSecret::expose_secret);
+                let found = context.connection.secrets.get(name).map(ExposeSecret::expose_secret);
                 found.ok_or_else(|| RequestError::NoSecret { name: name.clone() })
             }
             (None, name) => {
                 let name = name.clone().unwrap_or_default();
-                let found = with.operator.get(&name).map(ExposeSecret::expose_secret);
+                let found = context.operator.get(&name).map(ExposeSecret::expose_secret);
                 found.ok_or_else(|| RequestError::NoOperatorSecret {
-                    provider: with.provider.name.clone(),
+                    provider: context.provider.name.clone(),
                     name,
                 })
             }
@@ -93,18 +93,18 @@ fn set(request: &mut Request, name: &str, text: &str) -> Result<(), RequestError
 }
 
 /// What the templates see.
-fn seen(request: &Request, with: &With<'_>, random: [u8; 16]) -> Value {
+fn seen(request: &Request, context: &RenderContext<'_>, random: [u8; 16]) -> Value {
     let uuid = uuid::Builder::from_random_bytes(random).into_uuid().to_string();
-    let token = with.connection.token.as_ref().map(|token| token.access.expose_secret());
+    let token = context.connection.token.as_ref().map(|token| token.access.expose_secret());
     let body = request.body().and_then(Body::as_bytes).unwrap_or_default();
     context! {
-        params => with.provider.with_defaults(with.connection.params.clone()),
-        secrets => opened(&with.connection.secrets),
-        operator => opened(with.operator),
+        params => context.provider.with_defaults(context.connection.params.clone()),
+        secrets => opened(&context.connection.secrets),
+        operator => opened(context.operator),
         token => token.unwrap_or_default(),
         request => context! {
             uuid => uuid,
-            epoch_ms => with.now.0,
+            epoch_ms => context.now.0,
             method => request.method().as_str(),
             path => path(request.url()),
             body_sha256 => hex(&Sha256::digest(body)),
@@ -129,11 +129,9 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fetch::request::Requests;
     use crate::provider::Registry;
     use crate::words::{Connection, ConnectionId, Secrets, TenantId, UnixMs};
     use reqwest::Method;
-    use reqwest::header::HeaderMap;
 
     #[test]
     fn a_signature_is_of_the_request_it_stands_in() {
@@ -153,19 +151,15 @@ mod tests {
             secrets: secrets.map(|(name, secret)| (name.to_owned(), secret.into())).into_iter().collect(),
             token: None,
         };
-        let (operator, headers, requests) =
-            (Secrets::default(), HeaderMap::new(), Requests::compile(provider).unwrap());
-        let with = With {
+        let operator = Secrets::default();
+        let context = RenderContext {
             provider,
             connection: &connection,
             operator: &operator,
-            headers: &headers,
-            requests: &requests,
-            signer: None,
             now: UnixMs(1_767_225_600_000),
         };
         let mut request = Request::new(Method::GET, Url::parse("https://example.com/a?b=%2C&a=1").unwrap());
-        Signer::compile(declared).unwrap().sign(&mut request, &with, [7; 16]).unwrap();
+        Signer::compile(declared).unwrap().sign(&mut request, &context, [7; 16]).unwrap();
         // Computed apart, by Python's hmac.
         assert_eq!(request.headers()["sign"], "+ep2D/zMqkaevxzBAtYqFEA4nCQNTp1HOaVtIQrtRDQ=");
         assert_eq!(request.headers()["nonce"], "07070707-0707-4707-8707-070707070707");

@@ -1,6 +1,6 @@
 //! Templates, and how the values in them are escaped.
 
-use super::render::RequestError;
+use super::error::RequestError;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::ops::Range;

@@ -1,20 +1,16 @@
 //! A login: the declared request that brings a token. It goes where the provider's calls may go, under the same bounds.
 
 use super::token_answer::{end_of, said};
+use super::with::{With, hidden};
 use crate::fetch::answer::{mapping, wait};
 use crate::fetch::jq::Program;
-use crate::fetch::request::{
-    Body, Kind, RequestError, Requests, Signer, Templates, forms_of, hide_in, usable,
-};
+use crate::fetch::request::{Body, Kind, RenderContext, RequestError, Templates, usable};
 use crate::fetch::wire::{Reply, Silence, Wire};
-use crate::provider::{Login as Declared, Method, Provider};
-use crate::words::{Connection, End, Granted, NoToken, Secrets, UnixMs};
+use crate::provider::{Login as Declared, Method};
+use crate::words::{Connection, End, Granted, NoToken, UnixMs};
 use jaq_json::Val;
-use minijinja::{Value, context};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Request, Url};
-use secrecy::ExposeSecret;
-use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
 
@@ -25,20 +21,6 @@ pub(crate) struct Login {
     token: Program,
     lifetime: Option<Program>,
     refused: Option<Program>,
-}
-
-/// What a login is made with.
-pub(crate) struct With<'a> {
-    pub(crate) provider: &'a Provider,
-    pub(crate) connection: &'a Connection,
-    pub(crate) operator: &'a Secrets,
-    /// What every login says of itself.
-    pub(crate) headers: &'a HeaderMap,
-    /// Where `base_url` is rendered.
-    pub(crate) requests: &'a Requests,
-    /// What signs requests, where the provider wants that.
-    pub(crate) signer: Option<&'a Signer>,
-    pub(crate) now: UnixMs,
 }
 
 impl Login {
@@ -78,7 +60,7 @@ impl Login {
             Err(error) => Err(Silence::Unsent(error.to_string())),
         };
         let asked = match asked {
-            Ok(reply) => self.read(&reply, with.now),
+            Ok(reply) => self.read(&reply, with.context.now),
             Err(Silence::Unsent(reason)) => Err(NoToken::later(reason, End::Unsent)),
             Err(Silence::Lost(reason)) => Err(NoToken::later(reason, End::Lost)),
         };
@@ -86,11 +68,11 @@ impl Login {
     }
 
     fn request(&self, with: &With<'_>) -> Result<Request, RequestError> {
-        let values = seen(with);
+        let values = with.context.values();
         let render = |kind, name: String| self.templates.render(kind, &name, &values);
         let mut url = render(Kind::Path, "auth.login.url".to_owned())?;
         if url.starts_with('/') {
-            url = with.requests.base_url(&values)? + &url;
+            url = with.preparer.requests.base_url(&values)? + &url;
         }
         let mut url: Url = usable(&url)?;
         for key in self.declared.query.keys() {
@@ -102,7 +84,7 @@ impl Login {
             Method::Post => reqwest::Method::POST,
         };
         let mut request = Request::new(method, url);
-        *request.headers_mut() = with.headers.clone();
+        *request.headers_mut() = with.preparer.headers.clone();
         for key in self.declared.headers.keys().map(Spanned::get_ref) {
             let unusable = || RequestError::Header { name: key.clone() };
             let name = key.parse::<HeaderName>().map_err(|_| unusable())?;
@@ -115,10 +97,14 @@ impl Login {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
             *request.body_mut() = Some(text.into());
         }
-        if let Some(signer) = with.signer {
+        if let Some(signer) = &with.preparer.signer {
             // With no token: this is what asks for one.
-            let bare = Connection { token: None, ..with.connection.clone() };
-            signer.sign(&mut request, &With { connection: &bare, ..*with }, rand::random())?;
+            let bare = Connection { token: None, ..with.context.connection.clone() };
+            signer.sign(
+                &mut request,
+                &RenderContext { connection: &bare, ..with.context },
+                rand::random(),
+            )?;
         }
         Ok(request)
     }
@@ -164,44 +150,4 @@ impl Login {
 
 fn named(part: &str, key: &str) -> String {
     format!("auth.login.{part} {key}")
-}
-
-/// What the templates of a login see.
-pub(crate) fn seen(with: &With<'_>) -> Value {
-    let uuid = uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string();
-    context! {
-        params => with.provider.with_defaults(with.connection.params.clone()),
-        bootstrap => &with.connection.bootstrap,
-        secrets => opened(&with.connection.secrets),
-        operator => opened(with.operator),
-        request => context! { uuid => uuid, epoch_ms => with.now.0 },
-    }
-}
-
-/// What templates of URLs that are shown see: no secrets, since they may be logged where they lead.
-pub(crate) fn public(with: &With<'_>) -> Value {
-    context! { params => with.provider.with_defaults(with.connection.params.clone()) }
-}
-
-/// Secrets as templates see them.
-pub(crate) fn opened(secrets: &Secrets) -> BTreeMap<String, String> {
-    secrets.iter().map(|(name, secret)| (name.to_owned(), secret.expose_secret().to_owned())).collect()
-}
-
-/// A cloud may say back what it was told.
-pub(crate) fn hidden(error: NoToken, with: &With<'_>) -> NoToken {
-    let token = with.connection.token.iter().flat_map(|token| [Some(&token.access), token.refresh.as_ref()]);
-    let secrets = with.connection.secrets.iter().chain(with.operator.iter()).map(|(_, secret)| secret);
-    let all = secrets.chain(token.flatten());
-    let mut forms: Vec<_> = all.flat_map(|secret| forms_of(secret.expose_secret())).collect();
-    // One may be part of another.
-    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-    let hide = |mut reason: String| {
-        hide_in(&mut reason, &forms);
-        reason.chars().take(500).collect()
-    };
-    match error {
-        NoToken::Refused { reason } => NoToken::Refused { reason: hide(reason) },
-        NoToken::Later { reason, wait_ms, end } => NoToken::Later { reason: hide(reason), wait_ms, end },
-    }
 }

@@ -4,7 +4,9 @@ mod login;
 mod oauth;
 mod token_answer;
 mod tokens;
+mod with;
 
-pub(super) use login::{With, opened, seen};
+pub(super) use oauth::OAuth;
 pub use oauth::{AuthorizationRequest, DeviceCode};
 pub(super) use tokens::Tokens;
+pub(super) use with::With;

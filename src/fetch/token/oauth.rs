@@ -1,7 +1,7 @@
 //! OAuth 2.0 over the provider's own wire: its requests go where the provider's calls may go, under the same bounds.
 
-use super::login::{With, hidden, public};
 use super::token_answer::{self, Trouble, shape_of};
+use super::with::{With, hidden};
 use crate::fetch::jq::Program;
 use crate::fetch::request::{Kind, RequestError, Templates, usable};
 use crate::fetch::wire::{Silence, Wire};
@@ -85,7 +85,7 @@ impl OAuth {
                 .request_async(&http)
                 .await
         } else {
-            let refresh = with.connection.token.as_ref().and_then(|token| token.refresh.as_ref());
+            let refresh = with.context.connection.token.as_ref().and_then(|token| token.refresh.as_ref());
             let Some(refresh) = refresh else {
                 let reason = "it is not authorised yet: `paceline connection authorize` does that".to_owned();
                 return Err(NoToken::Refused { reason });
@@ -194,8 +194,8 @@ impl OAuth {
 
     fn client(&self, with: &With<'_>) -> Result<Client, RequestError> {
         let (given, whose) = match self.declared.client {
-            Whose::Operator => (with.operator, "the operator"),
-            Whose::Connection => (&with.connection.secrets, "the connection"),
+            Whose::Operator => (with.context.operator, "the operator"),
+            Whose::Connection => (&with.context.connection.secrets, "the connection"),
         };
         let find = |name: &str| {
             let missing = || RequestError::NoClient { whose, name: name.to_owned() };
@@ -217,11 +217,11 @@ impl OAuth {
     }
 
     fn url(&self, with: &With<'_>, name: &str) -> Result<String, RequestError> {
-        self.urls.render(Kind::Plain, name, &public(with))
+        self.urls.render(Kind::Plain, name, &with.context.public_values())
     }
 
     fn carrier<'a>(&'a self, wire: &'a Wire, with: &'a With<'a>) -> Carrier<'a> {
-        Carrier { wire, headers: with.headers, answer: self.answer.as_ref(), now: with.now }
+        Carrier { wire, headers: &with.preparer.headers, answer: self.answer.as_ref(), now: with.context.now }
     }
 
     fn granted(

@@ -3,7 +3,7 @@
 //! The client asks for gzip by itself and unpacks it here, since a client that unpacks while it reads shows only
 //! what comes out of it.
 
-use super::send::told;
+use super::error_text::told;
 use flate2::read::MultiGzDecoder;
 use reqwest::Response;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};

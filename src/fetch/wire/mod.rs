@@ -3,6 +3,7 @@
 mod address_class;
 mod body;
 mod egress_guard;
+mod error_text;
 mod in_flight;
 mod send;
 

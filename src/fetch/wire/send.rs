@@ -6,6 +6,7 @@
 
 use super::body::{self, Body, Flaw};
 use super::egress_guard::{EgressGuard, Reach, Refusal};
+use super::error_text::told;
 use crate::provider::Provider;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Request, Url, redirect, retry};
@@ -145,19 +146,4 @@ fn silence(error: reqwest::Error) -> Silence {
         source = cause.source();
     }
     Silence::Lost(told(error))
-}
-
-/// An error's text without the URL: a key may stand in it.
-pub(crate) fn told(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut reason = match error.is_timeout() {
-        true => "no answer in time".to_owned(),
-        false => error.to_string(),
-    };
-    let mut source = error.source();
-    while let Some(cause) = source {
-        reason = format!("{reason}: {cause}");
-        source = cause.source();
-    }
-    reason
 }

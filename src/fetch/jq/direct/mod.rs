@@ -30,7 +30,7 @@ pub(crate) enum Direct {
 
 /// One that yields at most one.
 #[derive(Debug)]
-pub(super) enum Plain {
+pub(crate) enum Plain {
     Id,
     Const(Val),
     Empty,
@@ -54,7 +54,7 @@ pub(super) enum Plain {
 }
 
 #[derive(Debug)]
-pub(super) enum Part {
+pub(crate) enum Part {
     Index(Val, Opt),
     Each(Opt),
 }

@@ -1,6 +1,6 @@
 //! Runs a program directly. The order in which parts are looked at, and which error comes first, are the interpreter's.
 
-use super::super::bounds::Bounds;
+use super::super::bounds::{Bounds, factor};
 use super::{Direct, Part, Plain, Stop};
 use jaq_core::ValT;
 use jaq_core::ops::Math;
@@ -133,7 +133,7 @@ impl Plain {
             },
             Self::Math(left, op, right) => {
                 match both(left, right, value, bounds, |found| {
-                    if *op == Math::Mul { factor(found) } else { Ok(found) }
+                    if *op == Math::Mul { checked_factor(found) } else { Ok(found) }
                 })? {
                     Some((left, right)) => {
                         op.run(left.into_owned(), right.into_owned()).map(made).map_err(Stop::Error)
@@ -228,11 +228,9 @@ fn both<'v>(
     Ok(left?.zip(right?))
 }
 
-fn factor(found: Cow<'_, Val>) -> Result<Cow<'_, Val>, Stop> {
+fn checked_factor(found: Cow<'_, Val>) -> Result<Cow<'_, Val>, Stop> {
     match *found {
-        Val::TStr(_) | Val::BStr(_) => {
-            super::super::program::factor(found.into_owned()).map(Cow::Owned).map_err(Stop::Error)
-        }
+        Val::TStr(_) | Val::BStr(_) => factor(found.into_owned()).map(Cow::Owned).map_err(Stop::Error),
         _ => Ok(found),
     }
 }
