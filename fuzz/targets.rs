@@ -202,7 +202,7 @@ fn held_to(cloud: &Cloud, answer: &Answer) {
 
 /// A record that would replace somebody's last one, and must be storable.
 fn reading(record: &Record) {
-    assert!(!record.is_silent(), "nothing replaces a reading");
+    assert!(!record.has_no_values(), "nothing replaces a reading");
     let text = serde_json::to_string(&record.values).expect("JSON");
     assert!(!text.contains("\\u0000"), "text that Postgres cannot hold");
     // Years 1 to 9999.

@@ -177,7 +177,7 @@ async fn look_up(
             Ok(Arc::new(Connection { bootstrap, bootstrap_of, ..Connection::clone(&connection) }))
         }
         Err(outcome) => {
-            let why = outcome.told();
+            let why = outcome.describe();
             Err(AdHocError::Unknown(why))
         }
     }

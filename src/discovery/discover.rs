@@ -65,7 +65,7 @@ pub async fn discover(app: &App, request: DiscoverRequest<'_>) -> Result<Changes
         }
         Err(error) => return Err(error),
         Ok(Err(outcome)) => {
-            let why = outcome.told();
+            let why = outcome.describe();
             if !request.dry_run {
                 discovered::failed(&app.pool, request.tenant, request.connection, &why).await?;
             }

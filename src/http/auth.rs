@@ -1,4 +1,4 @@
-//! Who asks, by the bearer key of the request; and whether they may.
+//! Extractors that authenticate a request by its bearer key and check the key's role.
 
 use super::Api;
 use super::error::ApiError;
@@ -8,13 +8,13 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
-/// Somebody with a valid key, of any role.
-pub(super) struct Caller(pub(super) Principal);
+/// A valid key, of any role.
+pub(super) struct Authenticated(pub(super) Principal);
 
-/// Somebody who may set preferences.
-pub(super) struct Owner(pub(super) Principal);
+/// A valid key of role `user` or higher, which may change preferences and connections.
+pub(super) struct AuthenticatedUser(pub(super) Principal);
 
-impl FromRequestParts<Api> for Caller {
+impl FromRequestParts<Api> for Authenticated {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let key = bearer(&parts.headers).ok_or(ApiError::NoKey)?;
@@ -22,12 +22,15 @@ impl FromRequestParts<Api> for Caller {
     }
 }
 
-impl FromRequestParts<Api> for Owner {
+impl FromRequestParts<Api> for AuthenticatedUser {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let Caller(who) = Caller::from_request_parts(parts, api).await?;
+        let Authenticated(principal) = Authenticated::from_request_parts(parts, api).await?;
         let need = Role::User;
-        if who.role >= need { Ok(Self(who)) } else { Err(ApiError::Forbidden { need, have: who.role }) }
+        if principal.role < need {
+            return Err(ApiError::Forbidden { need, have: principal.role });
+        }
+        Ok(Self(principal))
     }
 }
 

@@ -1,7 +1,7 @@
-//! Reading devices.
+//! Endpoints that read devices.
 
 use super::Api;
-use super::auth::Caller;
+use super::auth::Authenticated;
 use super::error::{ApiError, Problem};
 use super::extract::{Path, Query};
 use super::openapi::Refusals;
@@ -11,46 +11,48 @@ use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 
-const LIMIT: i64 = 100;
-const LIMIT_MAX: i64 = 500;
+const PAGE_SIZE: i64 = 100;
+const PAGE_SIZE_MAX: i64 = 500;
 
 /// Which devices to list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
-    /// At most so many.
+pub(super) struct DeviceFilter {
+    /// Page size.
     #[param(minimum = 1, maximum = 500, default = 100)]
     limit: Option<i64>,
-    /// Only those after this id: the previous page's `next`.
+    /// Only devices after this id; pass the previous page's `next`.
     after: Option<i64>,
-    /// Only those at this provider.
+    /// Only devices at this provider.
     #[param(example = "meadow")]
     provider: Option<String>,
-    /// Only those under the connection of this label or number.
+    /// Only devices of the connection with this label or number.
     #[param(example = "home")]
     connection: Option<String>,
 }
 
 /// Lists your devices with their latest values, in order of their ids.
 #[utoipa::path(
-    get, path = "/v1/devices", operation_id = "list_devices", tag = "devices", params(Which), security(("bearer" = [])),
+    get, path = "/v1/devices", operation_id = "list_devices", tag = "devices", params(DeviceFilter),
+    security(("bearer" = [])),
     responses(
         (status = 200, description = "A page of devices", body = Page),
-        (status = 400, description = "A bad query", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "An invalid query parameter", body = Problem,
+            content_type = "application/problem+json"),
         Refusals,
     )
 )]
 pub(super) async fn list(
     State(api): State<Api>,
-    Caller(who): Caller,
-    Query(which): Query<Which>,
+    Authenticated(principal): Authenticated,
+    Query(query): Query<DeviceFilter>,
 ) -> Result<Json<Page>, ApiError> {
-    let filter = which.filter()?;
-    Ok(Json(read::devices(&api.app, who.tenant, &filter).await?))
+    let filter = query.into_filter()?;
+    Ok(Json(read::devices(&api.app, principal.tenant, &filter).await?))
 }
 
-/// One device with its latest values and their age.
+/// Returns one device with its latest values and their age.
 #[utoipa::path(
     get, path = "/v1/devices/{id}", operation_id = "get_device", tag = "devices", security(("bearer" = [])),
     params(("id" = i64, Path, description = "The device's number", example = 17)),
@@ -64,19 +66,21 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(
     State(api): State<Api>,
-    Caller(who): Caller,
+    Authenticated(principal): Authenticated,
     Path(id): Path<DeviceId>,
 ) -> Result<Json<DeviceView>, ApiError> {
-    read::device(&api.app, who.tenant, id).await?.map(Json).ok_or(ApiError::NoSuchDevice(id))
+    read::device(&api.app, principal.tenant, id).await?.map(Json).ok_or(ApiError::NoSuchDevice(id))
 }
 
-impl Which {
-    fn filter(self) -> Result<Filter, ApiError> {
-        let limit = self.limit.unwrap_or(LIMIT);
-        if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(ApiError::BadQuery(format!("limit is {limit}: it must be from 1 to {LIMIT_MAX}")));
+impl DeviceFilter {
+    fn into_filter(self) -> Result<Filter, ApiError> {
+        let limit = self.limit.unwrap_or(PAGE_SIZE);
+        if !(1..=PAGE_SIZE_MAX).contains(&limit) {
+            return Err(ApiError::BadQuery(format!(
+                "limit is {limit}: it must be from 1 to {PAGE_SIZE_MAX}"
+            )));
         }
-        // Postgres knows no text with a NUL, and would call ours broken.
+        // Postgres refuses text with a NUL; refuse it here, so that it is not reported as an internal error.
         if [&self.provider, &self.connection].into_iter().flatten().any(|text| text.contains('\0')) {
             return Err(ApiError::BadQuery(
                 "provider and connection must not hold a NUL character".to_owned(),

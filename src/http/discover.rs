@@ -1,7 +1,7 @@
 //! Which devices a connection has, as its cloud lists them.
 
 use super::Api;
-use super::auth::Owner;
+use super::auth::AuthenticatedUser;
 use super::error::{ApiError, Problem};
 use super::extract::{Path, Query};
 use super::openapi::Refusals;
@@ -114,19 +114,24 @@ enum NoList {
 )]
 pub(super) async fn discover(
     State(api): State<Api>,
-    Owner(who): Owner,
+    AuthenticatedUser(principal): AuthenticatedUser,
     Path(id): Path<String>,
     Query(how): Query<How>,
 ) -> Result<Json<Discovered>, ApiError> {
     // Postgres knows no text with a NUL, and would call ours broken.
-    let found = match connections::find(&api.app.pool, who.tenant, &id.replace('\0', "")).await {
+    let found = match connections::find(&api.app.pool, principal.tenant, &id.replace('\0', "")).await {
         Err(ConnectionError::Postgres(error)) => return Err(error.into()),
         found => found.map_err(|_| ApiError::NoSuchConnection(id))?,
     };
     let provider = api.app.registry.get(&found.provider);
     let provider = provider.ok_or(ApiError::NotListable(found.provider.clone()))?;
     let How { dry_run } = how;
-    let request =
-        DiscoverRequest { provider, tenant: who.tenant, connection: found.id, patience: PATIENCE, dry_run };
+    let request = DiscoverRequest {
+        provider,
+        tenant: principal.tenant,
+        connection: found.id,
+        patience: PATIENCE,
+        dry_run,
+    };
     Ok(Json(Discovered::of(dry_run, discovery::discover(&api.app, request).await?)))
 }

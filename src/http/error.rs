@@ -1,4 +1,4 @@
-//! Every error the API answers with: its status, its type and what it says (RFC 9457). Nowhere else.
+//! All errors of the API with their status, type and text (RFC 9457). No other file makes error responses.
 
 use crate::adhoc::{AdHocError, RefreshError};
 use crate::authorise::AuthoriseError;
@@ -19,76 +19,77 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::error::Error;
 
-/// How every problem document's type begins.
+/// Prefix of every problem document's type.
 const TYPE_PREFIX: &str = "urn:paceline:problem:";
 
-/// Why a request was not answered with what it asked for. The text says what to do.
+/// Why a request failed. The text says what to do next.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
-    #[error("send \"Authorization: Bearer <key>\"; `paceline key create` makes a key")]
+    #[error("missing API key: send \"Authorization: Bearer <key>\"; `paceline key create` creates a key")]
     NoKey,
-    #[error("this key is unknown or was revoked; `paceline key create` makes another")]
+    #[error("this API key is unknown or was revoked; `paceline key create` creates a new one")]
     BadKey,
-    #[error("this needs a key of role {need} or higher; yours is of role {have}")]
+    #[error("this endpoint needs a key of role {need} or higher; yours has role {have}")]
     Forbidden { need: Role, have: Role },
     #[error("the id in the path must be a whole number, as in /v1/devices/17")]
     BadId,
     #[error("{0}; /openapi.json describes the parameters")]
     BadQuery(String),
-    #[error("there is nothing at this path; /openapi.json lists what there is")]
+    #[error("unknown path; /openapi.json lists all endpoints")]
     NoSuchPath,
-    #[error("this path does not take this method; the Allow header names those it takes")]
+    #[error("this path does not support this method; the Allow header lists those it supports")]
     BadMethod,
-    #[error("you have no device {0}; GET /v1/devices lists those you have")]
+    #[error("you have no device {0}; GET /v1/devices lists your devices")]
     NoSuchDevice(DeviceId),
     #[error(
-        "{0} does not say how devices are listed: its operator adds them by `paceline device add`, or [discovery] to \
-             its definition"
+        "the definition of {0} does not say how devices are listed; an operator can add devices with `paceline device \
+         add`, or a [discovery] section to the definition"
     )]
     NotListable(String),
     #[error(
-        "connections to {0} go into private networks: its operator adds them by `paceline connection add`, or allows \
-             this by the setting providers.private_by_api"
+        "{0} may be called in private networks, so only an operator can add its connections, with `paceline connection \
+         add`; the setting providers.private_by_api lifts this"
     )]
     PrivateProvider(String),
     #[error(
-        "the connection cannot be used ({0}): its operator gives it a new credential by `paceline connection secret`"
+        "the connection cannot be used ({0}); an operator can store a new credential with `paceline connection secret`"
     )]
     UnusableConnection(String),
-    #[error("nothing was sent: {by} lets no call through {when}; try again then")]
+    #[error("no call was made: {by} allows none {when}; try again then")]
     NotYet { by: String, when: String },
-    #[error("the cloud gave no list: {0}; the devices are what they were")]
+    #[error("the provider returned no usable device list: {0}; no device was changed")]
     NoList(String),
-    #[error("provider {provider} has no resource {asked:?}; it has {}", known.join(", "))]
+    #[error("provider {provider} has no resource {asked:?}; its resources are {}", known.join(", "))]
     NoSuchResource { provider: String, asked: String, known: Vec<String> },
     #[error(
-        "device {device} is at provider {provider:?}, which this deployment has no definition of any more: its \
-             operator can put {provider}.toml back into providers.dir"
+        "device {device} is at provider {provider:?}, whose definition is no longer installed; an operator can put \
+         {provider}.toml back into providers.dir"
     )]
     ProviderGone { device: DeviceId, provider: String },
     #[error(
-        "device {device} is not asked for {resource} yet: PUT /v1/devices/{device}/jobs/{resource} with an interval \
-         asks for it"
+        "device {device} has no job for {resource} yet; create it with PUT /v1/devices/{device}/jobs/{resource} and an \
+         interval"
     )]
     NoSuchJob { device: DeviceId, resource: ResourceName },
     #[error(
-        "{resource} of device {device} is paused: PUT /v1/devices/{device}/jobs/{resource} with {{\"paused\": false}} \
-         runs it again"
+        "{resource} of device {device} is paused; resume it with PUT /v1/devices/{device}/jobs/{resource} and \
+         {{\"paused\": false}}"
     )]
     Paused { device: DeviceId, resource: ResourceName },
     #[error(
-        "{resource} of device {device} is parked ({reason}): once that is mended, \
-         PUT /v1/devices/{device}/jobs/{resource} with {{\"paused\": false}} runs it again"
+        "{resource} of device {device} is parked ({reason}); fix the cause, then resume it with \
+         PUT /v1/devices/{device}/jobs/{resource} and {{\"paused\": false}}"
     )]
     Parked { device: DeviceId, resource: ResourceName, reason: String },
     #[error(
-        "the provider refuses the credential of connection {label:?} ({reason}): PUT /v1/connections/ID/secrets gives \
-         it new ones; where its owner must allow it, POST /v1/connections/ID/authorize says where"
+        "the provider refused the credential of connection {label:?} ({reason}); store new secrets with \
+         PUT /v1/connections/ID/secrets, or, where its owner must authorize it, get the URL with \
+         POST /v1/connections/ID/authorize"
     )]
     NeedsReauth { label: String, reason: String },
-    #[error("a connection needs a label: what do you call it?")]
-    NoLabel,
-    #[error("you have no connection {0}; GET /v1/connections lists those you have")]
+    #[error("a connection needs a label that is not blank")]
+    BlankLabel,
+    #[error("you have no connection {0}; GET /v1/connections lists your connections")]
     NoSuchConnection(String),
     #[error("{0}")]
     BadConnection(LookupError),
@@ -102,55 +103,50 @@ pub(super) enum ApiError {
     BadInterval(#[from] IntervalError),
     #[error("{0}")]
     BadPriority(#[from] UnknownPriority),
-    #[error("the body asks for nothing: give at least one of interval, priority and paused")]
-    NothingAsked,
+    #[error("the body changes nothing; give at least one of interval, priority and paused")]
+    EmptyPreference,
     #[error("{}", .0.body_text())]
     BadBody(#[from] JsonRejection),
-    #[error(
-        "the body is too large; http.body_bytes_max in the server's settings bounds it, 1 MiB unless changed"
-    )]
+    #[error("the body is too large; the server's setting http.body_bytes_max limits it (1 MiB by default)")]
     BodyTooLarge,
     #[error(
-        "the server's database could not be asked; cached devices are still served, try again in a few seconds"
+        "the server's database is unavailable; cached devices are still served; try again in a few seconds"
     )]
-    PostgresAway(#[source] PostgresError),
-    #[error("the server's schedule could not be asked; try again in a few seconds")]
-    RedisAway(#[source] crate::redis::RedisError),
+    PostgresUnavailable(#[source] PostgresError),
+    #[error("the server's schedule is unavailable; try again in a few seconds")]
+    RedisUnavailable(#[source] crate::redis::RedisError),
     #[error("the server's schedule did not answer in time; try again in a few seconds")]
-    ScheduleSlow,
-    #[error("the server's schedule has not heard of this job yet; try again in a few seconds")]
-    ScheduleBehind,
-    #[error("{} did not answer within 1 s; this process serves what it can until then", .0.join(" and "))]
+    ScheduleTimedOut,
+    #[error("this job is not in the server's schedule yet; try again in a few seconds")]
+    JobNotScheduled,
+    #[error("{} did not answer within 1 s; requests that do not need it are still served", .0.join(" and "))]
     NotReady(Vec<&'static str>),
-    #[error(
-        "no answer was ready in time; reads may be repeated, and so may a PUT or a refresh: \
-         asked twice, it is done once"
-    )]
-    TooSlow,
-    #[error("something went wrong on our side; the request may be repeated, the server's log knows more")]
+    #[error("the request timed out; reads, PUTs and refreshes are idempotent and may be repeated")]
+    TimedOut,
+    #[error("internal error; the request may be repeated; the server's log has the cause")]
     Internal(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// An error as `application/problem+json` (RFC 9457).
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub(super) struct Problem {
-    /// Names the kind of problem; stable.
+    /// Identifies the kind of problem; stable.
     #[serde(rename = "type")]
     #[schema(example = "urn:paceline:problem:no-such-device")]
     kind: String,
-    /// The kind of problem for people; the same for every occurrence.
+    /// A title for people; the same for every problem of this kind.
     #[schema(example = "No such device")]
     title: &'static str,
     /// The HTTP status.
     #[schema(example = 404)]
     status: u16,
     /// What happened to what, and what to do next.
-    #[schema(example = "you have no device 17; GET /v1/devices lists those you have")]
+    #[schema(example = "you have no device 17; GET /v1/devices lists your devices")]
     detail: String,
 }
 
 impl ApiError {
-    /// Status, type and title of each.
+    /// Status, type and title.
     fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
@@ -164,18 +160,18 @@ impl ApiError {
             Self::NoSuchDevice(_) => (S::NOT_FOUND, "no-such-device", "No such device"),
             Self::NotListable(_) => (S::CONFLICT, "not-listable", "Devices cannot be listed"),
             Self::PrivateProvider(_) => {
-                (S::FORBIDDEN, "private-provider", "Only the operator adds connections to it")
+                (S::FORBIDDEN, "private-provider", "Only an operator may add this connection")
             }
             Self::UnusableConnection(_) => (S::CONFLICT, "unusable-connection", "Connection cannot be used"),
-            Self::NotYet { .. } => (S::SERVICE_UNAVAILABLE, "not-yet", "No quota left yet"),
-            Self::NoList(_) => (S::BAD_GATEWAY, "no-list", "The cloud gave no list"),
+            Self::NotYet { .. } => (S::SERVICE_UNAVAILABLE, "not-yet", "No quota left"),
+            Self::NoList(_) => (S::BAD_GATEWAY, "no-list", "No device list from the provider"),
             Self::NoSuchResource { .. } => (S::NOT_FOUND, "no-such-resource", "No such resource"),
             Self::ProviderGone { .. } => (S::CONFLICT, "provider-gone", "Provider no longer defined"),
-            Self::NoSuchJob { .. } => (S::NOT_FOUND, "no-such-job", "Not asked for yet"),
+            Self::NoSuchJob { .. } => (S::NOT_FOUND, "no-such-job", "No such job"),
             Self::Paused { .. } => (S::CONFLICT, "paused", "Paused"),
             Self::Parked { .. } => (S::CONFLICT, "parked", "Parked"),
             Self::NeedsReauth { .. } => (S::CONFLICT, "needs-reauth", "Credential refused"),
-            Self::NoLabel => (S::UNPROCESSABLE_ENTITY, "no-label", "No label"),
+            Self::BlankLabel => (S::UNPROCESSABLE_ENTITY, "no-label", "No label"),
             Self::NoSuchConnection(_) => (S::NOT_FOUND, "no-such-connection", "No such connection"),
             Self::BadConnection(_) => (S::UNPROCESSABLE_ENTITY, "bad-connection", "Connection not accepted"),
             Self::LabelTaken(_) => (S::CONFLICT, "label-taken", "Label taken"),
@@ -183,7 +179,7 @@ impl ApiError {
             Self::NoToken(_) => (S::BAD_GATEWAY, "no-token", "No token from the provider"),
             Self::BadInterval(_) => (S::UNPROCESSABLE_ENTITY, "bad-interval", "Interval not accepted"),
             Self::BadPriority(_) => (S::UNPROCESSABLE_ENTITY, "bad-priority", "Priority not accepted"),
-            Self::NothingAsked => (S::UNPROCESSABLE_ENTITY, "nothing-asked", "Nothing asked"),
+            Self::EmptyPreference => (S::UNPROCESSABLE_ENTITY, "nothing-asked", "Nothing to change"),
             Self::BadBody(rejection) => match rejection.status() {
                 S::PAYLOAD_TOO_LARGE => Self::BodyTooLarge.kind(),
                 S::UNSUPPORTED_MEDIA_TYPE => {
@@ -193,34 +189,32 @@ impl ApiError {
                 _ => (S::BAD_REQUEST, "bad-json", "Malformed JSON"),
             },
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large"),
-            Self::PostgresAway(_) => (S::SERVICE_UNAVAILABLE, "database-away", "Database away"),
-            Self::RedisAway(_) | Self::ScheduleSlow => {
-                (S::SERVICE_UNAVAILABLE, "schedule-away", "Schedule away")
+            Self::PostgresUnavailable(_) => (S::SERVICE_UNAVAILABLE, "database-away", "Database unavailable"),
+            Self::RedisUnavailable(_) | Self::ScheduleTimedOut => {
+                (S::SERVICE_UNAVAILABLE, "schedule-away", "Schedule unavailable")
             }
-            Self::ScheduleBehind => (S::SERVICE_UNAVAILABLE, "schedule-behind", "Schedule behind"),
+            Self::JobNotScheduled => (S::SERVICE_UNAVAILABLE, "schedule-behind", "Job not scheduled yet"),
             Self::NotReady(_) => (S::SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
-            Self::TooSlow => (S::GATEWAY_TIMEOUT, "too-slow", "No answer in time"),
+            Self::TimedOut => (S::GATEWAY_TIMEOUT, "too-slow", "Request timed out"),
             Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
     }
 
-    /// The problem a status stands for that was answered by the framework and not by a handler.
-    pub(super) fn of_status(status: StatusCode) -> Self {
+    /// The problem for an error status that the framework, not a handler, answered.
+    pub(super) fn from_status(status: StatusCode) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::NoSuchPath,
             StatusCode::METHOD_NOT_ALLOWED => Self::BadMethod,
             StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
-            StatusCode::GATEWAY_TIMEOUT => Self::TooSlow,
-            status if status.is_client_error() => {
-                Self::BadQuery("the request cannot be understood".to_owned())
-            }
-            _ => Self::Internal(format!("answered {status} without a word").into()),
+            StatusCode::GATEWAY_TIMEOUT => Self::TimedOut,
+            status if status.is_client_error() => Self::BadQuery("the request is malformed".to_owned()),
+            _ => Self::Internal(format!("the framework answered {status} without a problem").into()),
         }
     }
 
     fn detail(&self) -> String {
         match self {
-            // Its own text speaks of axum's words for it.
+            // axum's text for these names its own types.
             Self::BadBody(rejection) => match rejection.status() {
                 StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge.to_string(),
                 StatusCode::UNSUPPORTED_MEDIA_TYPE => {
@@ -232,7 +226,7 @@ impl ApiError {
         }
     }
 
-    /// What only the operator may know is logged here, once, and not answered.
+    /// Logs the cause once. Only the operator may see it, so the response does not contain it.
     fn log(&self) {
         let (status, kind, _) = self.kind();
         let (mut causes, mut next) = (Vec::new(), self.source());
@@ -273,13 +267,13 @@ impl IntoResponse for ApiError {
 }
 
 impl Problem {
-    /// Of every error's body.
+    /// The content type of every error response.
     pub(super) const CONTENT_TYPE: &str = "application/problem+json";
 }
 
 impl From<PostgresError> for ApiError {
     fn from(error: PostgresError) -> Self {
-        if error.is_outage() { Self::PostgresAway(error) } else { Self::Internal(error.into()) }
+        if error.is_outage() { Self::PostgresUnavailable(error) } else { Self::Internal(error.into()) }
     }
 }
 
@@ -321,23 +315,23 @@ impl From<AuthoriseError> for ApiError {
 }
 
 impl From<RefreshError> for ApiError {
-    /// With what to do in this API's words.
+    /// Replaces the advice, which names CLI commands, by API requests.
     fn from(error: RefreshError) -> Self {
         match error {
             RefreshError::NoJob { device, resource } => Self::NoSuchJob { device, resource },
             RefreshError::Paused { device, resource } => Self::Paused { device, resource },
             RefreshError::Parked { device, resource, reason } => Self::Parked { device, resource, reason },
             RefreshError::NeedsReauth { label, reason } => Self::NeedsReauth { label, reason },
-            RefreshError::NotYet => Self::ScheduleBehind,
-            RefreshError::NoAnswer => Self::ScheduleSlow,
-            RefreshError::Redis(error) => Self::RedisAway(error),
+            RefreshError::NotYet => Self::JobNotScheduled,
+            RefreshError::NoAnswer => Self::ScheduleTimedOut,
+            RefreshError::Redis(error) => Self::RedisUnavailable(error),
             RefreshError::Postgres(error) => error.into(),
         }
     }
 }
 
 impl From<DiscoverError> for ApiError {
-    /// With what to do in this API's words.
+    /// Replaces the advice, which names CLI commands, by API requests.
     fn from(error: DiscoverError) -> Self {
         match error {
             DiscoverError::Undeclared(provider) => Self::NotListable(provider),
@@ -349,16 +343,18 @@ impl From<DiscoverError> for ApiError {
 }
 
 impl From<AdHocError> for ApiError {
-    /// With what to do in this API's words.
+    /// Replaces the advice, which names CLI commands, by API requests.
     fn from(error: AdHocError) -> Self {
         match error {
             AdHocError::Unusable => Self::UnusableConnection("its credential was refused".to_owned()),
             AdHocError::Refused(reason) => Self::UnusableConnection(reason),
             AdHocError::NotYet { by, when } => Self::NotYet { by, when },
-            // Lists are all that this API goes on errands for.
+            // The API makes ad-hoc calls only to list devices.
             AdHocError::Unknown(why) => Self::NoList(why),
-            AdHocError::Late => Self::ScheduleSlow,
-            AdHocError::Redis(error) | AdHocError::Keep(KeepError::Redis(error)) => Self::RedisAway(error),
+            AdHocError::Late => Self::ScheduleTimedOut,
+            AdHocError::Redis(error) | AdHocError::Keep(KeepError::Redis(error)) => {
+                Self::RedisUnavailable(error)
+            }
             AdHocError::Postgres(error) | AdHocError::Keep(KeepError::Postgres(error)) => error.into(),
             AdHocError::Definition(_) => Self::Internal(error.into()),
         }
@@ -369,7 +365,7 @@ impl From<LagError> for ApiError {
     fn from(error: LagError) -> Self {
         match error {
             LagError::Postgres(error) => error.into(),
-            LagError::Redis(error) => Self::RedisAway(error),
+            LagError::Redis(error) => Self::RedisUnavailable(error),
         }
     }
 }
@@ -380,12 +376,12 @@ mod tests {
     use crate::provider::LoadError;
 
     #[test]
-    fn whatever_is_internal_has_a_cause_for_the_log_and_tells_it_to_nobody() {
+    fn internal_error_logs_its_cause_and_does_not_return_it() {
         let refused = || LoadError::Refused(Vec::new());
         for error in [
             ApiError::from(AuthoriseError::Definition(refused())),
             ApiError::from(AdHocError::Definition(refused())),
-            ApiError::of_status(StatusCode::INTERNAL_SERVER_ERROR),
+            ApiError::from_status(StatusCode::INTERNAL_SERVER_ERROR),
         ] {
             assert!(error.source().is_some() && error.detail().contains("the server's log"), "{error:?}");
         }

@@ -1,4 +1,4 @@
-//! Path, query and body, whose refusals are the API's own errors.
+//! Extractors for path, query and body that reject with an [`ApiError`] instead of axum's plain text.
 
 use super::error::ApiError;
 use axum::extract::{FromRequest, FromRequestParts, Request};

@@ -1,4 +1,4 @@
-//! Whether this process lives, and whether it can work.
+//! Liveness and readiness of this process.
 
 use super::Api;
 use super::error::{ApiError, Problem};
@@ -9,45 +9,46 @@ use serde::Serialize;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// A server that takes longer to say anything is as good as away.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// A server that takes longer to answer counts as unavailable.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A good answer.
+/// The process is healthy.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Health {
-    /// Always `ok`; what is not answers with a problem.
+    /// Always `ok`; an unhealthy process answers with a problem instead.
     #[schema(example = "ok")]
     status: &'static str,
 }
 
 const OK: Json<Health> = Json(Health { status: "ok" });
 
-/// The process lives.
+/// Whether the process is alive.
 #[utoipa::path(
     get, path = "/healthz", operation_id = "healthz", tag = "health", security(()),
-    responses((status = 200, description = "It does", body = Health))
+    responses((status = 200, description = "It is alive", body = Health))
 )]
 pub(super) async fn live() -> Json<Health> {
     OK
 }
 
-/// Postgres and Redis answer.
+/// Whether Postgres and Redis answer.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "readyz", tag = "health", security(()),
     responses(
-        (status = 200, description = "They do", body = Health),
-        (status = 503, description = "`detail` names which does not", body = Problem,
+        (status = 200, description = "Both answer", body = Health),
+        (status = 503, description = "`detail` names the server that does not answer", body = Problem,
             content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn ready(State(api): State<Api>) -> Result<Json<Health>, ApiError> {
     let (postgres, redis) = tokio::join!(
-        timeout(PATIENCE, postgres::ping(&api.app.pool)),
-        timeout(PATIENCE, api.app.redis.time_ms())
+        timeout(PING_TIMEOUT, postgres::ping(&api.app.pool)),
+        timeout(PING_TIMEOUT, api.app.redis.time_ms())
     );
-    let away: Vec<_> = [("Postgres", matches!(postgres, Ok(Ok(())))), ("Redis", matches!(redis, Ok(Ok(_))))]
-        .into_iter()
-        .filter_map(|(name, answers)| (!answers).then_some(name))
-        .collect();
-    if away.is_empty() { Ok(OK) } else { Err(ApiError::NotReady(away)) }
+    let unavailable: Vec<_> =
+        [("Postgres", matches!(postgres, Ok(Ok(())))), ("Redis", matches!(redis, Ok(Ok(_))))]
+            .into_iter()
+            .filter_map(|(name, answers)| (!answers).then_some(name))
+            .collect();
+    if unavailable.is_empty() { Ok(OK) } else { Err(ApiError::NotReady(unavailable)) }
 }

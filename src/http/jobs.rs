@@ -1,7 +1,7 @@
-//! Setting preferences, and refreshing at once.
+//! Endpoints that set preferences and refresh a job now.
 
 use super::Api;
-use super::auth::Owner;
+use super::auth::AuthenticatedUser;
 use super::error::{ApiError, Problem};
 use super::extract::{Json, Path};
 use super::openapi::Refusals;
@@ -15,36 +15,36 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-/// What is wanted of one resource of one device. At least one must be given; what is left out stays as it is.
+/// Changes to the job of one resource of one device. At least one is required; those left out stay as they are.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"interval": "30s", "priority": "high", "paused": false}))]
 pub(super) struct Preference {
-    /// How often: a number and a unit, from the resource's `minimum_interval` to 31 days.
+    /// Refresh interval: a number and a unit, from the resource's `minimum_interval` to 31 days.
     #[schema(example = "30s")]
     interval: Option<String>,
-    /// How much it matters: realtime, high, normal, low or background.
+    /// Priority: realtime, high, normal, low or background.
     #[schema(value_type = Option<Priority>)]
     priority: Option<String>,
-    /// Whether to leave it off the schedule.
+    /// Whether to take the job off the schedule.
     paused: Option<bool>,
 }
 
-/// A preference as it is stored.
+/// A stored job.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct JobView {
     /// The device.
     #[schema(example = 17)]
     device: DeviceId,
-    /// Which of its resources.
+    /// The resource.
     #[schema(example = "state")]
     resource: String,
-    /// How often it is asked to be refreshed.
+    /// The requested refresh interval.
     #[schema(example = "30s")]
     interval: String,
-    /// How much it matters.
+    /// The priority.
     priority: Priority,
-    /// Whether it is scheduled.
+    /// Whether the job is scheduled.
     state: JobState,
     /// The shortest interval that the provider allows for this resource.
     #[schema(example = "1s")]
@@ -54,11 +54,11 @@ pub(super) struct JobView {
 /// Why a preference was not stored.
 #[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "its variants are documentation")]
-enum NotSet {
+enum PreferenceRefusal {
     /// Malformed JSON, or not an id
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(Problem),
-    /// The key is a reader's
+    /// The key has role `reader`
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(Problem),
     /// No such device, not yours, or its provider has no such resource
@@ -67,139 +67,140 @@ enum NotSet {
     /// The device's provider is no longer defined
     #[response(status = 409, content_type = "application/problem+json")]
     ProviderGone(Problem),
-    /// The body is larger than the server takes
+    /// The body exceeds the server's limit
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(Problem),
     /// The body is not `application/json`
     #[response(status = 415, content_type = "application/problem+json")]
     NotJson(Problem),
-    /// Understood, and not accepted: `detail` names what would be
+    /// A value is not accepted; `detail` names the accepted ones
     #[response(status = 422, content_type = "application/problem+json")]
     NotAccepted(Problem),
 }
 
-/// Sets how often a resource of a device is refreshed, and how much it matters.
+/// Sets the refresh interval, priority or pause of a device's resource.
 ///
-/// Makes the job if the device has none for the resource yet. A parked job becomes active again.
+/// Creates the job if the device has none for the resource. Reactivates a parked job.
 #[utoipa::path(
     put, path = "/v1/devices/{id}/jobs/{resource}", operation_id = "set_job", tag = "jobs", security(("bearer" = [])),
     params(
         ("id" = i64, Path, description = "The device's number", example = 17),
-        ("resource" = String, Path, description = "One of its provider's resources", example = "state"),
+        ("resource" = String, Path, description = "A resource of the device's provider", example = "state"),
     ),
     request_body = Preference,
-    responses((status = 200, description = "The job as it is now stored", body = JobView), NotSet, Refusals)
+    responses((status = 200, description = "The job as stored", body = JobView), PreferenceRefusal, Refusals)
 )]
 pub(super) async fn put(
     State(api): State<Api>,
-    Owner(who): Owner,
+    AuthenticatedUser(principal): AuthenticatedUser,
     Path((id, resource)): Path<(DeviceId, String)>,
-    Json(asked): Json<Preference>,
+    Json(preference): Json<Preference>,
 ) -> Result<axum::Json<JobView>, ApiError> {
     let app = &api.app;
-    let subject = jobs::subject(&app.pool, who.tenant, id).await?.ok_or(ApiError::NoSuchDevice(id))?;
-    let provider = app.registry.get(&subject.provider).ok_or_else(|| provider_gone(&subject))?;
-    let known = find(provider, resource)?;
-    let patch = asked.patch(known.minimum)?;
-    let job = jobs::set(&app.pool, who.tenant, &subject, &known.name, &patch, known.default).await?;
-    // From here on the preference is kept, whatever Redis does: what follows only makes it felt at once.
+    let device = jobs::subject(&app.pool, principal.tenant, id).await?.ok_or(ApiError::NoSuchDevice(id))?;
+    let provider = app.registry.get(&device.provider).ok_or_else(|| provider_gone(&device))?;
+    let resource = find(provider, resource)?;
+    let patch = preference.into_patch(resource.minimum)?;
+    let job =
+        jobs::set(&app.pool, principal.tenant, &device, &resource.name, &patch, resource.default).await?;
+    // The preference is committed, whatever happens to Redis: what follows only makes it take effect sooner.
     keep::tell_soon(app, &provider.name, job).await;
-    if let Err(error) = read::refresh(app, who.tenant, &[id]).await {
-        tracing::debug!(device = id.0, %error, "cached device not renewed");
+    if let Err(error) = read::refresh(app, principal.tenant, &[id]).await {
+        tracing::debug!(device = id.0, %error, "could not refresh the cached device");
     }
     let stored = jobs::by_id(&app.pool, &[job.0])
         .await?
         .pop()
-        .ok_or_else(|| ApiError::Internal("the job is gone again".into()))?;
-    Ok(axum::Json(JobView::new(stored.job, known.minimum)))
+        .ok_or_else(|| ApiError::Internal("the job was deleted right after it was stored".into()))?;
+    Ok(axum::Json(JobView::new(stored.job, resource.minimum)))
 }
 
-/// A refresh that was asked for.
+/// A requested refresh.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct RefreshView {
     /// The device.
     #[schema(example = 17)]
     device: DeviceId,
-    /// Which of its resources.
+    /// The resource.
     #[schema(example = "state")]
     resource: String,
-    /// What came of it.
+    /// Where the job stands.
     status: RefreshStatus,
-    /// When the last good answer so far came, null for never: once the device shows a later one, it has run.
+    /// When the last successful fetch was, null for never. The refresh is done once the device shows a later time.
     #[schema(required = true, example = "2026-03-01T08:30:00.000Z")]
     fetched_at: Option<String>,
 }
 
-/// Why nothing is refreshed.
+/// Why a refresh was refused.
 #[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "its variants are documentation")]
-enum NotRefreshed {
+enum RefreshRefusal {
     /// Not an id
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(Problem),
-    /// The key is a reader's
+    /// The key has role `reader`
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(Problem),
-    /// No such device, not yours, its provider has no such resource, or it is not asked for yet
+    /// No such device, not yours, its provider has no such resource, or there is no job for it yet
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),
-    /// Not scheduled: paused, parked, its connection's credential is refused, or its provider is no longer defined
+    /// The job is paused or parked, the connection's credential was refused, or the provider is no longer defined
     #[response(status = 409, content_type = "application/problem+json")]
     NotScheduled(Problem),
 }
 
-/// Fetches a resource of a device now: ahead of everything that waits, as soon as the provider's quotas let it.
+/// Fetches a resource of a device ahead of all waiting jobs, as soon as the provider's quotas allow.
 ///
-/// Its next turn is kept. Asked twice before it ran, it runs once. 202 does not wait for the fetch: the device's
-/// `fetched_at` tells when it came.
+/// The job's regular schedule stays as it is. Repeated requests before the fetch cause one fetch. The response (202)
+/// does not wait for the fetch; compare the device's `fetched_at`.
 #[utoipa::path(
     post, path = "/v1/devices/{id}/jobs/{resource}/refresh", operation_id = "refresh_job", tag = "jobs",
     security(("bearer" = [])),
     params(
         ("id" = i64, Path, description = "The device's number", example = 17),
-        ("resource" = String, Path, description = "One of its provider's resources", example = "state"),
+        ("resource" = String, Path, description = "A resource of the device's provider", example = "state"),
     ),
-    responses((status = 202, description = "It will be fetched", body = RefreshView), NotRefreshed, Refusals)
+    responses((status = 202, description = "The fetch is scheduled", body = RefreshView), RefreshRefusal, Refusals)
 )]
 pub(super) async fn refresh(
     State(api): State<Api>,
-    Owner(who): Owner,
+    AuthenticatedUser(principal): AuthenticatedUser,
     Path((id, resource)): Path<(DeviceId, String)>,
 ) -> Result<(StatusCode, axum::Json<RefreshView>), ApiError> {
     let app = &api.app;
-    let subject = jobs::subject(&app.pool, who.tenant, id).await?.ok_or(ApiError::NoSuchDevice(id))?;
-    let provider = app.registry.get(&subject.provider).ok_or_else(|| provider_gone(&subject))?;
+    let device = jobs::subject(&app.pool, principal.tenant, id).await?.ok_or(ApiError::NoSuchDevice(id))?;
+    let provider = app.registry.get(&device.provider).ok_or_else(|| provider_gone(&device))?;
     let name = find(provider, resource)?.name;
-    let done = adhoc::refresh_now(app, who.tenant, id, &provider.name, &name).await?;
-    let fetched_at = done.fetched_at.map(|at| at.to_string());
-    let view = RefreshView { device: id, resource: name.to_string(), status: done.status, fetched_at };
+    let refresh = adhoc::refresh_now(app, principal.tenant, id, &provider.name, &name).await?;
+    let fetched_at = refresh.fetched_at.map(|at| at.to_string());
+    let view = RefreshView { device: id, resource: name.to_string(), status: refresh.status, fetched_at };
     Ok((StatusCode::ACCEPTED, axum::Json(view)))
 }
 
-/// What the provider's definition says of a resource.
-struct Known {
+/// A resource of a provider's definition.
+struct DeclaredResource {
     name: ResourceName,
     minimum: Interval,
     default: Interval,
 }
 
-fn find(provider: &Provider, asked: String) -> Result<Known, ApiError> {
+fn find(provider: &Provider, asked: String) -> Result<DeclaredResource, ApiError> {
     let found = asked.parse().ok().and_then(|name| Some((name, provider.resource(&asked)?)));
     let Some((name, resource)) = found else {
         let known = provider.resource_names().map(ToString::to_string).collect();
         return Err(ApiError::NoSuchResource { provider: provider.name.to_string(), asked, known });
     };
-    Ok(Known { name, minimum: resource.interval_min, default: resource.interval_default })
+    Ok(DeclaredResource { name, minimum: resource.interval_min, default: resource.interval_default })
 }
 
-fn provider_gone(subject: &DeviceRef) -> ApiError {
-    ApiError::ProviderGone { device: subject.device, provider: subject.provider.clone() }
+fn provider_gone(device: &DeviceRef) -> ApiError {
+    ApiError::ProviderGone { device: device.device, provider: device.provider.clone() }
 }
 
 impl Preference {
-    fn patch(self, minimum: Interval) -> Result<JobPatch, ApiError> {
+    fn into_patch(self, minimum: Interval) -> Result<JobPatch, ApiError> {
         if self.interval.is_none() && self.priority.is_none() && self.paused.is_none() {
-            return Err(ApiError::NothingAsked);
+            return Err(ApiError::EmptyPreference);
         }
         let interval = self.interval.map(|text| Interval::parse_within(&text, minimum)).transpose()?;
         let priority = self.priority.map(|text| text.parse()).transpose()?;

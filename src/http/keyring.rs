@@ -1,7 +1,8 @@
-//! Who a key speaks for, remembered, so that a read asks Postgres nothing; and forgotten the moment keys change.
+//! Caches the principal of each API key, so that a read needs no query to Postgres. Any change of keys clears it.
 //!
-//! An answer is trusted while Postgres's notifications are heard. While they are not, Postgres is asked every time;
-//! only if it is away as well does an answer count that it gave in the last five minutes.
+//! An entry is trusted while this process receives Postgres's notifications of changed keys. While it does not, every
+//! lookup asks Postgres; if Postgres does not answer either, an entry that was verified within the last five minutes
+//! counts.
 
 use crate::postgres::{self, Pool, PostgresError};
 use crate::preference::keys::{self, Principal};
@@ -12,169 +13,178 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// How long an answer counts once Postgres can neither be heard nor asked.
+/// How long an entry counts once Postgres can neither notify nor answer.
 const RECENT: Duration = Duration::from_secs(5 * 60);
-/// How long Postgres may think about a key for which there is a recent answer; and, if it was in vain, how long until
-/// it is asked again.
-const ASK: Duration = Duration::from_millis(250);
-const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// A connection can die without a word: so often it must show that it lives.
+/// Timeout of a lookup when there is a recent entry to fall back on.
+const LOOKUP_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long the fallback is used without a lookup after one that failed.
+const LOOKUP_RETRY: Duration = Duration::from_secs(1);
+/// A connection can die silently, so it is pinged this often.
 const PING_EVERY: Duration = Duration::from_secs(5);
-const PING: Duration = Duration::from_secs(2);
-/// More keys than this are not remembered: a bound on memory, not on keys.
-const KEYS_MAX: usize = 10_000;
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bounds memory, not the number of keys in use.
+const ENTRIES_MAX: usize = 10_000;
 
 type Hash = [u8; 32];
 
-/// The keys' principals. While it lives, a task listens for changes.
+/// Looks up keys. While it lives, a task listens for changed keys.
 pub(super) struct Keyring {
     pool: Pool,
-    book: Arc<Mutex<Book>>,
-    _hearing: DropGuard,
+    cache: Arc<Mutex<KeyCache>>,
+    _listener: DropGuard,
 }
 
 impl Keyring {
-    /// Begins to listen.
+    /// Starts the listener.
     pub(super) fn open(pool: Pool) -> Self {
-        let (book, stop) = (Arc::new(Mutex::new(Book::default())), CancellationToken::new());
-        tokio::spawn(stop.clone().run_until_cancelled_owned(hear(pool.clone(), book.clone())));
-        Self { pool, book, _hearing: stop.drop_guard() }
+        let (cache, stop) = (Arc::new(Mutex::new(KeyCache::default())), CancellationToken::new());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(listen(pool.clone(), cache.clone())));
+        Self { pool, cache, _listener: stop.drop_guard() }
     }
 
-    /// Whom this key speaks for; nobody when it is unknown or revoked.
+    /// The principal of a key; none when the key is unknown or revoked.
     pub(super) async fn find(&self, key: &str) -> Result<Option<Principal>, PostgresError> {
         let hash = keys::hash(key);
-        let (answer, epoch) = {
-            let book = lock(&self.book);
-            (book.look(&hash, Instant::now()), book.epoch)
+        let (cached, epoch) = {
+            let cache = lock(&self.cache);
+            (cache.get(&hash, Instant::now()), cache.epoch)
         };
-        let found = match answer {
-            Answer::Trusted(who) => return Ok(Some(who)),
-            Answer::Unknown => keys::find(&self.pool, &hash).await?,
-            Answer::Recent(who) => match timeout(ASK, keys::find(&self.pool, &hash)).await {
+        let found = match cached {
+            Cached::Trusted(principal) => return Ok(Some(principal)),
+            Cached::Unknown => keys::find(&self.pool, &hash).await?,
+            Cached::Recent(principal) => match timeout(LOOKUP_TIMEOUT, keys::find(&self.pool, &hash)).await {
                 Ok(Err(error)) if !error.is_outage() => return Err(error),
                 Ok(Ok(found)) => found,
                 Ok(Err(_)) | Err(_) => {
-                    lock(&self.book).asked_in_vain = Some(Instant::now());
-                    return Ok(Some(who));
+                    lock(&self.cache).lookup_failed_at = Some(Instant::now());
+                    return Ok(Some(principal));
                 }
             },
         };
-        lock(&self.book).note(hash, found, epoch, Instant::now());
+        lock(&self.cache).insert(hash, found, epoch, Instant::now());
         Ok(found)
     }
 }
 
-/// Hears of changes for ever.
-async fn hear(pool: Pool, book: Arc<Mutex<Book>>) {
+/// Listens for changed keys until cancelled.
+async fn listen(pool: Pool, cache: Arc<Mutex<KeyCache>>) {
     let mut failures = 0;
     loop {
         match postgres::listen(&pool, keys::CHANNEL).await {
             Ok(mut listener) => {
                 failures = 0;
-                lock(&book).hears();
-                until_deaf(&mut listener, &book).await;
-                lock(&book).is_deaf(Instant::now());
-                tracing::debug!("no longer hearing of revoked keys: Postgres is asked each time");
+                lock(&cache).listen_started();
+                receive_until_lost(&mut listener, &cache).await;
+                lock(&cache).listen_lost(Instant::now());
+                tracing::debug!("lost the notifications of changed keys; each lookup asks Postgres");
             }
-            Err(error) => tracing::debug!(%error, "cannot hear of revoked keys: Postgres is asked each time"),
+            Err(error) => {
+                tracing::debug!(%error, "cannot listen for changed keys; each lookup asks Postgres");
+            }
         }
-        let nap = RECONNECT.wait(failures, &mut rand::rng());
-        sleep(nap).await;
+        let delay = RECONNECT.wait(failures, &mut rand::rng());
+        sleep(delay).await;
         failures += 1;
     }
 }
 
-async fn until_deaf(listener: &mut postgres::Listener, book: &Mutex<Book>) {
-    // What came between two connections was not heard: the book must know that there were two.
+/// Returns when the connection is lost or no longer answers pings.
+async fn receive_until_lost(listener: &mut postgres::Listener, cache: &Mutex<KeyCache>) {
+    // Notifications between two connections are lost, so the cache must learn of every reconnect.
     listener.eager_reconnect(false);
     let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            heard = listener.try_recv() => match heard {
-                Ok(Some(_)) => lock(book).changed(),
+            received = listener.try_recv() => match received {
+                Ok(Some(_)) => lock(cache).keys_changed(),
                 Ok(None) | Err(_) => return,
             },
-            _ = ping.tick() => if !matches!(timeout(PING, postgres::ping(&mut *listener)).await, Ok(Ok(()))) {
-                return;
+            _ = ping.tick() => {
+                if !matches!(timeout(PING_TIMEOUT, postgres::ping(&mut *listener)).await, Ok(Ok(()))) {
+                    return;
+                }
             },
         }
     }
 }
 
-fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
-    book.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(cache: &Mutex<KeyCache>) -> MutexGuard<'_, KeyCache> {
+    cache.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is remembered. Pure: the instants are handed in.
+/// The cached principals. Pure: instants are arguments.
 #[derive(Default)]
-struct Book {
+struct KeyCache {
     entries: HashMap<Hash, Entry>,
-    /// Counts the times after which older answers may be wrong.
+    /// Grows whenever older entries may have become wrong: LISTEN started, or keys changed.
     epoch: u64,
-    /// The epoch that the last change began: older answers may be of a key that was revoked by it.
-    changed_in: u64,
+    /// The epoch that the last change of keys began. A lookup from before it may have found a key revoked since.
+    changed_epoch: u64,
     listening: bool,
-    asked_in_vain: Option<Instant>,
+    lookup_failed_at: Option<Instant>,
 }
 
 struct Entry {
-    who: Principal,
+    principal: Principal,
     epoch: u64,
     verified_at: Instant,
 }
 
 #[derive(Debug, PartialEq)]
-enum Answer {
-    /// As good as Postgres's own.
+enum Cached {
+    /// As current as Postgres.
     Trusted(Principal),
-    /// Good if Postgres is away.
+    /// To be used only if Postgres does not answer.
     Recent(Principal),
-    /// Only Postgres knows.
+    /// Postgres must be asked.
     Unknown,
 }
 
-impl Book {
-    fn look(&self, hash: &Hash, now: Instant) -> Answer {
-        let Some(entry) = self.entries.get(hash) else { return Answer::Unknown };
+impl KeyCache {
+    fn get(&self, hash: &Hash, now: Instant) -> Cached {
+        let Some(entry) = self.entries.get(hash) else { return Cached::Unknown };
         if self.listening && entry.epoch == self.epoch {
-            return Answer::Trusted(entry.who);
+            return Cached::Trusted(entry.principal);
         }
         if now.duration_since(entry.verified_at) > RECENT {
-            return Answer::Unknown;
+            return Cached::Unknown;
         }
-        let in_vain = self.asked_in_vain.is_some_and(|at| now.duration_since(at) < ASK_AGAIN);
-        if in_vain && !self.listening { Answer::Trusted(entry.who) } else { Answer::Recent(entry.who) }
+        let failed = self.lookup_failed_at.is_some_and(|at| now.duration_since(at) < LOOKUP_RETRY);
+        if failed && !self.listening {
+            Cached::Trusted(entry.principal)
+        } else {
+            Cached::Recent(entry.principal)
+        }
     }
 
-    /// Notes what Postgres said to a question that was asked in `epoch`.
-    fn note(&mut self, hash: Hash, found: Option<Principal>, epoch: u64, now: Instant) {
-        self.asked_in_vain = None;
-        let Some(who) = found else {
+    /// Stores the result of a lookup that began in `epoch`.
+    fn insert(&mut self, hash: Hash, found: Option<Principal>, epoch: u64, now: Instant) {
+        self.lookup_failed_at = None;
+        let Some(principal) = found else {
             self.entries.remove(&hash);
             return;
         };
-        if epoch < self.changed_in {
+        if epoch < self.changed_epoch {
             return;
         }
-        if self.entries.len() >= KEYS_MAX
+        if self.entries.len() >= ENTRIES_MAX
             && !self.entries.contains_key(&hash)
-            && let Some(one) = self.entries.keys().next().copied()
+            && let Some(evicted) = self.entries.keys().next().copied()
         {
-            self.entries.remove(&one);
+            self.entries.remove(&evicted);
         }
-        self.entries.insert(hash, Entry { who, epoch, verified_at: now });
+        self.entries.insert(hash, Entry { principal, epoch, verified_at: now });
     }
 
-    /// Notifications are heard from here on; what was noted before may have changed unheard.
-    fn hears(&mut self) {
+    /// LISTEN started. Earlier entries may have changed while nobody listened.
+    fn listen_started(&mut self) {
         self.epoch += 1;
         self.listening = true;
     }
 
-    /// Notifications are no longer heard; until now the trusted answers were right.
-    fn is_deaf(&mut self, now: Instant) {
+    /// LISTEN was lost. The trusted entries were current until now, so they count as verified now.
+    fn listen_lost(&mut self, now: Instant) {
         self.listening = false;
         let epoch = self.epoch;
         self.entries
@@ -183,10 +193,10 @@ impl Book {
             .for_each(|entry| entry.verified_at = now);
     }
 
-    /// Some key changed; which one, the note does not say.
-    fn changed(&mut self) {
+    /// Some key changed; the notification does not say which.
+    fn keys_changed(&mut self) {
         self.epoch += 1;
-        self.changed_in = self.epoch;
+        self.changed_epoch = self.epoch;
         self.entries.clear();
     }
 }
@@ -196,66 +206,66 @@ mod tests {
     use super::*;
     use crate::words::{Role, TenantId};
 
-    const WHO: Principal = Principal { tenant: TenantId(1), role: Role::Reader };
+    const PRINCIPAL: Principal = Principal { tenant: TenantId(1), role: Role::Reader };
     const KEY: Hash = [7; 32];
 
     #[test]
-    fn trusts_only_what_it_noted_while_hearing() {
-        let (mut book, now) = (Book::default(), Instant::now());
-        book.note(KEY, Some(WHO), book.epoch, now);
-        assert_eq!(book.look(&KEY, now), Answer::Recent(WHO));
-        book.hears();
-        assert_eq!(book.look(&KEY, now), Answer::Recent(WHO));
-        book.note(KEY, Some(WHO), book.epoch, now);
-        assert_eq!(book.look(&KEY, now + RECENT * 2), Answer::Trusted(WHO));
-        book.changed();
-        assert_eq!(book.look(&KEY, now), Answer::Unknown);
+    fn entries_are_trusted_only_if_stored_while_listening() {
+        let (mut cache, now) = (KeyCache::default(), Instant::now());
+        cache.insert(KEY, Some(PRINCIPAL), cache.epoch, now);
+        assert_eq!(cache.get(&KEY, now), Cached::Recent(PRINCIPAL));
+        cache.listen_started();
+        assert_eq!(cache.get(&KEY, now), Cached::Recent(PRINCIPAL));
+        cache.insert(KEY, Some(PRINCIPAL), cache.epoch, now);
+        assert_eq!(cache.get(&KEY, now + RECENT * 2), Cached::Trusted(PRINCIPAL));
+        cache.keys_changed();
+        assert_eq!(cache.get(&KEY, now), Cached::Unknown);
     }
 
     #[test]
-    fn an_answer_that_a_change_overtook_is_not_noted() {
-        let (mut book, now) = (Book::default(), Instant::now());
-        book.hears();
-        let asked_in = book.epoch;
-        book.changed();
-        book.note(KEY, Some(WHO), asked_in, now);
-        assert_eq!(book.look(&KEY, now), Answer::Unknown);
+    fn lookup_racing_with_key_change_is_not_stored() {
+        let (mut cache, now) = (KeyCache::default(), Instant::now());
+        cache.listen_started();
+        let lookup_epoch = cache.epoch;
+        cache.keys_changed();
+        cache.insert(KEY, Some(PRINCIPAL), lookup_epoch, now);
+        assert_eq!(cache.get(&KEY, now), Cached::Unknown);
     }
 
     #[test]
-    fn an_answer_that_came_as_it_began_to_hear_is_only_recent() {
-        let (mut book, now) = (Book::default(), Instant::now());
-        let asked_in = book.epoch;
-        book.hears();
-        book.note(KEY, Some(WHO), asked_in, now);
-        assert_eq!(book.look(&KEY, now), Answer::Recent(WHO));
+    fn lookup_racing_with_listen_is_not_trusted() {
+        let (mut cache, now) = (KeyCache::default(), Instant::now());
+        let lookup_epoch = cache.epoch;
+        cache.listen_started();
+        cache.insert(KEY, Some(PRINCIPAL), lookup_epoch, now);
+        assert_eq!(cache.get(&KEY, now), Cached::Recent(PRINCIPAL));
     }
 
     #[test]
-    fn deaf_and_alone_it_serves_for_five_minutes() {
-        let (mut book, now) = (Book::default(), Instant::now());
-        book.hears();
-        book.note(KEY, Some(WHO), book.epoch, now);
+    fn without_notifications_and_postgres_entries_count_for_five_minutes() {
+        let (mut cache, now) = (KeyCache::default(), Instant::now());
+        cache.listen_started();
+        cache.insert(KEY, Some(PRINCIPAL), cache.epoch, now);
         let lost = now + RECENT * 3;
-        book.is_deaf(lost);
-        assert_eq!(book.look(&KEY, lost + RECENT / 2), Answer::Recent(WHO));
-        book.asked_in_vain = Some(lost + RECENT / 2);
-        assert_eq!(book.look(&KEY, lost + RECENT / 2), Answer::Trusted(WHO));
-        assert_eq!(book.look(&KEY, lost + RECENT + ASK), Answer::Unknown);
+        cache.listen_lost(lost);
+        assert_eq!(cache.get(&KEY, lost + RECENT / 2), Cached::Recent(PRINCIPAL));
+        cache.lookup_failed_at = Some(lost + RECENT / 2);
+        assert_eq!(cache.get(&KEY, lost + RECENT / 2), Cached::Trusted(PRINCIPAL));
+        assert_eq!(cache.get(&KEY, lost + RECENT + LOOKUP_TIMEOUT), Cached::Unknown);
     }
 
     #[test]
-    fn revoked_is_forgotten_and_memory_is_bounded() {
-        let (mut book, now) = (Book::default(), Instant::now());
-        book.hears();
-        for n in 0..KEYS_MAX as u64 + 5 {
+    fn revoked_key_is_removed_and_entries_are_bounded() {
+        let (mut cache, now) = (KeyCache::default(), Instant::now());
+        cache.listen_started();
+        for n in 0..ENTRIES_MAX as u64 + 5 {
             let mut key = [0; 32];
             key[..8].copy_from_slice(&n.to_le_bytes());
-            book.note(key, Some(WHO), book.epoch, now);
+            cache.insert(key, Some(PRINCIPAL), cache.epoch, now);
         }
-        assert_eq!(book.entries.len(), KEYS_MAX);
-        book.note(KEY, Some(WHO), book.epoch, now);
-        book.note(KEY, None, book.epoch, now);
-        assert_eq!(book.look(&KEY, now), Answer::Unknown);
+        assert_eq!(cache.entries.len(), ENTRIES_MAX);
+        cache.insert(KEY, Some(PRINCIPAL), cache.epoch, now);
+        cache.insert(KEY, None, cache.epoch, now);
+        assert_eq!(cache.get(&KEY, now), Cached::Unknown);
     }
 }

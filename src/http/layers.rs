@@ -1,4 +1,4 @@
-//! What surrounds every endpoint: a span, a bound on time and size, and no answer that is not a problem document.
+//! Middleware around every endpoint: a tracing span, limits on time and body size, and errors as problem documents.
 
 use super::error::{ApiError, Problem};
 use axum::Router;
@@ -14,28 +14,28 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 use tracing::Instrument;
 
-/// How long a request may take in all, its body's arrival included.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout of a whole request, including the arrival of its body.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Puts the layers around a router: the last one named sees a request first.
-pub(super) fn around(router: Router, body_bytes_max: usize, patience: Duration) -> Router {
+/// Wraps a router in the middleware; the layer added last sees a request first.
+pub(super) fn wrap(router: Router, body_bytes_max: usize, timeout: Duration) -> Router {
     router
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(body_bytes_max))
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, patience))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(map_response(as_problem))
-        .layer(from_fn(traced))
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, timeout))
+        .layer(CatchPanicLayer::custom(panic_response))
+        .layer(map_response(into_problem))
+        .layer(from_fn(trace))
 }
 
-/// Neither headers nor the path as it was sent: both may hold what is nobody's business.
-async fn traced(request: Request, next: Next) -> Response {
+/// Traces neither headers nor the raw path: both may contain secrets.
+async fn trace(request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", method = %request.method(), path);
     async {
-        let begun = Instant::now();
+        let started = Instant::now();
         let response = next.run(request).await;
-        let ms = begun.elapsed().as_secs_f64() * 1000.0;
+        let ms = started.elapsed().as_secs_f64() * 1000.0;
         tracing::debug!(status = response.status().as_u16(), ms, "answered");
         response
     }
@@ -43,8 +43,8 @@ async fn traced(request: Request, next: Next) -> Response {
     .await
 }
 
-/// Errors that the framework answered by itself become problems too. Headers such as `Allow` stay.
-async fn as_problem(response: Response) -> Response {
+/// Turns errors that the framework answered by itself into problems. Keeps headers such as `Allow`.
+async fn into_problem(response: Response) -> Response {
     let status = response.status();
     let is_problem = response
         .headers()
@@ -56,14 +56,14 @@ async fn as_problem(response: Response) -> Response {
     let mut headers = response.into_parts().0.headers;
     headers.remove(header::CONTENT_TYPE);
     headers.remove(header::CONTENT_LENGTH);
-    let mut problem = ApiError::of_status(status).into_response();
+    let mut problem = ApiError::from_status(status).into_response();
     problem.headers_mut().extend(headers);
     problem
 }
 
-fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+fn panic_response(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-    ApiError::Internal(format!("a handler panicked: {}", text.unwrap_or("of unknown kind")).into())
+    ApiError::Internal(format!("a handler panicked: {}", text.unwrap_or("(no message)")).into())
         .into_response()
 }
 
@@ -78,7 +78,7 @@ mod tests {
         let router = Router::new()
             .route("/panics", get(async || -> () { panic!("on purpose") }))
             .route("/hangs", get(pending::<()>));
-        let router = around(router, 10, Duration::from_millis(1));
+        let router = wrap(router, 10, Duration::from_millis(1));
         let request = Request::get(path).body(Body::empty()).unwrap();
         let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
         assert_eq!(response.headers()[header::CONTENT_TYPE], Problem::CONTENT_TYPE);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn panics_and_hangs_become_problems() {
+    async fn panic_timeout_and_unknown_path_are_problems() {
         let (status, body) = status_of("/panics").await;
         assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!body.contains("on purpose"), "{body}");

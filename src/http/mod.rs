@@ -1,4 +1,4 @@
-//! The API: reads from the cache, preferences into Postgres. Errors are problem documents, all made in `error`.
+//! The HTTP API: reads from the cache, writes preferences to Postgres. `error` makes every error response.
 
 mod auth;
 mod connections;
@@ -25,36 +25,36 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// What every handler is handed.
+/// Shared state of the handlers.
 #[derive(Clone)]
 struct Api {
     app: Arc<App>,
     keys: Arc<Keyring>,
 }
 
-/// All endpoints. Must be called inside a tokio runtime: a task listens for revoked keys while the router lives.
+/// Builds the router. Must be called inside a tokio runtime: a task listens for revoked keys while the router lives.
 pub fn router(app: App) -> Router {
     let body_bytes_max = app.settings.http.body_bytes_max;
     let keys = Arc::new(Keyring::open(app.pool.clone()));
     let (router, document) = openapi::routes().split_for_parts();
     let router = router.merge(openapi::serve(&document)).with_state(Api { app: Arc::new(app), keys });
-    layers::around(router, body_bytes_max, layers::PATIENCE)
+    layers::wrap(router, body_bytes_max, layers::REQUEST_TIMEOUT)
 }
 
-/// Answers until `stop`; then requests under way are finished, within the settings' grace.
+/// Serves until `stop`, then finishes requests in flight for at most `shutdown.grace`.
 pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
     let grace = Duration::from_millis(app.settings.shutdown.grace.as_ms());
-    // An answer is one small write: it must not wait for the previous one's acknowledgement.
+    // A response is one small write: Nagle's algorithm would delay it until the previous one is acknowledged.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let server = axum::serve(listener, router(app)).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let out_of_patience = async {
+    let grace_over = async {
         stop.cancelled().await;
         tokio::time::sleep(grace).await;
     };
     tokio::select! {
-        ended = server.into_future() => ended,
-        () = out_of_patience => {
-            tracing::warn!("requests were still open after shutdown.grace: they are cut");
+        result = server.into_future() => result,
+        () = grace_over => {
+            tracing::warn!("closing requests that were still open after shutdown.grace");
             Ok(())
         }
     }

@@ -1,4 +1,4 @@
-//! The API's description, made from the code; `openapi.json` is its copy, which a test keeps fresh.
+//! The API's OpenAPI description, generated from the code. `openapi.json` is a committed copy; a test checks it.
 
 use super::error::Problem;
 use super::{Api, connections, devices, discover, health, jobs, lag};
@@ -20,11 +20,11 @@ use utoipa_axum::routes;
     ),
     modifiers(&Bearer),
     tags(
-        (name = "devices", description = "Latest values, and how old they are"),
-        (name = "jobs", description = "How often, and how much it matters"),
-        (name = "connections", description = "Accounts at providers, how owners allow them, which devices they have"),
-        (name = "lag", description = "How late things are"),
-        (name = "health", description = "For whoever runs the process"),
+        (name = "devices", description = "Latest values and their age"),
+        (name = "jobs", description = "Refresh intervals and priorities"),
+        (name = "connections", description = "Accounts at providers, their authorization and their devices"),
+        (name = "lag", description = "How late refreshes are"),
+        (name = "health", description = "For operators"),
     )
 )]
 struct Description;
@@ -34,7 +34,7 @@ struct Bearer;
 impl Modify for Bearer {
     fn modify(&self, openapi: &mut OpenApi) {
         let mut http = Http::new(HttpAuthScheme::Bearer);
-        http.description = Some("A key of your tenant; `paceline key create` makes it".to_owned());
+        http.description = Some("A key of your tenant; `paceline key create` creates one".to_owned());
         openapi
             .components
             .get_or_insert_default()
@@ -43,25 +43,25 @@ impl Modify for Bearer {
     }
 }
 
-/// What every endpoint with a key may answer instead.
+/// Errors that every endpoint with a key may return.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "its variants are documentation")]
 pub(super) enum Refusals {
-    /// No key, or one that is unknown or revoked
+    /// The key is missing, unknown or revoked
     #[response(status = 401, content_type = "application/problem+json")]
     NoKey(Problem),
-    /// Something went wrong on the server's side
+    /// Internal error
     #[response(status = 500, content_type = "application/problem+json")]
     Internal(Problem),
-    /// A server behind this one is away
+    /// Postgres or Redis is unavailable
     #[response(status = 503, content_type = "application/problem+json")]
-    Away(Problem),
-    /// No answer in time
+    Unavailable(Problem),
+    /// The request timed out
     #[response(status = 504, content_type = "application/problem+json")]
-    TooSlow(Problem),
+    TimedOut(Problem),
 }
 
-/// The endpoints with their descriptions.
+/// All endpoints with their descriptions.
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(<Description as utoipa::OpenApi>::openapi())
         .routes(routes!(devices::list))
@@ -79,19 +79,19 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(health::ready))
 }
 
-/// The endpoint that answers with the description.
+/// The endpoint that serves the description.
 pub(super) fn serve(document: &OpenApi) -> Router<Api> {
     let text = text(document);
     Router::new()
         .route("/openapi.json", get(async move || ([(header::CONTENT_TYPE, "application/json")], text)))
 }
 
-/// The description as `openapi.json` has it.
+/// The description, formatted as in `openapi.json`.
 pub fn document() -> String {
     text(routes().get_openapi())
 }
 
 fn text(document: &OpenApi) -> String {
-    // A value first: its keys are sorted, so that a change of code moves few lines of the copy.
+    // Through a `Value`, whose keys are sorted: a change of code then changes few lines of the file.
     serde_json::to_value(document).map(|value| format!("{value:#}\n")).unwrap_or_default()
 }

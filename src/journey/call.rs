@@ -168,7 +168,7 @@ fn of_account(outcome: Outcome) -> Outcome {
         | Outcome::DeviceOffline
         | Outcome::Gone { .. }
         | Outcome::Broken { .. } => {
-            let why = outcome.told();
+            let why = outcome.describe();
             Outcome::Transient { reason: format!("its account could not be looked up: {why}") }
         }
     }

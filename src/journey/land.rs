@@ -79,7 +79,7 @@ impl Journey {
                 let Some(wanted) = call.wanted.get(job) else { continue };
                 let sent_at = call.sent_at.unwrap_or(call.fetched_at);
                 let decision = decide(outcome, &wanted.granted, sent_at, &policy, &mut rand::rng());
-                batch.stats.outcome(outcome.word());
+                batch.stats.outcome(outcome.as_str());
                 if let Some(sent_at) = call.sent_at {
                     batch.stats.lag(sent_at.since_ms(wanted.granted.due));
                 }
@@ -336,7 +336,7 @@ impl Batch {
             job,
             call: call.grant.call,
             at: call.fetched_at,
-            outcome: outcome.word(),
+            outcome: outcome.as_str(),
             detail: outcome.detail(),
             failing: decision.failing || decision.park,
             park: decision.park,

@@ -84,7 +84,7 @@ impl Row {
             resource: self.resource.parse().ok()?,
             interval: Interval::from_ms(self.interval_ms.try_into().ok()?)?,
             priority: Priority::from_class(self.priority.try_into().ok()?)?,
-            state: JobState::from_word(&self.state)?,
+            state: JobState::from_name(&self.state)?,
             reason: self.state_reason,
             connection: ConnectionId(self.connection_id),
             label: self.label,

@@ -201,7 +201,7 @@ fn stored(row: JobRow) -> Option<StoredJob> {
         resource: row.resource.parse().ok()?,
         interval: Interval::from_ms(row.interval_ms.try_into().ok()?)?,
         priority: Priority::from_class(row.priority.try_into().ok()?)?,
-        state: JobState::from_word(&row.state)?,
+        state: JobState::from_name(&row.state)?,
         version: row.version,
     };
     Some(StoredJob {

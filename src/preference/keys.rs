@@ -126,6 +126,6 @@ pub async fn find(pool: &Pool, key_hash: &[u8; 32]) -> Result<Option<Principal>,
     .await
     .map_err(PostgresError::on("look the key up"))?;
     Ok(row.and_then(|row| {
-        Some(Principal { tenant: TenantId(row.tenant_id), role: Role::from_word(&row.role)? })
+        Some(Principal { tenant: TenantId(row.tenant_id), role: Role::from_name(&row.role)? })
     }))
 }

@@ -156,7 +156,7 @@ impl Row {
         Some(JobMeta {
             interval_ms: self.interval_ms?.try_into().ok()?,
             priority: Priority::from_class(self.priority?.try_into().ok()?)?,
-            state: JobState::from_word(self.state.as_deref()?)?,
+            state: JobState::from_name(self.state.as_deref()?)?,
         })
     }
 

@@ -1,30 +1,31 @@
-//! A tenant's account at a provider, with what is needed to speak for it.
+//! A tenant's account at a provider, with the credentials to use it.
 
 use super::{ConnectionId, ProviderName, Secrets, TenantId, Token};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 
-/// A connection, its secrets open. Held only while a call is made.
+/// A connection with decrypted secrets. Kept in memory only while a call is made.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// Itself.
+    /// Its id.
     pub id: ConnectionId,
-    /// Whose it is.
+    /// The tenant that owns it.
     pub tenant: TenantId,
-    /// Where.
+    /// The provider.
     pub provider: ProviderName,
-    /// What the provider's templates need and nobody need hide.
+    /// Values for the provider's templates that are not secret.
     pub params: BTreeMap<String, String>,
-    /// What its cloud told of the account that calls need, by the names that the definition gives.
+    /// Bootstrap values that calls need, by the names in the definition.
     pub bootstrap: BTreeMap<String, String>,
-    /// What was asked for it; none: it was not, since its secrets were given.
+    /// The request that returned the bootstrap values; none if not asked since the secrets were stored.
     pub bootstrap_of: Option<String>,
-    /// How many devices are under it; 0 where no limit asks for it.
+    /// How many devices it has; 0 where no quota depends on the number.
     pub devices: u32,
-    /// When its state last changed or its secrets were given, by Postgres: what was asked with others is told by it.
+    /// When its state last changed or its secrets were stored, by Postgres's clock. Tells whether a response belongs to
+    /// these secrets or to earlier ones.
     pub state_at: DateTime<Utc>,
-    /// Its credentials, by the names that the provider's definition gives them.
+    /// Its credentials, by the names in the definition.
     pub secrets: Secrets,
-    /// What a login or a grant has brought, where the provider asks for such.
+    /// The current token, where the provider uses a login or OAuth 2.0.
     pub token: Option<Token>,
 }

@@ -1,4 +1,4 @@
-//! Identifiers. Each is Postgres's identity value in a type of its own, so that one is never taken for another.
+//! Identifiers: Postgres identity values, each kind in its own type so that they cannot be confused.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -35,7 +35,7 @@ id!(
     ConnectionId
 );
 id!(
-    /// One thing at the provider, under one connection.
+    /// One device at the provider, under one connection.
     DeviceId
 );
 id!(
@@ -43,6 +43,6 @@ id!(
     JobId
 );
 id!(
-    /// One granted call. It is the call's fence too: a later call has the larger number, across crashes and rebuilds.
+    /// One granted call. Also the call's fence: a later call has a larger number, across crashes and rebuilds.
     CallId
 );

@@ -1,4 +1,4 @@
-//! How often a job is asked to run.
+//! The interval at which a job is refreshed.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -6,60 +6,60 @@ use std::str::FromStr;
 
 /// The time between two runs, in whole milliseconds: more than zero, at most [`Interval::MAX`].
 ///
-/// Written as people write it: `30s`, `5m`, `1h 30m`, `1day`.
+/// Text form: `30s`, `5m`, `1h 30m`, `1day`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Interval(u32);
 
-/// Why an interval is refused. The text names the range that would be accepted.
+/// Why an interval is invalid. The text names the accepted range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IntervalError {
-    /// Not a duration at all.
+    /// Not a duration.
     #[error(
-        "{text:?} is not an interval: write a number and a unit, such as 30s, 5m or 1h; from {min} to {max}"
+        "{text:?} is not an interval; use a number and a unit, such as 30s, 5m or 1h, from {min} to {max}"
     )]
     Unreadable {
-        /// What was written.
+        /// The input.
         text: String,
-        /// The smallest accepted.
+        /// The shortest accepted.
         min: Interval,
-        /// The largest accepted.
+        /// The longest accepted.
         max: Interval,
     },
     /// A duration outside the range.
-    #[error("an interval of {asked} is out of range: choose from {min} to {max}")]
+    #[error("an interval of {asked} is out of range; use {min} to {max}")]
     OutOfRange {
-        /// What was asked, as it was written.
+        /// The requested interval, as written.
         asked: String,
-        /// The smallest accepted.
+        /// The shortest accepted.
         min: Interval,
-        /// The largest accepted.
+        /// The longest accepted.
         max: Interval,
     },
 }
 
 impl Interval {
-    /// The shortest that any provider may allow.
+    /// The shortest interval that a provider may allow.
     pub const MIN: Self = Self(100);
-    /// 31 days: past that a schedule is a calendar, and this is none.
+    /// 31 days. Longer schedules follow a calendar, which is not supported.
     pub const MAX: Self = Self(31 * 24 * 60 * 60 * 1000);
 
-    /// An interval of so many milliseconds, if it is within `MIN..=MAX`.
+    /// An interval of `ms`, if within `MIN..=MAX`.
     pub fn from_ms(ms: u64) -> Option<Self> {
         let ms = u32::try_from(ms).ok()?;
         (Self::MIN.0..=Self::MAX.0).contains(&ms).then_some(Self(ms))
     }
 
-    /// Its length in milliseconds.
+    /// The length in milliseconds.
     pub fn as_ms(self) -> u64 {
         self.0.into()
     }
 
-    /// Reads what a person wrote, within `min` (the provider's) and [`Interval::MAX`].
+    /// Parses text. `min` is the provider's minimum.
     pub fn parse_within(text: &str, min: Self) -> Result<Self, IntervalError> {
         let (min, max) = (min.max(Self::MIN), Self::MAX);
         let out_of_range = || IntervalError::OutOfRange { asked: text.trim().to_owned(), min, max };
-        // A leading minus is a duration with a sign to people, and a syntax error to parsers.
+        // People read a leading minus as a negative duration, but the parser reports a syntax error.
         if text.trim().strip_prefix('-').is_some_and(|rest| humantime::parse_duration(rest).is_ok()) {
             return Err(out_of_range());
         }
@@ -96,7 +96,7 @@ impl From<Interval> for String {
     }
 }
 
-/// Days are the longest unit: a month is no fixed time.
+/// Days are the longest unit: a month has no fixed length.
 const UNITS: [(&str, u64); 5] =
     [("day", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
@@ -119,21 +119,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_people_write() {
+    fn parses_common_notations() {
         for (text, ms) in [("30s", 30_000), ("5m", 300_000), ("1h 30m", 5_400_000), ("1500ms", 1_500)] {
             assert_eq!(text.parse::<Interval>().unwrap().as_ms(), ms, "{text}");
         }
     }
 
     #[test]
-    fn prints_what_it_reads() {
+    fn display_round_trips() {
         for text in ["30s", "1m30s", "1s500ms", "1day", "7days2h", "31days"] {
             assert_eq!(text.parse::<Interval>().unwrap().to_string(), text);
         }
     }
 
     #[test]
-    fn refusals_name_the_range() {
+    fn errors_name_the_accepted_range() {
         let min = Interval::from_ms(5_000).unwrap();
         for text in ["0s", "-5s", "4s", "32days", "30 parsecs", "", "30", "99999999999999999999days"] {
             let refusal = Interval::parse_within(text, min).expect_err(text).to_string();

@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 pub enum JobState {
     /// Scheduled.
     Active,
-    /// Its owner said: not now.
+    /// Paused by its owner.
     Paused,
-    /// Taken off the schedule because it cannot succeed as it is; its reason is kept.
+    /// Taken off the schedule because it keeps failing; the reason is stored.
     Parked,
 }
 
 impl JobState {
-    /// The word stored and shown.
+    /// The name as stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -25,47 +25,47 @@ impl JobState {
         }
     }
 
-    /// The state of this word.
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Active, Self::Paused, Self::Parked].into_iter().find(|s| s.as_str() == word)
+    /// The state with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Active, Self::Paused, Self::Parked].into_iter().find(|s| s.as_str() == name)
     }
 }
 
-/// What the schedule must know of a job.
+/// A job as the schedule needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// Itself.
+    /// Its id.
     pub id: JobId,
-    /// Whose it is.
+    /// The tenant that owns it.
     pub tenant: TenantId,
-    /// Where it is fetched.
+    /// The provider to fetch from.
     pub provider: ProviderName,
-    /// With which account.
+    /// The account to fetch with.
     pub connection: ConnectionId,
-    /// Which device's.
+    /// The device.
     pub device: DeviceId,
-    /// The home or site inside the account; empty when the provider has none.
+    /// The group (home or site) within the connection; empty for none.
     pub group: String,
-    /// Which of its resources.
+    /// The resource.
     pub resource: ResourceName,
-    /// How often it is asked to run.
+    /// The requested interval.
     pub interval: Interval,
-    /// How much it matters.
+    /// The priority.
     pub priority: Priority,
     /// Whether it is scheduled.
     pub state: JobState,
-    /// Counts the changes of this preference, from 1.
+    /// Version of the preference: counts its changes, from 1.
     pub version: i64,
 }
 
 impl Job {
-    /// The lane: jobs that share a call and a credential. `<connection>`, or `<connection>.<group>`.
+    /// The job's lane: `<connection>` or `<connection>.<group>`. Jobs of one lane can share a call and a credential.
     pub fn lane(&self) -> String {
         lane(self.connection, &self.group)
     }
 }
 
-/// The lane of a connection's devices, or of those of one of its homes.
+/// The lane of a connection, or of a group within it.
 pub fn lane(connection: ConnectionId, group: &str) -> String {
     match group.is_empty() {
         true => connection.to_string(),

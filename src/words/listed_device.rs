@@ -1,19 +1,19 @@
-//! What a provider's list of a connection's devices says of one.
+//! A device in a provider's device list.
 
 use super::ResourceName;
 use serde::Serialize;
 
-/// One device of the list, mapped.
+/// One device of a provider's device list, after mapping.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ListedDevice {
-    /// The provider's id of it.
+    /// The provider's id.
     pub external_id: String,
-    /// What it is called there; empty for nothing.
+    /// The name; empty for none.
     pub name: String,
-    /// Its home or site; empty for none.
+    /// The group (home or site); empty for none.
     pub group: String,
-    /// What kind of device it is; empty where that is not told.
+    /// The model; empty if unknown.
     pub model: String,
-    /// What can be fetched of it; none: what a device gets by default.
+    /// The resources it has; none: the definition's default resources.
     pub resources: Option<Vec<ResourceName>>,
 }

@@ -1,4 +1,4 @@
-//! The shared words: identifiers, intervals, priorities, jobs, readings, outcomes. No I/O, no clock, no chance.
+//! Shared vocabulary types: ids, intervals, priorities, jobs, readings, outcomes. No I/O, clock or random numbers.
 
 pub mod connection;
 pub mod id;

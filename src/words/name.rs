@@ -1,21 +1,21 @@
-//! Names of providers and resources: short, lower-case, safe inside a Redis key and a file name.
+//! Names of providers and resources: short, lower-case, safe in Redis keys and file names.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Why a text is no name.
+/// The text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} is not a {what} name: use 1 to 40 lower-case letters, digits, '-' or '_', beginning with a letter"
+    "{text:?} is not a {what} name: use 1 to 40 lower-case letters, digits, '-' or '_', starting with a letter"
 )]
 pub struct NameError {
     what: &'static str,
     text: String,
 }
 
-fn well_formed(text: &str) -> bool {
+fn is_valid(text: &str) -> bool {
     text.len() <= 40
         && text.starts_with(|c: char| c.is_ascii_lowercase())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
@@ -38,7 +38,7 @@ macro_rules! name {
         impl TryFrom<String> for $name {
             type Error = NameError;
             fn try_from(text: String) -> Result<Self, NameError> {
-                match well_formed(&text) {
+                match is_valid(&text) {
                     true => Ok(Self(text.into())),
                     false => Err(NameError { what: $what, text }),
                 }
@@ -73,7 +73,7 @@ macro_rules! name {
 }
 
 name!(
-    /// A provider's name: that of its file in `config/providers/`.
+    /// A provider's name: the name of its file in `config/providers/`.
     ProviderName,
     "provider"
 );
@@ -83,31 +83,31 @@ name!(
     "resource"
 );
 
-/// Behind a resource's name: its probe.
+/// Suffix of a resource's name that stands for its probe.
 const PROBE: &str = ".probe";
 
 impl ResourceName {
-    /// What the listing of a connection's devices is called among resources.
+    /// The name under which discovery counts as a resource.
     pub fn discovery() -> Self {
         Self("discovery".into())
     }
 
-    /// What probing a resource is called among resources. No file can name one so.
+    /// The name under which a resource's probe counts as a resource. No definition can use it.
     pub fn probe_of(&self) -> Self {
         Self(format!("{self}{PROBE}").into())
     }
 
-    /// The resource itself, or that which this is the probe of.
+    /// The scheduled resource: this one, or the one that this is the probe of.
     pub fn scheduled(&self) -> &str {
         self.0.strip_suffix(PROBE).unwrap_or(&self.0)
     }
 
-    /// What asking for an account's bootstrap values is called among resources.
+    /// The name under which a request for bootstrap values counts as a resource.
     pub fn bootstrap() -> Self {
         Self("bootstrap".into())
     }
 
-    /// What requests for tokens are called where quotas name what they count.
+    /// The name of token requests in a quota's `resources`.
     pub fn token() -> Self {
         Self("token".into())
     }
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_that_are_safe_in_keys_and_paths() {
+    fn names_unsafe_in_keys_or_paths_are_rejected() {
         for good in ["netatmo", "signal-k", "a", "x_1"] {
             assert!(good.parse::<ProviderName>().is_ok(), "{good}");
         }

@@ -1,45 +1,45 @@
-//! The closed set of ways a call can end for a job, and what it may say about the calls to come.
+//! The closed set of outcomes of a call for a job, and the holds that a response may ask for.
 
 use super::{Record, UnixMs};
 use serde::{Deserialize, Serialize};
 
-/// What a cloud says has no bound; what is logged and stored of it has.
+/// A provider's text has no bound; bounds what is logged and stored of it.
 const DETAIL_CHARS_MAX: usize = 500;
 
-/// Decided by the fetch side, by the provider's rules; obeyed by the journey.
+/// `fetch` decides the outcome by the provider's rules; `journey` acts on it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// A reading came.
+    /// A new reading.
     Fresh(Record),
-    /// The provider says that nothing has changed since the last one.
+    /// The provider reports no change since the last reading.
     Unchanged,
-    /// The provider throttles. The job keeps its rank and no attempt is counted.
+    /// The provider throttled the call. The job keeps its rank and the attempt does not count.
     Throttled,
-    /// The credential is not accepted.
+    /// The provider refused the credential.
     Unauthorized {
-        /// What the provider said.
+        /// The provider's reason.
         reason: String,
     },
     /// The provider cannot reach the device.
     DeviceOffline,
-    /// The provider does not know the device (any more).
+    /// The provider does not know the device (any longer).
     Gone {
-        /// What the provider said.
+        /// The provider's reason.
         reason: String,
     },
-    /// It may well work in a moment.
+    /// A failure that a retry may solve.
     Transient {
         /// What happened.
         reason: String,
     },
-    /// The answer cannot be understood.
+    /// The response cannot be understood.
     Broken {
         /// What is wrong with it.
         reason: String,
-        /// The beginning of what came, for whoever mends the definition.
+        /// The beginning of the response, to help fix the definition.
         excerpt: String,
     },
-    /// The call was not made.
+    /// The call was not sent.
     NotSent {
         /// Why not.
         reason: String,
@@ -47,8 +47,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Its word in events, metrics and logs.
-    pub fn word(&self) -> &'static str {
+    /// The name in events, metrics and logs.
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Fresh(_) => "fresh",
             Self::Unchanged => "unchanged",
@@ -62,19 +62,19 @@ impl Outcome {
         }
     }
 
-    /// Its word, and what a person should know of it where there is more to say.
-    pub fn told(&self) -> String {
+    /// The name, followed by the detail if there is one.
+    pub fn describe(&self) -> String {
         match self.detail() {
-            detail if detail.is_empty() => self.word().to_owned(),
-            detail => [self.word(), &detail].join(": "),
+            detail if detail.is_empty() => self.as_str().to_owned(),
+            detail => [self.as_str(), &detail].join(": "),
         }
     }
 
-    /// What a person should know of it, on one line of at most `DETAIL_CHARS_MAX`; empty where all is well.
+    /// The reason for people, one line of at most `DETAIL_CHARS_MAX` characters; empty if there is none.
     pub fn detail(&self) -> String {
         let whole = match self {
             Self::Fresh(_) | Self::Unchanged | Self::DeviceOffline | Self::Throttled => String::new(),
-            Self::Broken { reason, excerpt } => format!("{reason}; it began: {excerpt}"),
+            Self::Broken { reason, excerpt } => format!("{reason}; the response began: {excerpt}"),
             Self::Unauthorized { reason }
             | Self::Gone { reason }
             | Self::Transient { reason }
@@ -90,24 +90,24 @@ impl Outcome {
     }
 }
 
-/// How a call ended, as far as quotas are concerned.
+/// How a call ended, as quotas count it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum End {
-    /// It was never made: what it spent may go back.
+    /// Never sent: its quota spending may be refunded.
     #[default]
     Unsent,
-    /// Answered, and no error.
+    /// Answered without an error.
     Good,
     /// Answered with an error.
     Error,
     /// The provider throttled it.
     Throttled,
-    /// No answer came: nobody knows whether it was counted.
+    /// No response: the provider may or may not have counted it.
     Lost,
 }
 
 impl End {
-    /// The word in scripts.
+    /// The name in scripts.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unsent => "unsent",
@@ -119,7 +119,7 @@ impl End {
     }
 }
 
-/// Whom a quota counts, and whom a hold stops.
+/// What a quota counts and what a hold stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
@@ -134,7 +134,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The word in definitions and explanations.
+    /// The name in definitions and explanations.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::App => "app",
@@ -145,14 +145,14 @@ impl Scope {
     }
 }
 
-/// "Do not call this scope before `until`."
+/// No calls in this scope before `until`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
-    /// How far it reaches, seen from the call that learned of it.
+    /// The scope, relative to the call whose response asked for the hold.
     pub scope: Scope,
-    /// When it ends, on the schedule's clock.
+    /// When it ends, on the schedule's clock (Redis).
     pub until: UnixMs,
-    /// Why, for whoever asks.
+    /// The reason, for explanations.
     pub reason: String,
 }
 
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_detail_is_one_bounded_line() {
+    fn detail_is_one_line_of_bounded_length() {
         let detail = |reason: &str| Outcome::Transient { reason: reason.to_owned() }.detail();
         assert_eq!(detail("a\r\nb\u{1b}[31m\u{0}"), "a  b [31m ");
         assert_eq!(detail(&"ä".repeat(500)), "ä".repeat(500));

@@ -1,10 +1,10 @@
-//! How much a device matters to its owner.
+//! How important a job is to its owner.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// The five classes a user chooses among. The number is what Postgres and Redis store.
+/// The five classes a user can choose. Postgres and Redis store the number.
 #[derive(
     Debug,
     Clone,
@@ -24,14 +24,14 @@ use std::str::FromStr;
 pub enum Priority {
     /// Watched right now.
     Realtime = 1,
-    /// More than the others.
+    /// More important than most.
     High = 2,
-    /// What a device gets when nothing is said.
+    /// The default.
     #[default]
     Normal = 3,
     /// May wait.
     Low = 4,
-    /// When there is room.
+    /// Only when there is spare quota.
     Background = 5,
 }
 
@@ -49,7 +49,7 @@ impl Priority {
         Self::ALL.into_iter().find(|p| p.class() == class)
     }
 
-    /// The word users write.
+    /// The name users write.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Realtime => "realtime",
@@ -67,9 +67,9 @@ impl fmt::Display for Priority {
     }
 }
 
-/// The text names no priority.
+/// The text is not a priority.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a priority: use realtime, high, normal, low or background")]
+#[error("{0:?} is not a priority; use realtime, high, normal, low or background")]
 pub struct UnknownPriority(String);
 
 impl FromStr for Priority {

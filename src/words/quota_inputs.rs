@@ -1,12 +1,13 @@
-//! What the limits of an account depend on, where its provider's do.
+//! What quota amounts may depend on, per connection.
 
-/// The plan that an account is on, and how many of its devices we know.
+/// The plan of a connection's account and its number of known devices.
 ///
-/// The default is what counts where neither is known: no provider's plan has this name, and the least is granted.
+/// The default applies where neither is known: no provider has a plan with an empty name, so the smallest
+/// amount counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QuotaInputs {
-    /// The plan's name, as the definition has it. One that the definition does not know counts as the smallest.
+    /// The plan's name in the definition. An unknown plan counts as the smallest.
     pub plan: String,
-    /// Devices under the connection. The cloud may know of more: fewer is the safe side.
+    /// Devices under the connection. The provider may know of more; counting fewer is the safe side.
     pub devices: u32,
 }

@@ -3,22 +3,22 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The three people who use Paceline. Each may do what those before it may.
+/// The roles of API keys. Each includes the permissions of the one before.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// A dashboard's backend: reads its tenant's devices.
+    /// A dashboard backend: reads its tenant's devices.
     Reader,
-    /// An owner: sets preferences too.
+    /// A user: also sets preferences and manages connections.
     User,
-    /// Runs the deployment: sees every provider's lag too.
+    /// Runs the deployment: also sees the lag of every tenant.
     Operator,
 }
 
 impl Role {
-    /// The word stored and shown.
+    /// The name as stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Reader => "reader",
@@ -27,9 +27,9 @@ impl Role {
         }
     }
 
-    /// The role of this word.
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Reader, Self::User, Self::Operator].into_iter().find(|r| r.as_str() == word)
+    /// The role with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Reader, Self::User, Self::Operator].into_iter().find(|r| r.as_str() == name)
     }
 }
 

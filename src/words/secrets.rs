@@ -3,45 +3,45 @@
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 
-/// Secrets by the names that a definition gives them. What prints it prints no secret.
+/// Secrets by their names in the definition. `Debug` never prints a secret.
 #[derive(Debug, Clone, Default)]
 pub struct Secrets(BTreeMap<String, SecretString>);
 
 impl Secrets {
-    /// What a connection's only secret is called where nothing else is said.
+    /// The default name of a connection's only secret.
     pub const ONLY: &str = "secret";
 
-    /// The only one, under its usual name.
+    /// A single secret under the default name.
     pub fn only(secret: impl Into<SecretString>) -> Self {
         Self::from_iter([(Self::ONLY.to_owned(), secret.into())])
     }
 
-    /// The one of this name.
+    /// The secret with this name.
     pub fn get(&self, name: &str) -> Option<&SecretString> {
         self.0.get(name)
     }
 
-    /// Adds one, or puts it in the place of the one of its name.
+    /// Adds or replaces a secret.
     pub fn insert(&mut self, name: impl Into<String>, secret: SecretString) {
         self.0.insert(name.into(), secret);
     }
 
-    /// Adds all of the other's, or puts them in the place of those of their names.
+    /// Adds or replaces all secrets of `other`.
     pub fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
     }
 
-    /// Their names.
+    /// The names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    /// Each with its name.
+    /// Names and secrets.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &SecretString)> {
         self.0.iter().map(|(name, secret)| (name.as_str(), secret))
     }
 
-    /// Whether there is none.
+    /// Whether there are no secrets.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_are_known_by_name_and_never_printed() {
+    fn secrets_are_found_by_name_and_never_printed() {
         let mut secrets = Secrets::only("hunter2");
         secrets.extend(Secrets::from_iter([("app_key".to_owned(), "swordfish".into())]));
         assert_eq!(secrets.names().collect::<Vec<_>>(), ["app_key", "secret"]);

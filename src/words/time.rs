@@ -1,4 +1,4 @@
-//! Instants on a wall clock, as milliseconds since the epoch: what Redis scores are made of.
+//! Wall-clock instants in milliseconds since the epoch, the unit of Redis scores.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -9,17 +9,17 @@ use std::fmt;
 pub struct UnixMs(pub i64);
 
 impl UnixMs {
-    /// This instant and so many milliseconds.
+    /// This instant plus `ms`.
     pub fn plus_ms(self, ms: i64) -> Self {
         Self(self.0.saturating_add(ms))
     }
 
-    /// Milliseconds from `earlier` to this; negative if it is later.
+    /// Milliseconds from `earlier` to this instant; negative if `earlier` is later.
     pub fn since_ms(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// For the calendar and for Postgres. Instants beyond the calendar's range become its ends.
+    /// As a calendar time, for Postgres. Instants outside the calendar's range are clamped to it.
     pub fn to_datetime(self) -> chrono::DateTime<chrono::Utc> {
         chrono::DateTime::from_timestamp_millis(self.0).unwrap_or(match self.0 < 0 {
             true => chrono::DateTime::<chrono::Utc>::MIN_UTC,

@@ -1,31 +1,31 @@
-//! What a login or a grant brings, and why it may not.
+//! Tokens from a login or an OAuth 2.0 grant, and why a provider may give none.
 
 use super::{End, UnixMs};
 use secrecy::SecretString;
 
-/// A token as it is kept. What prints it prints no secret.
+/// A stored token. `Debug` never prints a secret.
 #[derive(Debug, Clone)]
 pub struct Token {
-    /// What calls carry.
+    /// The access token that calls carry.
     pub access: SecretString,
-    /// What brings the next one, if the provider gives such.
+    /// The refresh token, if the provider issues one.
     pub refresh: Option<SecretString>,
     /// Grows with each token of a connection.
     pub generation: i64,
-    /// From here on it is renewed; none: only once it is refused.
+    /// When to renew it; none: only once it is refused.
     pub renew_at: Option<UnixMs>,
-    /// From here on it is not used; none: that is not told.
+    /// When it stops being used; none: unknown.
     pub expires_at: Option<UnixMs>,
 }
 
 impl Token {
-    /// The first one of a grant that was asked for at this instant.
+    /// The first token of a connection, requested at `asked_at`.
     pub fn first(granted: &Granted, asked_at: UnixMs) -> Self {
         Self::after(granted, asked_at, 0, None)
     }
 
-    /// The one after that of this generation. Only some providers give a new refresh token each time: at others the one
-    /// before goes on.
+    /// The token that follows `generation`. Only some providers rotate the refresh token; with others the previous one,
+    /// `refresh`, stays valid.
     pub fn after(
         granted: &Granted,
         asked_at: UnixMs,
@@ -42,63 +42,63 @@ impl Token {
         }
     }
 
-    /// Whether it is time for the next one.
+    /// Whether it is time to renew it.
     pub fn is_due(&self, now: UnixMs) -> bool {
         self.renew_at.is_some_and(|at| at <= now)
     }
 
-    /// Whether calls may carry it.
+    /// Whether calls may still carry it.
     pub fn is_good(&self, now: UnixMs) -> bool {
         self.expires_at.is_none_or(|at| now < at)
     }
 }
 
-/// A token as a provider gave it.
+/// A token as issued by the provider.
 #[derive(Debug, Clone)]
 pub struct Granted {
-    /// What calls carry.
+    /// The access token that calls carry.
     pub access: SecretString,
-    /// What brings the next one; none: the one before still does, if there was one.
+    /// A new refresh token; none: the previous one, if any, stays valid.
     pub refresh: Option<SecretString>,
-    /// How long it lives, ms; none: that is not told.
+    /// Lifetime, ms; none: unknown.
     pub lifetime_ms: Option<i64>,
 }
 
 impl Granted {
-    /// From its being asked for to when it is renewed, and to when it is not used any more, ms. Renewed when a fifth of
-    /// its life is left, at most five minutes; and given up a little early, since the provider's clock is not ours.
+    /// Time from the request until renewal, and until it stops being used, ms. Renewal is due when a fifth of the
+    /// lifetime is left, at most five minutes. Use stops a little early, since the provider's clock differs from ours.
     pub fn spans_ms(&self) -> Option<(i64, i64)> {
-        let life = self.lifetime_ms?.max(0);
-        Some((life - (life / 5).min(300_000), life - (life / 20).min(5_000)))
+        let lifetime = self.lifetime_ms?.max(0);
+        Some((lifetime - (lifetime / 5).min(300_000), lifetime - (lifetime / 20).min(5_000)))
     }
 }
 
-/// Why a provider gave no token.
+/// Why a provider issued no token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoToken {
-    /// It will give none for what it was asked with: the owner must authorise again.
+    /// Refused for these credentials: the owner must authorize again.
     Refused {
-        /// What it said.
+        /// The provider's reason.
         reason: String,
     },
-    /// It may give one later.
+    /// A later request may succeed.
     Later {
         /// What happened.
         reason: String,
-        /// How long it asks to be left alone, ms.
+        /// The wait that the provider asked for, ms.
         wait_ms: Option<i64>,
-        /// How the request ended, as far as quotas are concerned.
+        /// How the request ended, as quotas count it.
         end: End,
     },
 }
 
 impl NoToken {
-    /// Later, nobody knows when.
+    /// [`Self::Later`] without a wait.
     pub fn later(reason: impl Into<String>, end: End) -> Self {
         Self::Later { reason: reason.into(), wait_ms: None, end }
     }
 
-    /// How the request ended, as far as quotas are concerned.
+    /// How the request ended, as quotas count it.
     pub fn end(&self) -> End {
         match self {
             Self::Refused { .. } => End::Error,
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_renewed_while_it_still_works() {
+    fn token_is_renewed_before_it_expires() {
         let spans = |lifetime_ms| Granted { access: "a".into(), refresh: None, lifetime_ms }.spans_ms();
         assert_eq!(spans(Some(10_000)), Some((8_000, 9_500)));
         assert_eq!(spans(Some(3 * 3_600_000)), Some((10_500_000, 10_795_000)));

@@ -1,25 +1,25 @@
-//! By what the next call asks only for what is new.
+//! Validators, which make the next request conditional.
 
 use super::UnixMs;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What an answer told of the state it was in. It vouches for the reading beside which it is kept: whoever has that
-/// reading need not be told it again.
+/// Identifies the state in which a response left the device. Stored with the reading that it belongs to: a process that
+/// has this reading can ask for changes only.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Validator {
-    /// What was asked and how the answer was read: to another question it says nothing.
+    /// Fingerprint of the request and its mapping. The validator is void for any other.
     pub of: String,
-    /// HTTP's entity tag.
+    /// HTTP entity tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// HTTP's time of the last modification, as it was told.
+    /// HTTP `Last-Modified`, verbatim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_modified: Option<String>,
-    /// A change token: a text or a number.
+    /// A change token: a string or a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Value>,
-    /// When all was last asked for, whether or not it was new.
+    /// When the last unconditional request was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whole_at: Option<UnixMs>,
     /// The device's revision.

@@ -54,7 +54,7 @@ async fn ask(text: &str, base_url: &str, ids: &[&str]) -> Answer {
 /// The outcome's word and what is told of it.
 fn told(answer: &Answer) -> String {
     let outcome = &answer.outcomes[0].1;
-    format!("{}: {}", outcome.word(), outcome.detail())
+    format!("{}: {}", outcome.as_str(), outcome.detail())
 }
 
 async fn mocked(template: ResponseTemplate) -> MockServer {
@@ -250,7 +250,7 @@ async fn in_a_batch_each_device_has_its_own_outcome() {
     let answer = ask(&text, &cloud.uri(), &ids).await;
     let value = |n: usize| match &answer.outcomes[n].1 {
         Outcome::Fresh(record) => record.values["t"].clone(),
-        other => json!(other.word()),
+        other => json!(other.as_str()),
     };
     assert_eq!((value(0), value(1), value(2), value(3)), (json!("newer"), json!(2), json!(3), json!("gone")));
     assert_eq!((value(4), value(5)), (json!(4), json!("device_offline")));

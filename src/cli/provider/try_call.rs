@@ -110,7 +110,7 @@ impl Shown {
             trace,
             took_ms: took.as_millis() as u64,
             file: provider.file.clone(),
-            outcome: outcome.map_or("nothing", Outcome::word),
+            outcome: outcome.map_or("nothing", Outcome::as_str),
             detail: outcome.map(Outcome::detail).unwrap_or_default(),
             record,
             others: answer.others.iter().map(ShownRecord::from).collect(),

@@ -57,7 +57,7 @@ pub(crate) fn readings(program: &Program, answer: &Val) -> Result<Vec<Record>, S
 /// An error if a record tells neither whose it is nor any value, and not that the device is offline either: an answer
 /// that is about something else, such as an error that calls itself 200, maps to just that.
 fn refuse_empty(records: &[Record]) -> Result<(), String> {
-    let is_empty = |record: &Record| record.external_id.is_none() && record.online && record.is_silent();
+    let is_empty = |record: &Record| record.external_id.is_none() && record.online && record.has_no_values();
     match records.iter().any(is_empty) {
         true => {
             Err("the answer tells nothing of the device: every value that records yields is null".to_owned())
@@ -77,7 +77,7 @@ fn split(
     let mut by_id: HashMap<Option<String>, Record> = HashMap::new();
     for record in records {
         // Told twice: what has a value before what has none, then the later observation, or else what comes last.
-        let weight = |record: &Record| (!record.is_silent(), record.observed_at);
+        let weight = |record: &Record| (!record.has_no_values(), record.observed_at);
         let known = by_id.get(&record.external_id);
         if known.is_none_or(|known| weight(known) <= weight(&record)) {
             by_id.insert(record.external_id.clone(), record);
@@ -91,13 +91,13 @@ fn split(
         };
         match anonymous.or_else(|| by_id.remove(&Some(target.external_id.clone()))) {
             // The cloud knows it and has nothing of it: no reading, and no reason to forget the last one.
-            Some(record) if record.is_silent() => Outcome::DeviceOffline,
+            Some(record) if record.has_no_values() => Outcome::DeviceOffline,
             Some(record) => Outcome::Fresh(record),
             None => missing(target.job),
         }
     };
     let outcomes = call.targets.iter().map(|target| (target.job, outcome(target))).collect();
     // A record without values says nothing that could be kept.
-    let others = by_id.into_values().filter(|r| r.external_id.is_some() && !r.is_silent()).collect();
+    let others = by_id.into_values().filter(|r| r.external_id.is_some() && !r.has_no_values()).collect();
     (outcomes, others)
 }

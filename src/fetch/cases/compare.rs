@@ -106,8 +106,8 @@ impl Case {
             differences.note("outcome", &expect.outcome, "nothing");
             return differences.0;
         };
-        if outcome.word() != expect.outcome {
-            differences.note("outcome", &expect.outcome, outcome.told());
+        if outcome.as_str() != expect.outcome {
+            differences.note("outcome", &expect.outcome, outcome.describe());
             return differences.0;
         }
         if let Outcome::Fresh(record) = outcome {
@@ -130,7 +130,7 @@ impl Case {
     /// What of the bootstrap values is not as it should.
     pub fn compare_bootstrapped(&self, found: &Bootstrapped, now: UnixMs) -> Vec<Difference> {
         let mut differences = Differences(Vec::new());
-        let got = found.values.as_ref().map_or_else(Outcome::word, |_| "learned");
+        let got = found.values.as_ref().map_or_else(Outcome::as_str, |_| "learned");
         differences.note("outcome", &self.expect.outcome, got);
         learned(self, found.values.as_ref().unwrap_or(&found.learned), &mut differences);
         told(self, &found.holds, &format!("{found:?}"), now, &mut differences);
@@ -140,7 +140,7 @@ impl Case {
     /// What of the list of devices is not as it should.
     pub fn compare_listing(&self, listing: &Listing, now: UnixMs) -> Vec<Difference> {
         let (mut differences, expect) = (Differences(Vec::new()), &self.expect);
-        let got = listing.devices.as_ref().map_or_else(Outcome::told, |_| "listed".to_owned());
+        let got = listing.devices.as_ref().map_or_else(Outcome::describe, |_| "listed".to_owned());
         if got.split(':').next() != Some(expect.outcome.as_str()) {
             differences.note("outcome", &expect.outcome, got);
             return differences.0;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 const OPENAPI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/openapi.json");
 
 #[tokio::test]
-async fn the_description_is_fresh() {
+async fn openapi_file_is_current() {
     let made = http::document();
     if std::env::var_os("UPDATE_OPENAPI").is_some() {
         std::fs::write(OPENAPI, &made).unwrap();
