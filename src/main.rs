@@ -1,4 +1,4 @@
-//! The one binary: parse, hand to `cli`, end with its exit code.
+//! The binary: parses the arguments, calls `cli` and exits with its code.
 
 use clap::Parser;
 use paceline::cli::{self, Cli};
@@ -8,6 +8,6 @@ use std::process::ExitCode;
 async fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => cli::run(cli).await,
-        Err(error) => cli::misread(&error, std::env::args_os()),
+        Err(error) => cli::print_parse_error(&error, std::env::args_os()),
     }
 }

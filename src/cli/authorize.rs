@@ -9,22 +9,22 @@ use serde::Serialize;
 use std::fmt;
 use std::io::BufRead;
 
-/// The longest address that is read.
-const ANSWER_BYTES_MAX: usize = 16 << 10;
+/// The longest text that may be pasted.
+const PASTED_BYTES_MAX: usize = 16 << 10;
 
 #[derive(Serialize)]
-struct Allowed {
+struct Authorized {
     id: i64,
     label: String,
 }
 
-impl fmt::Display for Allowed {
+impl fmt::Display for Authorized {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Connection {} is authorised.", self.label)
     }
 }
 
-/// Does it.
+/// Leads the connection's owner through the authorization, by device code or by browser.
 pub(super) async fn run(context: &Context, tenant: &str, label: String) -> Result<(), CliError> {
     let app = &context.app;
     let tenant = tenants::find(&app.pool, tenant).await?;
@@ -42,39 +42,39 @@ pub(super) async fn run(context: &Context, tenant: &str, label: String) -> Resul
         ));
         authorise::finish_device(app, provider, &connection, &code).await?;
     } else {
-        // The exchange may need a quota's leave, and then Redis must know what is spent.
+        // Quotas may count the token exchange: a reservation needs the quota state in Redis.
         crate::keep::rebuild_if_lost(app, &provider.name).await.map_err(CliError::refused)?;
-        let begun = authorise::begin(app, provider, &connection).await?;
+        let request = authorise::begin(app, provider, &connection).await?;
         context.output.note(&format!(
-            "Open this address, sign in and allow it; then paste here where the browser was sent back to, or the code \
-             in it:\n\n{}\n",
-            begun.url
+            "Open this address, sign in and allow access. Then paste the address that the browser was redirected to, \
+             or the code in it:\n\n{}\n",
+            request.url
         ));
-        let text = tokio::task::spawn_blocking(line).await.map_err(CliError::refused)??;
-        let (state, callback) = understood(&text, begun.state)?;
+        let text = tokio::task::spawn_blocking(read_pasted).await.map_err(CliError::refused)??;
+        let (state, callback) = parse_pasted(&text, request.state)?;
         authorise::finish(app, &state, &callback).await?;
     }
-    context.tell_schedule().await;
-    context.output.answer(&Allowed { id: found.id.0, label })
+    context.update_schedule().await;
+    context.output.answer(&Authorized { id: found.id.0, label })
 }
 
-fn line() -> Result<String, CliError> {
+fn read_pasted() -> Result<String, CliError> {
     let mut text = String::new();
     let read = std::io::stdin().lock().read_line(&mut text);
     read.map_err(|error| CliError::cannot_start(format!("cannot read standard input: {error}")))?;
     match text.trim() {
-        "" => Err(CliError::refused("nothing was pasted: nothing was changed")),
-        text if text.len() > ANSWER_BYTES_MAX => {
-            Err(CliError::refused("that is no address: nothing was changed"))
-        }
+        "" => Err(CliError::refused("nothing was pasted; nothing was changed")),
+        text if text.len() > PASTED_BYTES_MAX => Err(CliError::refused(format!(
+            "the pasted text is longer than {PASTED_BYTES_MAX} bytes, so it is no address; nothing was changed"
+        ))),
         text => Ok(text.to_owned()),
     }
 }
 
-/// An address with the state that was asked with, or the code alone, taken for the answer to what was asked here.
-fn understood(text: &str, asked: SecretString) -> Result<(SecretString, Callback), CliError> {
+/// Reads the state and the result from a pasted address. A code alone is taken to belong to this request.
+fn parse_pasted(text: &str, expected_state: SecretString) -> Result<(SecretString, Callback), CliError> {
     let Some((_, query)) = text.split_once('?').filter(|(before, _)| before.contains("://")) else {
-        return Ok((asked, Callback::Code(text.into())));
+        return Ok((expected_state, Callback::Code(text.into())));
     };
     let query = query.split('#').next().unwrap_or(query);
     let (mut state, mut code, mut error) = (None, None, None);
@@ -89,17 +89,19 @@ fn understood(text: &str, asked: SecretString) -> Result<(SecretString, Callback
     let callback = match (error, code) {
         (Some(error), _) => Callback::Error(error),
         (None, Some(code)) => Callback::Code(code),
-        (None, None) => return Err(CliError::refused("the address holds no code: nothing was changed")),
+        (None, None) => {
+            return Err(CliError::refused("the address has no `code` parameter; nothing was changed"));
+        }
     };
     match state {
-        Some(state) if authorise::is_same(&state, &asked) => Ok((asked, callback)),
+        Some(state) if authorise::is_same(&state, &expected_state) => Ok((expected_state, callback)),
         Some(_) => Err(CliError::refused(
-            "the address answers another request than the one begun here: open the address above and paste where that \
-             one ends; nothing was changed",
+            "the address belongs to another authorization request: open the address shown above and paste the one that \
+             it redirects to; nothing was changed",
         )),
-        None => {
-            Err(CliError::refused("the address holds no state: was it the one that the browser was sent to?"))
-        }
+        None => Err(CliError::refused(
+            "missing `state` parameter: paste the whole address that the browser was redirected to",
+        )),
     }
 }
 
@@ -109,7 +111,7 @@ mod tests {
     use secrecy::ExposeSecret;
 
     fn read(text: &str) -> Result<(String, String), String> {
-        let (state, callback) = understood(text, "s 1".into()).map_err(|error| error.sentence())?;
+        let (state, callback) = parse_pasted(text, "s 1".into()).map_err(|error| error.message())?;
         let callback = match callback {
             Callback::Code(code) => format!("code {}", code.expose_secret()),
             Callback::Error(error) => format!("error {error}"),
@@ -118,14 +120,14 @@ mod tests {
     }
 
     #[test]
-    fn an_address_or_a_code_may_be_pasted() {
-        let both = |state: &str, came: &str| Ok((state.to_owned(), came.to_owned()));
+    fn address_or_code_may_be_pasted_but_not_of_another_request() {
+        let both = |state: &str, callback: &str| Ok((state.to_owned(), callback.to_owned()));
         assert_eq!(read("abc/=1"), both("s 1", "code abc/=1"));
         assert_eq!(read("https://x/cb?code=a%2Fb&state=s+1#frag"), both("s 1", "code a/b"));
         assert_eq!(read("https://x/cb?error=access_denied&state=s+1"), both("s 1", "error access_denied"));
         let others = read("https://x/cb?code=a&state=other").unwrap_err();
-        assert!(others.contains("another request"), "{others}");
-        assert!(read("https://x/cb?code=a").unwrap_err().contains("no state"));
-        assert!(read("https://x/cb?state=a").unwrap_err().contains("no code"));
+        assert!(others.contains("another authorization request"), "{others}");
+        assert!(read("https://x/cb?code=a").unwrap_err().contains("missing `state`"));
+        assert!(read("https://x/cb?state=a").unwrap_err().contains("no `code`"));
     }
 }

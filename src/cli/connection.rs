@@ -1,4 +1,4 @@
-//! `paceline connection add | list | authorize | discover | secret | plan`
+//! `paceline connection add | list | authorize | discover | plan | secret`
 
 use super::{CliError, Context, authorize, secret, table};
 use crate::authorise;
@@ -17,114 +17,117 @@ use std::time::Duration;
 /// What to do with connections.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Add a tenant's account at a provider; the tenant is made too if it is new
+    /// Add a connection, a tenant's account at a provider; creates the tenant if it is new
     #[command(after_help = "\
 Examples:
   paceline connection add --tenant acme --provider meadow --label main \\
       --param base_url=http://127.0.0.1:9000 --secret-file key.txt
   paceline connection add --tenant acme --provider signalk --label boat --param base_url=http://10.0.0.5:3000
   printf 'username=me\npassword=%s\n' \"$PASSWORD\" | \\
-      paceline connection add --tenant acme --provider mycloud --label home --secret-stdin")]
+      paceline connection add --tenant acme --provider mycloud --label home --secret-stdin
+
+The provider's definition says which params and secrets it needs. Where it uses OAuth, the owner authorizes the
+connection afterwards: see `paceline connection authorize`.")]
     Add(Add),
     /// List a tenant's connections
     #[command(after_help = "\
 Examples:
   paceline connection list --tenant acme")]
     List {
-        /// Whose connections
+        /// Tenant whose connections to list
         #[arg(long, value_name = "NAME")]
         tenant: String,
     },
-    /// Let a connection's owner allow it at its provider: in a browser, or by a code to type in elsewhere
+    /// Authorize a connection at its provider, in a browser or with a device code
     #[command(after_help = "\
 Examples:
   paceline connection authorize --tenant acme home
 
-Shows where to go. After a browser, paste the address that it was sent back to, or the code in it; a code that is typed
-in elsewhere is waited for.")]
+Shows the address to open. Browser flow: paste the address that the browser was redirected to, or the code in it.
+Device flow: enter the code shown on any device; the command waits until it was entered or has expired.")]
     Authorize {
-        /// Whose connection
+        /// Tenant that owns the connection
         #[arg(long, value_name = "NAME")]
         tenant: String,
-        /// Its label or number
+        /// Label or number of the connection
         label: String,
     },
-    /// Ask the cloud which devices a connection has, and keep what has changed
+    /// List a connection's devices at its provider, and store what has changed
     #[command(after_help = "\
 Examples:
   paceline connection discover --tenant acme main --dry-run
   paceline connection discover --tenant acme main
 
-One call, ahead of what waits, granted by the quotas like any other. New devices are added with what they get by
-default; those that the list leaves out are marked as missing, and kept. `paceline serve` asks by itself, too: see
-[discovery] in the settings.")]
+One call, granted by the quotas like any other, ahead of waiting jobs. New devices are added with the definition's
+default jobs; devices absent from the list are marked as missing, and kept. `paceline serve` does this automatically:
+see [discovery] in the settings.")]
     Discover {
-        /// Whose connection
+        /// Tenant that owns the connection
         #[arg(long, value_name = "NAME")]
         tenant: String,
-        /// Its label or number
+        /// Label or number of the connection
         label: String,
-        /// Only say what would change
+        /// Print what would change, and store nothing
         #[arg(long)]
         dry_run: bool,
-        /// How long to wait for the quotas to let it
+        /// How long to wait until the quotas grant the call
         #[arg(long, value_name = "TIME", default_value = "10s")]
         wait: Interval,
     },
-    /// Say which of its provider's plans a connection is on: its limits are that plan's from now on
+    /// Set the plan that a connection is on; the plan's limits apply at once
     #[command(after_help = "\
 Examples:
   paceline connection plan --tenant acme home auto-assist
 
-A plan that there is not is refused with those that there are. One is named by --param plan=NAME when a connection
-is added.")]
+An unknown plan is refused with the list of known ones. To set the plan when a connection is added, use
+--param plan=NAME.")]
     Plan {
-        /// Whose connection
+        /// Tenant that owns the connection
         #[arg(long, value_name = "NAME")]
         tenant: String,
-        /// Its label or number
+        /// Label or number of the connection
         label: String,
-        /// The plan's name
+        /// Name of the plan, as the provider's definition declares it
         plan: String,
     },
-    /// Give a connection new secrets and put it back to work; those that are not given stay
+    /// Replace a connection's secrets and resume its jobs; secrets not given stay as they are
     #[command(after_help = "\
 Examples:
   paceline connection secret --tenant acme main --secret-file key.txt
   paceline connection secret --tenant acme main --secret-stdin")]
     Secret {
-        /// Whose connection
+        /// Tenant that owns the connection
         #[arg(long, value_name = "NAME")]
         tenant: String,
-        /// Its label or number
+        /// Label or number of the connection
         label: String,
-        /// Where the secrets are.
+        /// Where to read the secrets from.
         #[command(flatten)]
-        secret: secret::Source,
+        secret: secret::SecretArgs,
     },
 }
 
 /// The connection to add.
 #[derive(Debug, clap::Args)]
 pub struct Add {
-    /// Whose connection
+    /// Tenant that owns the connection
     #[arg(long, value_name = "NAME")]
     tenant: String,
-    /// Where
+    /// Provider, as `paceline provider list` shows it
     #[arg(long, value_name = "NAME")]
     provider: String,
-    /// What to call it
+    /// Label, unique within the tenant
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     label: String,
-    /// What the provider's templates need, such as base_url; may be repeated
-    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
+    /// Parameter of the provider's definition, such as base_url; may be repeated
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_param)]
     params: Vec<(String, String)>,
-    /// Where the secrets are.
+    /// Where to read the secrets from.
     #[command(flatten)]
-    secret: secret::Source,
+    secret: secret::SecretArgs,
 }
 
-fn param(text: &str) -> Result<(String, String), String> {
+fn parse_param(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE".to_owned()),
@@ -137,17 +140,17 @@ struct Added {
     tenant: String,
     provider: String,
     label: String,
-    /// Whether its owner has still to allow it.
+    /// Whether its owner must still authorize it.
     awaits_owner: bool,
 }
 
 impl fmt::Display for Added {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, tenant, provider, label, awaits_owner } = self;
-        write!(f, "Connection {id}, {label:?}, of tenant {tenant} at {provider} is added.")?;
+        write!(f, "Added connection {id}, {label:?}, of tenant {tenant} at {provider}.")?;
         match awaits_owner {
             true => {
-                write!(f, "\nIts owner allows it by `paceline connection authorize --tenant {tenant} {id}`.")
+                write!(f, "\nNext, authorize it: `paceline connection authorize --tenant {tenant} {id}`.")
             }
             false => Ok(()),
         }
@@ -155,23 +158,23 @@ impl fmt::Display for Added {
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct ConnectionList {
     connections: Vec<ConnectionRow>,
 }
 
-impl fmt::Display for Listed {
+impl fmt::Display for ConnectionList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.connections.is_empty() {
-            return f.write_str("No connections yet: `paceline connection add` makes one.");
+            return f.write_str("No connections yet: `paceline connection add` adds one.");
         }
-        let mut table = table::with(&["id", "label", "provider", "state", "devices"]);
+        let mut table = table::new(&["id", "label", "provider", "state", "devices"]);
         for row in &self.connections {
             let state = match &row.reason {
                 Some(reason) => format!("{}: {reason}", row.state),
                 None => row.state.clone(),
             };
             let devices = match &row.discovery_error {
-                Some(error) => format!("{}; no list: {error}", row.devices),
+                Some(error) => format!("{}; discovery failed: {error}", row.devices),
                 None => row.devices.to_string(),
             };
             let provider = match &row.plan {
@@ -185,16 +188,16 @@ impl fmt::Display for Listed {
 }
 
 #[derive(Serialize)]
-struct Discovered {
+struct DiscoveryReport {
     dry_run: bool,
     #[serde(flatten)]
     changes: Changes,
 }
 
-impl fmt::Display for Discovered {
+impl fmt::Display for DiscoveryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Changes { new, back, missing, changed, listed } = &self.changes;
-        let would = if self.dry_run { "Nothing was changed; this would be" } else { "Done" };
+        let heading = if self.dry_run { "Dry run, nothing stored" } else { "Done" };
         for device in new {
             writeln!(f, "new      {}  {}", device.external_id, device.name)?;
         }
@@ -202,47 +205,43 @@ impl fmt::Display for Discovered {
             ids.iter().try_for_each(|id| writeln!(f, "{what:<8} {id}"))?;
         }
         let (new, back, missing, changed) = (new.len(), back.len(), missing.len(), changed.len());
-        write!(f, "{would}: {listed} listed, {new} new, {back} back, {missing} missing, {changed} changed.")
+        write!(f, "{heading}: {listed} listed, {new} new, {back} back, {missing} missing, {changed} changed.")
     }
 }
 
 #[derive(Serialize)]
-struct Planned {
+struct PlanSet {
     id: i64,
     label: String,
     plan: String,
 }
 
-impl fmt::Display for Planned {
+impl fmt::Display for PlanSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Connection {} is on plan {}: its limits are that plan's from now on.",
-            self.label, self.plan
-        )
+        write!(f, "Connection {} is on plan {}; the plan's limits apply from now on.", self.label, self.plan)
     }
 }
 
 #[derive(Serialize)]
-struct Renewed {
+struct SecretsReplaced {
     id: i64,
     label: String,
 }
 
-impl fmt::Display for Renewed {
+impl fmt::Display for SecretsReplaced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Connection {} has new secrets.", self.label)
     }
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliError> {
     let pool = &context.app.pool;
     match command {
         Command::Add(new) => add(context, new).await,
         Command::List { tenant } => {
             let connections = connections::list(pool, tenants::find(pool, &tenant).await?).await?;
-            context.output.answer(&Listed { connections })
+            context.output.answer(&ConnectionList { connections })
         }
         Command::Authorize { tenant, label } => authorize::run(context, &tenant, label).await,
         Command::Discover { tenant, label, dry_run, wait } => {
@@ -252,21 +251,21 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
             let patience = Duration::from_millis(wait.as_ms());
             let request = DiscoverRequest { provider, tenant, connection: found.id, patience, dry_run };
             let changes = discovery::discover(&context.app, request).await.map_err(CliError::refused)?;
-            context.output.answer(&Discovered { dry_run, changes })
+            context.output.answer(&DiscoveryReport { dry_run, changes })
         }
         Command::Plan { tenant, label, plan } => {
             let tenant = tenants::find(pool, &tenant).await?;
             let found = connections::find(pool, tenant, &label).await?;
             keep::set_plan(&context.app, tenant, &found, &plan).await.map_err(CliError::refused)?;
-            context.output.answer(&Planned { id: found.id.0, label, plan })
+            context.output.answer(&PlanSet { id: found.id.0, label, plan })
         }
         Command::Secret { tenant, label, secret } => {
             let tenant = tenants::find(pool, &tenant).await?;
             let found = connections::find(pool, tenant, &label).await?;
             let changed = secret.read(context.app.registry.find(&found.provider)?)?;
             authorise::renew_secrets(&context.app, tenant, &found, changed).await?;
-            context.tell_schedule().await;
-            context.output.answer(&Renewed { id: found.id.0, label })
+            context.update_schedule().await;
+            context.output.answer(&SecretsReplaced { id: found.id.0, label })
         }
     }
 }
@@ -276,7 +275,7 @@ async fn add(context: &Context, new: Add) -> Result<(), CliError> {
     let provider = context.app.registry.find(&new.provider)?;
     let params = new.params.iter().cloned().collect::<BTreeMap<_, _>>();
     let secrets = new.secret.read(provider)?;
-    // Before a tenant is made for it.
+    // Before the tenant is created, so that a refusal leaves nothing behind.
     provider.check_account(&params, &secrets, &context.app.settings.provider.of(&provider.name))?;
     let connection = NewConnection {
         tenant: tenants::ensure(pool, &new.tenant).await?,

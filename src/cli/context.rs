@@ -1,6 +1,7 @@
-//! What a command works with: settings, logs, servers and the app, opened before it and closed after it.
+//! What a command needs: settings, logs, servers and the app; opened before it and closed after it.
 
-use super::{CliError, Global, Output, sealing_key, servers};
+use super::servers::{self, CommandServers};
+use super::{CliError, Global, Output, sealing_key};
 use crate::app::{App, Servers, StartError};
 use crate::postgres;
 use crate::settings::Settings;
@@ -8,87 +9,87 @@ use crate::telemetry;
 
 /// An open app, and the private servers under it, if any.
 pub struct Context {
-    /// What the process shares.
+    /// The app.
     pub app: App,
-    /// Where answers go.
+    /// Where results are printed.
     pub output: Output,
-    servers: servers::Found,
+    servers: CommandServers,
 }
 
 impl Context {
-    /// Opens everything. Logs as the settings say: for commands that run on.
+    /// Opens everything, and logs as the settings say: for long-running commands.
     pub async fn open(global: &Global) -> Result<Self, CliError> {
         let settings = load(global)?;
         telemetry::init(&settings.log);
-        Self::with(settings, global).await
+        Self::open_with(settings, global).await
     }
 
-    /// Opens everything with these settings; logging has begun.
-    pub async fn with(settings: Settings, global: &Global) -> Result<Self, CliError> {
-        let servers = servers::find(&settings).await?;
+    /// Opens everything with these settings. Logging is initialised already.
+    pub async fn open_with(settings: Settings, global: &Global) -> Result<Self, CliError> {
+        let servers = servers::acquire(&settings).await?;
         match start(settings, &servers).await {
             Ok(app) => Ok(Self { app, output: Output { json: global.json }, servers }),
             Err(error) => {
-                leave_quietly(servers).await;
+                release_after_error(servers).await;
                 Err(error)
             }
         }
     }
 
-    /// Closes the pool and gives up the private servers.
+    /// Closes the pool and releases the private servers.
     pub async fn close(self) -> Result<(), CliError> {
         self.app.pool.close().await;
-        Ok(self.servers.leave().await?)
+        Ok(self.servers.release().await?)
     }
 
-    /// Lets the schedule hear at once of what was stored. What it does not hear now stays in the outbox.
-    pub async fn tell_schedule(&self) {
+    /// Drains the outbox, so that stored changes reach the schedule at once. If that fails, the keeper does it.
+    pub async fn update_schedule(&self) {
         if let Err(error) = crate::keep::drain(&self.app).await {
             tracing::warn!(%error, "outbox not drained");
-            self.output.note("stored; the schedule will hear of it when Redis is back");
+            self.output.note("stored; the schedule follows when Redis can be reached again");
         }
     }
 }
 
-/// Runs a command that answers and ends, between open and close.
-pub(super) async fn briefly(
+/// Runs a short command between opening and closing a context.
+pub(super) async fn run_with_context(
     global: &Global,
     command: impl AsyncFnOnce(&Context) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let context = Context::with(load_brief(global)?, global).await?;
+    let context = Context::open_with(load_for_short_command(global)?, global).await?;
     let done = command(&context).await;
     let closed = context.close().await;
     done.and(closed)
 }
 
-/// The settings.
+/// Loads the settings.
 pub(super) fn load(global: &Global) -> Result<Settings, CliError> {
     Ok(Settings::load(global.config.as_deref())?)
 }
 
-/// What `config/default.toml` says.
+/// `log.filter` in `config/default.toml`.
 const DEFAULT_FILTER: &str = "info,sqlx=warn";
 
-/// The settings, logging begun. A short command has said all in its answer: the default filter leaves only warnings.
-pub(super) fn load_brief(global: &Global) -> Result<Settings, CliError> {
+/// Loads the settings and initialises logging. By default only warnings are logged: a short command prints its result.
+pub(super) fn load_for_short_command(global: &Global) -> Result<Settings, CliError> {
     let settings = load(global)?;
     let mut log = settings.log.clone();
     if log.filter == DEFAULT_FILTER {
-        // sqlx would show the text of a slow statement, such as all of a migration.
+        // At `warn`, sqlx logs the text of slow statements, such as a whole migration.
         log.filter = "warn,sqlx=error".to_owned();
     }
     telemetry::init(&log);
     Ok(settings)
 }
 
-async fn start(settings: Settings, found: &servers::Found) -> Result<App, CliError> {
+async fn start(settings: Settings, acquired: &CommandServers) -> Result<App, CliError> {
     let servers = Servers {
-        sealing_key: sealing_key::find(&settings, found.database_is_private)?,
-        database_url: found.database_url.clone(),
-        redis_url: found.redis_url.clone(),
+        sealing_key: sealing_key::find(&settings, acquired.database_is_private)?,
+        database_url: acquired.database_url.clone(),
+        redis_url: acquired.redis_url.clone(),
     };
     let app = App::start(settings, &servers).await?;
-    match found.database_is_private {
+    match acquired.database_is_private {
         true => postgres::migrate(&app.pool).await,
         false => postgres::check_migrated(&app.pool).await,
     }
@@ -96,10 +97,10 @@ async fn start(settings: Settings, found: &servers::Found) -> Result<App, CliErr
     Ok(app)
 }
 
-/// After an error: that one is worth telling, this one only in the log.
-pub(super) async fn leave_quietly(servers: servers::Found) {
-    if let Err(error) = servers.leave().await {
-        tracing::warn!(%error, "could not leave the private servers");
+/// Releases the servers after an error. A second error is only logged, so that the command reports the first one.
+pub(super) async fn release_after_error(servers: CommandServers) {
+    if let Err(error) = servers.release().await {
+        tracing::warn!(%error, "could not release the private servers");
     }
 }
 
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_filter_is_the_files() {
+    fn default_filter_is_that_of_the_default_settings() {
         assert_eq!(Settings::load(None).unwrap().log.filter, DEFAULT_FILTER);
     }
 }

@@ -1,4 +1,4 @@
-//! Why a command did not do what was asked: one sentence, and an exit code.
+//! Errors of commands: one line of text and an exit code.
 
 use crate::adhoc::RefreshError;
 use crate::app::StartError;
@@ -18,27 +18,27 @@ use std::error::Error;
 
 type Cause = Box<dyn Error + Send + Sync>;
 
-/// Why a command did not do what was asked.
+/// Why a command failed.
 #[derive(Debug)]
 pub enum CliError {
-    /// It never began: arguments, settings, servers, files. Exit code 2.
+    /// It could not start: arguments, settings, servers, files. Exit code 2.
     CannotStart(Cause),
-    /// It was refused, did not work, or checked and found something wrong. Exit code 1.
+    /// It was refused, it failed, or its check found problems. Exit code 1.
     Refused(Cause),
 }
 
 impl CliError {
-    /// For `map_err`, and for sentences.
+    /// From an error or a text.
     pub fn cannot_start(cause: impl Into<Cause>) -> Self {
         Self::CannotStart(cause.into())
     }
 
-    /// For `map_err`, and for sentences.
+    /// From an error or a text.
     pub fn refused(cause: impl Into<Cause>) -> Self {
         Self::Refused(cause.into())
     }
 
-    /// What the process ends with.
+    /// The exit code of the process.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::CannotStart(_) => 2,
@@ -46,8 +46,8 @@ impl CliError {
         }
     }
 
-    /// The error with its sources, as far as it does not quote them already.
-    pub fn sentence(&self) -> String {
+    /// The error, followed by those of its sources that its text does not already contain.
+    pub fn message(&self) -> String {
         let (Self::CannotStart(cause) | Self::Refused(cause)) = self;
         let mut text = cause.to_string();
         let mut next = cause.source();

@@ -8,43 +8,46 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use std::fmt;
 
-/// What to do with keys.
+/// What to do with API keys.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Make a key and show it, this once; the tenant is made too if it is new
+    /// Create an API key and show it once; creates the tenant if it is new
     #[command(after_help = "\
 Examples:
   paceline key create --tenant acme --role reader --label dashboard
-  paceline key create --tenant acme --role operator --json")]
+  paceline key create --tenant acme --role operator --json
+
+Only a hash of the key is stored: it cannot be shown again. Roles: reader reads devices and readings; user also sets
+preferences; operator also sees the whole deployment.")]
     Create {
-        /// Whose key
+        /// Tenant that the key belongs to
         #[arg(long, value_name = "NAME")]
         tenant: String,
-        /// What it may do: read, also set preferences, also see the whole deployment
+        /// What the key may do
         #[arg(long)]
         role: Role,
-        /// What to call it in lists
+        /// Label shown in lists
         #[arg(long, value_name = "TEXT", default_value = "")]
         label: String,
     },
-    /// List a tenant's keys; the keys themselves are not kept
+    /// List a tenant's API keys, without the keys themselves
     #[command(after_help = "\
 Examples:
   paceline key list --tenant acme")]
     List {
-        /// Whose keys
+        /// Tenant whose keys to list
         #[arg(long, value_name = "NAME")]
         tenant: String,
     },
-    /// Revoke a key, everywhere at once
+    /// Revoke an API key; takes effect at once in every process
     #[command(after_help = "\
 Examples:
   paceline key revoke --tenant acme 3")]
     Revoke {
-        /// Whose key
+        /// Tenant that the key belongs to
         #[arg(long, value_name = "NAME")]
         tenant: String,
-        /// Its number in `paceline key list`
+        /// Number of the key, as `paceline key list` shows it
         id: i64,
     },
 }
@@ -54,7 +57,7 @@ struct Created {
     id: i64,
     tenant: String,
     role: Role,
-    /// Shown here and nowhere else.
+    /// Shown only here: it is not stored.
     key: String,
 }
 
@@ -62,7 +65,7 @@ impl fmt::Display for Created {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "Key {} of tenant {}, role {}. It is shown only now:\n",
+            "Key {} of tenant {}, role {}. It is shown only this once:\n",
             self.id, self.tenant, self.role
         )?;
         write!(f, "  {}", self.key)
@@ -70,16 +73,16 @@ impl fmt::Display for Created {
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct KeyList {
     keys: Vec<KeyRow>,
 }
 
-impl fmt::Display for Listed {
+impl fmt::Display for KeyList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.keys.is_empty() {
-            return f.write_str("No keys yet: `paceline key create` makes one.");
+            return f.write_str("No keys yet: `paceline key create` creates one.");
         }
-        let mut table = table::with(&["id", "key", "role", "label", "made", "revoked"]);
+        let mut table = table::new(&["id", "key", "role", "label", "created", "revoked"]);
         for key in &self.keys {
             let revoked = key.revoked_at.as_deref().unwrap_or("");
             let id = key.id.to_string();
@@ -101,18 +104,18 @@ impl fmt::Display for Revoked {
     }
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliError> {
     let pool = &context.app.pool;
     match command {
         Command::Create { tenant, role, label } => {
-            let who = Principal { tenant: tenants::ensure(pool, &tenant).await?, role };
-            let (id, key) = keys::create(pool, who, &label).await?;
+            let principal = Principal { tenant: tenants::ensure(pool, &tenant).await?, role };
+            let (id, key) = keys::create(pool, principal, &label).await?;
             context.output.answer(&Created { id, tenant, role, key: key.expose_secret().to_owned() })
         }
         Command::List { tenant } => {
             let keys = keys::list(pool, tenants::find(pool, &tenant).await?).await?;
-            context.output.answer(&Listed { keys })
+            context.output.answer(&KeyList { keys })
         }
         Command::Revoke { tenant, id } => {
             keys::revoke(pool, tenants::find(pool, &tenant).await?, id).await?;

@@ -5,15 +5,15 @@ use crate::watch::{self, LagReport, ProviderLag};
 use serde::Serialize;
 use std::fmt;
 
-/// Its arguments: none of its own.
+/// It takes no arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   paceline lag
   paceline lag --json
 
-A job is fresh while its reading is not older than its interval and a grace (`fresh` in the settings). Lag is
-how much later than due its calls were sent, over the last five minutes.")]
+A job is fresh while its reading is not older than its interval plus a grace period (`fresh` in the settings).
+p50 and p99 are of the lag, the time from when a job was due until its call was sent, over the last five minutes.")]
 pub struct Args {}
 
 #[derive(Serialize)]
@@ -25,9 +25,9 @@ impl fmt::Display for Report {
         let used: Vec<_> =
             self.0.providers.iter().filter(|(_, lag)| lag.jobs.active + lag.jobs.parked > 0).collect();
         if used.is_empty() {
-            return f.write_str("No jobs yet: `paceline device add` makes some.");
+            return f.write_str("No jobs yet: `paceline device add` creates some.");
         }
-        let mut table = table::with(&[
+        let mut table = table::new(&[
             "provider", "jobs", "fresh", "never", "failing", "parked", "due", "waiting", "blocked",
         ]);
         for (name, lag) in &used {
@@ -39,12 +39,12 @@ impl fmt::Display for Report {
             table.add_row(std::iter::once((*name).clone()).chain(figures));
         }
         write!(f, "{table}")?;
-        used.iter().try_for_each(|(name, lag)| write!(f, "\n{}", sentence(name, lag)))
+        used.iter().try_for_each(|(name, lag)| write!(f, "\n{}", summary(name, lag)))
     }
 }
 
 /// `meadow: 300 jobs, 299 fresh (99.7 %), worst 1.2 s late; p50 3 ms, p99 20 ms.`
-fn sentence(name: &str, lag: &ProviderLag) -> String {
+fn summary(name: &str, lag: &ProviderLag) -> String {
     let jobs = &lag.jobs;
     let share = match jobs.fresh == jobs.active {
         true => 100.0,
@@ -52,18 +52,18 @@ fn sentence(name: &str, lag: &ProviderLag) -> String {
     };
     let worst = match jobs.worst_late_ms {
         0 => "none late".to_owned(),
-        late => format!("worst {} late", time(late as f64)),
+        late => format!("worst {} late", duration(late as f64)),
     };
     let recent = lag.recent.as_ref().and_then(|recent| Some((recent.lag_p50_ms?, recent.lag_p99_ms?)));
     let sent = match recent {
-        Some((p50, p99)) => format!("p50 {}, p99 {}", time(p50), time(p99)),
+        Some((p50, p99)) => format!("p50 {}, p99 {}", duration(p50), duration(p99)),
         None => "nothing sent in the last five minutes".to_owned(),
     };
     format!("{name}: {} jobs, {} fresh ({share} %), {worst}; {sent}.", jobs.active, jobs.fresh)
 }
 
-/// In the unit that a person would choose.
-fn time(ms: f64) -> String {
+/// In a unit that keeps the number short.
+fn duration(ms: f64) -> String {
     match ms {
         ms if ms < 1_000.0 => format!("{ms:.0} ms"),
         ms if ms < 120_000.0 => format!("{:.1} s", ms / 1_000.0),
@@ -72,7 +72,7 @@ fn time(ms: f64) -> String {
     }
 }
 
-/// Makes the report of the whole deployment.
+/// Prints the report of the whole deployment.
 pub(super) async fn run(context: &Context, _args: Args) -> Result<(), CliError> {
     let app = &context.app;
     let providers: Vec<_> = app.registry.iter().map(|provider| provider.name.clone()).collect();
@@ -86,7 +86,7 @@ mod tests {
     use crate::watch::{JobCounts, Recent};
 
     #[test]
-    fn a_provider_is_told_in_a_sentence() {
+    fn summary_has_fresh_share_worst_lateness_and_percentiles() {
         let jobs = JobCounts {
             active: 300,
             fresh: 299,
@@ -97,9 +97,9 @@ mod tests {
         let recent = Recent { lag_p50_ms: Some(3.0), lag_p99_ms: Some(20.2), ..Recent::default() };
         let lag = ProviderLag { jobs, recent: Some(recent), ..ProviderLag::default() };
         assert_eq!(
-            sentence("meadow", &lag),
+            summary("meadow", &lag),
             "meadow: 300 jobs, 299 fresh (99.7 %), worst 1.2 s late; p50 3 ms, p99 20 ms."
         );
-        assert!(sentence("meadow", &ProviderLag::default()).contains("nothing sent"));
+        assert!(summary("meadow", &ProviderLag::default()).contains("nothing sent"));
     }
 }

@@ -6,14 +6,15 @@ use crate::postgres;
 use serde::Serialize;
 use std::fmt;
 
-/// Its arguments: none of its own.
+/// It takes no arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   paceline migrate
   paceline migrate --config /etc/paceline.toml
 
-Needs Postgres only. Safe to run again, and from several machines at once.")]
+Needs Postgres only. Safe to run again, and from several machines at once. Commands migrate private servers
+automatically.")]
 pub struct Args {}
 
 #[derive(Serialize)]
@@ -27,20 +28,20 @@ impl fmt::Display for Migrated {
     }
 }
 
-/// Migrates.
+/// Migrates the database.
 pub(super) async fn run(global: &Global, _args: Args) -> Result<(), CliError> {
-    let settings = context::load_brief(global)?;
-    let servers = servers::find(&settings).await?;
-    let done = async {
+    let settings = context::load_for_short_command(global)?;
+    let servers = servers::acquire(&settings).await?;
+    let migrate = async {
         let pool = postgres::connect(&servers.database_url, 2).await?;
-        let done = postgres::migrate(&pool).await;
+        let result = postgres::migrate(&pool).await;
         pool.close().await;
-        done
+        result
     };
-    if let Err(error) = done.await {
-        context::leave_quietly(servers).await;
+    if let Err(error) = migrate.await {
+        context::release_after_error(servers).await;
         return Err(StartError::from(error).into());
     }
-    servers.leave().await?;
+    servers.release().await?;
     Output { json: global.json }.answer(&Migrated { migrated: true })
 }

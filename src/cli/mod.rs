@@ -1,6 +1,7 @@
-//! The command line: one file per subcommand, each of which parses, calls and prints. It decides nothing.
+//! The command line: one file per subcommand. Each parses its arguments, calls another module and prints the result;
+//! decisions are made elsewhere.
 //!
-//! Answers go to stdout, for people or (with `--json`) for programs; progress, logs and errors go to stderr.
+//! Results go to stdout, as text or (with `--json`) as JSON; progress, logs and errors go to stderr.
 //! Exit codes: 0 done; 1 refused, or a check failed; 2 could not start (arguments, settings, servers, files).
 
 mod authorize;
@@ -38,14 +39,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Keeps the data of devices that live in metered third-party clouds fresh, without ever breaking a rate limit.
+/// Keeps device data from metered third-party clouds fresh, without ever breaking a rate limit.
 #[derive(Debug, clap::Parser)]
 #[command(name = "paceline", version, after_help = EXAMPLES)]
 pub struct Cli {
-    /// What holds for every command.
+    /// Options of every command.
     #[command(flatten)]
     pub global: Global,
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -62,16 +63,22 @@ Examples:
   paceline plan
   paceline provider check
 
-Settings come from --config and the environment (PACELINE__DATABASE__URL=…); with no servers configured,
-private ones are started under .paceline/. Each command has a --help of its own.";
+Settings come from --config FILE and from environment variables (PACELINE__DATABASE__URL=…), which take precedence.
+Without a configured Postgres or Redis, private servers are started under .paceline/.
+Results go to stdout, everything else to stderr. `paceline COMMAND --help` explains each command.
 
-/// What holds for every command.
+Exit codes:
+  0  done
+  1  refused, failed, or a check found problems
+  2  could not start: arguments, settings, servers or files";
+
+/// Options of every command.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Global {
-    /// Settings over the defaults (TOML; `config/default.toml` lists every key)
+    /// Settings file in TOML; overrides the defaults (`config/default.toml` lists every key)
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Answer in JSON, for programs
+    /// Print the result, notes and errors as JSON
     #[arg(long, global = true)]
     pub json: bool,
 }
@@ -79,48 +86,48 @@ pub struct Global {
 /// The subcommands.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Run: answer HTTP, pull from the providers, keep house
+    /// Run Paceline: serve the HTTP API, call providers, do housekeeping
     Serve(serve::Args),
-    /// See all of it at work, against a simulated device cloud
+    /// Run everything on this machine against a simulated device cloud
     Demo(demo::Args),
-    /// Compare the schedule in Redis with the truth in Postgres
+    /// Compare the schedule in Redis with Postgres, and repair it
     Check(check::Args),
     /// Simulate a device cloud, for the demo and for tests
     #[command(hide = true)]
     Cloud(cloud::Args),
-    /// Bring the database's schema up to this version
+    /// Migrate the database schema to this version
     Migrate(migrate::Args),
-    /// Make, list and revoke API keys
+    /// Create, list and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
-    /// List tenants, and say how they weigh where they contend
+    /// List tenants, and set their share of contended quotas
     #[command(subcommand)]
     Tenant(tenant::Command),
-    /// Add and list connections: accounts at providers
+    /// Add, authorize and list connections: accounts at providers
     #[command(subcommand)]
     Connection(connection::Command),
     /// Add, import and list devices
     #[command(subcommand)]
     Device(device::Command),
-    /// List, check, try and begin provider definitions
+    /// List, check, try and create provider definitions
     #[command(subcommand)]
     Provider(provider::Command),
-    /// Change the key that seals credentials
+    /// Rotate the key that seals credentials
     #[command(subcommand)]
     Secret(rotate::Command),
-    /// Say how often a device is fetched and how much it matters
+    /// Set how often a device is fetched, and its priority
     Set(set::Args),
-    /// Fetch a device now, as soon as the quotas let it
+    /// Fetch a device now, as soon as its quotas allow
     Refresh(refresh::Args),
-    /// Show what is late, and how late
+    /// Show how fresh readings are, and which are late
     Lag(lag::Args),
-    /// Say where a device's jobs are, and what they wait for
+    /// Explain where a device's jobs are, and what they wait for
     Why(why::Args),
-    /// Tell how often every device will be fetched, and which quota keeps it from more
+    /// Forecast how often each job will run, and which quota limits it
     Plan(plan::Args),
 }
 
-/// Runs a command to its end.
+/// Runs a command. Returns the exit code.
 pub async fn run(cli: Cli) -> ExitCode {
     let output = Output { json: cli.global.json };
     match dispatch(&cli.global, cli.command).await {
@@ -130,54 +137,60 @@ pub async fn run(cli: Cli) -> ExitCode {
 }
 
 async fn dispatch(global: &Global, command: Command) -> Result<(), CliError> {
-    use context::briefly;
+    use context::run_with_context;
     match command {
         Command::Serve(args) => serve::run(global, args).await,
         Command::Demo(args) => demo::run(global, args).await,
-        Command::Check(args) => briefly(global, async |context| check::run(context, args).await).await,
+        Command::Check(args) => {
+            run_with_context(global, async |context| check::run(context, args).await).await
+        }
         Command::Cloud(args) => cloud::run(args).await,
         Command::Migrate(args) => migrate::run(global, args).await,
-        Command::Key(command) => briefly(global, async |context| key::run(context, command).await).await,
+        Command::Key(command) => {
+            run_with_context(global, async |context| key::run(context, command).await).await
+        }
         Command::Tenant(command) => {
-            briefly(global, async |context| tenant::run(context, command).await).await
+            run_with_context(global, async |context| tenant::run(context, command).await).await
         }
         Command::Connection(command) => {
-            briefly(global, async |context| connection::run(context, command).await).await
+            run_with_context(global, async |context| connection::run(context, command).await).await
         }
         Command::Device(command) => {
-            briefly(global, async |context| device::run(context, command).await).await
+            run_with_context(global, async |context| device::run(context, command).await).await
         }
         Command::Secret(command) => {
-            briefly(global, async |context| rotate::run(context, command).await).await
+            run_with_context(global, async |context| rotate::run(context, command).await).await
         }
         Command::Provider(command) => provider::run(global, command).await,
-        Command::Set(args) => briefly(global, async |context| set::run(context, args).await).await,
-        Command::Refresh(args) => briefly(global, async |context| refresh::run(context, args).await).await,
-        Command::Lag(args) => briefly(global, async |context| lag::run(context, args).await).await,
-        Command::Why(args) => briefly(global, async |context| why::run(context, args).await).await,
-        Command::Plan(args) => briefly(global, async |context| plan::run(context, args).await).await,
+        Command::Set(args) => run_with_context(global, async |context| set::run(context, args).await).await,
+        Command::Refresh(args) => {
+            run_with_context(global, async |context| refresh::run(context, args).await).await
+        }
+        Command::Lag(args) => run_with_context(global, async |context| lag::run(context, args).await).await,
+        Command::Why(args) => run_with_context(global, async |context| why::run(context, args).await).await,
+        Command::Plan(args) => run_with_context(global, async |context| plan::run(context, args).await).await,
     }
 }
 
-/// Answers arguments that are no command: help and version to stdout, a mistake to stderr.
-pub fn misread(error: &clap::Error, args: impl IntoIterator<Item = OsString>) -> ExitCode {
+/// Prints what clap returned instead of a command: help and version to stdout, an error to stderr.
+pub fn print_parse_error(error: &clap::Error, args: impl IntoIterator<Item = OsString>) -> ExitCode {
     use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
     let is_help =
         matches!(error.kind(), DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand);
     if is_help {
-        // A reader that went away has what it wanted.
+        // A closed pipe (`… | head`) is no error.
         let _ = error.print();
         return ExitCode::from(error.exit_code() as u8);
     }
     let json = args.into_iter().any(|arg| arg == "--json");
-    Output { json }.fail(&CliError::cannot_start(in_a_sentence(&error.to_string())))
+    Output { json }.fail(&CliError::cannot_start(on_one_line(&error.to_string())))
 }
 
-/// clap's message and tips, without its headings, its usage and its line breaks.
-fn in_a_sentence(text: &str) -> String {
-    let said =
+/// clap's message and tips, without its headings, usage and line breaks.
+fn on_one_line(text: &str) -> String {
+    let message =
         text.split("\n\nUsage:").next().unwrap_or(text).replace("error: ", "").replace("\n\n  tip: ", "; ");
     let words: Vec<_> =
-        said.split("For more information").next().unwrap_or(&said).split_whitespace().collect();
-    format!("{}; --help shows what is expected", words.join(" "))
+        message.split("For more information").next().unwrap_or(&message).split_whitespace().collect();
+    format!("{}; see --help", words.join(" "))
 }

@@ -1,4 +1,4 @@
-//! Where words go: answers to stdout, everything else to stderr.
+//! Prints results to stdout, everything else to stderr.
 
 use super::CliError;
 use serde::Serialize;
@@ -6,15 +6,15 @@ use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-/// For people or for programs.
+/// The output format.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
-    /// For programs.
+    /// JSON instead of text.
     pub json: bool,
 }
 
 impl Output {
-    /// Prints an answer: its JSON on a line, or its text.
+    /// Prints a result, as one line of JSON or as text.
     pub fn answer<T: Serialize + Display>(self, answer: &T) -> Result<(), CliError> {
         if self.json {
             return self.line(&serde_json::to_string(answer).map_err(CliError::refused)?);
@@ -22,24 +22,24 @@ impl Output {
         self.line(&answer.to_string())
     }
 
-    /// Prints a line on stdout. A reader that went away (`… | head`) has what it wanted.
+    /// Prints a line on stdout. A closed pipe (`… | head`) is no error.
     pub fn line(self, text: &str) -> Result<(), CliError> {
         self.part(text).map(drop)
     }
 
-    /// Prints a part of an answer, and tells whether anybody reads on.
+    /// Prints part of a result. Returns false if the pipe was closed: nothing reads the rest.
     pub fn part(self, text: &str) -> Result<bool, CliError> {
         let mut out = std::io::stdout().lock();
         match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
             Err(error) => {
-                Err(CliError::refused(format!("cannot write the answer to standard output: {error}")))
+                Err(CliError::refused(format!("cannot write the result to standard output: {error}")))
             }
         }
     }
 
-    /// Says on stderr what is worth knowing beside the answer.
+    /// Prints a note on stderr.
     pub fn note(self, text: &str) {
         match self.json {
             true => eprintln!("{}", serde_json::json!({ "note": text })),
@@ -47,9 +47,9 @@ impl Output {
         }
     }
 
-    /// Says on stderr why nothing came of it.
+    /// Prints an error on stderr. Returns the exit code.
     pub fn fail(self, error: &CliError) -> ExitCode {
-        let text = error.sentence();
+        let text = error.message();
         match self.json {
             true => eprintln!("{}", serde_json::json!({ "error": text })),
             false => eprintln!("paceline: {text}"),

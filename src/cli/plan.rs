@@ -11,10 +11,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
-/// How many rows a person reads.
+/// Rows shown per table without `--all`.
 const ROWS_MAX: usize = 20;
 
-/// Whose plan.
+/// What to forecast, and what to show of it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -24,39 +24,39 @@ Examples:
   paceline plan --device 7
   paceline plan --json | jq '.providers.meadow.jobs[] | select(.why)'
 
-It is computed from what is asked and what the quotas allow in the long run, and asks no provider. A job gets less
-than it asked when a quota is asked for more than it has; what there is goes by priority among the jobs of a
-connection, and is shared evenly among connections.")]
+The forecast is computed from the intervals set and from what the quotas allow in the long run; no provider is called.
+When the jobs demand more than a quota supplies, some run less often than asked: within a connection, jobs of higher
+priority get more; among connections, the supply is shared by tenant weight. `~` marks a supply that is assumed.")]
 pub struct Args {
-    /// Only this provider
+    /// Forecast only this provider
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
-    /// Show only this tenant's jobs; all others are planned with them
+    /// Show only this tenant's jobs; the forecast includes all others
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
-    /// Show only this device's jobs: its number, or with --tenant its external id
+    /// Show only the jobs of this device: its number, or with --tenant its external id
     #[arg(long, value_name = "ID")]
     device: Option<String>,
-    /// Show every quota and every job that gets less than it asked, not only the worst
+    /// Show every quota and every job that runs less often than asked, not only the first rows
     #[arg(long)]
     all: bool,
 }
 
-/// Whom to show.
+/// Which jobs to show.
 #[derive(Default)]
-struct Only {
+struct Filter {
     tenant: Option<TenantId>,
     device: Option<DeviceId>,
 }
 
 struct Report {
     forecasts: Vec<Forecast>,
-    only: Only,
+    filter: Filter,
     rows_max: usize,
 }
 
-/// One provider's part of the answer.
-struct Part<'a> {
+/// One provider's part of the report.
+struct ProviderReport<'a> {
     forecast: &'a Forecast,
     jobs: Vec<(&'a Demand, &'a Effective)>,
     loads: Vec<&'a Load>,
@@ -64,29 +64,29 @@ struct Part<'a> {
 
 impl Report {
     /// Providers with jobs to show.
-    fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+    fn parts(&self) -> impl Iterator<Item = ProviderReport<'_>> {
         self.forecasts.iter().map(|forecast| self.part(forecast)).filter(|part| !part.jobs.is_empty())
     }
 
-    fn part<'a>(&self, forecast: &'a Forecast) -> Part<'a> {
-        let wanted = |demand: &Demand| {
-            self.only.tenant.is_none_or(|tenant| demand.tenant == tenant)
-                && self.only.device.is_none_or(|device| demand.device == device)
+    fn part<'a>(&self, forecast: &'a Forecast) -> ProviderReport<'a> {
+        let is_shown = |demand: &Demand| {
+            self.filter.tenant.is_none_or(|tenant| demand.tenant == tenant)
+                && self.filter.device.is_none_or(|device| demand.device == device)
         };
-        let jobs: Vec<_> = forecast.jobs().filter(|(demand, _)| wanted(demand)).collect();
-        let mut theirs = HashSet::from([Holder::App]);
+        let jobs: Vec<_> = forecast.jobs().filter(|(demand, _)| is_shown(demand)).collect();
+        let mut holders = HashSet::from([Holder::App]);
         for (demand, _) in &jobs {
-            theirs.insert(Holder::Connection(demand.connection));
-            theirs.insert(Holder::Group(demand.connection, demand.group.clone()));
-            theirs.insert(Holder::Device(demand.device));
+            holders.insert(Holder::Connection(demand.connection));
+            holders.insert(Holder::Group(demand.connection, demand.group.clone()));
+            holders.insert(Holder::Device(demand.device));
         }
-        let loads = forecast.plan.loads.iter().filter(|load| theirs.contains(&load.holder)).collect();
-        Part { forecast, jobs, loads }
+        let loads = forecast.plan.loads.iter().filter(|load| holders.contains(&load.holder)).collect();
+        ProviderReport { forecast, jobs, loads }
     }
 }
 
-impl Part<'_> {
-    /// Those that get less than they asked, the worst first.
+impl ProviderReport<'_> {
+    /// Jobs that run less often than asked, the most stretched first.
     fn slower(&self) -> Vec<(&Demand, &Effective)> {
         let mut slower: Vec<_> = self
             .jobs
@@ -98,19 +98,19 @@ impl Part<'_> {
         slower
     }
 
-    /// `meadow: 12 of 300 jobs get less than they ask, the worst 47s instead of 30s.`
+    /// `meadow: 12 of 300 jobs run less often than asked, at worst every 47s instead of 30s.`
     fn summary(&self, slower: &[(&Demand, &Effective)]) -> String {
         let (name, all) = (&self.forecast.provider.name, self.jobs.len());
         let worst = slower
             .first()
-            .map(|(demand, job)| format!("{} instead of {}", gets(demand, job), demand.interval));
+            .map(|(demand, job)| format!("{} instead of every {}", every(demand, job), demand.interval));
         match (worst, all, slower.len()) {
-            (None, 1, _) => format!("{name}: the one job gets what it asks."),
-            (None, ..) => format!("{name}: all {all} jobs get what they ask."),
-            (Some(worst), 1, _) => format!("{name}: the one job gets {worst}."),
-            (Some(worst), _, 1) => format!("{name}: 1 of {all} jobs gets less than it asks: {worst}."),
-            (Some(worst), _, less) => {
-                format!("{name}: {less} of {all} jobs get less than they ask, the worst {worst}.")
+            (None, 1, _) => format!("{name}: its job runs as often as asked."),
+            (None, ..) => format!("{name}: all {all} jobs run as often as asked."),
+            (Some(worst), 1, _) => format!("{name}: its job runs less often than asked, {worst}."),
+            (Some(worst), _, 1) => format!("{name}: 1 of {all} jobs runs less often than asked, {worst}."),
+            (Some(worst), _, slower) => {
+                format!("{name}: {slower} of {all} jobs run less often than asked, at worst {worst}.")
             }
         }
     }
@@ -119,11 +119,12 @@ impl Part<'_> {
         if !self.loads.is_empty() {
             let mut loads = self.loads.clone();
             loads.sort_by_key(|load| (Reverse(load.bound_jobs), Reverse((used(load) * 1e6) as u64)));
-            let mut rows = table::with(&["quota", "of", "demand/s", "supply/s", "used", ""]);
+            let mut rows = table::new(&["quota", "holder", "demand/s", "supply/s", "used", ""]);
             for load in loads.iter().take(rows_max) {
-                let binds = match load.bound_jobs {
+                let limits = match load.bound_jobs {
                     0 => String::new(),
-                    bound => format!("◄ binds {}", count(bound as usize, "job")),
+                    1 => "◄ limits 1 job".to_owned(),
+                    bound => format!("◄ limits {bound} jobs"),
                 };
                 rows.add_row([
                     load.quota.clone(),
@@ -131,15 +132,15 @@ impl Part<'_> {
                     rate(load.demand_per_s),
                     format!("{}{}", if load.is_assumed { "~" } else { "" }, rate(load.supply_per_s)),
                     format!("{:.0} %", used(load) * 100.0),
-                    binds,
+                    limits,
                 ]);
             }
             writeln!(f, "{rows}")?;
-            more(f, loads.len(), rows_max, "less used")?;
+            more(f, loads.len(), rows_max, "used less")?;
         }
         let slower = self.slower();
         if !slower.is_empty() {
-            let mut rows = table::with(&["job", "device", "resource", "priority", "why"]);
+            let mut rows = table::new(&["job", "device", "resource", "priority", "why"]);
             for (demand, job) in slower.iter().take(rows_max) {
                 rows.add_row([
                     job.job.to_string(),
@@ -150,14 +151,14 @@ impl Part<'_> {
                 ]);
             }
             writeln!(f, "\n{rows}")?;
-            more(f, slower.len(), rows_max, "better off")?;
+            more(f, slower.len(), rows_max, "slowed down less")?;
         }
         if self.loads.iter().any(|load| load.is_assumed) {
-            writeln!(f, "~ nobody tells this limit: planned with the rate that is tried first.")?;
+            writeln!(f, "~ adaptive quota, the limit is not published: its start rate is assumed.")?;
         }
         if let [first, rest @ ..] = self.forecast.plan.without_rate.as_slice() {
             let names = rest.iter().fold(first.clone(), |names, name| format!("{names}, {name}"));
-            writeln!(f, "Not planned, for it sets no rate: {names}.")?;
+            writeln!(f, "Not in the forecast, as they set no rate: {names}.")?;
         }
         write!(f, "{}", self.summary(&slower))
     }
@@ -193,18 +194,23 @@ fn used(load: &Load) -> f64 {
     load.used_per_s / load.supply_per_s
 }
 
-fn count(of: usize, what: &str) -> String {
-    format!("{of} {what}{}", if of == 1 { "" } else { "s" })
+/// `every 47s`; `never` for a job that no quota lets run.
+fn every(demand: &Demand, job: &Effective) -> String {
+    match job.effective_ms {
+        Some(_) => format!("every {}", gets(demand, job)),
+        None => "never".to_owned(),
+    }
 }
 
-fn more(f: &mut fmt::Formatter<'_>, of: usize, shown: usize, which: &str) -> fmt::Result {
-    match of.saturating_sub(shown) {
+/// Says how many rows are not shown, if any.
+fn more(f: &mut fmt::Formatter<'_>, rows: usize, rows_max: usize, which: &str) -> fmt::Result {
+    match rows.saturating_sub(rows_max) {
         0 => Ok(()),
         rest => writeln!(f, "… and {rest} more, {which}: --all shows them"),
     }
 }
 
-/// Three digits, however rare.
+/// With three significant digits.
 fn rate(per_s: f64) -> String {
     match per_s {
         r if r >= 100.0 || r == 0.0 => format!("{r:.0}"),
@@ -223,7 +229,7 @@ impl fmt::Display for Report {
             part.show(f, self.rows_max)?;
         }
         match is_first {
-            true => f.write_str("No scheduled jobs: `paceline device add` makes some."),
+            true => f.write_str("No scheduled jobs: `paceline device add` creates some."),
             false => Ok(()),
         }
     }
@@ -237,20 +243,20 @@ impl Serialize for Report {
     }
 }
 
-/// Plans every provider that is asked for.
+/// Forecasts every provider, or the one asked for.
 pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let app = &context.app;
-    let mut only = Only::default();
+    let mut filter = Filter::default();
     if let Some(name) = &args.tenant {
-        only.tenant = Some(tenants::find(&app.pool, name).await?);
+        filter.tenant = Some(tenants::find(&app.pool, name).await?);
     }
-    let mut wanted = args.provider;
-    if let Some(asked) = &args.device {
-        let (_, subject) = find::device(&app.pool, only.tenant, asked).await?;
-        only.device = Some(subject.device);
-        wanted.get_or_insert(subject.provider);
+    let mut provider_name = args.provider;
+    if let Some(device) = &args.device {
+        let (_, subject) = find::device(&app.pool, filter.tenant, device).await?;
+        filter.device = Some(subject.device);
+        provider_name.get_or_insert(subject.provider);
     }
-    let providers: Vec<_> = match wanted {
+    let providers: Vec<_> = match provider_name {
         Some(name) => vec![app.registry.find(&name)?.clone()],
         None => app.registry.iter().cloned().collect(),
     };
@@ -259,7 +265,7 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
         forecasts.push(forecast(app, provider).await?);
     }
     let rows_max = if args.all { usize::MAX } else { ROWS_MAX };
-    context.output.answer(&Report { forecasts, only, rows_max })
+    context.output.answer(&Report { forecasts, filter, rows_max })
 }
 
 #[cfg(test)]
@@ -267,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_have_three_digits() {
+    fn rates_have_three_significant_digits() {
         for (per_s, text) in
             [(0.0, "0"), (0.138_9, "0.139"), (1.0, "1.00"), (0.002_5, "0.00250"), (2_000.4, "2000")]
         {

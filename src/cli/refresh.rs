@@ -14,39 +14,39 @@ Examples:
   paceline refresh th-7c9e6679 --tenant acme --resource state
   paceline refresh 7 --resource energy --json
 
-It runs ahead of everything that waits, as soon as the provider's quotas let it; its next turn is kept. Asked twice
-before it ran, it runs once. `paceline why` tells what it waits for.")]
+The job runs ahead of all waiting jobs, as soon as the provider's quotas allow; its regular schedule stays as it is.
+A second request before it ran changes nothing. `paceline why` shows what the job waits for.")]
 pub struct Args {
-    /// The device: its number, or with --tenant its external id
+    /// Number of the device, or with --tenant its external id
     device: String,
-    /// Whose device
+    /// Tenant that owns the device
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
-    /// Which of its resources; may be left out where only one can be meant
+    /// Resource, such as state; optional if the device has only one
     #[arg(long, value_name = "NAME")]
     resource: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct RefreshReport {
     device: i64,
     resource: String,
     status: RefreshStatus,
     fetched_at: Option<String>,
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for RefreshReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.status {
-            RefreshStatus::Queued => "goes ahead of everything, as soon as the quotas let it",
-            RefreshStatus::Waiting => "was asked for before, and goes as soon as the quotas let it",
-            RefreshStatus::Running => "is being fetched at this moment",
+        let status = match self.status {
+            RefreshStatus::Queued => "queued ahead of all waiting jobs; it runs as soon as the quotas allow",
+            RefreshStatus::Waiting => "already queued; it runs as soon as the quotas allow",
+            RefreshStatus::Running => "running now",
         };
-        write!(f, "Device {}, {}: {what}.", self.device, self.resource)
+        write!(f, "Device {}, {}: {status}.", self.device, self.resource)
     }
 }
 
-/// Asks for it, and says what comes of it.
+/// Queues the refresh, and prints where the job is.
 pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let app = &context.app;
     let tenant = match &args.tenant {
@@ -57,11 +57,11 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let provider = app.registry.find(&subject.provider)?;
     let (name, _) =
         find::resource(&app.pool, tenant, subject.device, provider, args.resource.as_deref()).await?;
-    let done = adhoc::refresh_now(app, tenant, subject.device, &provider.name, name).await?;
-    context.output.answer(&Answer {
+    let refresh = adhoc::refresh_now(app, tenant, subject.device, &provider.name, name).await?;
+    context.output.answer(&RefreshReport {
         device: subject.device.0,
         resource: name.to_string(),
-        status: done.status,
-        fetched_at: done.fetched_at.map(|at| at.to_string()),
+        status: refresh.status,
+        fetched_at: refresh.fetched_at.map(|at| at.to_string()),
     })
 }

@@ -5,17 +5,21 @@ use crate::authorise::{self, Resealed};
 use serde::Serialize;
 use std::fmt;
 
-/// What to do with what is sealed.
+/// What to do with sealed secrets.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Seal everything again under the current key
+    /// Seal all stored secrets again with the current key
     #[command(after_help = "\
 Examples:
   paceline secret rotate
 
-To change the key: 1. Add the new one to secret.former_keys of every process. 2. Make the new one secret.key and put the
-old one into secret.former_keys, everywhere. 3. Run this. 4. Take the old one out. At each step every process opens what
-any other seals. Interrupted, it is run again and goes on with what is left.")]
+To rotate the key:
+  1. Add the new key to secret.former_keys of every process.
+  2. In every process, set secret.key to the new key and move the old one to secret.former_keys.
+  3. Run this command.
+  4. Remove the old key from secret.former_keys.
+At each step every process can open what any other has sealed. If the command is interrupted, run it again: it continues
+with what is left.")]
     Rotate,
 }
 
@@ -28,23 +32,23 @@ struct Rotated {
 impl fmt::Display for Rotated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.resealed.sealed {
-            0 => f.write_str("Everything is sealed under the current key."),
-            n => write!(f, "Sealed {n} again. Everything is sealed under the current key."),
+            0 => f.write_str("All secrets are sealed with the current key."),
+            n => write!(f, "Sealed {n} again. All secrets are sealed with the current key."),
         }
     }
 }
 
-/// Does it.
+/// Seals everything again, with a progress bar.
 pub(super) async fn run(context: &Context, Command::Rotate: Command) -> Result<(), CliError> {
     let bar = indicatif::ProgressBar::new_spinner();
-    bar.set_message("sealing again …");
+    bar.set_message("sealing …");
     let resealed = authorise::reseal(&context.app, |done| bar.set_position(done)).await?;
     bar.finish_and_clear();
     if !resealed.unopenable.is_empty() {
         let ids: Vec<_> = resealed.unopenable.iter().map(ToString::to_string).collect();
         return Err(CliError::refused(format!(
-            "{} sealed again; no key in secret.key and secret.former_keys opens what connections {} have: add the key \
-             that sealed it, or give them new secrets by `paceline connection secret`",
+            "{} sealed again; no key in secret.key or secret.former_keys opens the secrets of connections {}: add \
+             the key that sealed them, or replace the secrets with `paceline connection secret`",
             resealed.sealed,
             ids.join(", ")
         )));
@@ -52,7 +56,7 @@ pub(super) async fn run(context: &Context, Command::Rotate: Command) -> Result<(
     if resealed.left > 0 {
         let left = resealed.left;
         return Err(CliError::refused(format!(
-            "{left} changed while they were sealed again: run it once more"
+            "{left} changed while they were being sealed: run `paceline secret rotate` again"
         )));
     }
     context.output.answer(&Rotated { resealed })

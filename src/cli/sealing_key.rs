@@ -1,4 +1,4 @@
-//! Where the sealing key comes from: the settings, its file, or, beside a private database, one made here.
+//! Finds the sealing key: in the settings, in a file, or, for a private database, in a file created here.
 
 use super::CliError;
 use crate::seal::Sealer;
@@ -9,10 +9,11 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// The name of the key that was made here, under `local.dir`.
-const FILE: &str = "secret.key";
+/// File name of the generated key, under `local.dir`.
+const KEY_FILE: &str = "secret.key";
 
-/// The key to use. With somebody's own database none is made up: it would be lost with this machine's directory.
+/// Returns the key to use. None is generated for a configured database: that key would be lost with the directory of
+/// this machine.
 pub(super) fn find(settings: &Settings, database_is_private: bool) -> Result<SecretString, CliError> {
     let secret = &settings.secret;
     if !secret.key.expose_secret().is_empty() {
@@ -23,16 +24,16 @@ pub(super) fn find(settings: &Settings, database_is_private: bool) -> Result<Sec
     }
     if !database_is_private {
         return Err(CliError::cannot_start(
-            "no sealing key is configured: make one with `openssl rand -base64 32`, keep it as safe as a password, \
-             and set PACELINE__SECRET__KEY, or secret.key_file to a file that holds it",
+            "no sealing key is configured: generate one with `openssl rand -base64 32`, keep it as safe as a password, \
+             and set PACELINE__SECRET__KEY to it, or secret.key_file to a file that contains it",
         ));
     }
-    let path = settings.local.dir.join(FILE);
+    let path = settings.local.dir.join(KEY_FILE);
     let advice = "check local.dir, or set PACELINE__SECRET__KEY";
     match read(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let key = Sealer::generate_key().map_err(CliError::cannot_start)?;
-            keep(&path, &key).and_then(|()| read(&path)).map_err(|e| unusable(&path, &e, advice))
+            create_key_file(&path, &key).and_then(|()| read(&path)).map_err(|e| unusable(&path, &e, advice))
         }
         read => read.map_err(|e| unusable(&path, &e, advice)),
     }
@@ -42,8 +43,8 @@ fn read(path: &Path) -> io::Result<SecretString> {
     Ok(fs::read_to_string(path)?.trim().into())
 }
 
-/// Writes the key whole or not at all; where another process was first, its key stays.
-fn keep(path: &Path, key: &SecretString) -> io::Result<()> {
+/// Writes the whole key or nothing. If another process was faster, its key stays.
+fn create_key_file(path: &Path, key: &SecretString) -> io::Result<()> {
     let draft = path.with_extension(format!("key.{}", std::process::id()));
     let written = OpenOptions::new()
         .write(true)
@@ -69,24 +70,24 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_key_is_made_once_and_kept_from_others() {
+    fn key_is_generated_once_and_readable_by_its_owner_only() {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = Settings::load(None).unwrap();
         settings.local.dir = dir.path().to_owned();
         let first = find(&settings, true).unwrap();
         assert_eq!(find(&settings, true).unwrap().expose_secret(), first.expose_secret());
         assert!(Sealer::new(&first).is_ok());
-        let path = dir.path().join(FILE);
+        let path = dir.path().join(KEY_FILE);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        keep(&path, &"another".into()).unwrap();
+        create_key_file(&path, &"another".into()).unwrap();
         assert_eq!(read(&path).unwrap().expose_secret(), first.expose_secret());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
-    fn none_is_made_for_somebody_elses_database() {
+    fn no_key_is_generated_for_a_configured_database() {
         let refusal = find(&Settings::load(None).unwrap(), false).unwrap_err();
-        assert!(refusal.sentence().contains("openssl rand"));
+        assert!(refusal.message().contains("openssl rand"));
         assert_eq!(refusal.exit_code(), 2);
     }
 }

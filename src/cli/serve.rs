@@ -1,4 +1,4 @@
-//! `paceline serve`: a running process.
+//! `paceline serve`: runs the chosen roles until stopped.
 
 use super::context::Context;
 use super::stop::stop_on_signal;
@@ -6,11 +6,11 @@ use super::{CliError, Global};
 use crate::serve::{Role, serve};
 use tokio::net::TcpListener;
 
-/// Runs until it is stopped; then what was sent lands, and what was not is handed back.
+/// Runs Paceline until it is stopped: then calls in flight are completed, and those not yet sent are handed back.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// What this process does; any number of processes may do each
+    /// Roles of this process; any number of processes may have each
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["api", "fetch", "keep"])]
     roles: Vec<Role>,
 }
@@ -19,14 +19,15 @@ const EXAMPLES: &str = "\
 Examples:
   paceline serve
   paceline serve --config /etc/paceline.toml
-  paceline serve --roles api                    # answers HTTP only
+  paceline serve --roles api                    # the HTTP API only
   PACELINE__HTTP__LISTEN=0.0.0.0:8077 paceline serve --roles fetch,keep
 
-At least one process needs the role keep: it builds the schedule. SIGTERM and Ctrl-C stop it.";
+Roles: api serves HTTP, fetch calls the providers, keep drains the outbox, rebuilds a lost schedule and maintains the
+history. At least one process needs the role keep. SIGTERM or Ctrl-C stops it gracefully, a second one at once.";
 
 pub(super) async fn run(global: &Global, args: Args) -> Result<(), CliError> {
     let settings = super::context::load(global)?;
-    // First of all: a busy port must not cost starting and stopping two servers.
+    // Bind first: if the port is taken, no private servers need to be started and stopped.
     let listener = match args.roles.contains(&Role::Api) {
         true => Some(listen(&settings.http.listen).await?),
         false => None,
@@ -42,17 +43,17 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<(), CliError> {
 async fn listen(address: &str) -> Result<TcpListener, CliError> {
     TcpListener::bind(address).await.map_err(|error| {
         CliError::cannot_start(format!(
-            "cannot listen on {address}: {error}; choose another address with http.listen"
+            "cannot listen on {address}: {error}; set another address with http.listen"
         ))
     })
 }
 
-/// Where it answers, for whoever started it.
+/// Prints the address of the API.
 fn announce(context: &Context, listener: Option<&TcpListener>) -> Result<(), CliError> {
     let Some(address) = listener.and_then(|l| l.local_addr().ok()) else { return Ok(()) };
     let text = match context.output.json {
         true => serde_json::json!({ "ready": true, "url": format!("http://{address}") }).to_string(),
-        false => format!("paceline answers on http://{address}"),
+        false => format!("paceline listens on http://{address}"),
     };
     context.output.line(&text)
 }

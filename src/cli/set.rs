@@ -7,45 +7,47 @@ use crate::words::{Interval, JobState, Priority};
 use serde::Serialize;
 use std::fmt;
 
-/// The preference.
+/// The device, and what to change.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   paceline set 7 --interval 30s --priority high
   paceline set th-7c9e6679 --tenant acme --resource state --pause
-  paceline set 7 --resume")]
+  paceline set 7 --resume
+
+What is not given stays as it is. The interval may not be shorter than the provider's minimum.")]
 pub struct Args {
-    /// The device: its number, or with --tenant its external id
+    /// Number of the device, or with --tenant its external id
     device: String,
-    /// Whose device
+    /// Tenant that owns the device
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
-    /// Which of its resources; may be left out where only one can be meant
+    /// Resource, such as state; optional if the device has only one
     #[arg(long, value_name = "NAME")]
     resource: Option<String>,
-    /// What is wished.
+    /// What to change.
     #[command(flatten)]
-    patch: Wished,
+    patch: PatchArgs,
 }
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = true)]
-struct Wished {
-    /// How often, such as 30s or 5m
+struct PatchArgs {
+    /// How often to fetch, such as 30s or 5m
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     interval: Option<String>,
-    /// How much it matters: realtime, high, normal, low or background
+    /// Priority: realtime, high, normal, low or background
     #[arg(long, value_name = "WORD")]
     priority: Option<Priority>,
-    /// Stop running it until --resume
+    /// Stop fetching until --resume
     #[arg(long, conflicts_with = "resume")]
     pause: bool,
-    /// Run it again
+    /// Fetch again after --pause, or after the job was parked
     #[arg(long)]
     resume: bool,
 }
 
-impl Wished {
+impl PatchArgs {
     fn paused(&self) -> Option<bool> {
         match (self.pause, self.resume) {
             (false, false) => None,
@@ -55,7 +57,7 @@ impl Wished {
 }
 
 #[derive(Serialize)]
-struct Stored {
+struct JobView {
     job: i64,
     device: i64,
     provider: String,
@@ -65,7 +67,7 @@ struct Stored {
     state: JobState,
 }
 
-impl From<StoredJob> for Stored {
+impl From<StoredJob> for JobView {
     fn from(StoredJob { job, .. }: StoredJob) -> Self {
         Self {
             job: job.id.0,
@@ -79,7 +81,7 @@ impl From<StoredJob> for Stored {
     }
 }
 
-impl fmt::Display for Stored {
+impl fmt::Display for JobView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { device, resource, interval, priority, .. } = self;
         write!(
@@ -90,7 +92,7 @@ impl fmt::Display for Stored {
     }
 }
 
-/// Stores it, and shows what is stored.
+/// Stores the preference, and prints it as stored.
 pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let pool = &context.app.pool;
     let tenant = match &args.tenant {
@@ -101,16 +103,16 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let provider = context.app.registry.find(&subject.provider)?;
     let (name, resource) =
         find::resource(pool, tenant, subject.device, provider, args.resource.as_deref()).await?;
-    let within = |text: &String| Interval::parse_within(text, resource.interval_min);
+    let parse = |text: &String| Interval::parse_within(text, resource.interval_min);
     let patch = JobPatch {
-        interval: args.patch.interval.as_ref().map(within).transpose().map_err(CliError::refused)?,
+        interval: args.patch.interval.as_ref().map(parse).transpose().map_err(CliError::refused)?,
         priority: args.patch.priority,
         paused: args.patch.paused(),
     };
     let id = jobs::set(pool, tenant, &subject, name, &patch, resource.interval_default).await?;
-    context.tell_schedule().await;
+    context.update_schedule().await;
     match jobs::by_id(pool, &[id.0]).await?.pop() {
-        Some(job) => context.output.answer(&Stored::from(job)),
-        None => Err(CliError::refused(format!("job {id} was stored, and removed at once by somebody else"))),
+        Some(job) => context.output.answer(&JobView::from(job)),
+        None => Err(CliError::refused(format!("job {id} was stored, then removed by another request"))),
     }
 }

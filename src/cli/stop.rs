@@ -2,14 +2,14 @@
 
 use tokio_util::sync::CancellationToken;
 
-/// Cancelled by Ctrl-C or SIGTERM. A second one ends the process at once.
+/// Returns a token that Ctrl-C or SIGTERM cancels. A second signal ends the process at once.
 pub(super) fn stop_on_signal() -> CancellationToken {
     let stop = CancellationToken::new();
-    let told = stop.clone();
+    let token = stop.clone();
     tokio::spawn(async move {
         signal().await;
-        tracing::info!("stopping; again to stop at once");
-        told.cancel();
+        tracing::info!("stopping; a second signal stops at once");
+        token.cancel();
         signal().await;
         std::process::exit(130);
     });
@@ -33,7 +33,7 @@ async fn signal() {
 
 async fn interrupt() {
     if tokio::signal::ctrl_c().await.is_err() {
-        // It cannot be heard here: then only the other signal, or killing, stops the process.
+        // Ctrl-C cannot be handled here: SIGTERM or SIGKILL stops the process.
         std::future::pending::<()>().await;
     }
 }

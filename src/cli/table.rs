@@ -1,11 +1,11 @@
-//! Tables for people.
+//! Tables of text output.
 
 use comfy_table::{ContentArrangement, Table, presets};
 
-/// An empty table with these column heads: no frames, so that it can be cut and grepped.
-pub(super) fn with(heads: &[&str]) -> Table {
+/// An empty table with these column headers. It has no frame, so that `cut` and `grep` work on it.
+pub(super) fn new(headers: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(heads.iter().copied());
+    table.set_header(headers.iter().copied());
     table
 }

@@ -7,7 +7,7 @@ use crate::words::{JobState, UnixMs};
 use serde::Serialize;
 use std::fmt;
 
-/// Which device.
+/// The device to explain.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -15,76 +15,75 @@ Examples:
   paceline why th-7c9e6679 --tenant acme
   paceline why 7 --resource state --json | jq -r '.jobs[].sentence'
 
-It asks Postgres what is wanted, the schedule where each job is and what it waits for, and, as `paceline plan` does,
-what it can have in the long run.")]
+Shows one sentence per job: its state in Postgres, where it is in the schedule and which quota or hold it waits for, and
+how often it can run in the long run if that is less often than asked (see `paceline plan`).")]
 pub struct Args {
-    /// The device: its number, or with --tenant its external id
+    /// Number of the device, or with --tenant its external id
     device: String,
-    /// Whose device
+    /// Tenant that owns the device
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
-    /// Only this one of its resources
+    /// Explain only this resource
     #[arg(long, value_name = "NAME")]
     resource: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct WhyReport {
     device: i64,
-    jobs: Vec<Told>,
+    jobs: Vec<JobReport>,
 }
 
 #[derive(Serialize)]
-struct Told {
+struct JobReport {
     job: i64,
     resource: String,
     state: JobState,
     sentence: String,
-    /// `due`, `ready` or `leased`; null where the schedule does not have it.
+    /// `due`, `ready` or `leased`; null if the schedule does not have the job.
     place: Option<&'static str>,
-    /// When it is or was due.
+    /// When the job is or was due.
     due_at: Option<String>,
-    /// The quota or hold that stops its account; null for none.
+    /// The quota or hold that the job's lane waits for; null if none.
     why: Option<String>,
-    /// Until when; null for not before a call ends.
+    /// Until when it waits; null if until a call ends.
     until: Option<String>,
-    /// What it gets in the long run, if that is less than it asks.
+    /// The interval that is possible in the long run, if longer than asked.
     plan: Option<String>,
 }
 
-impl From<Explained> for Told {
+impl From<Explained> for JobReport {
     fn from(Explained { status, location, plan, sentence }: Explained) -> Self {
         let places = [(location.leased, "leased"), (location.ready, "ready"), (location.due, "due")];
-        let is_timed = location.until_ms > 0.0 && location.until_ms.is_finite();
+        let has_end = location.until_ms > 0.0 && location.until_ms.is_finite();
         Self {
             job: status.job.0,
             resource: status.resource.to_string(),
             state: status.state,
             sentence,
-            place: places.iter().find(|(here, _)| *here).map(|(_, name)| *name),
+            place: places.iter().find(|(is_here, _)| *is_here).map(|(_, name)| *name),
             due_at: location.known.then(|| UnixMs(location.due_ms).to_string()),
-            until: is_timed.then(|| UnixMs(location.until_ms as i64).to_string()),
+            until: has_end.then(|| UnixMs(location.until_ms as i64).to_string()),
             why: Some(location.why).filter(|why| !why.is_empty()),
             plan,
         }
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for WhyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.jobs.is_empty() {
             let device = self.device;
             return write!(
                 f,
-                "Device {device} is not asked for that yet: \
-                 `paceline set {device} --resource NAME --interval TIME` asks for it."
+                "Device {device} has no such job: `paceline set {device} --resource NAME --interval TIME` adds it."
             );
         }
         self.jobs.iter().try_for_each(|job| writeln!(f, "{}: {}", job.resource, job.sentence))
     }
 }
 
-/// Explains the device's jobs.
+/// Explains the jobs of the device.
 pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let app = &context.app;
     let tenant = match &args.tenant {
@@ -98,7 +97,8 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
         None => None,
     };
     let jobs = explain::device(app, tenant, subject.device, provider, resource).await?;
-    context
-        .output
-        .answer(&Answer { device: subject.device.0, jobs: jobs.into_iter().map(Told::from).collect() })
+    context.output.answer(&WhyReport {
+        device: subject.device.0,
+        jobs: jobs.into_iter().map(JobReport::from).collect(),
+    })
 }

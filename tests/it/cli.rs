@@ -1,4 +1,4 @@
-//! The command line, as the binary that people run.
+//! The command line, tested by running the binary.
 
 mod discover;
 mod import;
@@ -22,15 +22,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// The binary with its settings, in a directory of its own.
+/// The binary with its settings and a directory of its own.
 pub struct Binary {
     dir: TempDir,
     settings: HashMap<&'static str, String>,
-    /// Keeps the database's pool.
+    /// Keeps the pool of the test database open.
     app: Option<TestApp>,
 }
 
-/// What a run left.
+/// Exit code and output of a run.
 #[derive(Debug)]
 pub struct Run {
     code: Option<i32>,
@@ -39,7 +39,7 @@ pub struct Run {
 }
 
 impl Binary {
-    /// With no settings at all.
+    /// With no settings.
     fn bare() -> Self {
         Self { dir: TempDir::new().expect("a directory"), settings: HashMap::new(), app: None }
     }
@@ -53,10 +53,10 @@ impl Binary {
             .set("PACELINE__REDIS__URL", &server("PACELINE_TEST_REDIS_URL"))
             .set("PACELINE__REDIS__PREFIX", &app.app.settings.redis.prefix)
             .set("PACELINE__SECRET__KEY", &key)
-            .over(app)
+            .with_app(app)
     }
 
-    fn over(mut self, app: TestApp) -> Self {
+    fn with_app(mut self, app: TestApp) -> Self {
         self.app = Some(app);
         self
     }
@@ -66,7 +66,7 @@ impl Binary {
         self
     }
 
-    /// A file in its directory.
+    /// Writes a file in its directory. Returns the path.
     fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.dir.path().join(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
@@ -88,7 +88,7 @@ impl Binary {
         let mut child = self.command(args).spawn().expect("the binary");
         let mut stdin = child.stdin.take().expect("a pipe");
         let input = input.to_owned();
-        // A command that refuses at once closes the pipe: that is no error of ours.
+        // A command that refuses at once closes the pipe: not an error of the test.
         let writer = std::thread::spawn(move || stdin.write_all(&input));
         let output = child.wait_with_output().expect("its end");
         let _ = writer.join();
@@ -96,17 +96,17 @@ impl Binary {
         Run { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 
-    /// A run from the words of a line.
+    /// Runs a command line.
     fn run(&self, line: &str) -> Run {
         self.run_with(&line.split_whitespace().collect::<Vec<_>>(), b"")
     }
 
-    /// The JSON of a run that must succeed.
+    /// Runs a command line with `--json`; it must succeed.
     fn json(&self, line: &str) -> Value {
         self.run(&format!("{line} --json")).ok().json()
     }
 
-    /// A connection `main` of tenant `acme` at the simulated cloud.
+    /// Adds the connection `main` of tenant `acme` at the simulated cloud.
     fn connect(&self) {
         let secret = self.file("secret", "s3cret-value\n");
         self.run(&format!(
@@ -127,19 +127,19 @@ impl Run {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Ended with this code, one sentence on stderr that says all of this, and no answer.
-    fn refused(&self, code: i32, says: &[&str]) {
+    /// Asserts this exit code, one line on stderr that contains all these parts, and nothing on stdout.
+    fn refused(&self, code: i32, parts: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert_eq!(self.out, "", "{self:?}");
         assert!(self.err.starts_with("paceline: ") && self.err.lines().count() == 1, "{self:?}");
-        for part in says {
+        for part in parts {
             assert!(self.err.contains(part), "{part}: {self:?}");
         }
     }
 }
 
 #[test]
-fn every_example_in_the_help_is_a_command() {
+fn every_example_in_the_help_parses() {
     fn walk(command: &clap::Command, path: &str) -> usize {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         let help = help.replace("\\\n", " ");
@@ -151,9 +151,9 @@ fn every_example_in_the_help_is_a_command() {
             assert!(path.is_empty() || line.starts_with(path), "{path}: {line}");
             examples += 1;
         }
-        let below: Vec<_> = command.get_subcommands().filter(|c| c.get_name() != "help").collect();
-        assert!(examples > 0 || !below.is_empty(), "{path} has no examples");
-        below.iter().fold(examples, |sum, c| sum + walk(c, format!("{path} {}", c.get_name()).trim()))
+        let subcommands: Vec<_> = command.get_subcommands().filter(|c| c.get_name() != "help").collect();
+        assert!(examples > 0 || !subcommands.is_empty(), "{path} has no examples");
+        subcommands.iter().fold(examples, |sum, c| sum + walk(c, format!("{path} {}", c.get_name()).trim()))
     }
     let command = Cli::command();
     command.clone().debug_assert();
@@ -211,12 +211,12 @@ fn every_request_in_the_readme_is_in_the_api_description() {
 }
 
 #[test]
-fn help_is_an_answer_and_a_mistake_is_a_sentence() {
+fn help_goes_to_stdout_and_a_mistake_is_one_line_on_stderr() {
     let binary = Binary::bare();
     assert!(binary.run("device import --help").ok().out.contains("external_id,name,group"));
     assert!(binary.run("--version").ok().out.starts_with("paceline "));
-    let hidden = binary.run("--help").ok().out;
-    assert!(hidden.contains("lag") && !hidden.contains("\n  cloud"), "{hidden}");
+    let help = binary.run("--help").ok().out;
+    assert!(help.contains("Exit codes:") && !help.contains("\n  cloud"), "{help}");
     binary.run("lagg").refused(2, &["'lagg'", "'lag'", "--help"]);
     binary.run("key list").refused(2, &["--tenant <NAME>"]);
     binary.run("set 1 --priority urgent").refused(2, &["urgent", "realtime, high, normal"]);
@@ -228,20 +228,20 @@ fn help_is_an_answer_and_a_mistake_is_a_sentence() {
 }
 
 #[tokio::test]
-async fn keys_are_made_listed_and_revoked() {
+async fn keys_are_created_listed_and_revoked() {
     let binary = Binary::new().await;
-    let human = binary.run("key create --tenant new --role reader --label dash").ok();
-    assert!(human.out.contains("pl_reader_") && human.out.contains("only now"), "{human:?}");
-    let made = binary.json("key create --tenant new --role operator");
-    let key = made["key"].as_str().expect("a key");
-    assert!(key.starts_with("pl_operator_"), "{made}");
+    let created = binary.run("key create --tenant new --role reader --label dash").ok();
+    assert!(created.out.contains("pl_reader_") && created.out.contains("only this once"), "{created:?}");
+    let created = binary.json("key create --tenant new --role operator");
+    let key = created["key"].as_str().expect("a key");
+    assert!(key.starts_with("pl_operator_"), "{created}");
 
     let list = binary.run("key list --tenant new").ok().out;
     assert!(list.contains("dash") && !list.contains(key), "{list}");
     let keys = binary.json("key list --tenant new");
-    assert_eq!((keys["keys"][0]["label"].as_str(), &keys["keys"][1]["id"]), (Some("dash"), &made["id"]));
+    assert_eq!((keys["keys"][0]["label"].as_str(), &keys["keys"][1]["id"]), (Some("dash"), &created["id"]));
 
-    let id = &made["id"];
+    let id = &created["id"];
     assert!(binary.run(&format!("key revoke --tenant new {id}")).ok().out.contains("revoked"));
     binary
         .run(&format!("key revoke --tenant new {id}"))
@@ -253,27 +253,27 @@ async fn keys_are_made_listed_and_revoked() {
 }
 
 #[tokio::test]
-async fn connections_keep_their_secret() {
+async fn secrets_of_connections_are_sealed_and_never_shown() {
     let binary = Binary::new().await;
     let secret = binary.file("secret", "s3cret-value\r\n");
     let add = "connection add --tenant acme --param base_url=http://x";
     let added = binary.json(&format!("{add} --provider meadow --label main --secret-file {secret}"));
     assert_eq!((added["provider"].as_str(), added["label"].as_str()), (Some("meadow"), Some("main")));
-    let words: Vec<_> =
+    let args: Vec<_> =
         "connection add --tenant acme --provider meadow --label two --secret-stdin --param base_url=http://x"
             .split(' ')
             .collect();
-    let second = binary.run_with(&words, b"s3cret-value").ok();
+    let second = binary.run_with(&args, b"s3cret-value").ok();
     assert!(second.out.contains("two") && second.out.contains("acme"), "{second:?}");
 
-    for (line, says) in [
+    for (line, error) in [
         (format!("{add} --provider medow --label x"), "awair, daikin-onecta, ecobee, enphase, govee"),
         (format!("{add} --provider meadow --label x"), "--secret-file"),
         (format!("{add} --provider signalk --label x --secret-file {secret}"), "takes no secret"),
         (format!("{add} --provider meadow --label main --secret-file {secret}"), "already has a connection"),
         (format!("{add} --provider meadow --label x --secret-file {}", binary.file("empty", "\n")), "empty"),
     ] {
-        binary.run(&line).refused(1, &[says]);
+        binary.run(&line).refused(1, &[error]);
     }
     binary.run(&format!("{add} --provider meadow --label x --secret-file nowhere")).refused(2, &["nowhere"]);
     binary.run(&format!("{add} --provider meadow --label x --param oops")).refused(2, &["NAME=VALUE"]);
@@ -340,16 +340,16 @@ async fn devices_are_added_listed_and_set() {
 
     assert_eq!(binary.json(&format!("{add} --external-id a"))["device"], device);
     let list = binary.json("device list --tenant acme");
-    assert_eq!(list["devices"][0]["jobs"]["state"]["interval"], "5s", "a preference outlives a default");
+    assert_eq!(list["devices"][0]["jobs"]["state"]["interval"], "5s", "adding it again keeps the preference");
     assert_eq!(
         binary.json("lag")["providers"]["meadow"]["schedule"]["due"],
         2,
-        "the schedule has heard of both"
+        "both jobs are in the schedule"
     );
 }
 
 #[tokio::test]
-async fn lag_is_told_for_people_and_for_programs() {
+async fn lag_is_printed_as_text_and_as_json() {
     let binary = Binary::new().await;
     assert!(binary.run("lag").ok().out.contains("No jobs yet"));
     binary.connect();
@@ -365,7 +365,7 @@ async fn lag_is_told_for_people_and_for_programs() {
 }
 
 #[test]
-fn the_cloud_says_where_it_listens_and_ends_with_its_owner() {
+fn cloud_prints_its_address_and_stops_when_stdin_closes() {
     use std::io::{BufRead, BufReader};
     let binary = Binary::bare();
     let mut child = binary
@@ -376,10 +376,10 @@ fn the_cloud_says_where_it_listens_and_ends_with_its_owner() {
     BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
     let ready: Value = serde_json::from_str(&line).expect("JSON");
     let address = ready["listening"].as_str().expect("an address").to_owned();
-    std::net::TcpStream::connect(&address).expect("somebody listens");
+    std::net::TcpStream::connect(&address).expect("it listens");
     binary.run(&format!("cloud --listen {address}")).refused(2, &[&address, "choose another address"]);
     binary.run("cloud --offline-share 0.9").refused(2, &["0 to 0.25"]);
     drop(child.stdin.take());
     assert!(child.wait().expect("its end").success());
-    assert!(!Path::new(binary.dir.path()).join(".paceline").exists(), "it needs no servers");
+    assert!(!Path::new(binary.dir.path()).join(".paceline").exists(), "it starts no servers");
 }

@@ -5,7 +5,7 @@ use crate::preference::import::{self, Row, RowJob};
 use serde::Serialize;
 use std::fmt;
 
-/// The device to add.
+/// The device to add or change.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -13,30 +13,31 @@ Examples:
   paceline device add --tenant acme --connection main --external-id pv-01b2c3d4 \\
       --resource energy --interval 5m --priority low
 
-With no resource, interval or priority named it gets what the provider's file declares by default.")]
+Without --resource, --interval and --priority a new device gets the definition's default jobs. If a device of this
+external id exists, its name and group are changed and the job is added or changed.")]
 pub struct Args {
-    /// Whose device
+    /// Tenant that owns the device
     #[arg(long, value_name = "NAME")]
     tenant: String,
-    /// Under which connection: its label or number
+    /// Connection of the device: its label or number
     #[arg(long, value_name = "LABEL")]
     connection: String,
-    /// The provider's id of it
+    /// The provider's id of the device
     #[arg(long, value_name = "ID")]
     external_id: String,
-    /// What to call it
+    /// Name to show
     #[arg(long, value_name = "TEXT", default_value = "")]
     name: String,
-    /// Its home or site, if the provider has such
+    /// Its group, such as a home or site, if the provider has groups
     #[arg(long, value_name = "KEY", default_value = "")]
     group: String,
-    /// What is wanted of it, such as state
+    /// Resource to fetch, such as state
     #[arg(long, value_name = "NAME")]
     resource: Option<String>,
-    /// How often, such as 30s or 5m
+    /// How often to fetch, such as 30s or 5m
     #[arg(long, value_name = "TIME")]
     interval: Option<String>,
-    /// How much it matters: realtime, high, normal, low or background
+    /// Priority: realtime, high, normal, low or background
     #[arg(long, value_name = "WORD")]
     priority: Option<String>,
 }
@@ -49,20 +50,20 @@ struct Added {
 
 impl fmt::Display for Added {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Device {}, {:?}, is stored.", self.device, self.external_id)
+        write!(f, "Stored device {}, {:?}.", self.device, self.external_id)
     }
 }
 
-/// Adds it.
+/// Adds or changes the device.
 pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
-    let (account, provider) = super::account(context, &args.tenant, &args.connection).await?;
+    let (account, provider) = super::find_connection(context, &args.tenant, &args.connection).await?;
     let external_id = args.external_id.clone();
     let job = RowJob { resource: args.resource, interval: args.interval, priority: args.priority };
     let jobs = (job != RowJob::default()).then_some(job).into_iter().collect();
     let row = Row { external_id: args.external_id, name: args.name, group: args.group, jobs };
-    let wanted = import::check(&provider, row).map_err(CliError::refused)?;
-    let added = import::add(&context.app.pool, &account, vec![wanted]).await?;
-    context.tell_schedule().await;
+    let device = import::check(&provider, row).map_err(CliError::refused)?;
+    let added = import::add(&context.app.pool, &account, vec![device]).await?;
+    context.update_schedule().await;
     let device = added.first().copied().unwrap_or_default();
     context.output.answer(&Added { device, external_id })
 }

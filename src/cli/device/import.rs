@@ -11,26 +11,26 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-/// More refused rows are counted, not told.
-const TOLD_MAX: usize = 100;
+/// Refused rows beyond this are counted, not listed.
+const ERRORS_LISTED_MAX: usize = 100;
 
 /// What to import.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Whose devices
+    /// Tenant that owns the devices
     #[arg(long, value_name = "NAME")]
     tenant: String,
-    /// Under which connection: its label or number
+    /// Connection of the devices: its label or number
     #[arg(long, value_name = "LABEL")]
     connection: String,
-    /// The file; standard input if left out
+    /// File to read [default: standard input]
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// csv or ndjson; guessed from the file's ending or its first character if left out
+    /// csv or ndjson [default: by the file's extension or its first character]
     #[arg(long, value_name = "WORD")]
     format: Option<Format>,
-    /// Add nothing if any row is refused
+    /// Add nothing if a row is refused
     #[arg(long)]
     all_or_nothing: bool,
 }
@@ -39,22 +39,24 @@ const EXAMPLES: &str = r#"Examples:
   paceline device import --tenant acme --connection main --file devices.csv
   paceline device import --tenant acme --connection main --format ndjson --all-or-nothing
 
-CSV has a header; every column but external_id may be left out, and a device may have a row per resource:
+CSV with a header. Every column but external_id is optional; a device may have one row per resource:
   external_id,name,group,resource,interval,priority
   th-7c9e6679,Kitchen,,state,30s,high
 
-NDJSON has an object a line; everything but external_id may be left out:
+NDJSON, one object per line. Everything but external_id is optional:
   {"external_id":"th-7c9e6679","name":"Kitchen","group":"","jobs":{"state":{"interval":"30s","priority":"high"}}}
 
-A device of which no job is named gets those that the provider's file declares by default; one that is known
-already keeps its own. The same resource of a device twice is an error, as are two groups of a device. Rows are
-numbered by their line in the file. Rows that are refused leave the others alone, and make the exit code 1."#;
+A new device without jobs gets the definition's default jobs; a known device keeps its own. A row is refused if it
+repeats a resource of a device or gives the device another group. Rows are numbered by their line in the file.
+
+Refused rows are listed on stderr (with --json: in `errors`), the first 100 of them; the other rows are added
+unless --all-or-nothing is given. Exit code 0 if no row was refused, 1 otherwise."#;
 
 #[derive(Serialize)]
 struct Summary {
     #[serde(flatten)]
     tally: Tally,
-    /// The first of them.
+    /// The refused rows, at most [`ERRORS_LISTED_MAX`].
     errors: Vec<RowError>,
 }
 
@@ -66,43 +68,46 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Imports, and says what came of it.
+/// Imports the rows, and prints the tally.
 pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
-    let (account, provider) = super::account(context, &args.tenant, &args.connection).await?;
+    let (account, provider) = super::find_connection(context, &args.tenant, &args.connection).await?;
     let pool = &context.app.pool;
     let format = args.format.or_else(|| args.file.as_deref().and_then(Format::of));
-    let told = Told::new(&args.file, context.output.json);
-    let show = |tally: &Tally| told.bar.set_message(format!("{} rows", tally.read));
+    let progress = Progress::new(&args.file, context.output.json);
+    let show = |tally: &Tally| progress.bar.set_message(format!("{} rows", tally.read));
     let tally = match args.all_or_nothing {
         false => {
             let source = open(&args.file)?;
-            Import::new(told.reads(source), format, &provider, told.hears())?.add(pool, &account, show).await
+            Import::new(progress.wrap(source), format, &provider, progress.on_error())?
+                .add(pool, &account, show)
+                .await
         }
         true => {
-            let mut file = seekable(&args.file)?;
-            let checked = Import::new(told.reads(&file), format, &provider, told.hears())?.check()?;
+            let mut file = open_seekable(&args.file)?;
+            let checked =
+                Import::new(progress.wrap(&file), format, &provider, progress.on_error())?.check()?;
             if checked.refused > 0 {
                 Ok(checked)
             } else {
                 file.rewind().map_err(|error| unreadable(&args.file, &error))?;
-                told.bar.reset();
-                Import::new(told.reads(file), format, &provider, told.hears())?
+                progress.bar.reset();
+                Import::new(progress.wrap(file), format, &provider, progress.on_error())?
                     .add_all(pool, &account, show)
                     .await
             }
         }
     };
-    told.bar.finish_and_clear();
+    progress.bar.finish_and_clear();
     if tally.as_ref().map_or(true, |tally| tally.added > 0) {
-        context.tell_schedule().await;
+        context.update_schedule().await;
     }
-    let summary = Summary { tally: tally?, errors: told.errors() };
+    let summary = Summary { tally: tally?, errors: progress.errors() };
     context.output.answer(&summary)?;
     let Tally { read, refused, .. } = summary.tally;
     match refused {
         0 => Ok(()),
         _ => Err(CliError::refused(format!(
-            "{refused} of {read} rows were refused: correct them and import again"
+            "{refused} of {read} rows were refused: correct them and import them again"
         ))),
     }
 }
@@ -114,27 +119,27 @@ fn open(file: &Option<PathBuf>) -> Result<Box<dyn Read + Send>, CliError> {
     }
 }
 
-/// A file that can be read twice. What cannot (standard input, a pipe) is kept in one that has no name.
-fn seekable(file: &Option<PathBuf>) -> Result<File, CliError> {
+/// A file that can be read twice. Standard input and pipes are copied to an unnamed temporary file.
+fn open_seekable(file: &Option<PathBuf>) -> Result<File, CliError> {
     let opened = match file {
-        None => keep(io::stdin().lock()),
+        None => copy(io::stdin().lock()),
         Some(path) => File::open(path).and_then(|opened| match opened.metadata()?.is_file() {
             true => Ok(opened),
-            false => keep(opened),
+            false => copy(opened),
         }),
     };
     opened.map_err(|error| unreadable(file, &error))
 }
 
-fn keep(mut source: impl Read) -> io::Result<File> {
-    let mut kept = nameless()?;
-    io::copy(&mut source, &mut kept)?;
-    kept.rewind()?;
-    Ok(kept)
+fn copy(mut source: impl Read) -> io::Result<File> {
+    let mut copy = unnamed_file()?;
+    io::copy(&mut source, &mut copy)?;
+    copy.rewind()?;
+    Ok(copy)
 }
 
-/// Goes with this process, whatever ends it.
-fn nameless() -> io::Result<File> {
+/// A temporary file that disappears when this process ends, even if it is killed.
+fn unnamed_file() -> io::Result<File> {
     let path = std::env::temp_dir().join(format!("paceline-import-{}", std::process::id()));
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     std::fs::remove_file(&path)?;
@@ -146,14 +151,14 @@ fn unreadable(file: &Option<PathBuf>, error: &io::Error) -> CliError {
     CliError::cannot_start(format!("cannot read {}: {error}", name.display()))
 }
 
-/// What people see while it runs: a bar on a terminal, and each refused row.
-struct Told {
+/// Progress on stderr: a bar on a terminal, and each refused row.
+struct Progress {
     bar: ProgressBar,
     errors: Arc<Mutex<Vec<RowError>>>,
     json: bool,
 }
 
-impl Told {
+impl Progress {
     fn new(file: &Option<PathBuf>, json: bool) -> Self {
         let length = file.as_deref().and_then(|path| std::fs::metadata(path).ok()).map(|meta| meta.len());
         let target = match io::stderr().is_terminal() {
@@ -161,31 +166,31 @@ impl Told {
             false => ProgressDrawTarget::hidden(),
         };
         let bar = ProgressBar::with_draw_target(length, target);
-        let shape =
+        let template =
             if length.is_some() { "{bar:40} {bytes}/{total_bytes} {msg}" } else { "{spinner} {bytes} {msg}" };
-        if let Ok(style) = ProgressStyle::with_template(shape) {
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
         Self { bar, errors: Arc::default(), json }
     }
 
-    fn reads<R: Read>(&self, source: R) -> BufReader<impl Read> {
+    fn wrap<R: Read>(&self, source: R) -> BufReader<impl Read> {
         BufReader::with_capacity(64 << 10, self.bar.wrap_read(source))
     }
 
-    /// Tells people at once; programs find it in the answer.
-    fn hears(&self) -> impl FnMut(RowError) + Send + 'static {
+    /// Prints refused rows at once; with `--json` they are part of the result.
+    fn on_error(&self) -> impl FnMut(RowError) + Send + 'static {
         let (bar, errors, json) = (self.bar.clone(), self.errors.clone(), self.json);
         move |error| {
             let Ok(mut errors) = errors.lock() else { return };
-            if errors.len() == TOLD_MAX {
+            if errors.len() == ERRORS_LISTED_MAX {
                 return;
             }
             if !json {
                 bar.suspend(|| eprintln!("{error}"));
             }
             errors.push(error);
-            if errors.len() == TOLD_MAX && !json {
+            if errors.len() == ERRORS_LISTED_MAX && !json {
                 bar.suspend(|| eprintln!("… further refused rows are counted, not listed"));
             }
         }

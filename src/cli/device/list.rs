@@ -5,25 +5,25 @@ use crate::preference::inventory::{self, DeviceRow, JobRow};
 use crate::preference::{connections, tenants};
 use crate::words::DeviceId;
 
-/// How many devices are in memory at a time.
-const PAGE: i64 = 1000;
+/// Devices held in memory at a time.
+const PAGE_SIZE: i64 = 1000;
 
-/// Which devices.
+/// Which devices to list.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   paceline device list --tenant acme
   paceline device list --tenant acme --connection main --json")]
 pub struct Args {
-    /// Whose devices
+    /// Tenant whose devices to list
     #[arg(long, value_name = "NAME")]
     tenant: String,
-    /// Only those of this connection: its label or number
+    /// List only devices of this connection: its label or number
     #[arg(long, value_name = "LABEL")]
     connection: Option<String>,
 }
 
-/// Prints them a page at a time.
+/// Prints the devices page by page.
 pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let pool = &context.app.pool;
     let tenant = tenants::find(pool, &args.tenant).await?;
@@ -33,25 +33,25 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     };
     let mut last = DeviceId(0);
     loop {
-        let page = inventory::page(pool, tenant, connection, last, PAGE).await?;
+        let page = inventory::page(pool, tenant, connection, last, PAGE_SIZE).await?;
         let is_first = last == DeviceId(0);
-        let is_last = (page.len() as i64) < PAGE;
+        let is_last = (page.len() as i64) < PAGE_SIZE;
         last = page.last().map_or(last, |row| row.device);
         let text = match context.output.json {
             true => json(&page, is_first, is_last)?,
             false if page.is_empty() && is_first => {
-                "No devices yet: `paceline device add` makes one.".to_owned()
+                "No devices yet: `paceline device add` adds one.".to_owned()
             }
             false => text(&page),
         };
-        let is_read = context.output.part(&text)?;
-        if is_last || !is_read {
+        let is_open = context.output.part(&text)?;
+        if is_last || !is_open {
             return Ok(());
         }
     }
 }
 
-/// A page's part of one document: `{"devices":[…]}`.
+/// One page as part of the document `{"devices":[…]}`.
 fn json(page: &[DeviceRow], is_first: bool, is_last: bool) -> Result<String, CliError> {
     let rows =
         page.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>().map_err(CliError::refused)?;
@@ -62,22 +62,22 @@ fn json(page: &[DeviceRow], is_first: bool, is_last: bool) -> Result<String, Cli
 }
 
 fn text(page: &[DeviceRow]) -> String {
-    let mut table = table::with(&["device", "external id", "name", "group", "connection", "jobs"]);
+    let mut table = table::new(&["device", "external id", "name", "group", "connection", "jobs"]);
     for row in page {
         let jobs: Vec<_> =
-            row.jobs.iter().map(|(resource, job)| format!("{resource} {}", words(job))).collect();
+            row.jobs.iter().map(|(resource, job)| format!("{resource} {}", job_text(job))).collect();
         let number = row.device.to_string();
         let mut name = row.name.clone();
         if row.missing_since.is_some() {
-            name += " (missing from the cloud's list)";
+            name += " (missing at the provider)";
         }
         table.add_row([&number, &row.external_id, &name, &row.group, &row.connection, &jobs.join(", ")]);
     }
     table.to_string()
 }
 
-/// `30s high`, and the state where it is not the usual one.
-fn words(job: &JobRow) -> String {
+/// `30s high`, with the state if it is not `active`.
+fn job_text(job: &JobRow) -> String {
     let interval = job.interval.map_or(String::new(), |interval| interval.to_string());
     let priority = job.priority.map_or("", |priority| priority.as_str());
     match job.state.as_str() {
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_join_to_one_document() {
+    fn pages_join_to_one_json_document() {
         let row = |device| DeviceRow {
             device: DeviceId(device),
             external_id: "a".to_owned(),

@@ -13,15 +13,15 @@ use std::sync::Arc;
 /// What to do with devices.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Add a device, or change the one of that external id
+    /// Add a device, or change the one with the same external id
     Add(add::Args),
-    /// Add many devices from a file or from standard input
+    /// Add or change many devices from a file or standard input
     Import(import::Args),
     /// List a tenant's devices with their jobs
     List(list::Args),
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliError> {
     match command {
         Command::Add(args) => add::run(context, args).await,
@@ -30,8 +30,8 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
     }
 }
 
-/// The tenant's connection, and its provider.
-async fn account(
+/// Finds the tenant's connection and its provider.
+async fn find_connection(
     context: &Context,
     tenant: &str,
     label: &str,

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Which definitions.
+/// Which definitions to check.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -16,41 +16,41 @@ Examples:
   paceline provider check providers/mycloud.toml
   paceline provider check --json | jq '.providers[] | select(.ok | not)'
 
-Every error is told with its file, its line and the key that was meant. Cases of mycloud.toml are looked for in
-mycloud/cases.toml beside it: what is asked, what the cloud answers, and what it must come to. Nothing is called, and
-neither Postgres nor Redis is needed. Exit code 0: nothing is wrong.")]
+Reports every error with its file and line, and suggests the key for a misspelt one. The cases of mycloud.toml are in
+mycloud/cases.toml beside it: a request, the provider's response and the outcome expected. No provider is called;
+Postgres and Redis are not needed. Exit code 0 if every definition is valid and every case passes, 1 otherwise.")]
 pub struct Args {
-    /// Definitions; all that there are when none is named
+    /// Definition files [default: all shipped ones and those in providers.dir]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct Report {
     ok: bool,
-    providers: Vec<Checked>,
+    providers: Vec<ProviderReport>,
 }
 
 #[derive(Serialize)]
-struct Checked {
+struct ProviderReport {
     name: String,
     file: String,
     ok: bool,
-    /// What is wrong with the definition, or with its file of cases.
+    /// Errors in the definition or in its cases file.
     errors: Vec<DefinitionError>,
-    /// None: it has none.
+    /// `None` if it has no cases, or the definition has errors.
     cases: Option<Vec<Ran>>,
-    /// Where they would be.
+    /// Where its cases file is expected, if it has none.
     #[serde(skip)]
-    place: Option<PathBuf>,
+    cases_path: Option<PathBuf>,
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.providers.iter().map(|p| p.name.len()).max().unwrap_or_default();
         for checked in &self.providers {
             let word = if checked.ok { "ok" } else { "failed" };
-            writeln!(f, "{:width$}  {word:6}  {}", checked.name, checked.cases_in_words())?;
+            writeln!(f, "{:width$}  {word:6}  {}", checked.name, checked.cases_text())?;
             for error in &checked.errors {
                 writeln!(f, "  {error}")?;
             }
@@ -68,21 +68,21 @@ impl fmt::Display for Answer {
     }
 }
 
-impl Checked {
-    fn cases_in_words(&self) -> String {
-        match (&self.cases, &self.place) {
+impl ProviderReport {
+    fn cases_text(&self) -> String {
+        match (&self.cases, &self.cases_path) {
             (Some(cases), _) => {
-                let good = cases.iter().filter(|case| case.ok).count();
-                format!("{good} of {} cases", cases.len())
+                let passed = cases.iter().filter(|case| case.ok).count();
+                format!("{passed} of {} cases", cases.len())
             }
-            (None, Some(place)) => format!("no cases: put them into {}", place.display()),
-            (None, None) => "its cases were not run".to_owned(),
+            (None, Some(path)) => format!("no cases: put them into {}", path.display()),
+            (None, None) => "cases not run".to_owned(),
         }
     }
 }
 
 pub(super) async fn run(global: &Global, args: Args) -> Result<(), CliError> {
-    let settings = context::load_brief(global)?;
+    let settings = context::load_for_short_command(global)?;
     let found = match args.files.is_empty() {
         true => sources(settings.providers.dir()),
         false => args.files.iter().map(|path| Source::read(path)).collect(),
@@ -93,22 +93,22 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<(), CliError> {
         providers.push(check(source).await);
     }
     let ok = providers.iter().all(|checked| checked.ok);
-    Output { json: global.json }.answer(&Answer { ok, providers })?;
+    Output { json: global.json }.answer(&Report { ok, providers })?;
     match ok {
         true => Ok(()),
-        false => Err(CliError::refused("not every definition is as it should be")),
+        false => Err(CliError::refused("some definitions have errors or failing cases")),
     }
 }
 
-async fn check(source: Source) -> Checked {
+async fn check(source: Source) -> ProviderReport {
     let Source { name, file, text } = source;
-    let mut checked = Checked {
+    let mut checked = ProviderReport {
         name: name.to_string(),
         file: file.clone(),
         ok: false,
         errors: Vec::new(),
         cases: None,
-        place: None,
+        cases_path: None,
     };
     let compiled = Provider::parse(name, &file, &text).and_then(|provider| {
         let provider = Arc::new(provider);
@@ -116,7 +116,7 @@ async fn check(source: Source) -> Checked {
     });
     let provider = match compiled {
         Ok(provider) => provider,
-        Err(LoadError::Refused(errors)) => return Checked { errors, ..checked },
+        Err(LoadError::Refused(errors)) => return ProviderReport { errors, ..checked },
         Err(other) => {
             checked.errors.push(DefinitionError { file, line: 1, message: other.to_string() });
             return checked;
@@ -124,7 +124,7 @@ async fn check(source: Source) -> Checked {
     };
     match run_cases(&provider).await {
         Ok(Some(cases)) => checked.cases = Some(cases),
-        Ok(None) => checked.place = Some(Fixtures::place(&provider)),
+        Ok(None) => checked.cases_path = Some(Fixtures::place(&provider)),
         Err(errors) => checked.errors = errors,
     }
     checked.ok = checked.errors.is_empty() && checked.cases.iter().flatten().all(|case| case.ok);

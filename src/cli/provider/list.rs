@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::fmt;
 
 #[derive(Serialize)]
-struct Listed {
+struct ProviderList {
     providers: Vec<Row>,
 }
 
@@ -31,9 +31,9 @@ impl From<&Provider> for Row {
     }
 }
 
-impl fmt::Display for Listed {
+impl fmt::Display for ProviderList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = table::with(&["name", "title", "resources", "file"]);
+        let mut table = table::new(&["name", "title", "resources", "file"]);
         for row in &self.providers {
             table.add_row([&row.name, &row.title, &row.resources.join(", "), &row.file]);
         }
@@ -42,8 +42,8 @@ impl fmt::Display for Listed {
 }
 
 pub(super) fn run(global: &Global) -> Result<(), CliError> {
-    let settings = context::load_brief(global)?;
+    let settings = context::load_for_short_command(global)?;
     let registry = Registry::load(settings.providers.dir()).map_err(CliError::cannot_start)?;
     let providers = registry.iter().map(|provider| Row::from(provider.as_ref())).collect();
-    Output { json: global.json }.answer(&Listed { providers })
+    Output { json: global.json }.answer(&ProviderList { providers })
 }

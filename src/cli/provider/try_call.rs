@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use std::fmt;
 use std::time::Duration;
 
-/// What to try.
+/// The call to make.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -19,52 +19,52 @@ Examples:
   paceline provider try govee --tenant acme --connection main --device H7143/52:8B:00:00:00:00:00:01
   paceline provider try meadow --tenant acme --connection main --resource energy --json | jq '.exchanges[].request'
 
-One real call, ahead of what waits. It is granted by the quotas and counts in them like any other, and a refusal holds
-others back likewise; what it reads is shown and not stored. Secrets are shown as ***. Exit code 0: the answer was
-understood.")]
+Makes one real call, ahead of waiting jobs. The quotas grant and count it like any other call, and a refusal by the
+provider holds other calls back likewise. Readings are shown, not stored. Secrets are shown as ***. Exit code 0 if the
+outcome is fresh, unchanged or device_offline; 1 otherwise.")]
 pub struct Args {
-    /// The provider
+    /// Name of the provider
     provider: String,
-    /// Whose connection
+    /// Tenant that owns the connection
     #[arg(long, value_name = "NAME")]
     tenant: String,
-    /// Its label or number
+    /// Label or number of the connection
     #[arg(long, value_name = "LABEL")]
     connection: String,
-    /// For which device: its number or external id; the connection's first when absent
+    /// Device to fetch, by number or external id [default: the connection's first]
     #[arg(long, value_name = "ID")]
     device: Option<String>,
-    /// Which resource; may be left out where there is only one
+    /// Resource to fetch; optional if the provider has only one
     #[arg(long, value_name = "NAME")]
     resource: Option<String>,
-    /// How long to wait for the quotas to let it
+    /// How long to wait until the quotas grant the call
     #[arg(long, value_name = "TIME", default_value = "10s")]
     wait: Interval,
 }
 
 #[derive(Serialize)]
-struct Shown {
+struct TrialReport {
     provider: String,
     resource: String,
     device: String,
     #[serde(flatten)]
     trace: Trace,
     took_ms: u64,
-    /// Where the rule is.
+    /// The definition's file, for the rule's position.
     #[serde(skip)]
     file: String,
     outcome: &'static str,
     detail: String,
-    record: Option<ShownRecord>,
-    /// Of devices that were not asked for.
-    others: Vec<ShownRecord>,
-    holds: Vec<ShownHold>,
+    record: Option<RecordView>,
+    /// Unsolicited: records of devices that the call did not ask for.
+    others: Vec<RecordView>,
+    holds: Vec<HoldView>,
     cost: u32,
     quotas: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct ShownRecord {
+struct RecordView {
     id: Option<String>,
     online: bool,
     observed_at: Option<String>,
@@ -72,13 +72,13 @@ struct ShownRecord {
 }
 
 #[derive(Serialize)]
-struct ShownHold {
+struct HoldView {
     scope: Scope,
     until: String,
     reason: String,
 }
 
-impl From<&Record> for ShownRecord {
+impl From<&Record> for RecordView {
     fn from(record: &Record) -> Self {
         Self {
             id: record.external_id.clone(),
@@ -89,20 +89,20 @@ impl From<&Record> for ShownRecord {
     }
 }
 
-impl Shown {
-    fn of(trial: Trial, provider: &Provider, resource: &ResourceName) -> Self {
+impl TrialReport {
+    fn new(trial: Trial, provider: &Provider, resource: &ResourceName) -> Self {
         let Trial { external_id, trace, answer, took, cost, terms } = trial;
         let outcome = answer.outcomes.first().map(|(_, outcome)| outcome);
         let record = match outcome {
             Some(Outcome::Fresh(record)) => Some(record.into()),
             _ => None,
         };
-        let holds = answer.holds.iter().map(|(hold, _)| ShownHold {
+        let holds = answer.holds.iter().map(|(hold, _)| HoldView {
             scope: hold.scope,
             until: hold.until.to_string(),
             reason: hold.reason.clone(),
         });
-        let counting = provider.quotas().filter(|quota| quota.counts(resource));
+        let quotas = provider.quotas().filter(|quota| quota.counts(resource));
         Self {
             provider: provider.name.to_string(),
             resource: resource.to_string(),
@@ -113,16 +113,16 @@ impl Shown {
             outcome: outcome.map_or("nothing", Outcome::as_str),
             detail: outcome.map(Outcome::detail).unwrap_or_default(),
             record,
-            others: answer.others.iter().map(ShownRecord::from).collect(),
+            others: answer.others.iter().map(RecordView::from).collect(),
             holds: holds.collect(),
             cost,
-            quotas: counting.map(|quota| in_words(quota, quota.amount_for(&terms))).collect(),
+            quotas: quotas.map(|quota| quota_text(quota, quota.amount_for(&terms))).collect(),
         }
     }
 }
 
 /// `day (10000 in 1day, connection)`
-fn in_words(quota: &Quota, amount: u32) -> String {
+fn quota_text(quota: &Quota, amount: u32) -> String {
     let amount = match (quota.kind, quota.window) {
         (QuotaKind::Concurrent, _) | (_, None) => format!("{amount} at once"),
         (QuotaKind::Errors, Some(window)) => format!("{amount} errors in a row in {window}"),
@@ -132,27 +132,28 @@ fn in_words(quota: &Quota, amount: u32) -> String {
     format!("{} ({amount}, {})", quota.name, quota.scope.as_str())
 }
 
-/// Records of other devices that are shown one by one.
-const OTHERS_SHOWN: usize = 5;
+/// Unsolicited records that are shown; the rest is counted.
+const OTHERS_SHOWN_MAX: usize = 5;
 
-impl fmt::Display for Shown {
+impl fmt::Display for TrialReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.trace.exchanges.is_empty() {
-            writeln!(f, "No request could be made.")?;
+            writeln!(f, "No request was made.")?;
         }
         for exchange in &self.trace.exchanges {
-            self.exchange(f, exchange)?;
+            self.write_exchange(f, exchange)?;
         }
-        writeln!(f, "All of it took {} ms.", self.took_ms)?;
+        writeln!(f, "Took {} ms in all.", self.took_ms)?;
         match self.detail.as_str() {
             "" => writeln!(f, "Outcome for {}: {}.", self.device, self.outcome)?,
             detail => writeln!(f, "Outcome for {}: {}: {detail}", self.device, self.outcome)?,
         }
-        for record in self.record.iter().chain(self.others.iter().take(OTHERS_SHOWN)) {
+        for record in self.record.iter().chain(self.others.iter().take(OTHERS_SHOWN_MAX)) {
             write!(f, "{record}")?;
         }
-        if self.others.len() > OTHERS_SHOWN {
-            writeln!(f, "  … and {} more devices that were not asked for", self.others.len() - OTHERS_SHOWN)?;
+        if self.others.len() > OTHERS_SHOWN_MAX {
+            let more = self.others.len() - OTHERS_SHOWN_MAX;
+            writeln!(f, "  … and {more} more devices that the call did not ask for")?;
         }
         for hold in &self.holds {
             writeln!(f, "Hold: {} until {}: {}", hold.scope.as_str(), hold.until, hold.reason)?;
@@ -162,22 +163,22 @@ impl fmt::Display for Shown {
     }
 }
 
-impl Shown {
-    fn exchange(&self, f: &mut fmt::Formatter<'_>, exchange: &Exchange) -> fmt::Result {
+impl TrialReport {
+    fn write_exchange(&self, f: &mut fmt::Formatter<'_>, exchange: &Exchange) -> fmt::Result {
         let Exchange { request, answer, rule } = exchange;
         writeln!(f, "{} {}", request.method, request.url)?;
-        message(f, &request.headers, &request.body)?;
-        let Some(came) = answer else { return writeln!(f, "\nNo answer.\n") };
-        writeln!(f, "\nHTTP {}, {} bytes", came.status, came.body_bytes)?;
-        message(f, &came.headers, &came.body)?;
+        write_message(f, &request.headers, &request.body)?;
+        let Some(response) = answer else { return writeln!(f, "\nNo response.\n") };
+        writeln!(f, "\nHTTP {}, {} bytes", response.status, response.body_bytes)?;
+        write_message(f, &response.headers, &response.body)?;
         match rule {
             Some(line) => writeln!(f, "\nJudged by the rule at {}:{line}.\n", self.file),
-            None => writeln!(f, "\nJudged by its status: no rule fits.\n"),
+            None => writeln!(f, "\nJudged by its status: no rule matches.\n"),
         }
     }
 }
 
-impl fmt::Display for ShownRecord {
+impl fmt::Display for RecordView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.id.as_deref().unwrap_or("the device");
         let online = if self.online { "online" } else { "offline" };
@@ -189,7 +190,7 @@ impl fmt::Display for ShownRecord {
     }
 }
 
-fn message(f: &mut fmt::Formatter<'_>, headers: &[(String, String)], body: &str) -> fmt::Result {
+fn write_message(f: &mut fmt::Formatter<'_>, headers: &[(String, String)], body: &str) -> fmt::Result {
     headers.iter().try_for_each(|(name, value)| writeln!(f, "  {name}: {value}"))?;
     body.lines().try_for_each(|line| writeln!(f, "  | {line}"))
 }
@@ -202,7 +203,7 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     if connection.provider != provider.name.as_str() {
         let (label, own) = (&args.connection, &connection.provider);
         return Err(CliError::refused(format!(
-            "connection {label:?} is one of {own}, not of {}",
+            "connection {label:?} is at provider {own}, not {}",
             provider.name
         )));
     }
@@ -211,10 +212,10 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
         (None, Some(only)) => only,
         (None, None) => {
             let known = provider.resource_list();
-            return Err(CliError::refused(format!("say --resource: {} has {known}", provider.name)));
+            return Err(CliError::refused(format!("give --resource: {} has {known}", provider.name)));
         }
     };
-    let wanted = Wanted {
+    let request = Wanted {
         provider,
         tenant,
         connection: connection.id,
@@ -222,15 +223,15 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
         resource,
         patience: Duration::from_millis(args.wait.as_ms()),
     };
-    let trial = trial::run(app, &wanted).await.map_err(CliError::refused)?;
-    let went_well = matches!(
+    let trial = trial::run(app, &request).await.map_err(CliError::refused)?;
+    let is_success = matches!(
         trial.answer.outcomes.first(),
         Some((_, Outcome::Fresh(_) | Outcome::Unchanged | Outcome::DeviceOffline))
     );
-    let shown = Shown::of(trial, provider, resource);
-    context.output.answer(&shown)?;
-    match went_well {
+    let report = TrialReport::new(trial, provider, resource);
+    context.output.answer(&report)?;
+    match is_success {
         true => Ok(()),
-        false => Err(CliError::refused(format!("the call came to {}", shown.outcome))),
+        false => Err(CliError::refused(format!("outcome of the call: {}", report.outcome))),
     }
 }

@@ -1,9 +1,9 @@
-//! `connection discover`: which devices a cloud lists.
+//! `connection discover`: lists and stores the devices of a connection.
 
 use super::Binary;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
-const LISTED: &str = r#"title = "ListedDevice"
+const DEFINITION: &str = r#"title = "ListedDevice"
 [http]
 base_url = "{{ params.base_url }}"
 [[quota]]
@@ -23,12 +23,12 @@ records = "."
 "#;
 
 #[tokio::test]
-async fn devices_are_listed_tried_first_and_then_kept() {
+async fn dry_run_stores_nothing_and_discovery_adds_the_listed_devices() {
     let cloud = MockServer::start().await;
     let list = ResponseTemplate::new(200).set_body_string(r#"[{"id": "a", "name": "Hall"}]"#);
     Mock::given(matchers::path("/devices")).respond_with(list).up_to_n_times(3).mount(&cloud).await;
     let binary = Binary::new().await;
-    binary.file("providers/listed.toml", LISTED);
+    binary.file("providers/listed.toml", DEFINITION);
     let binary = binary
         .set("PACELINE__PROVIDERS__DIR", "providers")
         .set("PACELINE__PROVIDERS__PRIVATE_NETWORKS", "listed,signalk");
@@ -40,17 +40,20 @@ async fn devices_are_listed_tried_first_and_then_kept() {
     };
     binary.run(&add("listed", "main")).ok();
     let discover = "connection discover --tenant acme main";
-    let tried = binary.run(&format!("{discover} --dry-run")).ok().out;
-    let told = "new      a  Hall\nNothing was changed; this would be: 1 listed, 1 new, 0 back, 0 missing, 0 changed.\n";
-    assert_eq!(tried, told);
+    let dry_run = binary.run(&format!("{discover} --dry-run")).ok().out;
+    let expected =
+        "new      a  Hall\nDry run, nothing stored: 1 listed, 1 new, 0 back, 0 missing, 0 changed.\n";
+    assert_eq!(dry_run, expected);
     assert!(binary.run("device list --tenant acme").ok().out.contains("No devices yet"));
     assert_eq!(binary.json(discover)["new"][0]["external_id"], "a");
     assert!(binary.run("device list --tenant acme").ok().out.contains("Hall"));
     let again = binary.run(discover).ok().out;
     assert_eq!(again, "Done: 1 listed, 0 new, 0 back, 0 missing, 0 changed.\n");
-    // The fourth finds no list.
+    // The mock serves the list three times; the fourth request gets 404.
     binary.run(discover).refused(1, &["the cloud gave no list: gone: HTTP 404"]);
-    assert!(binary.run("connection list --tenant acme").ok().out.contains("1; no list: gone: HTTP 404"));
+    assert!(
+        binary.run("connection list --tenant acme").ok().out.contains("1; discovery failed: gone: HTTP 404")
+    );
     binary.run(&add("signalk", "boat")).ok();
     binary.run("connection discover --tenant acme boat").refused(1, &["does not say how devices are listed"]);
 }

@@ -1,4 +1,4 @@
-//! `device import`: what comes in, what is refused, and by which words.
+//! `device import`: which rows are added, which are refused, and the errors.
 
 use super::{Binary, Run};
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ fn errors(tally: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn csv_with_several_rows_of_a_device() {
+async fn csv_may_have_several_rows_per_device() {
     let binary = binary().await;
     let file = binary.file(
         "devices.csv",
@@ -59,11 +59,15 @@ async fn csv_with_several_rows_of_a_device() {
 
     binary.run("set b --tenant acme --resource state --interval 5s").ok();
     assert_eq!(counts(&binary.import(&["--json", "--file", &file], "").ok().json()), [3, 3, 0, 2]);
-    assert_eq!(binary.devices()[1]["jobs"]["state"]["interval"], "5s", "nothing was said of it: it stays");
+    assert_eq!(
+        binary.devices()[1]["jobs"]["state"]["interval"],
+        "5s",
+        "a row without jobs keeps the device's own"
+    );
 }
 
 #[tokio::test]
-async fn ndjson_by_ending_by_first_character_and_by_flag() {
+async fn ndjson_is_recognised_by_extension_first_character_or_flag() {
     let binary = binary().await;
     let jobs = json!({"state": {"interval": "30s", "priority": "high"}});
     let row = |id: &str| json!({"external_id": id, "name": "A", "group": "", "jobs": jobs}).to_string();
@@ -78,7 +82,7 @@ async fn ndjson_by_ending_by_first_character_and_by_flag() {
 }
 
 #[tokio::test]
-async fn refused_rows_are_named_and_the_others_stay() {
+async fn refused_rows_are_listed_and_the_others_added() {
     let binary = binary().await;
     let text = "external_id,group,resource,interval,priority\n\
                 a,,state,10ms,\n\
@@ -92,8 +96,8 @@ async fn refused_rows_are_named_and_the_others_stay() {
                 f,,state,often,\n";
     let run = binary.import(&[], text);
     assert_eq!((run.code, run.out.as_str()), (Some(1), "Rows: 9 read, 1 added, 8 refused. Devices: 1.\n"));
-    let said: Vec<_> = run.err.lines().collect();
-    for (line, says) in said.iter().zip([
+    let errors: Vec<_> = run.err.lines().collect();
+    for (line, expected) in errors.iter().zip([
         "row 2: interval: an interval of 10ms is out of range: choose from 1s to 31days",
         "row 3: priority: \"urgent\"",
         "row 4: external_id: it is empty",
@@ -104,9 +108,9 @@ async fn refused_rows_are_named_and_the_others_stay() {
         "row 10: interval: \"often\" is not an interval",
         "paceline: 8 of 9 rows were refused",
     ]) {
-        assert!(line.starts_with(says), "{says}: {line}");
+        assert!(line.starts_with(expected), "{expected}: {line}");
     }
-    assert_eq!((said.len(), binary.devices().len()), (9, 1));
+    assert_eq!((errors.len(), binary.devices().len()), (9, 1));
 }
 
 #[tokio::test]
@@ -127,7 +131,7 @@ async fn all_or_nothing_adds_nothing_if_a_row_is_refused() {
 }
 
 #[tokio::test]
-async fn files_as_they_come() {
+async fn boms_blank_lines_bad_encoding_and_long_lines_are_handled() {
     let binary = binary().await;
     let windows = "\u{feff}external_id,name\r\n\r\na,A\r\n  \r\nb,B";
     assert_eq!(counts(&binary.tally(windows)), [2, 2, 0, 2]);
@@ -139,22 +143,22 @@ async fn files_as_they_come() {
     bytes.extend(b"\nf,\"never closed\ng,G\nh,a\x00b\n");
     let tally = binary.tally(bytes);
     assert_eq!(counts(&tally), [5, 1, 4, 1]);
-    let said = errors(&tally);
-    assert!(said[0].starts_with("row 2: byte 6 of the line, 0xe9, is not UTF-8"), "{said:?}");
-    assert!(said[1].starts_with("row 3: the line is longer than 65536 bytes"), "{said:?}");
-    assert!(said[2].starts_with("row 4: a quote is not closed"), "{said:?}");
-    assert!(said[3].starts_with("row 6: name: it holds the control character"), "{said:?}");
+    let errors = errors(&tally);
+    assert!(errors[0].starts_with("row 2: byte 6 of the line, 0xe9, is not UTF-8"), "{errors:?}");
+    assert!(errors[1].starts_with("row 3: the line is longer than 65536 bytes"), "{errors:?}");
+    assert!(errors[2].starts_with("row 4: a quote is not closed"), "{errors:?}");
+    assert!(errors[3].starts_with("row 6: name: it holds the control character"), "{errors:?}");
 }
 
 #[tokio::test]
-async fn files_that_are_something_else() {
+async fn files_of_another_format_are_refused() {
     let binary = binary().await;
-    for (text, says) in [
+    for (text, error) in [
         ("external_id;name\na;A\n", "row 1: the header has an unknown column"),
         ("name,group\nA,home\n", "row 1: the header lacks the column external_id"),
         ("a\nb\n", "row 1: the header has an unknown column \"a\""),
     ] {
-        binary.import(&[], text).refused(1, &[says]);
+        binary.import(&[], text).refused(1, &[error]);
     }
     let tally = binary.tally("[\n{\"external_id\":\"a\",\"intervall\":\"1s\"}\n]\n");
     assert_eq!(counts(&tally), [3, 0, 3, 0]);
@@ -164,7 +168,7 @@ async fn files_that_are_something_else() {
 }
 
 #[tokio::test]
-async fn a_device_may_return_after_its_batch_and_errors_are_bounded() {
+async fn device_may_repeat_after_its_batch_and_listed_errors_are_bounded() {
     let binary = binary().await;
     let mut text = "external_id,name,resource,interval\n".to_owned();
     for n in 0..2_500 {

@@ -1,4 +1,4 @@
-//! `provider`: definitions and their cases, without any server.
+//! `provider`: definitions, their cases and trial calls.
 
 use super::Binary;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
@@ -49,11 +49,11 @@ fn shipped_definitions_are_listed_and_checked_without_servers() {
     assert!(checked.contains("govee") && checked.contains("7 of 7 cases"), "{checked}");
     assert!(checked.ends_with("definitions checked, 0 failed\n"), "{checked}");
     assert_eq!(binary.json("provider check")["ok"], true);
-    assert!(!std::path::Path::new(binary.dir.path()).join(".paceline").exists(), "it needs no servers");
+    assert!(!std::path::Path::new(binary.dir.path()).join(".paceline").exists(), "it starts no servers");
 }
 
 #[test]
-fn a_good_file_of_ones_own_is_checked_with_the_cases_beside_it() {
+fn own_definition_is_checked_with_the_cases_beside_it() {
     let binary = Binary::bare();
     let file = binary.file("providers/mine.toml", MINE);
     let alone = binary.run(&format!("provider check {file}")).ok().out;
@@ -67,7 +67,7 @@ fn a_good_file_of_ones_own_is_checked_with_the_cases_beside_it() {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_at_once_with_its_line_and_the_key_meant() {
+fn all_errors_are_reported_at_once_with_line_and_suggested_key() {
     let binary = Binary::bare();
     let text = MINE
         .replace("amount", "ammount")
@@ -77,15 +77,15 @@ fn all_that_is_wrong_is_told_at_once_with_its_line_and_the_key_meant() {
     let file = binary.file("mine.toml", text);
     let run = binary.run(&format!("provider check {file}"));
     assert_eq!(run.code, Some(1), "{run:?}");
-    assert!(run.err.starts_with("paceline: not every definition"), "{run:?}");
-    for says in [
+    assert!(run.err.starts_with("paceline: some definitions have errors"), "{run:?}");
+    for expected in [
         "mine.toml:5: unknown field `stats`",
         "did you mean `status`?",
         "mine.toml:11: unknown field `ammount`",
     ] {
-        assert!(run.out.contains(says), "{says}: {}", run.out);
+        assert!(run.out.contains(expected), "{expected}: {}", run.out);
     }
-    // What only compiling finds comes once the keys are right.
+    // Templates and jq programs are compiled once the keys are right.
     let file = binary.file(
         "mine.toml",
         MINE.replace("{{ device.external_id }}", "{{ device.external_id").replace("{values: {t: .t}}", ".["),
@@ -96,7 +96,7 @@ fn all_that_is_wrong_is_told_at_once_with_its_line_and_the_key_meant() {
 }
 
 #[test]
-fn a_case_that_fails_says_what_was_expected_and_what_came() {
+fn failed_case_shows_expected_and_actual_values() {
     let binary = Binary::bare();
     let file = binary.file("mine.toml", MINE);
     let cases = CASES
@@ -107,7 +107,7 @@ fn a_case_that_fails_says_what_was_expected_and_what_came() {
     binary.file("mine/cases.toml", &cases);
     let run = binary.run(&format!("provider check {file}"));
     assert_eq!(run.code, Some(1), "{run:?}");
-    for says in [
+    for expected in [
         "mine  failed  0 of 2 cases",
         "mine/cases.toml:2: case \"ok\"",
         "request.path\n      expected  /device/a\n      got       /devices/a%20b",
@@ -115,7 +115,7 @@ fn a_case_that_fails_says_what_was_expected_and_what_came() {
         "hold\n      expected  connection for 8000 ms\n      got       connection for 7000 ms",
         "1 definitions checked, 1 failed",
     ] {
-        assert!(run.out.contains(says), "{says}: {}", run.out);
+        assert!(run.out.contains(expected), "{expected}: {}", run.out);
     }
     let json = binary.run(&format!("provider check {file} --json")).json();
     let case = &json["providers"][0]["cases"][0];
@@ -130,13 +130,13 @@ fn a_case_that_fails_says_what_was_expected_and_what_came() {
 }
 
 #[test]
-fn a_case_that_tells_its_secret_fails() {
+fn case_whose_reading_contains_the_secret_fails() {
     let binary = Binary::bare();
     let file = binary.file("mine.toml", MINE);
-    // The cloud says the key back, and the definition would keep it as a reading.
-    let said = r#"{"t": "key s3cret/with \"signs\" accepted"}"#;
-    let cases = CASES.replace(r#"{"t": 21.5}"#, said).replace(", values = { t = 21.5 }", "");
-    assert!(cases.contains(said), "{cases}");
+    // The provider echoes the key, and the definition would store it as a reading.
+    let echoed = r#"{"t": "key s3cret/with \"signs\" accepted"}"#;
+    let cases = CASES.replace(r#"{"t": 21.5}"#, echoed).replace(", values = { t = 21.5 }", "");
+    assert!(cases.contains(echoed), "{cases}");
     binary.file("mine/cases.toml", cases);
     let run = binary.run(&format!("provider check {file}"));
     assert_eq!(run.code, Some(1), "{run:?}");
@@ -146,14 +146,14 @@ fn a_case_that_tells_its_secret_fails() {
 }
 
 #[test]
-fn what_is_begun_passes_the_check_as_it_is_and_overwrites_nothing() {
+fn new_definition_passes_the_check_and_nothing_is_overwritten() {
     let binary = Binary::bare();
-    let begun = binary.run("provider new mycloud --dir providers").ok().out;
-    assert!(begun.contains("paceline provider check providers/mycloud.toml"), "{begun}");
+    let created = binary.run("provider new mycloud --dir providers").ok().out;
+    assert!(created.contains("paceline provider check providers/mycloud.toml"), "{created}");
     let checked = binary.run("provider check providers/mycloud.toml").ok().out;
     assert!(checked.contains("mycloud  ok      4 of 4 cases"), "{checked}");
     assert!(binary.dir.path().join("providers/schema.json").exists());
-    binary.run("provider new mycloud --dir providers").refused(1, &["there already", "another name"]);
+    binary.run("provider new mycloud --dir providers").refused(1, &["exists already", "another name"]);
     binary.run("provider new other --dir providers").ok();
     binary.run("provider new other").refused(2, &["providers.dir", "--dir"]);
     binary.run("provider new No! --dir providers").refused(2, &["not a provider name"]);
@@ -162,7 +162,7 @@ fn what_is_begun_passes_the_check_as_it_is_and_overwrites_nothing() {
     assert!(all.contains("mycloud") && all.contains("other"), "{all}");
 }
 
-/// Pages, each of which is paid for.
+/// Responses of several pages; the quota grants all of them with the call.
 const PAGED: &str = r#"title = "Paged"
 [http]
 base_url = "https://api.example.com/v1"
@@ -208,7 +208,7 @@ request = { path = "/v1/devices", query = { page = "2", key = "{secret}" } }
 answer = { status = 200, body = '{"devices": [{"id": "b", "t": 2}], "more": false}' }
 
 [[case]]
-name = "a page that is refused keeps those before it"
+name = "a refused page keeps those before it"
 resource = "state"
 devices = ["a", "b"]
 answer = { status = 200, body = '{"devices": [{"id": "a", "t": 1}], "more": true}' }
@@ -216,7 +216,7 @@ then = [{ answer = { status = 429, headers = { Retry-After = "9" } } }]
 expect = { outcome = "fresh", values = { t = 1 }, scope = "connection", wait = "9s" }
 
 [[case]]
-name = "whoever would have come later waits"
+name = "a device on a page that was refused waits"
 resource = "state"
 devices = ["b", "a"]
 answer = { status = 200, body = '{"devices": [{"id": "a", "t": 1}], "more": true}' }
@@ -232,7 +232,7 @@ then = [{ answer = { status = 200, body = '{"devices": [], "more": false}' } }]
 expect = { outcome = "gone" }
 
 [[case]]
-name = "more than are paid for"
+name = "more pages than were granted"
 resource = "state"
 devices = ["z"]
 answer = { status = 200, body = '{"devices": [], "more": true}' }
@@ -253,7 +253,7 @@ request = { path = "/v1/linked", query = { after = "a", key = "{secret}" } }
 answer = { status = 200, body = '[{"id": "b", "t": 2}]' }
 
 [[case]]
-name = "a link to somebody else is not followed"
+name = "a link to another origin is not followed"
 resource = "linked"
 devices = ["b"]
 answer = { status = 200, headers = { Link = "<https://evil.example.com/>; rel=next" }, body = '[{"id": "a", "t": 1}]' }
@@ -261,23 +261,23 @@ expect = { outcome = "broken" }
 "#;
 
 #[test]
-fn pages_are_followed_as_far_as_they_are_paid_for() {
+fn pages_are_followed_up_to_the_number_granted() {
     let binary = Binary::bare();
     let file = binary.file("paged.toml", PAGED);
     binary.file("paged/cases.toml", PAGED_CASES);
     let checked = binary.run(&format!("provider check {file}"));
     assert_eq!(checked.code, Some(0), "{checked:?}");
     assert!(checked.out.contains("7 of 7 cases"), "{checked:?}");
-    // A page that is asked for although the case tells of none.
+    // The definition requests a page that the case does not have.
     binary.file("paged/cases.toml", PAGED_CASES.replace("\"more\": false", "\"more\": true"));
     let out = binary.run(&format!("provider check {file}")).out;
     assert!(out.contains("5 of 7 cases") && out.contains("expected  2\n      got       3"), "{out}");
-    let file = binary.file("dear.toml", PAGED.replace("burst = 6", "burst = 2"));
+    let file = binary.file("expensive.toml", PAGED.replace("burst = 6", "burst = 2"));
     let out = binary.run(&format!("provider check {file}")).out;
     assert!(out.contains("costs 3, more than its burst of 2") && out.contains("pages.max"), "{out}");
 }
 
-/// One a minute, and one a device in ten; refused for seven seconds with a body that says the key back.
+/// Three calls per minute, and one per device in ten minutes. HTTP 420 is a refusal.
 const TRIED: &str = r#"title = "Tried"
 [http]
 base_url = "{{ params.base_url }}"
@@ -306,7 +306,7 @@ outcome = "throttled"
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_is_tried_under_the_quotas_and_nothing_of_it_is_stored() {
+async fn trial_call_is_granted_by_the_quotas_and_stores_no_reading() {
     let cloud = MockServer::start().await;
     let good = ResponseTemplate::new(200).set_body_string(r#"{"at": "2026-01-01T10:00:00Z", "t": 21.5}"#);
     Mock::given(matchers::path("/devices/a")).respond_with(good).expect(1).mount(&cloud).await;
@@ -334,7 +334,7 @@ async fn a_call_is_tried_under_the_quotas_and_nothing_of_it_is_stored() {
     }
 
     let shown = binary.run(tried).ok().out;
-    for says in [
+    for expected in [
         &format!("GET {base_url}/devices/a?key=***\n"),
         "HTTP 200, ",
         "| {\"at\": \"2026-01-01T10:00:00Z\", \"t\": 21.5}",
@@ -344,25 +344,29 @@ async fn a_call_is_tried_under_the_quotas_and_nothing_of_it_is_stored() {
         "t  21.5",
         "Cost 1 of minute (3 in 1m, connection), each (1 in 10m, device). No reading was stored.",
     ] {
-        assert!(shown.contains(says), "{says}: {shown}");
+        assert!(shown.contains(expected), "{expected}: {shown}");
     }
-    // Its own limit lets no second call through, and says so instead of sending one.
+    // The quota of the device refuses a second call, which is not sent.
     binary.run(&format!("{tried} --device a --wait 1s")).refused(1, &["nothing was sent: each", "--wait"]);
 
     let run = binary.run(&format!("{tried} --device b"));
-    assert_eq!((run.code, run.err.as_str()), (Some(1), "paceline: the call came to throttled\n"), "{run:?}");
+    assert_eq!(
+        (run.code, run.err.as_str()),
+        (Some(1), "paceline: outcome of the call: throttled\n"),
+        "{run:?}"
+    );
     assert!(run.out.contains("by the rule at") && run.out.contains("tried.toml:23."), "{run:?}");
     assert!(run.out.contains("| not ***") && run.out.contains("Hold: connection until 20"), "{run:?}");
     assert!(!run.out.contains("s3cret"), "{run:?}");
     binary.run(&format!("{tried} --device c --wait 1s")).refused(1, &["hold: HTTP 420", "another"]);
     binary
         .run("provider try meadow --tenant acme --connection main")
-        .refused(1, &["one of tried, not of meadow"]);
+        .refused(1, &["at provider tried, not meadow"]);
 
     let pool = &binary.app.as_ref().expect("an app").app.pool;
     let stored: i64 =
         sqlx::query_scalar("SELECT count(*) FROM latest").fetch_one(pool).await.expect("a count");
     assert_eq!(stored, 0);
-    let list = binary.json("check");
-    assert_eq!(list["clean"], true, "{list}");
+    let check = binary.json("check");
+    assert_eq!(check["clean"], true, "{check}");
 }

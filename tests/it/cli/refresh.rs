@@ -1,24 +1,24 @@
-//! `refresh`: what is told of a job that is to run now.
+//! `refresh`: queues a job to run now, or says why it cannot.
 
 use super::Binary;
 
 #[tokio::test]
-async fn a_device_is_refreshed_or_it_is_told_why_not() {
+async fn refresh_is_queued_once_or_refused_with_a_reason() {
     let binary = Binary::new().await;
     binary.connect();
     let add = "device add --tenant acme --connection main --external-id a";
     let device = binary.json(add)["device"].clone();
-    let asked = binary.run("refresh a --tenant acme --resource state").ok().out;
-    assert_eq!(
-        asked,
-        format!("Device {device}, state: goes ahead of everything, as soon as the quotas let it.\n")
+    let queued = binary.run("refresh a --tenant acme --resource state").ok().out;
+    let expected = format!(
+        "Device {device}, state: queued ahead of all waiting jobs; it runs as soon as the quotas allow.\n"
     );
+    assert_eq!(queued, expected);
     let again = binary.json(&format!("refresh {device} --resource state"));
-    let told =
+    let expected =
         serde_json::json!({"device": device, "resource": "state", "status": "waiting", "fetched_at": null});
-    assert_eq!(again, told);
+    assert_eq!(again, expected);
 
-    // The only resource that the device is asked for, though its provider has two: `set` finds it likewise.
+    // The device has a job for one of the provider's two resources, so --resource is optional; `set` does the same.
     assert_eq!(binary.json(&format!("refresh {device}"))["status"], "waiting");
     binary.run(&format!("refresh {device} --resource energy")).refused(1, &["energy", "paceline set"]);
     binary.run(&format!("refresh {device} --resource power")).refused(1, &["energy, state"]);

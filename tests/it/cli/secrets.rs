@@ -1,4 +1,4 @@
-//! Connections of several secrets and the operator's own; owners on a terminal; another key.
+//! Connections with several secrets and with the operator's; authorization on a terminal; key rotation.
 
 use super::Binary;
 use paceline::preference::connections;
@@ -8,7 +8,7 @@ use paceline::words::{Granted, UnixMs};
 use secrecy::ExposeSecret;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
-const KEYED: &str = r#"title = "Keyed"
+const WITH_SECRETS: &str = r#"title = "Keyed"
 [http]
 base_url = "{{ params.base_url }}"
 [auth]
@@ -32,7 +32,7 @@ records = "{values: {t: .t}}"
 "#;
 
 #[tokio::test]
-async fn several_secrets_are_given_by_name_and_told_to_nobody() {
+async fn several_secrets_are_given_by_name_and_never_shown() {
     let cloud = MockServer::start().await;
     let good = ResponseTemplate::new(200).set_body_string(r#"{"t": 21.5}"#);
     Mock::given(matchers::basic_auth("me@home", "pass=word"))
@@ -43,7 +43,7 @@ async fn several_secrets_are_given_by_name_and_told_to_nobody() {
         .mount(&cloud)
         .await;
     let binary = Binary::new().await;
-    binary.file("providers/keyed-cloud.toml", KEYED);
+    binary.file("providers/keyed-cloud.toml", WITH_SECRETS);
     let binary = binary
         .set("PACELINE__PROVIDERS__DIR", "providers")
         .set("PACELINE__PROVIDERS__PRIVATE_NETWORKS", "keyed-cloud");
@@ -66,7 +66,7 @@ async fn several_secrets_are_given_by_name_and_told_to_nobody() {
         .refused(1, &["no param \"bas_url\"", "base_url and units"]);
     binary.run(&both).ok();
 
-    // One of them is renewed, the other stays.
+    // One secret is replaced, the other stays.
     let run = binary.run_with(
         &["connection", "secret", "--tenant", "acme", "main", "--secret-stdin"],
         b"password=pass=word\n",
@@ -81,7 +81,7 @@ async fn several_secrets_are_given_by_name_and_told_to_nobody() {
     assert!(!shown.contains("s3cret") && !shown.contains("word"), "{shown}");
 }
 
-const ALLOWED: &str = r#"title = "Allowed"
+const WITH_OAUTH: &str = r#"title = "Allowed"
 [http]
 base_url = "{{ params.base_url }}"
 [auth]
@@ -98,7 +98,7 @@ records = "{values: {t: .t}}"
 "#;
 
 #[tokio::test]
-async fn an_owner_is_walked_through_by_the_terminal() {
+async fn connection_is_authorized_on_a_terminal() {
     let cloud = MockServer::start().await;
     let token = r#"{"access_token": "access-s3cret", "refresh_token": "refresh-s3cret", "expires_in": 3600}"#;
     Mock::given(matchers::path("/token"))
@@ -111,7 +111,7 @@ async fn an_owner_is_walked_through_by_the_terminal() {
     let good = ResponseTemplate::new(200).set_body_string(r#"{"t": 21.5}"#);
     Mock::given(matchers::bearer_token("access-s3cret")).respond_with(good).expect(1).mount(&cloud).await;
     let binary = Binary::new().await;
-    binary.file("providers/allowed.toml", ALLOWED);
+    binary.file("providers/allowed.toml", WITH_OAUTH);
     let binary = binary
         .set("PACELINE__PROVIDERS__DIR", "providers")
         .set("PACELINE__PROVIDERS__PRIVATE_NETWORKS", "allowed")
@@ -130,9 +130,11 @@ async fn an_owner_is_walked_through_by_the_terminal() {
         .refused(1, &["http.public_url", "provider.allowed.redirect_url"]);
     let binary = binary.set("PACELINE__PROVIDER__ALLOWED__REDIRECT_URL", "http://127.0.0.1:1/back");
     let guessed: &[u8] = b"http://127.0.0.1:1/back?code=the-code&state=guessed\n";
-    for (pasted, says) in [(b"\n".as_slice(), "nothing was pasted"), (guessed, "another request")] {
+    for (pasted, error) in
+        [(b"\n".as_slice(), "nothing was pasted"), (guessed, "another authorization request")]
+    {
         let run = binary.run_with(&authorize, pasted);
-        assert!(run.code == Some(1) && run.err.contains(says), "{run:?}");
+        assert!(run.code == Some(1) && run.err.contains(error), "{run:?}");
     }
     let run = binary.run_with(&authorize, b"the-code\n");
     assert_eq!(run.code, Some(0), "{run:?}");
@@ -147,7 +149,7 @@ async fn an_owner_is_walked_through_by_the_terminal() {
 }
 
 #[tokio::test]
-async fn everything_is_sealed_again_under_another_key_and_nothing_is_lost_on_the_way() {
+async fn rotation_seals_all_secrets_with_the_new_key_and_loses_none() {
     let mut binary = Binary::new().await;
     let old = binary.settings["PACELINE__SECRET__KEY"].clone();
     let new = Sealer::generate_key().unwrap().expose_secret().to_owned();
@@ -167,10 +169,11 @@ async fn everything_is_sealed_again_under_another_key_and_nothing_is_lost_on_the
     let granted = Granted { access: "acc".into(), refresh: Some("ref".into()), lifetime_ms: None };
     connections::allow(&pool, &before, &first, &granted, UnixMs(0)).await.unwrap();
     let (verifier, redirect_url) = (Some("proof".into()), "https://x".to_owned());
-    let way = Pending { tenant: first.tenant, connection: first.id, verifier, redirect_url };
-    token::wait_for(&pool, &before, &"state".into(), &way, UnixMs(i64::MAX / 2)).await.unwrap();
+    let pending = Pending { tenant: first.tenant, connection: first.id, verifier, redirect_url };
+    token::wait_for(&pool, &before, &"state".into(), &pending, UnixMs(i64::MAX / 2)).await.unwrap();
 
-    // The new key alone opens nothing; the old one beside it does, and one row is sealed by the new one already.
+    // The new key alone opens nothing. With the old one beside it all can be opened, and new secrets are sealed with
+    // the new one.
     let binary = binary.set("PACELINE__SECRET__KEY", &new);
     binary.run("secret rotate").refused(1, &["no key in secret.key and secret.former_keys opens"]);
     let binary = binary.set("PACELINE__SECRET__FORMER_KEYS", &old);
@@ -178,23 +181,26 @@ async fn everything_is_sealed_again_under_another_key_and_nothing_is_lost_on_the
     binary.run(&format!("connection secret --tenant acme c2 --secret-file {secret}")).ok();
     let both = Sealer::with_former(&new.as_str().into(), &[old.as_str().into()]).unwrap();
     assert_eq!(connections::open(&pool, &both, &ids, false).await.unwrap().len(), 3);
-    // One is spoilt: the others are sealed again all the same, and it is named.
+    // One cannot be opened: the others are sealed again all the same, and the error names it.
     sqlx::query("UPDATE connections SET secret_sealed = 'spoilt' WHERE connection_id = $1")
         .bind(ids[1])
         .execute(&pool)
         .await
         .unwrap();
-    binary.run("secret rotate").refused(1, &["3 sealed again", &format!("connections {} have", ids[1])]);
+    binary
+        .run("secret rotate")
+        .refused(1, &["3 sealed again", &format!("secrets of connections {}: ", ids[1])]);
     binary.run(&format!("connection secret --tenant acme c1 --secret-file {secret}")).ok();
     assert_eq!(binary.json("secret rotate")["sealed"], 0);
 
     let after = Sealer::new(&new.as_str().into()).unwrap();
     let opened = connections::open(&pool, &after, &ids, false).await.unwrap();
-    let told = |n: usize| opened.iter().find(|c| c.id.0 == ids[n]).unwrap().secrets.get("secret").unwrap();
-    assert_eq!([0, 2].map(|n| told(n).expose_secret()), ["s3cret-0", "s3cret-2"]);
+    let secret = |n: usize| opened.iter().find(|c| c.id.0 == ids[n]).unwrap().secrets.get("secret").unwrap();
+    assert_eq!([0, 2].map(|n| secret(n).expose_secret()), ["s3cret-0", "s3cret-2"]);
     let token = opened.iter().find_map(|connection| connection.token.as_ref()).expect("a token");
     assert_eq!(token.refresh.as_ref().unwrap().expose_secret(), "ref");
-    let back = token::redeem(&pool, &after, &"state".into(), UnixMs(0)).await.unwrap().expect("a way back");
-    assert_eq!(back.verifier.unwrap().expose_secret(), "proof");
+    let redeemed =
+        token::redeem(&pool, &after, &"state".into(), UnixMs(0)).await.unwrap().expect("it is pending");
+    assert_eq!(redeemed.verifier.unwrap().expose_secret(), "proof");
     assert!(connections::open(&pool, &before, &ids, false).await.unwrap().is_empty());
 }

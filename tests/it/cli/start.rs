@@ -1,4 +1,4 @@
-//! What keeps a command from beginning: each is exit code 2 and one sentence.
+//! Reasons why a command cannot start: each gives exit code 2 and one line.
 
 use super::Binary;
 use crate::support::server;
@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use std::os::unix::fs::PermissionsExt;
 
 #[tokio::test]
-async fn settings_that_cannot_be_used() {
+async fn bad_settings_are_refused() {
     let binary = Binary::new().await;
     let typo = binary.file("typo.toml", "[take]\nhorizn = \"1s\"\n");
     binary.run(&format!("lag --config {typo}")).refused(2, &["settings: ", "horizn", "config/default.toml"]);
@@ -21,7 +21,7 @@ async fn settings_that_cannot_be_used() {
 }
 
 #[tokio::test]
-async fn servers_that_cannot_be_reached() {
+async fn unreachable_servers_are_named_without_their_password() {
     let binary = Binary::new().await.set("PACELINE__REDIS__URL", "redis://:hunter2@127.0.0.1:1");
     let run = binary.run("lag");
     run.refused(2, &["cannot reach Redis at 127.0.0.1:1", "redis.url"]);
@@ -41,7 +41,7 @@ async fn servers_that_cannot_be_reached() {
 }
 
 #[tokio::test]
-async fn a_provider_file_with_a_mistake() {
+async fn bad_provider_definition_is_named_with_its_line() {
     let binary = Binary::new().await;
     let text = "title = \"Acme\"\n[http]\nbase_uri = \"https://x\"\n[resource.state]\npath = \"/\"\nrecords = \".\"\n\
                 interval_min = \"10s\"\ninterval_default = \"1m\"\n";
@@ -53,9 +53,9 @@ async fn a_provider_file_with_a_mistake() {
     binary.run("lag").refused(2, &["/nowhere", "providers.dir"]);
 }
 
-/// The test Postgres believes everybody, so these use private servers, which do not.
+/// The test Postgres accepts any password, so this test uses private servers, which do not.
 #[tokio::test]
-async fn a_database_that_is_not_ready_and_a_wrong_password() {
+async fn unmigrated_database_and_wrong_password_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let servers = local::start(dir.path(), Durability::Scratch).await.unwrap();
     let url = servers.database_url.expose_secret();
@@ -78,10 +78,10 @@ async fn a_database_that_is_not_ready_and_a_wrong_password() {
 }
 
 #[test]
-fn with_nothing_configured_private_servers_and_a_key_are_made() {
+fn private_servers_and_a_key_are_created_if_nothing_is_configured() {
     let binary = Binary::bare();
-    let made = binary.json("key create --tenant acme --role user");
-    assert_eq!(binary.json("key list --tenant acme")["keys"][0]["id"], made["id"]);
+    let created = binary.json("key create --tenant acme --role user");
+    assert_eq!(binary.json("key list --tenant acme")["keys"][0]["id"], created["id"]);
     let key = binary.dir.path().join(".paceline/secret.key");
     assert_eq!(std::fs::metadata(key).unwrap().permissions().mode() & 0o777, 0o600);
 

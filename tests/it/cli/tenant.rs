@@ -1,4 +1,4 @@
-//! `tenant`: who there is, and how they weigh.
+//! `tenant`: lists tenants and sets their weights.
 
 use super::Binary;
 use paceline::preference::{outbox, tenants};
@@ -6,14 +6,14 @@ use paceline::schedule::JobLocation;
 use paceline::words::JobId;
 use std::collections::HashMap;
 
-/// The weights that the schedule knows, by lane.
+/// The weights in the schedule, by lane.
 async fn weights(binary: &Binary) -> HashMap<String, u32> {
     let app = &binary.app.as_ref().expect("an app").app;
     let key = app.keys.anchor(&"meadow".parse().expect("a name")) + "weights";
     redis::cmd("HGETALL").arg(key).query_async(&mut app.redis.link()).await.expect("a hash")
 }
 
-/// Where the schedule has all jobs.
+/// Where all jobs are in the schedule.
 async fn locations(binary: &Binary) -> Vec<JobLocation> {
     let app = &binary.app.as_ref().expect("an app").app;
     let ids = sqlx::query_scalar("SELECT job_id FROM jobs").fetch_all(&app.pool).await.expect("rows");
@@ -22,20 +22,20 @@ async fn locations(binary: &Binary) -> Vec<JobLocation> {
 }
 
 #[tokio::test]
-async fn a_weight_is_stored_and_reaches_the_schedule() {
+async fn weight_is_stored_and_reaches_the_schedule() {
     let binary = Binary::new().await;
     binary.connect();
     let none = binary.run("tenant weight acme 2").ok().out;
-    assert_eq!(none, "Tenant acme weighs 2, which holds for the jobs it will have: it has none yet.\n");
+    assert_eq!(none, "Tenant acme has weight 2; it has no jobs yet.\n");
     let add = "device add --tenant acme --connection main --external-id";
     for device in ["a", "b"] {
         binary.run(&format!("{add} {device}")).ok();
     }
     let lane = binary.json("connection list --tenant acme")["connections"][0]["id"].to_string();
-    assert_eq!(weights(&binary).await, HashMap::from([(lane.clone(), 2)]), "a new job brings it");
+    assert_eq!(weights(&binary).await, HashMap::from([(lane.clone(), 2)]), "a new job carries the weight");
 
     let set = binary.run("tenant weight acme 7").ok().out;
-    assert_eq!(set, "Tenant acme weighs 7, which holds for its 2 jobs.\n");
+    assert_eq!(set, "Tenant acme has weight 7; applied to its 2 jobs.\n");
     assert_eq!(weights(&binary).await, HashMap::from([(lane.clone(), 7)]));
     let locations = locations(&binary).await;
     assert!(
@@ -44,9 +44,9 @@ async fn a_weight_is_stored_and_reaches_the_schedule() {
     );
     let back = binary.json("tenant weight acme 1");
     assert_eq!(back, serde_json::json!({"tenant": "acme", "weight": 1, "jobs": 2}));
-    assert_eq!(weights(&binary).await, HashMap::new(), "1 is what every lane has");
+    assert_eq!(weights(&binary).await, HashMap::new(), "1 is the default and is not stored");
 
-    // Stored while nobody could tell the schedule, it is in the outbox: of this tenant's jobs and nobody else's.
+    // Stored without draining, the change is in the outbox, for the jobs of this tenant only.
     let pool = &binary.app.as_ref().expect("an app").app.pool;
     let stranger = tenants::ensure(pool, "stranger").await.expect("a tenant");
     let mine = tenants::find(pool, "acme").await.expect("a tenant");
@@ -59,7 +59,7 @@ async fn a_weight_is_stored_and_reaches_the_schedule() {
 }
 
 #[tokio::test]
-async fn tenants_are_listed_and_weights_refused_with_the_range() {
+async fn tenants_are_listed_and_weights_out_of_range_refused() {
     let binary = Binary::new().await;
     binary.run("key create --tenant zebra --role user").ok();
     binary.connect();

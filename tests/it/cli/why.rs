@@ -1,10 +1,10 @@
-//! `why`: a sentence a job.
+//! `why`: one sentence per job.
 
 use super::Binary;
 use paceline::keep;
 
 #[tokio::test]
-async fn every_job_of_a_device_is_explained() {
+async fn each_job_of_a_device_is_explained() {
     let binary = Binary::new().await;
     binary.connect();
     let add = "device add --tenant acme --connection main --external-id";
@@ -16,7 +16,7 @@ async fn every_job_of_a_device_is_explained() {
     let app = &binary.app.as_ref().expect("an app").app;
     let meadow = "meadow".parse().expect("a name");
     keep::rebuild_if_lost(app, &meadow).await.expect("built");
-    // Its turn is on a grid of 31 days: it does not come while a test lasts.
+    // The grid of 31 days: the job does not become due during the test.
     binary.run("set a --tenant acme --resource energy --interval 31days").ok();
     binary.run("set a --tenant acme --resource state --pause").ok();
     let due = binary.json(&format!("why {device} --resource energy"))["jobs"][0].take();
@@ -24,9 +24,9 @@ async fn every_job_of_a_device_is_explained() {
     assert!(due["sentence"].as_str().is_some_and(|text| text.ends_with("(every 31days, normal)")), "{due}");
     assert!(due["due_at"].as_str().is_some_and(|at| at.ends_with('Z')) && due["place"] == "due", "{due}");
     binary.run("refresh a --tenant acme --resource energy").ok();
-    let told = binary.run("why a --tenant acme").ok().out;
+    let text = binary.run("why a --tenant acme").ok().out;
     assert_eq!(
-        told,
+        text,
         "energy: asked for ahead of its time; it goes as soon as a worker takes it\n\
          state: paused by its owner\n"
     );
@@ -47,7 +47,7 @@ async fn every_job_of_a_device_is_explained() {
 
     sqlx::query("DELETE FROM jobs WHERE resource = 'energy'").execute(&app.pool).await.expect("gone");
     let none = binary.run(&format!("why {device} --resource energy")).ok().out;
-    assert!(none.contains("not asked for that yet") && none.contains("paceline set"), "{none}");
+    assert!(none.contains("has no such job") && none.contains("paceline set"), "{none}");
     binary.run(&format!("why {device} --resource power")).refused(1, &["energy, state"]);
     binary.run("why 999999").refused(1, &["no device", "paceline device list"]);
     binary.run("why a --tenant nobody").refused(1, &["no tenant"]);
