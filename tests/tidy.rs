@@ -1,7 +1,7 @@
-//! Reads the source and says which line broke which rule, as `file:line: rule: what to do instead`.
+//! Checks the source against rules, and reports violations as `file:line: rule: what to do instead`.
 //!
-//! The tables below are the rules; a change of the architecture changes them, in the same commit and with a reason.
-//! How a rule reads is in `tidy/rules.rs`, that each can fail in `tidy/fails.rs`.
+//! The tables below configure the rules. Change them together with the architecture, in the same commit and with a
+//! reason. `tidy/rules.rs` implements the rules, `tidy/fails.rs` tests that each can fail.
 
 #[path = "tidy/docs.rs"]
 mod docs;
@@ -14,7 +14,7 @@ mod rules;
 #[path = "tidy/source.rs"]
 mod source;
 
-/// The rooms of `src`, from the top: a room may import those of lower rows, never of its own row or a higher one.
+/// The rooms of `src`, from the top. A room may import rooms of lower rows, not of its own row or a higher one.
 const LEVELS: &[&[&str]] = &[
     &["main"],
     &["cli"],
@@ -43,17 +43,17 @@ const LEVELS: &[&[&str]] = &[
     &["words"],
 ];
 
-/// Rooms that import nothing of the crate, and why.
-const ALONE: &[(&str, &str)] =
-    &[("cloud", "it plays the third party: sharing code with it would let both be wrong alike")];
+/// Rooms that import nothing from the crate, and the reason.
+const ISOLATED: &[(&str, &str)] =
+    &[("cloud", "it plays the third party: a bug in shared code would be in both and stay unseen")];
 
-/// Imports inside a row that are allowed: who, whom, why. One that nobody uses must go.
+/// Allowed imports within a row: importer, imported, reason. Unused ones must be removed.
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("telemetry", "settings", "it is set up from the `log` section"),
     ("explain", "forecast", "a job's answer ends with what the plan lets it have"),
 ];
 
-/// Which outside crate is named where. `jaq_*` is every crate whose name begins so; a room ends in `/`.
+/// Where external crates may be named. `jaq_*` matches every crate with this prefix; directories end in `/`.
 const HOMES: &[(&str, &[&str])] = &[
     (
         "sqlx",
@@ -84,34 +84,34 @@ const HOMES: &[(&str, &[&str])] = &[
     ("oauth2", &["src/fetch/"]),
 ];
 
-/// What is not written, what to write instead, and where it is written all the same.
+/// Banned code, what to write instead, and the files where it is allowed.
 const BANS: &[Ban] = &[
-    Ban::everywhere("std::time::SystemTime::now", "take the time as an argument, or ask a Clock", CLOCKS),
-    Ban::everywhere("chrono::Utc::now", "take the time as an argument, or ask a Clock", CLOCKS),
-    Ban::everywhere("chrono::Local::now", "take the time as an argument, or ask a Clock", CLOCKS),
+    Ban::everywhere("std::time::SystemTime::now", "take the time as an argument, or use a Clock", CLOCKS),
+    Ban::everywhere("chrono::Utc::now", "take the time as an argument, or use a Clock", CLOCKS),
+    Ban::everywhere("chrono::Local::now", "take the time as an argument, or use a Clock", CLOCKS),
     Ban::everywhere("std::time::Instant::now", "use tokio::time::Instant, which tests can pause", CLOCKS),
     Ban::everywhere("std::thread::sleep", "wait for the event, or use tokio::time::sleep", &[]),
-    Ban::everywhere("todo!", "write it, or leave it out", &[]),
-    Ban::everywhere("unimplemented!", "write it, or leave it out", &[]),
-    Ban::everywhere("dbg!", "use tracing, with fields", &[]),
-    Ban::code("println!", "return the text to cli/, or use tracing", TALKERS),
-    Ban::code("print!", "return the text to cli/, or use tracing", TALKERS),
-    Ban::code("eprintln!", "return the text to cli/, or use tracing", TALKERS),
-    Ban::code("eprint!", "return the text to cli/, or use tracing", TALKERS),
+    Ban::everywhere("todo!", "implement it, or leave it out", &[]),
+    Ban::everywhere("unimplemented!", "implement it, or leave it out", &[]),
+    Ban::everywhere("dbg!", "use tracing with fields", &[]),
+    Ban::code("println!", "return the text to cli/, or use tracing", PRINTERS),
+    Ban::code("print!", "return the text to cli/, or use tracing", PRINTERS),
+    Ban::code("eprintln!", "return the text to cli/, or use tracing", PRINTERS),
+    Ban::code("eprint!", "return the text to cli/, or use tracing", PRINTERS),
     Ban::code(".unwrap()", "return an error, or make the case impossible by type", &[]),
     Ban::code(".expect(", "return an error, or make the case impossible by type", &[]),
     Ban::code("panic!", "return an error", &[]),
-    Ban::code("expose_secret", "keep the SecretString closed and hand it to who needs it", OPENERS),
+    Ban::code("expose_secret", "pass the SecretString on to the code that needs the secret", SECRET_USERS),
 ];
 
-/// The two clocks: the process's, and the simulated cloud's.
+/// The two clocks: that of the process and that of the simulated cloud.
 const CLOCKS: &[&str] = &["src/clock.rs", "src/cloud/clock.rs"];
 
-/// Who talks to people on the terminal.
-const TALKERS: &[&str] = &["src/cli/", "src/demo/", "src/cloud/exit.rs"];
+/// Code that prints to the terminal.
+const PRINTERS: &[&str] = &["src/cli/", "src/demo/", "src/cloud/exit.rs"];
 
-/// Who must see a secret: to connect, to seal, to sign a call, to show a new key once, to see that a URL is empty.
-const OPENERS: &[&str] = &[
+/// Code that needs a secret: to connect, seal or sign, to show a new key once, to check that a URL is empty.
+const SECRET_USERS: &[&str] = &[
     "src/redis/connect.rs",
     "src/postgres/mod.rs",
     "src/local/redis.rs",
@@ -132,10 +132,10 @@ const OPENERS: &[&str] = &[
     "src/demo/run.rs",
 ];
 
-/// Names that say nothing about what is inside.
+/// File names that do not describe the content.
 const EMPTY_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc", "shared"];
 
-/// Lua that is put in front of scripts and is none itself: no KEYS, no Returns of its own.
+/// Lua that is put in front of scripts and is not a script itself: it has no KEYS and Returns of its own.
 const PRELUDES: &[&str] = &[
     "src/redis/lua/common.lua",
     "src/take/lua/terms.lua",
@@ -147,22 +147,22 @@ const PRELUDES: &[&str] = &[
     "src/take/lua/write.lua",
 ];
 
-/// A file of `src` has at most this many lines …
+/// Maximum lines of a file in `src` …
 const LINES_MAX: usize = 400;
 
-/// … except these, which may only shrink: each must have exactly the length given here.
+/// … except for these files, which may only shrink: each must have exactly the length given here.
 const LONG: &[(&str, usize)] = &[];
 
-/// A line has at most this many characters.
+/// Maximum characters of a line.
 const COLUMNS_MAX: usize = 120;
 
 /// See [`BANS`].
 struct Ban {
-    /// Rust text. A path is found under whatever name it was imported.
+    /// Rust code. A path is also found if it was imported under another name.
     what: &'static str,
     instead: &'static str,
     except_in: &'static [&'static str],
-    /// Tests may not either.
+    /// Banned in tests too.
     everywhere: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the endpoints under `/v1` answer. By the time one of these runs, the request has been counted.
+//! The endpoints under `/v1`. A request has been counted and admitted before its handler runs.
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -14,15 +14,15 @@ use super::reading::{report, timestamp};
 use super::site::Site;
 use super::values::{Values, values};
 
-/// Whose request it is, and when it arrived: an answer is as of its arrival, however long it is then held
-/// back.
+/// The account of a request, and when it arrived: responses show values as of the arrival, however long they are
+/// delayed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller {
     pub(super) account: u32,
     pub(super) arrived_ms: i64,
 }
 
-/// The world the endpoints read from.
+/// What the endpoints read from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct World {
     pub(super) fleet: Fleet,
@@ -31,28 +31,28 @@ pub(super) struct World {
 
 pub(super) fn router(world: World) -> Router {
     Router::new()
-        .route("/v1/devices", get(list))
-        .route("/v1/devices/state", get(state))
-        .route("/v1/devices/{id}/energy", get(energy_of))
+        .route("/v1/devices", get(list_devices))
+        .route("/v1/devices/state", get(read_states))
+        .route("/v1/devices/{id}/energy", get(read_energy))
         .route("/v1/{*rest}", get(no_such_path))
         .with_state(world)
 }
 
 #[derive(Deserialize)]
 #[serde(default)]
-struct Page {
+struct PageQuery {
     page: u32,
     size: u32,
 }
 
-impl Default for Page {
+impl Default for PageQuery {
     fn default() -> Self {
         Self { page: 1, size: 50 }
     }
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct DeviceEntry {
     id: String,
     name: String,
     #[serde(rename = "type")]
@@ -61,35 +61,35 @@ struct Listed {
 }
 
 #[derive(Serialize)]
-struct Listing {
-    devices: Vec<Listed>,
+struct DevicePage {
+    devices: Vec<DeviceEntry>,
     page: u32,
     size: u32,
     total: u32,
 }
 
-async fn list(
+async fn list_devices(
     State(World { fleet, .. }): State<World>,
     Extension(caller): Extension<Caller>,
-    asked: Result<Query<Page>, QueryRejection>,
-) -> Result<Json<Listing>, Problem> {
-    let Query(Page { page, size }) = asked.map_err(|_| Problem::BadPage)?;
+    query: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<Json<DevicePage>, Problem> {
+    let Query(PageQuery { page, size }) = query.map_err(|_| Problem::BadPage)?;
     if page == 0 || !(1..=PAGE_SIZE_MAX).contains(&size) {
         return Err(Problem::BadPage);
     }
     let total = fleet.per_account();
     let first = (page - 1).saturating_mul(size).min(total);
     let devices = (first..total.min(first.saturating_add(size)))
-        .map(|index| listed(&fleet.device(caller.account, index)));
-    Ok(Json(Listing { devices: devices.collect(), page, size, total }))
+        .map(|index| entry(&fleet.device(caller.account, index)));
+    Ok(Json(DevicePage { devices: devices.collect(), page, size, total }))
 }
 
-fn listed(device: &Device) -> Listed {
-    Listed { id: device.id(), name: device.name(), kind: device.kind, model: device.model() }
+fn entry(device: &Device) -> DeviceEntry {
+    DeviceEntry { id: device.id(), name: device.name(), kind: device.kind, model: device.model() }
 }
 
 #[derive(Deserialize)]
-struct Batch {
+struct BatchQuery {
     #[serde(default)]
     ids: String,
 }
@@ -110,12 +110,12 @@ struct DeviceState {
     values: Values,
 }
 
-async fn state(
+async fn read_states(
     State(world): State<World>,
     Extension(caller): Extension<Caller>,
-    asked: Result<Query<Batch>, QueryRejection>,
+    query: Result<Query<BatchQuery>, QueryRejection>,
 ) -> Result<Json<States>, Problem> {
-    let Query(Batch { ids }) = asked.map_err(|_| Problem::NoIds)?;
+    let Query(BatchQuery { ids }) = query.map_err(|_| Problem::NoIds)?;
     let ids: Vec<&str> = ids.split(',').filter(|id| !id.is_empty()).collect();
     match ids.len() {
         0 => return Err(Problem::NoIds),
@@ -153,7 +153,7 @@ struct EnergyState {
     energy_total_kwh: f64,
 }
 
-async fn energy_of(
+async fn read_energy(
     State(world): State<World>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
@@ -162,20 +162,20 @@ async fn energy_of(
         return Err(Problem::NoSuchDevice(id));
     };
     let report = report(&device, world.offline_share, caller.arrived_ms);
-    let Some(counted) = energy(&device, &Site::new(device.site), report.observed_at_ms) else {
+    let Some(energy) = energy(&device, &Site::new(device.site), report.observed_at_ms) else {
         return Err(Problem::NoEnergy(id));
     };
     Ok(Json(EnergyState {
         id,
         online: report.online,
         observed_at: timestamp(report.observed_at_ms),
-        power_w: counted.power_w as i64,
-        energy_today_kwh: watt_hours(counted.today_kwh),
-        energy_total_kwh: watt_hours(counted.total_kwh),
+        power_w: energy.power_w as i64,
+        energy_today_kwh: watt_hours(energy.today_kwh),
+        energy_total_kwh: watt_hours(energy.total_kwh),
     }))
 }
 
-/// Down to whole watt-hours, never up: rounding must not show energy that a later reading takes back.
+/// Rounds down to whole watt-hours: rounded up, a total could exceed a later one.
 fn watt_hours(kwh: f64) -> f64 {
     (kwh * 1_000.0).floor() / 1_000.0
 }

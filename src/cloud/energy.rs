@@ -1,19 +1,19 @@
-//! Counters that add up, without adding anything up.
+//! Energy counters computed in closed form, without stored sums.
 //!
-//! A counter is defined by what it shows at each midnight, in closed form; a day's energy is the difference
-//! of two midnights, and inside the day it follows a curve that runs from 0 to 1. So the total never falls,
-//! today's figure starts at zero, and power is the slope of the same curve, whichever instant is asked for.
+//! A counter is defined by its value at each midnight. A day's energy is the difference of two midnights, and within
+//! the day it follows a curve from 0 to 1. So at any instant the total never falls, today's energy starts at zero, and
+//! power is the slope of the same curve.
 
 use std::f64::consts::{PI, TAU};
 
-use super::chance::Key;
 use super::fleet::{Device, Kind};
+use super::rng::Key;
 use super::site::{Local, Site, season_sum};
 
-/// What a counter shows at one instant.
+/// The values of a counter at an instant.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Energy {
-    /// Momentary: the slope of the counter, with flicker on top.
+    /// The slope of the counter, with noise.
     pub(super) power_w: f64,
     pub(super) today_kwh: f64,
     pub(super) total_kwh: f64,
@@ -22,12 +22,12 @@ pub(super) struct Energy {
 const SIZE: u64 = 20;
 const INSTALLED: u64 = 21;
 const WEATHER: u64 = 22;
-const FLICKER: u64 = 23;
+const NOISE: u64 = 23;
 
-/// 1 January 2018 in days since 1970: the oldest device was put up then.
+/// 1 January 2018 in days since 1970: the earliest installation.
 const FIRST_INSTALLED_DAY: f64 = 17_532.0;
 
-/// The reading of a solar inverter or a power meter; `None` for what has no counter.
+/// The counter of a solar inverter or power meter; `None` for other kinds.
 pub(super) fn energy(device: &Device, site: &Site, at_ms: i64) -> Option<Energy> {
     let local = site.local(at_ms);
     let busy_hour = device.place.busy_hour;
@@ -38,24 +38,24 @@ pub(super) fn energy(device: &Device, site: &Site, at_ms: i64) -> Option<Energy>
         Kind::PowerMeter => (Counter::load(device), demand(local.hour, busy_hour)),
         _ => return None,
     };
-    let flicker = 1.0 + 0.1 * device.key.with(FLICKER).wave(at_ms, 45_000);
-    Some(counter.read(local, share, slope, flicker))
+    let noise = 1.0 + 0.1 * device.key.with(NOISE).wave(at_ms, 45_000);
+    Some(counter.read(local, share, slope, noise))
 }
 
-/// Energy per day of a unit-sized device: a mean, a swing with the season, and the luck of the day.
+/// Energy per day of a unit-sized device: a mean, a seasonal swing and a random part of the day.
 struct Counter {
-    /// Multiplies everything: kW of panels, kW of mean load.
+    /// Factor of everything: kW of panels, kW of mean load.
     size: f64,
     mean_kwh: f64,
     swing_kwh: f64,
-    /// Below a quarter of the leanest day, or a counter could fall.
-    luck_kwh: f64,
-    luck: Key,
+    /// Less than a quarter of the smallest day, or else the counter could fall.
+    random_kwh: f64,
+    random: Key,
     installed_day: i64,
 }
 
 impl Counter {
-    /// Neighbours on one site share their clouds.
+    /// The random part is that of the site: its devices share the weather.
     fn solar(device: &Device) -> Self {
         let size = device.key.with(SIZE).between(3.0, 10.0);
         Self::new(device, size, (3.0, 2.1, 0.4), device.site.with(WEATHER))
@@ -66,36 +66,41 @@ impl Counter {
         Self::new(device, size, (24.0, -5.0, 4.0), device.key.with(WEATHER))
     }
 
-    fn new(device: &Device, size: f64, (mean_kwh, swing_kwh, luck_kwh): (f64, f64, f64), luck: Key) -> Self {
+    fn new(
+        device: &Device,
+        size: f64,
+        (mean_kwh, swing_kwh, random_kwh): (f64, f64, f64),
+        random: Key,
+    ) -> Self {
         let age_days = device.key.with(INSTALLED).between(0.0, 2_500.0);
         Self {
             size,
             mean_kwh,
             swing_kwh,
-            luck_kwh,
-            luck,
+            random_kwh,
+            random,
             installed_day: (FIRST_INSTALLED_DAY + age_days) as i64,
         }
     }
 
-    fn read(&self, Local { day, .. }: Local, share: f64, slope: f64, flicker: f64) -> Energy {
+    fn read(&self, Local { day, .. }: Local, share: f64, slope: f64, noise: f64) -> Energy {
         let midnight_kwh = self.at_midnight(day);
         let day_kwh = self.at_midnight(day + 1) - midnight_kwh;
         Energy {
-            power_w: day_kwh * slope * 1_000.0 * flicker,
+            power_w: day_kwh * slope * 1_000.0 * noise,
             today_kwh: day_kwh * share,
             total_kwh: midnight_kwh - self.at_midnight(self.installed_day) + day_kwh * share,
         }
     }
 
-    /// What would have been counted from 1970 to the start of a day.
+    /// The energy from 1970 to the start of a day, as if the device had been installed then.
     fn at_midnight(&self, day: i64) -> f64 {
         let steady = self.mean_kwh * day as f64 + self.swing_kwh * season_sum(day);
-        self.size * (steady + self.luck_kwh * self.luck.with(day as u64).unit())
+        self.size * (steady + self.random_kwh * self.random.with(day as u64).unit())
     }
 }
 
-/// Share of the day's sun had by this hour, and its slope per hour: a half sine from sunrise to sunset.
+/// Share of the day's sunlight up to this hour, and its slope per hour: a half sine from sunrise to sunset.
 fn sun(hour: f64, noon: f64, daylight_hours: f64) -> (f64, f64) {
     let part = (hour - (noon - daylight_hours / 2.0)) / daylight_hours;
     if !(0.0..1.0).contains(&part) {
@@ -104,8 +109,8 @@ fn sun(hour: f64, noon: f64, daylight_hours: f64) -> (f64, f64) {
     ((1.0 - (PI * part).cos()) / 2.0, PI / 2.0 / daylight_hours * (PI * part).sin())
 }
 
-/// Share of the day's demand had by this hour, and its slope per hour: a high at the busy hour, a lesser one
-/// twelve hours away.
+/// Share of the day's demand up to this hour, and its slope per hour: a peak at the busy hour, and a lower one twelve
+/// hours away.
 fn demand(hour: f64, busy_hour: f64) -> (f64, f64) {
     const DAILY: f64 = 0.5;
     const TWICE: f64 = 0.35;
@@ -136,7 +141,7 @@ mod tests {
     const METER: u32 = 4;
 
     #[test]
-    fn totals_never_fall_and_today_starts_anew_once_a_day() {
+    fn total_never_falls_and_today_resets_once_per_day() {
         for readings in [year(INVERTER), year(METER)] {
             assert!(readings.windows(2).all(|pair| pair[1].total_kwh >= pair[0].total_kwh - 1e-9));
             let midnights = readings.windows(2).filter(|pair| pair[1].today_kwh < pair[0].today_kwh).count();
@@ -155,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn panels_sleep_at_night_and_keep_to_their_size() {
+    fn solar_power_is_zero_at_night_and_within_the_panel_size() {
         let readings = year(INVERTER);
         let dark = readings.iter().filter(|it| it.power_w == 0.0).count() as f64 / readings.len() as f64;
         assert!((0.4..0.6).contains(&dark), "{dark}");
@@ -164,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_counter_has_no_energy() {
+    fn thermostat_has_no_energy() {
         let device = Fleet::new(4, 10).device(0, 0);
         assert_eq!(energy(&device, &Site::new(device.site), START_MS), None);
     }

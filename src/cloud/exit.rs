@@ -1,11 +1,11 @@
-//! When the process is asked to stop.
+//! Waits until the process shall stop.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// Everything that may ask. Built before anybody is told that the cloud is up, so that no signal is missed.
+/// The signals, and the end of stdin. Built before the cloud announces its address, so that no signal is missed.
 pub(super) struct Exit {
     interrupt: Signal,
     terminate: Signal,
@@ -21,7 +21,7 @@ impl Exit {
         })
     }
 
-    pub(super) async fn asked(mut self) {
+    pub(super) async fn requested(mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -37,14 +37,14 @@ async fn closed(stdin: Option<oneshot::Receiver<()>>) {
     }
 }
 
-/// A thread of its own and not tokio's: a runtime waits for its blocking reads before it ends, and this one
-/// may never return.
+/// Reads stdin on a thread outside tokio: the runtime waits for blocking reads when it shuts down, and this one may
+/// never return.
 fn stdin_closed() -> oneshot::Receiver<()> {
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     std::thread::spawn(move || {
-        // An unreadable stdin is as good as a closed one.
+        // An unreadable stdin counts as closed.
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
-        let _ = tell.send(());
+        let _ = sender.send(());
     });
-    told
+    receiver
 }

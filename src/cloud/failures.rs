@@ -1,19 +1,19 @@
-//! What goes wrong on purpose, and how often.
+//! Injected failures, and how often they occur.
 
 use std::time::Duration;
 
-use super::chance::Key;
+use super::rng::Key;
 
-/// Shares of admitted requests that end badly, each `0.0..=1.0` and together at most 1. None by default.
+/// Shares of admitted requests that fail, each `0.0..=1.0` and together at most 1. None by default.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Failures {
-    /// Answered with a 500.
+    /// Answered with HTTP 500.
     pub error_share: f64,
-    /// Connection closed without an answer.
+    /// The connection is closed without a response.
     pub drop_share: f64,
-    /// No answer for `hang`, then the connection is closed.
+    /// No response for `hang`, then the connection is closed.
     pub hang_share: f64,
-    /// Answered as ever, but with a body that is cut short or is no JSON at all.
+    /// Answered with a body that is truncated or no JSON.
     pub garbage_share: f64,
     /// How long a hanging request hangs.
     pub hang: Duration,
@@ -31,10 +31,10 @@ impl Default for Failures {
     }
 }
 
-/// How one admitted request ends.
+/// How an admitted request is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    Answer,
+pub(super) enum Reply {
+    Normal,
     Error,
     Drop,
     Hang,
@@ -42,33 +42,33 @@ pub(super) enum Fate {
 }
 
 impl Failures {
-    pub(super) fn fate(&self, draw: Key) -> Fate {
-        let mut left = draw.unit();
-        for (share, fate) in self.shares() {
-            if left < share {
-                return fate;
+    pub(super) fn decide(&self, draw: Key) -> Reply {
+        let mut rest = draw.unit();
+        for (share, reply) in self.shares() {
+            if rest < share {
+                return reply;
             }
-            left -= share;
+            rest -= share;
         }
-        Fate::Answer
+        Reply::Normal
     }
 
-    pub(super) fn are_shares(&self) -> bool {
+    pub(super) fn are_valid(&self) -> bool {
         let total: f64 = self.shares().iter().map(|(share, _)| share).sum();
         self.shares().iter().all(|(share, _)| (0.0..=1.0).contains(share)) && total <= 1.0
     }
 
-    fn shares(&self) -> [(f64, Fate); 4] {
+    fn shares(&self) -> [(f64, Reply); 4] {
         [
-            (self.error_share, Fate::Error),
-            (self.drop_share, Fate::Drop),
-            (self.hang_share, Fate::Hang),
-            (self.garbage_share, Fate::Garbage),
+            (self.error_share, Reply::Error),
+            (self.drop_share, Reply::Drop),
+            (self.hang_share, Reply::Hang),
+            (self.garbage_share, Reply::Garbage),
         ]
     }
 }
 
-/// A body that is not what it says: a real one cut short, a gateway's page, or noise.
+/// An unreadable body: a truncated response, a gateway's error page, or random bytes.
 pub(super) fn garbage(real: &[u8], draw: Key) -> Vec<u8> {
     match draw.below(3) {
         0 => real[..draw.with(1).below(real.len().max(1))].to_vec(),
@@ -82,24 +82,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fates_come_in_their_shares() {
+    fn failures_occur_in_their_shares() {
         let failures =
             Failures { error_share: 0.1, drop_share: 0.05, garbage_share: 0.2, ..Failures::default() };
-        let fates: Vec<Fate> = (0..10_000).map(|n| failures.fate(Key::new(1).with(n))).collect();
-        let count = |fate| fates.iter().filter(|it| **it == fate).count();
-        assert!((900..1_100).contains(&count(Fate::Error)));
-        assert!((400..600).contains(&count(Fate::Drop)));
-        assert!((1_850..2_150).contains(&count(Fate::Garbage)));
-        assert_eq!(count(Fate::Hang), 0);
+        let replies: Vec<Reply> = (0..10_000).map(|n| failures.decide(Key::new(1).with(n))).collect();
+        let count = |reply| replies.iter().filter(|it| **it == reply).count();
+        assert!((900..1_100).contains(&count(Reply::Error)));
+        assert!((400..600).contains(&count(Reply::Drop)));
+        assert!((1_850..2_150).contains(&count(Reply::Garbage)));
+        assert_eq!(count(Reply::Hang), 0);
     }
 
     #[test]
-    fn nothing_fails_unless_asked() {
-        assert!((0..1_000).all(|n| Failures::default().fate(Key::new(n)) == Fate::Answer));
+    fn nothing_fails_by_default() {
+        assert!((0..1_000).all(|n| Failures::default().decide(Key::new(n)) == Reply::Normal));
     }
 
     #[test]
-    fn garbage_is_never_the_real_body() {
+    fn garbage_is_never_valid_json() {
         let real = br#"{"devices":[]}"#;
         assert!(
             (0..1_000)

@@ -1,11 +1,11 @@
-//! Which devices exist: by number, with nothing stored.
+//! Devices, derived from their numbers; nothing is stored.
 
 use serde::Serialize;
 
-use super::chance::Key;
 use super::place::{Place, places};
+use super::rng::Key;
 
-/// What a device is.
+/// The kind of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
@@ -40,7 +40,7 @@ impl Kind {
 
 use Kind::{AirMonitor, PowerMeter, SolarInverter, Thermostat, WeatherStation};
 
-/// An account's devices repeat this mix. One of each comes first, so that a small account shows every kind.
+/// Kinds of an account's devices, repeated. One of each comes first, so that a small account has every kind.
 const MIX: [Kind; 10] = [
     Thermostat,
     SolarInverter,
@@ -54,37 +54,37 @@ const MIX: [Kind; 10] = [
     Thermostat,
 ];
 
-/// All devices of all accounts: account `a` owns the numbers from `a × per_account` on.
+/// All devices of all accounts. Account `a` owns `per_account` numbers, from `a × per_account`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fleet {
     root: Key,
     per_account: u32,
 }
 
-/// One device. Its `key` is where everything random about it is drawn from.
+/// A device. Everything random about it is drawn from its `key`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Device {
     pub(super) kind: Kind,
     pub(super) place: Place,
     pub(super) key: Key,
-    /// What devices under one roof share: weather, mostly.
+    /// The key of the site, for what its devices share, such as weather.
     pub(super) site: Key,
-    /// Which home of a larger account, from 0.
-    flat: usize,
+    /// Number of devices of the same kind and place before it.
+    repeat: usize,
     tag: u32,
 }
 
 impl Device {
-    /// Unique over all accounts, e.g. `th-7c9e6679`.
+    /// Unique among all accounts, such as `th-7c9e6679`.
     pub(super) fn id(&self) -> String {
         format!("{}-{:08x}", self.kind.prefix(), self.tag)
     }
 
-    /// Unique among the account's devices of the kind: "Kitchen", then "Kitchen 2".
+    /// Unique within the account and kind: "Kitchen", then "Kitchen 2".
     pub(super) fn name(&self) -> String {
-        match self.flat {
+        match self.repeat {
             0 => self.place.name.to_owned(),
-            flat => format!("{} {}", self.place.name, flat + 1),
+            repeat => format!("{} {}", self.place.name, repeat + 1),
         }
     }
 
@@ -115,22 +115,22 @@ impl Fleet {
         let (nth, choices) = (nth_of_kind(index as usize), places(kind));
         Device {
             kind,
-            // Accounts start at different places, so that small ones do not look alike.
+            // Accounts start at different places, so that small accounts differ.
             place: choices[(nth + site.below(choices.len())) % choices.len()],
             key: self.root.with(DEVICES).with(number.into()),
             site,
-            flat: nth / choices.len(),
+            repeat: nth / choices.len(),
             tag: self.root.with(TAGS).scramble(number),
         }
     }
 
-    /// The account's own device of that id; somebody else's is as unknown as one that does not exist.
+    /// The account's device of this id; `None` for ids of other accounts, as for those that do not exist.
     pub(super) fn find(&self, account: u32, id: &str) -> Option<Device> {
         let (_, tag) = id.split_once('-')?;
         let number = self.root.with(TAGS).unscramble(u32::from_str_radix(tag, 16).ok()?);
         let index =
             number.checked_sub(account * self.per_account).filter(|index| *index < self.per_account)?;
-        // The parse above also takes other prefixes and spellings of the number: only one is the id.
+        // The parsing above also accepts other prefixes and spellings of the number: only one of them is the id.
         Some(self.device(account, index)).filter(|device| device.id() == id)
     }
 }
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_unique_and_lead_back_to_their_device() {
+    fn ids_are_unique_and_found() {
         let fleet = Fleet::new(5, 500);
         let mut seen = HashSet::new();
         for (account, index) in (0..20).flat_map(|account| (0..500).map(move |index| (account, index))) {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn others_devices_and_other_spellings_are_unknown() {
+    fn ids_of_other_accounts_and_other_spellings_are_unknown() {
         let fleet = Fleet::new(5, 10);
         let id = fleet.device(1, 0).id();
         assert_eq!(fleet.find(0, &id), None);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_within_a_kind_and_the_first_five_show_every_kind() {
+    fn names_are_unique_per_kind_and_the_first_five_devices_have_every_kind() {
         let fleet = Fleet::new(9, 200);
         let names: HashSet<_> =
             (0..200).map(|index| fleet.device(2, index)).map(|it| (it.kind, it.name())).collect();
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_decides() {
+    fn ids_depend_on_the_seed_only() {
         let ids = |seed| (0..10).map(|index| Fleet::new(seed, 10).device(0, index).id()).collect::<Vec<_>>();
         assert_eq!(ids(1), ids(1));
         assert_ne!(ids(1), ids(2));

@@ -1,17 +1,17 @@
-//! All limits of one request at once: counted in every one of them, or in none.
+//! Checks all limits of a request at once: it is counted in all of them, or in none.
 
 use super::limit::{Limit, Scope};
 use super::sliding_log::SlidingLog;
 
-/// Where an admitted request stands with the limit that is nearest its end.
+/// The limit with the fewest requests left, after a request was admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct Tightest {
     pub(super) limit: Limit,
     pub(super) remaining: u32,
     pub(super) reset_us: i64,
 }
 
-/// Which limit refused, by its place in the list, and how long until it would not.
+/// Index of the limit that refused, and how long until it would admit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) limit: usize,
@@ -24,13 +24,13 @@ pub(super) struct Gate {
     limits: Vec<(Limit, Vec<SlidingLog>)>,
 }
 
-/// What a limit has seen, over all its logs.
+/// How much of a limit was used, over all its logs.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Use {
+pub(super) struct Usage {
     pub(super) limit: Limit,
-    /// The most in any window of any log.
+    /// The most requests in any window of any log.
     pub(super) peak: usize,
-    /// Of the window that ends now: over all logs together, and of the fullest.
+    /// In the window that ends now: of all logs together, and of the fullest.
     pub(super) used_share: f64,
     pub(super) busiest_share: f64,
 }
@@ -50,26 +50,25 @@ impl Gate {
         }
     }
 
-    /// Counts the request in every limit, or refuses it and counts it nowhere. Of several full limits the one
-    /// with the longest wait speaks, so that whoever waits as told is admitted. `None` stands for "no limit
-    /// is set".
-    pub(super) fn ask(&mut self, account: u32, now_us: i64) -> Result<Option<Standing>, Refusal> {
+    /// Counts the request in every limit, or refuses it and counts it in none. Of several full limits the one with the
+    /// longest wait is returned, so that a client that waits that long is admitted. `Ok(None)` if no limit is set.
+    pub(super) fn admit(&mut self, account: u32, now_us: i64) -> Result<Option<Tightest>, Refusal> {
         let refusal =
             self.logs_of(account).enumerate().map(|(limit, (_, log))| (log.wait_us(now_us), limit)).max();
         match refusal {
             Some((wait_us, limit)) if wait_us > 0 => return Err(Refusal { limit, wait_us }),
             _ => self.logs_of(account).for_each(|(_, log)| log.record(now_us)),
         }
-        let standings = self.logs_of(account).map(|(limit, log)| Standing {
+        let limits = self.logs_of(account).map(|(limit, log)| Tightest {
             limit: *limit,
             remaining: log.remaining(now_us) as u32,
             reset_us: log.reset_us(now_us),
         });
-        Ok(standings.min_by_key(|standing| standing.remaining))
+        Ok(limits.min_by_key(|limit| limit.remaining))
     }
 
-    pub(super) fn uses(&mut self, now_us: i64) -> Vec<Use> {
-        self.limits.iter_mut().map(|(limit, logs)| use_of(*limit, logs, now_us)).collect()
+    pub(super) fn usages(&mut self, now_us: i64) -> Vec<Usage> {
+        self.limits.iter_mut().map(|(limit, logs)| usage(*limit, logs, now_us)).collect()
     }
 
     fn logs_of(&mut self, account: u32) -> impl Iterator<Item = (&Limit, &mut SlidingLog)> {
@@ -80,7 +79,7 @@ impl Gate {
     }
 }
 
-fn use_of(limit: Limit, logs: &mut [SlidingLog], now_us: i64) -> Use {
+fn usage(limit: Limit, logs: &mut [SlidingLog], now_us: i64) -> Usage {
     let (mut used, mut busiest) = (0, 0);
     for log in logs.iter_mut() {
         let of_log = log.used(now_us);
@@ -88,7 +87,7 @@ fn use_of(limit: Limit, logs: &mut [SlidingLog], now_us: i64) -> Use {
         busiest = busiest.max(of_log);
     }
     let amount = f64::from(limit.amount);
-    Use {
+    Usage {
         limit,
         peak: logs.iter().map(SlidingLog::peak).max().unwrap_or(0),
         used_share: used as f64 / (amount * logs.len().max(1) as f64),
@@ -103,46 +102,46 @@ mod tests {
     const S: i64 = 1_000_000;
 
     #[test]
-    fn a_request_one_limit_refuses_leaves_no_trace_in_the_others() {
+    fn request_refused_by_one_limit_is_not_counted_in_others() {
         let mut gate = Gate::new(&[Limit::account(1, 10_000), Limit::app(2, 1_000)], 2);
-        assert!(gate.ask(0, 0).is_ok());
-        assert_eq!(gate.ask(0, 0), Err(Refusal { limit: 0, wait_us: 10 * S }));
-        assert!(gate.ask(1, 0).is_ok(), "the refused one took no place of the app's two");
-        let peaks: Vec<usize> = gate.uses(0).iter().map(|used| used.peak).collect();
+        assert!(gate.admit(0, 0).is_ok());
+        assert_eq!(gate.admit(0, 0), Err(Refusal { limit: 0, wait_us: 10 * S }));
+        assert!(gate.admit(1, 0).is_ok(), "the refused request is not counted in the app's limit");
+        let peaks: Vec<usize> = gate.usages(0).iter().map(|usage| usage.peak).collect();
         assert_eq!(peaks, [1, 2]);
     }
 
     #[test]
-    fn the_longest_wait_speaks() {
+    fn longest_wait_is_returned() {
         let mut gate = Gate::new(&[Limit::account(2, 1_000), Limit::account(2, 60_000)], 1);
-        assert!(gate.ask(0, 0).is_ok());
-        assert!(gate.ask(0, 0).is_ok());
-        assert_eq!(gate.ask(0, S / 2), Err(Refusal { limit: 1, wait_us: 59 * S + S / 2 }));
+        assert!(gate.admit(0, 0).is_ok());
+        assert!(gate.admit(0, 0).is_ok());
+        assert_eq!(gate.admit(0, S / 2), Err(Refusal { limit: 1, wait_us: 59 * S + S / 2 }));
     }
 
     #[test]
-    fn accounts_do_not_share_their_own_limit() {
+    fn account_limit_counts_each_account_separately() {
         let mut gate = Gate::new(&[Limit::account(1, 1_000)], 2);
-        assert!(gate.ask(0, 0).is_ok());
-        assert!(gate.ask(1, 0).is_ok());
-        assert!(gate.ask(1, 0).is_err());
+        assert!(gate.admit(0, 0).is_ok());
+        assert!(gate.admit(1, 0).is_ok());
+        assert!(gate.admit(1, 0).is_err());
     }
 
     #[test]
-    fn the_standing_is_of_the_limit_nearest_its_end() {
+    fn limit_with_fewest_left_is_returned() {
         let mut gate = Gate::new(&[Limit::account(50, 10_000), Limit::account(3, 60_000)], 1);
-        let standing = Standing { limit: Limit::account(3, 60_000), remaining: 2, reset_us: 60 * S };
-        assert_eq!(gate.ask(0, 0), Ok(Some(standing)));
-        assert_eq!(Gate::new(&[], 1).ask(0, 0), Ok(None));
+        let tightest = Tightest { limit: Limit::account(3, 60_000), remaining: 2, reset_us: 60 * S };
+        assert_eq!(gate.admit(0, 0), Ok(Some(tightest)));
+        assert_eq!(Gate::new(&[], 1).admit(0, 0), Ok(None));
     }
 
     #[test]
     fn shares_are_of_the_window_that_ends_now() {
         let mut gate = Gate::new(&[Limit::account(4, 1_000)], 2);
-        (0..2).for_each(|_| assert!(gate.ask(0, 0).is_ok()));
-        let used = gate.uses(S / 2)[0];
-        assert_eq!((used.used_share, used.busiest_share, used.peak), (0.25, 0.5, 2));
-        let later = gate.uses(S)[0];
+        (0..2).for_each(|_| assert!(gate.admit(0, 0).is_ok()));
+        let usage = gate.usages(S / 2)[0];
+        assert_eq!((usage.used_share, usage.busiest_share, usage.peak), (0.25, 0.5, 2));
+        let later = gate.usages(S)[0];
         assert_eq!((later.used_share, later.busiest_share, later.peak), (0.0, 0.0, 2));
     }
 }

@@ -1,25 +1,25 @@
-//! What one limit says, and its short spelling: `account:50/10s`.
+//! A limit and its text form: `account:50/10s`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
 
-/// Whose requests a limit counts together.
+/// Which requests a limit counts together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// Each account by itself.
+    /// Those of each account separately.
     Account,
-    /// All accounts together.
+    /// Those of all accounts together.
     App,
 }
 
-/// At most `amount` requests in any window of `window_ms`. Written and parsed as `scope:amount/window`, where
-/// the window is a whole number of `ms`, `s`, `m` or `h`. That spelling is also its name towards clients.
+/// At most `amount` requests in any window of `window_ms`. Its text form is `scope:amount/window`, where the window is
+/// a whole number of `ms`, `s`, `m` or `h`. Clients see it as the limit's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// Whose requests are counted together.
+    /// Which requests are counted together.
     pub scope: Scope,
     /// Requests admitted in any window; at least 1.
     pub amount: u32,
@@ -38,8 +38,8 @@ impl Limit {
         Self { scope: Scope::App, amount, window_ms }
     }
 
-    /// Whether anything could ever be admitted under it, and its window be measured.
-    pub(super) fn is_possible(&self) -> bool {
+    /// Whether it admits any request and its window can be measured.
+    pub(super) fn is_valid(&self) -> bool {
         self.amount > 0 && (1..=WINDOW_MS_MAX).contains(&self.window_ms)
     }
 
@@ -48,10 +48,10 @@ impl Limit {
     }
 }
 
-/// Longest first, so that `Display` finds the shortest spelling.
+/// Longest first, so that `Display` finds the shortest text.
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// A year: past it, a window in microseconds would no longer be sure to fit.
+/// A year: a longer window in microseconds might overflow.
 const WINDOW_MS_MAX: u64 = 366 * 24 * 3_600_000;
 
 impl fmt::Display for Limit {
@@ -66,10 +66,10 @@ impl fmt::Display for Limit {
     }
 }
 
-/// A text that is no limit.
+/// A text that is not a limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "\"{0}\" is no limit: write scope:amount/window, such as account:50/10s or app:40/1s \
+    "\"{0}\" is not a limit: write scope:amount/window, such as account:50/10s or app:40/1s \
      (scope account or app, window in ms, s, m or h)"
 )]
 pub struct BadLimit(String);
@@ -94,7 +94,7 @@ fn parse(text: &str) -> Option<Limit> {
     let (_, unit_ms) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
     let window_ms = count.parse::<u64>().ok()?.checked_mul(unit_ms)?;
     let limit = Limit { scope, amount: amount.parse().ok()?, window_ms };
-    limit.is_possible().then_some(limit)
+    limit.is_valid().then_some(limit)
 }
 
 #[cfg(test)]
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spelling_round_trips() {
+    fn text_round_trips() {
         for text in ["account:50/10s", "account:6000/1h", "app:40/1s", "app:1/250ms", "account:3/90m"] {
             assert_eq!(text.parse::<Limit>().map(|limit| limit.to_string()), Ok(text.to_owned()));
         }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_with_an_example() {
+    fn bad_limit_is_refused_with_an_example() {
         for text in [
             "",
             "50/10s",

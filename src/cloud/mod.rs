@@ -1,28 +1,27 @@
-//! "Meadow": a device cloud that does not exist, for the demo, the tests and anybody who wants to break
-//! something.
+//! "Meadow": a simulated device cloud for the demo, the tests and experiments with failures.
 //!
-//! It runs as a process of its own (`paceline cloud`) and is what a third party is to Paceline: a stranger
-//! behind HTTP with slow answers, many kinds of devices and a quota it means. It counts every request at
-//! arrival in an exact sliding log, and tells at the end, as a referee, whether anybody ever went over.
+//! It runs as a process of its own (`paceline cloud`) and behaves like a third-party provider: slow responses over
+//! HTTP, many kinds of devices and limits that it enforces. It counts every request at arrival in an exact sliding
+//! log, and reports as a referee whether a client ever exceeded a limit.
 //!
-//! Nothing of a device is stored. Its kind, name, cadence, outages and values are functions of (seed, device,
-//! time), so a million devices cost no more than one, and the same seed at the same instant gives the same
-//! answer.
+//! No state of a device is stored. Its kind, name, cadence, outages and values are functions of (seed, device,
+//! time), so a million devices cost no more memory than one, and the same seed at the same instant gives the same
+//! response.
 //!
 //! # Requests
 //!
-//! All under `/v1` want `Authorization: Bearer <key>` and count against the quota whatever the answer (400,
-//! 404 and 500 too). Only refused (429) and unauthorized (401) requests do not.
+//! Everything under `/v1` requires `Authorization: Bearer <key>` and counts against the limits whatever the status
+//! (400, 404 and 500 too), except for throttled (429) and unauthorized (401) requests.
 //!
-//! `GET /v1/devices?page=1&size=50` (size at most 100) lists the account's devices:
+//! `GET /v1/devices?page=1&size=50` (`size` at most 100) lists the account's devices:
 //! ```json
 //! {"devices":[{"id":"th-7c9e6679","name":"Kitchen","type":"thermostat","model":"Meadow Dial 2"}],
 //!  "page":1,"size":50,"total":120}
 //! ```
 //!
-//! `GET /v1/devices/state?ids=a,b,c` (at most 20) reads a batch. Values depend on the type; a device reports
-//! at its own cadence, so two reads in a row may see the same `observed_at`. While it is offline, that is its
-//! last report. An id that is not the account's own is `unknown`.
+//! `GET /v1/devices/state?ids=a,b,c` (at most 20) reads a batch. Values depend on the type. A device reports
+//! at its own cadence, so two reads in a row may return the same `observed_at`; while it is offline, that of its
+//! last report. Ids of other accounts are `unknown`.
 //! ```json
 //! {"devices":[
 //!   {"id":"th-7c9e6679","type":"thermostat","online":true,"observed_at":"2026-01-01T10:00:00.000Z",
@@ -46,9 +45,9 @@
 //!  "power_w":1840,"energy_today_kwh":5.217,"energy_total_kwh":12034.562}
 //! ```
 //!
-//! Ordinary answers carry `X-RateLimit-Limit`, `-Remaining` and `-Reset` of the limit that has the fewest
-//! left, and its name in `X-RateLimit-Policy` (`account:50/10s`); `Reset` is whole seconds until `Remaining`
-//! starts to grow again. A refusal is 429 with `Retry-After` in whole seconds and the same `-Policy`. Every
+//! Responses to admitted requests carry `X-RateLimit-Limit`, `-Remaining` and `-Reset` of the limit with the fewest
+//! requests left, and its name in `X-RateLimit-Policy` (`account:50/10s`); `Reset` is in whole seconds until
+//! `Remaining` grows again. A throttled request gets 429 with `Retry-After` in whole seconds and `-Policy`. Every
 //! error is `application/problem+json`:
 //! ```json
 //! {"status":429,"code":"rate_limited","detail":"…","limit":"account:50/10s","retry_after_s":7}
@@ -56,11 +55,11 @@
 //!
 //! # The referee
 //!
-//! `GET /_referee` wants no key and costs nothing. Every request under `/v1` is in `requests`, and in exactly
-//! one of `admitted`, `throttled`, `unauthorized`. `peak` is the most admitted in any window since the start:
-//! it cannot pass `amount`, so whoever claims to respect the quota shows `throttled: 0`, and whoever claims
-//! to use it, the shares. Those are of the window that ends now, `null` until one has passed: `used_share`
-//! over all accounts together, `busiest_share` of the account that used most.
+//! `GET /_referee` needs no key and does not count against limits. Every request under `/v1` is in `requests`, and in
+//! exactly one of `admitted`, `throttled`, `unauthorized`. `peak` is the most requests admitted in any window since
+//! the start and never exceeds `amount`: `throttled: 0` shows that clients keep within the limits, and the shares
+//! show how far they use them. Shares are of the window that ends now, and `null` until one has passed: `used_share`
+//! of all accounts together, `busiest_share` of the account that used most.
 //! ```json
 //! {"uptime_s":61.2,"requests":2310,"admitted":2310,"throttled":0,"unauthorized":0,
 //!  "injected":{"error":0,"dropped":0,"hung":0,"garbage":0},
@@ -70,7 +69,6 @@
 //! ```
 
 mod api;
-mod chance;
 mod clock;
 mod energy;
 mod exit;
@@ -82,6 +80,7 @@ mod place;
 mod problem;
 mod reading;
 mod referee;
+mod rng;
 mod seconds;
 mod server;
 mod settings;
@@ -94,4 +93,4 @@ pub use clock::{Clock, steady_clock};
 pub use failures::Failures;
 pub use limit::{BadLimit, Limit, Scope};
 pub use server::{serve, serve_until};
-pub use settings::{CloudSettings, KnownDevice};
+pub use settings::{CloudDevice, CloudSettings};

@@ -1,9 +1,9 @@
-//! Where devices hang, and when something happens there.
+//! Names of places where devices are installed, with their busy hours.
 
 use super::fleet::Kind;
 
-/// A name a person would give, and the hour of the day (local, 0–24) around which there is most to measure:
-/// people in a room, sun on a roof, load on a circuit.
+/// A name as an owner would give it, and the hour of the day (local, 0–24) at which most is measured: people in a room,
+/// sun on a roof, load on a circuit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Place {
     pub(super) name: &'static str,

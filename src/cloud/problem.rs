@@ -1,4 +1,4 @@
-//! Every error the cloud answers with, and its status: `application/problem+json`, as in RFC 9457.
+//! Error responses and their status codes: `application/problem+json`, as in RFC 9457.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -7,35 +7,35 @@ use serde::Serialize;
 
 use super::limit::{Limit, Scope};
 
-/// Most ids a batch may name.
+/// Maximum number of ids in a batch.
 pub(super) const BATCH_MAX: usize = 20;
-/// Largest page of the device list.
+/// Maximum page size of the device list.
 pub(super) const PAGE_SIZE_MAX: u32 = 100;
 
-/// Why a request was not answered with data.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Problem {
-    #[error("no such key: send \"Authorization: Bearer <key>\" with the key of an account")]
+    #[error("unknown key: send \"Authorization: Bearer <key>\" with the key of an account")]
     Unauthorized,
-    #[error("{} used up the limit {limit}: try again in {retry_after_s} s", whose(.limit))]
+    #[error("{} used up the limit {limit}: try again in {retry_after_s} s", holder(.limit))]
     RateLimited { limit: Limit, retry_after_s: i64 },
-    #[error("ids is missing or empty: name 1 to {BATCH_MAX} devices, as in ids=th-7c9e6679,pv-01b2c3d4")]
+    #[error("ids is missing or empty: send 1 to {BATCH_MAX} device ids, such as ids=th-7c9e6679,pv-01b2c3d4")]
     NoIds,
-    #[error("{0} ids are too many for one batch: at most {BATCH_MAX}")]
+    #[error("a batch of {0} ids is too large: send at most {BATCH_MAX}")]
     TooManyIds(usize),
     #[error("page and size must be whole numbers, page from 1 and size from 1 to {PAGE_SIZE_MAX}")]
     BadPage,
     #[error("this account has no device {0}")]
     NoSuchDevice(String),
-    #[error("device {0} does not count energy: only solar inverters and power meters do")]
+    #[error("device {0} has no energy counter: only solar inverters and power meters have one")]
     NoEnergy(String),
-    #[error("there is nothing at {0}: see /v1/devices, /v1/devices/state and /v1/devices/{{id}}/energy")]
+    #[error("no such path: {0}; see /v1/devices, /v1/devices/state and /v1/devices/{{id}}/energy")]
     NoSuchPath(String),
-    #[error("something went wrong on our side; the request may be repeated")]
+    #[error("internal error (injected); the request may be repeated")]
     Internal,
 }
 
-fn whose(limit: &Limit) -> &'static str {
+fn holder(limit: &Limit) -> &'static str {
     match limit.scope {
         Scope::Account => "this account has",
         Scope::App => "all accounts together have",

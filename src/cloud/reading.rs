@@ -1,15 +1,15 @@
-//! When a device reported last, and whether it is there at all.
+//! When a device last reported, and whether it is online.
 
 use chrono::{DateTime, SecondsFormat};
 
-use super::chance::Key;
 use super::fleet::{Device, Kind};
+use super::rng::Key;
 
-/// The last a device was heard of.
+/// The last report of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Report {
     pub(super) online: bool,
-    /// By the device's own clock, in milliseconds since the Unix epoch.
+    /// By the device's clock, in milliseconds since the Unix epoch.
     pub(super) observed_at_ms: i64,
 }
 
@@ -18,7 +18,7 @@ const PHASE: u64 = 61;
 const JITTER: u64 = 62;
 const OUTAGE: u64 = 63;
 
-/// What the cloud knows about the device at an instant.
+/// The last report of the device before an instant.
 pub(super) fn report(device: &Device, offline_share: f64, now_ms: i64) -> Report {
     match outage_since_ms(device.key.with(OUTAGE), offline_share, now_ms) {
         Some(since_ms) => Report { online: false, observed_at_ms: last_report_ms(device, since_ms) },
@@ -26,12 +26,12 @@ pub(super) fn report(device: &Device, offline_share: f64, now_ms: i64) -> Report
     }
 }
 
-/// An instant as the API writes it: `2026-01-01T10:00:00.000Z`.
+/// An instant in the format of the API: `2026-01-01T10:00:00.000Z`.
 pub(super) fn timestamp(at_ms: i64) -> String {
     DateTime::from_timestamp_millis(at_ms).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// Mains-powered devices report more often than those on a battery.
+/// How often the device reports: more often on mains power than on a battery.
 fn cadence_ms(device: &Device) -> i64 {
     let choices: &[i64] = match device.kind {
         Kind::PowerMeter => &[2_000, 3_000, 5_000],
@@ -42,8 +42,8 @@ fn cadence_ms(device: &Device) -> i64 {
     device.key.with(CADENCE).pick(choices)
 }
 
-/// The latest report at or before an instant. A report is up to a twentieth early, never late, so the order
-/// holds.
+/// The latest report at or before an instant. A report may be early by a twentieth of the cadence, but never late, so
+/// reports stay in order.
 fn last_report_ms(device: &Device, at_ms: i64) -> i64 {
     let cadence_ms = cadence_ms(device);
     let phase_ms = device.key.with(PHASE).below(cadence_ms as usize) as i64;
@@ -55,9 +55,9 @@ fn last_report_ms(device: &Device, at_ms: i64) -> i64 {
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 
-/// When the outage that holds now began. Each hour of a device has at most one, wholly inside it, 5 to 25
-/// minutes long: a quarter of an hour on average, so four times as many hours have one as there are devices
-/// out.
+/// When the current outage began, if there is one. Each hour of a device has at most one outage, entirely within the
+/// hour and 5 to 25 minutes long: a quarter of an hour on average. So the share of hours with an outage is four times
+/// the share of devices that are offline.
 fn outage_since_ms(key: Key, offline_share: f64, now_ms: i64) -> Option<i64> {
     let shift_ms = key.with(1).below(HOUR_MS as usize) as i64;
     let hour = (now_ms - shift_ms).div_euclid(HOUR_MS);
@@ -66,8 +66,7 @@ fn outage_since_ms(key: Key, offline_share: f64, now_ms: i64) -> Option<i64> {
         return None;
     }
     let length_ms = draw.with(1).between(5.0, 25.0) * MINUTE_MS as f64;
-    // A margin at the start: after an outage at the end of the hour before, the device is heard of at least
-    // once.
+    // Not in the first minute: the device reports at least once after an outage at the end of the previous hour.
     let latest_ms = HOUR_MS as f64 - length_ms;
     let start_ms = draw.with(2).between(MINUTE_MS as f64, latest_ms);
     let since_ms = hour * HOUR_MS + shift_ms + start_ms as i64;
@@ -83,13 +82,13 @@ mod tests {
     const START_MS: i64 = 1_767_225_600_000;
 
     #[test]
-    fn timestamps_always_show_milliseconds() {
+    fn timestamp_always_has_milliseconds() {
         assert_eq!(timestamp(START_MS), "2026-01-01T00:00:00.000Z");
         assert_eq!(timestamp(START_MS + 61_007), "2026-01-01T00:01:01.007Z");
     }
 
     #[test]
-    fn reports_come_at_the_cadence_in_order_and_never_from_the_future() {
+    fn reports_follow_the_cadence_in_order_and_never_from_the_future() {
         let fleet = Fleet::new(3, 20);
         for device in (0..20).map(|index| fleet.device(0, index)) {
             let reports: Vec<i64> = (0..3_000).map(|n| last_report_ms(&device, START_MS + n * 100)).collect();
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offline_device_keeps_its_last_report_until_it_is_back() {
+    fn offline_device_keeps_its_last_report() {
         let device = Fleet::new(3, 20).device(0, 0);
         let minutes: Vec<Report> =
             (0..100_000).map(|n| report(&device, 0.05, START_MS + n * MINUTE_MS / 4)).collect();
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_asked_share_is_offline() {
+    fn offline_share_is_as_configured() {
         let fleet = Fleet::new(3, 10_000);
         for share in [0.0, 0.02, 0.2] {
             let devices = (0..10_000).map(|index| fleet.device(0, index));

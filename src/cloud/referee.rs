@@ -1,20 +1,20 @@
-//! Decides every request at the moment it arrives, and keeps the score.
+//! Decides each request at its arrival, and counts.
 
 use serde::Serialize;
 
-use super::failures::Fate;
-use super::gate::{Gate, Refusal, Standing, Use};
+use super::failures::Reply;
+use super::gate::{Gate, Refusal, Tightest, Usage};
 use super::limit::{Limit, Scope};
 use super::seconds::{PerSecond, Seconds};
 
-/// What is to be done with a request.
+/// The decision on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Admitted {
         account: u32,
-        /// Counts all requests from 0: what the draws of this one are made from.
+        /// Number of the request, from 0: its random draws derive from it.
         nth: u64,
-        standing: Option<Standing>,
+        tightest: Option<Tightest>,
     },
     Throttled {
         limit: Limit,
@@ -23,22 +23,22 @@ pub(super) enum Verdict {
     Unauthorized,
 }
 
-/// All counting, with the time handed in. The caller holds a lock around reading the clock and asking, so
-/// that the order of arrivals and the order of instants are one.
+/// All counters. The time is an argument: the caller reads the clock and calls under one lock, so that requests are
+/// counted in the order of their instants.
 #[derive(Debug)]
 pub(super) struct Referee {
     started_us: i64,
     gate: Gate,
     requests: u64,
     unauthorized: u64,
-    /// By limit, in the order of the settings.
+    /// Per limit, in the order of the settings.
     throttled: Vec<u64>,
     limits: Vec<Limit>,
     injected: Injected,
     seconds: Seconds,
 }
 
-/// Failures made on purpose so far.
+/// Failures injected so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Injected {
     error: u64,
@@ -47,7 +47,7 @@ pub(super) struct Injected {
     garbage: u64,
 }
 
-/// The figures of `GET /_referee`; the module documentation explains them.
+/// The response to `GET /_referee`; the module documentation explains it.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Figures {
     uptime_s: f64,
@@ -86,7 +86,7 @@ impl Referee {
         }
     }
 
-    /// Decides one request; no account means that its key is nobody's.
+    /// Decides a request. `None` as the account means that its key is unknown.
     pub(super) fn arrive(&mut self, account: Option<u32>, now_us: i64) -> Verdict {
         let nth = self.requests;
         self.requests += 1;
@@ -95,8 +95,8 @@ impl Referee {
             self.unauthorized += 1;
             return Verdict::Unauthorized;
         };
-        match self.gate.ask(account, now_us) {
-            Ok(standing) => Verdict::Admitted { account, nth, standing },
+        match self.gate.admit(account, now_us) {
+            Ok(tightest) => Verdict::Admitted { account, nth, tightest },
             Err(Refusal { limit, wait_us }) => {
                 self.throttled[limit] += 1;
                 Verdict::Throttled { limit: self.limits[limit], wait_us }
@@ -104,21 +104,21 @@ impl Referee {
         }
     }
 
-    /// Notes how an admitted request will end.
-    pub(super) fn note(&mut self, fate: Fate) {
-        match fate {
-            Fate::Answer => {}
-            Fate::Error => self.injected.error += 1,
-            Fate::Drop => self.injected.dropped += 1,
-            Fate::Hang => self.injected.hung += 1,
-            Fate::Garbage => self.injected.garbage += 1,
+    /// Counts an injected failure.
+    pub(super) fn count_failure(&mut self, reply: Reply) {
+        match reply {
+            Reply::Normal => {}
+            Reply::Error => self.injected.error += 1,
+            Reply::Drop => self.injected.dropped += 1,
+            Reply::Hang => self.injected.hung += 1,
+            Reply::Garbage => self.injected.garbage += 1,
         }
     }
 
     pub(super) fn figures(&mut self, now_us: i64) -> Figures {
         let uptime_us = now_us - self.started_us;
         let throttled = self.throttled.iter().sum();
-        let uses = self.gate.uses(now_us).into_iter().zip(&self.throttled);
+        let usages = self.gate.usages(now_us).into_iter().zip(&self.throttled);
         Figures {
             uptime_s: uptime_us as f64 / 1e6,
             requests: self.requests,
@@ -127,24 +127,24 @@ impl Referee {
             unauthorized: self.unauthorized,
             injected: self.injected,
             per_second: self.seconds.read(now_us),
-            limits: uses.map(|(used, throttled)| limit_figures(used, *throttled, uptime_us)).collect(),
+            limits: usages.map(|(usage, throttled)| limit_figures(usage, *throttled, uptime_us)).collect(),
         }
     }
 }
 
-fn limit_figures(used: Use, throttled: u64, uptime_us: i64) -> LimitFigures {
-    let limit = used.limit;
-    // Before a window has passed, its share would look like thrift.
+fn limit_figures(usage: Usage, throttled: u64, uptime_us: i64) -> LimitFigures {
+    let limit = usage.limit;
+    // Until a whole window has passed, the share would be too small.
     let is_full = uptime_us >= limit.window_us();
     LimitFigures {
         name: limit.to_string(),
         scope: limit.scope,
         amount: limit.amount,
         window_ms: limit.window_ms,
-        peak: used.peak,
+        peak: usage.peak,
         throttled,
-        used_share: is_full.then_some(used.used_share),
-        busiest_share: is_full.then_some(used.busiest_share),
+        used_share: is_full.then_some(usage.used_share),
+        busiest_share: is_full.then_some(usage.busiest_share),
     }
 }
 
@@ -155,7 +155,7 @@ mod tests {
     const S: i64 = 1_000_000;
 
     #[test]
-    fn every_request_is_counted_once_and_in_one_way() {
+    fn each_request_is_counted_as_exactly_one_of_the_verdicts() {
         let mut referee = Referee::new(&[Limit::account(2, 1_000), Limit::app(3, 1_000)], 2, 0);
         let arrivals = [Some(0), Some(0), Some(0), None, Some(1), Some(1)];
         let verdicts = arrivals.map(|account| referee.arrive(account, 5));
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_told_only_of_a_full_window() {
+    fn shares_are_null_until_a_window_has_passed() {
         let mut referee = Referee::new(&[Limit::account(4, 1_000)], 1, 0);
         referee.arrive(Some(0), S / 2);
         assert_eq!(referee.figures(S - 1).limits[0].used_share, None);

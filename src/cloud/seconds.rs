@@ -1,30 +1,30 @@
-//! Requests per second, for the last minute.
+//! Requests per second of the last minute.
 
 use std::collections::VecDeque;
 
 use serde::Serialize;
 
-const KEPT: usize = 60;
+const HISTORY_LEN: usize = 60;
 const SECOND_US: i64 = 1_000_000;
 
-/// Counts by whole second of the clock.
+/// Counts per whole second of the clock.
 #[derive(Debug)]
 pub(super) struct Seconds {
     second: i64,
-    counting: u32,
+    count: u32,
     peak: u32,
-    /// Full seconds, oldest first.
+    /// Complete seconds, oldest first.
     past: VecDeque<u32>,
 }
 
-/// As the referee tells it.
+/// As the referee reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct PerSecond {
-    /// In the last full second.
+    /// In the last complete second.
     last: u32,
     /// The most in any second since the start.
     peak: u32,
-    /// In each of the last full seconds, oldest first; at most 60.
+    /// In each of the last complete seconds, oldest first; at most 60.
     history: Vec<u32>,
 }
 
@@ -32,20 +32,20 @@ impl Seconds {
     pub(super) fn new(now_us: i64) -> Self {
         Self {
             second: now_us.div_euclid(SECOND_US),
-            counting: 0,
+            count: 0,
             peak: 0,
-            past: VecDeque::with_capacity(KEPT),
+            past: VecDeque::with_capacity(HISTORY_LEN),
         }
     }
 
     pub(super) fn count(&mut self, now_us: i64) {
-        self.turn(now_us);
-        self.counting += 1;
-        self.peak = self.peak.max(self.counting);
+        self.advance(now_us);
+        self.count += 1;
+        self.peak = self.peak.max(self.count);
     }
 
     pub(super) fn read(&mut self, now_us: i64) -> PerSecond {
-        self.turn(now_us);
+        self.advance(now_us);
         PerSecond {
             last: self.past.back().copied().unwrap_or(0),
             peak: self.peak,
@@ -53,15 +53,15 @@ impl Seconds {
         }
     }
 
-    /// Closes the seconds that have passed. After a long silence only those that are kept are worth writing.
-    fn turn(&mut self, now_us: i64) {
+    /// Completes the seconds that have passed; at most as many as the history keeps.
+    fn advance(&mut self, now_us: i64) {
         let second = now_us.div_euclid(SECOND_US);
-        let passed = (second - self.second).clamp(0, KEPT as i64 + 1);
+        let passed = (second - self.second).clamp(0, HISTORY_LEN as i64 + 1);
         for _ in 0..passed {
-            if self.past.len() == KEPT {
+            if self.past.len() == HISTORY_LEN {
                 self.past.pop_front();
             }
-            self.past.push_back(std::mem::take(&mut self.counting));
+            self.past.push_back(std::mem::take(&mut self.count));
         }
         self.second = second;
     }
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn full_seconds_are_told_and_silent_ones_are_zero() {
+    fn history_has_complete_seconds_and_zeros_for_idle_ones() {
         let mut seconds = Seconds::new(0);
         [10, 20, SECOND_US, 4 * SECOND_US].into_iter().for_each(|at_us| seconds.count(at_us));
         assert_eq!(seconds.read(4 * SECOND_US), PerSecond { last: 0, peak: 2, history: vec![2, 1, 0, 0] });
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_is_kept() {
+    fn history_is_limited_to_a_minute() {
         let mut seconds = Seconds::new(0);
         seconds.count(0);
         assert_eq!(seconds.read(1_000 * SECOND_US), PerSecond { last: 0, peak: 1, history: vec![0; 60] });

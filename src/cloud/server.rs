@@ -1,5 +1,4 @@
-//! The cloud on the network: every request is counted at arrival, then served, late or badly as chance has
-//! it.
+//! The HTTP server: counts each request at arrival, then answers it with random latency and injected failures.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,30 +16,30 @@ use axum::{Json, Router};
 use tokio::net::TcpListener;
 
 use super::api::{Caller, World, no_such_path, router};
-use super::chance::Key;
 use super::clock::{Clock, steady_clock};
 use super::exit::Exit;
-use super::failures::{Fate, garbage};
+use super::failures::{Reply, garbage};
 use super::fleet::Fleet;
-use super::gate::Standing;
+use super::gate::Tightest;
 use super::limit::Limit;
 use super::problem::Problem;
 use super::referee::{Figures, Referee, Verdict};
+use super::rng::Key;
 use super::settings::CloudSettings;
-use super::wire::{Scissors, Wires};
+use super::wire::{CuttableListener, Cutter};
 
-/// Serves until SIGTERM, ctrl-c or, if the settings say so, the end of standard input. `ready` is told the
-/// address once connections are accepted.
+/// Serves until SIGTERM, Ctrl-C or, if the settings say so, the end of standard input. Calls `ready` with the address
+/// once connections are accepted.
 ///
 /// # Errors
-/// Settings that cannot be simulated, an address that cannot be listened on.
+/// Invalid settings, or an address that cannot be bound.
 pub async fn serve(settings: CloudSettings, ready: impl FnOnce(SocketAddr)) -> io::Result<()> {
     let exit = Exit::new(settings.exit_with_stdin)?;
-    serve_until(settings, steady_clock(), ready, exit.asked()).await
+    serve_until(settings, steady_clock(), ready, exit.requested()).await
 }
 
-/// [`serve`] with the time and the end handed in. It returns at once when `stop` is done: requests under way
-/// are cut.
+/// [`serve`] with the clock and the stop condition as arguments. Returns as soon as `stop` completes: requests in
+/// flight are cut off.
 ///
 /// # Errors
 /// As for [`serve`].
@@ -60,8 +59,8 @@ pub async fn serve_until(
     };
     let listener = TcpListener::bind(settings.listen).await.map_err(cannot_listen)?;
     let addr = listener.local_addr()?;
-    let app = app(Cloud::new(settings, clock)).into_make_service_with_connect_info::<Scissors>();
-    let server = axum::serve(Wires(listener), app).into_future();
+    let app = app(Cloud::new(settings, clock)).into_make_service_with_connect_info::<Cutter>();
+    let server = axum::serve(CuttableListener(listener), app).into_future();
     ready(addr);
     tokio::select! {
         ended = server => ended,
@@ -93,10 +92,10 @@ async fn figures(State(cloud): State<Arc<Cloud>>) -> Json<Figures> {
     Json(cloud.with_referee(Referee::figures))
 }
 
-/// Arrival: the one place where a request is counted, before anything can delay it.
+/// Counts the request, before anything can delay it. Nothing else counts requests.
 async fn admit(
     State(cloud): State<Arc<Cloud>>,
-    ConnectInfo(scissors): ConnectInfo<Scissors>,
+    ConnectInfo(cutter): ConnectInfo<Cutter>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -107,13 +106,13 @@ async fn admit(
         Verdict::Throttled { limit, wait_us } => {
             let refusal = Problem::RateLimited { limit, retry_after_s: whole_seconds(wait_us) };
             let mut response = refusal.into_response();
-            tell_policy(response.headers_mut(), &limit);
+            set_policy(response.headers_mut(), &limit);
             response
         }
-        Verdict::Admitted { account, nth, standing } => {
+        Verdict::Admitted { account, nth, tightest } => {
             request.extensions_mut().insert(Caller { account, arrived_ms: now_us / 1_000 });
-            let mut response = cloud.answer(nth, scissors, request, next).await;
-            standing.inspect(|standing| tell_standing(response.headers_mut(), standing));
+            let mut response = cloud.answer(nth, cutter, request, next).await;
+            tightest.inspect(|tightest| set_rate_limit(response.headers_mut(), tightest));
             response
         }
     }
@@ -126,25 +125,25 @@ impl Cloud {
         Self { settings, clock, accounts, referee }
     }
 
-    /// The clock is read under the lock: two requests cannot be counted in another order than their instants.
+    /// The clock is read under the lock, so that requests are counted in the order of their instants.
     fn with_referee<T>(&self, act: impl FnOnce(&mut Referee, i64) -> T) -> T {
         let mut referee = self.referee.lock().unwrap_or_else(PoisonError::into_inner);
         act(&mut referee, (self.clock)())
     }
 
-    async fn answer(&self, nth: u64, scissors: Scissors, request: Request, next: Next) -> Response {
+    async fn answer(&self, nth: u64, cutter: Cutter, request: Request, next: Next) -> Response {
         let draw = Key::new(self.settings.seed).with(REQUESTS).with(nth);
-        let fate = self.settings.failures.fate(draw.with(0));
-        self.with_referee(|referee, _| referee.note(fate));
+        let reply = self.settings.failures.decide(draw.with(0));
+        self.with_referee(|referee, _| referee.count_failure(reply));
         tokio::time::sleep(self.latency(draw.with(1))).await;
-        match fate {
-            Fate::Answer => next.run(request).await,
-            Fate::Error => Problem::Internal.into_response(),
-            Fate::Garbage => spoilt(next.run(request).await, draw.with(2)).await,
-            Fate::Drop => dropped(&scissors),
-            Fate::Hang => {
+        match reply {
+            Reply::Normal => next.run(request).await,
+            Reply::Error => Problem::Internal.into_response(),
+            Reply::Garbage => spoil(next.run(request).await, draw.with(2)).await,
+            Reply::Drop => dropped(&cutter),
+            Reply::Hang => {
                 tokio::time::sleep(self.settings.failures.hang).await;
-                dropped(&scissors)
+                dropped(&cutter)
             }
         }
     }
@@ -156,7 +155,7 @@ impl Cloud {
     }
 }
 
-/// The branch of the seed that the fates of requests are drawn from.
+/// The branch of the seed from which latency and failures of requests are drawn.
 const REQUESTS: u64 = 0x7265_7173;
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -164,35 +163,35 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
 }
 
-/// What is returned here is never written: the connection is cut.
-fn dropped(scissors: &Scissors) -> Response {
-    scissors.cut();
+/// Cuts the connection, so that the response returned is never written.
+fn dropped(cutter: &Cutter) -> Response {
+    cutter.cut();
     Response::default()
 }
 
-async fn spoilt(response: Response, draw: Key) -> Response {
+async fn spoil(response: Response, draw: Key) -> Response {
     let (mut parts, body) = response.into_parts();
-    // Our own bodies, a batch at most: no bound is needed, and reading them cannot fail.
+    // The body is in memory and a batch at most, so it needs no limit and reading it cannot fail.
     let real = to_bytes(body, usize::MAX).await.unwrap_or_default();
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(garbage(&real, draw)))
 }
 
-fn tell_standing(headers: &mut HeaderMap, standing: &Standing) {
-    tell_policy(headers, &standing.limit);
-    headers.insert(HeaderName::from_static("x-ratelimit-limit"), standing.limit.amount.into());
-    headers.insert(HeaderName::from_static("x-ratelimit-remaining"), standing.remaining.into());
-    headers.insert(HeaderName::from_static("x-ratelimit-reset"), whole_seconds(standing.reset_us).into());
+fn set_rate_limit(headers: &mut HeaderMap, tightest: &Tightest) {
+    set_policy(headers, &tightest.limit);
+    headers.insert(HeaderName::from_static("x-ratelimit-limit"), tightest.limit.amount.into());
+    headers.insert(HeaderName::from_static("x-ratelimit-remaining"), tightest.remaining.into());
+    headers.insert(HeaderName::from_static("x-ratelimit-reset"), whole_seconds(tightest.reset_us).into());
 }
 
-/// Names the limit that the other headers speak of: with several scopes, figures do not say whose they are.
-fn tell_policy(headers: &mut HeaderMap, limit: &Limit) {
+/// Names the limit that the other headers describe: there may be several of different scopes.
+fn set_policy(headers: &mut HeaderMap, limit: &Limit) {
     if let Ok(name) = HeaderValue::from_str(&limit.to_string()) {
         headers.insert(HeaderName::from_static("x-ratelimit-policy"), name);
     }
 }
 
-/// Rounded up: whoever waits as long as told must not be refused again.
+/// Rounded up, so that a client that waits this long is not refused again.
 fn whole_seconds(wait_us: i64) -> i64 {
     (wait_us + 999_999) / 1_000_000
 }

@@ -1,8 +1,8 @@
-//! Where an account lives: its sun and its weather, shared by all its devices.
+//! The site of an account: location and weather, shared by all its devices.
 
 use std::f64::consts::{PI, TAU};
 
-use super::chance::Key;
+use super::rng::Key;
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -12,16 +12,16 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 pub(super) struct Site {
     key: Key,
     latitude_deg: f64,
-    /// Local solar time: no time zones, and noon is where the sun is highest.
+    /// Offset of local solar time: there are no time zones, and the sun is highest at noon.
     offset_ms: i64,
 }
 
-/// An instant as the site sees it.
+/// An instant in the site's local time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Local {
     /// Days since 1970, local.
     pub(super) day: i64,
-    /// Hour of the day with its fraction, `0.0..24.0`.
+    /// Fractional hour of the day, `0.0..24.0`.
     pub(super) hour: f64,
 }
 
@@ -48,14 +48,14 @@ impl Site {
         Local { day: local_ms.div_euclid(DAY_MS), hour }
     }
 
-    /// Hours between sunrise and sunset, by the sunrise equation; refraction is left out.
+    /// Hours between sunrise and sunset, by the sunrise equation without refraction.
     pub(super) fn daylight_hours(&self, day: i64) -> f64 {
         let declination = (23.44 * season(day)).to_radians();
         let half_day = -(self.latitude_deg.to_radians().tan() * declination.tan());
         half_day.clamp(-1.0, 1.0).acos() * 24.0 / PI
     }
 
-    /// Air temperature: latitude, season, hour and whatever weather is passing.
+    /// Air temperature by latitude, season, hour and weather.
     pub(super) fn outdoor_c(&self, at_ms: i64) -> f64 {
         let Local { day, hour } = self.local(at_ms);
         let climate = 14.0 - (self.latitude_deg - 45.0) * 0.45;
@@ -73,7 +73,7 @@ impl Site {
         (3.4 + 3.0 * front.wave(at_ms, 6 * HOUR_MS) + 1.2 * gust.wave(at_ms, 20_000)).max(0.0)
     }
 
-    /// Dry most of the time, since only the tops of the wave are rain.
+    /// Mostly zero: only the peaks of the wave are rain.
     pub(super) fn rain_mm_h(&self, at_ms: i64) -> f64 {
         ((self.key.with(RAIN).wave(at_ms, 3 * HOUR_MS) - 0.6) * 12.0).max(0.0)
     }
@@ -105,7 +105,7 @@ mod tests {
     const MIDWINTER: i64 = 20_808;
 
     #[test]
-    fn seasons_turn() {
+    fn season_is_1_at_midsummer_and_minus_1_at_midwinter() {
         assert!(season(MIDSUMMER) > 0.999);
         assert!(season(MIDWINTER) < -0.999);
     }

@@ -1,11 +1,11 @@
-//! The exact count: every admitted request is remembered until its window has passed.
+//! The exact count: each admitted request is stored until its window has passed.
 
 use std::collections::VecDeque;
 
 /// Admits at most `amount` in any window `[t, t + window)`. No buckets, no smoothing, no tolerance.
 ///
-/// The caller hands in the time, which never goes back, and asks before it records: a request that another
-/// limit refuses must leave no trace here.
+/// The time is an argument and never goes back. Checking (`wait_us`) and counting (`record`) are separate, as a request
+/// that another limit refuses must not be counted here.
 #[derive(Debug)]
 pub(super) struct SlidingLog {
     amount: usize,
@@ -27,7 +27,7 @@ impl SlidingLog {
 
     /// Counts one request that was admitted at this instant.
     pub(super) fn record(&mut self, now_us: i64) {
-        debug_assert_eq!(self.wait_us(now_us), 0, "recorded a request that had to be refused");
+        debug_assert_eq!(self.wait_us(now_us), 0, "recorded a request that should have been refused");
         self.admitted.push_back(now_us);
         self.peak = self.peak.max(self.admitted.len());
     }
@@ -62,7 +62,7 @@ mod tests {
 
     use super::*;
 
-    fn ask(log: &mut SlidingLog, now_us: i64) -> bool {
+    fn try_admit(log: &mut SlidingLog, now_us: i64) -> bool {
         let admitted = log.wait_us(now_us) == 0;
         if admitted {
             log.record(now_us);
@@ -71,35 +71,35 @@ mod tests {
     }
 
     #[test]
-    fn the_next_one_waits_for_the_oldest_to_leave() {
+    fn next_request_waits_until_the_oldest_leaves_the_window() {
         let mut log = SlidingLog::new(2, 1_000);
-        assert!(ask(&mut log, 100));
-        assert!(ask(&mut log, 400));
-        assert!(!ask(&mut log, 400));
+        assert!(try_admit(&mut log, 100));
+        assert!(try_admit(&mut log, 400));
+        assert!(!try_admit(&mut log, 400));
         assert_eq!(log.wait_us(400), 700);
-        assert!(!ask(&mut log, 1_099), "one microsecond early is early");
-        assert!(ask(&mut log, 1_100));
-        assert!(!ask(&mut log, 1_100), "the one of 400 still counts");
+        assert!(!try_admit(&mut log, 1_099), "one microsecond too early");
+        assert!(try_admit(&mut log, 1_100));
+        assert!(!try_admit(&mut log, 1_100), "the request at 400 still counts");
     }
 
     #[test]
-    fn being_refused_costs_nothing() {
+    fn refused_requests_are_not_counted() {
         let mut log = SlidingLog::new(1, 1_000);
-        assert!(ask(&mut log, 0));
-        (1..1_000).for_each(|now_us| assert!(!ask(&mut log, now_us)));
-        assert!(ask(&mut log, 1_000));
+        assert!(try_admit(&mut log, 0));
+        (1..1_000).for_each(|now_us| assert!(!try_admit(&mut log, now_us)));
+        assert!(try_admit(&mut log, 1_000));
     }
 
     #[test]
-    fn a_burst_across_the_edge_of_a_calendar_window_is_seen() {
+    fn burst_across_a_calendar_boundary_is_limited() {
         let mut log = SlidingLog::new(10, 1_000_000);
-        let admitted = (0..20).filter(|n| ask(&mut log, 990_000 + n * 1_000)).count();
+        let admitted = (0..20).filter(|n| try_admit(&mut log, 990_000 + n * 1_000)).count();
         assert_eq!((admitted, log.peak()), (10, 10));
     }
 
     proptest! {
         #[test]
-        fn no_window_ever_holds_more_and_nobody_is_refused_without_need(
+        fn no_window_exceeds_the_amount_and_no_request_is_refused_needlessly(
             steps in prop::collection::vec(0i64..400, 1..300), amount in 1u32..8,
         ) {
             let window_us = 1_000;
@@ -108,7 +108,7 @@ mod tests {
             for step in steps {
                 now_us += step;
                 let before = admitted.iter().filter(|at_us| now_us - **at_us < window_us).count();
-                prop_assert_eq!(ask(&mut log, now_us), before < amount as usize);
+                prop_assert_eq!(try_admit(&mut log, now_us), before < amount as usize);
                 if before < amount as usize {
                     admitted.push(now_us);
                     peak = peak.max(before + 1);

@@ -1,13 +1,13 @@
-//! What each kind of device measures.
+//! The values that each kind of device measures.
 
 use serde::Serialize;
 
-use super::chance::Key;
 use super::energy::energy;
 use super::fleet::{Device, Kind};
+use super::rng::Key;
 use super::site::{Local, Site};
 
-/// The `values` of one reading, by kind. Units are in the names.
+/// The `values` of a reading, by kind. Units are in the names.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(super) enum Values {
@@ -50,7 +50,7 @@ const SECOND_MS: i64 = 1_000;
 const MINUTE_MS: i64 = 60 * SECOND_MS;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 
-const TASTE: u64 = 40;
+const COMFORT: u64 = 40;
 const ROOM: u64 = 41;
 const SENSOR: u64 = 42;
 const MOISTURE: u64 = 43;
@@ -73,7 +73,7 @@ pub(super) fn values(device: &Device, at_ms: i64) -> Values {
 
 fn thermostat(device: &Device, site: &Site, at_ms: i64) -> Values {
     let Local { hour, .. } = site.local(at_ms);
-    let comfort_c = (device.key.with(TASTE).between(19.0, 22.5) * 2.0).round() / 2.0;
+    let comfort_c = (device.key.with(COMFORT).between(19.0, 22.5) * 2.0).round() / 2.0;
     let target_c = if (6.0..22.0).contains(&hour) { comfort_c } else { comfort_c - 3.0 };
     let room_c = room_c(device, site, at_ms, comfort_c);
     Values::Thermostat {
@@ -93,7 +93,7 @@ fn solar_inverter(device: &Device, site: &Site, at_ms: i64) -> Values {
     Values::SolarInverter {
         power_w: power_w as i64,
         dc_voltage_v: rounded(dc_voltage_v, 1),
-        // The electronics warm up with what passes through them.
+        // The electronics warm up with power.
         temperature_c: rounded(site.outdoor_c(at_ms) + 4.0 + power_w / 400.0, 1),
         status: if producing { "producing" } else { "sleeping" },
     }
@@ -101,8 +101,8 @@ fn solar_inverter(device: &Device, site: &Site, at_ms: i64) -> Values {
 
 fn air_monitor(device: &Device, site: &Site, at_ms: i64) -> Values {
     let people = occupancy(device, site.local(at_ms));
-    let (breath, drift) = (device.key.with(AIR).between(350.0, 900.0), device.key.with(AIR).with(1));
-    let co2 = 430.0 + breath * people + (20.0 + 60.0 * people) * (1.0 + drift.wave(at_ms, 12 * MINUTE_MS));
+    let (breathing, drift) = (device.key.with(AIR).between(350.0, 900.0), device.key.with(AIR).with(1));
+    let co2 = 430.0 + breathing * people + (20.0 + 60.0 * people) * (1.0 + drift.wave(at_ms, 12 * MINUTE_MS));
     let dust = 6.5
         + 4.5 * device.key.with(DUST).wave(at_ms, 3 * HOUR_MS)
         + device.key.with(SENSOR).wave(at_ms, MINUTE_MS);
@@ -119,7 +119,7 @@ fn weather_station(device: &Device, site: &Site, at_ms: i64) -> Values {
     let temperature_c = site.outdoor_c(at_ms) + 0.4 * device.key.with(SENSOR).wave(at_ms, 2 * MINUTE_MS);
     let Local { hour, .. } = site.local(at_ms);
     let (rain_mm_h, moisture) = (site.rain_mm_h(at_ms), device.site.with(MOISTURE).wave(at_ms, 9 * HOUR_MS));
-    // Driest when it is warmest.
+    // Humidity is lowest when it is warmest.
     let of_day = 12.0 * ((hour - 15.0) / 24.0 * std::f64::consts::TAU).cos();
     let humidity = 70.0 - of_day + 12.0 * moisture + 4.0 * rain_mm_h;
     Values::WeatherStation {
@@ -142,7 +142,7 @@ fn power_meter(device: &Device, site: &Site, at_ms: i64) -> Values {
     }
 }
 
-/// A room follows its heating at some distance, and the summer whatever the heating says.
+/// Room temperature: follows the heating with a delay, and rises with the outdoor temperature in summer.
 fn room_c(device: &Device, site: &Site, at_ms: i64, comfort_c: f64) -> f64 {
     let Local { hour, .. } = site.local(at_ms);
     // Warms up over two hours in the morning, cools over five in the evening, across midnight.
@@ -166,13 +166,13 @@ fn humidity_pct(device: &Device, at_ms: i64) -> i64 {
         as i64
 }
 
-/// How full the room is, `0.0..=1.0`: a bell around the place's busy hour, on the circle of the day.
+/// Occupancy of the room, `0.0..=1.0`: a bell curve around the place's busy hour, wrapping at midnight.
 fn occupancy(device: &Device, Local { hour, .. }: Local) -> f64 {
-    let apart = (hour - device.place.busy_hour + 12.0).rem_euclid(24.0) - 12.0;
-    (-(apart / 3.2).powi(2)).exp()
+    let distance_h = (hour - device.place.busy_hour + 12.0).rem_euclid(24.0) - 12.0;
+    (-(distance_h / 3.2).powi(2)).exp()
 }
 
-/// Runs from full to nearly empty over its life, then somebody changes it.
+/// Falls from full to nearly empty over the battery's life, then starts again: it was replaced.
 fn battery_pct(device: &Device, at_ms: i64) -> i64 {
     let battery: Key = device.key.with(BATTERY);
     let life_ms = battery.between(250.0, 700.0) * 24.0 * HOUR_MS as f64;
@@ -194,13 +194,13 @@ mod tests {
     /// 2026-01-01T00:00:00Z
     const START_MS: i64 = 1_767_225_600_000;
 
-    /// Every eleven minutes of a year, which drifts through all hours of the day.
+    /// Every eleven minutes of a year, so that all times of day occur.
     fn year() -> impl Iterator<Item = i64> {
         (0..365 * 24 * 60 / 11).map(|n| START_MS + n * 11 * MINUTE_MS)
     }
 
     #[test]
-    fn every_value_stays_believable_for_a_year() {
+    fn values_stay_plausible_for_a_year() {
         let fleet = Fleet::new(11, 20);
         for device in (0..20).map(|index| fleet.device(1, index)) {
             for at_ms in year() {
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn rooms_are_stuffier_when_people_are_in() {
+    fn co2_is_higher_at_the_busy_hour() {
         let device = (0..40)
             .map(|index| Fleet::new(2, 40).device(0, index))
             .find(|it| it.kind == Kind::AirMonitor)
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_changes_little() {
+    fn temperature_changes_little_within_a_second() {
         let device = Fleet::new(2, 40).device(0, 0);
         for at_ms in year() {
             let (

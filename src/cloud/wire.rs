@@ -1,4 +1,4 @@
-//! Connections that can be cut from inside a handler: HTTP has no answer that says "no answer".
+//! Connections that a handler can cut: the only way to send no HTTP response at all.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,19 +12,19 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Accepts connections that carry their own [`Scissors`].
-pub(super) struct Wires(pub(super) TcpListener);
+/// Accepts connections, each with its own [`Cutter`].
+pub(super) struct CuttableListener(pub(super) TcpListener);
 
-pub(super) struct Wire {
+pub(super) struct CuttableStream {
     stream: TcpStream,
-    scissors: Scissors,
+    cutter: Cutter,
 }
 
-/// Cuts one connection: nothing is written to it any more, and the server then closes it.
+/// Cuts one connection: writes fail from then on, so that the server closes it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Scissors(Arc<AtomicBool>);
+pub(super) struct Cutter(Arc<AtomicBool>);
 
-impl Scissors {
+impl Cutter {
     pub(super) fn cut(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -34,16 +34,16 @@ impl Scissors {
     }
 }
 
-impl Listener for Wires {
-    type Io = Wire;
+impl Listener for CuttableListener {
+    type Io = CuttableStream;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Wire, SocketAddr) {
+    async fn accept(&mut self) -> (CuttableStream, SocketAddr) {
         let (stream, addr) = Listener::accept(&mut self.0).await;
-        // Small answers would wait for the client's delayed ACK, 40 ms, and spoil the latency that was asked
-        // for. A socket that refuses the option still works.
+        // With Nagle's algorithm small responses would wait for the client's delayed ACK, 40 ms, and distort the
+        // configured latency. A socket that refuses the option still works.
         let _ = stream.set_nodelay(true);
-        (Wire { stream, scissors: Scissors::default() }, addr)
+        (CuttableStream { stream, cutter: Cutter::default() }, addr)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -51,13 +51,13 @@ impl Listener for Wires {
     }
 }
 
-impl Connected<IncomingStream<'_, Wires>> for Scissors {
-    fn connect_info(incoming: IncomingStream<'_, Wires>) -> Self {
-        incoming.io().scissors.clone()
+impl Connected<IncomingStream<'_, CuttableListener>> for Cutter {
+    fn connect_info(incoming: IncomingStream<'_, CuttableListener>) -> Self {
+        incoming.io().cutter.clone()
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for CuttableStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -67,9 +67,9 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for CuttableStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.scissors.check()?;
+        self.cutter.check()?;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -78,7 +78,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.scissors.check()?;
+        self.cutter.check()?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
     }
 

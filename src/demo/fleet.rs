@@ -1,7 +1,7 @@
 //! The demo's fleet: real-looking devices with mixed intervals and priorities.
 
 use crate::app::App;
-use crate::cloud::{CloudSettings, KnownDevice};
+use crate::cloud::{CloudDevice, CloudSettings};
 use crate::postgres::PostgresError;
 use crate::preference::connections::{ConnectionError, NewConnection};
 use crate::preference::devices::{NewDevice, TenantConnection};
@@ -61,7 +61,7 @@ pub(super) async fn add(
     Ok(added)
 }
 
-fn device(n: usize, known: KnownDevice) -> NewDevice {
+fn device(n: usize, known: CloudDevice) -> NewDevice {
     let (interval_ms, priority) = WISHES[n % WISHES.len()];
     let job = |resource: &str, ms, priority| {
         Some((resource.parse::<ResourceName>().ok()?, Interval::from_ms(ms)?, priority))

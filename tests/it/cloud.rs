@@ -1,4 +1,4 @@
-//! The simulated cloud, seen from outside: what it promises to clients and how exactly it counts.
+//! The simulated cloud through its HTTP API: responses, errors and exact counting.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use tokio::sync::oneshot;
 
 /// 2026-01-01T10:00:00Z
 const START_US: i64 = 1_767_261_600_000_000;
-const AT_ONCE: RangeInclusive<u64> = 0..=0;
+const NO_LATENCY: RangeInclusive<u64> = 0..=0;
 
-/// A cloud whose clock stands still unless moved. It ends with the runtime of the test.
+/// A cloud whose clock moves only when the test advances it. It ends with the runtime of the test.
 struct Meadow {
     url: String,
     client: Client,
@@ -25,27 +25,27 @@ struct Meadow {
 impl Meadow {
     async fn start(settings: CloudSettings) -> Self {
         let now_us = Arc::new(AtomicI64::new(START_US));
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let clock = now_us.clone();
         let server = serve_until(
             settings.clone(),
             Arc::new(move || clock.load(Ordering::SeqCst)),
-            |addr| tell.send(addr).expect("the test waits for the address"),
+            |addr| sender.send(addr).expect("the test waits for the address"),
             std::future::pending(),
         );
         tokio::spawn(server);
-        let addr = told.await.expect("the cloud tells its address");
-        // Already installed by another test of this process: as good.
+        let addr = receiver.await.expect("the cloud starts");
+        // Fails if another test of this process installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().expect("a client");
         Self { url: format!("http://{addr}"), client, settings, now_us }
     }
 
-    async fn quick(limits: Vec<Limit>) -> Self {
-        Self::start(CloudSettings { limits, latency_ms: AT_ONCE, ..CloudSettings::default() }).await
+    async fn with_limits(limits: Vec<Limit>) -> Self {
+        Self::start(CloudSettings { limits, latency_ms: NO_LATENCY, ..CloudSettings::default() }).await
     }
 
-    fn pass(&self, time: Duration) {
+    fn advance(&self, time: Duration) {
         self.now_us.fetch_add(time.as_micros() as i64, Ordering::SeqCst);
     }
 
@@ -72,7 +72,7 @@ impl Meadow {
     }
 }
 
-/// The build of reqwest in use has no JSON of its own.
+/// Reqwest is built without its `json` feature.
 trait Body {
     async fn json(self) -> Value;
 }
@@ -85,7 +85,7 @@ impl Body for Response {
 }
 
 fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
+    value.as_str().unwrap_or_else(|| panic!("{value} is not a string"))
 }
 
 fn header(response: &Response, name: &str) -> String {
@@ -93,8 +93,8 @@ fn header(response: &Response, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_key_opens_its_own_account_only() {
-    let meadow = Meadow::quick(vec![]).await;
+async fn key_gives_access_to_its_own_account_only() {
+    let meadow = Meadow::with_limits(vec![]).await;
     for request in [
         meadow.client.get(format!("{}/v1/devices", meadow.url)),
         meadow.client.get(format!("{}/v1/devices", meadow.url)).bearer_auth("mdw_wrong"),
@@ -116,8 +116,8 @@ async fn a_key_opens_its_own_account_only() {
 }
 
 #[tokio::test]
-async fn the_list_comes_in_pages() {
-    let meadow = Meadow::quick(vec![]).await;
+async fn device_list_has_pages() {
+    let meadow = Meadow::with_limits(vec![]).await;
     let page = meadow.json("/v1/devices?page=3&size=15").await;
     assert_eq!((&page["page"], &page["size"], &page["total"]), (&3.into(), &15.into(), &40.into()));
     assert_eq!(page["devices"].as_array().map(Vec::len), Some(10));
@@ -130,8 +130,8 @@ async fn the_list_comes_in_pages() {
 }
 
 #[tokio::test]
-async fn a_batch_holds_twenty() {
-    let meadow = Meadow::quick(vec![]).await;
+async fn batch_has_at_most_twenty_ids() {
+    let meadow = Meadow::with_limits(vec![]).await;
     let ids = meadow.ids(0).await;
     let states = meadow.json(&format!("/v1/devices/state?ids={}", ids[..20].join(","))).await;
     let devices = states["devices"].as_array().expect("devices");
@@ -149,8 +149,8 @@ async fn a_batch_holds_twenty() {
 }
 
 #[tokio::test]
-async fn only_what_counts_energy_has_energy() {
-    let meadow = Meadow::quick(vec![]).await;
+async fn only_inverters_and_meters_have_energy() {
+    let meadow = Meadow::with_limits(vec![]).await;
     for id in &meadow.ids(0).await[..5] {
         let energy = meadow.get(&format!("/v1/devices/{id}/energy")).await;
         if id.starts_with("pv-") || id.starts_with("pm-") {
@@ -164,16 +164,16 @@ async fn only_what_counts_energy_has_energy() {
 }
 
 #[tokio::test]
-async fn the_request_after_the_last_is_refused_until_the_first_leaves() {
-    let meadow = Meadow::quick(vec![Limit::account(5, 10_000), Limit::account(8, 60_000)]).await;
+async fn request_over_the_limit_is_refused_until_the_oldest_leaves_the_window() {
+    let meadow = Meadow::with_limits(vec![Limit::account(5, 10_000), Limit::account(8, 60_000)]).await;
     for left in (0..5).rev() {
         let answer = meadow.get("/v1/devices").await;
         assert_eq!((answer.status(), header(&answer, "x-ratelimit-limit")), (StatusCode::OK, "5".to_owned()));
         assert_eq!(header(&answer, "x-ratelimit-remaining"), left.to_string());
         assert_eq!(header(&answer, "x-ratelimit-policy"), "account:5/10s");
-        meadow.pass(Duration::from_millis(500));
+        meadow.advance(Duration::from_millis(500));
     }
-    // 2.5 s after the first of five: it leaves in 7.5 s, told as 8.
+    // 2.5 s after the first of five, which leaves in 7.5 s: rounded up to 8.
     let refused = meadow.get("/v1/devices").await;
     assert_eq!(
         (refused.status(), header(&refused, "retry-after")),
@@ -182,14 +182,14 @@ async fn the_request_after_the_last_is_refused_until_the_first_leaves() {
     let problem = refused.json().await;
     assert_eq!((text(&problem["code"]), text(&problem["limit"])), ("rate_limited", "account:5/10s"));
 
-    meadow.pass(Duration::from_micros(7_499_999));
+    meadow.advance(Duration::from_micros(7_499_999));
     assert_eq!(meadow.get("/v1/devices").await.status(), StatusCode::TOO_MANY_REQUESTS);
-    meadow.pass(Duration::from_micros(1));
-    assert_eq!(meadow.get("/v1/devices").await.status(), StatusCode::OK, "refusals take no place");
+    meadow.advance(Duration::from_micros(1));
+    assert_eq!(meadow.get("/v1/devices").await.status(), StatusCode::OK, "refused requests are not counted");
     assert_eq!(
         meadow.get_as(1, "/v1/devices").await.status(),
         StatusCode::OK,
-        "accounts count for themselves"
+        "each account is counted separately"
     );
 
     let referee = meadow.referee().await;
@@ -201,8 +201,8 @@ async fn the_request_after_the_last_is_refused_until_the_first_leaves() {
 }
 
 #[tokio::test]
-async fn a_stampede_gets_exactly_the_amount() {
-    let meadow = Meadow::quick(vec![Limit::account(30, 10_000), Limit::app(70, 1_000)]).await;
+async fn concurrent_requests_get_exactly_the_limit() {
+    let meadow = Meadow::with_limits(vec![Limit::account(30, 10_000), Limit::app(70, 1_000)]).await;
     let calls = (0..300).map(|n| meadow.get_as(n % 3, "/v1/devices?size=1"));
     let statuses: Vec<StatusCode> =
         futures::future::join_all(calls).await.iter().map(Response::status).collect();
@@ -217,27 +217,27 @@ async fn a_stampede_gets_exactly_the_amount() {
 }
 
 #[tokio::test]
-async fn the_seed_decides_everything() {
-    let told = async |seed| {
+async fn responses_depend_on_seed_and_time_only() {
+    let responses = async |seed| {
         let settings =
-            CloudSettings { seed, limits: vec![], latency_ms: AT_ONCE, ..CloudSettings::default() };
+            CloudSettings { seed, limits: vec![], latency_ms: NO_LATENCY, ..CloudSettings::default() };
         let meadow = Meadow::start(settings).await;
         let ids = meadow.ids(2).await[..20].join(",");
         let now = meadow.get_as(2, &format!("/v1/devices/state?ids={ids}")).await.json().await;
-        meadow.pass(Duration::from_secs(600));
+        meadow.advance(Duration::from_secs(600));
         (now, meadow.get_as(2, &format!("/v1/devices/state?ids={ids}")).await.json().await)
     };
-    let (one, again, other) = (told(7).await, told(7).await, told(8).await);
+    let (one, again, other) = (responses(7).await, responses(7).await, responses(8).await);
     assert_eq!(one, again);
     assert_ne!(one.0, other.0);
     assert_ne!(one.0, one.1, "time passes");
 }
 
 #[tokio::test]
-async fn failures_are_as_ordered() {
+async fn failures_are_injected_as_configured() {
     let failing = async |failures| {
         let settings =
-            CloudSettings { failures, limits: vec![], latency_ms: AT_ONCE, ..CloudSettings::default() };
+            CloudSettings { failures, limits: vec![], latency_ms: NO_LATENCY, ..CloudSettings::default() };
         let meadow = Meadow::start(settings).await;
         let request =
             meadow.client.get(format!("{}/v1/devices", meadow.url)).bearer_auth(meadow.settings.key(0));
@@ -262,6 +262,6 @@ async fn failures_are_as_ordered() {
     let (answer, injected) =
         failing(Failures { hang_share: 1.0, hang: Duration::from_millis(50), ..none }).await;
     assert!(answer.is_err());
-    // A client may repeat what it sent on a connection that closed before any answer.
+    // A client may repeat a request if its connection closed before any response.
     assert!(injected["hung"].as_u64() >= Some(1));
 }

@@ -1,20 +1,20 @@
-//! Every shipped definition against what its cloud answers: `fixtures/providers/<name>/cases.toml` says what is asked,
-//! what comes back and what it must come to.
+//! The cases of every shipped definition: `fixtures/providers/<name>/cases.toml` has the request expected, the response
+//! and the outcome expected.
 
-mod stage;
+mod deployment;
+mod journey;
+mod redirected;
 mod stored;
-mod turned;
-mod whole;
 
+use deployment::DeployedCase;
 use futures::{StreamExt, stream};
 use paceline::fetch::run_cases;
 use paceline::keep;
 use paceline::provider::Registry;
-use stage::Staged;
 use std::collections::BTreeSet;
 
 #[tokio::test]
-async fn every_case_of_every_cloud_comes_to_what_it_says() {
+async fn every_case_passes() {
     for provider in Registry::load(None).unwrap().iter() {
         let name = &provider.name;
         let cases = run_cases(provider).await.unwrap_or_else(|errors| panic!("{name}: {errors:#?}"));
@@ -39,19 +39,19 @@ fn every_definition_in_the_folder_is_shipped() {
 }
 
 #[tokio::test]
-async fn every_case_of_every_cloud_goes_the_whole_way() {
-    // So many servers that dropping them, which waits inside, would use up what a task may do in one go.
+async fn every_case_passes_through_the_whole_journey() {
+    // Dropping this many mock servers, each of which waits inside, exceeds tokio's cooperative budget of a task.
     tokio::task::unconstrained(async {
-        let (t, staged) = stage::all().await;
-        let run = async |one: &Staged| {
-            let differences = whole::run(&t.app, one).await;
-            (!differences.is_empty()).then(|| format!("{}: {differences:#?}", one.name()))
+        let (t, cases) = deployment::deploy_all().await;
+        let run = async |case: &DeployedCase| {
+            let differences = journey::run(&t.app, case).await;
+            (!differences.is_empty()).then(|| format!("{}: {differences:#?}", case.name()))
         };
-        let failed: Vec<_> = stream::iter(&staged).map(run).buffer_unordered(8).collect().await;
+        let failed: Vec<_> = stream::iter(&cases).map(run).buffer_unordered(8).collect().await;
         let failed: Vec<_> = failed.into_iter().flatten().collect();
         assert!(failed.is_empty(), "{}", failed.join("\n"));
-        assert!(staged.len() > 100, "{}", staged.len());
-        assert_eq!(whole::leaks(&t.app).await, Vec::<String>::new());
+        assert!(cases.len() > 100, "{}", cases.len());
+        assert_eq!(journey::leaks(&t.app).await, Vec::<String>::new());
         let report = keep::check(&t.app, false).await.unwrap();
         assert!(report.clean, "{report:?}");
     })

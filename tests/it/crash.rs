@@ -84,7 +84,7 @@ async fn slow_a_killed_process_loses_no_device_and_breaks_no_quota() {
         secrets: paceline::words::Secrets::only(settings.key(0)),
     };
     let connection = connections::add(&t.app.pool, &t.app.sealer, new).await.unwrap();
-    let device = |known: cloud::KnownDevice| NewDevice {
+    let device = |known: cloud::CloudDevice| NewDevice {
         external_id: known.id,
         name: known.name,
         group: String::new(),

@@ -1,4 +1,4 @@
-//! The history's days: made, filled from the default partition, dropped.
+//! Partitions of the history, one per day: creating, moving rows out of the default partition, dropping.
 
 use crate::support::TestApp;
 use paceline::record::history;
@@ -13,8 +13,8 @@ async fn count(t: &TestApp, table: &str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(&t.app.pool).await.unwrap()
 }
 
-/// A reading and an event of this instant.
-async fn happened(t: &TestApp, at: &str) {
+/// Inserts a reading and an event of this instant.
+async fn insert_history(t: &TestApp, at: &str) {
     let reading = "INSERT INTO readings (tenant_id, device_id, resource, fetched_at, online, \"values\")
                    VALUES (1, 1, 'state', $1::timestamptz, true, '{}')";
     let event =
@@ -28,10 +28,10 @@ async fn happened(t: &TestApp, at: &str) {
 }
 
 #[tokio::test]
-async fn rows_that_came_before_their_partition_move_into_it() {
+async fn rows_older_than_their_partition_move_into_it() {
     let t = TestApp::with(&[]).await;
     for at in ["2026-03-10T00:00:00Z", "2026-03-10T23:59:59.999Z", "2026-03-09T23:59:59Z"] {
-        happened(&t, at).await;
+        insert_history(&t, at).await;
     }
     for _ in 0..2 {
         history::ensure(&t.app.pool, NOW, 1).await.unwrap();
@@ -42,22 +42,22 @@ async fn rows_that_came_before_their_partition_move_into_it() {
             assert_eq!(count(&t, parent).await, 3);
         }
     }
-    happened(&t, "2026-03-10T12:00:00Z").await;
+    insert_history(&t, "2026-03-10T12:00:00Z").await;
     assert_eq!(count(&t, "readings_20260310").await, 3);
 }
 
 #[tokio::test]
-async fn nodes_that_make_the_same_days_at_once_agree() {
+async fn partitions_created_by_several_processes_at_once_do_not_conflict() {
     let t = TestApp::with(&[]).await;
-    happened(&t, "2026-03-10T12:00:00Z").await;
-    let make = || history::ensure(&t.app.pool, NOW, 3);
-    let (a, b, c) = tokio::join!(make(), make(), make());
+    insert_history(&t, "2026-03-10T12:00:00Z").await;
+    let ensure = || history::ensure(&t.app.pool, NOW, 3);
+    let (a, b, c) = tokio::join!(ensure(), ensure(), ensure());
     assert!([a, b, c].iter().all(Result::is_ok));
     assert_eq!(count(&t, "readings_20260310").await, 1);
 }
 
 #[tokio::test]
-async fn a_day_that_cannot_be_made_keeps_no_other_from_being_made() {
+async fn partition_that_cannot_be_created_does_not_block_others() {
     let t = TestApp::with(&[]).await;
     let overlap =
         "CREATE TABLE odd PARTITION OF readings FOR VALUES FROM ('2026-03-10Z') TO ('2026-03-10 01:00Z')";
@@ -67,13 +67,13 @@ async fn a_day_that_cannot_be_made_keeps_no_other_from_being_made() {
 }
 
 #[tokio::test]
-async fn what_is_older_than_the_bound_goes_wherever_it_is() {
+async fn rows_older_than_the_retention_are_deleted_from_every_partition() {
     let t = TestApp::with(&[]).await;
     let days = |n: i64| UnixMs(NOW.0 - n * 86_400_000);
     history::ensure(&t.app.pool, days(31), 1).await.unwrap();
     for at in ["2026-02-07T00:00:00Z", "2026-02-08T00:00:00Z", "2025-12-01T00:00:00Z", "2026-03-10T00:00:00Z"]
     {
-        happened(&t, at).await;
+        insert_history(&t, at).await;
     }
     let mut dropped = history::drop_old(&t.app.pool, NOW, 30).await.unwrap();
     dropped.sort();

@@ -1,4 +1,4 @@
-//! The shipped definitions against recorded answers of the real thing.
+//! Definitions against recorded and simulated responses.
 
 use crate::journey::Rig;
 use paceline::preference::devices::{self, NewDevice, TenantConnection};
@@ -11,8 +11,8 @@ use wiremock::{Mock, ResponseTemplate};
 
 const SIGNALK: &str = include_str!("../../config/providers/signalk.toml");
 
-/// Device path, the recorded answer, and what it comes to.
-fn recorded() -> [(&'static str, ResponseTemplate, serde_json::Value, bool); 5] {
+/// Device path, recorded response, and the values and online state expected.
+fn recordings() -> [(&'static str, ResponseTemplate, serde_json::Value, bool); 5] {
     let json = |text: &'static str| ResponseTemplate::new(200).set_body_raw(text, "application/json");
     [
         (
@@ -33,7 +33,7 @@ fn recorded() -> [(&'static str, ResponseTemplate, serde_json::Value, bool); 5] 
             json!({"value": "GPS"}),
             true,
         ),
-        // Its source has fallen silent: there is a path, and no value.
+        // Its source has stopped sending: the path exists, without a value.
         (
             "electrical/batteries/1/capacity/timeRemaining",
             json(include_str!("../../fixtures/providers/signalk/time_remaining.json")),
@@ -51,7 +51,7 @@ fn recorded() -> [(&'static str, ResponseTemplate, serde_json::Value, bool); 5] 
 }
 
 #[tokio::test]
-async fn signalk_answers_become_readings() {
+async fn recorded_signalk_responses_become_readings() {
     let rig = Rig::new(SIGNALK, 0).await;
     let connection = rig.connection;
     let state = || vec![("state".parse().unwrap(), "1h".parse().unwrap(), Priority::Normal)];
@@ -61,16 +61,16 @@ async fn signalk_answers_become_readings() {
         group: String::new(),
         jobs: state(),
     };
-    for (id, answer, ..) in recorded() {
-        let at = format!("/signalk/v1/api/vessels/self/{id}");
-        Mock::given(path(at)).respond_with(answer).expect(1).mount(&rig.cloud).await;
+    for (id, answer, ..) in recordings() {
+        let url_path = format!("/signalk/v1/api/vessels/self/{id}");
+        Mock::given(path(url_path)).respond_with(answer).expect(1).mount(&rig.cloud).await;
     }
-    let new: Vec<_> = recorded().iter().map(|(id, ..)| device(id)).collect();
+    let new: Vec<_> = recordings().iter().map(|(id, ..)| device(id)).collect();
     let account = TenantConnection { tenant: rig.t.tenant, connection, provider: "mocked".parse().unwrap() };
     let ids = devices::add(&rig.t.app.pool, &account, &new).await.unwrap();
     paceline::keep::drain(&rig.t.app).await.unwrap();
     rig.land(5).await;
-    for (id, (path, _, values, online)) in ids.into_iter().zip(recorded()) {
+    for (id, (path, _, values, online)) in ids.into_iter().zip(recordings()) {
         let found = rig.value(id).await;
         match values.is_null() {
             true => assert_eq!(found, None, "{path}"),
@@ -82,7 +82,7 @@ async fn signalk_answers_become_readings() {
 }
 
 #[test]
-fn the_quotas_that_the_readme_shows_load() {
+fn quotas_shown_in_the_readme_load() {
     let readme = include_str!("../../README.md");
     let shown = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("quotas");
     let text = format!(
@@ -102,9 +102,9 @@ records = "."
     assert_eq!(names, ["10s", "day", "at-once"]);
 }
 
-/// One a second, of which the cloud counts more than we do.
-const TELLING: &str = r#"
-title = "Telling"
+/// One call per second; responses report the quota's state.
+const REPORTING: &str = r#"
+title = "Reporting"
 [http]
 base_url = "{{ params.base_url }}"
 [[quota]]
@@ -123,20 +123,22 @@ records = "{values: {t: .t}}"
 "#;
 
 #[tokio::test]
-async fn a_good_answer_that_tells_of_nothing_left_holds_the_rest_back() {
-    let rig = Rig::new(TELLING, 2).await;
+async fn response_that_reports_an_exhausted_quota_sets_a_hold() {
+    let rig = Rig::new(REPORTING, 2).await;
     let good = ResponseTemplate::new(200)
         .insert_header("RateLimit", "\"hourly\";r=0;t=600")
         .set_body_json(json!({"t": 1}));
     Mock::given(wiremock::matchers::any()).respond_with(good).expect(1).mount(&rig.cloud).await;
     rig.land(1).await;
-    let Reservation::NotYet { by, wait_ms } = leave(&rig).await else { panic!("a hold lets nobody through") };
+    let Reservation::NotYet { by, wait_ms } = reserve(&rig).await else {
+        panic!("granted in spite of the hold")
+    };
     assert!(by.starts_with("hold: ") && by.contains("quota hour"), "{by}");
     assert!(wait_ms.is_some_and(|ms| (500_000.0..600_000.0).contains(&ms)), "{wait_ms:?}");
 }
 
-/// Whether a call of the rig's connection might be sent now.
-async fn leave(rig: &Rig) -> Reservation {
+/// Asks the quotas for an ad-hoc call of the rig's connection.
+async fn reserve(rig: &Rig) -> Reservation {
     let provider = rig.t.app.registry.get(rig.provider).unwrap();
     let taker = Taker::new(rig.t.app.redis.clone(), provider, &rig.t.app.taker_settings());
     let (lane, resource) = (rig.connection.to_string(), "state".parse().unwrap());
@@ -144,7 +146,7 @@ async fn leave(rig: &Rig) -> Reservation {
     taker.reserve(&ReserveRequest { lane, resource, cost, devices: Vec::new() }, None).await.unwrap()
 }
 
-/// Two calls of one page each, or one of two.
+/// The burst is two pages: two calls of one page, or one call of two.
 const PAGED: &str = r#"
 title = "Paged"
 [http]
@@ -165,7 +167,7 @@ pages = { by = "cursor", param = "after", max = 2, next = ".next" }
 "#;
 
 #[tokio::test]
-async fn all_pages_of_a_call_are_spent_with_it_and_make_one_answer() {
+async fn all_pages_of_a_call_are_spent_and_mapped_together() {
     let rig = Rig::new(PAGED, 2).await;
     let second = ResponseTemplate::new(200).set_body_json(json!({"devices": [{"id": "d1", "t": 2}]}));
     let first = json!({"devices": [{"id": "d0", "t": 1}], "next": "x y"});
@@ -177,9 +179,9 @@ async fn all_pages_of_a_call_are_spent_with_it_and_make_one_answer() {
     for (device, t) in rig.devices.iter().zip([1, 2]) {
         assert_eq!(rig.value(*device).await, Some((json!({"t": t}), true)));
     }
-    let Reservation::NotYet { by, wait_ms } = leave(&rig).await else {
-        panic!("a call may have two pages, and both were spent")
+    let Reservation::NotYet { by, wait_ms } = reserve(&rig).await else {
+        panic!("granted although both pages of the burst are spent")
     };
-    // One comes back in half an hour; a call needs two.
+    // One page comes back per half hour, and a call needs two.
     assert!(by == "hour" && wait_ms.is_some_and(|ms| ms > 3_500_000.0), "{by} {wait_ms:?}");
 }

@@ -1,26 +1,26 @@
-//! Every kind of quota on a real Redis, with the time handed in.
+//! Every kind of quota on a real Redis, with the time as an argument.
 
 use crate::take::{Rig, T0, ended, job, order, quota};
 use paceline::schedule::Refresh;
 use paceline::take::{Reservation, ReserveRequest, Settlement, Taken, Verdict};
 use paceline::words::{DeviceId, End, Hold, Job, JobId, Priority, Scope, UnixMs};
 
-fn kind(name: &str, kind: &str, scope: &str, amount: u32, rest: &str) -> String {
+fn quota_of_kind(name: &str, kind: &str, scope: &str, amount: u32, rest: &str) -> String {
     format!(
         "[[quota]]\nname = \"{name}\"\nkind = \"{kind}\"\nscope = \"{scope}\"\namount = {amount}\n{rest}\n"
     )
 }
 
-/// Jobs of one connection, overdue at `T0`, the first of them the longest.
-async fn waiting(rig: &Rig, count: i64) -> Vec<Job> {
+/// Puts jobs of one connection that are overdue at `T0`, the first of them the longest.
+async fn put_overdue(rig: &Rig, count: i64) -> Vec<Job> {
     let jobs: Vec<_> = (1..=count).map(|id| job(id, 1, Priority::Normal)).collect();
     rig.put(&jobs, |j| T0 - 4_000_000 + j.id.0).await;
     jobs
 }
 
 impl Rig {
-    /// Ends all calls of a take in the same way, their jobs done.
-    async fn end(&self, taken: &Taken, end: End, at: i64) {
+    /// Settles all calls of a take with the same end, and their jobs as done.
+    async fn settle_all(&self, taken: &Taken, end: End, at: i64) {
         let settlement = |grant: &paceline::take::Grant| Settlement {
             jobs: grant.jobs.iter().map(|j| (j.id, Verdict::Done(UnixMs(at)))).collect(),
             ..ended(grant.call, end)
@@ -31,11 +31,12 @@ impl Rig {
 }
 
 #[tokio::test]
-async fn a_calendars_window_is_spent_and_opens_again_at_its_turn() {
-    // T0 is the turn of a minute; nothing is sent within 2 % of it.
+async fn calendar_quota_is_spent_and_resets_at_its_boundary() {
+    // T0 is a window boundary; nothing is sent within a margin of 2 % of it.
     let rig =
-        Rig::new(&kind("minute", "aligned", "connection", 3, "window = \"minute\"\nburst = 3"), 1).await;
-    let jobs = waiting(&rig, 5).await;
+        Rig::new(&quota_of_kind("minute", "aligned", "connection", 3, "window = \"minute\"\nburst = 3"), 1)
+            .await;
+    let jobs = put_overdue(&rig, 5).await;
     let taken = rig.take(10, T0).await;
     assert!(taken.grants.is_empty());
     assert_eq!((taken.bound[0].by.as_str(), taken.bound[0].until_ms as i64), ("minute", T0 + 1_200));
@@ -49,14 +50,14 @@ async fn a_calendars_window_is_spent_and_opens_again_at_its_turn() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_of_a_connection_counts_as_spent_once() {
+async fn unreadable_quota_state_counts_as_spent_once() {
     let rig = Rig::new(&quota("hour", "connection", 1, "1h", 1), 1).await;
-    waiting(&rig, 2).await;
+    put_overdue(&rig, 2).await;
     let key = format!("{}quotas", rig.t.app.keys.anchor(&rig.provider));
-    // The quota's name, and text where an instant should be.
-    let mut spoil = redis::cmd("HSET");
-    spoil.arg(&key).arg("1").arg(&b"\xa4hour\xa4soon"[..]);
-    let _: i64 = spoil.query_async(&mut rig.t.app.redis.link()).await.unwrap();
+    // The quota's name, then text instead of an instant.
+    let mut corrupt = redis::cmd("HSET");
+    corrupt.arg(&key).arg("1").arg(&b"\xa4hour\xa4soon"[..]);
+    let _: i64 = corrupt.query_async(&mut rig.t.app.redis.link()).await.unwrap();
     let bound = rig.take(1, T0).await.bound;
     assert_eq!((bound[0].by.as_str(), bound[0].until_ms as i64), ("hour", T0 + 3_600_000));
     assert!(rig.take(1, T0 + 3_000_000).await.grants.is_empty());
@@ -64,10 +65,11 @@ async fn what_cannot_be_read_of_a_connection_counts_as_spent_once() {
 }
 
 #[tokio::test]
-async fn a_hold_lasts_as_long_as_it_says_beyond_the_turns_that_are_told() {
+async fn hold_lasts_beyond_the_window_boundaries_within_it() {
     let rig =
-        Rig::new(&kind("minute", "aligned", "connection", 3, "window = \"minute\"\nburst = 3"), 1).await;
-    waiting(&rig, 5).await;
+        Rig::new(&quota_of_kind("minute", "aligned", "connection", 3, "window = \"minute\"\nburst = 3"), 1)
+            .await;
+    put_overdue(&rig, 5).await;
     let taken = rig.take(1, T0 + 1_200).await;
     let until = T0 + 600_000;
     let hold = Hold { scope: Scope::Connection, until: UnixMs(until), reason: "refused".into() };
@@ -79,10 +81,13 @@ async fn a_hold_lasts_as_long_as_it_says_beyond_the_turns_that_are_told() {
 }
 
 #[tokio::test]
-async fn a_calendars_window_is_given_out_evenly() {
-    let rig =
-        Rig::new(&kind("minute", "aligned", "connection", 4, "window = \"minute\"\nheadroom = 0.0"), 1).await;
-    waiting(&rig, 9).await;
+async fn calendar_quota_is_spread_evenly_over_its_window() {
+    let rig = Rig::new(
+        &quota_of_kind("minute", "aligned", "connection", 4, "window = \"minute\"\nheadroom = 0.0"),
+        1,
+    )
+    .await;
+    put_overdue(&rig, 9).await;
     let (mut now, mut sent) = (T0, Vec::new());
     while now < T0 + 120_000 {
         let taken = rig.take(10, now).await;
@@ -93,29 +98,33 @@ async fn a_calendars_window_is_given_out_evenly() {
     assert_eq!(
         sent,
         [0, 20_000, 40_000, 60_000, 80_000, 100_000, 120_000][..sent.len()],
-        "one of four at once"
+        "one of four at once, the others spread"
     );
     assert!(sent.len() >= 6);
 }
 
 #[tokio::test]
-async fn an_error_that_costs_nothing_goes_back() {
-    let free = kind("day", "aligned", "connection", 2, "window = \"day\"\nburst = 2\nerrors_cost = false");
+async fn errors_that_cost_nothing_are_refunded() {
+    let free =
+        quota_of_kind("day", "aligned", "connection", 2, "window = \"day\"\nburst = 2\nerrors_cost = false");
     let rig = Rig::new(&free, 1).await;
-    waiting(&rig, 4).await;
+    put_overdue(&rig, 4).await;
     let noon = T0 + 12 * 3_600_000;
     let taken = rig.take(10, noon).await;
     assert_eq!(taken.grants.len(), 2);
-    rig.end(&taken, End::Error, noon + 1).await;
+    rig.settle_all(&taken, End::Error, noon + 1).await;
     let taken = rig.take(10, noon + 2).await;
-    assert_eq!(taken.grants.len(), 2, "errors went back");
-    rig.end(&taken, End::Lost, noon + 3).await;
-    assert!(rig.take(10, noon + 4).await.grants.is_empty(), "nobody knows whether these were counted");
+    assert_eq!(taken.grants.len(), 2, "errors were refunded");
+    rig.settle_all(&taken, End::Lost, noon + 3).await;
+    assert!(
+        rig.take(10, noon + 4).await.grants.is_empty(),
+        "lost calls may have been counted, so they are not refunded"
+    );
 }
 
 #[tokio::test]
-async fn calls_in_flight_are_counted_and_counted_back() {
-    let rig = Rig::new(&kind("at-once", "concurrent", "connection", 2, ""), 1).await;
+async fn concurrent_quota_counts_calls_until_they_end() {
+    let rig = Rig::new(&quota_of_kind("at-once", "concurrent", "connection", 2, ""), 1).await;
     let mut jobs: Vec<_> = (1..=6).map(|id| job(id, 1, Priority::Normal)).collect();
     for job in &mut jobs {
         job.group = format!("home{}", job.id.0 % 3);
@@ -125,22 +134,22 @@ async fn calls_in_flight_are_counted_and_counted_back() {
     assert_eq!(first.grants.len(), 2);
     assert_eq!((first.bound[0].by.as_str(), first.bound[0].until_ms), ("at-once", -1.0));
     assert!(rig.take(10, T0 + 100).await.grants.is_empty());
-    // One ends: one may go, whichever home it is of; and who settles is told.
+    // One ends, so another may start, of whichever group; settle returns that there is more to do.
     let done = vec![(first.grants[0].jobs[0].id, Verdict::Done(UnixMs(T0)))];
     let settlement = Settlement { jobs: done, ..ended(first.grants[0].call, End::Good) };
     let settled = rig.taker.settle(&[settlement], Some(UnixMs(T0 + 200))).await.unwrap();
     assert_eq!(settled.wake_in_ms, Some(0.0));
     assert_eq!(rig.take(10, T0 + 200).await.grants.len(), 1);
     assert!(rig.take(10, T0 + 300).await.grants.is_empty());
-    // The workers of both die: their leases end, and with them what they held.
+    // The workers of both died: their leases expire, and their places become free.
     let again = rig.take(10, T0 + 40_000).await;
     assert_eq!((again.reaped, again.grants.len()), (2, 2));
     rig.assert_sound(&jobs).await;
 }
 
 #[tokio::test]
-async fn calls_in_flight_of_the_whole_app_stop_everybody() {
-    let rig = Rig::new(&kind("at-once", "concurrent", "app", 1, ""), 1).await;
+async fn concurrent_quota_of_the_app_stops_all_lanes() {
+    let rig = Rig::new(&quota_of_kind("at-once", "concurrent", "app", 1, ""), 1).await;
     let jobs: Vec<_> = (1..=3).map(|id| job(id, id, Priority::Normal)).collect();
     rig.put(&jobs, |j| T0 - 4_000_000 + j.id.0).await;
     let mut seen = Vec::new();
@@ -149,12 +158,12 @@ async fn calls_in_flight_of_the_whole_app_stop_everybody() {
         assert_eq!(taken.grants.len(), 1);
         if n < 2 {
             assert_eq!((taken.bound[0].lane.as_str(), taken.bound[0].until_ms), ("", -1.0));
-            let told = rig.queue().locate(&rig.provider, &[JobId(3)]).await.unwrap().remove(0);
-            assert_eq!((told.why.as_str(), told.until_ms), ("at-once", -1.0));
+            let location = rig.queue().locate(&rig.provider, &[JobId(3)]).await.unwrap().remove(0);
+            assert_eq!((location.why.as_str(), location.until_ms), ("at-once", -1.0));
         }
         seen.extend(order(&taken));
         assert!(rig.take(10, T0 + n).await.grants.is_empty());
-        rig.end(&taken, End::Good, T0 + n).await;
+        rig.settle_all(&taken, End::Good, T0 + n).await;
     }
     seen.sort_unstable();
     assert_eq!(seen, [1, 2, 3]);
@@ -162,54 +171,55 @@ async fn calls_in_flight_of_the_whole_app_stop_everybody() {
 }
 
 #[tokio::test]
-async fn errors_in_a_row_stop_short_of_the_limit() {
-    let rig = Rig::new(&kind("errors", "errors", "connection", 3, "window = \"10m\""), 1).await;
-    let jobs = waiting(&rig, 20).await;
+async fn error_quota_counts_calls_in_flight_as_possible_errors() {
+    let rig = Rig::new(&quota_of_kind("errors", "errors", "connection", 3, "window = \"10m\""), 1).await;
+    let jobs = put_overdue(&rig, 20).await;
     let first = rig.take(10, T0).await;
-    assert_eq!(first.grants.len(), 3, "each of them may become an error");
-    rig.end(&first, End::Error, T0 + 100).await;
+    assert_eq!(first.grants.len(), 3, "each of them may end in an error");
+    rig.settle_all(&first, End::Error, T0 + 100).await;
     let stopped = rig.take(10, T0 + 200).await;
     assert!(stopped.grants.is_empty());
     assert_eq!((stopped.bound[0].by.as_str(), stopped.bound[0].until_ms as i64), ("errors", T0 + 600_100));
     let again = rig.take(10, T0 + 600_100).await;
     assert_eq!(again.grants.len(), 3);
     let one = Taken { grants: again.grants[..1].to_vec(), ..again.clone() };
-    rig.end(&one, End::Error, T0 + 600_200).await;
-    assert!(rig.take(10, T0 + 600_200).await.grants.is_empty(), "one error and two in flight");
+    rig.settle_all(&one, End::Error, T0 + 600_200).await;
+    assert!(rig.take(10, T0 + 600_200).await.grants.is_empty(), "one error and two calls in flight");
     let two = Taken { grants: again.grants[1..].to_vec(), ..again };
-    rig.end(&two, End::Good, T0 + 600_300).await;
-    assert_eq!(rig.take(10, T0 + 600_300).await.grants.len(), 3, "a success forgets");
+    rig.settle_all(&two, End::Good, T0 + 600_300).await;
+    assert_eq!(rig.take(10, T0 + 600_300).await.grants.len(), 3, "a success resets the count");
     rig.assert_sound(&jobs).await;
 }
 
 #[tokio::test]
-async fn an_undisclosed_limit_is_felt_for() {
-    let adaptive = kind("felt", "adaptive", "connection", 100, "window = \"1s\"\nstart = 10");
+async fn adaptive_quota_halves_when_throttled_and_rises_after_good_responses() {
+    let adaptive = quota_of_kind("adaptive", "adaptive", "connection", 100, "window = \"1s\"\nstart = 10");
     let rig = Rig::new(&adaptive, 1).await;
-    waiting(&rig, 900).await;
+    put_overdue(&rig, 900).await;
     let spacing = async |at: i64| {
         let taken = rig.take(2, at).await;
         let [one, two] = &taken.grants[..] else { panic!("{taken:?}") };
         (two.send_in_ms - one.send_in_ms, taken)
     };
-    let (apart, taken) = spacing(T0).await;
-    assert!((apart - 100.0).abs() < 0.01, "{apart}");
-    rig.end(&taken, End::Throttled, T0 + 300).await;
-    let (apart, taken) = spacing(T0 + 1_000).await;
-    assert!((apart - 200.0).abs() < 0.01, "halved, and only once for the two: {apart}");
-    rig.end(&taken, End::Good, T0 + 1_300).await;
-    let (apart, _) = spacing(T0 + 2_000).await;
-    // Two good answers at 5/s raise it by 2 · 0.02 · 100 / 5, the second a little less.
-    assert!(apart < 200.0 / 1.14 && apart > 200.0 / 1.17, "{apart}");
+    let (interval_ms, taken) = spacing(T0).await;
+    assert!((interval_ms - 100.0).abs() < 0.01, "{interval_ms}");
+    rig.settle_all(&taken, End::Throttled, T0 + 300).await;
+    let (interval_ms, taken) = spacing(T0 + 1_000).await;
+    assert!((interval_ms - 200.0).abs() < 0.01, "halved once for both: {interval_ms}");
+    rig.settle_all(&taken, End::Good, T0 + 1_300).await;
+    let (interval_ms, _) = spacing(T0 + 2_000).await;
+    // Two good responses at 5/s raise the rate by 2 · 0.02 · 100 / 5, the second by a little less.
+    assert!(interval_ms < 200.0 / 1.14 && interval_ms > 200.0 / 1.17, "{interval_ms}");
 }
 
 #[tokio::test]
-async fn a_reserve_is_kept_for_refresh_now() {
-    let reserve = kind("minute", "aligned", "connection", 4, "window = \"minute\"\nburst = 4\nreserve = 0.5");
+async fn reserve_is_kept_for_refresh_now() {
+    let reserve =
+        quota_of_kind("minute", "aligned", "connection", 4, "window = \"minute\"\nburst = 4\nreserve = 0.5");
     let rig = Rig::new(&reserve, 1).await;
-    let mut jobs = waiting(&rig, 6).await;
+    let mut jobs = put_overdue(&rig, 6).await;
     let now = T0 + 30_000;
-    assert_eq!(order(&rig.take(10, now).await), [1, 2], "half is kept");
+    assert_eq!(order(&rig.take(10, now).await), [1, 2], "half is reserved");
     let refresh = async |ids: &[i64]| {
         let ids: Vec<_> = ids.iter().map(|id| JobId(*id)).collect();
         rig.queue().refresh(&rig.provider, &ids).await.unwrap()
@@ -218,24 +228,24 @@ async fn a_reserve_is_kept_for_refresh_now() {
         refresh(&[6, 6, 1, 99]).await,
         [Refresh::Queued, Refresh::Waiting, Refresh::Running, Refresh::Unknown]
     );
-    // One that is not due at all.
+    // A job that is not due.
     let later = Job { interval: "31days".parse().unwrap(), ..job(7, 1, Priority::Background) };
     rig.put(std::slice::from_ref(&later), |_| T0 - 1).await;
     jobs.push(later);
     assert_eq!(refresh(&[7]).await, [Refresh::Queued]);
     let urgent = rig.take(10, now + 1).await;
-    assert_eq!(order(&urgent), [6, 7], "the longest waiting first");
+    assert_eq!(order(&urgent), [6, 7], "the job that waits longest first");
     assert_eq!(refresh(&[6]).await, [Refresh::Running]);
-    rig.end(&urgent, End::Good, now + 2).await;
+    rig.settle_all(&urgent, End::Good, now + 2).await;
     assert!(rig.take(10, now + 3).await.grants.is_empty(), "all four are spent");
     assert_eq!(refresh(&[6]).await, [Refresh::Queued]);
     assert_eq!(refresh(&[6]).await, [Refresh::Waiting]);
     rig.assert_sound(&jobs).await;
-    assert_eq!(order(&rig.take(10, T0 + 61_200).await)[..1], [6], "ahead of those that waited longer");
+    assert_eq!(order(&rig.take(10, T0 + 61_200).await)[..1], [6], "ahead of jobs that waited longer");
 }
 
 #[tokio::test]
-async fn a_refresh_goes_ahead_of_every_lane() {
+async fn refresh_now_goes_ahead_of_every_lane() {
     let rig = Rig::new(&quota("app", "app", 1, "1s", 1), 1).await;
     let mut jobs: Vec<_> = (1..=8).map(|id| job(id, id % 4, Priority::Realtime)).collect();
     jobs.push(job(9, 9, Priority::Background));
@@ -250,9 +260,9 @@ async fn a_refresh_goes_ahead_of_every_lane() {
 }
 
 #[tokio::test]
-async fn a_device_that_is_held_steps_aside_alone() {
+async fn hold_of_a_device_does_not_stop_other_devices_of_its_lane() {
     let rig = Rig::new(&quota("own", "connection", 100, "1s", 100), 1).await;
-    let jobs = waiting(&rig, 3).await;
+    let jobs = put_overdue(&rig, 3).await;
     let first = rig.take(1, T0).await;
     let hold = Hold { scope: Scope::Device, until: UnixMs(T0 + 60_000), reason: "HTTP 429".into() };
     let held = Settlement {
@@ -263,25 +273,25 @@ async fn a_device_that_is_held_steps_aside_alone() {
     let others = rig.take(10, T0 + 2).await;
     assert_eq!(order(&others), [2, 3]);
     rig.finish(others, T0 + 3).await;
-    let told = rig.queue().locate(&rig.provider, &[JobId(1)]).await.unwrap().remove(0);
-    // It competes again as long before as others may be granted that instant.
-    assert_eq!((told.why.as_str(), told.until_ms as i64), ("hold: HTTP 429", T0 + 59_750));
+    let location = rig.queue().locate(&rig.provider, &[JobId(1)]).await.unwrap().remove(0);
+    // It competes again 250 ms before the hold ends, as calls may be granted that far ahead.
+    assert_eq!((location.why.as_str(), location.until_ms as i64), ("hold: HTTP 429", T0 + 59_750));
     rig.assert_sound(&jobs).await;
     assert_eq!(order(&rig.take(10, T0 + 60_000).await), [1]);
 }
 
 #[tokio::test]
-async fn a_restart_counts_every_kind_as_spent() {
+async fn every_kind_of_quota_counts_as_spent_after_a_restart() {
     for (text, until) in [
-        (kind("q", "aligned", "connection", 3, "window = \"minute\"\nburst = 3"), 61_200 - 30_000),
-        (kind("q", "concurrent", "connection", 3, ""), 30_000),
-        (kind("q", "errors", "connection", 3, "window = \"10m\""), 600_000),
-        (kind("q", "adaptive", "connection", 100, "window = \"10s\"\nstart = 10"), 1_000),
+        (quota_of_kind("q", "aligned", "connection", 3, "window = \"minute\"\nburst = 3"), 61_200 - 30_000),
+        (quota_of_kind("q", "concurrent", "connection", 3, ""), 30_000),
+        (quota_of_kind("q", "errors", "connection", 3, "window = \"10m\""), 600_000),
+        (quota_of_kind("q", "adaptive", "connection", 100, "window = \"10s\"\nstart = 10"), 1_000),
         (quota("q", "connection", 10, "10s", 1), 1_000),
     ] {
         let rig = Rig::new(&text, 1).await;
-        let jobs = waiting(&rig, 2).await;
-        // As after a restart: the schedule was built on another run of the server.
+        let jobs = put_overdue(&rig, 2).await;
+        // As after a restart: the schedule belongs to an earlier run of the server.
         let meta = rig.t.app.keys.meta(&rig.provider);
         redis::cmd("HSET")
             .arg(meta)
@@ -302,24 +312,25 @@ async fn a_restart_counts_every_kind_as_spent() {
 }
 
 #[tokio::test]
-async fn a_trial_counts_like_a_call_and_comes_back_unsent() {
-    let text = kind("at-once", "concurrent", "connection", 1, "") + &quota("app", "connection", 2, "1h", 2);
+async fn reservation_counts_like_a_call_and_is_refunded_if_unsent() {
+    let text =
+        quota_of_kind("at-once", "concurrent", "connection", 1, "") + &quota("app", "connection", 2, "1h", 2);
     let rig = Rig::new(&text, 1).await;
-    let jobs = waiting(&rig, 1).await;
+    let jobs = put_overdue(&rig, 1).await;
     let devices = vec![DeviceId(9)];
     let request =
         ReserveRequest { lane: "1".to_owned(), resource: "state".parse().unwrap(), cost: 1, devices };
     let ask = async |at: i64| rig.taker.reserve(&request, Some(UnixMs(at))).await.unwrap();
-    let Reservation::Granted(first, in_ms) = ask(T0).await else { panic!("all is free") };
+    let Reservation::Granted(first, in_ms) = ask(T0).await else { panic!("all quotas are free") };
     assert_eq!(in_ms, 0.0);
     assert_eq!(ask(T0).await, Reservation::NotYet { by: "at-once".to_owned(), wait_ms: None });
-    assert!(rig.take(9, T0).await.grants.is_empty(), "it is in flight");
+    assert!(rig.take(9, T0).await.grants.is_empty(), "the reservation is in flight");
     rig.taker.settle(&[Settlement::unsent(first)], Some(UnixMs(T0 + 1))).await.unwrap();
     let taken = rig.take(9, T0 + 2).await;
     assert_eq!(order(&taken), [1]);
-    assert!(taken.grants[0].call > first, "numbers grow");
+    assert!(taken.grants[0].call > first, "call numbers increase");
     rig.finish(taken, T0 + 3).await;
-    let Reservation::Granted(second, _) = ask(T0 + 4).await else { panic!("one is left of two") };
+    let Reservation::Granted(second, _) = ask(T0 + 4).await else { panic!("one of two is left") };
     rig.taker.settle(&[ended(second, End::Good)], Some(UnixMs(T0 + 5))).await.unwrap();
     assert!(
         matches!(ask(T0 + 6).await, Reservation::NotYet { by, wait_ms: Some(ms) } if by == "app" && ms > 3e6)
@@ -328,8 +339,9 @@ async fn a_trial_counts_like_a_call_and_comes_back_unsent() {
 }
 
 #[tokio::test]
-async fn a_trial_whose_process_died_frees_its_place_and_stays_spent() {
-    let text = kind("at-once", "concurrent", "connection", 1, "") + &quota("app", "connection", 1, "1h", 1);
+async fn expired_reservation_frees_its_concurrent_slot_and_stays_spent() {
+    let text =
+        quota_of_kind("at-once", "concurrent", "connection", 1, "") + &quota("app", "connection", 1, "1h", 1);
     let rig = Rig::new(&text, 1).await;
     let request = ReserveRequest {
         lane: "1".to_owned(),
@@ -339,6 +351,6 @@ async fn a_trial_whose_process_died_frees_its_place_and_stays_spent() {
     };
     assert!(matches!(rig.taker.reserve(&request, Some(UnixMs(T0))).await.unwrap(), Reservation::Granted(..)));
     assert_eq!(rig.take(9, T0 + 600_000).await.reaped, 1);
-    let asked = rig.taker.reserve(&request, Some(UnixMs(T0 + 600_001))).await.unwrap();
-    assert!(matches!(asked, Reservation::NotYet { by, .. } if by == "app"));
+    let outcome = rig.taker.reserve(&request, Some(UnixMs(T0 + 600_001))).await.unwrap();
+    assert!(matches!(outcome, Reservation::NotYet { by, .. } if by == "app"));
 }

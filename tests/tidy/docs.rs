@@ -1,10 +1,10 @@
-//! What the documents name exists: a renamed file or test must not leave a dead pointer behind.
+//! Checks that files, functions and links named in documents exist, so that a rename cannot leave a dead reference.
 
 use crate::rules::Finding;
 use crate::source::File;
 use std::path::{Path, PathBuf};
 
-/// Documents, and directories of documents, whose pointers are checked.
+/// Documents, and directories of documents, to check.
 const PLACES: &[&str] = &[
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -14,7 +14,7 @@ const PLACES: &[&str] = &[
     "fixtures/seeds/README.md",
 ];
 
-/// Endings by which a name in a document is a file of this repository, in whatever directory.
+/// A name with one of these extensions is taken for a file of this repository, in any directory.
 const ENDINGS: &[&str] = &["rs", "lua"];
 
 /// Whether a path from the root of the repository exists.
@@ -51,31 +51,31 @@ pub fn documents() -> Vec<(String, String)> {
     let read =
         |path: &Path| std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let name =
-        |path: &Path| path.strip_prefix(&root).expect("it was found there").to_string_lossy().into_owned();
+        |path: &Path| path.strip_prefix(&root).expect("it is below the root").to_string_lossy().into_owned();
     paths.iter().map(|path| (name(path), read(path))).collect()
 }
 
-/// Names in a document that lead nowhere.
+/// Names in a document that do not exist.
 pub fn dead_pointers(document: &str, text: &str, files: &[File], tree: &impl Tree) -> Vec<Finding> {
-    let mut found = Vec::new();
+    let mut findings = Vec::new();
     let mut fenced = false;
     for (at, line) in text.lines().enumerate() {
-        let mut say = |instead: String| found.push(Finding::at(document, at + 1, "pointer", instead));
+        let mut report = |instead: String| findings.push(Finding::at(document, at + 1, "pointer", instead));
         if line.trim_start().starts_with("```") {
             fenced = !fenced;
         } else if fenced {
             let scripts = line.split_whitespace().filter(|word| word.starts_with("scripts/"));
-            scripts.filter(|path| !tree.has(path)).for_each(|path| say(format!("there is no `{path}`")));
+            scripts.filter(|path| !tree.has(path)).for_each(|path| report(format!("there is no `{path}`")));
         } else {
             let quoted = line.split('`').skip(1).step_by(2);
-            quoted.filter_map(|name| wrong_name(name, files, tree)).for_each(&mut say);
-            links(line).filter_map(|link| wrong_link(document, link, tree)).for_each(&mut say);
+            quoted.filter_map(|name| wrong_name(name, files, tree)).for_each(&mut report);
+            links(line).filter_map(|link| wrong_link(document, link, tree)).for_each(&mut report);
         }
     }
-    found
+    findings
 }
 
-/// Why a name in backquotes leads nowhere, if it is a path, a file or `<file>.rs::<function>`.
+/// The error of a name in backquotes, if it is a path, a file or `<file>.rs::<function>` that does not exist.
 fn wrong_name(name: &str, files: &[File], tree: &impl Tree) -> Option<String> {
     let (path, function) =
         name.split_once("::").map_or((name, None), |(path, function)| (path, Some(function)));
@@ -85,9 +85,9 @@ fn wrong_name(name: &str, files: &[File], tree: &impl Tree) -> Option<String> {
     }
     let is_ours = path.rsplit_once('.').is_some_and(|(_, ending)| ENDINGS.contains(&ending));
     let missing =
-        || Some(format!("there is no `{path}`: name the file that has its place, or drop the sentence"));
+        || Some(format!("there is no `{path}`: name the file that replaced it, or delete the sentence"));
     let Some((first, _)) = path.split_once('/') else {
-        // A bare file name: the text around it says where it lies.
+        // A bare file name: its directory may be given elsewhere in the text.
         let exists = files.iter().any(|file| file.path == path || file.path.ends_with(&format!("/{path}")));
         return if is_ours && !exists { missing() } else { None };
     };
@@ -99,7 +99,7 @@ fn wrong_name(name: &str, files: &[File], tree: &impl Tree) -> Option<String> {
     let function = function?;
     let file = files.iter().find(|file| file.path == *full);
     let has = file.is_some_and(|file| file.code.windows(2).any(|at| at[0].is("fn") && at[1].is(function)));
-    (!has).then(|| format!("`{path}` has no function `{function}`: name the one that has its place"))
+    (!has).then(|| format!("`{path}` has no function `{function}`: name the one that replaced it"))
 }
 
 /// The targets of Markdown links.
@@ -109,5 +109,5 @@ fn links(line: &str) -> impl Iterator<Item = &str> {
 
 fn wrong_link(document: &str, link: &str, tree: &impl Tree) -> Option<String> {
     let path = link.split('#').next().filter(|path| !path.is_empty() && !path.contains("://"))?;
-    (!tree.has(&crate::rules::beside(document, path))).then(|| format!("the link leads nowhere: `{path}`"))
+    (!tree.has(&crate::rules::resolve(document, path))).then(|| format!("the target of the link does not exist: `{path}`"))
 }

@@ -1,26 +1,29 @@
-//! Each rule is seen to fail, and seen to leave alone what only looks alike.
+//! Tests that each rule fails where it should, and passes code that only looks similar.
 
 use crate::lex::lex;
 use crate::source::File;
 use crate::{COLUMNS_MAX, LINES_MAX, docs, rules};
 
-/// What the rules say of these files, and of none but the rule that is asked for.
-fn said(rule: &str, files: &[(&str, &str)]) -> Vec<String> {
+/// The findings of one rule in these files.
+fn findings(rule: &str, files: &[(&str, &str)]) -> Vec<String> {
     let files: Vec<File> = files.iter().map(|(path, text)| File::new(path, text)).collect();
     let found = rules::all(&files).into_iter().filter(|it| it.rule == rule);
     found.map(|it| it.to_string()).collect()
 }
 
-/// Asserts that the rule finds this line of this one file, and only this.
+/// Asserts that the rule finds exactly this line of the file.
 #[track_caller]
 fn fails(rule: &str, path: &str, text: &str, line: usize) {
-    let said = said(rule, &[(path, text)]);
-    assert!(said.len() == 1 && said[0].starts_with(&format!("{path}:{line}: {rule}: ")), "{text}\n{said:#?}");
+    let findings = findings(rule, &[(path, text)]);
+    assert!(
+        findings.len() == 1 && findings[0].starts_with(&format!("{path}:{line}: {rule}: ")),
+        "{text}\n{findings:#?}"
+    );
 }
 
 #[track_caller]
 fn passes(rule: &str, path: &str, text: &str) {
-    assert_eq!(said(rule, &[(path, text)]), [""; 0], "{text}");
+    assert_eq!(findings(rule, &[(path, text)]), [""; 0], "{text}");
 }
 
 #[test]
@@ -58,7 +61,7 @@ fn an_import_along_the_direction_passes() {
 }
 
 #[test]
-fn a_crate_away_from_home_fails() {
+fn a_crate_named_outside_its_homes_fails() {
     fails("home", "src/http/jobs.rs", "use sqlx::PgPool;", 1);
     fails("home", "src/take/taker.rs", "fn f() {\n    redis::cmd(\"GET\");\n}", 2);
     fails("home", "src/app.rs", "use redis::{self};", 1);
@@ -75,7 +78,7 @@ fn a_crate_away_from_home_fails() {
 }
 
 #[test]
-fn our_redis_is_not_the_crate() {
+fn the_redis_room_is_not_the_redis_crate() {
     passes("home", "src/app.rs", "use crate::redis::{self, Redis};\nfn f() { redis::connect() }");
     passes("home", "src/app.rs", "use crate::{redis, words};\nfn f() { redis::connect() }");
     passes("home", "src/local/mod.rs", "mod redis;\nfn f() { redis::ensure(); super::redis::stop() }");
@@ -84,7 +87,7 @@ fn our_redis_is_not_the_crate() {
 }
 
 #[test]
-fn what_is_banned_fails() {
+fn banned_code_fails() {
     let now = "use std::time::{Instant, SystemTime};\nfn f() { SystemTime::now(); }";
     fails("ban", "src/take/mod.rs", now, 2);
     fails("ban", "src/take/mod.rs", "use std::time::{self, Duration};\nfn f() { time::Instant::now() }", 2);
@@ -106,7 +109,7 @@ fn what_is_banned_fails() {
 }
 
 #[test]
-fn what_looks_banned_passes() {
+fn code_similar_to_banned_code_passes() {
     passes("ban", "src/take/mod.rs", "use tokio::time::Instant;\nfn f() { Instant::now() }");
     passes("ban", "src/clock.rs", "use std::time::SystemTime;\nfn f() { SystemTime::now() }");
     passes("ban", "src/cli/output.rs", "fn f() { println!() }");
@@ -126,7 +129,7 @@ fn what_looks_banned_passes() {
 }
 
 #[test]
-fn a_note_to_self_fails() {
+fn a_marker_for_later_work_fails() {
     let note = concat!("FIX", "ME");
     fails("mark", "src/take/mod.rs", &format!("fn f() {{}}\n// {note} later"), 2);
     fails("mark", "src/take/lua/x.lua", &format!("-- {note}"), 1);
@@ -134,7 +137,7 @@ fn a_note_to_self_fails() {
 }
 
 #[test]
-fn an_empty_name_fails() {
+fn a_file_name_without_meaning_fails() {
     fails("name", "src/take/util.rs", "", 1);
     fails("name", "src/helpers/mod.rs", "", 1);
     fails("name", "tests/it/common.rs", "", 1);
@@ -146,7 +149,7 @@ fn an_empty_name_fails() {
 fn a_dead_file_fails() {
     let lib = ("src/lib.rs", "mod take; // mod attic;\nmod words { mod time; }");
     let take = ("src/take/mod.rs", "mod settle;\n#[cfg(test)]\nmod tests;");
-    let found = said(
+    let found = findings(
         "dead",
         &[
             lib,
@@ -173,25 +176,25 @@ fn a_script_without_its_contract_fails() {
 }
 
 #[test]
-fn a_script_without_its_one_caller_fails() {
+fn a_script_not_included_exactly_once_fails() {
     let script = ("src/take/lua/x.lua", "");
     let one = ("src/take/taker.rs", "const X: &str = include_str!(\"lua/x.lua\");");
     let two = ("src/pace/gate.rs", "const X: &str = include_str!(\"../take/lua/x.lua\");");
-    assert_eq!(said("caller", &[script]).len(), 1);
-    assert_eq!(said("caller", &[script, one]).len(), 0);
-    assert_eq!(said("caller", &[script, one, two]).len(), 1);
+    assert_eq!(findings("caller", &[script]).len(), 1);
+    assert_eq!(findings("caller", &[script, one]).len(), 0);
+    assert_eq!(findings("caller", &[script, one, two]).len(), 1);
 }
 
 #[test]
-fn a_file_that_is_long_or_grew_fails() {
+fn a_file_that_is_too_long_or_grew_fails() {
     let lines = |count: usize| "\n".repeat(count);
     fails("length", "src/take/mod.rs", &lines(LINES_MAX + 1), LINES_MAX + 1);
     passes("length", "src/take/mod.rs", &lines(LINES_MAX));
-    let grows = |has: usize| {
-        let file = File::new("src/take/lua/x.lua", &lines(has));
+    let count = |length: usize| {
+        let file = File::new("src/take/lua/x.lua", &lines(length));
         rules::length(&[file], &[("src/take/lua/x.lua", LINES_MAX + 5)]).len()
     };
-    assert_eq!([LINES_MAX, LINES_MAX + 4, LINES_MAX + 5, LINES_MAX + 6].map(grows), [1, 1, 0, 1]);
+    assert_eq!([LINES_MAX, LINES_MAX + 4, LINES_MAX + 5, LINES_MAX + 6].map(count), [1, 1, 0, 1]);
 }
 
 #[test]
@@ -204,12 +207,12 @@ fn a_long_line_fails() {
 }
 
 #[test]
-fn an_allowance_that_nobody_uses_fails() {
+fn an_unused_allowance_fails() {
     assert!(!rules::stale(&[]).is_empty());
 }
 
 #[test]
-fn rust_is_read_as_the_compiler_reads_it() {
+fn rust_is_tokenized_as_by_the_compiler() {
     let source = r###"let c = '"'; let l: &'a str = b"x\"y"; /* a /* b */ c */
         r#"raw "quoted" \"#; r#type '\'' '\u{1}' z // end"###;
     let (code, comments) = lex(source);

@@ -1,4 +1,4 @@
-//! Rust as words and marks, with comments and texts set apart.
+//! Splits Rust into words, marks and strings, and keeps comments apart.
 
 use std::rc::Rc;
 
@@ -6,9 +6,9 @@ use std::rc::Rc;
 pub enum Kind {
     /// A name, a keyword or a number.
     Word,
-    /// `::`, or one character.
+    /// `::`, or one other character.
     Mark,
-    /// The inside of a string.
+    /// The content of a string literal.
     Text,
     Comment,
 }
@@ -20,7 +20,7 @@ pub struct Token {
     pub line: usize,
     /// Under `#[cfg(test)]`.
     pub test: bool,
-    /// The module it is in, inline ones included.
+    /// The module that contains it, including inline modules.
     pub scope: Rc<[String]>,
 }
 
@@ -29,13 +29,13 @@ impl Token {
         Self { kind, text, line, test: false, scope: Rc::from([]) }
     }
 
-    /// Whether it is this word or mark.
+    /// Whether the token is this word or mark.
     pub fn is(&self, text: &str) -> bool {
         matches!(self.kind, Kind::Word | Kind::Mark) && self.text == text
     }
 }
 
-/// Code and comments.
+/// The tokens of the code, and the comments.
 pub fn lex(text: &str) -> (Vec<Token>, Vec<Token>) {
     let chars: Vec<char> = text.chars().collect();
     let (mut code, mut comments) = (Vec::new(), Vec::new());
@@ -44,7 +44,7 @@ pub fn lex(text: &str) -> (Vec<Token>, Vec<Token>) {
     while at < chars.len() {
         let from = at;
         let kind;
-        // What is kept of the token.
+        // The part of the token to keep, if not all of it.
         let mut inside = None;
         if begins(at, "//") {
             at += chars[at..].iter().take_while(|c| **c != '\n').count();
@@ -63,7 +63,7 @@ pub fn lex(text: &str) -> (Vec<Token>, Vec<Token>) {
                 }
             }
             kind = Some(Kind::Comment);
-        } else if let Some((open, hashes, raw)) = text_opens(&chars[at..]) {
+        } else if let Some((open, hashes, raw)) = string_opening(&chars[at..]) {
             at += open;
             let start = at;
             let close = format!("\"{}", "#".repeat(hashes));
@@ -74,7 +74,7 @@ pub fn lex(text: &str) -> (Vec<Token>, Vec<Token>) {
             at += close.len();
             kind = Some(Kind::Text);
         } else if chars[at] == '\'' {
-            // A character, or a lifetime; nobody asks for either.
+            // A character or a lifetime: no rule needs them.
             at += match (chars.get(at + 1), chars.get(at + 2)) {
                 (Some('\\'), _) => 3 + chars[at + 3..].iter().take_while(|c| **c != '\'').count() + 1,
                 (_, Some('\'')) => 3,
@@ -103,8 +103,8 @@ pub fn lex(text: &str) -> (Vec<Token>, Vec<Token>) {
     (code, comments)
 }
 
-/// Whether a string begins: how long its opening is, how many `#` close it, whether `\` is just a character.
-fn text_opens(chars: &[char]) -> Option<(usize, usize, bool)> {
+/// If a string literal begins here: the length of its opening, the number of `#`, whether it is raw.
+fn string_opening(chars: &[char]) -> Option<(usize, usize, bool)> {
     let prefix = chars.iter().take_while(|c| matches!(c, 'b' | 'c' | 'r')).count();
     let hashes = chars[prefix..].iter().take_while(|c| **c == '#').count();
     let raw = prefix > 0 && chars[prefix - 1] == 'r';
@@ -116,12 +116,12 @@ fn word_length(chars: &[char]) -> usize {
     chars.iter().take_while(|c| c.is_alphanumeric() || **c == '_').count()
 }
 
-/// Says of each token in which module it is, and whether only tests have it.
+/// Sets the module of each token, and whether it is compiled for tests only.
 pub fn annotate(code: &mut [Token], home: Vec<String>) {
     let mut scopes: Vec<(usize, Rc<[String]>)> = vec![(0, home.into())];
     let (mut depth, mut test_until) = (0_usize, 0);
     for at in 0..code.len() {
-        if tests_only(&code[at..]) {
+        if is_test_only(&code[at..]) {
             test_until = test_until.max(item_end(code, at));
         }
         code[at].test = at < test_until;
@@ -142,8 +142,8 @@ pub fn annotate(code: &mut [Token], home: Vec<String>) {
     }
 }
 
-/// Whether `#[cfg(test)]` or its like begins here.
-fn tests_only(code: &[Token]) -> bool {
+/// Whether `#[cfg(test)]` or a similar attribute begins here.
+fn is_test_only(code: &[Token]) -> bool {
     let begins = ["#", "[", "cfg"].iter().zip(code).filter(|(text, token)| token.is(text)).count() == 3;
     let inside = || &code[..after_brackets(code, 1)];
     begins && inside().iter().any(|it| it.is("test")) && !inside().iter().any(|it| it.is("not"))
@@ -165,7 +165,7 @@ fn item_end(code: &[Token], mut at: usize) -> usize {
     at
 }
 
-/// The index after the bracket that closes the one that is here.
+/// The index after the bracket that closes the one at `from`.
 fn after_brackets(code: &[Token], from: usize) -> usize {
     let mut depth = 0;
     for (at, token) in code.iter().enumerate().skip(from) {

@@ -1,8 +1,8 @@
-//! Each rule: files in, findings out.
+//! The rules: each gets files and returns findings.
 
 use crate::lex::{Kind, Token, lex};
 use crate::source::{File, reachable};
-use crate::{ALLOWED, ALONE, BANS, COLUMNS_MAX, EMPTY_NAMES, HOMES, LEVELS, LINES_MAX, LONG, PRELUDES};
+use crate::{ALLOWED, BANS, COLUMNS_MAX, EMPTY_NAMES, HOMES, ISOLATED, LEVELS, LINES_MAX, LONG, PRELUDES};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -26,7 +26,7 @@ impl fmt::Display for Finding {
     }
 }
 
-fn found(file: &File, line: usize, rule: &'static str, instead: String) -> Finding {
+fn finding(file: &File, line: usize, rule: &'static str, instead: String) -> Finding {
     Finding::at(&file.path, line, rule, instead)
 }
 
@@ -38,18 +38,18 @@ pub fn all(files: &[File]) -> Vec<Finding> {
     found
 }
 
-/// Imports run one way.
+/// Imports run one way, from upper rooms to lower ones.
 fn direction(file: &File) -> Vec<Finding> {
     imports(file)
         .into_iter()
         .filter_map(|(line, from, to)| {
             let instead = forbidden(&from, &to)?;
-            Some(found(file, line, "direction", format!("`{from}` may not import `{to}`: {instead}")))
+            Some(finding(file, line, "direction", format!("`{from}` may not import `{to}`: {instead}")))
         })
         .collect()
 }
 
-/// Line, who imports, whom. The map in `lib.rs` names everybody, and imports nobody.
+/// Line, importing room, imported room. `lib.rs` declares all rooms and is exempt.
 fn imports(file: &File) -> BTreeSet<(usize, String, String)> {
     let Some(from) = file.room().filter(|it| *it != "lib") else { return BTreeSet::new() };
     let ours = |first: &str| matches!(first, "crate" | "paceline" | "self" | "super");
@@ -63,22 +63,22 @@ fn imports(file: &File) -> BTreeSet<(usize, String, String)> {
 
 fn forbidden(from: &str, to: &str) -> Option<String> {
     let level = |room: &str| LEVELS.iter().position(|row| row.contains(&room));
-    if let Some((_, why)) = ALONE.iter().find(|(room, _)| *room == from) {
-        return Some(format!("it imports nothing of the crate, for {why}"));
+    if let Some((_, why)) = ISOLATED.iter().find(|(room, _)| *room == from) {
+        return Some(format!("it imports nothing from the crate, because {why}"));
     }
     match (level(from), level(to)) {
-        (None, _) => Some(format!("give `{from}` its row in LEVELS (tests/tidy.rs) first")),
-        (_, None) => Some(format!("give `{to}` its row in LEVELS (tests/tidy.rs) first")),
+        (None, _) => Some(format!("add `{from}` to a row of LEVELS (tests/tidy.rs)")),
+        (_, None) => Some(format!("add `{to}` to a row of LEVELS (tests/tidy.rs)")),
         (Some(above), Some(below)) if above < below => None,
         (Some(row), Some(same)) if row == same => {
-            let allowed = ALLOWED.iter().any(|(who, whom, _)| (*who, *whom) == (from, to));
-            (!allowed).then(|| "they stand side by side; let a room above compose them".to_owned())
+            let allowed = ALLOWED.iter().any(|(importer, imported, _)| (*importer, *imported) == (from, to));
+            (!allowed).then(|| "they are in the same row; compose them in a room above".to_owned())
         }
-        _ => Some(format!("`{to}` is above; move what is needed down, or let it be handed in")),
+        _ => Some(format!("`{to}` is above; move the code needed down, or pass it as an argument")),
     }
 }
 
-/// An outside crate is named only where it is at home.
+/// External crates are named only in the files of HOMES.
 fn homes(file: &File) -> Vec<Finding> {
     if !file.path.starts_with("src/") {
         return Vec::new();
@@ -90,19 +90,19 @@ fn homes(file: &File) -> Vec<Finding> {
             Some(begin) => name.starts_with(begin),
             None => name == known,
         };
-        // Under its own name only: what was imported was found at the import.
+        // Only paths that begin with the crate's name: imported names were found at their import.
         let home = HOMES.iter().find(|(known, _)| *name == path.written[0] && matches(known));
         seen.extend(home.filter(|(_, places)| !file.is_in(places)).map(|home| (path.line, home)));
     }
     seen.into_iter()
         .map(|(line, (name, places))| {
-            let instead = format!("`{name}` is named in {} only; ask one of them", places.join(", "));
-            found(file, line, "home", instead)
+            let instead = format!("`{name}` may be named in {} only; call one of them", places.join(", "));
+            finding(file, line, "home", instead)
         })
         .collect()
 }
 
-/// What is not written.
+/// Banned code.
 fn bans(file: &File) -> Vec<Finding> {
     let mut out = Vec::new();
     let paths = file.paths();
@@ -110,52 +110,54 @@ fn bans(file: &File) -> Vec<Finding> {
         let applies = |test: bool| ban.everywhere || !(test || file.test);
         let (pattern, _) = lex(ban.what);
         let words: Vec<&str> = pattern.iter().map(|it| it.text.as_str()).filter(|it| *it != "::").collect();
-        let mut say =
-            |line: usize| out.push(found(file, line, "ban", format!("`{}`: {}", ban.what, ban.instead)));
+        let mut report =
+            |line: usize| out.push(finding(file, line, "ban", format!("`{}`: {}", ban.what, ban.instead)));
         if pattern.iter().any(|it| it.is("::")) {
-            paths.iter().filter(|it| applies(it.test) && it.full == words).for_each(|it| say(it.line));
+            paths.iter().filter(|it| applies(it.test) && it.full == words).for_each(|it| report(it.line));
         } else {
             let hits = file.code.windows(pattern.len());
             hits.filter(|at| applies(at[0].test) && at.iter().zip(&pattern).all(|(a, b)| a.is(&b.text)))
-                .for_each(|at| say(at[0].line));
+                .for_each(|at| report(at[0].line));
         }
     }
     out
 }
 
-/// Notes to self belong to the tracker.
+/// Markers for later work belong in the issue tracker.
 fn marks(file: &File) -> Vec<Finding> {
     // In two halves, so that the rule does not find itself.
     let mark = concat!("FIX", "ME");
-    let say = |line| found(file, line, "mark", format!("`{mark}`: do it now, or write an issue"));
+    let report = |line| finding(file, line, "mark", format!("`{mark}`: do it now, or open an issue"));
     if file.path.ends_with(".rs") {
         let marked = |token: &&Token| token.text.contains(mark);
-        return file.comments.iter().filter(marked).map(|it| say(it.line)).collect();
+        return file.comments.iter().filter(marked).map(|it| report(it.line)).collect();
     }
-    lines(file).filter(|(_, line)| line.contains(mark)).map(|(at, _)| say(at)).collect()
+    lines(file).filter(|(_, line)| line.contains(mark)).map(|(at, _)| report(at)).collect()
 }
 
-/// A file is named after what is in it.
+/// File names describe the content.
 fn names(file: &File) -> Vec<Finding> {
     let empty = |part: &str| EMPTY_NAMES.contains(&part.trim_end_matches(".rs"));
     if !file.path.ends_with(".rs") || !file.path.split('/').any(empty) {
         return Vec::new();
     }
-    vec![found(
+    vec![finding(
         file,
         1,
         "name",
-        "name it after what it does, or move each part to where it is used".to_owned(),
+        "name it after its content, or move each part to where it is used".to_owned(),
     )]
 }
 
 fn columns(file: &File) -> Vec<Finding> {
     let long = lines(file).filter(|(_, line)| line.chars().count() > COLUMNS_MAX);
-    long.map(|(at, _)| found(file, at, "columns", format!("break it: at most {COLUMNS_MAX} characters")))
-        .collect()
+    long.map(|(at, _)| {
+        finding(file, at, "columns", format!("break the line: at most {COLUMNS_MAX} characters"))
+    })
+    .collect()
 }
 
-/// A script is a contract, and says so at its top.
+/// A Lua script documents its contract at the top: KEYS, ARGV, Returns.
 fn lua_header(file: &File) -> Vec<Finding> {
     if !file.path.ends_with(".lua") || PRELUDES.contains(&file.path.as_str()) {
         return Vec::new();
@@ -170,17 +172,17 @@ fn lua_header(file: &File) -> Vec<Finding> {
     needed
         .into_iter()
         .filter(|word| !header.iter().any(|line| line.starts_with(word)))
-        .map(|word| found(file, 1, "contract", format!("say `-- {word}` in the comment it begins with")))
+        .map(|word| finding(file, 1, "contract", format!("document `-- {word}` in the header comment")))
         .collect()
 }
 
-/// A script has one caller.
+/// A Lua script is included by exactly one Rust file.
 fn lua_callers(files: &[File]) -> Vec<Finding> {
     let mut callers: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for file in files {
         for at in file.code.windows(4) {
             if at[0].is("include_str") && at[3].kind == Kind::Text {
-                callers.entry(beside(&file.path, &at[3].text)).or_default().insert(&file.path);
+                callers.entry(resolve(&file.path, &at[3].text)).or_default().insert(&file.path);
             }
         }
     }
@@ -189,17 +191,17 @@ fn lua_callers(files: &[File]) -> Vec<Finding> {
         .filter_map(|script| {
             let callers: Vec<&str> = callers.get(&script.path).into_iter().flatten().copied().collect();
             let instead = match callers.len() {
-                0 => "nobody includes it: delete it, or call it".to_owned(),
+                0 => "no Rust file includes it: delete it, or include it".to_owned(),
                 1 => return None,
-                _ => format!("one Rust file includes a script, not {}", callers.join(" and ")),
+                _ => format!("only one Rust file may include it, not {}", callers.join(" and ")),
             };
-            Some(found(script, 1, "caller", instead))
+            Some(finding(script, 1, "caller", instead))
         })
         .collect()
 }
 
-/// `src/a/b.rs` and `../c.lua` make `src/c.lua`.
-pub fn beside(path: &str, relative: &str) -> String {
+/// Resolves a relative path: `../c.lua` in `src/a/b.rs` is `src/c.lua`.
+pub fn resolve(path: &str, relative: &str) -> String {
     let mut parts: Vec<&str> = path.split('/').collect();
     parts.pop();
     for part in relative.split('/') {
@@ -212,51 +214,53 @@ pub fn beside(path: &str, relative: &str) -> String {
     parts.join("/")
 }
 
-/// Every file is part of the crate.
+/// Every file of `src` is part of the crate.
 fn dead(files: &[File]) -> Vec<Finding> {
     let alive = reachable(files, true);
     let rust = files.iter().filter(|it| it.path.starts_with("src/") && it.path.ends_with(".rs"));
     rust.filter(|it| !alive.contains(&it.path))
-        .map(|it| found(it, 1, "dead", "no `mod` leads here: declare it, or delete it".to_owned()))
+        .map(|it| finding(it, 1, "dead", "no `mod` declares it: declare it, or delete it".to_owned()))
         .collect()
 }
 
-/// The long ones only shrink.
+/// Files are not too long; those in `long` only shrink.
 pub fn length(files: &[File], long: &[(&str, usize)]) -> Vec<Finding> {
     files
         .iter()
         .filter(|it| it.path.starts_with("src/"))
         .filter_map(|file| {
-            let has = lines(file).count();
+            let length = lines(file).count();
             let instead = match long.iter().find(|(path, _)| *path == file.path) {
-                None if has > LINES_MAX => format!("{has} lines: split it; at most {LINES_MAX}"),
-                Some((_, _)) if has <= LINES_MAX => "short enough now: take it out of LONG".to_owned(),
-                Some((_, was)) if has < *was => format!("it shrank: write {has} into LONG"),
-                Some((_, was)) if has > *was => format!("{has} lines: it had {was}, and may only shrink"),
+                None if length > LINES_MAX => format!("{length} lines: split it; at most {LINES_MAX}"),
+                Some((_, _)) if length <= LINES_MAX => "short enough now: remove it from LONG".to_owned(),
+                Some((_, was)) if length < *was => format!("it shrank: set {length} in LONG"),
+                Some((_, was)) if length > *was => {
+                    format!("{length} lines: it had {was}, and may only shrink")
+                }
                 _ => return None,
             };
-            Some(found(file, has, "length", instead))
+            Some(finding(file, length, "length", instead))
         })
         .collect()
 }
 
-/// What the tables allow and nobody does.
+/// Entries of the tables that nothing uses any more.
 pub fn stale(files: &[File]) -> Vec<Finding> {
-    let here = |line: &str| Finding {
+    let report = |entry: &str| Finding {
         path: "tests/tidy.rs".to_owned(),
         line: 1,
         rule: "stale",
-        instead: format!("{line}: take it out"),
+        instead: format!("{entry}: remove the entry"),
     };
-    let there: BTreeSet<(String, String)> =
+    let existing: BTreeSet<(String, String)> =
         files.iter().flat_map(imports).map(|(_, from, to)| (from, to)).collect();
     let unused =
-        ALLOWED.iter().filter(|(from, to, _)| !there.contains(&((*from).to_owned(), (*to).to_owned())));
-    let unused = unused.map(|(from, to, _)| here(&format!("`{from}` no longer imports `{to}`")));
+        ALLOWED.iter().filter(|(from, to, _)| !existing.contains(&((*from).to_owned(), (*to).to_owned())));
+    let unused = unused.map(|(from, to, _)| report(&format!("`{from}` no longer imports `{to}`")));
     let exists = |path: &str| files.iter().any(|it| it.path == path);
     let gone =
         LONG.iter().map(|(path, _)| *path).chain(PRELUDES.iter().copied()).filter(|path| !exists(path));
-    unused.chain(gone.map(|path| here(&format!("there is no {path}")))).collect()
+    unused.chain(gone.map(|path| report(&format!("there is no {path}")))).collect()
 }
 
 pub fn median(files: &[File]) -> usize {

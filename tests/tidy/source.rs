@@ -1,29 +1,29 @@
-//! The source as the rules see it: files, and the paths that their Rust names.
+//! The source as the rules read it: files, and the paths in their Rust code.
 
 use crate::lex::{Kind, Token, annotate, lex};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path as FsPath;
 
-/// Where rules look. What is generated, fetched or recorded is not anybody's writing.
+/// Directories and files to check. Generated, downloaded and recorded files are excluded.
 const PLACES: &[&str] = &["src", "tests", "benches", "migrations", "config", "build.rs"];
 const ENDINGS: &[&str] = &["rs", "lua", "sql", "toml"];
 
 pub struct File {
-    /// From the root of the repository, with `/`.
+    /// Relative to the repository's root, with `/`.
     pub path: String,
     pub text: String,
-    /// Rust only, comments left out.
+    /// Rust tokens without comments; empty for other files.
     pub code: Vec<Token>,
     pub comments: Vec<Token>,
-    /// Only tests have it.
+    /// Compiled for tests only.
     pub test: bool,
 }
 
-/// A path somewhere in the code, or a leaf of a `use`.
+/// A path in the code, or a leaf of a `use`.
 pub struct Path {
     pub line: usize,
     pub written: Vec<String>,
-    /// As seen from outside: names that were imported are replaced, `self` and `super` resolved; ours is `crate`.
+    /// The absolute path: imports, `self` and `super` are resolved, and paths of this crate begin with `crate`.
     pub full: Vec<String>,
     pub test: bool,
 }
@@ -42,7 +42,7 @@ impl File {
         Some(inside.split('/').next()?.trim_end_matches(".rs"))
     }
 
-    /// Whether it is one of these; those that end in `/` are directories.
+    /// Whether the file is one of these, or in one of the directories (which end in `/`).
     pub fn is_in(&self, places: &[&str]) -> bool {
         places.iter().any(|it| self.path == *it || (it.ends_with('/') && self.path.starts_with(it)))
     }
@@ -81,7 +81,7 @@ impl File {
         paths
     }
 
-    /// Where each `mod x;` of this file may lie, and whether only tests have it.
+    /// Possible paths of each `mod x;` in this file, and whether it is compiled for tests only.
     fn children(&self) -> Vec<([String; 2], bool)> {
         let (folder, stem) = self.path.trim_end_matches(".rs").rsplit_once('/').unwrap_or(("", &self.path));
         let here = match stem {
@@ -100,7 +100,7 @@ impl File {
     }
 }
 
-/// Everything the rules look at.
+/// All files to check.
 pub fn files() -> Vec<File> {
     let root = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
     let root = FsPath::new(&root);
@@ -108,13 +108,13 @@ pub fn files() -> Vec<File> {
     for place in PLACES {
         walk(&root.join(place), &mut paths);
     }
-    // The settings of the tools, dotfiles among them.
+    // Settings of tools, including dotfiles.
     paths.extend(list(root).into_iter().filter(|it| it.is_file() && has_ending(it, &["toml"])));
     let mut files: Vec<File> = paths
         .iter()
         .map(|path| {
             let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-            let name = path.strip_prefix(root).expect("it was found there");
+            let name = path.strip_prefix(root).expect("it is below the root");
             File::new(&name.to_string_lossy().replace('\\', "/"), &text)
         })
         .collect();
@@ -125,7 +125,7 @@ pub fn files() -> Vec<File> {
     files
 }
 
-/// The files that the compiler comes across on its way from the roots of `src`.
+/// The files that the compiler reads, starting at the roots of `src`.
 pub fn reachable(files: &[File], tests_too: bool) -> BTreeSet<String> {
     let by_path: BTreeMap<&str, &File> = files.iter().map(|it| (it.path.as_str(), it)).collect();
     let mut todo = vec!["src/main.rs".to_owned(), "src/lib.rs".to_owned()];
@@ -167,11 +167,11 @@ fn module(path: &str) -> Vec<String> {
     parts
 }
 
-/// One thing that a `use` brings in.
+/// One import of a `use`.
 struct Leaf<'a> {
     token: &'a Token,
     written: Vec<String>,
-    /// What it is called from here on; `None` for `*`.
+    /// The name it introduces; `None` for `*`.
     name: Option<String>,
 }
 
@@ -209,7 +209,7 @@ fn tree<'a>(code: &'a [Token], at: &mut usize, prefix: &[String], into: &mut Vec
     }
 }
 
-/// The path that begins here, if one does: two words at least.
+/// The path that begins here, if it has at least two segments.
 fn path_at(code: &[Token], at: usize) -> Option<Vec<String>> {
     let before = |back: usize| at.checked_sub(back).map(|at| &code[at]);
     let global = !before(2).is_some_and(|it| it.kind == Kind::Word || it.is(">"));
@@ -226,7 +226,7 @@ fn path_at(code: &[Token], at: usize) -> Option<Vec<String>> {
     (written.len() > 1).then_some(written)
 }
 
-/// What the path means in this scope, by the names known there. `home` is how deep the file itself lies.
+/// Resolves a path in a scope with the names known there. `home` is the depth of the file's own module.
 fn resolve(
     written: &[String],
     scope: &[String],
@@ -241,7 +241,7 @@ fn resolve(
             let up = written[..steps].iter().filter(|it| *it == "super").count();
             ours(&scope[..scope.len().saturating_sub(up)], &written[steps..])
         }
-        // An inner module does not see the names outside it, except that tests begin with `use super::*`.
+        // Inner modules do not see outer names, except in tests, which begin with `use super::*`.
         name => (home.min(scope.len())..=scope.len())
             .rev()
             .find_map(|depth| names.get(&(scope[..depth].to_vec(), name.to_owned())))

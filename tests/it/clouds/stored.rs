@@ -1,6 +1,6 @@
-//! What a call left behind in Postgres and in Redis, as a case tells it.
+//! What a call stored in Postgres and Redis, in the types of cases.
 
-use super::stage::{CALL_BEFORE, Staged, before};
+use super::deployment::{DeployedCase, PREVIOUS_CALL, previous_reading};
 use paceline::app::App;
 use paceline::provider::Provider;
 use paceline::words::{
@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// A job's standing.
+/// The state of a job and its connection.
 #[derive(Debug, sqlx::FromRow)]
-pub struct Standing {
+pub struct StoredState {
     pub state: String,
     pub failing: bool,
     pub last_error: Option<String>,
@@ -22,7 +22,7 @@ pub struct Standing {
     pub refusal: Option<String>,
 }
 
-pub async fn standing(app: &App, job: JobId) -> Standing {
+pub async fn state(app: &App, job: JobId) -> StoredState {
     sqlx::query_as(
         "SELECT j.state, j.failing_since IS NOT NULL AS failing, j.last_error, j.state_reason,
                 c.state AS connection, c.state_reason AS refusal
@@ -35,16 +35,16 @@ pub async fn standing(app: &App, job: JobId) -> Standing {
     .unwrap()
 }
 
-/// A device's last good value.
+/// A device's last good reading.
 #[derive(sqlx::FromRow)]
-struct Stands {
+struct LatestRow {
     values: sqlx::types::Json<Map<String, Value>>,
     online: bool,
     observed_at: Option<chrono::DateTime<chrono::Utc>>,
     fence: i64,
 }
 
-/// How a device's call ended, by what is kept of it.
+/// The outcome of a device's call, derived from what was stored.
 pub async fn outcome(app: &App, device: DeviceId, job: JobId) -> Outcome {
     let events: Vec<(String, String)> =
         sqlx::query_as("SELECT outcome, detail FROM sync_events WHERE job_id = $1")
@@ -55,17 +55,17 @@ pub async fn outcome(app: &App, device: DeviceId, job: JobId) -> Outcome {
     if let [(word, detail)] = events.as_slice() {
         return failure(word, detail.clone());
     }
-    assert_eq!(events, [], "one call makes one event at most");
-    let stands: Stands =
+    assert_eq!(events, [], "a call writes at most one event");
+    let latest: LatestRow =
         sqlx::query_as("SELECT \"values\", online, observed_at, fence FROM latest WHERE device_id = $1")
             .bind(device.0)
             .fetch_one(&app.pool)
             .await
             .unwrap();
-    let Stands { values, online, observed_at, fence } = stands;
+    let LatestRow { values, online, observed_at, fence } = latest;
     let record =
         Record { external_id: None, observed_at: observed_at.map(UnixMs::from), online, values: values.0 };
-    match (fence == CALL_BEFORE.0, record.values == before().values, online) {
+    match (fence == PREVIOUS_CALL.0, record.values == previous_reading().values, online) {
         (true, ..) => Outcome::Throttled,
         (false, true, true) => Outcome::Unchanged,
         (false, true, false) => Outcome::DeviceOffline,
@@ -73,30 +73,30 @@ pub async fn outcome(app: &App, device: DeviceId, job: JobId) -> Outcome {
     }
 }
 
-/// What stands beside a device's last good value.
+/// The validator stored with a device's last good reading.
 pub async fn validator(app: &App, device: DeviceId) -> Option<Validator> {
-    let kept: Option<sqlx::types::Json<Validator>> =
+    let stored: Option<sqlx::types::Json<Validator>> =
         sqlx::query_scalar("SELECT validator FROM latest WHERE device_id = $1")
             .bind(device.0)
             .fetch_one(&app.pool)
             .await
             .unwrap();
-    kept.map(|kept| kept.0)
+    stored.map(|it| it.0)
 }
 
-/// What was learned of the account, and whether all of it was.
-pub async fn bootstrap(app: &App, one: &Staged) -> (BTreeMap<String, String>, bool) {
-    let (values, whole): (sqlx::types::Json<BTreeMap<String, String>>, bool) = sqlx::query_as(
+/// The stored bootstrap values, and whether they are complete.
+pub async fn bootstrap(app: &App, case: &DeployedCase) -> (BTreeMap<String, String>, bool) {
+    let (values, is_complete): (sqlx::types::Json<BTreeMap<String, String>>, bool) = sqlx::query_as(
         "SELECT bootstrap, bootstrap_at IS NOT NULL FROM connections WHERE connection_id = $1",
     )
-    .bind(one.connection.0)
+    .bind(case.connection.0)
     .fetch_one(&app.pool)
     .await
     .unwrap();
-    (values.0, whole)
+    (values.0, is_complete)
 }
 
-/// The outcome of this word.
+/// The outcome with this name.
 pub fn failure(word: &str, reason: String) -> Outcome {
     match word {
         "throttled" => Outcome::Throttled,
@@ -110,44 +110,44 @@ pub fn failure(word: &str, reason: String) -> Outcome {
     }
 }
 
-/// The holds that stand. One that can be as long as `wait`, learned between these instants, is told to last so from
-/// `now`.
+/// The stored holds. A hold that may have been set between these instants to last for `wait` is returned as one that
+/// lasts for `wait` from `now`.
 pub async fn holds(
     app: &App,
-    one: &Staged,
+    case: &DeployedCase,
     wait: Option<Interval>,
     (began, ended): (UnixMs, UnixMs),
     now: UnixMs,
 ) -> Vec<(Hold, Option<DeviceId>)> {
     let mut holds = Vec::new();
-    for (field, value) in kept(app, &one.turned.provider, one.connection.0).await {
-        let (Some(whom), Some(value)) = (field.strip_prefix("!hold"), value.as_str()) else { continue };
-        let scope = match whom.chars().next() {
+    for (field, value) in quota_state(app, &case.redirected.provider, case.connection.0).await {
+        let (Some(holder), Some(value)) = (field.strip_prefix("!hold"), value.as_str()) else { continue };
+        let scope = match holder.chars().next() {
             Some('s') => continue,
             Some('@') => Scope::Group,
             Some('#') => Scope::Device,
             _ if field.ends_with(" of the app") => Scope::App,
             _ => Scope::Connection,
         };
-        let device = whom.strip_prefix('#').map(|id| DeviceId(id.parse().unwrap()));
+        let device = holder.strip_prefix('#').map(|id| DeviceId(id.parse().unwrap()));
         let (until, reason) = value.split_once(' ').unwrap();
         let until: f64 = until.parse().unwrap();
-        let told = wait.map_or(0, |wait| wait.as_ms() as i64);
-        let lasts_ms = match until as i64 - told {
-            learned if (began.0..=ended.0).contains(&learned) => told,
-            learned => learned + told - began.0,
+        let wait_ms = wait.map_or(0, |wait| wait.as_ms() as i64);
+        let lasts_ms = match until as i64 - wait_ms {
+            set_at if (began.0..=ended.0).contains(&set_at) => wait_ms,
+            set_at => set_at + wait_ms - began.0,
         };
         holds.push((Hold { scope, until: now.plus_ms(lasts_ms), reason: reason.to_owned() }, device));
     }
     holds
 }
 
-/// What Redis keeps of the app and of a connection, as `take/lua/pace.lua` says.
-async fn kept(app: &App, provider: &Provider, connection: i64) -> BTreeMap<String, Value> {
+/// The quota state of the app and of a connection in Redis, in the format of `take/lua/pace.lua`.
+async fn quota_state(app: &App, provider: &Provider, connection: i64) -> BTreeMap<String, Value> {
     let anchor = app.keys.anchor(&provider.name);
     let mut link = app.redis.link();
     let of_app: BTreeMap<String, String> = link.hgetall(format!("{anchor}quota:app")).await.unwrap();
-    let of_parts: BTreeMap<String, String> =
+    let of_groups: BTreeMap<String, String> =
         link.hgetall(format!("{anchor}quota:{connection}")).await.unwrap();
     let packed: Option<Vec<u8>> = link.hget(format!("{anchor}quotas"), connection).await.unwrap();
     let packed = packed.unwrap_or_default();
@@ -155,32 +155,32 @@ async fn kept(app: &App, provider: &Provider, connection: i64) -> BTreeMap<Strin
     let flat: Vec<Value> = std::iter::from_fn(|| Value::deserialize(&mut rest).ok()).collect();
     let own = flat.chunks(2).map(|pair| (pair[0].as_str().unwrap().to_owned(), pair[1].clone()));
     let of_app = of_app.into_iter().map(|(field, value)| (field + " of the app", value.into()));
-    own.chain(of_app).chain(of_parts.into_iter().map(|(field, value)| (field, value.into()))).collect()
+    own.chain(of_app).chain(of_groups.into_iter().map(|(field, value)| (field, value.into()))).collect()
 }
 
-/// As though all windows had passed.
-pub async fn forget_what_is_spent(app: &App, one: &Staged) {
-    let anchor = app.keys.anchor(&one.turned.provider.name);
+/// Deletes the quota state, as if all windows had passed.
+pub async fn forget_spent_quotas(app: &App, case: &DeployedCase) {
+    let anchor = app.keys.anchor(&case.redirected.provider.name);
     let keys = [
         format!("{anchor}quotas"),
         format!("{anchor}quota:app"),
-        format!("{anchor}quota:{}", one.connection),
+        format!("{anchor}quota:{}", case.connection),
     ];
     app.redis.link().del::<_, ()>(&keys).await.unwrap();
 }
 
-/// The devices that a connection has, as a list tells them.
-pub async fn listed(app: &App, one: &Staged) -> Vec<ListedDevice> {
+/// The devices of a connection, as discovery would list them.
+pub async fn listed(app: &App, case: &DeployedCase) -> Vec<ListedDevice> {
     let rows: Vec<(String, String, String, String, Vec<String>)> = sqlx::query_as(
         "SELECT external_id, name, group_key, model,
                 array(SELECT resource FROM jobs j WHERE j.device_id = d.device_id ORDER BY resource)
          FROM devices d WHERE connection_id = $1 ORDER BY external_id",
     )
-    .bind(one.connection.0)
+    .bind(case.connection.0)
     .fetch_all(&app.pool)
     .await
     .unwrap();
-    let mut default: Vec<_> = one.shipped.default_jobs().into_iter().map(|(name, ..)| name).collect();
+    let mut default: Vec<_> = case.shipped.default_jobs().into_iter().map(|(name, ..)| name).collect();
     default.sort();
     let listed =
         |(external_id, name, group, model, resources): (String, String, String, String, Vec<String>)| {

@@ -1,6 +1,6 @@
-//! All cases of all clouds in one deployment: a provider, a tenant and a connection for each, on the schedule.
+//! All cases in one deployment: each has its own provider, tenant, connection and devices, with their jobs scheduled.
 
-use super::turned::Turned;
+use super::redirected::RedirectedProvider;
 use crate::support::TestApp;
 use paceline::app::App;
 use paceline::fetch::cases::TokenCase;
@@ -20,86 +20,88 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A case of either kind.
-pub enum What {
+pub enum AnyCase {
     Call(Box<Case>),
     Token(Box<TokenCase>),
 }
 
-/// A case, and all that it needs.
-pub struct Staged {
+/// A case and what was deployed for it.
+pub struct DeployedCase {
     pub shipped: Arc<Provider>,
     pub fixtures: Fixtures,
-    pub what: What,
-    pub turned: Turned,
+    pub case: AnyCase,
+    pub redirected: RedirectedProvider,
     pub tenant: TenantId,
     pub connection: ConnectionId,
-    /// In the order of the case.
+    /// The case's devices, in its order.
     pub devices: Vec<DeviceId>,
 }
 
-/// What every device said before.
-pub fn before() -> Record {
-    let values = json!({"said_before": true}).as_object().unwrap().clone();
+/// The reading that every device has before its call.
+pub fn previous_reading() -> Record {
+    let values = json!({"previous": true}).as_object().unwrap().clone();
     Record { external_id: None, observed_at: None, online: true, values }
 }
 
-/// The call that brought it.
-pub const CALL_BEFORE: CallId = CallId(1);
+/// The call of the previous readings.
+pub const PREVIOUS_CALL: CallId = CallId(1);
 
-/// Every case of every shipped definition, in one deployment.
-pub async fn all() -> (TestApp, Vec<Staged>) {
-    let mut staged = Vec::new();
+/// Deploys every case of every shipped definition.
+pub async fn deploy_all() -> (TestApp, Vec<DeployedCase>) {
+    let mut deployed = Vec::new();
     for shipped in Registry::load(None).unwrap().iter() {
         let (fixtures, cases) = cases::cases(shipped).unwrap().expect("cases");
-        let calls = cases.cases.into_iter().map(|case| What::Call(Box::new(case.into_inner())));
+        let calls = cases.cases.into_iter().map(|case| AnyCase::Call(Box::new(case.into_inner())));
         let tokens: Vec<_> = cases.tokens.into_iter().map(|case| case.into_inner()).collect();
-        // Where a call's token is refused, the next one is asked for: as the cloud gives it in its first case.
-        let renewed = tokens.first().and_then(|case| Some((case.request.clone()?, case.answer.clone())));
-        for what in calls.chain(tokens.into_iter().map(|case| What::Token(Box::new(case)))) {
-            let name = format!("{}-{}", shipped.name, staged.len());
-            let turned = Turned::new(&name, shipped, what.params(), &what.bootstrap()).await;
-            match &what {
-                What::Call(case) => turned.answer(case.answers(), &fixtures, case.now()).await,
-                What::Token(case) => turned.answer(std::iter::once(&case.answer), &fixtures, NOW).await,
+        // If a call's token is refused, another is requested: the response is that of the first token case.
+        let token_case = tokens.first().and_then(|case| Some((case.request.clone()?, case.answer.clone())));
+        for case in calls.chain(tokens.into_iter().map(|case| AnyCase::Token(Box::new(case)))) {
+            let name = format!("{}-{}", shipped.name, deployed.len());
+            let redirected = RedirectedProvider::new(&name, shipped, case.params(), &case.bootstrap()).await;
+            match &case {
+                AnyCase::Call(case) => redirected.respond(case.answers(), &fixtures, case.now()).await,
+                AnyCase::Token(case) => {
+                    redirected.respond(std::iter::once(&case.answer), &fixtures, NOW).await
+                }
             }
-            if let (What::Call(_), Some((asked, said))) = (&what, &renewed) {
-                turned.answer_token(asked, said, &fixtures, NOW).await;
+            if let (AnyCase::Call(_), Some((request, response))) = (&case, &token_case) {
+                redirected.respond_to_token_requests(request, response, &fixtures, NOW).await;
             }
             let (shipped, fixtures) = (shipped.clone(), fixtures.clone());
             let (tenant, connection, devices) = (TenantId(0), ConnectionId(0), Vec::new());
-            staged.push(Staged { shipped, fixtures, what, turned, tenant, connection, devices });
+            deployed.push(DeployedCase { shipped, fixtures, case, redirected, tenant, connection, devices });
         }
     }
-    let t = deployment(&staged).await;
-    for (n, one) in (1..).zip(&mut staged) {
-        one.settle_in(&t.app, n).await;
+    let t = test_app(&deployed).await;
+    for (n, case) in (1..).zip(&mut deployed) {
+        case.add(&t.app, n).await;
     }
     keep::drain(&t.app).await.unwrap();
-    for one in &staged {
-        one.say_before(&t.app).await;
+    for case in &deployed {
+        case.write_previous_readings(&t.app).await;
     }
-    (t, staged)
+    (t, deployed)
 }
 
-async fn deployment(staged: &[Staged]) -> TestApp {
+async fn test_app(deployed: &[DeployedCase]) -> TestApp {
     let mut t = TestApp::with_settings(&[], |settings| {
         settings.schedule.first_run_spread = "100ms".parse().unwrap();
         settings.retry.base = "100ms".parse().unwrap();
         settings.take.tolerance = "5s".parse().unwrap();
         settings.park.gone_after = 1;
-        let names = staged.iter().map(|one| one.turned.provider.name.to_string());
+        let names = deployed.iter().map(|case| case.redirected.provider.name.to_string());
         settings.providers.private_networks = names.collect();
-        let operators = staged.iter().map(|one| {
-            let names = one.shipped.definition.auth.get_ref().operators();
+        let operators = deployed.iter().map(|case| {
+            let names = case.shipped.definition.auth.get_ref().operators();
             let secrets: BTreeMap<_, _> = names.into_iter().map(|name| (name, secret(name))).collect();
-            (one.turned.provider.name.to_string(), secrets)
+            (case.redirected.provider.name.to_string(), secrets)
         });
         let operators: BTreeMap<_, _> = operators.collect();
         settings.provider = serde_json::from_value(json!(operators)).unwrap();
     })
     .await;
-    t.app.registry = Registry::of(staged.iter().map(|one| Provider::clone(&one.turned.provider)));
-    // So that ids of one length sort as numbers do.
+    t.app.registry = Registry::of(deployed.iter().map(|case| Provider::clone(&case.redirected.provider)));
+    // Ids of the same length sort as text as they do as numbers.
     sqlx::query("ALTER TABLE jobs ALTER COLUMN job_id RESTART WITH 100000")
         .execute(&t.app.pool)
         .await
@@ -107,52 +109,52 @@ async fn deployment(staged: &[Staged]) -> TestApp {
     t
 }
 
-impl Staged {
-    /// What it shows, for people.
+impl DeployedCase {
+    /// The name for messages.
     pub fn name(&self) -> String {
-        let name = match &self.what {
-            What::Call(case) => &case.name,
-            What::Token(case) => &case.name,
+        let name = match &self.case {
+            AnyCase::Call(case) => &case.name,
+            AnyCase::Token(case) => &case.name,
         };
         format!("{}: {name}", self.shipped.name)
     }
 
-    /// Its connection, and its devices on the schedule.
-    async fn settle_in(&mut self, app: &App, n: i64) {
-        let provider = &self.turned.provider;
+    /// Adds its connection, token and bootstrap values, and its devices with scheduled jobs.
+    async fn add(&mut self, app: &App, n: i64) {
+        let provider = &self.redirected.provider;
         self.tenant = tenants::ensure(&app.pool, provider.name.as_str()).await.unwrap();
         let auth = provider.definition.auth.get_ref();
         let new = NewConnection {
             tenant: self.tenant,
             provider: provider.name.clone(),
             label: "main".to_owned(),
-            params: self.turned.params.clone(),
+            params: self.redirected.params.clone(),
             secrets: secrets(auth.secrets()),
         };
         self.connection = authorise::add(app, new).await.unwrap().id;
         let opened =
             connections::open_any(&app.pool, &app.sealer, self.tenant, self.connection).await.unwrap();
         if auth.has_tokens() {
-            // Long over, where another is to be asked for.
-            let lifetime_ms = Some(if matches!(self.what, What::Token(_)) { 1 } else { 10 * 3_600_000 });
+            // A token case needs an expired token.
+            let lifetime_ms = Some(if matches!(self.case, AnyCase::Token(_)) { 1 } else { 10 * 3_600_000 });
             let (access, refresh) = (secret("token").into(), Some(secret("refresh_token").into()));
             let granted = Granted { access, refresh, lifetime_ms };
             let asked_at = app.clock.now().plus_ms(-3_600_000);
             connections::allow(&app.pool, &app.sealer, &opened, &granted, asked_at).await.unwrap();
         }
         keep::rebuild_if_lost(app, &provider.name).await.unwrap();
-        let What::Call(case) = &self.what else { return };
+        let AnyCase::Call(case) = &self.case else { return };
         let is_bootstrap = case.resource.as_str() == "bootstrap";
-        let (learned, known) = (&case.bootstrap, provider.definition.bootstrap.is_some() && !is_bootstrap);
+        let (values, is_known) = (&case.bootstrap, provider.definition.bootstrap.is_some() && !is_bootstrap);
         let opened =
             connections::open_any(&app.pool, &app.sealer, self.tenant, self.connection).await.unwrap();
-        let of = authorise::fetcher(app, provider).unwrap().bootstrap_question().filter(|_| known);
-        learned::learn(&app.pool, &opened, learned, of.as_deref(), app.clock.now()).await.unwrap();
-        // What calls need to know is asked for by whatever call comes first.
+        let of = authorise::fetcher(app, provider).unwrap().bootstrap_question().filter(|_| is_known);
+        learned::learn(&app.pool, &opened, values, of.as_deref(), app.clock.now()).await.unwrap();
+        // A bootstrap case needs a call of any resource, in whose place the values are requested.
         let first = provider.resource_names().next().unwrap();
         let name = if is_bootstrap { first } else { &case.resource };
         let Some(resource) = provider.resource(name.as_str()) else { return };
-        // In one batch, whatever its size.
+        // Device ids in one block, so that a batch of any size has all of them.
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
             "ALTER TABLE devices ALTER COLUMN device_id RESTART WITH {}",
             n * 1_000
@@ -176,24 +178,24 @@ impl Staged {
         self.devices = devices::add(&app.pool, &account, &new).await.unwrap();
     }
 
-    /// Every device has a reading of an hour ago.
-    async fn say_before(&self, app: &App) {
-        let What::Call(case) = &self.what else { return };
-        let mut said = Vec::new();
+    /// Gives each device a reading of an hour ago.
+    async fn write_previous_readings(&self, app: &App) {
+        let AnyCase::Call(case) = &self.case else { return };
+        let mut observations = Vec::new();
         for device in self.devices.iter().filter(|_| case.resource.as_str() != "bootstrap") {
-            said.push(Observation {
+            observations.push(Observation {
                 tenant: self.tenant,
                 device: *device,
                 resource: case.resource.clone(),
                 job: self.job(app, *device).await,
-                call: CALL_BEFORE,
+                call: PREVIOUS_CALL,
                 fetched_at: app.clock.now().plus_ms(-3_600_000),
-                record: Some(before()),
+                record: Some(previous_reading()),
                 online: Some(true),
-                validator: case.validator(&self.turned.provider, app.clock.now()),
+                validator: case.validator(&self.redirected.provider, app.clock.now()),
             });
         }
-        record::write(&app.pool, &said).await.unwrap();
+        record::write(&app.pool, &observations).await.unwrap();
     }
 
     pub async fn job(&self, app: &App, device: DeviceId) -> JobId {
@@ -201,22 +203,27 @@ impl Staged {
         JobId(job.fetch_one(&app.pool).await.unwrap())
     }
 
-    /// What of the requests is not as the case says, if they were made between these instants.
-    pub async fn compare_requests(&self, asked: &[Request], began: UnixMs, ended: UnixMs) -> Vec<Difference> {
-        let expected = self.what.requests();
-        let mut differences = these_requests(expected.iter().map(Option::as_ref), asked);
+    /// Compares requests that were made between these instants with those the case expects.
+    pub async fn compare_requests(
+        &self,
+        requests: &[Request],
+        began: UnixMs,
+        ended: UnixMs,
+    ) -> Vec<Difference> {
+        let expected = self.case.requests();
+        let mut differences = these_requests(expected.iter().map(Option::as_ref), requests);
         if differences.is_empty() {
             return differences;
         }
-        // What follows from the time is as the definition has it at the instant that the request tells.
-        let then = self.asks(self.what.now()).await;
-        for at in instants(asked, began, ended) {
-            let now = self.asks(at).await;
+        // Parts that depend on the time must be what the definition renders at the instant that the request shows.
+        let then = self.render(self.case.now()).await;
+        for at in instants(requests, began, ended) {
+            let now = self.render(at).await;
             let moved = expected.iter().zip(then.iter().zip(&now));
             let moved: Vec<_> = moved
-                .map(|(asked, (then, now))| asked.as_ref().map(|asked| moved_to(asked, then, now)))
+                .map(|(request, (then, now))| request.as_ref().map(|request| moved_to(request, then, now)))
                 .collect();
-            differences = these_requests(moved.iter().map(Option::as_ref), asked);
+            differences = these_requests(moved.iter().map(Option::as_ref), requests);
             if differences.is_empty() {
                 break;
             }
@@ -224,16 +231,17 @@ impl Staged {
         differences
     }
 
-    async fn asks(&self, now: UnixMs) -> Vec<Request> {
-        let asks = match &self.what {
-            What::Call(case) => case.asks(&self.shipped, &self.fixtures, now).await,
-            What::Token(case) => case.asks(&self.shipped, &self.fixtures, now).await,
+    /// The requests that the definition makes at an instant.
+    async fn render(&self, now: UnixMs) -> Vec<Request> {
+        let requests = match &self.case {
+            AnyCase::Call(case) => case.asks(&self.shipped, &self.fixtures, now).await,
+            AnyCase::Token(case) => case.asks(&self.shipped, &self.fixtures, now).await,
         };
-        asks.unwrap_or_else(|error| panic!("{}: {error:?}", self.name()))
+        requests.unwrap_or_else(|error| panic!("{}: {error:?}", self.name()))
     }
 }
 
-impl What {
+impl AnyCase {
     fn params(&self) -> &BTreeMap<String, String> {
         match self {
             Self::Call(case) => &case.params,
@@ -263,20 +271,20 @@ impl What {
     }
 }
 
-/// When requests may have been made: the instants that they tell, and each second that there was.
-fn instants(asked: &[Request], began: UnixMs, ended: UnixMs) -> BTreeSet<UnixMs> {
-    let told = asked.iter().flat_map(|request| request.headers().values());
-    let told = told
+/// When requests may have been made: the instants in their headers, and each second between these two.
+fn instants(requests: &[Request], began: UnixMs, ended: UnixMs) -> BTreeSet<UnixMs> {
+    let in_headers = requests.iter().flat_map(|request| request.headers().values());
+    let in_headers = in_headers
         .filter_map(|value| value.to_str().ok()?.parse().ok())
-        // The journey's own clock may be some ms off.
+        // The journey's clock may differ by some ms.
         .filter(|at| (began.0 - 1_000..=ended.0 + 1_000).contains(at));
     let seconds = (began.0 / 1000..=ended.0 / 1000).map(|s| (s * 1000).max(began.0));
-    told.chain(seconds).map(UnixMs).collect()
+    in_headers.chain(seconds).map(UnixMs).collect()
 }
 
-/// What a request must be, with what differs between these two of other instants as the second has it.
-fn moved_to(asked: &Asked, then: &Request, now: &Request) -> Asked {
-    let mut moved = asked.clone();
+/// The request expected, with the parts in which `now` differs from `then` taken from `now`.
+fn moved_to(request: &Asked, then: &Request, now: &Request) -> Asked {
+    let mut moved = request.clone();
     let header = |request: &Request, name: &str| {
         request.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
     };
@@ -287,12 +295,12 @@ fn moved_to(asked: &Asked, then: &Request, now: &Request) -> Asked {
         let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
         form_urlencoded::parse(body).find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
     };
-    type Told<'a> = &'a dyn Fn(&Request, &str) -> Option<String>;
-    let told: [(&mut BTreeMap<String, String>, Told<'_>); 3] =
+    type Part<'a> = &'a dyn Fn(&Request, &str) -> Option<String>;
+    let parts: [(&mut BTreeMap<String, String>, Part<'_>); 3] =
         [(&mut moved.headers, &header), (&mut moved.query, &query), (&mut moved.form, &form)];
-    for (expected, of) in told {
+    for (expected, part) in parts {
         for (name, value) in expected {
-            let (then, now) = (of(then, name), of(now, name));
+            let (then, now) = (part(then, name), part(now, name));
             if then != now {
                 *value = now.unwrap_or_default();
             }

@@ -1,11 +1,11 @@
-//! Chance without state: every draw is a hash of what it is for.
+//! Stateless random numbers: every draw is a hash of its purpose.
 //!
-//! An RNG would have to be stored per device and replayed up to now; a hash answers for any device at any
-//! instant, and its results do not change with the version of a crate.
+//! An ordinary RNG would have to be stored per device and replayed up to now. A hash gives the draw of any device at
+//! any instant, and does not change with the version of a crate.
 
 use std::f64::consts::PI;
 
-/// A point in the tree of draws: from the seed to an account, a device, a day, a purpose.
+/// A node in the tree of draws: from the seed to an account, a device, a day, a purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key(u64);
 
@@ -14,7 +14,7 @@ impl Key {
         Self(mix(seed))
     }
 
-    /// The key of a branch. Different branches give independent draws.
+    /// The key of a child node. Different branches give independent draws.
     pub(super) fn with(self, branch: u64) -> Self {
         Self(mix(self.0 ^ mix(branch)))
     }
@@ -25,7 +25,7 @@ impl Key {
 
     /// Uniform in `[0, 1)`.
     pub(super) fn unit(self) -> f64 {
-        // 53 bits: what an f64 can hold without rounding up to 1.
+        // 53 bits: an f64 holds them exactly, so that the result never rounds up to 1.
         (self.0 >> 11) as f64 / (1u64 << 53) as f64
     }
 
@@ -42,8 +42,7 @@ impl Key {
         choices[self.below(choices.len())]
     }
 
-    /// A slow wander in `[-1, 1]`, continuous in time: a new random height every period, a cosine between
-    /// them.
+    /// Smooth noise in `[-1, 1]`: a new random value every period, joined by cosine interpolation.
     pub(super) fn wave(self, at_ms: i64, period_ms: i64) -> f64 {
         let step = at_ms.div_euclid(period_ms);
         let part = at_ms.rem_euclid(period_ms) as f64 / period_ms as f64;
@@ -52,8 +51,7 @@ impl Key {
         from + (to - from) * (1.0 - (part * PI).cos()) / 2.0
     }
 
-    /// Scrambles a number so that neighbours look unrelated, without ever mapping two to one: a Feistel
-    /// network.
+    /// Maps numbers one to one, so that neighbours look unrelated: a Feistel network.
     pub(super) fn scramble(self, number: u32) -> u32 {
         let (mut left, mut right) = halves(number);
         for round in 0..ROUNDS {
@@ -62,7 +60,7 @@ impl Key {
         joined(left, right)
     }
 
-    /// The number that [`Key::scramble`] made this of.
+    /// The inverse of [`Key::scramble`].
     pub(super) fn unscramble(self, number: u32) -> u32 {
         let (mut left, mut right) = halves(number);
         for round in (0..ROUNDS).rev() {
@@ -99,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scrambling_can_be_undone() {
+    fn unscramble_inverts_scramble() {
         let key = Key::new(7);
         for number in (0..10_000).chain([u32::MAX - 1, u32::MAX]) {
             assert_eq!(key.unscramble(key.scramble(number)), number);
@@ -107,14 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn draws_fill_the_unit_evenly() {
+    fn draws_are_uniform() {
         let mut tenths = [0; 10];
         (0..10_000).for_each(|n| tenths[Key::new(1).with(n).below(10)] += 1);
         assert!(tenths.iter().all(|count| (900..1_100).contains(count)), "{tenths:?}");
     }
 
     #[test]
-    fn a_wave_is_bounded_and_does_not_jump() {
+    fn wave_is_bounded_and_continuous() {
         let key = Key::new(3);
         let heights: Vec<f64> = (0..100_000).map(|ms| key.wave(ms, 1_000)).collect();
         assert!(heights.iter().all(|height| height.abs() <= 1.0));
