@@ -183,14 +183,14 @@ impl Ban {
 #[test]
 fn the_source_is_tidy() {
     let files = source::files();
-    let mut found = rules::all(&files);
-    found.extend(rules::stale(&files));
+    let mut findings = rules::all(&files);
+    findings.extend(rules::stale(&files));
     for (path, text) in docs::documents() {
-        found.extend(docs::dead_pointers(&path, &text, &files, &docs::Disk));
+        findings.extend(docs::dead_pointers(&path, &text, &files, &docs::Disk));
     }
-    found.sort();
-    found.dedup();
+    findings.sort();
+    findings.dedup();
     println!("median length of a file in src: {} lines", rules::median(&files));
-    let list: String = found.iter().map(|finding| format!("{finding}\n")).collect();
-    assert!(found.is_empty(), "{} lines broke a rule:\n{list}", found.len());
+    let list: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
+    assert!(findings.is_empty(), "{} lines broke a rule:\n{list}", findings.len());
 }

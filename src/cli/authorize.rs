@@ -28,9 +28,9 @@ impl fmt::Display for Authorized {
 pub(super) async fn run(context: &Context, tenant: &str, label: String) -> Result<(), CliError> {
     let app = &context.app;
     let tenant = tenants::find(&app.pool, tenant).await?;
-    let found = connections::find(&app.pool, tenant, &label).await?;
-    let provider = app.registry.find(&found.provider)?;
-    let connection = connections::open_any(&app.pool, &app.sealer, tenant, found.id).await?;
+    let connection_ref = connections::find(&app.pool, tenant, &label).await?;
+    let provider = app.registry.find(&connection_ref.provider)?;
+    let connection = connections::open_any(&app.pool, &app.sealer, tenant, connection_ref.id).await?;
     let oauth2 = provider.definition.auth.get_ref().oauth2.as_ref();
     if oauth2.is_some_and(|oauth2| oauth2.get_ref().flow == Flow::Device) {
         let code = authorise::device_code(app, provider, &connection).await?;
@@ -55,7 +55,7 @@ pub(super) async fn run(context: &Context, tenant: &str, label: String) -> Resul
         authorise::finish(app, &state, &callback).await?;
     }
     context.update_schedule().await;
-    context.output.answer(&Authorized { id: found.id.0, label })
+    context.output.answer(&Authorized { id: connection_ref.id.0, label })
 }
 
 fn read_pasted() -> Result<String, CliError> {

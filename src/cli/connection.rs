@@ -246,26 +246,26 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
         Command::Authorize { tenant, label } => authorize::run(context, &tenant, label).await,
         Command::Discover { tenant, label, dry_run, wait } => {
             let tenant = tenants::find(pool, &tenant).await?;
-            let found = connections::find(pool, tenant, &label).await?;
-            let provider = context.app.registry.find(&found.provider)?;
+            let connection = connections::find(pool, tenant, &label).await?;
+            let provider = context.app.registry.find(&connection.provider)?;
             let patience = Duration::from_millis(wait.as_ms());
-            let request = DiscoverRequest { provider, tenant, connection: found.id, patience, dry_run };
+            let request = DiscoverRequest { provider, tenant, connection: connection.id, patience, dry_run };
             let changes = discovery::discover(&context.app, request).await.map_err(CliError::refused)?;
             context.output.answer(&DiscoveryReport { dry_run, changes })
         }
         Command::Plan { tenant, label, plan } => {
             let tenant = tenants::find(pool, &tenant).await?;
-            let found = connections::find(pool, tenant, &label).await?;
-            keep::set_plan(&context.app, tenant, &found, &plan).await.map_err(CliError::refused)?;
-            context.output.answer(&PlanSet { id: found.id.0, label, plan })
+            let connection = connections::find(pool, tenant, &label).await?;
+            keep::set_plan(&context.app, tenant, &connection, &plan).await.map_err(CliError::refused)?;
+            context.output.answer(&PlanSet { id: connection.id.0, label, plan })
         }
         Command::Secret { tenant, label, secret } => {
             let tenant = tenants::find(pool, &tenant).await?;
-            let found = connections::find(pool, tenant, &label).await?;
-            let changed = secret.read(context.app.registry.find(&found.provider)?)?;
-            authorise::renew_secrets(&context.app, tenant, &found, changed).await?;
+            let connection = connections::find(pool, tenant, &label).await?;
+            let changed = secret.read(context.app.registry.find(&connection.provider)?)?;
+            authorise::renew_secrets(&context.app, tenant, &connection, changed).await?;
             context.update_schedule().await;
-            context.output.answer(&SecretsReplaced { id: found.id.0, label })
+            context.output.answer(&SecretsReplaced { id: connection.id.0, label })
         }
     }
 }

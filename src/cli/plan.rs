@@ -101,9 +101,7 @@ impl ProviderReport<'_> {
     /// `meadow: 12 of 300 jobs run less often than asked, at worst every 47s instead of 30s.`
     fn summary(&self, slower: &[(&Demand, &Effective)]) -> String {
         let (name, all) = (&self.forecast.provider.name, self.jobs.len());
-        let worst = slower
-            .first()
-            .map(|(demand, job)| format!("{} instead of every {}", every(demand, job), demand.interval));
+        let worst = slower.first().map(|(demand, job)| instead(demand, job));
         match (worst, all, slower.len()) {
             (None, 1, _) => format!("{name}: its job runs as often as asked."),
             (None, ..) => format!("{name}: all {all} jobs run as often as asked."),
@@ -194,11 +192,12 @@ fn used(load: &Load) -> f64 {
     load.used_per_s / load.supply_per_s
 }
 
-/// `every 47s`; `never` for a job that no quota lets run.
-fn every(demand: &Demand, job: &Effective) -> String {
+/// `every 47s instead of 30s`.
+fn instead(demand: &Demand, job: &Effective) -> String {
+    let asked = demand.interval;
     match job.effective_ms {
-        Some(_) => format!("every {}", gets(demand, job)),
-        None => "never".to_owned(),
+        Some(_) => format!("every {} instead of {asked}", gets(demand, job)),
+        None => format!("never instead of every {asked}"),
     }
 }
 

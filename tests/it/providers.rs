@@ -71,10 +71,10 @@ async fn recorded_signalk_responses_become_readings() {
     paceline::keep::drain(&rig.t.app).await.unwrap();
     rig.land(5).await;
     for (id, (path, _, values, online)) in ids.into_iter().zip(recordings()) {
-        let found = rig.value(id).await;
+        let reading = rig.value(id).await;
         match values.is_null() {
-            true => assert_eq!(found, None, "{path}"),
-            false => assert_eq!(found, Some((values, online)), "{path}"),
+            true => assert_eq!(reading, None, "{path}"),
+            false => assert_eq!(reading, Some((values, online)), "{path}"),
         }
         assert!(!rig.standing(id).await.1, "{path} is not failing");
     }
@@ -171,8 +171,8 @@ async fn all_pages_of_a_call_are_spent_and_mapped_together() {
     let rig = Rig::new(PAGED, 2).await;
     let second = ResponseTemplate::new(200).set_body_json(json!({"devices": [{"id": "d1", "t": 2}]}));
     let first = json!({"devices": [{"id": "d0", "t": 1}], "next": "x y"});
-    let asked = wiremock::matchers::query_param("after", "x y");
-    Mock::given(asked).respond_with(second).expect(1).mount(&rig.cloud).await;
+    let second_page = wiremock::matchers::query_param("after", "x y");
+    Mock::given(second_page).respond_with(second).expect(1).mount(&rig.cloud).await;
     let first = ResponseTemplate::new(200).set_body_json(first);
     Mock::given(path("/devices")).respond_with(first).expect(1).mount(&rig.cloud).await;
     rig.land(1).await;

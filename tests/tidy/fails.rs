@@ -223,7 +223,7 @@ fn rust_is_tokenized_as_by_the_compiler() {
     assert_eq!(comments.len(), 2);
 }
 
-/// A repository of these files alone.
+/// A repository with only these files.
 struct Few(&'static [&'static str]);
 
 impl docs::Tree for Few {
@@ -234,8 +234,8 @@ impl docs::Tree for Few {
     }
 }
 
-/// What the documents' rule says of a line in `docs/decisions/0001-x.md`.
-fn pointers(text: &str) -> Vec<String> {
+/// The findings in this text of `docs/decisions/0001-x.md`.
+fn dead_references(text: &str) -> Vec<String> {
     let tree =
         Few(&["src/take/taker.rs", "src/take/lua/take.lua", "tests/it/take.rs", "scripts/test", "README.md"]);
     let files = [
@@ -247,7 +247,7 @@ fn pointers(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_document_that_points_nowhere_fails() {
+fn a_document_with_dead_references_fails() {
     for line in [
         "`tests/it/take.rs::another_test`",
         "`tests/it/gone.rs`",
@@ -257,19 +257,19 @@ fn a_document_that_points_nowhere_fails() {
         "[index](../../GONE.md)",
         "```sh\nscripts/gone  # measures\n```",
     ] {
-        assert_eq!(pointers(line).len(), 1, "{line}: {:?}", pointers(line));
+        assert_eq!(dead_references(line).len(), 1, "{line}: {:?}", dead_references(line));
     }
-    assert!(pointers("\n`gone.rs`")[0].starts_with("docs/decisions/0001-x.md:2: pointer: "));
+    assert!(dead_references("\n`gone.rs`")[0].starts_with("docs/decisions/0001-x.md:2: pointer: "));
 }
 
 #[test]
-fn a_document_whose_pointers_lead_somewhere_passes() {
+fn a_document_with_valid_references_passes() {
     for line in [
         "`tests/it/take.rs::a_test`, `take/taker.rs`, `take/`, `take.lua`, `src/take/lua`",
         "[index](../../README.md#use), [elsewhere](https://example.com/gone.rs)",
         "`GET /v1/devices`, `/v1/devices`, `application/json`, `<name>/cases.toml`, `App::detached`, `{p}:due`",
         "```sh\nscripts/test quick\npaceline serve\n```",
     ] {
-        assert_eq!(pointers(line), [""; 0], "{line}");
+        assert_eq!(dead_references(line), [""; 0], "{line}");
     }
 }

@@ -32,10 +32,10 @@ fn finding(file: &File, line: usize, rule: &'static str, instead: String) -> Fin
 
 pub fn all(files: &[File]) -> Vec<Finding> {
     let each: [fn(&File) -> Vec<Finding>; 7] = [direction, homes, bans, marks, names, columns, lua_header];
-    let mut found: Vec<Finding> =
+    let mut findings: Vec<Finding> =
         files.iter().flat_map(|file| each.map(|rule| rule(file))).flatten().collect();
-    found.extend([dead(files), lua_callers(files), length(files, LONG)].into_iter().flatten());
-    found
+    findings.extend([dead(files), lua_callers(files), length(files, LONG)].into_iter().flatten());
+    findings
 }
 
 /// Imports run one way, from upper rooms to lower ones.

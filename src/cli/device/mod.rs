@@ -38,7 +38,7 @@ async fn find_connection(
 ) -> Result<(TenantConnection, Arc<Provider>), CliError> {
     let pool = &context.app.pool;
     let tenant = tenants::find(pool, tenant).await?;
-    let found = connections::find(pool, tenant, label).await?;
-    let provider = context.app.registry.find(&found.provider)?.clone();
-    Ok((TenantConnection { tenant, connection: found.id, provider: provider.name.clone() }, provider))
+    let connection = connections::find(pool, tenant, label).await?;
+    let provider = context.app.registry.find(&connection.provider)?.clone();
+    Ok((TenantConnection { tenant, connection: connection.id, provider: provider.name.clone() }, provider))
 }

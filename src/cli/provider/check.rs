@@ -2,7 +2,7 @@
 
 use crate::cli::{CliError, Global, Output, context};
 use crate::fetch::{Fetcher, Ran, run_cases};
-use crate::provider::{DefinitionError, Fixtures, LoadError, Provider, Source, sources};
+use crate::provider::{self, DefinitionError, Fixtures, LoadError, Provider, Source};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -83,13 +83,13 @@ impl ProviderReport {
 
 pub(super) async fn run(global: &Global, args: Args) -> Result<(), CliError> {
     let settings = context::load_for_short_command(global)?;
-    let found = match args.files.is_empty() {
-        true => sources(settings.providers.dir()),
+    let sources = match args.files.is_empty() {
+        true => provider::sources(settings.providers.dir()),
         false => args.files.iter().map(|path| Source::read(path)).collect(),
     }
     .map_err(CliError::cannot_start)?;
-    let mut providers = Vec::with_capacity(found.len());
-    for source in found {
+    let mut providers = Vec::with_capacity(sources.len());
+    for source in sources {
         providers.push(check(source).await);
     }
     let ok = providers.iter().all(|checked| checked.ok);

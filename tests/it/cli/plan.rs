@@ -30,7 +30,7 @@ async fn overloaded_connection_is_shown_with_the_quota_that_limits_it() {
     let why = "asked 30s, gets 1m8s: quota hour of connection";
     assert!(plan.contains(why) && plan.contains("allows 6000 in 1h"), "{plan}");
     assert!(plan.ends_with(
-        "meadow: 100 of 101 jobs run less often than asked, at worst every 1m8s instead of every 30s.\n"
+        "meadow: 100 of 101 jobs run less often than asked, at worst every 1m8s instead of 30s.\n"
     ));
     assert_eq!(binary.run("plan --all").ok().out.matches(why).count(), 100);
 
@@ -57,10 +57,7 @@ async fn filters_hide_jobs_but_all_jobs_are_in_the_forecast() {
     let one = binary.run("plan --device e0 --tenant acme").ok().out;
     assert!(one.contains("hour") && one.ends_with("meadow: its job runs as often as asked.\n"), "{one}");
     let two = binary.run("plan --device e1 --tenant acme").ok().out;
-    assert!(
-        two.contains("meadow: its job runs less often than asked, every 42s instead of every 10s."),
-        "{two}"
-    );
+    assert!(two.contains("meadow: its job runs less often than asked, every 42s instead of 10s."), "{two}");
 
     // Paused jobs are not in the forecast.
     binary.run("set e0 --tenant acme --pause").ok();

@@ -65,12 +65,13 @@ async fn fetch(app: &App, deployed: &DeployedCase, case: &Case) -> Vec<Differenc
     let job = deployed.job(app, device).await;
     let outcomes = vec![(job, stored::outcome(app, device, job).await)];
     let holds = stored::holds(app, deployed, expect.wait, (began, ended), case.now()).await;
-    let mut learned = stored::bootstrap(app, deployed).await.0;
-    learned.retain(|name, value| case.bootstrap.get(name) != Some(value));
+    let mut bootstrap = stored::bootstrap(app, deployed).await.0;
+    bootstrap.retain(|name, value| case.bootstrap.get(name) != Some(value));
     // An unchanged validator was not in the response: it stays from before.
     let all = stored::validator(app, device).await.filter(|stored| Some(stored) != before.as_ref());
     let validators = Validators { all, ..Validators::default() };
-    let answer = Answer { end: End::Good, outcomes, holds, learned, validators, ..Answer::default() };
+    let answer =
+        Answer { end: End::Good, outcomes, holds, learned: bootstrap, validators, ..Answer::default() };
     differences.extend(case.compare_answer(&answer, case.now()));
     differences.extend(compare_reading(app, deployed, case, device).await);
     differences.extend(compare_states(app, deployed, case, (&journey, job)).await);
