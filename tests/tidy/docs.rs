@@ -109,5 +109,6 @@ fn links(line: &str) -> impl Iterator<Item = &str> {
 
 fn wrong_link(document: &str, link: &str, tree: &impl Tree) -> Option<String> {
     let path = link.split('#').next().filter(|path| !path.is_empty() && !path.contains("://"))?;
-    (!tree.has(&crate::rules::resolve(document, path))).then(|| format!("the target of the link does not exist: `{path}`"))
+    (!tree.has(&crate::rules::resolve(document, path)))
+        .then(|| format!("the target of the link does not exist: `{path}`"))
 }
