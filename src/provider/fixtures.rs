@@ -1,6 +1,6 @@
 //! Where the cases of a definition are: what its cloud answers, and what that must come to.
 
-use super::Provider;
+use super::registry::Provider;
 use include_dir::{Dir, include_dir};
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,8 @@
 //! Finding what somebody named, or a sentence that names what there is.
 
-use super::{PLAN, Provider, Registry, Resource};
+use super::call::Resource;
+use super::quota::PLAN;
+use super::registry::{Provider, Registry};
 use crate::words::{Interval, Priority, ResourceName, Secrets};
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,47 +1,27 @@
 //! Providers, as declared in `config/providers/<name>.toml`: loaded and checked before anything is called.
 
-mod amount;
 mod auth;
-mod bootstrap;
-mod calendar;
-mod check;
+mod call;
 mod definition;
-mod discovery;
 mod fixtures;
 mod http_text;
 mod load;
-mod login;
 mod lookup;
-mod oauth2;
-mod pages;
-mod probe;
 mod quota;
-mod quota_check;
-mod rate_limit;
 mod registry;
-mod repair;
-mod resource_check;
-mod rule;
-mod schema;
-mod sign;
 
-pub use amount::Amount;
-pub use auth::{About, Auth, AuthKind, BASIC, Key, Param};
-pub use bootstrap::{BOOTSTRAP, Bootstrap};
-pub use calendar::{Calendar, Zone};
-pub use definition::{Definition, Format, Http, Method, Missing, Resource, Unit};
-pub use discovery::{DISCOVERY, Discovery};
+pub use auth::{
+    About, Auth, AuthKind, BASIC, CLIENT, ClientAuth, Encoding, Flow, Key, Login, OAuth2, Param, Sign,
+    SignKey, SignKind, TOKEN, Whose,
+};
+pub use call::{
+    BOOTSTRAP, Bootstrap, DISCOVERY, Discovery, Format, Method, Missing, PageBy, Pages, Probe, Resource,
+    Rule, RuleOutcome, Unit, Wait, WaitUnit,
+};
+pub use definition::{Definition, Http};
 pub use fixtures::Fixtures;
 pub(crate) use load::line_of;
-pub use load::{DefinitionError, LoadError, parse, read_document};
-pub use login::{Login, TOKEN};
+pub use load::{DefinitionError, LoadError, SCHEMA, parse, read_document, schema};
 pub use lookup::LookupError;
-pub use oauth2::{CLIENT, ClientAuth, Flow, OAuth2, Whose};
-pub use pages::{PageBy, Pages};
-pub use probe::Probe;
-pub use quota::{Kind as QuotaKind, Limit, Quota, Window};
-pub use rate_limit::RateLimit;
-pub use registry::{PLAN, Provider, Registry, Source, sources};
-pub use rule::{Rule, RuleOutcome, Wait, WaitUnit};
-pub use schema::{SCHEMA, schema};
-pub use sign::{Encoding, Sign, SignKey, SignKind};
+pub use quota::{Amount, Calendar, Limit, PLAN, Quota, QuotaKind, RateLimit, Window, Zone};
+pub use registry::{Provider, Registry, Source, sources};

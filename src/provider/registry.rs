@@ -1,7 +1,9 @@
 //! All providers of a deployment: those shipped with the binary, and the operator's own files over them.
 
-use super::load::line_of;
-use super::{Definition, DefinitionError, LoadError, Quota, RateLimit, Resource, parse};
+use super::call::Resource;
+use super::definition::Definition;
+use super::load::{DefinitionError, LoadError, line_of, parse};
+use super::quota::{PLAN, Quota, RateLimit};
 use crate::words::{ProviderName, QuotaInputs, ResourceName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -36,9 +38,6 @@ const SHIPPED: &[(&str, &str)] = &[
     ("tuya", include_str!("../../config/providers/tuya.toml")),
     ("withings", include_str!("../../config/providers/withings.toml")),
 ];
-
-/// The param by which a connection says which plan it is on, where amounts depend on it.
-pub const PLAN: &str = "plan";
 
 /// A provider's definition under its name.
 #[derive(Debug, Clone)]

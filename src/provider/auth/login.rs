@@ -1,8 +1,8 @@
 //! A login: a request that brings a token, which calls then carry in the place of a secret.
 
-use super::http_text::check_header;
-use super::{Definition, Method, WaitUnit};
-use crate::words::{Interval, ResourceName, Scope};
+use crate::provider::call::{Method, WaitUnit};
+use crate::provider::http_text::check_header;
+use crate::words::{Interval, ResourceName};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -77,7 +77,7 @@ fn default_apart() -> Interval {
 
 impl Login {
     /// What it contradicts itself in.
-    pub(super) fn check(&self) -> Vec<(Range<usize>, String)> {
+    pub(crate) fn check(&self) -> Vec<(Range<usize>, String)> {
         let mut wrong = Vec::new();
         let mut say = |span: Range<usize>, text: String| wrong.push((span, format!("auth.login: {text}")));
         let url = self.url.get_ref();
@@ -95,17 +95,4 @@ impl Login {
         }
         wrong
     }
-}
-
-/// What keeps a quota from counting requests for tokens.
-pub(super) fn wrong_tokens(definition: &Definition, scope: Scope) -> Option<String> {
-    if !definition.auth.get_ref().has_tokens() {
-        return Some("it counts requests for tokens, and auth has neither login nor oauth2".to_owned());
-    }
-    let fits = matches!(scope, Scope::App | Scope::Connection);
-    (!fits).then(|| {
-        "it counts requests for tokens, which no home and no device makes: count them by app or \
-                     connection"
-            .to_owned()
-    })
 }

@@ -7,6 +7,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// The param by which a connection says which plan it is on, where amounts depend on it.
+pub const PLAN: &str = "plan";
+
 /// An amount as declared: `100`, or `{ free = 100, paid = 20000 }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Amount {

@@ -124,7 +124,7 @@ impl OAuth2 {
     }
 
     /// What it contradicts itself in.
-    pub(super) fn check(&self) -> Vec<(Range<usize>, String)> {
+    pub(crate) fn check(&self) -> Vec<(Range<usize>, String)> {
         let mut wrong = Vec::new();
         let span = self.token_url.span();
         let mut say = |text: &str| wrong.push((span.clone(), format!("auth.oauth2: {text}")));

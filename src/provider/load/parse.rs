@@ -1,7 +1,8 @@
 //! From a file's text to a checked definition, or to errors that name file, line and the key meant.
 
+use super::check::check;
 use super::repair::{self, Read};
-use super::{Definition, check};
+use crate::provider::definition::Definition;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::Range;
@@ -49,7 +50,7 @@ pub enum LoadError {
 /// Reads and checks one definition. `file` is how errors name it.
 pub fn parse(file: &str, text: &str) -> Result<Definition, Vec<DefinitionError>> {
     let Read { value, mut wrong } = repair::read::<Definition>(text);
-    wrong.extend(value.iter().flat_map(check::check));
+    wrong.extend(value.iter().flat_map(check));
     match value {
         Some(mut definition) if wrong.is_empty() => {
             for (name, resource) in &mut definition.resources {
@@ -58,7 +59,8 @@ pub fn parse(file: &str, text: &str) -> Result<Definition, Vec<DefinitionError>>
                 }
             }
             let mut quotas = std::mem::take(&mut definition.quotas);
-            quotas.iter_mut().for_each(|quota| quota.get_mut().make_room(&definition));
+            let calls = || definition.calls().map(|(name, call)| (name, call.get_ref()));
+            quotas.iter_mut().for_each(|quota| quota.get_mut().make_room(calls()));
             definition.quotas = quotas;
             Ok(definition)
         }
@@ -88,29 +90,6 @@ fn errors(file: &str, text: &str, wrong: Vec<(Range<usize>, String)>) -> Vec<Def
 
 pub(crate) fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|b| *b == b'\n').count()
-}
-
-/// Adds the key that was probably meant to serde's "unknown field `x`, expected one of `a`, `b`".
-pub(super) fn meant(message: &str) -> String {
-    match closest(message) {
-        Some(name) => format!("{message}; did you mean `{name}`?"),
-        None => message.to_owned(),
-    }
-}
-
-/// The key that was probably meant.
-pub(super) fn closest(message: &str) -> Option<String> {
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let [wrong, known @ ..] = quoted.as_slice() else { return None };
-    if !message.starts_with("unknown") {
-        return None;
-    }
-    known
-        .iter()
-        .map(|name| (strsim::jaro_winkler(wrong, name), name))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .map(|(_, name)| (*name).to_owned())
 }
 
 #[cfg(test)]

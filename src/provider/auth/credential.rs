@@ -1,7 +1,9 @@
 //! How a connection's credentials travel, and what they are called.
 
-use super::http_text::check_header;
-use super::{Login, OAuth2, Sign, Whose};
+use super::login::Login;
+use super::oauth2::{OAuth2, Whose};
+use super::sign::Sign;
+use crate::provider::http_text::check_header;
 use crate::words::{Interval, Secrets};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -161,7 +163,7 @@ impl Auth {
     }
 
     /// What it contradicts itself in.
-    pub(super) fn check(&self) -> Vec<(Range<usize>, String)> {
+    pub(crate) fn check(&self) -> Vec<(Range<usize>, String)> {
         let mut wrong = Vec::new();
         let mut say = |span: Range<usize>, text: String| wrong.push((span, format!("auth: {text}")));
         let named = matches!(self.kind, AuthKind::Header | AuthKind::Query);
@@ -218,7 +220,7 @@ fn names(all: &[String]) -> impl Iterator<Item = &str> {
 }
 
 /// A name as the command line and the environment can say it.
-pub(super) fn check_name(name: &str) -> Option<String> {
+pub(crate) fn check_name(name: &str) -> Option<String> {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     let is_name =
         name.len() <= 40 && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.bytes().all(fits);

@@ -1,7 +1,9 @@
 //! A limit that a provider sets, as its file declares it and as the arithmetic of pacing wants it.
 
+use super::amount::Amount;
 use super::calendar::{Calendar, Zone};
-use super::{Amount, Definition, TOKEN};
+use crate::provider::auth::TOKEN;
+use crate::provider::call::Resource;
 use crate::words::{Interval, QuotaInputs, ResourceName, Scope};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -232,9 +234,9 @@ impl Quota {
     }
 
     /// Learns how late pages may be: before it, no limit is computed.
-    pub(super) fn make_room(&mut self, definition: &Definition) {
-        let counted = definition.calls().filter(|(name, _)| self.counts(name));
-        let most = counted.map(|(_, call)| call.get_ref().pages_ms()).max();
+    pub(crate) fn make_room<'a>(&mut self, calls: impl Iterator<Item = (&'a ResourceName, &'a Resource)>) {
+        let counted = calls.filter(|(name, _)| self.counts(name));
+        let most = counted.map(|(_, call)| call.pages_ms()).max();
         self.pages_ms = most.unwrap_or(0) as f64;
     }
 
@@ -272,7 +274,7 @@ impl Quota {
     }
 
     /// How close to a turn of the calendar nothing is sent, ms.
-    pub(super) fn margin_ms(&self) -> f64 {
+    pub(crate) fn margin_ms(&self) -> f64 {
         let window_ms = self.calendar().least_ms();
         self.headroom.map_or((window_ms * HEADROOM).min(SKEW_MS), |share| window_ms * share)
     }

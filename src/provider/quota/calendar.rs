@@ -32,7 +32,7 @@ impl Calendar {
         }
     }
 
-    pub(super) fn from_word(word: &str) -> Option<Self> {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|c| c.as_str() == word)
     }
 

@@ -1,15 +1,16 @@
 //! What a well-formed definition may still say wrong.
 
-use super::auth::check_name;
-use super::http_text::{check_header, check_host};
 use super::quota_check::check_quota;
 use super::resource_check::check_resource;
-use super::{BOOTSTRAP, DISCOVERY, Definition, TOKEN};
+use crate::provider::auth::{TOKEN, check_name};
+use crate::provider::call::{BOOTSTRAP, DISCOVERY};
+use crate::provider::definition::Definition;
+use crate::provider::http_text::{check_header, check_host};
 use std::collections::HashSet;
 use std::ops::Range;
 
 /// Every contradiction, with where it stands in the file.
-pub(super) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
+pub(crate) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
     let mut wrong = Vec::new();
     let mut names = HashSet::new();
     for quota in &definition.quotas {
@@ -63,7 +64,7 @@ pub(super) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
         wrong.push((url.span(), message.to_owned()));
     }
     for limit in &definition.rate_limits {
-        let found = limit.get_ref().check(definition);
+        let found = limit.get_ref().check(&definition.quotas);
         wrong.extend(found.into_iter().map(|message| (limit.span(), message)));
     }
     for rule in &definition.rules {
@@ -94,7 +95,7 @@ fn check_account(definition: &Definition) -> Vec<(Range<usize>, String)> {
 
 #[cfg(test)]
 mod tests {
-    use crate::provider::load::parse;
+    use crate::provider::parse;
 
     const GOOD: &str = r#"title = "Good"
 [http]

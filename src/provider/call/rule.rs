@@ -1,6 +1,6 @@
 //! How a provider's answers are judged: its rules, and where a wait is told.
 
-use super::http_text::check_header;
+use crate::provider::http_text::check_header;
 use crate::words::{Interval, Scope};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -38,7 +38,7 @@ pub struct Rule {
 
 impl Rule {
     /// That it would match everything, or says what its outcome has no use for.
-    pub(super) fn check(&self) -> Vec<String> {
+    pub(crate) fn check(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         if self.status.is_none() && self.body.is_none() && self.header.is_empty() {
             wrong.push("a rule needs a status, a header or a body to match on".to_owned());

@@ -1,9 +1,9 @@
 //! What a resource of a well-formed definition may still say wrong.
 
-use super::{Method, Resource, Unit};
+use crate::provider::call::{Method, Resource, Unit};
 
 /// Every contradiction in it.
-pub(super) fn check_resource(resource: &Resource) -> Vec<String> {
+pub(crate) fn check_resource(resource: &Resource) -> Vec<String> {
     let mut wrong = Vec::new();
     if resource.interval_default < resource.interval_min {
         wrong.push(format!(
@@ -76,7 +76,7 @@ fn check_validators(resource: &Resource) -> Vec<String> {
 }
 
 /// What a call for as many devices as it may serve costs; none if that cannot be counted.
-pub(super) fn full_cost(resource: &Resource) -> Option<u32> {
+pub(crate) fn full_cost(resource: &Resource) -> Option<u32> {
     let pages = resource.pages.as_ref().map_or(1, |pages| pages.get_ref().max);
     let probe = resource.probe.as_ref().map_or(0, |probe| probe.cost());
     let per_call = resource.cost.checked_mul(pages)?.checked_add(probe)?;

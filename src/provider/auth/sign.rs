@@ -1,6 +1,6 @@
 //! Signed requests: a text that is made of the request, and its HMAC in a header.
 
-use super::http_text::check_header;
+use crate::provider::http_text::check_header;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -82,7 +82,7 @@ impl Sign {
     }
 
     /// What it contradicts itself in.
-    pub(super) fn check(&self) -> Vec<(Range<usize>, String)> {
+    pub(crate) fn check(&self) -> Vec<(Range<usize>, String)> {
         let mut wrong = Vec::new();
         let mut say = |span: Range<usize>, text: String| wrong.push((span, format!("auth.sign: {text}")));
         if self.key.secret.is_some() == self.key.operator.is_some() {

@@ -1,7 +1,6 @@
 //! Reading on after an error, so that all errors of a file come at once. What is wrong is taken out of the document, or
 //! put right where it is clear what was meant, and the rest is read again.
 
-use super::load::closest;
 use serde::de::DeserializeOwned;
 use std::ops::Range;
 use toml::Spanned;
@@ -11,15 +10,15 @@ use toml::de::{DeArray, DeTable, DeValue, Deserializer};
 const ERRORS_MAX: usize = 50;
 
 /// What was read of a document, and all that is wrong with it, each with its place.
-pub(super) struct Read<T> {
+pub(crate) struct Read<T> {
     /// The document; with errors, as it was probably meant. None if that cannot be told.
-    pub(super) value: Option<T>,
+    pub(crate) value: Option<T>,
     /// What is wrong.
-    pub(super) wrong: Vec<(Range<usize>, String)>,
+    pub(crate) wrong: Vec<(Range<usize>, String)>,
 }
 
 /// Reads a document to its end.
-pub(super) fn read<T: DeserializeOwned>(text: &str) -> Read<T> {
+pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Read<T> {
     let (mut root, broken) = DeTable::parse_recoverable(text);
     let mut wrong: Vec<_> =
         broken.iter().map(|error| (error.span().unwrap_or(0..0), error.message().to_owned())).collect();
@@ -40,7 +39,7 @@ pub(super) fn read<T: DeserializeOwned>(text: &str) -> Read<T> {
         let known = missing.is_some_and(|name| removed.iter().any(|key| key == name));
         if !known {
             let meant = closest(message);
-            wrong.push((span.clone(), super::load::meant(message)));
+            wrong.push((span.clone(), meant_by(message)));
             if let Some(meant) = meant
                 && rename(root.get_mut(), &span, &meant)
             {
@@ -104,4 +103,27 @@ fn inner_tables<'t, 'i>(table: &'t mut DeTable<'i>) -> impl Iterator<Item = &'t 
             .collect(),
         _ => Vec::new(),
     })
+}
+
+/// Adds the key that was probably meant to serde's "unknown field `x`, expected one of `a`, `b`".
+fn meant_by(message: &str) -> String {
+    match closest(message) {
+        Some(name) => format!("{message}; did you mean `{name}`?"),
+        None => message.to_owned(),
+    }
+}
+
+/// The key that was probably meant.
+fn closest(message: &str) -> Option<String> {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let [wrong, known @ ..] = quoted.as_slice() else { return None };
+    if !message.starts_with("unknown") {
+        return None;
+    }
+    known
+        .iter()
+        .map(|name| (strsim::jaro_winkler(wrong, name), name))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .map(|(_, name)| (*name).to_owned())
 }

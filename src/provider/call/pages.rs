@@ -1,6 +1,6 @@
 //! How the further pages of an answer are found.
 
-use super::Unit;
+use super::kinds::Unit;
 use crate::words::Interval;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -67,7 +67,7 @@ impl Pages {
     }
 
     /// What it contradicts itself in. `templates`: those of the resource's query, form and body.
-    pub(super) fn check(&self, unit: Unit, templates: &[&str]) -> Vec<String> {
+    pub(crate) fn check(&self, unit: Unit, templates: &[&str]) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut say = |text: &str| wrong.push(format!("pages: {text}"));
         if self.max < 2 {

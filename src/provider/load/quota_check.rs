@@ -1,13 +1,15 @@
 //! What a well-formed quota may still say wrong.
 
-use super::login::wrong_tokens;
 use super::resource_check::full_cost;
-use super::{Amount, BOOTSTRAP, Definition, Limit, PLAN, Quota, QuotaKind, TOKEN, Window, Zone};
+use crate::provider::auth::TOKEN;
+use crate::provider::call::BOOTSTRAP;
+use crate::provider::definition::Definition;
+use crate::provider::quota::{Amount, Limit, PLAN, Quota, QuotaKind, Window, Zone};
 use crate::words::Scope;
 use std::collections::BTreeSet;
 
 /// Every contradiction in it.
-pub(super) fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
+pub(crate) fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut say = |message: String| wrong.push(format!("quota {:?}: {message}", quota.name));
     // The name becomes a hash field next to `@<group>` and `!hold`.
@@ -180,4 +182,17 @@ fn check_quota_inputs(quota: &Quota, definition: &Definition, say: &mut impl FnM
     if let Some(default) = param.get_ref().default.as_ref().filter(|plan| !plans.contains_key(*plan)) {
         say(format!("the default of [param.plan], {default:?}, is none of its plans"));
     }
+}
+
+/// What keeps a quota from counting requests for tokens.
+fn wrong_tokens(definition: &Definition, scope: Scope) -> Option<String> {
+    if !definition.auth.get_ref().has_tokens() {
+        return Some("it counts requests for tokens, and auth has neither login nor oauth2".to_owned());
+    }
+    let fits = matches!(scope, Scope::App | Scope::Connection);
+    (!fits).then(|| {
+        "it counts requests for tokens, which no home and no device makes: count them by app or \
+                     connection"
+            .to_owned()
+    })
 }

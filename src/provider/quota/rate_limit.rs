@@ -1,8 +1,10 @@
 //! Where a cloud's answers tell what is left of a quota.
 
-use super::{Definition, Quota, QuotaKind, WaitUnit};
+use super::limit::{Kind as QuotaKind, Quota};
+use crate::provider::call::WaitUnit;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use toml::Spanned;
 
 /// "What is left of this quota is told there." Never required of an answer; names of headers are compared without
 /// case, hyphens and underscores.
@@ -35,9 +37,9 @@ pub struct RateLimit {
 
 impl RateLimit {
     /// What it contradicts itself in.
-    pub(super) fn check(&self, definition: &Definition) -> Vec<String> {
+    pub(crate) fn check(&self, quotas: &[Spanned<Quota>]) -> Vec<String> {
         let mut wrong = Vec::new();
-        match definition.quotas.iter().map(|quota| quota.get_ref()).find(|quota| quota.name == self.quota) {
+        match quotas.iter().map(|quota| quota.get_ref()).find(|quota| quota.name == self.quota) {
             None => wrong.push(format!("rate_limit: no quota is called {:?}", self.quota)),
             Some(Quota { kind: QuotaKind::Concurrent | QuotaKind::Errors, .. }) => wrong.push(format!(
                 "rate_limit: quota {:?} counts no amount in a window: nothing can be left of it",

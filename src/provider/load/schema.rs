@@ -1,14 +1,15 @@
 //! The format as a JSON Schema, for editors: made from the types; `config/providers/schema.json` is its copy, which a
 //! test keeps fresh.
 
-use super::{Definition, Window, Zone};
+use crate::provider::definition::Definition;
+use crate::provider::quota::{Window, Zone};
 use crate::words::{Interval, ResourceName};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
 
 /// The schema's copy, as it comes with the binary.
-pub const SCHEMA: &str = include_str!("../../config/providers/schema.json");
+pub const SCHEMA: &str = include_str!("../../../config/providers/schema.json");
 
 /// The schema as `schema.json` has it.
 pub fn schema() -> String {

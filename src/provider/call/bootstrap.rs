@@ -1,6 +1,7 @@
 //! `[bootstrap]`: what a cloud tells of an account that its calls need.
 
-use super::{Format, Method, Resource};
+use super::kinds::{Format, Method};
+use super::resource::Resource;
 use crate::words::ResourceName;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -21,7 +22,7 @@ pub struct Bootstrap(Spanned<Resource>);
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Bootstrap")]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// The request's method.
     #[serde(default)]
     method: Method,

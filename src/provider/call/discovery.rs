@@ -1,6 +1,8 @@
 //! `[discovery]`: how a connection's devices are listed.
 
-use super::{Format, Method, Pages, Resource};
+use super::kinds::{Format, Method};
+use super::pages::Pages;
+use super::resource::Resource;
 use crate::words::ResourceName;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -20,7 +22,7 @@ pub struct Discovery(Spanned<Resource>);
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Discovery")]
-pub(super) struct Listing {
+pub(crate) struct Listing {
     /// What the call costs, each page.
     #[serde(default = "one")]
     cost: u32,

@@ -1,0 +1,12 @@
+//! How calls say whose they are: credentials, tokens and signatures.
+
+mod credential;
+mod login;
+mod oauth2;
+mod sign;
+
+pub(super) use credential::check_name;
+pub use credential::{About, Auth, AuthKind, BASIC, Key, Param};
+pub use login::{Login, TOKEN};
+pub use oauth2::{CLIENT, ClientAuth, Flow, OAuth2, Whose};
+pub use sign::{Encoding, Sign, SignKey, SignKind};

@@ -1,0 +1,17 @@
+//! What is asked of a cloud, and how its answers are read and judged.
+
+mod bootstrap;
+mod discovery;
+mod kinds;
+mod pages;
+mod resource;
+mod rule;
+
+pub(super) use bootstrap::Asked;
+pub use bootstrap::{BOOTSTRAP, Bootstrap};
+pub(super) use discovery::Listing;
+pub use discovery::{DISCOVERY, Discovery};
+pub use kinds::{Format, Method, Missing, Unit};
+pub use pages::{PageBy, Pages};
+pub use resource::{Probe, Resource};
+pub use rule::{Rule, RuleOutcome, Wait, WaitUnit};

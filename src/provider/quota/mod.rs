@@ -1,0 +1,11 @@
+//! The limits that a provider sets, and where its answers tell what is left of them.
+
+mod amount;
+mod calendar;
+mod limit;
+mod rate_limit;
+
+pub use amount::{Amount, PLAN};
+pub use calendar::{Calendar, Zone};
+pub use limit::{Kind as QuotaKind, Limit, Quota, Window};
+pub use rate_limit::RateLimit;
