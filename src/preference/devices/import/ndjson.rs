@@ -1,6 +1,6 @@
 //! A line that is a JSON object.
 
-use super::{Row, RowJob};
+use super::row::{Row, RowJob};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! What the cloud's own list of a connection's devices changes here: new ones are added, those that it leaves out are
 //! marked and kept.
 
-use super::devices::{self, NewDevice, TenantConnection};
+use super::batch::{self, NewDevice, TenantConnection};
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{
     ConnectionId, DeviceId, Interval, ListedDevice, Priority, ResourceName, TenantId, UnixMs,
@@ -119,7 +119,7 @@ pub async fn apply(
         jobs: jobs(listed),
     };
     let new: Vec<_> = changes.new.iter().map(device).collect();
-    devices::add_in(&mut tx, account, &new).await?;
+    batch::add_in(&mut tx, account, &new).await?;
     let mut touched = describe(&mut tx, account, &changes, listed).await?;
     let missing = sqlx::query_scalar!(
         "UPDATE devices SET missing_since = now()

@@ -1,7 +1,7 @@
 //! Which device, and which of its resources, somebody means.
 
-use super::jobs::DeviceRef;
 use crate::postgres::{Pool, PostgresError};
+use crate::preference::jobs::DeviceRef;
 use crate::provider::{LookupError, Provider, Resource};
 use crate::words::{DeviceId, ResourceName, TenantId};
 

@@ -1,6 +1,6 @@
 //! A CSV's header and lines. A quoted field ends on its line, so that a forgotten quote spoils one row only.
 
-use super::{Row, RowJob};
+use super::row::{Row, RowJob};
 use csv::{ReaderBuilder, StringRecord, Trim};
 
 const COLUMNS: [&str; 6] = ["external_id", "name", "group", "resource", "interval", "priority"];

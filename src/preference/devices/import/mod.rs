@@ -6,13 +6,15 @@ mod csv;
 mod lines;
 mod merge;
 mod ndjson;
+mod row;
 mod rows;
 mod rules;
 
-pub use rows::{Format, Row, RowJob};
+pub use row::{Row, RowJob};
+pub use rows::Format;
 pub use rules::check;
 
-use super::devices::{self, TenantConnection};
+use super::batch::{self, NewDevice, TenantConnection};
 use crate::postgres::{Pool, PostgresError};
 use crate::provider::Provider;
 use crate::words::{Interval, Priority, ResourceName};
@@ -28,7 +30,7 @@ const BATCH: usize = 1000;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
     /// With the jobs that were named.
-    pub device: devices::NewDevice,
+    pub device: NewDevice,
     /// Jobs that were not named: a device that has them already keeps its own.
     pub by_default: Vec<(ResourceName, Interval, Priority)>,
 }
@@ -200,7 +202,7 @@ async fn add_in(
     let external: Vec<String> = unnamed.map(|w| w.device.external_id.clone()).collect();
     let existing = match external.is_empty() {
         true => Default::default(),
-        false => devices::jobs_of(tx, account, &external).await?,
+        false => batch::jobs_of(tx, account, &external).await?,
     };
     let complete = |Wanted { mut device, by_default }: Wanted| {
         let is_new =
@@ -210,5 +212,5 @@ async fn add_in(
         device
     };
     let devices: Vec<_> = wanted.into_iter().map(complete).collect();
-    Ok(devices::add_in(tx, account, &devices).await?.into_iter().map(|id| id.0).collect())
+    Ok(batch::add_in(tx, account, &devices).await?.into_iter().map(|id| id.0).collect())
 }

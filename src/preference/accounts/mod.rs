@@ -1,0 +1,6 @@
+//! Accounts at providers: their connections, secrets and plans.
+
+pub mod connections;
+pub mod learned;
+pub mod quota_inputs;
+pub mod secrets;
