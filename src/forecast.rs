@@ -2,7 +2,7 @@
 //! [`pace::plan`](fn@crate::pace::plan).
 
 use crate::app::App;
-use crate::pace::{Demand, Effective, Holder, Load, Plan, QuotaInputsOf, plan};
+use crate::pace::{Demand, Effective, Holder, Load, Plan, QuotaInputsByConnection, plan};
 use crate::postgres::PostgresError;
 use crate::preference::jobs::{self, StoredJob};
 use crate::preference::quota_inputs;
@@ -21,7 +21,7 @@ pub struct Forecast {
     /// What is asked: every scheduled job, by number.
     pub demands: Vec<Demand>,
     /// On what terms their connections are, where limits depend on it.
-    pub terms: QuotaInputsOf,
+    pub terms: QuotaInputsByConnection,
     /// What they get, in the same order.
     pub plan: Plan,
 }
@@ -42,8 +42,8 @@ pub async fn forecast(app: &App, provider: &Arc<Provider>) -> Result<Forecast, P
 }
 
 /// Where limits depend on them; else nothing.
-async fn quota_inputs(app: &App, provider: &Provider) -> Result<QuotaInputsOf, PostgresError> {
-    let (mut found, mut after) = (QuotaInputsOf::new(), ConnectionId(0));
+async fn quota_inputs(app: &App, provider: &Provider) -> Result<QuotaInputsByConnection, PostgresError> {
+    let (mut found, mut after) = (QuotaInputsByConnection::new(), ConnectionId(0));
     while provider.has_quota_inputs() {
         let page = quota_inputs::page(&app.pool, &provider.name, after, PAGE).await?;
         let Some(last) = page.last() else { break };

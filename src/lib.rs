@@ -1,24 +1,24 @@
 //! Paceline keeps the data of devices that live in metered third-party clouds fresh, without ever breaking a limit.
 //!
-//! The map, in the order a sync travels; each room says in its own words what it does:
+//! The modules, in the order a sync travels:
 //!
-//! - [`preference`]: what owners asked, in Postgres, and the outbox that carries it on
-//! - [`schedule`]: who is due when, in Redis
-//! - [`token`]: what logins and grants have brought, renewed by one process at a time
-//! - [`authorise`]: keeps connections able to call, from the owner's word to the next token
-//! - [`take`]: who is called now, and who holds the call
-//! - [`pace`]: quota arithmetic, and the last line inside one process
-//! - [`fetch`]: the call, its outcome, its mapping
-//! - [`record`]: readings and failures into Postgres
+//! - [`preference`]: what users asked for, in Postgres, and the outbox that passes changes to the schedule
+//! - [`schedule`]: when each job is due, in Redis
+//! - [`token`]: tokens from logins and OAuth 2.0, each renewed by one process at a time
+//! - [`authorise`]: keeps connections able to call, from the owner's authorization to the next token
+//! - [`take`]: grants calls under all quotas, and leases their jobs
+//! - [`pace`]: quota arithmetic, and a rate limiter inside each process
+//! - [`fetch`]: makes a call, judges and maps its response
+//! - [`record`]: writes readings and failures to Postgres
 //! - [`cache`]: the latest reading, for readers
-//! - [`read`]: what readers are shown, from the cache or else from the record
-//! - [`forecast`]: how often every job will run, and what keeps it from more
-//! - [`explain`]: why a job has not run yet, in a sentence
+//! - [`read`]: answers reads from the cache, or else from Postgres
+//! - [`forecast`]: the effective interval of every job, and the quota that limits it
+//! - [`explain`]: why a job has not run yet, in one sentence
 //! - [`keep`]: housekeeping: the outbox, a lost schedule, the history
 //! - [`adhoc`]: what a user asks for outside the schedule: an ad-hoc call, and "refresh now"
 //! - [`discovery`]: lists a connection's devices, on request and when due
 //! - [`trial`]: one ad-hoc call that stores nothing, for whoever writes a definition
-//! - [`http`]: the API
+//! - [`http`]: the HTTP API
 pub mod adhoc;
 pub mod app;
 pub mod authorise;

@@ -1,7 +1,7 @@
-//! Sealing of credentials at rest: XChaCha20-Poly1305, the key from outside the database.
+//! Encryption of credentials at rest: XChaCha20-Poly1305 with a key from outside the database.
 //!
-//! What is sealed names the key that sealed it, so that several can be in use while one takes the place of another:
-//! `pck1`, eight bytes of the key's SHA-256, a nonce of 24 bytes, and the ciphertext with its tag.
+//! A sealed value names its key, so that several keys can be in use during a rotation. Layout: `pck1`, eight bytes of
+//! the key's SHA-256, a nonce of 24 bytes, the ciphertext with its tag.
 
 use crate::words::{ConnectionId, Secrets, Token};
 use base64::Engine;
@@ -14,46 +14,48 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Nonce length of XChaCha20-Poly1305, bytes: long enough to be drawn at random.
+/// Nonce length of XChaCha20-Poly1305, bytes; long enough for random nonces.
 const NONCE: usize = 24;
 
-/// How everything sealed begins, but for what was sealed before keys had names.
-const MARK: [u8; 4] = *b"pck1";
+/// Prefix of sealed values; only those sealed before keys had names lack it.
+const MAGIC: [u8; 4] = *b"pck1";
 
 /// Why a secret cannot be sealed or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
     /// The key is not 32 bytes in base64.
-    #[error("the sealing key must be 32 bytes in base64; make one with `openssl rand -base64 32`")]
+    #[error("the sealing key is not 32 bytes in base64; create one with `openssl rand -base64 32`")]
     BadKey,
-    /// The operating system gave no randomness.
-    #[error("the system gives no random bytes: {0}")]
+    /// The operating system returned no random bytes.
+    #[error("the operating system returned no random bytes: {0}")]
     NoRandomness(String),
-    /// Another key sealed it, or it was altered or moved to another row.
-    #[error("the secret of connection {0} cannot be opened: was it sealed with another key?")]
+    /// It was sealed with another key, altered, or moved to another row.
+    #[error(
+        "cannot open the secret of connection {0}: altered, or sealed with a key that is not in secret.former_keys"
+    )]
     Unopenable(ConnectionId),
 }
 
-/// What is sealed, and whose it is: in any other place it does not open.
+/// What is sealed and for which connection. A sealed value opens only in the context it was sealed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SealContext {
     /// A connection's own credentials.
     Secrets(ConnectionId),
-    /// Its token, and what brings the next.
+    /// Its access and refresh token.
     Token(ConnectionId),
-    /// What proves that its owner comes back from the provider.
+    /// The secrets of a pending authorization.
     Authorisation(ConnectionId),
 }
 
 impl SealContext {
-    /// Whose it is.
+    /// The connection.
     pub fn owner(self) -> ConnectionId {
         let (Self::Secrets(owner) | Self::Token(owner) | Self::Authorisation(owner)) = self;
         owner
     }
 
-    /// What is sealed along and not stored.
-    fn bound(self) -> Vec<u8> {
+    /// The associated data: authenticated, but not stored.
+    fn associated_data(self) -> Vec<u8> {
         let what = match self {
             Self::Secrets(_) => "secrets",
             Self::Token(_) => "token",
@@ -63,11 +65,11 @@ impl SealContext {
     }
 }
 
-/// Seals and opens.
+/// Seals and opens secrets.
 #[derive(Clone)]
 pub struct Sealer {
     current: Arc<Key>,
-    /// They open what they sealed, and seal nothing any more.
+    /// Only open what they sealed before.
     former: Arc<[Key]>,
 }
 
@@ -85,54 +87,55 @@ impl Key {
         Ok(Self { name, cipher })
     }
 
-    fn open(&self, nonce: [u8; NONCE], sealed: &[u8], bound: &[u8]) -> Option<SecretString> {
-        let plain = self.cipher.decrypt(&XNonce::from(nonce), Payload { msg: sealed, aad: bound }).ok()?;
+    fn open(&self, nonce: [u8; NONCE], sealed: &[u8], associated_data: &[u8]) -> Option<SecretString> {
+        let plain =
+            self.cipher.decrypt(&XNonce::from(nonce), Payload { msg: sealed, aad: associated_data }).ok()?;
         String::from_utf8(plain).map(SecretString::from).ok()
     }
 }
 
 impl Sealer {
-    /// With this key: 32 bytes in base64.
+    /// Uses `key`: 32 bytes in base64.
     pub fn new(key: &SecretString) -> Result<Self, SealError> {
         Self::with_former(key, &[])
     }
 
-    /// With this key, and others that open what they sealed before.
+    /// Uses `key` to seal, and `former` keys only to open what they sealed before.
     pub fn with_former(key: &SecretString, former: &[SecretString]) -> Result<Self, SealError> {
         let former = former.iter().map(Key::new).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { current: Arc::new(Key::new(key)?), former: former.into() })
     }
 
-    /// A new key.
+    /// Creates a random key.
     pub fn generate_key() -> Result<SecretString, SealError> {
         Ok(STANDARD.encode(random::<32>()?).into())
     }
 
-    /// How everything begins that the current key sealed.
-    pub fn mark(&self) -> Vec<u8> {
-        [MARK.as_slice(), &self.current.name].concat()
+    /// Prefix of everything sealed with the current key.
+    pub fn current_prefix(&self) -> Vec<u8> {
+        [MAGIC.as_slice(), &self.current.name].concat()
     }
 
-    /// Seals a text for one place.
-    pub fn seal(&self, place: SealContext, secret: &SecretString) -> Result<Vec<u8>, SealError> {
+    /// Seals a secret for one context.
+    pub fn seal(&self, context: SealContext, secret: &SecretString) -> Result<Vec<u8>, SealError> {
         let nonce = random::<NONCE>()?;
-        let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: &place.bound() };
+        let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: &context.associated_data() };
         let sealed = self.current.cipher.encrypt(&XNonce::from(nonce), payload);
-        let sealed = sealed.map_err(|_| SealError::Unopenable(place.owner()))?;
-        Ok([self.mark().as_slice(), &nonce, &sealed].concat())
+        let sealed = sealed.map_err(|_| SealError::Unopenable(context.owner()))?;
+        Ok([self.current_prefix().as_slice(), &nonce, &sealed].concat())
     }
 
     /// Opens what [`Self::seal`] made.
-    pub fn open(&self, place: SealContext, sealed: &[u8]) -> Result<SecretString, SealError> {
-        let unopenable = || SealError::Unopenable(place.owner());
-        let rest = sealed.strip_prefix(&MARK).ok_or_else(unopenable)?;
+    pub fn open(&self, context: SealContext, sealed: &[u8]) -> Result<SecretString, SealError> {
+        let unopenable = || SealError::Unopenable(context.owner());
+        let rest = sealed.strip_prefix(&MAGIC).ok_or_else(unopenable)?;
         let (name, rest) = rest.split_first_chunk::<8>().ok_or_else(unopenable)?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE>().ok_or_else(unopenable)?;
         let key = self.keys().find(|key| key.name == *name).ok_or_else(unopenable)?;
-        key.open(*nonce, sealed, &place.bound()).ok_or_else(unopenable)
+        key.open(*nonce, sealed, &context.associated_data()).ok_or_else(unopenable)
     }
 
-    /// Seals a connection's secrets, all in one.
+    /// Seals all secrets of a connection as one value.
     pub fn seal_secrets(&self, owner: ConnectionId, secrets: &Secrets) -> Result<Vec<u8>, SealError> {
         let plain: BTreeMap<&str, &str> =
             secrets.iter().map(|(name, secret)| (name, secret.expose_secret())).collect();
@@ -140,27 +143,27 @@ impl Sealer {
         self.seal(SealContext::Secrets(owner), &text.into())
     }
 
-    /// Opens what [`Self::seal_secrets`] made. What was sealed before secrets had names is the only one.
+    /// Opens what [`Self::seal_secrets`] made, or the connection's only secret, sealed before secrets had names.
     pub fn open_secrets(&self, owner: ConnectionId, sealed: &[u8]) -> Result<Secrets, SealError> {
         match self.open(SealContext::Secrets(owner), sealed) {
             Ok(text) => serde_json::from_str::<BTreeMap<String, SecretString>>(text.expose_secret())
                 .map(Secrets::from_iter)
                 .map_err(|_| SealError::Unopenable(owner)),
-            Err(error) => self.open_unmarked(owner, sealed).map(Secrets::only).ok_or(error),
+            Err(error) => self.open_unprefixed(owner, sealed).map(Secrets::only).ok_or(error),
         }
     }
 
-    /// Seals under the current key what any key has sealed for this place.
-    pub fn seal_again(&self, place: SealContext, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
-        match place {
+    /// Reseals with the current key what any known key sealed for this context.
+    pub fn reseal(&self, context: SealContext, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        match context {
             SealContext::Secrets(owner) => self.seal_secrets(owner, &self.open_secrets(owner, sealed)?),
             SealContext::Token(_) | SealContext::Authorisation(_) => {
-                self.seal(place, &self.open(place, sealed)?)
+                self.seal(context, &self.open(context, sealed)?)
             }
         }
     }
 
-    /// Seals a token, and what brings the next, as one.
+    /// Seals the access and refresh token as one value.
     pub fn seal_token(&self, owner: ConnectionId, token: &Token) -> Result<Vec<u8>, SealError> {
         let refresh = token.refresh.as_ref().map(ExposeSecret::expose_secret);
         let text = serde_json::to_string(&(token.access.expose_secret(), refresh));
@@ -177,8 +180,8 @@ impl Sealer {
         serde_json::from_str(text.expose_secret()).map_err(|_| SealError::Unopenable(owner))
     }
 
-    /// A nonce and the ciphertext, bound to the connection's number.
-    fn open_unmarked(&self, owner: ConnectionId, sealed: &[u8]) -> Option<SecretString> {
+    /// Opens the old layout: a nonce and the ciphertext, with the connection's number as associated data.
+    fn open_unprefixed(&self, owner: ConnectionId, sealed: &[u8]) -> Option<SecretString> {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE>()?;
         self.keys().find_map(|key| key.open(*nonce, sealed, &owner.0.to_be_bytes()))
     }
@@ -201,18 +204,18 @@ mod tests {
 
     const MAIN: ConnectionId = ConnectionId(1);
 
-    fn told(secrets: &Secrets) -> Vec<(&str, &str)> {
+    fn pairs(secrets: &Secrets) -> Vec<(&str, &str)> {
         secrets.iter().map(|(name, secret)| (name, secret.expose_secret())).collect()
     }
 
     #[test]
-    fn opens_only_what_it_sealed_for_the_same_place() {
+    fn sealed_secrets_open_only_for_the_same_connection_and_key() {
         let sealer = Sealer::new(&Sealer::generate_key().unwrap()).unwrap();
         let mut secrets = Secrets::only("hunter2");
         secrets.insert("key", "a\"b".into());
         let mut sealed = sealer.seal_secrets(MAIN, &secrets).unwrap();
         assert_eq!(
-            told(&sealer.open_secrets(MAIN, &sealed).unwrap()),
+            pairs(&sealer.open_secrets(MAIN, &sealed).unwrap()),
             [("key", "a\"b"), ("secret", "hunter2")]
         );
         assert!(sealer.open_secrets(ConnectionId(2), &sealed).is_err());
@@ -225,26 +228,26 @@ mod tests {
     }
 
     #[test]
-    fn a_former_key_opens_and_the_current_one_seals() {
+    fn former_key_opens_and_current_key_seals() {
         let [old, new] = [(); 2].map(|()| Sealer::generate_key().unwrap());
         let before = Sealer::new(&old).unwrap().seal_secrets(MAIN, &Secrets::only("hunter2")).unwrap();
         let both = Sealer::with_former(&new, &[old]).unwrap();
         let opened = both.open_secrets(MAIN, &before).unwrap();
-        assert_eq!(told(&opened), [("secret", "hunter2")]);
+        assert_eq!(pairs(&opened), [("secret", "hunter2")]);
         let after = both.seal_secrets(MAIN, &opened).unwrap();
-        assert!(after.starts_with(&both.mark()) && !before.starts_with(&both.mark()));
+        assert!(after.starts_with(&both.current_prefix()) && !before.starts_with(&both.current_prefix()));
         assert!(Sealer::new(&new).unwrap().open_secrets(MAIN, &after).is_ok());
     }
 
     #[test]
-    fn what_was_sealed_before_secrets_had_names_opens() {
+    fn secret_sealed_before_secrets_had_names_opens() {
         let key = Sealer::generate_key().unwrap();
         let cipher = Key::new(&key).unwrap().cipher;
         let (nonce, aad) = ([7; NONCE], 1_i64.to_be_bytes());
         let sealed = cipher.encrypt(&XNonce::from(nonce), Payload { msg: b"hunter2", aad: &aad }).unwrap();
         let sealed = [nonce.as_slice(), &sealed].concat();
         let opened = Sealer::new(&key).unwrap().open_secrets(MAIN, &sealed).unwrap();
-        assert_eq!(told(&opened), [("secret", "hunter2")]);
+        assert_eq!(pairs(&opened), [("secret", "hunter2")]);
         assert!(Sealer::new(&key).unwrap().open_secrets(ConnectionId(2), &sealed).is_err());
     }
 }

@@ -1,20 +1,20 @@
-//! Settings: the default file built into the binary, a file over it, the environment over that.
+//! Settings: the defaults built into the binary, overridden by a file, overridden by the environment.
 
-mod given;
+mod lists;
 
-pub use given::{FormerKeys, Names, OperatorSecrets};
+pub use lists::{FormerKeys, Names, OperatorSecrets};
 
 use crate::words::Interval;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-/// The file that is the defaults.
+/// The default settings.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
 
-/// Why the settings cannot be used.
+/// The settings are invalid.
 #[derive(Debug, thiserror::Error)]
-#[error("settings: {0}; `config/default.toml` lists every key with its meaning")]
+#[error("settings: {0}; `config/default.toml` documents every key")]
 pub struct SettingsError(String);
 
 macro_rules! section {
@@ -27,42 +27,42 @@ macro_rules! section {
 }
 
 section!(
-    /// All settings; `config/default.toml` says what each means.
+    /// All settings; `config/default.toml` documents each.
     Settings {
         /// Postgres.
         database: Database,
         /// Redis.
         redis: Redis,
-        /// The private servers.
+        /// Private servers.
         local: Local,
         /// The sealing key.
         secret: Secret,
         /// The API.
         http: Http,
-        /// Provider files.
+        /// Provider definitions.
         providers: Providers,
         /// The operator's own secrets, by provider and name.
         #[serde(default)]
         provider: OperatorSecrets,
-        /// Which devices there are.
+        /// Discovery of devices.
         discovery: Discovery,
-        /// First runs.
+        /// The schedule.
         schedule: Schedule,
-        /// The score.
+        /// The score that ranks jobs.
         rank: Rank,
-        /// Grants.
+        /// Granting calls.
         take: Take,
-        /// After failures that may pass.
+        /// Retries after transient failures.
         retry: Retry,
-        /// After failures that do not.
+        /// Parking of jobs that keep failing.
         park: Park,
-        /// What counts as fresh.
+        /// When a reading counts as fresh.
         fresh: Fresh,
         /// The cache.
         cache: Cache,
-        /// Retention.
+        /// Retention of history.
         history: History,
-        /// Stopping.
+        /// Shutdown.
         shutdown: Shutdown,
         /// Logs.
         log: Log,
@@ -71,25 +71,25 @@ section!(
 section!(
     /// `[database]`
     Database {
-        /// Empty: a private server.
+        /// Server URL; empty: start a private server.
         url: SecretString,
-        /// Per process.
+        /// Pool size per process.
         connections_max: u32,
     }
 );
 section!(
     /// `[redis]`
     Redis {
-        /// Empty: a private server.
+        /// Server URL; empty: start a private server.
         url: SecretString,
-        /// Before every key.
+        /// Prepended to every key.
         prefix: String,
     }
 );
 section!(
     /// `[local]`
     Local {
-        /// The private servers' data.
+        /// Data directory of the private servers.
         dir: PathBuf,
     }
 );
@@ -98,9 +98,9 @@ section!(
     Secret {
         /// The sealing key itself.
         key: SecretString,
-        /// Or its file.
+        /// Or a file with the key.
         key_file: PathBuf,
-        /// Keys that only open what they sealed before.
+        /// Former keys, which only open what they sealed.
         former_keys: FormerKeys,
     }
 );
@@ -109,43 +109,43 @@ section!(
     Http {
         /// Address and port.
         listen: String,
-        /// Of requests.
+        /// Limit of a request's body.
         body_bytes_max: usize,
-        /// Where browsers reach it; empty: they do not.
+        /// Base URL at which browsers reach the API; empty: none.
         public_url: String,
     }
 );
 section!(
     /// `[providers]`
     Providers {
-        /// More definitions; empty for none.
+        /// Directory of further definitions; empty: none.
         dir: PathBuf,
-        /// Those whose calls may go into private networks.
+        /// Providers whose calls may go to private networks.
         private_networks: Names,
-        /// Whether users may add connections to those by the API.
+        /// Whether users may add connections to these providers through the API.
         private_by_api: bool,
     }
 );
 section!(
     /// `[discovery]`
     Discovery {
-        /// Whether lists of devices are asked for by themselves.
+        /// Whether devices are discovered automatically.
         automatic: bool,
-        /// How often.
+        /// How often each connection is listed.
         every: Interval,
     }
 );
 section!(
     /// `[schedule]`
     Schedule {
-        /// Over how long first runs are spread.
+        /// First runs of new jobs are spread over this time.
         first_run_spread: Interval,
     }
 );
 section!(
     /// `[rank]`
     Rank {
-        /// The exponent.
+        /// Exponent of the delay in the score.
         k: f64,
         /// Base priority.
         realtime: f64,
@@ -162,81 +162,81 @@ section!(
 section!(
     /// `[take]`
     Take {
-        /// How far ahead calls are granted.
+        /// How long before its instant a call may be granted.
         horizon: Interval,
-        /// How far ahead what is not due yet is granted for its instant.
+        /// How long before its due time a job may be granted, for that time.
         ahead: Interval,
-        /// How much of its interval before its time a job rides along in a call with free places.
+        /// Share of its interval by which a job may be early to fill a free place of a call.
         ride_share: f64,
-        /// Never longer before it than this.
+        /// Upper bound of that time.
         ride_max: Interval,
-        /// How long a call may take to be settled.
+        /// How long a call may take until it is settled.
         lease: Interval,
-        /// How late a call may be sent.
+        /// How late a call may still be sent.
         tolerance: Interval,
     }
 );
 section!(
     /// `[retry]`
     Retry {
-        /// The bound of the first wait.
+        /// Upper bound of the first delay.
         base: Interval,
-        /// The bound of every wait.
+        /// Upper bound of every delay.
         cap: Interval,
-        /// How often.
+        /// Attempts per run.
         attempts_max: u32,
     }
 );
 section!(
     /// `[park]`
     Park {
-        /// After so many.
+        /// "No such device" responses in a row.
         gone_after: u32,
-        /// After so many.
+        /// Unreadable responses in a row.
         broken_after: u32,
     }
 );
 section!(
     /// `[fresh]`
     Fresh {
-        /// Of the interval.
+        /// Grace as a share of the interval.
         grace_share: f64,
-        /// At least.
+        /// Minimum grace.
         grace_min: Interval,
     }
 );
 section!(
     /// `[cache]`
     Cache {
-        /// Unwritten for so long, forgotten.
+        /// Entries not written for this long expire.
         ttl: Interval,
     }
 );
 section!(
     /// `[history]`
     History {
-        /// Older is dropped.
+        /// Older readings and events are dropped.
         keep_days: u64,
     }
 );
 section!(
     /// `[shutdown]`
     Shutdown {
-        /// For calls that were sent.
+        /// Time for calls in flight to finish.
         grace: Interval,
     }
 );
 section!(
     /// `[log]`
     Log {
-        /// tracing's filter.
+        /// A `tracing` filter.
         filter: String,
-        /// text or json.
+        /// Format of log lines.
         format: LogFormat,
     }
 );
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -247,14 +247,14 @@ pub enum LogFormat {
 }
 
 impl Providers {
-    /// The operator's own definitions, if a directory is configured.
+    /// The directory of the operator's definitions, if configured.
     pub fn dir(&self) -> Option<&Path> {
         (!self.dir.as_os_str().is_empty()).then_some(self.dir.as_path())
     }
 }
 
 impl Settings {
-    /// Reads them: the defaults, then `file`, then the environment.
+    /// Loads the defaults, then `file`, then the environment.
     pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
         let mut sources =
             config::Config::builder().add_source(config::File::from_str(DEFAULTS, config::FileFormat::Toml));
@@ -267,34 +267,40 @@ impl Settings {
             .build()
             .and_then(config::Config::try_deserialize)
             .map_err(|error| SettingsError(error.to_string()))?;
-        settings.checked()
+        settings.validate()
     }
 
-    fn checked(self) -> Result<Self, SettingsError> {
+    fn validate(self) -> Result<Self, SettingsError> {
         let rank = &self.rank;
         let bases = [rank.realtime, rank.high, rank.normal, rank.low, rank.background];
         if !(rank.k > 0.0 && rank.k <= 10.0) {
-            return Err(SettingsError(format!("rank.k is {}: it must be above 0 and at most 10", rank.k)));
+            return Err(SettingsError(format!("rank.k is {}; it must be above 0 and at most 10", rank.k)));
         }
         if !bases.iter().all(|b| b.is_finite() && *b > 0.0) || !bases.is_sorted() {
             return Err(SettingsError(
-                "rank's bases must be above 0 and not fall from realtime to background".into(),
+                "the bases of rank must be above 0 and must not decrease from realtime to background".into(),
             ));
         }
         if !(0.0..=10.0).contains(&self.fresh.grace_share) {
-            return Err(SettingsError("fresh.grace_share must be from 0 to 10".into()));
+            return Err(SettingsError(format!(
+                "fresh.grace_share is {}; it must be from 0 to 10",
+                self.fresh.grace_share
+            )));
         }
         if !(0.0..=0.5).contains(&self.take.ride_share) {
-            return Err(SettingsError("take.ride_share must be from 0 to 0.5".into()));
+            return Err(SettingsError(format!(
+                "take.ride_share is {}; it must be from 0 to 0.5",
+                self.take.ride_share
+            )));
         }
         if self.database.connections_max < 4 {
             return Err(SettingsError(format!(
-                "database.connections_max is {}: it must be at least 4, since locks and listeners hold some for long",
+                "database.connections_max is {}; it must be at least 4, since locks and listeners keep some",
                 self.database.connections_max
             )));
         }
         if self.cache.ttl.as_ms() < 1000 {
-            return Err(SettingsError(format!("cache.ttl is {}: it must be at least 1s", self.cache.ttl)));
+            return Err(SettingsError(format!("cache.ttl is {}; it must be at least 1s", self.cache.ttl)));
         }
         Ok(self)
     }
@@ -306,20 +312,20 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn the_default_file_is_complete() {
+    fn default_file_is_complete() {
         assert_eq!(Settings::load(None).unwrap().http.body_bytes_max, 1 << 20);
     }
 
     #[test]
-    fn every_default_key_carries_a_comment() {
+    fn every_default_key_has_a_comment() {
         for line in DEFAULTS.lines().filter(|line| line.contains(" = ")) {
-            let plain = ["realtime", "high", "normal", "low", "background", "base", "cap"];
-            assert!(line.contains('#') || plain.iter().any(|key| line.starts_with(key)), "{line}");
+            let self_explanatory = ["realtime", "high", "normal", "low", "background", "base", "cap"];
+            assert!(line.contains('#') || self_explanatory.iter().any(|key| line.starts_with(key)), "{line}");
         }
     }
 
     #[test]
-    fn a_file_overrides_and_a_typo_is_refused() {
+    fn file_overrides_defaults_and_unknown_key_is_an_error() {
         let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
         writeln!(file, "[take]\nhorizon = \"100ms\"").unwrap();
         assert_eq!(Settings::load(Some(file.path())).unwrap().take.horizon.as_ms(), 100);
@@ -328,8 +334,8 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_work_is_refused() {
-        for (text, works) in [
+    fn values_below_their_minimum_are_errors() {
+        for (text, is_valid) in [
             ("[database]\nconnections_max = 3", false),
             ("[database]\nconnections_max = 4", true),
             ("[cache]\nttl = \"999ms\"", false),
@@ -338,7 +344,7 @@ mod tests {
             let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
             writeln!(file, "{text}").unwrap();
             let loaded = Settings::load(Some(file.path())).map(drop);
-            assert_eq!(loaded.is_ok(), works, "{text}: {loaded:?}");
+            assert_eq!(loaded.is_ok(), is_valid, "{text}: {loaded:?}");
         }
     }
 }

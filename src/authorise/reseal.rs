@@ -24,7 +24,7 @@ pub struct Resealed {
 /// Does it. `progress` is told how many are done by then.
 pub async fn reseal(app: &App, mut progress: impl FnMut(u64)) -> Result<Resealed, PostgresError> {
     let (pool, sealer) = (&app.pool, &app.sealer);
-    let (mark, mut all) = (sealer.mark(), Resealed::default());
+    let (mark, mut all) = (sealer.current_prefix(), Resealed::default());
     token::forget_late(pool, app.clock.now()).await?;
     for _ in 0..PASSES {
         (all.left, all.unopenable) = (0, BTreeSet::new());
@@ -32,7 +32,7 @@ pub async fn reseal(app: &App, mut progress: impl FnMut(u64)) -> Result<Resealed
         loop {
             let (found, last) = token::others(pool, &mark, after).await?;
             for lying in found {
-                match sealer.seal_again(lying.place, &lying.sealed) {
+                match sealer.reseal(lying.place, &lying.sealed) {
                     Ok(sealed) if token::replace(pool, &lying, &sealed).await? => all.sealed += 1,
                     Ok(_) => all.left += 1,
                     Err(_) => drop(all.unopenable.insert(lying.place.owner().0)),

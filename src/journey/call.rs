@@ -4,7 +4,7 @@ use super::{Ended, Wanted};
 use crate::authorise::{Asking, Authoriser, BootstrapState, Ready};
 use crate::clock::Clock;
 use crate::fetch::{Answer, Call, Fetcher};
-use crate::pace::{Counted, Gate};
+use crate::pace::{Gate, GateCall};
 use crate::take::Verdict;
 use crate::words::{End, Hold, JobId, Outcome, QuotaInputs, Scope, UnixMs};
 use std::sync::Arc;
@@ -121,12 +121,12 @@ impl Flight {
     async fn pace(&self, call: &Call, lane: &str, instants: Instants) -> Result<(), String> {
         let Instants { send_at, latest } = instants;
         let devices: Vec<_> = call.targets.iter().map(|t| t.device).collect();
-        let counted = Counted {
+        let gate_call = GateCall {
             tenant: call.connection.tenant,
             lane,
             resource: &call.resource,
             cost: self.cost,
-            terms: &self.terms,
+            quota_inputs: &self.terms,
             devices: &devices,
         };
         let mut at = send_at;
@@ -140,7 +140,7 @@ impl Flight {
             if Instant::now() > latest {
                 return Err("its instant was missed".to_owned());
             }
-            match self.gate.pass(&counted) {
+            match self.gate.pass(&gate_call) {
                 Ok(()) => return Ok(()),
                 Err(wait) => at = Instant::now() + wait,
             }

@@ -53,7 +53,7 @@ async fn turn(journey: &Journey, failures: &mut u32) {
         }
     };
     if nap > Duration::from_secs(1) {
-        journey.gate.tidy();
+        journey.gate.drop_idle();
     }
     let until = Instant::now() + nap;
     tokio::select! {

@@ -1,5 +1,5 @@
-//! The last line: whatever Redis says, one process alone cannot run away. It lets one more than the burst through (see
-//! `limiter`), so it bounds a mistake; what keeps every window is the script's pacing.
+//! A rate limiter inside each process, the last defence if the grants from Redis are wrong. It lets one call more than
+//! the burst through (see `limiter`), so it only bounds a mistake; the pacing of the take script keeps every window.
 
 use crate::provider::{Limit, Provider, Quota};
 use crate::words::{QuotaInputs, Scope, TenantId};
@@ -10,9 +10,9 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Every quota of a provider once more, as `governor` limiters inside this process.
+/// Every quota of a provider as `governor` limiters in this process.
 ///
-/// The grants of [`take`](crate::take) are already paced; this only bites if they are wrong.
+/// The grants of [`take`](crate::take) are already paced; the gate refuses only if they are wrong.
 pub struct Gate {
     clock: governor::clock::DefaultClock,
     quotas: Vec<(Quota, Limiters)>,
@@ -20,41 +20,41 @@ pub struct Gate {
 
 type Limiter = DefaultKeyedRateLimiter<String>;
 
-/// One for each amount that somebody is allowed: accounts are told apart by their keys.
+/// One limiter for each amount in use. A limiter's keys tell the holders apart.
 #[derive(Default)]
 struct Limiters(Mutex<BTreeMap<u32, Arc<Limiter>>>);
 
-/// Whom a call is counted for.
-pub struct Counted<'a> {
-    /// The tenant, whose connections have numbers of their own.
+/// A call as quotas count it.
+pub struct GateCall<'a> {
+    /// The tenant.
     pub tenant: TenantId,
     /// The lane: `<connection>` or `<connection>.<group>`.
     pub lane: &'a str,
-    /// The resource asked for.
+    /// The resource.
     pub resource: &'a crate::words::ResourceName,
-    /// What the call costs.
+    /// The call's cost.
     pub cost: u32,
-    /// What the connection's limits depend on.
-    pub terms: &'a QuotaInputs,
-    /// The devices in it.
+    /// The connection's quota inputs.
+    pub quota_inputs: &'a QuotaInputs,
+    /// The devices that the call serves.
     pub devices: &'a [crate::words::DeviceId],
 }
 
 impl Gate {
-    /// The provider's gate.
+    /// The gate of a provider.
     pub fn new(provider: &Provider) -> Self {
         let rates = provider.quotas().filter(|quota| limiter(quota, &QuotaInputs::default()).is_some());
         let quotas = rates.map(|quota| (quota.clone(), Limiters::default())).collect();
         Self { clock: governor::clock::DefaultClock::default(), quotas }
     }
 
-    /// Spends the call in every quota, or says how long it would have to wait.
+    /// Spends the call in every quota, or returns how long it would have to wait.
     ///
-    /// A quota that was already spent when a later one refuses stays spent: the gate errs to the strict side.
-    pub fn pass(&self, call: &Counted<'_>) -> Result<(), Duration> {
+    /// If a quota refuses, those checked before stay spent: the gate errs on the strict side.
+    pub fn pass(&self, call: &GateCall<'_>) -> Result<(), Duration> {
         let Some(cost) = NonZeroU32::new(call.cost) else { return Ok(()) };
         for (quota, limiters) in self.quotas.iter().filter(|(quota, _)| quota.counts(call.resource)) {
-            let Some(limiter) = limiters.of(quota, call.terms) else { continue };
+            let Some(limiter) = limiters.get(quota, call.quota_inputs) else { continue };
             for key in keys(quota.scope, call) {
                 // A cost above the burst is refused when the provider is loaded.
                 if let Ok(Err(not_until)) = limiter.check_key_n(&key, cost) {
@@ -65,8 +65,8 @@ impl Gate {
         Ok(())
     }
 
-    /// Forgets whom nobody called for a while.
-    pub fn tidy(&self) {
+    /// Drops the state of holders that were not called for a while.
+    pub fn drop_idle(&self) {
         for (_, Limiters(all)) in &self.quotas {
             all.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, limiter| {
                 limiter.retain_recent();
@@ -77,24 +77,24 @@ impl Gate {
 }
 
 impl Limiters {
-    /// That of accounts on these terms; none of a quota that is no rate.
-    fn of(&self, quota: &Quota, terms: &QuotaInputs) -> Option<Arc<Limiter>> {
+    /// The limiter for these quota inputs; none if the quota sets no rate.
+    fn get(&self, quota: &Quota, inputs: &QuotaInputs) -> Option<Arc<Limiter>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let amount = quota.amount_for(terms);
-        if let Some(known) = all.get(&amount) {
-            return Some(known.clone());
+        let amount = quota.amount_for(inputs);
+        if let Some(existing) = all.get(&amount) {
+            return Some(existing.clone());
         }
-        let new = Arc::new(limiter(quota, terms)?);
+        let new = Arc::new(limiter(quota, inputs)?);
         all.insert(amount, new.clone());
         Some(new)
     }
 }
 
-/// One more than the declared burst is let through: a call sent late followed by one sent in time is closer than T
-/// without any window holding more than its amount. Of an aligned one only the amount can be held here, and of calls in
-/// flight and errors in a row nothing: they are no rates.
-fn limiter(quota: &Quota, terms: &QuotaInputs) -> Option<Limiter> {
-    let (emission_ms, burst) = match quota.limits_for(terms).0 {
+/// Allows one call more than the declared burst: a call sent late and the next one sent on time are closer than T,
+/// although no window holds more than its amount. Of an aligned quota it enforces only the amount; quotas of calls in
+/// flight and errors in a row set no rate and are not enforced.
+fn limiter(quota: &Quota, inputs: &QuotaInputs) -> Option<Limiter> {
+    let (emission_ms, burst) = match quota.limits_for(inputs).0 {
         Limit::Sliding { emission_ms, burst } => (emission_ms, burst),
         Limit::Aligned { amount, calendar, .. } => (calendar.least_ms() / f64::from(amount), amount),
         Limit::Adaptive { ceiling, window_ms, .. } => (window_ms / ceiling, 1),
@@ -104,7 +104,7 @@ fn limiter(quota: &Quota, terms: &QuotaInputs) -> Option<Limiter> {
     Some(RateLimiter::keyed(rate.allow_burst(NonZeroU32::new(burst.saturating_add(1))?)))
 }
 
-fn keys(scope: Scope, call: &Counted<'_>) -> Vec<String> {
+fn keys(scope: Scope, call: &GateCall<'_>) -> Vec<String> {
     match scope {
         Scope::App => vec![String::new()],
         Scope::Connection => {

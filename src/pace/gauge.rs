@@ -1,70 +1,70 @@
-//! What is known of a quota, and what that allows. Pure; `take/lua/pace.lua` computes the same, and a test holds the
-//! two together.
+//! The state of a quota and when it allows the next call. Pure; `take/lua/pace.lua` computes the same, and a test
+//! compares the two.
 
 use super::Gcra;
 use crate::provider::{Calendar, Limit, Zone};
 use crate::words::{End, UnixMs};
 
-/// The state of one quota of one account, home, device or of the whole application. Times in ms since the epoch.
+/// The state of one quota of one holder: the app, a connection, a group or a device. Times in ms since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Gauge {
-    /// The theoretical arrival time.
+    /// A sliding quota: GCRA's theoretical arrival time.
     Sliding {
         /// See [`Gcra`].
         tat_ms: f64,
     },
-    /// What was spent since a turn of the calendar.
+    /// A calendar quota: what was spent in a window.
     Aligned {
-        /// The turn.
-        turn_ms: f64,
-        /// Cost spent since.
+        /// Where the window begins.
+        window_start_ms: f64,
+        /// Cost spent in it.
         spent: f64,
     },
     /// Calls granted and not settled.
     Concurrent {
-        /// So many.
+        /// Their number.
         in_flight: f64,
     },
     /// Errors since the last success.
     Errors {
-        /// So many.
+        /// Their number.
         errors: f64,
         /// When the last of them was settled.
         last_ms: f64,
-        /// Calls granted and not settled: each may become one.
+        /// Calls granted and not settled: each may become an error.
         in_flight: f64,
     },
-    /// A sliding one with a rate of its own.
+    /// A sliding quota whose rate adapts.
     Adaptive {
         /// See [`Gcra`].
         tat_ms: f64,
-        /// How much is tried in a window now.
+        /// Calls per window at the current rate.
         rate: f64,
-        /// When it was last cut.
+        /// When the rate was last cut.
         cut_ms: f64,
     },
 }
 
-/// An adaptive rate is cut by this factor …
+/// Multiplicative decrease: an adaptive rate is cut by this factor …
 pub const CUT: f64 = 0.5;
-/// … at most once in this share of its window: the refusals of one burst are one piece of news.
+/// … at most once per this share of its window, since all 429s of one burst carry the same information.
 pub const CUT_PAUSE: f64 = 0.1;
-/// A window of good answers raises it by this share of its ceiling.
+/// Additive increase: a window of good responses raises the rate by this share of its ceiling.
 pub const RAISE: f64 = 0.02;
 
 impl Gauge {
-    /// Of a quota of which nothing was ever spent.
+    /// The state of a quota of which nothing was spent yet.
     pub fn new(limit: &Limit) -> Self {
         match limit {
             Limit::Sliding { .. } => Self::Sliding { tat_ms: 0.0 },
-            Limit::Aligned { .. } => Self::Aligned { turn_ms: 0.0, spent: 0.0 },
+            Limit::Aligned { .. } => Self::Aligned { window_start_ms: 0.0, spent: 0.0 },
             Limit::Concurrent { .. } => Self::Concurrent { in_flight: 0.0 },
             Limit::Errors { .. } => Self::Errors { errors: 0.0, last_ms: 0.0, in_flight: 0.0 },
             Limit::Adaptive { start, .. } => Self::Adaptive { tat_ms: 0.0, rate: *start, cut_ms: 0.0 },
         }
     }
 
-    /// The earliest instant, not before `from_ms`, at which `cost` may be spent; infinite if not before a call ends.
+    /// The earliest instant, not before `from_ms`, at which `cost` may be spent; infinite if a call must end first.
     pub fn earliest_ms(&self, limit: &Limit, cost: f64, from_ms: f64) -> f64 {
         match (self, limit) {
             (Self::Sliding { tat_ms }, Limit::Sliding { emission_ms, burst }) => {
@@ -79,20 +79,20 @@ impl Gauge {
                 )
             }
             (
-                Self::Aligned { turn_ms, spent },
+                Self::Aligned { window_start_ms, spent },
                 Limit::Aligned { amount, burst, margin_ms, calendar, zone },
             ) => {
                 let pace =
                     Allowance { amount: f64::from(*amount), burst: f64::from(*burst), margin_ms: *margin_ms };
-                aligned(*turn_ms, *spent, &pace, (*calendar, zone), cost, from_ms)
+                aligned(*window_start_ms, *spent, &pace, (*calendar, zone), cost, from_ms)
             }
             (Self::Concurrent { in_flight }, Limit::Concurrent { amount }) => {
                 if in_flight + 1.0 <= f64::from(*amount) { from_ms } else { f64::INFINITY }
             }
             (Self::Errors { errors, last_ms, in_flight }, Limit::Errors { amount, window_ms }) => {
-                let forgotten = from_ms >= last_ms + window_ms;
-                let known = if forgotten { 0.0 } else { *errors };
-                if known + in_flight + 1.0 <= f64::from(*amount) {
+                let expired = from_ms >= last_ms + window_ms;
+                let counted = if expired { 0.0 } else { *errors };
+                if counted + in_flight + 1.0 <= f64::from(*amount) {
                     from_ms
                 } else if *in_flight > 0.0 {
                     f64::INFINITY
@@ -114,10 +114,10 @@ impl Gauge {
             (Self::Adaptive { tat_ms, rate, .. }, Limit::Adaptive { window_ms, .. }) => {
                 *tat_ms = tat_ms.max(at_ms) + cost * window_ms / *rate;
             }
-            (Self::Aligned { turn_ms, spent }, Limit::Aligned { calendar, zone, .. }) => {
-                let turn = calendar.turns(zone, UnixMs(at_ms as i64))[0].0 as f64;
-                if turn > *turn_ms {
-                    (*turn_ms, *spent) = (turn, 0.0);
+            (Self::Aligned { window_start_ms, spent }, Limit::Aligned { calendar, zone, .. }) => {
+                let start_ms = calendar.turns(zone, UnixMs(at_ms as i64))[0].0 as f64;
+                if start_ms > *window_start_ms {
+                    (*window_start_ms, *spent) = (start_ms, 0.0);
                 }
                 *spent += cost;
             }
@@ -126,7 +126,7 @@ impl Gauge {
         }
     }
 
-    /// Learns how a call ended at `now_ms`. Giving back what an unsent one spent is not decided here.
+    /// Updates the state when a call ends at `now_ms`. Does not refund what an unsent call spent.
     pub fn end(&mut self, limit: &Limit, end: End, cost: f64, now_ms: f64) {
         match (self, limit) {
             (Self::Concurrent { in_flight }, _) => *in_flight = (*in_flight - 1.0).max(0.0),
@@ -152,42 +152,43 @@ impl Gauge {
     }
 }
 
-/// How an aligned quota is given out over its window.
+/// How a calendar quota is released over its window.
 struct Allowance {
     amount: f64,
     burst: f64,
     margin_ms: f64,
 }
 
-/// Between two turns, margins left out, `burst + (amount − burst) · (share of the window gone)` may be spent.
+/// The earliest instant at which `cost` may be spent. Within a window, margins excluded, the total released so far is
+/// `burst + (amount − burst) · (elapsed share of the window)`.
 fn aligned(
-    turn_ms: f64,
+    window_start_ms: f64,
     spent: f64,
     pace: &Allowance,
     (calendar, zone): (Calendar, &Zone),
     cost: f64,
     from_ms: f64,
 ) -> f64 {
-    let turns = calendar.turns(zone, UnixMs(from_ms as i64)).map(|turn| turn.0 as f64);
-    for window in turns.windows(2) {
-        // One of a later window was granted already: what this one has left is not known any more.
-        if turn_ms > window[0] {
+    let boundaries_ms = calendar.turns(zone, UnixMs(from_ms as i64)).map(|at| at.0 as f64);
+    for window in boundaries_ms.windows(2) {
+        // A call in a later window was granted already, and the state no longer holds what this one has left.
+        if window_start_ms > window[0] {
             continue;
         }
-        let spent = if turn_ms == window[0] { spent } else { 0.0 };
+        let spent = if window_start_ms == window[0] { spent } else { 0.0 };
         let (opens, closes) = (window[0] + pace.margin_ms, window[1] - pace.margin_ms);
-        let wanted = spent + cost - pace.burst;
-        let given_out = match pace.amount - pace.burst {
-            _ if wanted <= 0.0 => opens,
-            rate if rate > 0.0 => opens + wanted / rate * (closes - opens),
+        let needed = spent + cost - pace.burst;
+        let released_ms = match pace.amount - pace.burst {
+            _ if needed <= 0.0 => opens,
+            rate if rate > 0.0 => opens + needed / rate * (closes - opens),
             _ => f64::INFINITY,
         };
-        let at = from_ms.max(given_out);
+        let at = from_ms.max(released_ms);
         if spent + cost <= pace.amount && at <= closes {
             return at;
         }
     }
-    turns[2]
+    boundaries_ms[2]
 }
 
 #[cfg(test)]
@@ -202,19 +203,20 @@ mod tests {
     }
 
     proptest! {
-        /// However greedily one asks, no window of a calendar that is off by up to the margin holds more than N.
+        /// Whatever is requested, no window of a provider's calendar that differs by up to the margin exceeds the
+        /// amount.
         #[test]
-        fn no_calendar_window_holds_more_than_the_amount(
+        fn no_calendar_window_exceeds_the_amount(
             amount in 1_u32..40,
             burst_share in 0.0_f64..=1.0,
             skew_ms in -500.0_f64..500.0,
-            asks in prop::collection::vec((0.0_f64..20_000.0, 1_u32..4), 1..120),
+            requests in prop::collection::vec((0.0_f64..20_000.0, 1_u32..4), 1..120),
         ) {
             let burst = 1 + (burst_share * f64::from(amount - 1)) as u32;
             let limit = minute(amount, burst);
             let (mut gauge, mut now) = (Gauge::new(&limit), 1_800_000_000_000.0);
             let mut held: HashMap<i64, u32> = HashMap::new();
-            for (pause, cost) in asks {
+            for (pause, cost) in requests {
                 let cost = cost.min(amount);
                 now += pause;
                 let at = gauge.earliest_ms(&limit, cost.into(), now);
@@ -228,10 +230,10 @@ mod tests {
     }
 
     #[test]
-    fn an_adaptive_rate_finds_a_limit_that_nobody_told() {
+    fn adaptive_rate_finds_an_undeclared_limit() {
         let limit = Limit::Adaptive { ceiling: 100.0, start: 10.0, floor: 1.0, window_ms: 1_000.0 };
         let (mut gauge, mut now) = (Gauge::new(&limit), 0.0);
-        // The cloud allows 40 a second: GCRA with room for a few.
+        // The provider allows 40 per second, with a small burst.
         let theirs = Gcra { emission_ms: 25.0, burst: 5.0 };
         let (mut tat, mut sent, mut refused) = (0.0, 0, 0);
         while now < 600_000.0 {
@@ -252,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_stop_short_and_are_forgotten() {
+    fn errors_block_calls_until_they_expire() {
         let limit = Limit::Errors { amount: 2, window_ms: 600_000.0 };
         let mut gauge = Gauge::new(&limit);
         gauge.spend(&limit, 1.0, 0.0);
@@ -260,7 +262,7 @@ mod tests {
         assert_eq!(gauge.earliest_ms(&limit, 1.0, 0.0), f64::INFINITY);
         gauge.end(&limit, End::Error, 1.0, 100.0);
         gauge.end(&limit, End::Unsent, 1.0, 100.0);
-        assert_eq!(gauge.earliest_ms(&limit, 1.0, 200.0), 200.0, "one more may fail");
+        assert_eq!(gauge.earliest_ms(&limit, 1.0, 200.0), 200.0, "one more error is allowed");
         gauge.spend(&limit, 1.0, 200.0);
         gauge.end(&limit, End::Lost, 1.0, 300.0);
         assert_eq!(gauge.earliest_ms(&limit, 1.0, 400.0), 600_300.0);

@@ -1,11 +1,11 @@
-//! Quota arithmetic, and the last line inside one process.
+//! Quota arithmetic, plans, and a rate limiter inside each process.
 
 mod gate;
 pub mod gauge;
 pub mod plan;
 pub mod quota;
 
-pub use gate::{Counted, Gate};
+pub use gate::{Gate, GateCall};
 pub use gauge::Gauge;
-pub use plan::{Demand, Effective, Holder, Load, Plan, QuotaInputsOf, plan};
+pub use plan::{Demand, Effective, Holder, Load, Plan, QuotaInputsByConnection, plan};
 pub use quota::Gcra;

@@ -1,12 +1,13 @@
-//! A sliding quota as one timestamp: the generic cell rate algorithm. Pure; `take.lua` computes the same.
+//! Sliding quotas by the generic cell rate algorithm, whose state is one timestamp. Pure; `take/lua/pace.lua` computes
+//! the same.
 
 /// GCRA (ITU-T I.371, annex A, the virtual scheduling form), in milliseconds.
 ///
-/// With burst b the emission interval is `T = W / (N − b + 1)`: a window of length W then holds at most the b sent at
-/// once at its beginning and the `⌈W/T⌉ − 1 = N − b` that follow, which is N.
+/// With burst b the emission interval is `T = W / (N − b + 1)`. A window of length W then holds at most the b calls
+/// sent at once at its beginning and the `⌈W/T⌉ − 1 = N − b` that follow: N in total.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gcra {
-    /// T, the time one unit of cost takes to come back.
+    /// T, the time in which one unit of cost is regained.
     pub emission_ms: f64,
     /// b, in units of cost.
     pub burst: f64,
@@ -23,12 +24,12 @@ impl Gcra {
         tat_ms.max(at_ms) + cost * self.emission_ms
     }
 
-    /// The theoretical arrival time where T may have been another before. What was spent by `spent_ms`, the last
-    /// instant at which T may have been shorter, counts as all; and what was spent by a longer one up to `granted_ms`,
-    /// the last instant of any grant, as no more than all. Why that keeps every window: `take/lua/terms.lua`.
+    /// The theoretical arrival time after T has changed. At `spent_ms`, the last instant at which T may have been
+    /// shorter, the quota counts as fully spent. What a longer T spent up to `granted_ms`, the last instant of any
+    /// grant, counts as at most the full quota. `take/lua/terms.lua` says why this keeps every window.
     pub fn changed(&self, tat_ms: f64, spent_ms: f64, granted_ms: f64) -> f64 {
-        let all = self.burst * self.emission_ms;
-        tat_ms.max(spent_ms + all).min(granted_ms + all)
+        let full_ms = self.burst * self.emission_ms;
+        tat_ms.max(spent_ms + full_ms).min(granted_ms + full_ms)
     }
 }
 
@@ -42,9 +43,9 @@ mod tests {
     }
 
     proptest! {
-        /// However greedily one asks, no half-open window of length W ever holds more than N.
+        /// Whatever is requested, no half-open window of length W holds more than N.
         #[test]
-        fn no_window_holds_more_than_the_amount(
+        fn no_window_exceeds_the_amount(
             amount in 1_u32..60,
             burst_share in 0.0_f64..1.0,
             window_ms in 100_u64..60_000,
@@ -62,7 +63,7 @@ mod tests {
                 now = at;
             }
             for (first, (from, _)) in sent.iter().enumerate() {
-                // A hair inside the half-open window: instants exactly W apart are in different windows.
+                // Slightly shorter than W, since instants exactly W apart are in different half-open windows.
                 let end = from + window_ms as f64 - 1e-3;
                 let held: u32 = sent[first..].iter().take_while(|(at, _)| *at < end).map(|(_, cost)| cost).sum();
                 prop_assert!(held <= amount, "{held} of {amount} in a window");
@@ -71,23 +72,25 @@ mod tests {
     }
 
     proptest! {
-        /// However plans and devices change, no window holds more than the greatest amount in force during it.
+        /// However plans and numbers of devices change, no window holds more than the largest amount in force during
+        /// it.
         #[test]
-        fn no_window_holds_more_than_the_greatest_of_amounts_that_change(
+        fn no_window_exceeds_the_largest_amount_in_force_while_amounts_change(
             burst in 1_u32..6,
             window_ms in 100_u64..60_000,
             horizon in 0.0_f64..2.0,
-            asks in prop::collection::vec(
+            requests in prop::collection::vec(
                 (0.0_f64..2.0, 1_u32..4, prop::option::weighted(0.1, 0_u32..60)),
                 1..200,
             ),
         ) {
             let (mut amount, mut tat, mut now, mut spent) = (burst + 20, 0.0, 1e9, 0.0);
             let (mut sent, mut in_force) = (Vec::new(), vec![(0.0, amount)]);
-            for (pause, cost, change) in asks {
+            for (pause, cost, change) in requests {
                 let ahead = horizon * gcra(amount, burst, window_ms as f64).emission_ms;
                 now += pause * gcra(amount, burst, window_ms as f64).emission_ms;
-                // Ahead of its time nobody is granted more, so that the horizon may change here with T.
+                // A change comes at the last granted instant: no grant lies beyond it, so the horizon may change with
+                // T.
                 let granted = sent.last().map_or(now, |(at, _): &(f64, u32)| at.max(now));
                 if let Some(more) = change {
                     let next = burst + more;
@@ -118,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_sender_uses_all_of_a_quota_without_burst() {
+    fn steady_sender_uses_the_whole_quota_without_burst() {
         let gcra = gcra(50, 1, 10_000.0);
         let (mut tat, mut now, mut sent) = (0.0, 0.0, 0);
         while now < 100_000.0 {

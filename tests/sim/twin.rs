@@ -60,7 +60,7 @@ fn stored(limit: &Limit, raw: Option<&String>, epoch: f64) -> Option<Gauge> {
             Gauge::Sliding { tat_ms: (a / 1_000.0).max(epoch + f64::from(*burst) * emission_ms) }
         }
         Limit::Aligned { .. } if epoch > 0.0 => return None,
-        Limit::Aligned { .. } => Gauge::Aligned { turn_ms: a, spent: b },
+        Limit::Aligned { .. } => Gauge::Aligned { window_start_ms: a, spent: b },
         Limit::Concurrent { .. } => Gauge::Concurrent { in_flight: a },
         Limit::Errors { .. } if epoch > 0.0 && epoch > b => return None,
         Limit::Errors { .. } => Gauge::Errors { errors: a, last_ms: b, in_flight: c },

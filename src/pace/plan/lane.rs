@@ -1,44 +1,44 @@
-//! A lane: the sets of jobs that share a credential, raised together.
+//! A lane: sets of jobs of one connection or group, whose level rises together.
 
-use super::root::reach;
-use super::set::Set;
+use super::invert::invert;
+use super::set::JobSet;
 
 /// One lane of a connection.
 #[derive(Debug, Clone)]
 pub(super) struct Lane {
-    /// One of its demands, by its place.
+    /// The index of one of its demands.
     pub first: usize,
-    /// Its connection, by its number.
+    /// Its connection's id.
     pub connection: i64,
     /// Its tenant's weight among lanes.
     pub weight: f64,
-    /// By resource.
-    pub sets: Vec<Set>,
+    /// One set per resource.
+    pub sets: Vec<JobSet>,
 }
 
 impl Lane {
-    /// Whether two lanes are of one connection.
+    /// Whether two lanes belong to one connection.
     pub(super) fn shares_connection(&self, other: &Self) -> bool {
         self.connection == other.connection
     }
 
-    /// Cost a ms, at a level, of those sets that count.
-    pub(super) fn cost(&self, level: f64, counts: &impl Fn(&Set) -> bool) -> f64 {
+    /// Cost per ms at a level, of the sets that `counts` selects.
+    pub(super) fn cost(&self, level: f64, counts: &impl Fn(&JobSet) -> bool) -> f64 {
         self.sets.iter().filter(|set| counts(set)).map(|set| set.cost(level)).sum()
     }
 
-    /// The most it will ever cost a ms.
-    pub(super) fn most(&self) -> f64 {
+    /// Its highest possible cost per ms.
+    pub(super) fn max_cost(&self) -> f64 {
         self.cost(f64::INFINITY, &|_| true)
     }
 
-    /// Past this level nothing changes any more.
-    pub(super) fn top(&self) -> f64 {
-        self.sets.iter().map(Set::top).fold(0.0, f64::max)
+    /// Above this level nothing changes.
+    pub(super) fn max_level(&self) -> f64 {
+        self.sets.iter().map(JobSet::max_level).fold(0.0, f64::max)
     }
 
-    /// The level at which it costs so much a ms; its top if it never does.
+    /// The level at which it costs `cost` per ms; its maximum level if it never does.
     pub(super) fn level_at(&self, cost: f64) -> f64 {
-        reach(self.top(), cost, |level| self.cost(level, &|_| true))
+        invert(self.max_level(), cost, |level| self.cost(level, &|_| true))
     }
 }

@@ -1,106 +1,106 @@
-//! What every job will get: its effective interval, computed from what is asked and what the quotas allow. Pure.
+//! Computes the effective interval of every job from what is asked and what the quotas allow. Pure.
 //!
-//! This is the long run under lasting overload; after a pause bursts are quicker for a while. The rule, as `take.lua`
-//! serves: lanes share a quota in proportion to their tenants' weights, by cost; inside a lane jobs share in
-//! proportion to `base^(-1/k)`, by runs (see `schedule::score`); nobody gets more than they asked. That is weighted
-//! max-min fairness in two tiers, computed by progressive filling (D. Bertsekas and R. Gallager, *Data Networks*,
-//! 2nd ed., 6.5.2); see `fill`. What calls that serve several devices cost is a model; see `set`.
+//! It describes the long run under lasting overload; after a pause, bursts are faster for a while. The rule, as
+//! `take.lua` implements it: lanes share a quota by cost, in proportion to their tenants' weights; jobs share their
+//! lane by runs, in proportion to `base^(-1/k)` (see `schedule::score`); no job gets more than it asked. This is
+//! weighted max-min fairness in two tiers, computed by progressive filling (D. Bertsekas and R. Gallager, *Data
+//! Networks*, 2nd ed., 6.5.2); see `fill`. The cost of calls that serve several devices is a model; see `set`.
 //!
-//! It is the answer for a fluid. Calls are made one after another, so that a delay differs by up to half the time
-//! between two calls of its lane, and quotas of about the same supply, one inside the other and without a burst, waste
-//! a little of it: what one allows at an instant the other refuses. Approximate beyond that are:
-//! - a batch just above what one call serves, or just overloaded: calls are taken to be full as soon as not all get
-//!   what they ask;
-//! - lanes of batches that are thin at a quota they share with others: one that gets what it asks is taken to call as
-//!   often as if nothing waited, but what waits, and what rides along a little before its time, saves it calls;
-//! - several quotas of which some count only some resources, one inside or beside the other: in rare mixtures a part of
-//!   one that stops somebody, about a tenth at most, is left over;
-//! - a device's own quotas: met before all others, and each run costs as much as a full call;
-//! - `aligned` by the shortest month, `adaptive` by where it starts.
+//! It is a fluid model. Real calls are made one after another, so a delay differs by up to half the time between two
+//! calls of its lane. Nested quotas of about the same supply and without a burst waste a little of it: what one allows
+//! at an instant, the other refuses. Further approximations:
+//! - a batch just above what one call serves, or just overloaded: calls count as full as soon as some job gets less
+//!   than it asked;
+//! - lanes with few jobs per batch at a shared quota: a lane that gets what it asks is assumed to make as many calls as
+//!   without a backlog, although waiting jobs and jobs that join a call early save it some;
+//! - several quotas of which some count only some resources: in rare mixtures up to about a tenth of a quota that
+//!   limits some job stays unused;
+//! - a device's own quotas: applied before all others, each run at the cost of a full call;
+//! - `aligned` quotas by the shortest month, `adaptive` quotas by their start rate.
 //!
-//! Not seen at all: `concurrent` and `errors`, which set no rate; how long calls take; holds, failures and "refresh
-//! now"; and that a call which answers for a whole home refreshes all its jobs, more often than they asked.
+//! Not modelled: `concurrent` and `errors` quotas, which set no rate; the duration of calls; holds, failures and
+//! "refresh now"; and that a call for a whole group refreshes all its jobs, more often than they asked.
 
-mod answer;
+mod build;
 mod fill;
-mod gather;
+mod grid;
+mod invert;
 mod lane;
-mod meet;
-mod root;
+mod report;
 mod set;
 
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
-mod laws;
+mod properties;
 
 use crate::provider::{Limit, Provider, Quota};
 use crate::words::{
     ConnectionId, DeviceId, Interval, JobId, Priority, QuotaInputs, ResourceName, Scope, TenantId,
 };
+use build::build_lanes;
 use fill::{Supply, Tier, fill};
-use gather::gather;
 use lane::Lane;
 use std::collections::HashMap;
 
-/// A share of what is asked that is as good as all of it: floating point tells no closer.
+/// A job that gets at least this share counts as getting all that it asked: the rest is rounding error.
 const AS_ASKED: f64 = 1.0 - 1e-9;
 
-/// The terms of connections, where limits depend on them: of one that is not in it, nothing is known.
-pub type QuotaInputsOf = HashMap<ConnectionId, QuotaInputs>;
+/// Quota inputs by connection; connections without an entry get the default.
+pub type QuotaInputsByConnection = HashMap<ConnectionId, QuotaInputs>;
 
-/// What is asked for one job.
+/// The demand of one job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Demand {
     /// The job.
     pub job: JobId,
-    /// Whose it is.
+    /// The tenant.
     pub tenant: TenantId,
-    /// The tenant's weight among lanes, above 0; 1 is usual.
+    /// The tenant's weight among lanes, above 0; usually 1.
     pub weight: f64,
-    /// The account it is fetched with.
+    /// The connection.
     pub connection: ConnectionId,
-    /// The home or site inside the account; empty for none.
+    /// The group within the connection; empty for none.
     pub group: String,
     /// The device.
     pub device: DeviceId,
     /// The resource.
     pub resource: ResourceName,
-    /// How often it is asked to run.
+    /// The interval asked for.
     pub interval: Interval,
-    /// How much it matters.
+    /// The priority.
     pub priority: Priority,
 }
 
-/// Whom a quota counts, by number.
+/// What a quota counts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Holder {
-    /// Everybody.
+    /// The whole deployment.
     App,
-    /// One account.
+    /// One connection.
     Connection(ConnectionId),
-    /// One home of an account.
+    /// One group of a connection.
     Group(ConnectionId, String),
     /// One device.
     Device(DeviceId),
 }
 
-/// What one quota is asked for and what it gives, for one of those it counts. Costs in the provider's units.
+/// Demand, use and supply of one quota of one holder. Costs in the provider's units.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Load {
     /// The quota's name.
     pub quota: String,
     /// Its scope, as declared.
     pub scope: Scope,
-    /// Whom it counts. A quota of groups counts a connection where a job has no group.
+    /// The holder. A quota of scope `group` counts the connection where a job has no group.
     pub holder: Holder,
-    /// Cost a second if nothing at all were limited.
+    /// Cost per second if there were no limits.
     pub demand_per_s: f64,
-    /// Cost a second as planned; at most the supply.
+    /// Cost per second as planned; at most the supply.
     pub used_per_s: f64,
-    /// Cost a second that it allows background syncs in the long run.
+    /// Cost per second that it allows scheduled calls in the long run.
     pub supply_per_s: f64,
-    /// The supply is only where an adaptive quota starts.
+    /// Whether the supply is only the start rate of an adaptive quota.
     pub is_assumed: bool,
     /// How many jobs get less than they asked because of it.
     pub bound_jobs: u64,
@@ -111,17 +111,16 @@ pub struct Load {
 pub struct Effective {
     /// The job.
     pub job: JobId,
-    /// The interval it asked, ms.
+    /// The interval asked for, ms.
     pub asked_ms: f64,
-    /// The interval it gets, ms; never below what it asked. None: it cannot be served, since its provider declares no
-    /// such resource.
+    /// The interval it gets, ms; never below what it asked. None: its provider does not declare the resource.
     pub effective_ms: Option<f64>,
-    /// The load that keeps it from what it asked, by its place in [`Plan::loads`].
+    /// The index in [`Plan::loads`] of the load that limits it.
     pub bound_by: Option<usize>,
 }
 
 impl Effective {
-    /// How many times what it asked it gets; infinite if it cannot be served.
+    /// Effective interval over asked interval; infinite if it cannot be served.
     pub fn stretch(&self) -> f64 {
         self.effective_ms.map_or(f64::INFINITY, |ms| ms / self.asked_ms)
     }
@@ -135,59 +134,61 @@ impl Effective {
 /// What all jobs of a provider get.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
-    /// One for each demand, in their order.
+    /// One entry per demand, in the same order.
     pub jobs: Vec<Effective>,
-    /// One for each quota and each it counts, in the order of the definition; of devices, only those that bind.
+    /// One entry per quota and holder, in the order of the definition; for devices, only the quotas that bind.
     pub loads: Vec<Load>,
     /// The names of quotas that set no rate: calls in flight, errors in a row.
     pub without_rate: Vec<String>,
 }
 
-/// The effective interval of every job at a provider, with `k` and the `bases` of the score (realtime first).
+/// Computes the plan of a provider, with the score's `k` and `bases` (realtime first).
 ///
-/// Sorts the demands, then works on those that are alike at once.
+/// Groups equal demands, so that the cost depends on their variety more than on their number.
 pub fn plan(
     provider: &Provider,
     demands: &[Demand],
-    terms: &QuotaInputsOf,
+    inputs: &QuotaInputsByConnection,
     k: f64,
     bases: &[f64; 5],
 ) -> Plan {
-    let supplies = |scope: Scope| supplies(provider, scope, terms);
+    let supplies = |scope: Scope| supplies(provider, scope, inputs);
     let least = bases.iter().copied().fold(f64::INFINITY, f64::min);
     let weights = bases.map(|base| (base / least).powf(-1.0 / k));
-    let (mut lanes, seats) = gather(provider, demands, &weights, supplies(Scope::Device));
-    let apart = |_: &Lane, _: &Lane| false;
+    let (mut lanes, placements) = build_lanes(provider, demands, &weights, supplies(Scope::Device));
+    let separate = |_: &Lane, _: &Lane| false;
     let tiers = [
-        Tier { supplies: supplies(Scope::App), together_below: Lane::shares_connection },
-        Tier { supplies: supplies(Scope::Connection), together_below: apart },
-        Tier { supplies: supplies(Scope::Group), together_below: apart },
+        Tier { supplies: supplies(Scope::App), shared_below: Lane::shares_connection },
+        Tier { supplies: supplies(Scope::Connection), shared_below: separate },
+        Tier { supplies: supplies(Scope::Group), shared_below: separate },
     ];
     fill(&mut lanes, &tiers);
-    answer::answer(provider, demands, terms, &lanes, &seats)
+    report::report(provider, demands, inputs, &lanes, &placements)
 }
 
 /// The quotas of a scope that set a rate.
-fn supplies(provider: &Provider, scope: Scope, terms: &QuotaInputsOf) -> Vec<Supply> {
+fn supplies(provider: &Provider, scope: Scope, inputs: &QuotaInputsByConnection) -> Vec<Supply> {
     let of_scope = provider.quotas().enumerate().filter(|(_, quota)| quota.scope == scope);
     of_scope
         .filter_map(|(at, quota)| {
-            let per_ms_for = |terms: &QuotaInputs| per_ms(quota, terms);
-            let own = terms.iter().filter(|_| quota.varies());
+            let per_ms_for = |inputs: &QuotaInputs| per_ms(quota, inputs);
+            let own = inputs.iter().filter(|_| quota.varies());
             Some(Supply {
                 quota: at,
                 per_ms: per_ms_for(&QuotaInputs::default())?,
-                own: own.filter_map(|(of, terms)| Some((of.0, per_ms_for(terms)?))).collect(),
+                own: own
+                    .filter_map(|(connection, inputs)| Some((connection.0, per_ms_for(inputs)?)))
+                    .collect(),
                 counts: counts(provider, quota),
             })
         })
         .collect()
 }
 
-/// Cost a ms that a quota allows background syncs in the long run, on these terms; none if it sets no rate.
-fn per_ms(quota: &Quota, terms: &QuotaInputs) -> Option<f64> {
-    let (whole, rest) = quota.limits_for(terms);
-    match rest.unwrap_or(whole) {
+/// Cost per ms that a quota allows scheduled calls in the long run; none if it sets no rate.
+fn per_ms(quota: &Quota, inputs: &QuotaInputs) -> Option<f64> {
+    let (whole, scheduled) = quota.limits_for(inputs);
+    match scheduled.unwrap_or(whole) {
         Limit::Sliding { emission_ms, .. } => Some(1.0 / emission_ms),
         Limit::Aligned { amount, calendar, .. } => Some(f64::from(amount) / calendar.least_ms()),
         Limit::Adaptive { start, window_ms, .. } => Some(start / window_ms),
@@ -195,7 +196,7 @@ fn per_ms(quota: &Quota, terms: &QuotaInputs) -> Option<f64> {
     }
 }
 
-/// Whether a quota counts a resource, by the resource's place in the definition.
+/// Whether a quota counts a resource, by the resource's index in the definition.
 fn counts(provider: &Provider, quota: &Quota) -> Vec<bool> {
     provider.resource_names().map(|name| quota.counts(name)).collect()
 }

@@ -1,27 +1,27 @@
-//! From where the levels end to what each job and each quota is told.
+//! Turns the final levels into the plan: what each job gets and what each quota gives.
 
-use super::gather::Seat;
+use super::build::Placement;
 use super::lane::Lane;
-use super::set::Set;
-use super::{AS_ASKED, Demand, Effective, Holder, Load, Plan, QuotaInputsOf, counts, per_ms};
+use super::set::JobSet;
+use super::{AS_ASKED, Demand, Effective, Holder, Load, Plan, QuotaInputsByConnection, counts, per_ms};
 use crate::provider::{Provider, Quota, QuotaKind};
 use crate::words::{ConnectionId, DeviceId, QuotaInputs, Scope};
 use std::collections::HashMap;
 
 const MS_PER_S: f64 = 1_000.0;
 
-/// The loads of one lane, by the place of their quota; none where it counts nothing of the lane's.
+/// The loads of one lane by quota index; none where the quota counts nothing of the lane.
 type Row = Vec<Option<usize>>;
 
-pub(super) fn answer(
+pub(super) fn report(
     provider: &Provider,
     demands: &[Demand],
-    terms: &QuotaInputsOf,
+    inputs: &QuotaInputsByConnection,
     lanes: &[Lane],
-    seats: &[Seat],
+    placements: &[Placement],
 ) -> Plan {
     let unknown = QuotaInputs::default();
-    let inputs_of = |connection: ConnectionId| terms.get(&connection).unwrap_or(&unknown);
+    let inputs_of = |connection: ConnectionId| inputs.get(&connection).unwrap_or(&unknown);
     let quotas: Vec<&Quota> = provider.quotas().collect();
     let without_rate = quotas.iter().filter(|quota| per_ms(quota, &unknown).is_none());
     let mut plan =
@@ -36,8 +36,8 @@ pub(super) fn answer(
         for part in lanes.chunk_by(|a, b| shares(quota.scope, a, b)) {
             let (of_part, rest) = rows.split_at_mut(part.len());
             rows = rest;
-            let terms = inputs_of(ConnectionId(part[0].connection));
-            let per_ms = per_ms(quota, terms).unwrap_or_default();
+            let inputs = inputs_of(ConnectionId(part[0].connection));
+            let per_ms = per_ms(quota, inputs).unwrap_or_default();
             if let Some(load) = load(quota, per_ms, part, &counts, demands) {
                 of_part.iter_mut().for_each(|row| row[at] = Some(plan.loads.len()));
                 plan.loads.push(load);
@@ -52,15 +52,15 @@ pub(super) fn answer(
     };
     plan.jobs = demands.iter().map(unserved).collect();
     let mut devices = Devices::default();
-    for jobs in seats.chunk_by(|a, b| (a.lane, a.set) == (b.lane, b.set)) {
+    for jobs in placements.chunk_by(|a, b| (a.lane, a.set) == (b.lane, b.set)) {
         let set = &lanes[jobs[0].lane].sets[jobs[0].set];
-        let served = set.served();
-        for seat in jobs {
-            let runs = served.runs(seat.weight, seat.most);
-            let Demand { device, connection, .. } = demands[seat.demand];
-            let (effective_ms, bound_by) = if runs < seat.most * AS_ASKED {
-                (Some(1.0 / runs), set.by.and_then(|quota| rows[seat.lane][quota]))
-            } else if let Some(quota) = seat.by {
+        let allocation = set.allocation();
+        for placement in jobs {
+            let runs = allocation.runs(placement.weight, placement.runs_max);
+            let Demand { device, connection, .. } = demands[placement.demand];
+            let (effective_ms, bound_by) = if runs < placement.runs_max * AS_ASKED {
+                (Some(1.0 / runs), set.capped_by.and_then(|quota| rows[placement.lane][quota]))
+            } else if let Some(quota) = placement.device_quota {
                 (
                     Some(1.0 / runs),
                     Some(devices.load(
@@ -71,16 +71,16 @@ pub(super) fn answer(
                     )),
                 )
             } else {
-                (Some(plan.jobs[seat.demand].asked_ms), None)
+                (Some(plan.jobs[placement.demand].asked_ms), None)
             };
-            let job = &mut plan.jobs[seat.demand];
+            let job = &mut plan.jobs[placement.demand];
             (job.effective_ms, job.bound_by) = (effective_ms, bound_by);
             if let Some(load) = bound_by {
                 plan.loads[load].bound_jobs += 1;
             }
         }
     }
-    devices.add_up(provider, demands, lanes, seats, &mut plan);
+    devices.add_up(provider, demands, lanes, placements, &mut plan);
     plan
 }
 
@@ -92,11 +92,11 @@ fn shares(scope: Scope, a: &Lane, b: &Lane) -> bool {
     }
 }
 
-/// What a quota is asked for by the lanes that share it; none if it counts nothing of theirs.
+/// The load of a quota that these lanes share; none if it counts nothing of theirs.
 fn load(quota: &Quota, per_ms: f64, lanes: &[Lane], counts: &[bool], demands: &[Demand]) -> Option<Load> {
     let sets = || lanes.iter().flat_map(|lane| &lane.sets).filter(|set| counts[set.resource]);
     sets().next()?;
-    let sum = |cost: fn(&Set) -> f64| MS_PER_S * sets().map(cost).sum::<f64>();
+    let sum = |cost: fn(&JobSet) -> f64| MS_PER_S * sets().map(cost).sum::<f64>();
     Some(Load {
         demand_per_s: sum(|set| set.asked),
         used_per_s: sum(|set| set.cost(f64::INFINITY)),
@@ -126,43 +126,44 @@ fn holder(scope: Scope, demand: &Demand) -> Holder {
     }
 }
 
-/// The loads of devices' own quotas: most never bind and are not told.
+/// The loads of devices' own quotas. Only those that bind are listed: most never do.
 #[derive(Default)]
 struct Devices(HashMap<(usize, DeviceId), usize>);
 
 impl Devices {
-    /// Where its load stands, made if it is new.
+    /// The index of its load, added if new.
     fn load(
         &mut self,
         quota: usize,
         device: DeviceId,
-        (of, terms): (&Quota, &QuotaInputs),
+        (declared, inputs): (&Quota, &QuotaInputs),
         loads: &mut Vec<Load>,
     ) -> usize {
         *self.0.entry((quota, device)).or_insert_with(|| {
-            loads.push(idle(of, per_ms(of, terms).unwrap_or_default(), Holder::Device(device)));
+            loads.push(idle(declared, per_ms(declared, inputs).unwrap_or_default(), Holder::Device(device)));
             loads.len() - 1
         })
     }
 
-    /// What all jobs of a device ask of its quotas and spend.
+    /// Adds what all jobs of these devices ask of their quotas and spend.
     fn add_up(
         &self,
         provider: &Provider,
         demands: &[Demand],
         lanes: &[Lane],
-        seats: &[Seat],
+        placements: &[Placement],
         plan: &mut Plan,
     ) {
         let counts: Vec<Vec<bool>> = provider.quotas().map(|quota| counts(provider, quota)).collect();
-        for seat in seats.iter().filter(|_| !self.0.is_empty()) {
-            let set = &lanes[seat.lane].sets[seat.set];
-            let job = plan.jobs[seat.demand];
+        for placement in placements.iter().filter(|_| !self.0.is_empty()) {
+            let set = &lanes[placement.lane].sets[placement.set];
+            let job = plan.jobs[placement.demand];
             for quota in (0..counts.len()).filter(|quota| counts[*quota][set.resource]) {
-                if let Some(load) = self.0.get(&(quota, demands[seat.demand].device)) {
+                if let Some(load) = self.0.get(&(quota, demands[placement.demand].device)) {
                     let load = &mut plan.loads[*load];
-                    load.demand_per_s += MS_PER_S * set.full_call() / job.asked_ms;
-                    load.used_per_s += job.effective_ms.map_or(0.0, |ms| MS_PER_S * set.full_call() / ms);
+                    load.demand_per_s += MS_PER_S * set.full_call_cost() / job.asked_ms;
+                    load.used_per_s +=
+                        job.effective_ms.map_or(0.0, |ms| MS_PER_S * set.full_call_cost() / ms);
                 }
             }
         }

@@ -1,42 +1,42 @@
-//! Settings that are lists: of names, of keys, of what the operator was given for each provider.
+//! Settings that hold several values: names, former keys, the operator's secrets for each provider.
 
 use crate::words::{ProviderName, Secrets};
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Keys: a list in a file, or text with commas between them, as in the environment.
+/// Former sealing keys: a list in a file, or comma-separated text as in the environment.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(from = "NamesAsWritten")]
+#[serde(from = "ListOrText")]
 pub struct FormerKeys(Vec<SecretString>);
 
-impl From<NamesAsWritten> for FormerKeys {
-    fn from(written: NamesAsWritten) -> Self {
-        Self(written.into_names().map(SecretString::from).collect())
+impl From<ListOrText> for FormerKeys {
+    fn from(written: ListOrText) -> Self {
+        Self(written.into_items().map(SecretString::from).collect())
     }
 }
 
 impl FormerKeys {
-    /// All of them.
+    /// The keys.
     pub fn as_slice(&self) -> &[SecretString] {
         &self.0
     }
 }
 
-/// Names: a list in a file, or text with commas between them, as in the environment.
+/// A set of names: a list in a file, or comma-separated text as in the environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(from = "NamesAsWritten")]
+#[serde(from = "ListOrText")]
 pub struct Names(BTreeSet<String>);
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum NamesAsWritten {
+enum ListOrText {
     List(Vec<String>),
     Text(String),
 }
 
-impl NamesAsWritten {
-    fn into_names(self) -> impl Iterator<Item = String> {
+impl ListOrText {
+    fn into_items(self) -> impl Iterator<Item = String> {
         let (list, text) = match self {
             Self::List(names) => (names, String::new()),
             Self::Text(text) => (Vec::new(), text),
@@ -47,9 +47,9 @@ impl NamesAsWritten {
     }
 }
 
-impl From<NamesAsWritten> for Names {
-    fn from(written: NamesAsWritten) -> Self {
-        written.into_names().collect()
+impl From<ListOrText> for Names {
+    fn from(written: ListOrText) -> Self {
+        written.into_items().collect()
     }
 }
 
@@ -60,19 +60,19 @@ impl FromIterator<String> for Names {
 }
 
 impl Names {
-    /// Whether this one is among them.
+    /// Whether the set has this name.
     pub fn contains(&self, name: &str) -> bool {
         self.0.contains(name)
     }
 }
 
-/// `[provider.<name>]`: what the operator was given for a provider: a client's id and secret, the key of an app.
+/// `[provider.<name>]`: the operator's own secrets at a provider, such as a client id and secret, or an app's key.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(transparent)]
 pub struct OperatorSecrets(BTreeMap<String, BTreeMap<String, SecretString>>);
 
 impl OperatorSecrets {
-    /// Those for this provider. The environment writes `-` as `_`.
+    /// The secrets for a provider. Environment variables write `-` in its name as `_`.
     pub fn of(&self, provider: &ProviderName) -> Secrets {
         let name = provider.as_str();
         let written = [name.replace('-', "_"), name.to_owned()];
@@ -87,7 +87,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn names_are_a_list_or_text() {
+    fn names_parse_from_list_and_text() {
         for text in ["\"a, b ,\"", "[\"b\", \"a\"]"] {
             let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
             writeln!(file, "[providers]\nprivate_networks = {text}").unwrap();
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operators_secrets_are_found_by_either_name_and_never_printed() {
+    fn operator_secrets_are_found_by_both_spellings_and_never_printed() {
         let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
         let text = "[provider.home-connect]\nclient_id = \"id-1\"\n[provider.home_connect]\nclient_secret = \"hush\"";
         writeln!(file, "{text}").unwrap();

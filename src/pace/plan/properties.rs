@@ -1,13 +1,13 @@
-//! What holds of every plan.
+//! Properties of every plan.
 
 use super::examples::{BASES, provider, quota};
-use super::{Demand, Plan, QuotaInputsOf, plan};
+use super::{Demand, Plan, QuotaInputsByConnection, plan};
 use crate::provider::{Provider, Unit};
 use crate::words::{ConnectionId, DeviceId, Interval, JobId, Priority, Scope, TenantId};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// Jobs on few connections and homes, with few intervals, so that many are alike and contend.
+/// Jobs of few connections and groups with few intervals, so that many are equal and compete.
 fn demands() -> impl Strategy<Value = Vec<Demand>> {
     let one = (0..3_i64, 0..3_u8, 0..30_i64, any::<bool>(), 1..40_u64, 0..5_usize);
     prop::collection::vec(one, 1..80).prop_map(|all| {
@@ -26,7 +26,7 @@ fn demands() -> impl Strategy<Value = Vec<Demand>> {
     })
 }
 
-/// Amounts a minute of an app's, an account's and a home's quota.
+/// Amounts per minute of a quota of the app, of a connection and of a group.
 fn amounts() -> impl Strategy<Value = [u32; 3]> {
     [10_u32..2_000, 10..1_000, 10..500]
 }
@@ -48,15 +48,15 @@ fn lane(demand: &Demand) -> (ConnectionId, &str) {
     (demand.connection, &demand.group)
 }
 
-/// Nobody gets more than asked, no quota gives more than it has, and whoever gets less is told why by one that is full,
-/// but for a share of it.
-fn check_bounds(plan: &Plan, left: f64) {
+/// No job gets more than it asked, no quota gives more than its supply, and each job that gets less is bound by a quota
+/// that is full, except for the share `unused`.
+fn check_bounds(plan: &Plan, unused: f64) {
     for job in &plan.jobs {
         assert!(job.effective_ms.unwrap() >= job.asked_ms);
         assert_eq!(job.is_as_asked(), job.bound_by.is_none(), "{job:?}");
         if let Some(load) = job.bound_by {
             let load = &plan.loads[load];
-            assert!(load.used_per_s > load.supply_per_s * (1.0 - left), "{job:?} by {load:?}");
+            assert!(load.used_per_s > load.supply_per_s * (1.0 - unused), "{job:?} by {load:?}");
             assert!(load.demand_per_s >= load.used_per_s * (1.0 - 1e-9));
         }
     }
@@ -65,7 +65,7 @@ fn check_bounds(plan: &Plan, left: f64) {
     }
 }
 
-/// One device a call: what the jobs get adds up to no more than any quota, whatever the plan says of itself.
+/// With one device per call, the sum of what the jobs get exceeds no quota, whatever the plan's loads say.
 fn check_sums(provider: &Provider, demands: &[Demand], plan: &Plan) {
     for (place, quota) in provider.quotas().enumerate() {
         let mut spent: BTreeMap<(i64, &str), f64> = BTreeMap::new();
@@ -83,8 +83,8 @@ fn check_sums(provider: &Provider, demands: &[Demand], plan: &Plan) {
     }
 }
 
-/// Nobody could have more without somebody of the same lane having less who has no more a weight, or without a lane
-/// having less that has no more a weight.
+/// Max-min fairness: no limited job could get more without taking it from a job of its lane, or from a lane, that has
+/// no more per weight.
 fn check_max_min(demands: &[Demand], plan: &Plan, across: bool) {
     let mut lanes: BTreeMap<_, f64> = BTreeMap::new();
     for (at, demand) in demands.iter().enumerate() {
@@ -98,7 +98,7 @@ fn check_max_min(demands: &[Demand], plan: &Plan, across: bool) {
                 let (theirs, ours) = (runs(plan, other) / weight(rich), runs(plan, at) / weight(poor));
                 assert!(
                     theirs <= ours * (1.0 + 1e-6),
-                    "{rich:?} has {theirs}, {poor:?} only {ours} a weight"
+                    "{rich:?} has {theirs}, {poor:?} only {ours} per weight"
                 );
             }
             let shares = load.scope == Scope::App
@@ -112,16 +112,16 @@ fn check_max_min(demands: &[Demand], plan: &Plan, across: bool) {
 
 proptest! {
     #[test]
-    fn a_plan_is_feasible_and_max_min_fair(demands in demands(), amounts in amounts()) {
+    fn plan_is_feasible_and_max_min_fair(demands in demands(), amounts in amounts()) {
         let provider = provider(&quotas(amounts), "");
-        let plan = plan(&provider, &demands, &QuotaInputsOf::new(), 1.0, &BASES);
+        let plan = plan(&provider, &demands, &QuotaInputsByConnection::new(), 1.0, &BASES);
         check_bounds(&plan, 1e-6);
         check_sums(&provider, &demands, &plan);
         check_max_min(&demands, &plan, true);
     }
 
     #[test]
-    fn so_it_is_with_quotas_of_some_resources(
+    fn plan_with_quotas_of_some_resources_is_feasible_and_fair(
         demands in demands(),
         amounts in amounts(),
         scope in prop::sample::select(vec!["app", "connection", "group"]),
@@ -129,22 +129,22 @@ proptest! {
     ) {
         let some = quota("energy", scope, energy, "1m") + "resources = [\"energy\"]\n";
         let provider = provider(&(some + &quotas(amounts)), "");
-        let plan = plan(&provider, &demands, &QuotaInputsOf::new(), 1.0, &BASES);
+        let plan = plan(&provider, &demands, &QuotaInputsByConnection::new(), 1.0, &BASES);
         check_bounds(&plan, 0.5);
         check_sums(&provider, &demands, &plan);
         check_max_min(&demands, &plan, false);
     }
 
     #[test]
-    fn devices_quotas_are_kept_as_well(demands in demands(), amounts in amounts(), own in 1_u32..30) {
+    fn quotas_of_devices_are_kept(demands in demands(), amounts in amounts(), own in 1_u32..30) {
         let provider = provider(&(quota("device", "device", own, "1m") + &quotas(amounts)), "");
-        let plan = plan(&provider, &demands, &QuotaInputsOf::new(), 1.0, &BASES);
+        let plan = plan(&provider, &demands, &QuotaInputsByConnection::new(), 1.0, &BASES);
         check_sums(&provider, &demands, &plan);
         prop_assert!(plan.jobs.iter().all(|job| job.effective_ms.unwrap() >= job.asked_ms));
     }
 
     #[test]
-    fn calls_for_several_keep_every_quota(
+    fn calls_for_several_devices_keep_every_quota(
         demands in demands(),
         amounts in amounts(),
         unit in prop::sample::select(vec![Unit::Batch, Unit::Group]),
@@ -156,15 +156,15 @@ proptest! {
             _ => format!("unit = \"group\"\nbatch_max = {batch_max}"),
         };
         let state = format!("{unit}\ncost = {cost}\ncost_per_device = {per_device}");
-        // A burst that holds a full call.
+        // The burst must admit a full call.
         let quotas = quotas(amounts.map(|a| a + 45)).replace("headroom", "burst = 45\nheadroom");
-        check_bounds(&plan(&provider(&quotas, &state), &demands, &QuotaInputsOf::new(), 1.0, &BASES), 1e-6);
+        check_bounds(&plan(&provider(&quotas, &state), &demands, &QuotaInputsByConnection::new(), 1.0, &BASES), 1e-6);
     }
 
     #[test]
-    fn jobs_that_are_alike_get_alike(demands in demands(), amounts in amounts()) {
+    fn equal_jobs_get_equal_intervals(demands in demands(), amounts in amounts()) {
         let provider = provider(&quotas(amounts), "");
-        let plan = plan(&provider, &demands, &QuotaInputsOf::new(), 1.0, &BASES);
+        let plan = plan(&provider, &demands, &QuotaInputsByConnection::new(), 1.0, &BASES);
         let mut known = BTreeMap::new();
         for (at, d) in demands.iter().enumerate() {
             let same = known.entry((lane(d), d.resource.clone(), d.interval, d.priority)).or_insert(runs(&plan, at));
@@ -173,9 +173,10 @@ proptest! {
     }
 
     #[test]
-    fn more_for_all_is_less_for_nobody(demands in demands(), amounts in amounts(), more in 1_u32..500) {
+    fn larger_app_quota_reduces_no_job(demands in demands(), amounts in amounts(), more in 1_u32..500) {
         let [app, connection, group] = amounts;
-        let plan = |amounts| plan(&provider(&quotas(amounts), ""), &demands, &QuotaInputsOf::new(), 1.0, &BASES);
+        let no_inputs = QuotaInputsByConnection::new();
+        let plan = |amounts| plan(&provider(&quotas(amounts), ""), &demands, &no_inputs, 1.0, &BASES);
         let (before, after) = (plan(amounts), plan([app + more, connection, group]));
         for at in 0..demands.len() {
             prop_assert!(runs(&after, at) >= runs(&before, at) * (1.0 - 1e-6));
