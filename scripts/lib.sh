@@ -156,6 +156,23 @@ need_rust() {
     done
 }
 
+# Sets cargo_deny to the program of this version; another version may judge otherwise. Built without optimisation: that
+# saves minutes, and the check takes seconds either way.
+cargo_deny_version=0.20.2
+need_cargo_deny() {
+    local root=${CARGO_TARGET_DIR:-target}/tools
+    for cargo_deny in "$root/bin/cargo-deny" cargo-deny; do
+        if [ "$("$cargo_deny" --version 2>/dev/null)" = "cargo-deny $cargo_deny_version" ]; then return; fi
+    done
+    say "installing cargo-deny $cargo_deny_version in $root: once, and some minutes"
+    cargo install cargo-deny --version "$cargo_deny_version" --debug --locked --root "$root" >&2
+    cargo_deny=$root/bin/cargo-deny
+}
+
+need_shellcheck() {
+    have shellcheck || install_packages "shellcheck (lints shell scripts)" shellcheck ShellCheck shellcheck
+}
+
 # at_least VERSION WANT: by major and minor number.
 at_least() {
     local got_major got_minor want_major want_minor rest
@@ -172,7 +189,9 @@ find_postgres() {
     dir=$(dirname "$(command -v initdb || echo /nowhere/initdb)")
     for dir in "$dir" /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql@*/bin \
         /usr/local/opt/postgresql@*/bin /Applications/Postgres.app/Contents/Versions/*/bin; do
-        [ -x "$dir/initdb" ] && [ -x "$dir/postgres" ] && [ -x "$dir/pg_ctl" ] && [ -x "$dir/psql" ] || continue
+        if ! { [ -x "$dir/initdb" ] && [ -x "$dir/postgres" ] && [ -x "$dir/pg_ctl" ] && [ -x "$dir/psql" ]; }; then
+            continue
+        fi
         version=$(major "$("$dir/postgres" --version)")
         if [ "${version:-0}" -gt "$best_version" ]; then
             best=$dir best_version=$version

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the real servers need and a developer's machine may lack. Each does nothing where it is there already.
 
 as_root() { if ((EUID == 0)); then "$@"; else sudo "$@"; fi; }

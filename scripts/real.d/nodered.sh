@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Node-RED: flows of a house. A device is a key of the global context; one GET /context/global reads all of them, with a
 # token of a login that ends soon.
 

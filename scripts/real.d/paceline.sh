@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Paceline's own part of a run, the same for every server: the command line is all it knows of Paceline.
 
 # paceline_sync PROVIDER BASE_URL DEVICES RATE SECONDS [OPTION...]

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Processes this run started: each is waited for by an event, and none outlives the script.
 
 STARTED=()

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The referee of pacing: nginx in front of a server, with the quota the provider file declares. It counts for itself.
 
 # referee_start UPSTREAM_PORT RATE BURST  Sets REFEREE_URL and REFEREE_LOG.
@@ -15,6 +16,7 @@ referee_start() {
     ((tries < 3)) || { cat "$dir/test.log" >&2 && die 'nginx refuses its configuration'; }
   done
   start "$dir/nginx.log" nginx -p "$dir" -e error.log -c nginx.conf
+  # shellcheck disable=SC2034 # read by the scripts that source this one
   REFEREE_URL=http://127.0.0.1:$port
   wait_until 20 'the referee' "$PID" "$dir/error.log" port_answers "$port"
 }

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Signal K: the open data server of boats. A device is a path of the vessel's tree (navigation/position), read with
 # GET /signalk/v1/api/vessels/self/{path}.
 

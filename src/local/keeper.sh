@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Runs one server, and ends it when its last user is gone, however it went: kill -9 included.
 #
 # Arguments: the users' lock file, the signal that ends the server, the server's command line.
@@ -17,6 +18,7 @@ server=$!
 
 # The lock is kept until the server is gone, so that a newcomer waits for its seat instead of meeting a server
 # that is closing. The signal is repeated because a server just launched may not listen to it yet.
+# shellcheck disable=SC2016 # the inner shell expands them
 flock -x "$users" sh -c 'while kill -s "$0" "$1"; do sleep 0.2; done' "$signal" "$server" 2>/dev/null &
 watcher=$!
 
