@@ -49,6 +49,7 @@ const ISOLATED: &[(&str, &str)] =
 
 /// Allowed imports within a row: importer, imported, reason. Unused ones must be removed.
 const ALLOWED: &[(&str, &str, &str)] = &[
+    ("postgres", "retry", "a migration that cannot have its locks is tried again"),
     ("telemetry", "settings", "it is set up from the `log` section"),
     ("explain", "forecast", "a job's answer ends with what the plan lets it have"),
 ];

@@ -12,10 +12,10 @@ pub(super) async fn turn(app: &App) -> Result<(), KeepError> {
     let _held = postgres::lock(&app.pool, "paceline history").await?;
     let now = app.clock.now();
     let ensured = history::ensure(&app.pool, now, AHEAD).await;
-    // In any case: a day that cannot be made is no reason to fill the disk.
+    // Also after a failure: a day that cannot be created is no reason to fill the disk.
     let dropped = history::drop_old(&app.pool, now, app.settings.history.keep_days).await;
-    for partition in dropped.iter().flatten() {
+    for partition in &dropped.names {
         tracing::info!(partition, "history dropped: older than history.keep_days");
     }
-    ensured.and(dropped.map(drop)).map_err(KeepError::from)
+    ensured.and(dropped.result).map_err(KeepError::from)
 }

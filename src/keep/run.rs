@@ -4,7 +4,7 @@ use super::{CheckReport, KeepError, check, drain, history, rebuild_if_lost};
 use crate::app::App;
 use crate::postgres;
 use crate::preference::outbox::CHANNEL;
-use crate::retry::RECONNECT;
+use crate::retry::{RECONNECT, Retry};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ const DRAIN_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 /// A whole pass over a million jobs takes seconds: seldom enough not to be felt.
 const CHECK_EVERY: Duration = Duration::from_secs(10 * 60);
 const HISTORY_EVERY: Duration = Duration::from_secs(60 * 60);
+const HISTORY_RETRY: Retry = Retry { base: Duration::from_secs(5), cap: Duration::from_secs(10 * 60) };
 
 /// Keeps house until stopped.
 pub async fn run(app: App, stop: CancellationToken) {
@@ -105,15 +106,25 @@ async fn mend(app: &App) -> Result<CheckReport, KeepError> {
     check(app, true).await
 }
 
+/// A failure that repeats is logged once: a query may hold a partition for hours.
 async fn keep_history(app: &App) {
+    let (mut failures, mut logged) = (0, None);
     loop {
-        let nap = match history::turn(app).await {
-            Ok(()) => HISTORY_EVERY,
+        let delay = match history::turn(app).await {
+            Ok(()) => {
+                (failures, logged) = (0, None);
+                HISTORY_EVERY
+            }
             Err(error) => {
-                tracing::warn!(%error, "history not looked after; will try again");
-                RECONNECT.cap
+                let text = error.to_string();
+                if logged.as_ref() != Some(&text) {
+                    tracing::warn!(%error, "history upkeep is incomplete; will try again");
+                    logged = Some(text);
+                }
+                failures += 1;
+                HISTORY_RETRY.bound(failures - 1)
             }
         };
-        sleep(nap).await;
+        sleep(delay).await;
     }
 }

@@ -1,19 +1,18 @@
-//! Plumbing to Postgres: the pool, and the schema it must have.
+//! Plumbing to Postgres: the pool, the schema it must have, and advisory locks.
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
-use sqlx::migrate::{Migrate, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::str::FromStr;
 use std::time::Duration;
 
 mod lock;
+mod schema;
 
 pub use lock::{Held, lock};
+pub use schema::{LOCK_WAIT, begin_ddl, check_migrated, migrate};
 pub use sqlx::PgPool as Pool;
 pub use sqlx::postgres::PgListener as Listener;
-
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// What went wrong with Postgres.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +22,7 @@ pub enum PostgresError {
     Unreachable {
         /// Host, port and database.
         at: String,
-        /// The driver's word.
+        /// The driver's error.
         reason: String,
     },
     /// The URL cannot be read.
@@ -38,20 +37,39 @@ pub enum PostgresError {
     /// A migration failed; it was rolled back.
     #[error("migrating failed: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// Other sessions use the table; nothing was changed.
+    #[error(
+        "Postgres could not {what}: other sessions held the table's lock for more than {} ms; end long queries and idle \
+         transactions (pg_stat_activity shows them), or try again later",
+        LOCK_WAIT.as_millis()
+    )]
+    Locked {
+        /// What was asked.
+        what: String,
+    },
     /// While running.
     #[error("Postgres could not {what}: {source}")]
     Failed {
         /// What was asked.
         what: &'static str,
-        /// The driver's word.
+        /// The driver's error.
         source: sqlx::Error,
     },
 }
 
 impl PostgresError {
     /// For `map_err`: names what was asked.
-    pub fn on(what: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+    pub fn on(what: &'static str) -> impl FnOnce(sqlx::Error) -> Self + use<> {
         move |source| Self::Failed { what, source }
+    }
+
+    /// For `map_err`: [`PostgresError::Locked`] where a lock was not to be had in time.
+    pub fn on_ddl(what: &'static str, table: &str) -> impl FnOnce(sqlx::Error) -> Self + use<> {
+        let locked = format!("{what} {table}");
+        move |source| match is_lock_timeout(&source) {
+            true => Self::Locked { what: locked },
+            false => Self::Failed { what, source },
+        }
     }
 
     /// Whether the server could not be asked at all, so that trying again may help.
@@ -72,7 +90,12 @@ impl PostgresError {
     }
 }
 
-/// Connects, or says in a sentence why not.
+/// Whether `lock_timeout` ended the statement.
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some("55P03"))
+}
+
+/// Connects; an error names the address, the reason and the setting to check.
 pub async fn connect(url: &SecretString, connections_max: u32) -> Result<PgPool, PostgresError> {
     let options =
         PgConnectOptions::from_str(url.expose_secret()).map_err(|e| PostgresError::BadUrl(e.to_string()))?;
@@ -95,22 +118,7 @@ fn plain(error: &sqlx::Error) -> String {
     }
 }
 
-/// Brings the schema up to this version. One process does it, the others wait.
-pub async fn migrate(pool: &PgPool) -> Result<(), PostgresError> {
-    MIGRATIONS.run(pool).await.map_err(PostgresError::Migration)
-}
-
-/// Refuses a schema that is behind this version.
-pub async fn check_migrated(pool: &PgPool) -> Result<(), PostgresError> {
-    let mut connection = pool.acquire().await.map_err(PostgresError::on("connect"))?;
-    let table = &MIGRATIONS.table_name;
-    connection.ensure_migrations_table(table).await?;
-    let applied = connection.list_applied_migrations(table).await?;
-    let missing = MIGRATIONS.iter().filter(|m| !applied.iter().any(|a| a.version == m.version)).count();
-    if missing == 0 { Ok(()) } else { Err(PostgresError::NotMigrated { missing }) }
-}
-
-/// A connection of its own that hears notifications.
+/// Opens a connection of its own that receives notifications.
 pub async fn listen(pool: &PgPool, channel: &str) -> Result<Listener, PostgresError> {
     let mut listener = Listener::connect_with(pool).await.map_err(PostgresError::on("listen"))?;
     listener.listen(channel).await.map_err(PostgresError::on("listen"))?;

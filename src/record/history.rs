@@ -1,56 +1,95 @@
-//! The history's partitions: made ahead, dropped when their days are over.
+//! The history's daily partitions: created ahead, dropped when `history.keep_days` is over.
+//!
+//! Each statement that needs an exclusive lock gives up after [`postgres::LOCK_WAIT`]: while it waits, no reading can be
+//! written. Its caller tries again.
 
-use crate::postgres::{Pool, PostgresError};
+use crate::postgres::{self, Pool, PostgresError};
 use crate::words::UnixMs;
 use chrono::{Days, NaiveDate, NaiveTime};
 
-/// Makes sure that the partitions of this day and the `ahead` next ones are there. A day that fails keeps no other
-/// from being made; the first failure is told.
+/// Creates the partitions of this day and of the `ahead` next ones. A day that fails does not keep the others from being
+/// created; the first failure is returned.
 pub async fn ensure(pool: &Pool, now: UnixMs, ahead: u64) -> Result<(), PostgresError> {
     let today = now.to_datetime().date_naive();
     let mut ensured = Ok(());
     for day in (0..=ahead).filter_map(|n| today.checked_add_days(Days::new(n))) {
-        let made = sqlx::query!("SELECT ensure_history($1)", day).execute(pool).await;
-        let made = made.map(drop).map_err(PostgresError::on("make a partition of the history"));
-        ensured = ensured.and(made);
+        ensured = ensured.and(ensure_day(pool, day).await);
     }
     ensured
 }
 
-/// Drops the partitions of days that ended `keep_days` or more ago, and as old rows out of the default partitions.
-/// Returns the names of those that were dropped or lost rows.
-pub async fn drop_old(pool: &Pool, now: UnixMs, keep_days: u64) -> Result<Vec<String>, PostgresError> {
-    let failed = || PostgresError::on("drop old history");
+async fn ensure_day(pool: &Pool, day: NaiveDate) -> Result<(), PostgresError> {
+    let failed = || PostgresError::on_ddl("create the history's partitions of", &day.to_string());
+    let mut ddl = postgres::begin_ddl(pool).await?;
+    sqlx::query!("SELECT ensure_history($1)", day).execute(&mut *ddl).await.map_err(failed())?;
+    ddl.commit().await.map_err(failed())
+}
+
+/// What [`drop_old`] did.
+#[derive(Debug)]
+pub struct Dropped {
+    /// Partitions that were dropped, and default partitions that lost rows.
+    pub names: Vec<String>,
+    /// The first failure, which did not keep the others from being dropped.
+    pub result: Result<(), PostgresError>,
+}
+
+/// Drops the partitions of days that ended `keep_days` or more ago, and rows as old out of the default partitions.
+pub async fn drop_old(pool: &Pool, now: UnixMs, keep_days: u64) -> Dropped {
+    let mut dropped = Dropped { names: Vec::new(), result: Ok(()) };
     let Some(oldest) = now.to_datetime().date_naive().checked_sub_days(Days::new(keep_days)) else {
-        return Ok(Vec::new());
+        return dropped;
     };
+    match old_partitions(pool, oldest).await {
+        Ok(names) => {
+            for name in names {
+                let result = drop_partition(pool, &name).await;
+                dropped.note(name, result.map(|()| true));
+            }
+        }
+        Err(error) => dropped.result = Err(error),
+    }
+    for (name, delete) in [
+        ("readings_other", "DELETE FROM readings_other WHERE fetched_at < $1"),
+        ("sync_events_other", "DELETE FROM sync_events_other WHERE at < $1"),
+    ] {
+        let bound = oldest.and_time(NaiveTime::MIN).and_utc();
+        let deleted = sqlx::query(delete).bind(bound).execute(pool).await;
+        let deleted = deleted.map_err(PostgresError::on("delete old history"));
+        dropped.note(name.to_owned(), deleted.map(|done| done.rows_affected() > 0));
+    }
+    dropped
+}
+
+impl Dropped {
+    fn note(&mut self, name: String, changed: Result<bool, PostgresError>) {
+        match changed {
+            Ok(true) => self.names.push(name),
+            Ok(false) => {}
+            Err(error) if self.result.is_ok() => self.result = Err(error),
+            Err(_) => {}
+        }
+    }
+}
+
+async fn old_partitions(pool: &Pool, oldest: NaiveDate) -> Result<Vec<String>, PostgresError> {
     let names = sqlx::query_scalar!(
         r#"SELECT c.relname::text AS "name!" FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
            WHERE i.inhparent IN ('readings'::regclass, 'sync_events'::regclass)"#
     )
     .fetch_all(pool)
     .await
-    .map_err(failed())?;
-    let mut dropped = Vec::new();
-    for name in names.into_iter().filter(|name| day_of(name).is_some_and(|day| day < oldest)) {
-        // A name out of the catalogue that ends in eight digits: nothing to escape.
-        sqlx::query(sqlx::AssertSqlSafe(format!("DROP TABLE IF EXISTS \"{name}\"")))
-            .execute(pool)
-            .await
-            .map_err(failed())?;
-        dropped.push(name);
-    }
-    let bound = oldest.and_time(NaiveTime::MIN).and_utc();
-    for (name, delete) in [
-        ("readings_other", "DELETE FROM readings_other WHERE fetched_at < $1"),
-        ("sync_events_other", "DELETE FROM sync_events_other WHERE at < $1"),
-    ] {
-        let deleted = sqlx::query(delete).bind(bound).execute(pool).await.map_err(failed())?;
-        if deleted.rows_affected() > 0 {
-            dropped.push(name.to_owned());
-        }
-    }
-    Ok(dropped)
+    .map_err(PostgresError::on("list the history's partitions"))?;
+    Ok(names.into_iter().filter(|name| day_of(name).is_some_and(|day| day < oldest)).collect())
+}
+
+async fn drop_partition(pool: &Pool, name: &str) -> Result<(), PostgresError> {
+    let failed = || PostgresError::on_ddl("drop", name);
+    let mut ddl = postgres::begin_ddl(pool).await?;
+    // A name out of the catalogue that ends in eight digits: nothing to escape.
+    let drop = sqlx::AssertSqlSafe(format!("DROP TABLE IF EXISTS \"{name}\""));
+    sqlx::query(drop).execute(&mut *ddl).await.map_err(failed())?;
+    ddl.commit().await.map_err(failed())
 }
 
 fn day_of(name: &str) -> Option<NaiveDate> {

@@ -1,9 +1,17 @@
-//! Partitions of the history, one per day: creating, moving rows out of the default partition, dropping.
+//! Partitions of the history, one per day: created, filled, dropped, and never in the way of readings.
 
-use crate::support::TestApp;
+use crate::support::{TestApp, empty_database};
+use paceline::postgres::{self, PostgresError};
 use paceline::record::history;
 use paceline::words::UnixMs;
-use sqlx::AssertSqlSafe;
+use sqlx::migrate::Migrator;
+use sqlx::{AssertSqlSafe, Executor};
+use std::path::Path;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Far longer than any wait for a lock may be.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// 2026-03-10T12:00:00Z.
 const NOW: UnixMs = UnixMs(1_773_144_000_000);
@@ -52,7 +60,9 @@ async fn partitions_created_by_several_processes_at_once_do_not_conflict() {
     insert_history(&t, "2026-03-10T12:00:00Z").await;
     let ensure = || history::ensure(&t.app.pool, NOW, 3);
     let (a, b, c) = tokio::join!(ensure(), ensure(), ensure());
-    assert!([a, b, c].iter().all(Result::is_ok));
+    // One may have held the lock for longer than another waits; the keeper's own lock prevents that.
+    assert!([a, b, c].iter().all(|made| matches!(made, Ok(()) | Err(PostgresError::Locked { .. }))));
+    ensure().await.unwrap();
     assert_eq!(count(&t, "readings_20260310").await, 1);
 }
 
@@ -75,12 +85,86 @@ async fn rows_older_than_the_retention_are_deleted_from_every_partition() {
     {
         insert_history(&t, at).await;
     }
-    let mut dropped = history::drop_old(&t.app.pool, NOW, 30).await.unwrap();
+    let dropped = history::drop_old(&t.app.pool, NOW, 30).await;
+    dropped.result.unwrap();
+    let mut dropped = dropped.names;
     dropped.sort();
     assert_eq!(dropped, ["readings_20260207", "readings_other", "sync_events_20260207", "sync_events_other"]);
     for parent in ["readings", "sync_events"] {
         assert_eq!(count(&t, &format!("{parent}_20260208")).await, 1);
         assert_eq!(count(&t, &format!("{parent}_other")).await, 1);
     }
-    assert!(history::drop_old(&t.app.pool, NOW, 30).await.unwrap().is_empty());
+    let again = history::drop_old(&t.app.pool, NOW, 30).await;
+    assert!(again.result.is_ok() && again.names.is_empty(), "{again:?}");
+}
+
+#[tokio::test]
+async fn partition_in_use_is_dropped_later_and_readings_land_meanwhile() {
+    let t = TestApp::with(&[]).await;
+    let days = |n: i64| UnixMs(NOW.0 - n * 86_400_000);
+    history::ensure(&t.app.pool, days(31), 0).await.unwrap();
+    history::ensure(&t.app.pool, NOW, 0).await.unwrap();
+    let mut long = t.app.pool.begin().await.unwrap();
+    long.execute("SELECT count(*) FROM readings_20260207").await.unwrap();
+
+    let both =
+        async { tokio::join!(history::drop_old(&t.app.pool, NOW, 30), insert_history(&t, "2026-03-10T12:00:00Z")).0 };
+    let dropped = timeout(TIMEOUT, both).await.expect("neither waits for the long query");
+    assert!(
+        matches!(&dropped.result, Err(PostgresError::Locked { what }) if what == "drop readings_20260207"),
+        "{dropped:?}"
+    );
+    assert_eq!(dropped.names, ["sync_events_20260207"]);
+    assert_eq!(count(&t, "readings_20260310").await, 1);
+
+    long.commit().await.unwrap();
+    let dropped = history::drop_old(&t.app.pool, NOW, 30).await;
+    assert!(dropped.result.is_ok(), "{dropped:?}");
+    assert_eq!(dropped.names, ["readings_20260207"]);
+}
+
+#[tokio::test]
+async fn partition_is_created_later_when_the_table_is_in_use() {
+    let t = TestApp::with(&[]).await;
+    let mut long = t.app.pool.begin().await.unwrap();
+    long.execute("SELECT count(*) FROM readings").await.unwrap();
+
+    let both =
+        async { tokio::join!(history::ensure(&t.app.pool, NOW, 0), insert_history(&t, "2026-03-10T12:00:00Z")).0 };
+    let ensured = timeout(TIMEOUT, both).await.expect("neither waits for the long query");
+    assert!(matches!(ensured, Err(PostgresError::Locked { .. })), "{ensured:?}");
+    assert_eq!(count(&t, "readings_other").await, 1);
+
+    long.commit().await.unwrap();
+    history::ensure(&t.app.pool, NOW, 0).await.unwrap();
+    assert_eq!(count(&t, "readings_20260310").await, 1);
+}
+
+#[tokio::test]
+async fn migration_waits_for_a_table_in_use_and_writes_go_on() {
+    let pool = postgres::connect(&empty_database().await, 8).await.unwrap();
+    // The next one alters `tenants`.
+    Migrator::new(Path::new("migrations")).await.unwrap().run_to(1, &pool).await.unwrap();
+    let mut long = pool.begin().await.unwrap();
+    long.execute("SELECT count(*) FROM tenants").await.unwrap();
+
+    let migrated = tokio::spawn({
+        let pool = pool.clone();
+        async move { postgres::migrate(&pool).await }
+    });
+    // Writes queue behind a change that waits, so the change must stop waiting.
+    let queued = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'tenants'::regclass
+                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let writes = async {
+        while sqlx::query_scalar::<_, i64>(queued).fetch_one(&pool).await.unwrap() == 0 {
+            tokio::task::yield_now().await;
+        }
+        pool.execute("UPDATE tenants SET name = name").await.unwrap();
+    };
+    timeout(TIMEOUT, writes).await.expect("the write does not wait for the long query");
+    assert!(!migrated.is_finished());
+
+    long.commit().await.unwrap();
+    timeout(TIMEOUT, migrated).await.expect("the migration is tried again").unwrap().unwrap();
+    postgres::check_migrated(&pool).await.unwrap();
 }

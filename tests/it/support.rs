@@ -46,6 +46,14 @@ async fn template(base: &str) -> &'static String {
         .await
 }
 
+/// The URL of a database of its own, without a schema.
+pub async fn empty_database() -> SecretString {
+    let (base, name) = (server("PACELINE_TEST_DATABASE_URL"), unique());
+    let mut admin = PgConnection::connect(&base).await.expect("the test Postgres");
+    admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.expect("a database");
+    with_database(&base, &name).into()
+}
+
 /// An app of its own, with these providers beside none of the shipped ones.
 pub struct TestApp {
     pub app: App,
