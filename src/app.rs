@@ -8,6 +8,7 @@ use crate::redis::{self, Keys, Redis, RedisError};
 use crate::schedule::Queue;
 use crate::seal::{SealError, Sealer};
 use crate::settings::Settings;
+use crate::supervise::Supervisor;
 use crate::take::TakerSettings;
 use crate::watch::Sources;
 use crate::words::{Interval, UnixMs};
@@ -38,6 +39,8 @@ pub struct App {
     pub clock: Clock,
     /// Tasks that must finish even if the caller is cancelled.
     pub detached: TaskTracker,
+    /// Restarts long-lived tasks that panic.
+    pub supervisor: Supervisor,
 }
 
 /// Why a process cannot begin. Each says in a sentence what to do.
@@ -90,6 +93,7 @@ impl App {
             sealer,
             clock,
             detached: TaskTracker::new(),
+            supervisor: Supervisor::default(),
         })
     }
 

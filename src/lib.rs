@@ -47,6 +47,7 @@ pub mod schedule;
 pub mod seal;
 pub mod serve;
 pub mod settings;
+pub mod supervise;
 pub mod take;
 pub mod telemetry;
 pub mod token;

@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::journey::{self, Journey};
 use crate::provider::LoadError;
+use crate::supervise::GaveUp;
 use crate::words::UnixMs;
 use crate::{discovery, http, keep};
 use std::sync::Arc;
@@ -23,8 +24,19 @@ pub enum Role {
     Keep,
 }
 
-/// How far a clock may be off after the machine was suspended.
-const ASK_THE_TIME_EVERY: Duration = Duration::from_secs(1);
+/// Why a process ended without being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A provider's definition cannot be used; nothing was started.
+    #[error(transparent)]
+    Definition(#[from] LoadError),
+    /// A task failed for good; the others were stopped in good order.
+    #[error(transparent)]
+    GaveUp(#[from] GaveUp),
+}
+
+/// How often Redis is asked for the time. It bounds how far the clock is off after the machine was suspended.
+const LOOK_AT_REDIS_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs the roles until `stop`; then what was sent lands, what was not is handed back, and it returns.
 ///
@@ -34,55 +46,88 @@ pub async fn serve(
     roles: &[Role],
     listener: Option<TcpListener>,
     stop: CancellationToken,
-) -> Result<(), LoadError> {
+) -> Result<(), ServeError> {
+    // Its own, so that a task that fails for good stops the others here, and nothing else of the caller.
+    let stop = stop.child_token();
     let tasks = TaskTracker::new();
     if roles.contains(&Role::Fetch) {
         // All are built before the first runs: a definition that does not compile stops the start, not the work.
         let journeys: Result<Vec<_>, _> =
             app.registry.iter().map(|provider| Journey::new(&app, provider, stop.clone())).collect();
         let journeys: Vec<_> = journeys?.into_iter().map(Arc::new).collect();
-        let (listening, stopped) = (journey::listen(app.clone(), journeys.clone()), stop.clone());
-        tasks.spawn(async move {
-            tokio::select! {
-                () = stopped.cancelled() => {}
-                () = listening => {}
-            }
-        });
-        for journey in journeys {
-            tasks.spawn(journey::run(journey));
+        tasks.spawn(listen(app.clone(), journeys.clone(), stop.clone()));
+        for (provider, journey) in app.registry.iter().zip(journeys) {
+            let (supervisor, stop) = (app.supervisor.clone(), stop.clone());
+            let task = format!("sync of {}", provider.name);
+            tasks.spawn(async move { supervisor.run(&task, &stop, || journey::run(journey.clone())).await });
         }
     }
     if roles.contains(&Role::Keep) {
         tasks.spawn(keep::run(app.clone(), stop.clone()));
-        tasks.spawn(discovery::run(app.clone(), stop.clone()));
-    }
-    if let Some(listener) = listener.filter(|_| roles.contains(&Role::Api)) {
         let (app, stop) = (app.clone(), stop.clone());
         tasks.spawn(async move {
-            if let Err(error) = http::serve(app, listener, stop).await {
-                tracing::error!(%error, "the API stopped answering");
-            }
+            let supervisor = app.supervisor.clone();
+            supervisor.run("discovery", &stop, || discovery::run(app.clone(), stop.clone())).await
         });
     }
+    if let Some(listener) = listener.filter(|_| roles.contains(&Role::Api)) {
+        tasks.spawn(answer(app.clone(), listener, stop.clone()));
+    }
     tasks.close();
-    let all_done = async {
-        tasks.wait().await;
+    let ended = async {
+        let failure = tokio::select! {
+            () = tasks.wait() => None,
+            failure = app.supervisor.gave_up() => {
+                stop.cancel();
+                tasks.wait().await;
+                Some(failure)
+            }
+        };
         app.detached.close();
         app.detached.wait().await;
+        failure
     };
-    tokio::select! {
-        () = all_done => {}
-        () = keep_time(&app) => {}
-    }
-    Ok(())
+    // Whatever the roles: readers are shown ages, and calls outside of the schedule are granted, too.
+    let looking = async {
+        app.supervisor.run("look at Redis", &stop, || look_at_redis(&app)).await;
+        std::future::pending::<()>().await;
+    };
+    let failure = tokio::select! {
+        failure = ended => failure,
+        () = looking => None,
+    };
+    failure.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
-/// Whatever the roles: readers are told ages.
-async fn keep_time(app: &App) {
+/// Passes on wake-ups from other processes.
+async fn listen(app: App, journeys: Vec<Arc<Journey>>, stop: CancellationToken) {
+    let listening = app.supervisor.run("wake-ups", &stop, || journey::listen(app.clone(), journeys.clone()));
+    stop.run_until_cancelled(listening).await;
+}
+
+/// Serves the API. A restart goes on accepting at the same socket.
+async fn answer(app: App, listener: TcpListener, stop: CancellationToken) {
+    let supervisor = app.supervisor.clone();
+    let failed = |error: std::io::Error| supervisor.give_up("API", error.to_string());
+    let socket = match listener.into_std() {
+        Ok(socket) => socket,
+        Err(error) => return failed(error),
+    };
+    let serve = async || {
+        let served = match socket.try_clone().and_then(TcpListener::from_std) {
+            Ok(listener) => http::serve(app.clone(), listener, stop.clone()).await,
+            Err(error) => Err(error),
+        };
+        served.unwrap_or_else(failed);
+    };
+    supervisor.run("API", &stop, serve).await;
+}
+
+async fn look_at_redis(app: &App) {
     loop {
         if let Ok(shared) = app.redis.time_ms().await {
             app.clock.learn(UnixMs(shared));
         }
-        sleep(ASK_THE_TIME_EVERY).await;
+        sleep(LOOK_AT_REDIS_EVERY).await;
     }
 }

@@ -39,7 +39,7 @@ const LEVELS: &[&[&str]] = &[
         "local",
         "cloud",
     ],
-    &["redis", "postgres", "provider", "seal", "clock", "retry", "settings", "telemetry"],
+    &["redis", "postgres", "provider", "seal", "clock", "retry", "settings", "supervise", "telemetry"],
     &["words"],
 ];
 
@@ -50,6 +50,7 @@ const ISOLATED: &[(&str, &str)] =
 /// Allowed imports within a row: importer, imported, reason. Unused ones must be removed.
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("postgres", "retry", "a migration that cannot have its locks is tried again"),
+    ("supervise", "retry", "the delays between restarts"),
     ("telemetry", "settings", "it is set up from the `log` section"),
     ("explain", "forecast", "a job's answer ends with what the plan lets it have"),
 ];
@@ -92,6 +93,7 @@ const BANS: &[Ban] = &[
     Ban::everywhere("todo!", "implement it, or leave it out", &[]),
     Ban::everywhere("unimplemented!", "implement it, or leave it out", &[]),
     Ban::everywhere("dbg!", "use tracing with fields", &[]),
+    Ban::code("tokio::spawn", "run it under app.supervisor, so that a panic is noticed", SPAWNERS),
     Ban::code("println!", "return the text to cli/, or use tracing", PRINTERS),
     Ban::code("print!", "return the text to cli/, or use tracing", PRINTERS),
     Ban::code("eprintln!", "return the text to cli/, or use tracing", PRINTERS),
@@ -104,6 +106,10 @@ const BANS: &[Ban] = &[
 
 /// The two clocks: that of the process and that of the simulated cloud.
 const CLOCKS: &[&str] = &["src/clock.rs", "src/cloud/clock.rs"];
+
+/// Code that spawns tasks whose panics are noticed: by a supervisor inside, or by the code that awaits them.
+const SPAWNERS: &[&str] =
+    &["src/http/keyring.rs", "src/journey/run.rs", "src/demo/run.rs", "src/cli/stop.rs", "src/cloud/"];
 
 /// Code that prints to the terminal.
 const PRINTERS: &[&str] = &["src/cli/", "src/demo/", "src/cloud/exit.rs"];

@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::stop::stop_on_signal;
 use super::{CliError, Global};
-use crate::serve::{Role, serve};
+use crate::serve::{Role, ServeError, serve};
 use tokio::net::TcpListener;
 
 /// Runs Paceline until it is stopped: then calls in flight are completed, and those not yet sent are handed back.
@@ -37,7 +37,11 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<(), CliError> {
     announce(&context, listener.as_ref())?;
     let served = serve(context.app.clone(), &args.roles, listener, stop).await;
     let closed = context.close().await;
-    served.map_err(CliError::cannot_start).and(closed)
+    match served {
+        Ok(()) => closed,
+        Err(ServeError::Definition(error)) => Err(CliError::cannot_start(error)),
+        Err(error @ ServeError::GaveUp(_)) => Err(CliError::refused(error)),
+    }
 }
 
 async fn listen(address: &str) -> Result<TcpListener, CliError> {

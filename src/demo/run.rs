@@ -9,9 +9,8 @@ use crate::postgres::{self, PostgresError};
 use crate::preference::connections::ConnectionError;
 use crate::preference::keys::{self, KeyError, Principal};
 use crate::preference::tenants::{self, TenantError};
-use crate::provider::LoadError;
 use crate::seal::{SealError, Sealer};
-use crate::serve::{Role as Part, serve};
+use crate::serve::{Role as Part, ServeError, serve};
 use crate::settings::Settings;
 use crate::watch::{self, LagReport, Stats};
 use crate::words::{ProviderName, Role, TenantId, UnixMs};
@@ -19,8 +18,10 @@ use secrecy::ExposeSecret;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::task::JoinError;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// What can be chosen.
 #[derive(Debug, Clone)]
@@ -50,7 +51,9 @@ pub enum DemoError {
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
-    Provider(#[from] LoadError),
+    Serve(#[from] ServeError),
+    #[error("the process that serves ended before the demo did; the log says why")]
+    Ended,
     #[error(transparent)]
     Seal(#[from] SealError),
     #[error(transparent)]
@@ -104,19 +107,30 @@ async fn with_servers(
     let url = format!("http://{}", listener.local_addr()?);
     greet(&app, tenant, &url, devices, options.json).await?;
     let done = stop.child_token();
-    let serving =
-        tokio::spawn(serve(app.clone(), &[Part::Api, Part::Fetch, Part::Keep], Some(listener), done.clone()));
-    let (last, stats) = watch_it(&app, &cloud, options, &stop).await;
-    done.cancel();
+    let serving = serve(app.clone(), &[Part::Api, Part::Fetch, Part::Keep], Some(listener), done.clone());
+    let mut serving = AbortOnDropHandle::new(tokio::spawn(serving));
+    let watched = tokio::select! {
+        watched = watch_it(&app, &cloud, options, &stop) => Ok(watched),
+        ended = &mut serving => Err(served(ended).err()),
+    };
     // Joined before the servers stop, so that what was sent has landed.
-    if let Ok(result) = serving.await {
-        result?;
-    }
+    let (last, stats) = match watched {
+        Ok(watched) => {
+            done.cancel();
+            served(serving.await)?;
+            watched
+        }
+        Err(failure) => return Err(failure.unwrap_or(DemoError::Ended)),
+    };
     cloud.stop().await;
     app.pool.close().await;
     let summary = Summary::new(devices, &last, &stats);
     say(options.json, &summary, || summary.text());
     Ok(summary.all_is_well())
+}
+
+fn served(ended: Result<Result<(), ServeError>, JoinError>) -> Result<(), DemoError> {
+    Ok(ended.map_err(|_| DemoError::Ended)??)
 }
 
 /// Where to look, with keys for each of the three people.

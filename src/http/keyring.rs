@@ -7,6 +7,7 @@
 use crate::postgres::{self, Pool, PostgresError};
 use crate::preference::keys::{self, Principal};
 use crate::retry::RECONNECT;
+use crate::supervise::Supervisor;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -36,9 +37,13 @@ pub(super) struct Keyring {
 
 impl Keyring {
     /// Starts the listener.
-    pub(super) fn open(pool: Pool) -> Self {
+    pub(super) fn open(pool: Pool, supervisor: Supervisor) -> Self {
         let (cache, stop) = (Arc::new(Mutex::new(KeyCache::default())), CancellationToken::new());
-        tokio::spawn(stop.clone().run_until_cancelled_owned(listen(pool.clone(), cache.clone())));
+        let (stopped, shared) = (stop.clone(), (pool.clone(), cache.clone()));
+        tokio::spawn(async move {
+            let listen = || listen(shared.0.clone(), shared.1.clone());
+            stopped.run_until_cancelled(supervisor.run("changed keys", &stopped, listen)).await
+        });
         Self { pool, cache, _listener: stop.drop_guard() }
     }
 
@@ -73,9 +78,10 @@ async fn listen(pool: Pool, cache: Arc<Mutex<KeyCache>>) {
         match postgres::listen(&pool, keys::CHANNEL).await {
             Ok(mut listener) => {
                 failures = 0;
+                let lost = LostOnDrop(&cache);
                 lock(&cache).listen_started();
                 receive_until_lost(&mut listener, &cache).await;
-                lock(&cache).listen_lost(Instant::now());
+                drop(lost);
                 tracing::debug!("lost the notifications of changed keys; each lookup asks Postgres");
             }
             Err(error) => {
@@ -85,6 +91,15 @@ async fn listen(pool: Pool, cache: Arc<Mutex<KeyCache>>) {
         let delay = RECONNECT.wait(failures, &mut rand::rng());
         sleep(delay).await;
         failures += 1;
+    }
+}
+
+/// Ends the trust in cached keys when the listener ends, also by a panic.
+struct LostOnDrop<'a>(&'a Mutex<KeyCache>);
+
+impl Drop for LostOnDrop<'_> {
+    fn drop(&mut self) {
+        lock(self.0).listen_lost(Instant::now());
     }
 }
 

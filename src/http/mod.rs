@@ -35,7 +35,7 @@ struct Api {
 /// Builds the router. Must be called inside a tokio runtime: a task listens for revoked keys while the router lives.
 pub fn router(app: App) -> Router {
     let body_bytes_max = app.settings.http.body_bytes_max;
-    let keys = Arc::new(Keyring::open(app.pool.clone()));
+    let keys = Arc::new(Keyring::open(app.pool.clone(), app.supervisor.clone()));
     let (router, document) = openapi::routes().split_for_parts();
     let router = router.merge(openapi::serve(&document)).with_state(Api { app: Arc::new(app), keys });
     layers::wrap(router, body_bytes_max, layers::REQUEST_TIMEOUT)

@@ -161,9 +161,12 @@ impl Journey {
                 .map_or(1, |r| r.cost_of(call.targets.len() as u32)),
             stop: self.stop.clone(),
         };
-        let done = self.ended_in.clone();
+        let (done, supervisor) = (self.ended_in.clone(), self.app.supervisor.clone());
         self.calls.spawn(async move {
-            drop(done.send(flight.run(call, ended, instants).await));
+            // A call that panics frees its slot, and its lease runs out.
+            if let Some(ended) = supervisor.once("call", flight.run(call, ended, instants)).await {
+                drop(done.send(ended));
+            }
         });
     }
 }

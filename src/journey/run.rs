@@ -5,22 +5,29 @@ use crate::app::App;
 use crate::retry::RECONNECT;
 use futures::StreamExt;
 use std::collections::HashMap;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinError;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// However quiet it is, look once in a while: a wake-up may have been lost with a connection or with a process.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
 
-/// Runs a journey until it is stopped; then what was sent lands, for at most the shutdown's grace.
+/// Runs a journey until it is stopped; then what was sent lands, for at most the shutdown's grace. May be called again
+/// after a panic.
 pub async fn run(journey: Arc<Journey>) {
     let all_ended = CancellationToken::new();
-    let mut landing = tokio::spawn(land_all(journey.clone(), all_ended.clone()));
+    let mut landing = AbortOnDropHandle::new(tokio::spawn(land_all(journey.clone(), all_ended.clone())));
     let stop = journey.stop.clone();
     let mut failures = 0;
     while !stop.is_cancelled() {
-        turn(&journey, &mut failures).await;
+        tokio::select! {
+            () = turn(&journey, &mut failures) => {}
+            ended = &mut landing => return pass_on_panic(ended),
+        }
     }
     journey.calls.close();
     let grace = Duration::from_millis(journey.app.settings.shutdown.grace.as_ms());
@@ -29,10 +36,21 @@ pub async fn run(journey: Arc<Journey>) {
         all_ended.cancel();
         (&mut landing).await
     };
-    if timeout(grace, landed).await.is_err() {
-        tracing::warn!(provider = %journey.provider.name, "calls cut off at shutdown; others will make them again");
+    match timeout(grace, landed).await {
+        Ok(ended) => pass_on_panic(ended),
+        Err(_) => {
+            tracing::warn!(provider = %journey.provider.name, "calls cut off at shutdown; others will make them again");
+        }
     }
-    landing.abort();
+}
+
+/// Without the task that lands, no call would ever free its slot: its panic is the journey's.
+fn pass_on_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        resume_unwind(panic);
+    }
 }
 
 /// Looks once, and sleeps until there is reason to look again. Only the sleep is cut short by a stop: what was granted

@@ -22,12 +22,13 @@ const HISTORY_RETRY: Retry = Retry { base: Duration::from_secs(5), cap: Duration
 
 /// Keeps house until stopped.
 pub async fn run(app: App, stop: CancellationToken) {
+    let supervisor = &app.supervisor;
     tokio::select! {
         () = stop.cancelled() => {}
-        () = keep_drained(&app) => {}
-        () = keep_built(&app) => {}
-        () = keep_history(&app) => {}
-        () = keep_sound(&app) => {}
+        () = supervisor.run("keeper: outbox", &stop, || keep_drained(&app)) => {}
+        () = supervisor.run("keeper: rebuild", &stop, || keep_built(&app)) => {}
+        () = supervisor.run("keeper: history", &stop, || keep_history(&app)) => {}
+        () = supervisor.run("keeper: check", &stop, || keep_sound(&app)) => {}
     }
 }
 

@@ -28,6 +28,7 @@ mod quotas;
 mod raw;
 mod secret_changes;
 mod sharing;
+mod supervise;
 mod support;
 mod take;
 mod token_quota;
