@@ -79,6 +79,7 @@ impl App {
         let sealer = Sealer::with_former(&servers.sealing_key, settings.secret.former_keys.as_slice())?;
         let pool = postgres::connect(&servers.database_url, settings.database.connections_max).await?;
         let redis = redis::connect(&servers.redis_url).await?;
+        redis.check().await?;
         let keys = Keys::new(&settings.redis.prefix);
         let clock = Clock::default();
         clock.learn(UnixMs(redis.time_ms().await?));

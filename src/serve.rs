@@ -35,7 +35,8 @@ pub enum ServeError {
     GaveUp(#[from] GaveUp),
 }
 
-/// How often Redis is asked for the time. It bounds how far the clock is off after the machine was suspended.
+/// How often Redis is asked for the time and inspected. It bounds how far the clock is off after the machine was
+/// suspended, and how long calls are granted on a server that has become unsuitable.
 const LOOK_AT_REDIS_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs the roles until `stop`; then what was sent lands, what was not is handed back, and it returns.
@@ -128,6 +129,8 @@ async fn look_at_redis(app: &App) {
         if let Ok(shared) = app.redis.time_ms().await {
             app.clock.learn(UnixMs(shared));
         }
+        // What it finds, it logs; a server that does not answer is noticed by whoever needs it.
+        drop(app.redis.inspect().await);
         sleep(LOOK_AT_REDIS_EVERY).await;
     }
 }

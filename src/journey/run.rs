@@ -2,6 +2,7 @@
 
 use super::{Journey, JourneyError, Step};
 use crate::app::App;
+use crate::redis::RedisError;
 use crate::retry::RECONNECT;
 use futures::StreamExt;
 use std::collections::HashMap;
@@ -56,6 +57,9 @@ fn pass_on_panic(ended: Result<(), JoinError>) {
 /// Looks once, and sleeps until there is reason to look again. Only the sleep is cut short by a stop: what was granted
 /// is seen through or handed back.
 async fn turn(journey: &Journey, failures: &mut u32) {
+    if journey.stop.run_until_cancelled(journey.app.redis.until_usable()).await.is_none() {
+        return;
+    }
     // Before it looks: what is named meanwhile is not forgotten.
     journey.wake.clear();
     let pulled = journey.pull().await;
@@ -122,5 +126,9 @@ pub async fn listen(app: App, journeys: Vec<Arc<Journey>>) {
 }
 
 fn report(journey: &Journey, error: &JourneyError) {
+    // An unsuitable Redis was logged by the inspection that found it.
+    if matches!(error, JourneyError::Redis(RedisError::Unsuitable { .. })) {
+        return;
+    }
     tracing::warn!(provider = %journey.provider.name, %error, "sync interrupted; will try again");
 }

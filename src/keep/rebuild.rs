@@ -14,6 +14,8 @@ pub async fn rebuild_if_lost(app: &App, provider: &ProviderName) -> Result<Optio
     if app.queue.is_live(provider).await? {
         return Ok(None);
     }
+    // Nothing is granted on a server that starts until its schedule is built: the place to refuse one that may evict.
+    app.redis.inspect().await?;
     let _held =
         postgres::lock(&app.pool, &format!("paceline rebuild {provider} {}", app.keys.anchor(provider)))
             .await?;

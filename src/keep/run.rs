@@ -4,6 +4,7 @@ use super::{CheckReport, KeepError, check, drain, history, rebuild_if_lost};
 use crate::app::App;
 use crate::postgres;
 use crate::preference::outbox::CHANNEL;
+use crate::redis::RedisError;
 use crate::retry::{RECONNECT, Retry};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -36,6 +37,7 @@ pub async fn run(app: App, stop: CancellationToken) {
 async fn keep_drained(app: &App) {
     let mut failures = 0;
     loop {
+        app.redis.until_usable().await;
         let interrupted = drain_on_notice(app, &mut failures).await;
         tracing::warn!(error = %interrupted, "outbox waits; will try again");
         let nap = RECONNECT.wait(failures, &mut rand::rng());
@@ -64,6 +66,7 @@ async fn drain_on_notice(app: &App, failures: &mut u32) -> KeepError {
 async fn keep_built(app: &App) {
     let mut known = None;
     for look in 0_u64.. {
+        app.redis.until_usable().await;
         let run = app.redis.run_id().await.ok();
         if run.is_none() || run != known || look % LOOKS_A_CHECK == 0 {
             let built = build_all(app).await;
@@ -78,7 +81,10 @@ async fn build_all(app: &App) -> bool {
     let mut built = true;
     for provider in app.registry.iter() {
         if let Err(error) = rebuild_if_lost(app, &provider.name).await {
-            tracing::warn!(provider = %provider.name, %error, "schedule not looked after; will try again");
+            // An unsuitable Redis was logged by the inspection that found it.
+            if !matches!(error, KeepError::Redis(RedisError::Unsuitable { .. })) {
+                tracing::warn!(provider = %provider.name, %error, "schedule not looked after; will try again");
+            }
             built = false;
         }
     }

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::LocalError;
+use crate::redis::{REDIS_MIN, VALKEY_MIN};
 
 const POSTGRES_MIN: u32 = 15;
-const REDIS_MIN: u32 = 7;
-const VALKEY_MIN: u32 = 8;
 
 /// Debian keeps the server off the PATH; so do the PostgreSQL project's Fedora packages, Homebrew and Postgres.app.
 /// The `*` stands for anything within one name.

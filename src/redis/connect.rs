@@ -1,8 +1,11 @@
-//! One multiplexed connection that reconnects by itself, and what can go wrong with it.
+//! One multiplexed connection that reconnects by itself, and its errors.
 
+use super::server::{Unsuitable, unsuitable};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// What went wrong with Redis.
 #[derive(Debug, thiserror::Error)]
@@ -12,15 +15,23 @@ pub enum RedisError {
     Unreachable {
         /// The address without its password.
         at: String,
-        /// The driver's word.
+        /// The driver's error.
         source: redis::RedisError,
+    },
+    /// It must not hold the schedule.
+    #[error("cannot use the Redis at {at}: {why}")]
+    Unsuitable {
+        /// The address without its password.
+        at: Arc<str>,
+        /// What is wrong, and what to do.
+        why: Unsuitable,
     },
     /// While running.
     #[error("Redis could not {what}: {source}")]
     Failed {
         /// What was asked.
         what: &'static str,
-        /// The driver's word.
+        /// The driver's error.
         source: redis::RedisError,
     },
     /// An answer that does not fit the contract.
@@ -38,6 +49,9 @@ pub enum RedisError {
 pub struct Redis {
     link: ConnectionManager,
     client: redis::Client,
+    at: Arc<str>,
+    /// What the last inspection found, for all clones.
+    unsuitable: watch::Sender<Option<Unsuitable>>,
 }
 
 impl Redis {
@@ -54,13 +68,61 @@ impl Redis {
         Ok(pubsub)
     }
 
+    /// Asks the server whether it may hold the schedule.
+    pub async fn check(&self) -> Result<(), RedisError> {
+        self.find_unsuitable().await?.map_or(Ok(()), |why| Err(self.refusal(why)))
+    }
+
+    /// Likewise, in a process that runs: what it finds counts for all clones until the next inspection, and a change is
+    /// logged.
+    pub async fn inspect(&self) -> Result<(), RedisError> {
+        let found = self.find_unsuitable().await?;
+        let changed = self.unsuitable.send_if_modified(|known| {
+            let changed = *known != found;
+            known.clone_from(&found);
+            changed
+        });
+        let usable = found.map_or(Ok(()), |why| Err(self.refusal(why)));
+        match &usable {
+            Err(error) if changed => tracing::error!(%error, "no calls are granted until this is mended"),
+            Ok(()) if changed => tracing::info!(at = %self.at, "Redis may be used again; granting calls"),
+            _ => {}
+        }
+        usable
+    }
+
+    async fn find_unsuitable(&self) -> Result<Option<Unsuitable>, RedisError> {
+        // All sections: a server older than Redis 7 refuses to be asked for several.
+        let info: redis::InfoDict = redis::cmd("INFO")
+            .query_async(&mut self.link())
+            .await
+            .map_err(|source| RedisError::Failed { what: "report about itself", source })?;
+        Ok(unsuitable(&info))
+    }
+
+    fn refusal(&self, why: Unsuitable) -> RedisError {
+        RedisError::Unsuitable { at: self.at.clone(), why }
+    }
+
+    /// An error if the last inspection found that the server must not hold the schedule.
+    pub fn usable(&self) -> Result<(), RedisError> {
+        let why = self.unsuitable.borrow().clone();
+        why.map_or(Ok(()), |why| Err(self.refusal(why)))
+    }
+
+    /// Waits until the last inspection found nothing wrong.
+    pub async fn until_usable(&self) {
+        // Never closed: the sender lives in `self`.
+        drop(self.unsuitable.subscribe().wait_for(Option::is_none).await);
+    }
+
     /// Which run of the server this is: it changes with a restart, and with a failover.
     pub async fn run_id(&self) -> Result<String, RedisError> {
         let info: redis::InfoDict = redis::cmd("INFO")
             .arg("server")
             .query_async(&mut self.link())
             .await
-            .map_err(|source| RedisError::Failed { what: "say which run it is", source })?;
+            .map_err(|source| RedisError::Failed { what: "report its run_id", source })?;
         Ok(info.get("run_id").unwrap_or_default())
     }
 
@@ -74,7 +136,7 @@ impl Redis {
     }
 }
 
-/// Connects, or says in a sentence why not.
+/// Connects; an error names the address, the reason and the setting to check.
 pub async fn connect(url: &SecretString) -> Result<Redis, RedisError> {
     let at = address(url.expose_secret());
     let unreachable = |source| RedisError::Unreachable { at: at.clone(), source };
@@ -85,7 +147,7 @@ pub async fn connect(url: &SecretString) -> Result<Redis, RedisError> {
         .set_connection_timeout(Some(Duration::from_secs(3)))
         .set_response_timeout(Some(Duration::from_secs(5)));
     let link = ConnectionManager::new_with_config(client.clone(), config).await.map_err(unreachable)?;
-    Ok(Redis { link, client })
+    Ok(Redis { link, client, at: at.as_str().into(), unsuitable: watch::Sender::new(None) })
 }
 
 /// The part of a URL that may be shown.

@@ -1,9 +1,11 @@
-//! Plumbing to Redis: every key's name, how a script is run, and one connection that comes back by itself.
+//! Plumbing to Redis: key names, scripts, one connection that reconnects by itself, and what the server must be.
 
 mod connect;
 mod keys;
 mod script;
+mod server;
 
 pub use connect::{Redis, RedisError, connect};
 pub use keys::Keys;
 pub use script::Script;
+pub use server::{REDIS_MIN, Unsuitable, VALKEY_MIN};

@@ -107,6 +107,7 @@ impl Taker {
 
     /// Takes up to `calls` calls. `now` is for tests; `None` is Redis's own clock.
     pub async fn take(&self, calls: usize, now: Option<UnixMs>) -> Result<Taken, RedisError> {
+        self.redis.usable()?;
         let spec = self.packed(now)?;
         let (at, calls) = (now_arg(now), calls.to_string());
         let args = [at.as_bytes(), &spec, calls.as_bytes()];
@@ -121,6 +122,7 @@ impl Taker {
         request: &ReserveRequest,
         now: Option<UnixMs>,
     ) -> Result<Reservation, RedisError> {
+        self.redis.usable()?;
         let (spec, request) = (self.packed(now)?, self.leave.pack(request)?);
         let said: ReserveReply =
             self.leave.ask(&self.redis, &self.anchor, &[now_arg(now).as_bytes(), &spec, &request]).await?;

@@ -32,5 +32,6 @@ mod supervise;
 mod support;
 mod take;
 mod token_quota;
+mod unsuitable_redis;
 mod wire;
 mod wrong_clock;

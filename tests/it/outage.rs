@@ -15,7 +15,7 @@ use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 /// Waits until the cloud was asked more often than `before`.
-async fn asked_again(cloud: &MockServer, before: usize) -> usize {
+pub async fn asked_again(cloud: &MockServer, before: usize) -> usize {
     let asked = async {
         let mut tick = interval(Duration::from_millis(20));
         loop {

@@ -1,4 +1,4 @@
-//! A Redis of the test's own, to be filled, demoted and killed.
+//! A private Redis that a test may fill, demote and kill.
 
 use paceline::redis::{self as plumbing, Redis};
 use std::collections::BTreeMap;
@@ -17,29 +17,34 @@ pub struct PrivateRedis {
 }
 
 impl PrivateRedis {
-    /// Starts one that keeps what it is told in a file, and evicts nothing.
+    /// Starts one that persists every write and evicts nothing.
     pub async fn start() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        let process = launch(&dir, port);
+        let process = launch(&dir, port, "noeviction");
         let server = Self { url: format!("redis://127.0.0.1:{port}/"), port, process, dir };
         server.answers().await;
         server
     }
 
-    /// Kills it in the middle of whatever it does (-9), and starts it again on what it had written.
+    /// Kills it (-9), and starts it again on what it had written.
     pub async fn crash(&mut self) {
+        self.restart("noeviction").await;
+    }
+
+    /// Likewise, with this maxmemory-policy.
+    pub async fn restart(&mut self, policy: &str) {
         self.process.kill().await.expect("a running server");
-        self.process = launch(&self.dir, self.port);
+        self.process = launch(&self.dir, self.port, policy);
         self.answers().await;
     }
 
-    /// A connection for the test's own questions.
+    /// A connection of the test's own.
     pub async fn link(&self) -> Redis {
         plumbing::connect(&self.url.clone().into()).await.expect("a server that answers")
     }
 
-    /// Says one command, its words divided by blanks.
+    /// Sends one command; its words are separated by spaces.
     pub async fn say(&self, line: &str) {
         let mut command = redis::Cmd::new();
         for word in line.split(' ') {
@@ -48,7 +53,7 @@ impl PrivateRedis {
         command.query_async::<()>(&mut self.link().await.link()).await.expect("an OK");
     }
 
-    /// Every key as it is stored.
+    /// Every key with its serialised value.
     pub async fn everything(&self) -> BTreeMap<String, Vec<u8>> {
         let mut link = self.link().await.link();
         let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut link).await.expect("keys");
@@ -60,7 +65,7 @@ impl PrivateRedis {
         all
     }
 
-    /// Waits until it has refused somebody so.
+    /// Waits until it has answered a client with this error.
     pub async fn has_refused(&self, error: &str) {
         let refused = async {
             let mut link = self.link().await.link();
@@ -82,7 +87,7 @@ impl PrivateRedis {
             let mut tick = interval(Duration::from_millis(20));
             loop {
                 tick.tick().await;
-                // One that loads its file refuses.
+                // While it loads its file, it answers with an error.
                 if let Ok(redis) = plumbing::connect(&self.url.clone().into()).await
                     && redis.time_ms().await.is_ok()
                 {
@@ -94,12 +99,12 @@ impl PrivateRedis {
     }
 }
 
-fn launch(dir: &TempDir, port: u16) -> Child {
+fn launch(dir: &TempDir, port: u16, policy: &str) -> Child {
     let start = |program: &str| {
         Command::new(program)
             .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--daemonize", "no", "--save", ""])
             .args(["--appendonly", "yes", "--appendfsync", "always"])
-            .args(["--maxmemory-policy", "noeviction", "--dir"])
+            .args(["--maxmemory-policy", policy, "--dir"])
             .arg(dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

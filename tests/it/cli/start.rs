@@ -1,6 +1,7 @@
 //! Reasons why a command cannot start: each gives exit code 2 and one line.
 
 use super::Binary;
+use crate::private_redis::PrivateRedis;
 use crate::support::server;
 use paceline::local::{self, Durability};
 use secrecy::ExposeSecret;
@@ -38,6 +39,28 @@ async fn unreachable_servers_are_named_without_their_password() {
     assert!(serde_json::from_str::<serde_json::Value>(&json.err).expect("JSON")["error"].is_string());
     let binary = binary.set("PACELINE__DATABASE__URL", "localhost/paceline");
     binary.run("lag").refused(2, &["database.url", "postgres://user:password@host"]);
+}
+
+#[tokio::test]
+async fn redis_that_may_evict_or_is_a_replica_is_refused() {
+    let server = PrivateRedis::start().await;
+    // As on managed servers: INFO is allowed, CONFIG is not.
+    server.say("ACL SETUSER managed on >hunter2 ~* &* +@all -config").await;
+    let url = server.url.replace("redis://", "redis://managed:hunter2@");
+    let binary = Binary::new().await.set("PACELINE__REDIS__URL", &url);
+    binary.run("lag").ok();
+    server.say("CONFIG SET maxmemory-policy volatile-lru").await;
+    for command in ["lag", "serve --roles fetch"] {
+        let run = binary.run(command);
+        let sentence =
+            ["cannot use the Redis at 127.0.0.1:", "volatile-lru", "limits are broken", "policy noeviction"];
+        run.refused(2, &sentence);
+        assert!(!run.err.contains("hunter2"), "{run:?}");
+        assert_eq!(run.err.lines().count(), 1, "{run:?}");
+    }
+    server.say("CONFIG SET maxmemory-policy noeviction").await;
+    server.say("REPLICAOF 127.0.0.1 1").await;
+    binary.run("lag").refused(2, &["it is a replica", "redis.url to the primary"]);
 }
 
 #[tokio::test]
