@@ -2,7 +2,7 @@
 # What the scripts in this directory share. Source it; it does nothing by itself.
 #
 # Everything works in the bash 3.2 of macOS too. Each need_* function returns at once when the need is met, so
-# that a second run installs nothing and asks no server. All talk goes to stderr: stdout is for results.
+# that a second run installs nothing and uses no network. Messages go to stderr: stdout is for results.
 
 postgres_min=15
 redis_min=7
@@ -22,7 +22,7 @@ major() { printf '%s\n' "$1" | sed -n '1s/^[^0-9]*\([0-9][0-9]*\).*/\1/p'; }
 
 # --- Installing -------------------------------------------------------------------------------------------------
 
-# Runs a command as root. In CI nobody is there to type a password.
+# Runs a command as root. In CI nobody can type a password.
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
@@ -50,12 +50,12 @@ install_packages() {
     fi
 }
 
-# A fresh container has no package lists at all; elsewhere the lists that are there are good enough.
+# A fresh container has no package lists; elsewhere the existing ones will do.
 apt_knows() { apt-cache show "$@" >/dev/null 2>&1; }
 
 apt_lists() { apt_knows "$@" || as_root apt-get update -qq >&2; }
 
-# apt_offers PACKAGE MIN: is the version to be had new enough?
+# apt_offers PACKAGE MIN: whether the version in the repositories is new enough.
 apt_offers() {
     local version
     apt_lists "$1"
@@ -223,7 +223,7 @@ need_postgres() {
             "https://www.postgresql.org/download/ explains, or let the settings point to servers you have"
     fi
     install_packages "PostgreSQL (only its programs: no service, no cluster)" postgresql postgresql-server postgresql@17
-    find_postgres >/dev/null || die "PostgreSQL $postgres_min or newer is still not to be found"
+    find_postgres >/dev/null || die "PostgreSQL $postgres_min or newer still cannot be found"
 }
 
 need_redis() {
@@ -233,7 +233,7 @@ need_redis() {
             "install it as https://redis.io/downloads/ explains"
     fi
     install_packages "Redis (only its programs: no service)" redis-server valkey redis
-    find_redis >/dev/null || die "Redis $redis_min or newer (or Valkey $valkey_min) is still not to be found"
+    find_redis >/dev/null || die "Redis $redis_min or newer (or Valkey $valkey_min) still cannot be found"
 }
 
 # url_psql URL ARGUMENTS…: psql with the password in its environment, since `ps` shows command lines to everybody.

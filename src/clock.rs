@@ -1,4 +1,4 @@
-//! The time, handed in. Every process's clock is the Redis server's, so that nobody's wall clock matters.
+//! The time, passed in. Every process follows the Redis server's clock, so that no machine's wall clock matters.
 
 use crate::words::UnixMs;
 use std::sync::Arc;
@@ -6,20 +6,19 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
-/// Tells the time. Clones tell the same.
+/// Tells the time. Clones share what was learned.
 ///
-/// It counts on from what it last learned by a clock that nobody sets: a wall clock that is put right, or wrong, while
-/// a call is under way changes nothing. Such clocks stand still while a machine is suspended, so it must be told
-/// again every now and then.
+/// Between two observations it counts by the monotonic clock, so that setting the wall clock during a call changes
+/// nothing. The monotonic clock stops while a machine is suspended, so the shared clock must be observed regularly.
 #[derive(Debug, Clone)]
 pub struct Clock {
     began: Instant,
-    /// What the shared clock showed when this one began, ms since the epoch.
+    /// What the shared clock showed at `began`, ms since the epoch.
     began_ms: Arc<AtomicI64>,
 }
 
 impl Default for Clock {
-    /// By this machine's wall clock, for want of a better one.
+    /// By this machine's wall clock, until the shared clock is observed.
     fn default() -> Self {
         Self { began: Instant::now(), began_ms: Arc::new(machine_ms().into()) }
     }
@@ -31,7 +30,7 @@ impl Clock {
         UnixMs(self.began_ms.load(Ordering::Relaxed).saturating_add(self.since_ms()))
     }
 
-    /// Learns what the shared clock shows.
+    /// Sets it to what the shared clock shows.
     pub fn learn(&self, shared: UnixMs) {
         self.began_ms.store(shared.0.saturating_sub(self.since_ms()), Ordering::Relaxed);
     }
@@ -52,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_that_share_it_go_by_what_one_learned() {
+    fn clones_share_what_one_learned() {
         let clock = Clock::default();
         let other = clock.clone();
         for shared in [2_000_000_000_000, 1_000_000_000_000] {

@@ -1,4 +1,4 @@
-//! How long to wait before trying again. The only file that speaks to the unmaintained crate `backoff`.
+//! How long to wait before trying again. The only file that uses the unmaintained crate `backoff`.
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Exponential back-off with full jitter: the n-th wait is uniform in `0..=min(cap, base · 2^n)`.
 ///
-/// Full jitter spreads a crowd that failed together best: Brooker, "Exponential Backoff And Jitter", AWS 2015.
+/// Full jitter best spreads clients that failed together: Brooker, "Exponential Backoff And Jitter", AWS 2015.
 #[derive(Debug, Clone, Copy)]
 pub struct Retry {
     /// The bound of the first wait.
@@ -17,7 +17,7 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// The bound of the wait after so many failures before this one.
+    /// The bound of the wait when `failures` came before this one.
     pub fn bound(&self, failures: u32) -> Duration {
         let mut backoff = ExponentialBackoff {
             current_interval: self.base,
@@ -33,9 +33,9 @@ impl Retry {
         waits.last().unwrap_or(self.cap).min(self.cap)
     }
 
-    /// A wait after so many failures before this one.
-    pub fn wait(&self, failures: u32, chance: &mut impl Rng) -> Duration {
-        self.bound(failures).mul_f64(chance.random_range(0.0..=1.0))
+    /// A wait when `failures` came before this one.
+    pub fn wait(&self, failures: u32, rng: &mut impl Rng) -> Duration {
+        self.bound(failures).mul_f64(rng.random_range(0.0..=1.0))
     }
 }
 
@@ -52,8 +52,8 @@ mod tests {
         let retry = Retry { base: Duration::from_secs(1), cap: Duration::from_secs(60) };
         let bounds: Vec<_> = [0, 1, 2, 5, 6, 1000].map(|n| retry.bound(n).as_secs()).into();
         assert_eq!(bounds, [1, 2, 4, 32, 60, 60]);
-        let mut chance = rand::rngs::StdRng::seed_from_u64(7);
-        let waits: Vec<_> = (0..200).map(|_| retry.wait(3, &mut chance)).collect();
+        let mut rng = rand::rngs::StdRng::seed_from_u64(7);
+        let waits: Vec<_> = (0..200).map(|_| retry.wait(3, &mut rng)).collect();
         assert!(waits.iter().all(|w| *w <= Duration::from_secs(8)));
         assert!(waits.iter().any(|w| *w < Duration::from_secs(2)));
         assert!(waits.iter().any(|w| *w > Duration::from_secs(6)));

@@ -1,10 +1,10 @@
-//! Logs: to stderr, so that stdout stays the answer.
+//! Logs go to stderr: stdout is for answers.
 
 use crate::settings::{Log, LogFormat};
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// Begins logging. The first call counts; a filter that cannot be read becomes `info`, and says so.
+/// Starts logging. The first call counts; a filter that cannot be parsed becomes `info`, with a warning.
 pub fn init(log: &Log) {
     let filter = EnvFilter::try_new(&log.filter);
     let unreadable = filter.is_err();
@@ -16,6 +16,6 @@ pub fn init(log: &Log) {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
     };
     if unreadable && begun.is_ok() {
-        tracing::warn!(filter = %log.filter, "log.filter cannot be read; using info");
+        tracing::warn!(filter = %log.filter, "log.filter cannot be parsed; using info");
     }
 }

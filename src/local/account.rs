@@ -1,4 +1,4 @@
-//! As whom the servers run: PostgreSQL refuses root, so that root lends it another user.
+//! The user that the servers run as: PostgreSQL refuses to run as root.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use super::LocalError;
 
-/// Users that a machine may have for such a purpose, the best first.
+/// Users that a machine may have for this, in order of preference.
 const SERVANTS: &[&str] = &["postgres", "nobody"];
 
 #[derive(Clone, Copy)]
@@ -21,7 +21,7 @@ pub(super) async fn we_are_root() -> bool {
     id(&["-u"]).await == Some(0)
 }
 
-/// Whoever owns the data already, so that root can take over the directory of an ordinary user; or a servant.
+/// The data's owner, so that root can use the directory of an ordinary user; without data, one of [`SERVANTS`].
 pub(super) async fn servant(data: &Path) -> Result<Account, LocalError> {
     if let Ok(data) = fs::metadata(data)
         && data.uid() != 0
@@ -41,7 +41,7 @@ pub(super) async fn servant(data: &Path) -> Result<Account, LocalError> {
     })
 }
 
-/// What `id` answers: it works on every system, whatever its user database.
+/// Asks `id`, which works on every system, whatever its user database.
 async fn id(args: &[&str]) -> Option<u32> {
     let answer = Command::new("id").args(args).output().await.ok()?;
     answer.status.success().then(|| String::from_utf8_lossy(&answer.stdout).trim().parse().ok())?

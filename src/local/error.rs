@@ -1,4 +1,4 @@
-//! Why the private servers could not be started or stopped, told so that the reader knows what to do next.
+//! Why the private servers could not be started or stopped, and what to do next.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub enum LocalError {
          or use servers you already have: set PACELINE__DATABASE__URL and PACELINE__REDIS__URL."
     )]
     Missing {
-        /// One sentence for each program that was looked for in vain.
+        /// One sentence per program that was not found.
         missing: String,
     },
     /// The data on disk cannot be used by the programs found, or in the way asked for.
@@ -39,7 +39,7 @@ pub enum LocalError {
         /// Its last lines.
         tail: String,
     },
-    /// A server runs but does not do what was waited for.
+    /// A server runs, but did not start or stop in time.
     #[error("{program} did not {what} within {seconds} s. The end of its log, {}:\n{tail}", log.display())]
     Slow {
         /// The program's name.
@@ -53,7 +53,7 @@ pub enum LocalError {
         /// Its last lines.
         tail: String,
     },
-    /// Another process keeps one of the locks for too long.
+    /// Another process holds one of the locks for too long.
     #[error(
         "another process has been starting or stopping the local servers for {seconds} s: it holds {}; \
          end it, or use another directory", path.display()
@@ -64,7 +64,7 @@ pub enum LocalError {
         /// How long this process waited.
         seconds: u64,
     },
-    /// PostgreSQL is up but refuses what we ask.
+    /// PostgreSQL runs, but refused a statement.
     #[error("the local PostgreSQL refused to {doing}")]
     Postgres {
         /// What was asked of it.
@@ -87,7 +87,7 @@ pub enum LocalError {
 }
 
 impl LocalError {
-    /// For `map_err`: names the deed and the file, which an [`io::Error`] keeps to itself.
+    /// For `map_err`: adds the operation and the file, which an [`io::Error`] does not name.
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { doing, path, source }

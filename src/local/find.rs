@@ -50,7 +50,7 @@ impl Postgres {
     }
 }
 
-/// Finds both servers, or says everything that is missing at once.
+/// Finds both servers; an error lists everything that is missing.
 pub(super) fn programs() -> Result<Programs, LocalError> {
     match (postgres(), redis()) {
         (Ok(postgres), Ok(redis)) => Ok(Programs { postgres, redis }),
@@ -65,7 +65,7 @@ fn postgres() -> Result<Postgres, String> {
     let mut found: Vec<_> =
         POSTGRES_PLACES.iter().flat_map(|place| expand(place)).filter_map(installed).collect();
     found.sort_by_key(|installed| Reverse(installed.major));
-    // What is on the PATH was chosen by somebody: it comes first, whatever its version.
+    // Somebody chose what is on the PATH: it comes first, whatever its version.
     found.splice(..0, path_dirs().into_iter().filter_map(installed));
 
     let newest = found.iter().map(|installed| installed.major).max();
@@ -93,7 +93,7 @@ fn redis() -> Result<PathBuf, String> {
             if !program.is_file() {
                 continue;
             }
-            // Asked by its answer, not its name: distributions install Valkey under the name of Redis.
+            // By its answer, not its name: distributions install Valkey as redis-server.
             let Some((product, major)) = version(&program) else { continue };
             let min = if product.starts_with("Redis") { REDIS_MIN } else { VALKEY_MIN };
             if major >= min {

@@ -1,7 +1,7 @@
 //! Where the servers keep their files.
 //!
-//! Started by root, they run as another user, who must be able to reach the directory. Under `/root` nobody else
-//! can: the files then live under `/var/lib/paceline`, and a symbolic link in the directory says where.
+//! Started by root, they run as another user, who must be able to reach the directory. Under `/root` no other user can:
+//! then the files are under `/var/lib/paceline`, and a symbolic link in the directory points there.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, Permissions};
@@ -27,19 +27,19 @@ const ELSEWHERE: &str = "/var/lib/paceline";
 pub(super) struct Home {
     dir: PathBuf,
     root: PathBuf,
-    /// None: the servers run as we do.
+    /// `None`: the servers run as the same user as this process.
     account: Option<Account>,
 }
 
-/// Makes the directory itself, private to its owner.
+/// Creates the directory itself, private to its owner.
 pub(super) fn create(dir: &Path) -> Result<(), LocalError> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(LocalError::io("create", dir))
 }
 
 impl Home {
-    /// Only behind the gate: the first call decides where the files are.
+    /// Call it under the start lock: the first call decides where the files are.
     pub(super) async fn open(dir: &Path) -> Result<Self, LocalError> {
-        // The servers are told where to work, and asked where they work, by the path without links.
+        // Without links: the path is compared with the working directory that the kernel shows.
         let dir = fs::canonicalize(dir).map_err(LocalError::io("find", dir))?;
         if !account::we_are_root().await {
             return Ok(Self { root: dir.clone(), dir, account: None });
@@ -113,13 +113,13 @@ impl Home {
         Ok(())
     }
 
-    /// Others may pass through to what is theirs, but not look around.
+    /// Other users may reach their files below it, but not list it.
     fn let_through(&self) -> Result<(), LocalError> {
         fs::set_permissions(&self.root, Permissions::from_mode(0o711))
             .map_err(LocalError::io("open the way into", &self.root))
     }
 
-    /// Asks the system instead of reading modes: there may be access lists, or a file system that knows better.
+    /// Tries it instead of reading modes: access lists or the file system may decide otherwise.
     async fn reachable(&self) -> bool {
         let mut cd = self.command("/bin/sh", Path::new("/"));
         cd.args(["-c", "cd \"$0\""]).arg(&self.root).stderr(Stdio::null());

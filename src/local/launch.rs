@@ -1,4 +1,4 @@
-//! Launches a server under its keeper and waits until it answers.
+//! Launches a server under `run_server.sh` and waits until it answers.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -14,18 +14,19 @@ use super::LocalError;
 use super::home::Home;
 use super::state::write_private;
 
-const KEEPER: &str = include_str!("keeper.sh");
+const RUN_SERVER: &str = include_str!("run_server.sh");
 
 /// After a crash PostgreSQL replays its log before it answers.
 const READY_WAIT: Duration = Duration::from_secs(120);
 const PROBE_EVERY: Duration = Duration::from_millis(50);
 
-/// A port taken between our look and the server's, or a predecessor's last breath: worth another launch.
-const PASSING: &[&str] = &["Address already in use", "already exists", "still in use"];
+/// Log texts of failures that pass: the port was taken between our check and the server's, or the previous server is
+/// still exiting.
+const TRANSIENT: &[&str] = &["Address already in use", "already exists", "still in use"];
 const LAUNCHES: u32 = 10;
 const RELAUNCH_AFTER: Duration = Duration::from_millis(500);
 
-/// The end of a log that is worth showing.
+/// How much of a log an error shows.
 const TAIL_LINES: usize = 12;
 
 /// What differs from server to server.
@@ -38,7 +39,7 @@ pub(super) struct Server<'a> {
 }
 
 impl Server<'_> {
-    /// Launches, on a new port each time, until the server answers `ready` or fails for a reason that lasts.
+    /// Launches, on a new port each time, until the server answers `ready` or fails for a reason that does not pass.
     pub(super) async fn launch(
         &self,
         home: &Home,
@@ -57,7 +58,7 @@ impl Server<'_> {
                 }
                 Ok(Some(status)) => {
                     let tail = tail(&self.log(home));
-                    if launch < LAUNCHES && PASSING.iter().any(|reason| tail.contains(reason)) {
+                    if launch < LAUNCHES && TRANSIENT.iter().any(|reason| tail.contains(reason)) {
                         tracing::debug!(server = self.name, launch, "not yet: {tail}");
                         launch += 1;
                         sleep(RELAUNCH_AFTER).await;
@@ -82,26 +83,26 @@ impl Server<'_> {
     fn spawn(&self, home: &Home, args: &[OsString]) -> Result<Child, LocalError> {
         let log = log_file(&self.log(home))?;
         let copy = log.try_clone().map_err(LocalError::io("open", &self.log(home)))?;
-        // As a file, so that `ps` shows a name instead of the script.
-        let keeper = self.workdir.join("keeper.sh");
-        write_private(&keeper, KEEPER.as_bytes())?;
-        home.give(&keeper)?;
+        // A file, so that `ps` shows its name instead of its text.
+        let script = self.workdir.join("run_server.sh");
+        write_private(&script, RUN_SERVER.as_bytes())?;
+        home.give(&script)?;
         home.command("/bin/sh", self.workdir)
-            .arg(keeper)
+            .arg(script)
             .arg(home.users_lock())
             .arg(self.signal)
             .arg(self.program)
             .args(args)
             .stdout(log)
             .stderr(copy)
-            // Ctrl-C in the terminal is for us; we still need the servers while we finish.
+            // Ctrl-C in the terminal must not reach the server: we need it until we have stopped.
             .process_group(0)
             .spawn()
             .map_err(LocalError::io("run", self.program))
     }
 }
 
-/// None when the server answers, otherwise how it ended.
+/// `None` when the server answers, otherwise its exit status.
 async fn until_ready(child: &mut Child, port: u16, ready: &impl AsyncFn(u16) -> bool) -> Option<String> {
     loop {
         match child.try_wait() {
@@ -120,14 +121,14 @@ fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-/// An empty log for this launch; the one before is kept beside it.
+/// An empty log for this launch; the previous one is kept as `.log.old`.
 pub(super) fn log_file(path: &Path) -> Result<File, LocalError> {
-    // Nothing to keep the first time.
+    // On the first launch there is none.
     let _ = fs::rename(path, path.with_extension("log.old"));
     File::options().create(true).append(true).open(path).map_err(LocalError::io("open", path))
 }
 
-/// The last lines of a log, as many as help.
+/// The last lines of a log.
 pub(super) fn tail(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

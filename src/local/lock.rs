@@ -1,5 +1,5 @@
-//! Two file locks: the gate, which one process at a time passes to start or stop the servers, and the seats, a
-//! shared lock that every user holds as long as it uses them. The kernel drops both with the process.
+//! Two file locks: the start lock, which a process holds while it starts or stops the servers, and the users' lock,
+//! which every process shares as long as it uses them. The kernel releases both when the process ends.
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -12,60 +12,60 @@ use tokio::time::{sleep, timeout};
 use super::LocalError;
 
 /// Longer than a start that has to make a database cluster on a slow disk.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 const RETRY: Duration = Duration::from_millis(20);
 
 /// An open file whose lock ends when it is dropped.
 pub(super) struct Held(#[expect(dead_code, reason = "held, never read")] File);
 
-/// Waits for the gate of `dir`.
-pub(super) async fn gate(dir: &Path) -> Result<Held, LocalError> {
-    let path = dir.join("gate.lock");
+/// Waits for the start lock of `dir`.
+pub(super) async fn start_lock(dir: &Path) -> Result<Held, LocalError> {
+    let path = dir.join("start.lock");
     let file = open(&path)?;
     wait(&path, || FileExt::try_lock(&file)).await?;
     Ok(Held(file))
 }
 
-/// One user's shared lock.
-pub(super) struct Seat {
+/// A process's share of the users' lock.
+pub(super) struct UserLock {
     file: File,
     path: PathBuf,
 }
 
-/// What giving up a seat showed.
-pub(super) enum Leaving {
-    /// Nobody else uses the servers. The lock keeps their keepers away while we stop them.
+/// Whether a process that releases its lock was the last user.
+pub(super) enum Released {
+    /// It was. Its exclusive lock keeps `run_server.sh` from stopping the servers meanwhile.
     Last(Held),
-    /// Others still use them.
+    /// Others still use the servers.
     Others,
 }
 
-impl Seat {
-    /// Waits while a keeper, having seen the last user go, stops its server behind the exclusive lock.
-    pub(super) async fn take(path: &Path) -> Result<Self, LocalError> {
+impl UserLock {
+    /// Waits while `run_server.sh`, after the last user ended, stops its server under the exclusive lock.
+    pub(super) async fn acquire(path: &Path) -> Result<Self, LocalError> {
         let file = open(path)?;
         wait(path, || FileExt::try_lock_shared(&file)).await?;
         Ok(Self { file, path: path.to_owned() })
     }
 
-    /// Only behind the gate: two users asking at once would each see the other.
-    pub(super) async fn leave(self) -> Result<Leaving, LocalError> {
+    /// Call it under the start lock: two users that release at once would each see the other.
+    pub(super) async fn release(self) -> Result<Released, LocalError> {
         let Self { file, path } = self;
         loop {
             if attempt(FileExt::try_lock(&file), &path)? {
-                return Ok(Leaving::Last(Held(file)));
+                return Ok(Released::Last(Held(file)));
             }
-            // Turning a shared lock into an exclusive one lets go of it first, and a keeper may slip in. Only
-            // if a shared lock is still to be had are there other users.
+            // Upgrading a shared lock releases it first, and run_server.sh may take the exclusive one in between. Only if
+            // a shared lock can still be had are there other users.
             if attempt(FileExt::try_lock_shared(&file), &path)? {
-                return Ok(Leaving::Others);
+                return Ok(Released::Others);
             }
             sleep(RETRY).await;
         }
     }
 }
 
-/// Creates the file with the usual mode: the keepers, which may run as another user, open it for reading.
+/// Creates the file with the usual mode: `run_server.sh`, which may run as another user, opens it for reading.
 fn open(path: &Path) -> Result<File, LocalError> {
     let doing = "open the lock file";
     OpenOptions::new()
@@ -78,13 +78,13 @@ fn open(path: &Path) -> Result<File, LocalError> {
 }
 
 async fn wait(path: &Path, lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), LocalError> {
-    let got = timeout(PATIENCE, async {
+    let got = timeout(TIMEOUT, async {
         while !attempt(lock(), path)? {
             sleep(RETRY).await;
         }
         Ok(())
     });
-    let busy = |_| Err(LocalError::Busy { path: path.to_owned(), seconds: PATIENCE.as_secs() });
+    let busy = |_| Err(LocalError::Busy { path: path.to_owned(), seconds: TIMEOUT.as_secs() });
     got.await.unwrap_or_else(busy)
 }
 

@@ -1,9 +1,9 @@
 //! Private PostgreSQL and Redis servers for the first run, the demo and the tests: on loopback, behind random
 //! passwords, their data under one directory.
 //!
-//! Several processes may share them (`paceline lag` beside `paceline serve`): each holds a seat, and the last to
-//! give up its seat stops the servers. On Linux a killed process counts as having left; see `keeper.sh`.
-//! Elsewhere the servers outlive a killed process, and the next start adopts them.
+//! Several processes may share them (`paceline lag` beside `paceline serve`): each holds the users' lock, and the last
+//! to release it stops the servers. On Linux they also stop when the last user is killed; see `run_server.sh`.
+//! Elsewhere they outlive a killed process, and the next start reuses them.
 
 mod account;
 mod error;
@@ -24,40 +24,40 @@ pub use self::error::LocalError;
 pub use self::state::Durability;
 
 use self::home::Home;
-use self::lock::{Leaving, Seat};
+use self::lock::{Released, UserLock};
 use self::state::State;
 
-/// A pair of running servers and this process's seat among their users.
+/// A pair of running servers, and this process's share of their users' lock.
 ///
-/// Dropping it without [`Servers::stop`] gives up the seat as a killed process would.
+/// Dropping it without [`Servers::stop`] releases the lock, as the end of the process would.
 pub struct Servers {
     /// `postgres://…`: a superuser's connection to the database `paceline`, which exists.
     pub database_url: SecretString,
-    /// `redis://…`, password included. Speaks to Valkey just as well.
+    /// `redis://…`, password included. The server may be Valkey.
     pub redis_url: SecretString,
     home: Home,
     programs: find::Programs,
-    seat: Seat,
+    user: UserLock,
 }
 
-/// Starts the servers of `dir`, or adopts them when another process already runs them.
+/// Starts the servers of `dir`, or reuses those that run already.
 ///
-/// `durability` matters when the directory is new; afterwards the directory keeps the one it was made with.
+/// `durability` counts when the directory is new; afterwards it keeps the one that it was created with.
 pub async fn start(dir: &Path, durability: Durability) -> Result<Servers, LocalError> {
     let programs = find::programs()?;
     home::create(dir)?;
-    let gate = lock::gate(dir).await?;
+    let start_lock = lock::start_lock(dir).await?;
     let home = Home::open(dir).await?;
-    let seat = Seat::take(&home.users_lock()).await?;
+    let user = UserLock::acquire(&home.users_lock()).await?;
 
     match serve(&home, &programs, durability).await {
         Ok((database_url, redis_url)) => {
-            drop(gate);
-            Ok(Servers { database_url, redis_url, home, programs, seat })
+            drop(start_lock);
+            Ok(Servers { database_url, redis_url, home, programs, user })
         }
         Err(error) => {
-            // One server may be up already; the first error is the one worth telling.
-            if let Err(later) = leave(seat, &home, &programs).await {
+            // One server may run already. The first error is the one to report.
+            if let Err(later) = leave(user, &home, &programs).await {
                 tracing::warn!(error = %later, "could not clean up after a failed start");
             }
             Err(error)
@@ -66,14 +66,14 @@ pub async fn start(dir: &Path, durability: Durability) -> Result<Servers, LocalE
 }
 
 impl Servers {
-    /// Gives up this process's seat; when it was the last one, stops both servers and waits until they are gone.
+    /// Releases the users' lock; the last user stops both servers and waits until they have exited.
     pub async fn stop(self) -> Result<(), LocalError> {
-        let _gate = lock::gate(self.home.dir()).await?;
-        leave(self.seat, &self.home, &self.programs).await
+        let _start_lock = lock::start_lock(self.home.dir()).await?;
+        leave(self.user, &self.home, &self.programs).await
     }
 }
 
-/// Brings up both servers and returns the URLs of PostgreSQL and Redis.
+/// Starts both servers and returns the URLs of PostgreSQL and Redis.
 async fn serve(
     home: &Home,
     programs: &find::Programs,
@@ -85,9 +85,9 @@ async fn serve(
     Ok((postgres::url(&state.postgres, "paceline"), redis::url(&state.redis)))
 }
 
-/// Must be called behind the gate, so that nobody sits down while the last one leaves.
-async fn leave(seat: Seat, home: &Home, programs: &find::Programs) -> Result<(), LocalError> {
-    let Leaving::Last(_users) = seat.leave().await? else {
+/// Call it under the start lock, so that no new user arrives while the last one stops the servers.
+async fn leave(user: UserLock, home: &Home, programs: &find::Programs) -> Result<(), LocalError> {
+    let Released::Last(_users) = user.release().await? else {
         tracing::debug!("other processes still use the local servers: leaving them running");
         return Ok(());
     };

@@ -1,5 +1,5 @@
-//! Who lives in a server's directory? A pid file alone proves nothing: the numbers are used again, above all in
-//! containers, where a restart deals out the same few.
+//! Which process uses a server's directory. A pid file alone proves nothing: pids are reused, above all in containers,
+//! where every restart begins with the same ones.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,7 +9,7 @@ use std::path::Path;
 pub(super) enum Occupant {
     /// No pid file.
     Nobody,
-    /// A pid file of a process that is gone, or of one that lives elsewhere.
+    /// A pid file of a process that has ended, or of one that works in another directory.
     Stale,
     /// A process that works in this directory.
     Alive(u32),

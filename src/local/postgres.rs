@@ -28,7 +28,7 @@ const SIGNAL: &str = "INT";
 const STOP_WAIT: Duration = Duration::from_secs(30);
 const PROBE_WAIT: Duration = Duration::from_secs(2);
 
-/// Small, since it shares the machine with everything else; loopback and passwords are what keeps others out.
+/// Small, since it shares the machine. Loopback and passwords keep others out.
 const SETTINGS: &[&str] = &[
     "listen_addresses=127.0.0.1",
     // No socket files: their path may not pass 107 bytes, and a deep directory does.
@@ -53,7 +53,7 @@ pub(super) fn url(endpoint: &Endpoint, database: &str) -> SecretString {
     format!("postgres://paceline:{password}@127.0.0.1:{port}/{database}?sslmode=disable").into()
 }
 
-/// Adopts the running server, or launches one; either way the database exists afterwards.
+/// Reuses the running server, or launches one; the database exists afterwards.
 pub(super) async fn ensure(home: &Home, programs: &Postgres, state: &mut State) -> Result<(), LocalError> {
     let own = home.own(DIR)?;
     let data = own.join("data");
@@ -90,7 +90,7 @@ fn fitting<'a>(programs: &'a Postgres, data: &Path) -> Result<&'a Installed, Loc
     })
 }
 
-/// Makes an empty cluster. It gets its name only when complete, since a killed initdb leaves a ruin.
+/// Creates an empty cluster, and renames it into place when it is complete: a killed initdb leaves half of one.
 async fn init(
     home: &Home,
     installed: &Installed,
@@ -138,7 +138,7 @@ async fn launch(home: &Home, installed: &Installed, own: &Path, state: &mut Stat
     let scratch = if state.durability == Durability::Scratch { SCRATCH_SETTINGS } else { &[] };
     let password = state.postgres.password.clone();
     let prepare = |port: u16| {
-        // Known before the launch, so that whoever comes after a crash of ours finds the server.
+        // Stored before the launch, so that after a crash of this process the next one finds the server.
         state.postgres.port = port;
         state.save(&home.state_file())?;
         let mut args = vec![OsString::from("-D"), data.clone().into(), "-p".into(), port.to_string().into()];
@@ -149,7 +149,7 @@ async fn launch(home: &Home, installed: &Installed, own: &Path, state: &mut Stat
     server.launch(home, prepare, ready).await
 }
 
-/// Nobody else knows the password: who accepts it is ours.
+/// Only we know the password: a server that accepts it is ours.
 async fn answers(endpoint: &Endpoint) -> bool {
     timeout(PROBE_WAIT, connect(endpoint)).await.is_ok_and(|connected| connected.is_ok())
 }
@@ -172,12 +172,12 @@ async fn create_database(endpoint: &Endpoint) -> Result<(), LocalError> {
         let create = sqlx::query("CREATE DATABASE paceline").execute(&mut connection).await;
         create.map_err(refused("create the database paceline"))?;
     }
-    // The server notices a closed socket anyway; a polite goodbye keeps its log quiet.
+    // Not needed, but without it the server logs an error.
     let _ = connection.close().await;
     Ok(())
 }
 
-/// Leaves no server in the directory, and no pid file that would keep the next one out.
+/// Ends a server that still runs in the directory, and removes a pid file that would keep the next one from starting.
 async fn evict(home: &Home, installed: &Installed, data: &Path) -> Result<(), LocalError> {
     match occupant::of(data, PID_FILE) {
         Occupant::Nobody => return Ok(()),

@@ -31,20 +31,20 @@ pub(super) fn url(endpoint: &Endpoint) -> SecretString {
     format!("redis://:{password}@127.0.0.1:{port}/").into()
 }
 
-/// Adopts the running server, or launches one.
+/// Reuses the running server, or launches one.
 pub(super) async fn ensure(home: &Home, program: &Path, state: &mut State) -> Result<(), LocalError> {
     let own = home.own(DIR)?;
     if state.redis.port != 0 && connect(&state.redis).await.is_ok() {
-        tracing::debug!(port = state.redis.port, "adopted the running Redis");
+        tracing::debug!(port = state.redis.port, "reusing the running Redis");
         return Ok(());
     }
-    evict(&own).await;
+    end_occupant(&own).await;
 
     let server = Server { name: NAME, program, signal: SIGNAL, workdir: &own };
     let password = state.redis.password.clone();
     let conf = own.join("redis.conf");
     let prepare = |port: u16| {
-        // Known before the launch, so that whoever comes after a crash of ours finds the server.
+        // Stored before the launch, so that after a crash of this process the next one finds the server.
         state.redis.port = port;
         state.save(&home.state_file())?;
         // In a file, not on the command line: the password would show in `ps`.
@@ -97,7 +97,7 @@ fn settings(state: &State) -> String {
     )
 }
 
-/// Nobody else knows the password: who answers PING with it is ours.
+/// Only we know the password: a server that answers PING with it is ours.
 async fn connect(endpoint: &Endpoint) -> Result<MultiplexedConnection, RedisError> {
     let client = Client::open(url(endpoint).expose_secret())?;
     let attempt = timeout(PROBE_WAIT, async {
@@ -108,12 +108,12 @@ async fn connect(endpoint: &Endpoint) -> Result<MultiplexedConnection, RedisErro
     attempt.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
 }
 
-/// Two servers would spoil one append-only file, and unlike PostgreSQL Redis does not look.
-async fn evict(own: &Path) {
+/// Two servers would corrupt one append-only file, and unlike PostgreSQL Redis does not check.
+async fn end_occupant(own: &Path) {
     let Occupant::Alive(pid) = occupant::of(own, PID_FILE) else { return };
-    tracing::warn!(pid, "a Redis that does not answer works in our directory: ending it");
+    tracing::warn!(pid, "a Redis in our directory does not answer; ending it");
     let kill =
         "for i in 1 2 3 4 5 6 7 8 9 10; do kill -s TERM $0 || exit 0; sleep 0.5; done; kill -s KILL $0";
-    // Whatever comes of it, the launch shows.
+    // If it failed, the launch fails and reports it.
     let _ = Command::new("/bin/sh").args(["-c", kill, &pid.to_string()]).output().await;
 }

@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use super::LocalError;
 
-/// Whether the data is worth its price in disk writes.
+/// Whether data must survive a crash of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Durability {
-    /// Survives a crash of the machine, but for the last second of Redis.
+    /// It survives, except for the last second of Redis.
     Durable,
     /// For tests and the demo: nothing waits for the disk, and the last user to leave deletes everything.
     Scratch,

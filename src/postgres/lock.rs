@@ -1,4 +1,4 @@
-//! Advisory locks: one process at a time, and a dead holder's lock goes with its connection.
+//! Advisory locks: one process at a time. Postgres releases a dead process's lock with its connection.
 
 use super::{Pool, PostgresError};
 use sqlx::postgres::{PgAdvisoryLock, PgAdvisoryLockGuard};

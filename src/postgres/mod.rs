@@ -39,8 +39,8 @@ pub enum PostgresError {
     Migration(#[from] sqlx::migrate::MigrateError),
     /// Other sessions use the table; nothing was changed.
     #[error(
-        "Postgres could not {what}: other sessions held the table's lock for more than {} ms; end long queries and idle \
-         transactions (pg_stat_activity shows them), or try again later",
+        "Postgres could not {what}: other sessions held the table's lock for more than {} ms; end long queries and \
+         idle transactions (pg_stat_activity shows them), or try again later",
         LOCK_WAIT.as_millis()
     )]
     Locked {

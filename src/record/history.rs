@@ -1,14 +1,14 @@
 //! The history's daily partitions: created ahead, dropped when `history.keep_days` is over.
 //!
-//! Each statement that needs an exclusive lock gives up after [`postgres::LOCK_WAIT`]: while it waits, no reading can be
-//! written. Its caller tries again.
+//! Each statement that needs an exclusive lock gives up after [`postgres::LOCK_WAIT`]: while it waits, no reading can
+//! be written. Its caller tries again.
 
 use crate::postgres::{self, Pool, PostgresError};
 use crate::words::UnixMs;
 use chrono::{Days, NaiveDate, NaiveTime};
 
-/// Creates the partitions of this day and of the `ahead` next ones. A day that fails does not keep the others from being
-/// created; the first failure is returned.
+/// Creates the partitions of this day and of the `ahead` next ones. A day that fails does not keep the others from
+/// being created; the first failure is returned.
 pub async fn ensure(pool: &Pool, now: UnixMs, ahead: u64) -> Result<(), PostgresError> {
     let today = now.to_datetime().date_naive();
     let mut ensured = Ok(());

@@ -25,7 +25,7 @@
 //! | `{p}:quota:app`, `{p}:quota:<connection>` | hash | likewise a field each: of the app; of groups and devices |
 //! | `{p}:terms` | hash | connection → its devices, since when, as read when, its plan; where quotas ask for it |
 //! | `{p}:meta` | hash | `v`, `finish` virtual times, `fence`, `run`, `epoch`, `built`, `app_until`, `app_why` |
-//! | `{p}:wake` | channel | "look again" |
+//! | `{p}:wake` | channel | wake-ups: there is something to take |
 //! | `{p}:stats:<minute>` | hash | lag histogram and outcome counts of that minute |
 //! | `{t}:d:<device>` | hash | `_` → the device itself, resource → latest; each `<version> <json>` |
 
@@ -48,7 +48,7 @@ impl Keys {
         format!("{}{{{provider}}}:", self.prefix)
     }
 
-    /// Where workers are told to look again.
+    /// The channel that wakes workers up.
     pub fn wake(&self, provider: &ProviderName) -> String {
         self.anchor(provider) + "wake"
     }

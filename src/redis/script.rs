@@ -9,7 +9,7 @@ const COMMON: &str = include_str!("lua/common.lua");
 
 /// A script and the name it goes by in errors.
 ///
-/// It runs by its hash; a server that does not know it (a restart, `SCRIPT FLUSH`) is taught it and asked again.
+/// It runs by its hash (EVALSHA); after NOSCRIPT (a restart, `SCRIPT FLUSH`) it is loaded and run again.
 pub struct Script {
     name: &'static str,
     text: String,

@@ -1,4 +1,4 @@
-//! The private servers: shared, left, killed and found again.
+//! The private servers: shared, stopped by the last user, killed and reused.
 
 use std::env;
 use std::fs;
@@ -15,12 +15,12 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-/// Tells the test binary, started again as another user of the servers, which directory to use.
+/// The directory for a second process of this test binary, which uses the same servers.
 const DIR_VAR: &str = "PACELINE_TEST_LOCAL_DIR";
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn the_last_user_stops_the_servers() {
+async fn last_user_stops_the_servers() {
     let dir = TempDir::new().unwrap();
     let first = local::start(dir.path(), Durability::Scratch).await.unwrap();
     write(&first, "kept").await;
@@ -41,18 +41,18 @@ async fn the_last_user_stops_the_servers() {
 }
 
 #[tokio::test]
-async fn the_servers_survive_the_process_that_started_them() {
+async fn servers_survive_the_process_that_started_them() {
     let dir = TempDir::new().unwrap();
     let mut starter = other_process(dir.path()).await;
     let servers = local::start(dir.path(), Durability::Durable).await.unwrap();
     write(&servers, "adopted").await;
     let pids = pids(dir.path());
 
-    // End of input is the helper's sign to stop in good order.
+    // End of input tells the helper to stop gracefully.
     drop(starter.stdin.take());
-    assert!(timeout(PATIENCE, starter.wait()).await.unwrap().unwrap().success());
+    assert!(timeout(TIMEOUT, starter.wait()).await.unwrap().unwrap().success());
 
-    // Nor does a killed user take them along while another remains.
+    // Nor do they stop when one user is killed while another remains.
     let mut guest = other_process(dir.path()).await;
     guest.kill().await.unwrap();
     sleep(Duration::from_millis(500)).await;
@@ -63,7 +63,7 @@ async fn the_servers_survive_the_process_that_started_them() {
 }
 
 #[tokio::test]
-async fn a_killed_process_leaves_its_data_and_nothing_else() {
+async fn servers_of_a_killed_process_stop_and_keep_their_data() {
     let dir = TempDir::new().unwrap();
     let mut killed = other_process(dir.path()).await;
     let servers = local::start(dir.path(), Durability::Durable).await.unwrap();
@@ -72,11 +72,11 @@ async fn a_killed_process_leaves_its_data_and_nothing_else() {
     let pids = pids(dir.path());
     killed.kill().await.unwrap();
 
-    // At once, while the old servers may still be going down.
+    // At once, while the old servers may still be stopping.
     let servers = local::start(dir.path(), Durability::Durable).await.unwrap();
     assert_eq!(read(&servers).await, ("durable".into(), "durable".into()));
 
-    // A stop that was never called is a killed process on a smaller scale.
+    // Dropping without stop releases the lock, as a killed process does.
     drop(servers);
     if cfg!(target_os = "linux") {
         gone(&pids).await;
@@ -86,14 +86,14 @@ async fn a_killed_process_leaves_its_data_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn servers_that_were_killed_are_started_again() {
+async fn killed_servers_are_started_again() {
     let dir = TempDir::new().unwrap();
     let servers = local::start(dir.path(), Durability::Durable).await.unwrap();
     write(&servers, "crash").await;
     for pid in pids(dir.path()) {
         assert!(Command::new("kill").args(["-9", &pid]).status().await.unwrap().success());
     }
-    // The number in the pid file now belongs to a stranger, as after a restart of a container.
+    // The pid in the file is now that of another process, as after a restart of a container.
     let again = local::start(dir.path(), Durability::Durable).await.unwrap();
     assert_eq!(read(&again).await.0, "crash");
     again.stop().await.unwrap();
@@ -104,7 +104,7 @@ async fn servers_that_were_killed_are_started_again() {
 }
 
 #[tokio::test]
-async fn a_start_that_fails_says_why() {
+async fn failed_start_shows_the_log() {
     let dir = TempDir::new().unwrap();
     local::start(dir.path(), Durability::Durable).await.unwrap().stop().await.unwrap();
     let control = file(dir.path(), "postgres/data/global/pg_control");
@@ -120,7 +120,7 @@ async fn a_start_that_fails_says_why() {
 }
 
 #[tokio::test]
-async fn throw_away_servers_refuse_durable_data() {
+async fn scratch_directory_refuses_durable_data() {
     let dir = TempDir::new().unwrap();
     local::start(dir.path(), Durability::Scratch).await.unwrap().stop().await.unwrap();
     let error =
@@ -151,10 +151,10 @@ async fn other_process(dir: &Path) -> Child {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let ready = timeout(PATIENCE, async {
+    let ready = timeout(TIMEOUT, async {
         while let Some(line) = lines.next_line().await.unwrap() {
             if line == "ready" {
-                // Reads on, lest the harness's last words meet a closed pipe.
+                // Reads on, so that the harness can still write to the pipe.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
                 return true;
             }
@@ -201,5 +201,5 @@ async fn gone(pids: &[String]) {
             }
         }
     };
-    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("still running: {pids:?}"));
+    timeout(TIMEOUT, wait).await.unwrap_or_else(|_| panic!("still running: {pids:?}"));
 }

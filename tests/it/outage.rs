@@ -1,4 +1,4 @@
-//! A worker whose servers go away and come back goes on by itself.
+//! A worker goes on by itself after an outage of Redis or Postgres.
 
 use crate::journey::SINGLE;
 use crate::support::{TestApp, server};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-/// Waits until the cloud was asked more often than `before`.
+/// Waits until the cloud has had more than `before` requests.
 pub async fn asked_again(cloud: &MockServer, before: usize) -> usize {
     let asked = async {
         let mut tick = interval(Duration::from_millis(20));
@@ -30,7 +30,7 @@ pub async fn asked_again(cloud: &MockServer, before: usize) -> usize {
 }
 
 #[tokio::test]
-async fn slow_work_goes_on_when_servers_come_back() {
+async fn slow_work_resumes_after_outages() {
     let t = TestApp::with_settings(&[("mocked", SINGLE)], |s| {
         s.schedule.first_run_spread = "1s".parse().unwrap();
         s.take.lease = "1s".parse().unwrap();
@@ -58,7 +58,7 @@ async fn slow_work_goes_on_when_servers_come_back() {
     let mut requests = asked_again(&cloud, 4).await;
     for wire in [&redis, &postgres] {
         wire.cut();
-        // An outage has a length: long enough for every loop to meet it more than once.
+        // Long enough for every loop to fail more than once.
         sleep(Duration::from_secs(1)).await;
         wire.mend();
         requests = asked_again(&cloud, requests + 5).await;

@@ -1,4 +1,4 @@
-//! A Redis that becomes unsuitable under a running process: no call is granted there, and work goes on once it is mended.
+//! A Redis that becomes unsuitable under a running process: no call is granted, and work goes on once it is mended.
 
 use crate::journey::SINGLE;
 use crate::outage::asked_again;
