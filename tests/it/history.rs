@@ -107,8 +107,9 @@ async fn partition_in_use_is_dropped_later_and_readings_land_meanwhile() {
     let mut long = t.app.pool.begin().await.unwrap();
     long.execute("SELECT count(*) FROM readings_20260207").await.unwrap();
 
-    let both =
-        async { tokio::join!(history::drop_old(&t.app.pool, NOW, 30), insert_history(&t, "2026-03-10T12:00:00Z")).0 };
+    let both = async {
+        tokio::join!(history::drop_old(&t.app.pool, NOW, 30), insert_history(&t, "2026-03-10T12:00:00Z")).0
+    };
     let dropped = timeout(TIMEOUT, both).await.expect("neither waits for the long query");
     assert!(
         matches!(&dropped.result, Err(PostgresError::Locked { what }) if what == "drop readings_20260207"),
@@ -129,8 +130,9 @@ async fn partition_is_created_later_when_the_table_is_in_use() {
     let mut long = t.app.pool.begin().await.unwrap();
     long.execute("SELECT count(*) FROM readings").await.unwrap();
 
-    let both =
-        async { tokio::join!(history::ensure(&t.app.pool, NOW, 0), insert_history(&t, "2026-03-10T12:00:00Z")).0 };
+    let both = async {
+        tokio::join!(history::ensure(&t.app.pool, NOW, 0), insert_history(&t, "2026-03-10T12:00:00Z")).0
+    };
     let ensured = timeout(TIMEOUT, both).await.expect("neither waits for the long query");
     assert!(matches!(ensured, Err(PostgresError::Locked { .. })), "{ensured:?}");
     assert_eq!(count(&t, "readings_other").await, 1);
