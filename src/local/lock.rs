@@ -55,8 +55,8 @@ impl UserLock {
             if attempt(FileExt::try_lock(&file), &path)? {
                 return Ok(Released::Last(Held(file)));
             }
-            // Upgrading a shared lock releases it first, and run_server.sh may take the exclusive one in between. Only if
-            // a shared lock can still be had are there other users.
+            // Upgrading a shared lock releases it first, and run_server.sh may take the exclusive one in between. Only
+            // if a shared lock can still be had are there other users.
             if attempt(FileExt::try_lock_shared(&file), &path)? {
                 return Ok(Released::Others);
             }
