@@ -95,7 +95,7 @@ fn call(provider: &Provider) -> Result<Call, Failed> {
         params: BTreeMap::new(),
         bootstrap: Default::default(),
         bootstrap_of: None,
-        state_at: Default::default(),
+        secrets_version: 1,
         secrets: paceline::words::Secrets::default(),
         token: None,
     };

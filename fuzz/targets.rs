@@ -105,7 +105,7 @@ fn clouds_of(provider: &Arc<Provider>) -> Vec<Cloud> {
         params: BTreeMap::new(),
         bootstrap: Default::default(),
         bootstrap_of: None,
-        state_at: Default::default(),
+        secrets_version: 1,
         secrets: Secrets::only(SECRET),
         token: None,
     });

@@ -45,8 +45,10 @@ impl Authoriser {
         match connections::open(&self.app.pool, &self.app.sealer, &[connection.id.0], false).await {
             Ok(now) => match now.into_iter().find(|now| !self.fetcher.needs_bootstrap(now)) {
                 Some(now) => {
+                    // The token may be one that the older secrets brought: its refusal counts against those.
+                    let secrets_version = connection.secrets_version;
                     let (token, devices) = (connection.token.clone(), connection.devices);
-                    BootstrapState::Yes(Arc::new(Connection { token, devices, ..now }))
+                    BootstrapState::Yes(Arc::new(Connection { token, devices, secrets_version, ..now }))
                 }
                 None => BootstrapState::Ask(asking),
             },

@@ -168,7 +168,7 @@ impl Authoriser {
     ) -> Result<Ready, TokenError> {
         let pool = &self.app.pool;
         let until = asked_at.plus_ms(self.apart().as_millis() as i64);
-        let marked = token::give_up(pool, connection, renewal, &reason, asked_at, until).await?;
+        let marked = token::give_up(pool, connection, renewal, &reason, until).await?;
         let Some(jobs) = marked else { return Ok(changed(self.app.clock.now())) };
         tracing::warn!(connection = connection.id.0, reason, "connection needs its owner's word again");
         if let Err(error) = self.app.queue.drop(&self.provider.name, &jobs).await {

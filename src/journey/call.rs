@@ -72,6 +72,7 @@ impl Flight {
             ended.outcomes = not_sent(&call, &reason);
             return ended;
         }
+        ended.secrets_version = call.connection.secrets_version;
         let (sent_at, looked_up) = (self.clock.now(), asking.is_some());
         let mut answer = match asking {
             Some(asking) => self.look_up(&call, sent_at, asking).await,
@@ -91,8 +92,7 @@ impl Flight {
         Ended {
             // A request in its place is no call for its jobs.
             sent_at: (answer.end != End::Unsent && !looked_up).then_some(sent_at),
-            // A refusal counts from when it was asked for: its owner may have spoken since.
-            fetched_at: if looked_up { sent_at } else { self.clock.now() },
+            fetched_at: self.clock.now(),
             end: answer.end,
             outcomes: answer.outcomes,
             holds: answer.holds,

@@ -8,7 +8,7 @@ use crate::record::{self, Failure, Observation, Written};
 use crate::retry::RECONNECT;
 use crate::take::{FailureKind, Settlement, Verdict};
 use crate::watch::{self, Stats};
-use crate::words::{ConnectionId, DeviceId, JobId, Outcome, TenantId, UnixMs};
+use crate::words::{ConnectionId, DeviceId, JobId, Outcome, TenantId};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -31,8 +31,8 @@ struct Batch {
     observations: Vec<Observation>,
     failures: Vec<Failure>,
     recovered: Vec<i64>,
-    /// Why, and when the call was sent that learned it.
-    refused: HashMap<ConnectionId, (String, UnixMs)>,
+    /// By connection and version of its secrets: why, and the jobs that were to leave the schedule.
+    refused: HashMap<(ConnectionId, i64), (String, HashSet<JobId>)>,
     parked: Vec<(TenantId, DeviceId)>,
     settlements: Vec<Settlement>,
     stats: Stats,
@@ -99,14 +99,18 @@ impl Journey {
 
     /// An answer that told of devices without being asked refreshes them too.
     async fn note_others(&self, ended: &[Ended], batch: &mut Batch) -> Result<(), JourneyError> {
+        let mut asked = Vec::new();
+        for call in ended.iter().filter(|call| call.sent_at.is_some()) {
+            let Some(one) = call.wanted.keys().next() else { continue };
+            let ids = call.others.iter().filter_map(|record| record.external_id.as_deref());
+            asked.extend(ids.map(|id| (*one, id)));
+        }
+        let mut found = self.patiently(|| record::read_siblings(&self.app.pool, &asked)).await?;
         for (call, settlement) in ended.iter().zip(&mut batch.settlements) {
-            let (Some(sent_at), false) = (call.sent_at, call.others.is_empty()) else { continue };
-            let Some(one) = call.wanted.keys().next().map(|job| job.0) else { continue };
-            let ids: Vec<String> = call.others.iter().filter_map(|r| r.external_id.clone()).collect();
-            let found = self.patiently(|| record::read_siblings(&self.app.pool, one, &ids)).await?;
+            let Some(sent_at) = call.sent_at else { continue };
             let mut records: HashMap<_, _> =
                 call.others.iter().map(|r| (r.external_id.as_deref().unwrap_or_default(), r)).collect();
-            for row in found {
+            for row in call.wanted.keys().filter_map(|job| found.remove(job)).flatten() {
                 let Some(record) = records.remove(row.external_id.as_str()) else { continue };
                 settlement.also.push((JobId(row.job_id), sent_at));
                 if row.failing {
@@ -137,11 +141,17 @@ impl Journey {
         self.write_failures(&batch.failures).await?;
         self.patiently(|| record::recover(pool, &batch.recovered)).await?;
         let mut off = Vec::new();
-        for (connection, (reason, sent_at)) in &batch.refused {
-            let jobs =
-                self.patiently(|| connections::needs_reauth(pool, *connection, reason, *sent_at)).await?;
-            off.extend(jobs);
-            tracing::warn!(connection = connection.0, reason, "connection needs a new credential");
+        for ((connection, version), (reason, jobs)) in std::mem::take(&mut batch.refused) {
+            let marked =
+                self.patiently(|| connections::needs_reauth(pool, connection, &reason, version)).await?;
+            match marked {
+                Some(all) => {
+                    off.extend(all);
+                    tracing::warn!(connection = connection.0, reason, "connection needs a new credential");
+                }
+                // Its secrets are newer than those that were refused: the jobs run with them, and start at no failure.
+                None => batch.redirect(&jobs, Verdict::Later(0, FailureKind::Transient)),
+            }
         }
         self.app.queue.drop(&self.provider.name, &off).await?;
         Ok(written.iter().filter_map(slot).collect())
@@ -209,11 +219,9 @@ impl Journey {
     }
 
     async fn renew_cards(&self, batch: &Batch) {
-        for (tenant, device) in &batch.parked {
-            // A miss only leaves the device's old state to be shown until it is next changed.
-            if let Err(error) = self.app.cache.forget(*tenant, *device, CARD).await {
-                tracing::debug!(device = device.0, %error, "cached device not renewed");
-            }
+        // A miss only leaves the devices' old state to be shown until they are next changed.
+        if let Err(error) = self.app.cache.forget(batch.parked.iter().copied(), CARD).await {
+            tracing::debug!(devices = batch.parked.len(), %error, "cached devices not renewed");
         }
     }
 
@@ -287,12 +295,16 @@ impl Batch {
     fn refuse(&mut self, refused: Vec<Failure>) {
         let jobs: HashSet<JobId> = refused.iter().map(|failure| failure.job).collect();
         self.recovered.retain(|job| !jobs.contains(&JobId(*job)));
+        self.redirect(&jobs, Verdict::Miss(0, FailureKind::Broken));
+        self.failures.extend(refused);
+    }
+
+    fn redirect(&mut self, jobs: &HashSet<JobId>, to: Verdict) {
         for (job, verdict) in self.settlements.iter_mut().flat_map(|s| &mut s.jobs) {
             if jobs.contains(job) {
-                *verdict = Verdict::Miss(0, FailureKind::Broken);
+                *verdict = to;
             }
         }
-        self.failures.extend(refused);
     }
 
     fn note(&mut self, call: &Ended, job: JobId, outcome: &Outcome, decision: Decision) {
@@ -326,7 +338,8 @@ impl Batch {
         if decision.reauth
             && let Some(connection) = call.grant.lane.split('.').next().and_then(|c| c.parse().ok())
         {
-            self.refused.insert(connection, (outcome.detail(), call.sent_at.unwrap_or(call.fetched_at)));
+            let refused = self.refused.entry((connection, call.secrets_version));
+            refused.or_insert_with(|| (outcome.detail(), HashSet::new())).1.insert(job);
         }
         if decision.park {
             self.parked.push((wanted.tenant, wanted.device));

@@ -83,6 +83,8 @@ struct Ended {
     /// How it ended, as far as quotas are concerned.
     end: End,
     wanted: HashMap<JobId, Wanted>,
+    /// Of the secrets that the call carried: a refusal counts only against these.
+    secrets_version: i64,
     outcomes: Vec<(JobId, Outcome)>,
     holds: Vec<(Hold, Option<DeviceId>)>,
     /// What it told of devices that were not asked for.

@@ -132,6 +132,7 @@ impl Journey {
             sent_at: None,
             fetched_at: planned,
             wanted,
+            secrets_version: connection.as_ref().map_or(0, |connection| connection.secrets_version),
             end: End::Unsent,
             outcomes: Vec::new(),
             holds: Vec::new(),

@@ -78,8 +78,13 @@ pub async fn begin(
     let (at, apart, until) =
         (now.to_datetime(), now.plus_ms(-apart_ms).to_datetime(), now.plus_ms(patience_ms).to_datetime());
     let mine = sqlx::query!(
-        "UPDATE tokens SET renewal = renewal + 1, renewing_until = $5, asked_at = $3
-         WHERE tenant_id = $1 AND connection_id = $2 AND (generation = $6 OR $6 IS NULL AND sealed IS NULL)
+        // Not with secrets that were replaced since they were read: the cloud's answer would be about those.
+        "WITH current AS (
+             SELECT tenant_id, connection_id FROM connections
+             WHERE tenant_id = $1 AND connection_id = $2 AND secrets_version = $7 FOR SHARE)
+         UPDATE tokens t SET renewal = renewal + 1, renewing_until = $5, asked_at = $3 FROM current c
+         WHERE t.tenant_id = c.tenant_id AND t.connection_id = c.connection_id
+           AND (generation = $6 OR $6 IS NULL AND sealed IS NULL)
            AND (renewing_until IS NULL OR renewing_until <= $3)
            AND (asked_at IS NULL OR asked_at <= $4) AND (retry_at IS NULL OR retry_at <= $3)
          RETURNING renewal, sealed, generation, renew_at, expires_at, failures",
@@ -88,7 +93,8 @@ pub async fn begin(
         at,
         apart,
         until,
-        known
+        known,
+        connection.secrets_version
     )
     .fetch_optional(pool)
     .await
@@ -230,10 +236,10 @@ pub async fn give_up(
     connection: &Connection,
     renewal: &Renewal,
     reason: &str,
-    asked_at: UnixMs,
     retry_at: UnixMs,
 ) -> Result<Option<Vec<(JobId, i64)>>, TokenError> {
-    // The connection is locked before its token, as where its owner allows it.
+    // The connection is locked before its token, as where its owner allows it. New secrets and a new grant raise the
+    // token's generation, so no clock need tell whether the refusal is older than they are.
     let rows = sqlx::query!(
         r#"WITH locked AS (
              SELECT tenant_id, connection_id FROM connections WHERE tenant_id = $1 AND connection_id = $2
@@ -248,7 +254,7 @@ pub async fn give_up(
              UPDATE connections c SET state = 'needs_reauth', state_reason = $5, state_at = now()
              FROM failed f
              WHERE c.tenant_id = f.tenant_id AND c.connection_id = f.connection_id
-               AND c.state = 'active' AND c.state_at <= $7
+               AND c.state = 'active'
              RETURNING c.tenant_id, c.connection_id)
          SELECT j.job_id AS "job_id?", j.version AS "version?" FROM failed
          LEFT JOIN marked m USING (tenant_id, connection_id)
@@ -259,8 +265,7 @@ pub async fn give_up(
         renewal.number,
         renewal.generation,
         reason,
-        retry_at.to_datetime(),
-        asked_at.to_datetime()
+        retry_at.to_datetime()
     )
     .fetch_all(pool)
     .await

@@ -1,7 +1,6 @@
 //! A tenant's account at a provider, with the credentials to use it.
 
 use super::{ConnectionId, ProviderName, Secrets, TenantId, Token};
-use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 
 /// A connection with decrypted secrets. Kept in memory only while a call is made.
@@ -21,9 +20,8 @@ pub struct Connection {
     pub bootstrap_of: Option<String>,
     /// How many devices it has; 0 where no quota depends on the number.
     pub devices: u32,
-    /// When its state last changed or its secrets were stored, by Postgres's clock. Tells whether a response belongs to
-    /// these secrets or to earlier ones.
-    pub state_at: DateTime<Utc>,
+    /// Grows with each change of its secrets or grant, so that a response to older ones does not count against newer ones.
+    pub secrets_version: i64,
     /// Its credentials, by the names in the definition.
     pub secrets: Secrets,
     /// The current token, where the provider uses a login or OAuth 2.0.

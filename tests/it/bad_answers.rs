@@ -35,7 +35,7 @@ async fn ask_as(reach: Reach, text: &str, base_url: &str, ids: &[&str]) -> Answe
         bootstrap: Default::default(),
         bootstrap_of: None,
         devices: 0,
-        state_at: Default::default(),
+        secrets_version: 1,
         secrets: Secrets::only(SECRET),
         token: None,
     };

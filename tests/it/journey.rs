@@ -185,6 +185,17 @@ impl Rig {
         }
     }
 
+    /// Waits until the cloud has been asked so often.
+    pub async fn asked(&self, times: usize) {
+        let asked = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(5));
+            while self.cloud.received_requests().await.unwrap().len() < times {
+                tick.tick().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), asked).await.expect("a request");
+    }
+
     pub async fn answer(&self, template: ResponseTemplate) {
         self.cloud.reset().await;
         Mock::given(method("GET")).respond_with(template).mount(&self.cloud).await;

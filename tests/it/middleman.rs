@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,6 +14,8 @@ pub enum Fault {
     CutBefore,
     /// The server does as it is told; the connection ends before its answer gets back.
     CutAfter,
+    /// It waits for [`Middleman::release`], and all that comes after it on the connection.
+    Hold,
 }
 
 /// Which script a request runs, as far as tests care.
@@ -22,12 +25,17 @@ pub enum Verb {
     Settle,
 }
 
-type Plan = Arc<Mutex<Option<(Verb, Fault)>>>;
+#[derive(Default)]
+struct Plan {
+    next: Mutex<Option<(Verb, Fault)>>,
+    held: Notify,
+    released: Notify,
+}
 
 /// Everything that goes to Redis by this way. It carries one request at a time, so that answers keep their order.
 pub struct Middleman {
     pub url: String,
-    plan: Plan,
+    plan: Arc<Plan>,
 }
 
 impl Middleman {
@@ -37,7 +45,7 @@ impl Middleman {
         let at = rest.rsplit_once('@').map_or(rest, |(_, at)| at).trim_end_matches('/').to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
-        let plan = Plan::default();
+        let plan = Arc::<Plan>::default();
         let (watched, target) = (plan.clone(), at.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -51,12 +59,22 @@ impl Middleman {
 
     /// The next request of this kind is spoiled so.
     pub fn spoil(&self, verb: Verb, fault: Fault) {
-        *self.plan.lock().unwrap() = Some((verb, fault));
+        *self.plan.next.lock().unwrap() = Some((verb, fault));
+    }
+
+    /// Waits until a request is held.
+    pub async fn holds(&self) {
+        self.plan.held.notified().await;
+    }
+
+    /// Lets the request that is held go on to the server.
+    pub fn release(&self) {
+        self.plan.released.notify_one();
     }
 
     /// Whether that has happened.
     pub fn has_spoiled(&self) -> bool {
-        self.plan.lock().unwrap().is_none()
+        self.plan.next.lock().unwrap().is_none()
     }
 }
 
@@ -66,14 +84,18 @@ async fn carry(client: TcpStream, target: &str, plan: &Plan) -> std::io::Result<
     let (mut client_in, mut server_in) = (BufReader::new(client_in), BufReader::new(server_in));
     loop {
         let (request, words) = message(&mut client_in).await?;
-        let planned = plan.lock().unwrap().take_if(|(verb, _)| verb_of(&words) == Some(*verb));
+        let planned = plan.next.lock().unwrap().take_if(|(verb, _)| verb_of(&words) == Some(*verb));
         match planned.map(|(_, fault)| fault) {
             Some(Fault::CutBefore) => return Ok(()),
             Some(Fault::Answer(error)) => client_out.write_all(format!("-{error}\r\n").as_bytes()).await?,
             after => {
+                if after == Some(Fault::Hold) {
+                    plan.held.notify_one();
+                    plan.released.notified().await;
+                }
                 server_out.write_all(&request).await?;
                 let (answer, _) = message(&mut server_in).await?;
-                if after.is_some() {
+                if after == Some(Fault::CutAfter) {
                     return Ok(());
                 }
                 client_out.write_all(&answer).await?;

@@ -3,6 +3,7 @@
 use paceline::redis::{self as plumbing, Redis};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -14,15 +15,26 @@ pub struct PrivateRedis {
     port: u16,
     process: Child,
     dir: TempDir,
+    env: Vec<(&'static str, String)>,
 }
 
 impl PrivateRedis {
     /// Starts one that persists every write and evicts nothing.
     pub async fn start() -> Self {
+        Self::start_in(Vec::new()).await
+    }
+
+    /// Likewise, with a clock that is so many seconds off, by a library from [`crate::wrong_clock::shim`].
+    pub async fn with_clock_off(shim: &Path, seconds: i64) -> Self {
+        let shim = shim.to_str().expect("a path of text").to_owned();
+        Self::start_in(vec![("LD_PRELOAD", shim), ("CLOCK_OFF_S", seconds.to_string())]).await
+    }
+
+    async fn start_in(env: Vec<(&'static str, String)>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        let process = launch(&dir, port, "noeviction");
-        let server = Self { url: format!("redis://127.0.0.1:{port}/"), port, process, dir };
+        let process = launch(&dir, port, "noeviction", &env);
+        let server = Self { url: format!("redis://127.0.0.1:{port}/"), port, process, dir, env };
         server.answers().await;
         server
     }
@@ -35,7 +47,7 @@ impl PrivateRedis {
     /// Likewise, with this maxmemory-policy.
     pub async fn restart(&mut self, policy: &str) {
         self.process.kill().await.expect("a running server");
-        self.process = launch(&self.dir, self.port, policy);
+        self.process = launch(&self.dir, self.port, policy, &self.env);
         self.answers().await;
     }
 
@@ -99,13 +111,14 @@ impl PrivateRedis {
     }
 }
 
-fn launch(dir: &TempDir, port: u16, policy: &str) -> Child {
+fn launch(dir: &TempDir, port: u16, policy: &str, env: &[(&'static str, String)]) -> Child {
     let start = |program: &str| {
         Command::new(program)
             .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--daemonize", "no", "--save", ""])
             .args(["--appendonly", "yes", "--appendfsync", "always"])
             .args(["--maxmemory-policy", policy, "--dir"])
             .arg(dir.path())
+            .envs(env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .kill_on_drop(true)

@@ -1,12 +1,16 @@
 //! Changing a connection's secrets, and what is sealed beside them.
 
-use crate::journey::Rig;
-use paceline::authorise;
+use crate::journey::{PATIENT, Rig, good};
+use crate::middleman::{Fault, Middleman, Verb};
+use crate::support::server;
 use paceline::preference::connections::{self, ConnectionRef};
 use paceline::token::{self, Pending};
 use paceline::words::{Connection, Granted, Secrets};
+use paceline::{authorise, keep};
 use secrecy::ExposeSecret;
 use std::sync::Arc;
+use wiremock::matchers::{header, method};
+use wiremock::{Mock, ResponseTemplate};
 
 /// Two secrets; its owner allows it.
 const TWO: &str = r#"
@@ -126,4 +130,85 @@ async fn where_an_owner_is_sent_to_follows_from_params_alone() {
         let begun = authorise::begin(app, provider, &*opened(&rig).await).await;
         assert_eq!(begun.is_ok(), is_good, "{begun:?}");
     }
+}
+
+async fn state(rig: &Rig) -> String {
+    sqlx::query_scalar("SELECT state FROM connections").fetch_one(&rig.t.app.pool).await.unwrap()
+}
+
+async fn give(rig: &Rig, secret: &str) {
+    let new = Secrets::only(secret);
+    authorise::renew_secrets(&rig.t.app, rig.t.tenant, &found(rig), new).await.unwrap();
+}
+
+/// A rig whose connection has been refused once; its cloud accepts the secret `better` alone.
+async fn refused_once(redis_url: &str) -> Rig {
+    let rig = Rig::at(redis_url, PATIENT, 1, "1h").await;
+    let bearer = header("authorization", "Bearer better");
+    Mock::given(bearer).respond_with(good(1.0)).with_priority(1).mount(&rig.cloud).await;
+    Mock::given(method("GET")).respond_with(ResponseTemplate::new(401)).mount(&rig.cloud).await;
+    rig.land(1).await;
+    assert_eq!(state(&rig).await, "active");
+    rig
+}
+
+/// Without a check: its repair would hide a job that was lost.
+async fn runs_with_the_new_secret(rig: &Rig) {
+    assert!(rig.place(rig.devices[0]).await.is_sound());
+    rig.land(1).await;
+    assert_eq!(rig.value(rig.devices[0]).await.unwrap().0, serde_json::json!({"t": 1.0}));
+    assert_eq!(state(rig).await, "active");
+    assert!(rig.check().await.clean);
+}
+
+#[tokio::test]
+async fn secrets_saved_during_the_second_refusal_keep_the_jobs() {
+    for is_drained_first in [true, false] {
+        let rig = refused_once(&server("PACELINE_TEST_REDIS_URL")).await;
+        assert_eq!(rig.start(&rig.journey).await, Some(1));
+        rig.asked(2).await;
+        give(&rig, "better").await;
+        if is_drained_first {
+            keep::drain(&rig.t.app).await.unwrap();
+        }
+        rig.journey.land().await.unwrap();
+        assert_eq!(state(&rig).await, "active");
+        keep::drain(&rig.t.app).await.unwrap();
+        runs_with_the_new_secret(&rig).await;
+    }
+}
+
+#[tokio::test]
+async fn secrets_saved_between_the_mark_and_the_settle_keep_the_jobs() {
+    let redis_url = server("PACELINE_TEST_REDIS_URL");
+    let way = Middleman::to(&redis_url).await;
+    let rig = refused_once(&way.url).await;
+    // Another process, past the middleman, tells the schedule of the new secrets.
+    let other = rig.t.app_at(&redis_url).await;
+    assert_eq!(rig.start(&rig.journey).await, Some(1));
+    way.spoil(Verb::Settle, Fault::Hold);
+    let save = async {
+        way.holds().await;
+        assert_eq!(state(&rig).await, "needs_reauth");
+        give(&rig, "better").await;
+        keep::drain(&other).await.unwrap();
+        way.release();
+    };
+    let (landed, ()) = tokio::join!(rig.journey.land(), save);
+    landed.unwrap();
+    runs_with_the_new_secret(&rig).await;
+}
+
+#[tokio::test]
+async fn a_first_refusal_of_new_secrets_is_tried_again() {
+    let rig = refused_once(&server("PACELINE_TEST_REDIS_URL")).await;
+    assert_eq!(rig.start(&rig.journey).await, Some(1));
+    rig.asked(2).await;
+    give(&rig, "wrong too").await;
+    keep::drain(&rig.t.app).await.unwrap();
+    rig.journey.land().await.unwrap();
+    rig.land(1).await;
+    assert_eq!(state(&rig).await, "active");
+    rig.land(1).await;
+    assert_eq!(state(&rig).await, "needs_reauth");
 }

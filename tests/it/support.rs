@@ -102,6 +102,12 @@ impl TestApp {
 
     /// The same deployment, its Redis at another address.
     pub async fn at_redis(mut self, url: &str) -> Self {
+        self.app = self.app_at(url).await;
+        self
+    }
+
+    /// Another process of the same deployment, its Redis at another address.
+    pub async fn app_at(&self, url: &str) -> App {
         let servers = Servers {
             database_url: self.database_url.clone(),
             redis_url: url.into(),
@@ -109,8 +115,7 @@ impl TestApp {
         };
         let mut app = App::start(self.app.settings.clone(), &servers).await.expect("an app");
         app.registry = self.app.registry.clone();
-        self.app = app;
-        self
+        app
     }
 
     /// A connection of the tenant at a provider that lives at `base_url`.

@@ -1,7 +1,13 @@
-//! `paceline serve` on machines whose wall clock is wrong: readings, grids, holds and windows go by Redis's clock.
+//! Machines whose wall clock is wrong: readings, grids, holds and windows go by Redis's clock, and nothing that Redis
+//! times is compared with what Postgres times.
 
+use crate::journey::{PATIENT, Rig, good};
+use crate::private_redis::PrivateRedis;
 use crate::support::{self, TestApp};
-use paceline::words::{JobId, UnixMs};
+use paceline::authorise;
+use paceline::keep;
+use paceline::preference::connections::ConnectionRef;
+use paceline::words::{JobId, Secrets, UnixMs};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use std::path::PathBuf;
@@ -10,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::time::{interval, timeout};
-use wiremock::matchers::path_regex;
+use wiremock::matchers::{method, path, path_regex};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 /// Three calls a minute of the calendar.
@@ -39,6 +45,7 @@ const SHIM: &str = r#"
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <time.h>
 int clock_gettime(clockid_t id, struct timespec *t) {
   static int (*real)(clockid_t, struct timespec *);
@@ -48,6 +55,13 @@ int clock_gettime(clockid_t id, struct timespec *t) {
   int failed = real(id, t);
   if (id == CLOCK_REALTIME && off)
     t->tv_sec += strcmp(off, "jumping") ? atol(off) : looks++ % 2 ? 3600 : -3600;
+  return failed;
+}
+int gettimeofday(struct timeval *t, void *zone) {
+  struct timespec now;
+  int failed = clock_gettime(CLOCK_REALTIME, &now);
+  t->tv_sec = now.tv_sec;
+  t->tv_usec = now.tv_nsec / 1000;
   return failed;
 }
 "#;
@@ -164,5 +178,80 @@ async fn slow_a_worker_whose_clock_is_wrong_changes_nothing() {
         let minutes: Vec<i64> = keys.iter().filter_map(|key| key.rsplit_once(':')?.1.parse().ok()).collect();
         assert!(!minutes.is_empty(), "{off}");
         assert!(minutes.iter().all(|m| (began / 60_000..=now / 60_000).contains(m)), "{off}: {minutes:?}");
+    }
+}
+
+/// A login whose password the cloud refuses.
+const LOGIN: &str = r#"
+title = "Login"
+[http]
+base_url = "{{ params.base_url }}"
+[auth]
+kind = "bearer"
+[auth.login]
+url = "/login"
+json = '{"password": {{ secrets.secret }}}'
+secrets = ["secret"]
+token = ".token"
+interval_min = "100ms"
+[resource.state]
+interval_min = "1s"
+interval_default = "1m"
+path = "/devices/{{ device.external_id }}"
+records = "{values: {t: .t}}"
+"#;
+
+async fn state(rig: &Rig) -> String {
+    sqlx::query_scalar("SELECT state FROM connections").fetch_one(&rig.t.app.pool).await.unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn refusals_count_by_the_secrets_they_were_about_though_the_clocks_differ() {
+    let dir = tempfile::tempdir().unwrap();
+    let shim = shim(&dir).await;
+    for off_s in [600, -600] {
+        let redis = PrivateRedis::with_clock_off(&shim, off_s).await;
+        let rig = Rig::at(&redis.url, PATIENT, 1, "1h").await;
+        let app = &rig.t.app;
+        let of_postgres: chrono::DateTime<chrono::Utc> =
+            sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&app.pool).await.unwrap();
+        let apart = app.redis.time_ms().await.unwrap() - UnixMs::from(of_postgres).0;
+        assert!((apart / 1000 - off_s).abs() < 60, "{apart} ms, not {off_s} s");
+
+        // Secrets that are replaced while the second refusal is on its way.
+        Mock::given(method("GET")).respond_with(ResponseTemplate::new(401)).mount(&rig.cloud).await;
+        rig.land(1).await;
+        rig.start(&rig.journey).await.unwrap();
+        rig.asked(2).await;
+        let found = ConnectionRef { id: rig.connection, provider: rig.provider.to_owned() };
+        authorise::renew_secrets(app, rig.t.tenant, &found, Secrets::only("better")).await.unwrap();
+        keep::drain(app).await.unwrap();
+        rig.journey.land().await.unwrap();
+        assert_eq!(state(&rig).await, "active", "{off_s} s: the refusal was of older secrets");
+        // And those that are not.
+        while state(&rig).await == "active" {
+            let started = rig.start(&rig.journey).await.expect("a refusal that counts");
+            assert!(rig.cloud.received_requests().await.unwrap().len() < 10, "{off_s} s: no refusal counts");
+            for _ in 0..started {
+                rig.journey.land().await.unwrap();
+            }
+        }
+
+        // What a login's refusal says counts at once.
+        let rig = Rig::at(&redis.url, LOGIN, 1, "1h").await;
+        Mock::given(path("/login")).respond_with(ResponseTemplate::new(401)).mount(&rig.cloud).await;
+        rig.start(&rig.journey).await.unwrap();
+        rig.journey.land().await.unwrap();
+        assert_eq!(state(&rig).await, "needs_reauth", "{off_s} s");
+        // New secrets work at once.
+        let found = ConnectionRef { id: rig.connection, provider: rig.provider.to_owned() };
+        authorise::renew_secrets(&rig.t.app, rig.t.tenant, &found, Secrets::only("better")).await.unwrap();
+        keep::drain(&rig.t.app).await.unwrap();
+        rig.cloud.reset().await;
+        let token = ResponseTemplate::new(200).set_body_json(json!({"token": "t"}));
+        Mock::given(path("/login")).respond_with(token).mount(&rig.cloud).await;
+        Mock::given(method("GET")).respond_with(good(1.0)).mount(&rig.cloud).await;
+        rig.read_all(&rig.journey).await;
     }
 }

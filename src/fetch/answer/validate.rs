@@ -169,7 +169,7 @@ mod tests {
             bootstrap: BTreeMap::new(),
             bootstrap_of: None,
             devices: 0,
-            state_at: Default::default(),
+            secrets_version: 1,
             secrets: Secrets::default(),
             token: None,
         };

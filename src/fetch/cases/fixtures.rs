@@ -35,7 +35,7 @@ pub(crate) fn connection(provider: &Provider, params: &BTreeMap<String, String>)
         devices: 0,
         bootstrap: BTreeMap::new(),
         bootstrap_of: None,
-        state_at: Default::default(),
+        secrets_version: 1,
         secrets: secrets(auth.secrets()),
         token: auth.has_tokens().then(|| Token {
             access: token("token"),

@@ -158,7 +158,7 @@ mod tests {
             bootstrap: Default::default(),
             bootstrap_of: None,
             devices: 0,
-            state_at: Default::default(),
+            secrets_version: 1,
             secrets: own.clone(),
             token: None,
         };

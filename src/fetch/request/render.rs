@@ -205,7 +205,7 @@ records = "."
             bootstrap: BTreeMap::new(),
             bootstrap_of: None,
             devices: 0,
-            state_at: Default::default(),
+            secrets_version: 1,
             secrets: crate::words::Secrets::default(),
             token: None,
         };

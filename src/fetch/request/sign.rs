@@ -147,7 +147,7 @@ mod tests {
             bootstrap: Default::default(),
             bootstrap_of: None,
             devices: 0,
-            state_at: Default::default(),
+            secrets_version: 1,
             secrets: secrets.map(|(name, secret)| (name.to_owned(), secret.into())).into_iter().collect(),
             token: None,
         };

@@ -144,6 +144,14 @@ pub async fn by_number(pool: &Pool, tenant: TenantId, id: i64) -> Result<Connect
     found.ok_or_else(|| ConnectionError::Unknown(id.to_string()))
 }
 
+/// Those of these connections that exist.
+pub async fn existing(pool: &Pool, ids: &[i64]) -> Result<Vec<i64>, PostgresError> {
+    sqlx::query_scalar!("SELECT connection_id FROM connections WHERE connection_id = ANY($1)", ids)
+        .fetch_all(pool)
+        .await
+        .map_err(PostgresError::on("find the connections"))
+}
+
 /// A tenant's connections, by label.
 pub async fn list(pool: &Pool, tenant: TenantId) -> Result<Vec<ConnectionRow>, PostgresError> {
     sqlx::query_as!(
@@ -169,7 +177,7 @@ pub async fn open(
 ) -> Result<Vec<Connection>, PostgresError> {
     let rows = sqlx::query_as!(
         Sealed,
-        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.bootstrap, c.bootstrap_of, c.state_at,
+        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.bootstrap, c.bootstrap_of, c.secrets_version,
                   c.secret_sealed,
                   CASE WHEN $2 THEN (SELECT count(*) FROM devices d WHERE d.tenant_id = c.tenant_id
                                      AND d.connection_id = c.connection_id) ELSE 0 END AS "devices!",
@@ -199,7 +207,7 @@ pub async fn open_any(
 ) -> Result<Connection, ConnectionError> {
     let row = sqlx::query_as!(
         Sealed,
-        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.bootstrap, c.bootstrap_of, c.state_at,
+        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.bootstrap, c.bootstrap_of, c.secrets_version,
                   c.secret_sealed,
                   0::bigint AS "devices!",
                   t.sealed AS "token?", t.generation AS "generation?", t.renew_at, t.expires_at
@@ -222,7 +230,7 @@ struct Sealed {
     params: serde_json::Value,
     bootstrap: serde_json::Value,
     bootstrap_of: Option<String>,
-    state_at: chrono::DateTime<chrono::Utc>,
+    secrets_version: i64,
     secret_sealed: Option<Vec<u8>>,
     devices: i64,
     token: Option<Vec<u8>>,
@@ -252,7 +260,7 @@ impl Sealed {
             bootstrap: serde_json::from_value(self.bootstrap).unwrap_or_default(),
             bootstrap_of: self.bootstrap_of,
             devices: u32::try_from(self.devices).unwrap_or(u32::MAX),
-            state_at: self.state_at,
+            secrets_version: self.secrets_version,
             secrets: secrets.unwrap_or_default(),
             token,
         })
@@ -296,11 +304,14 @@ pub async fn allow(
                  failure = NULL),
          mended AS (
              UPDATE connections SET state = 'active', state_reason = NULL, state_at = now(), bootstrap = '{}',
-                    bootstrap_of = NULL, bootstrap_at = NULL
-             WHERE tenant_id = $1 AND connection_id = $2 RETURNING tenant_id, connection_id, provider)
-         INSERT INTO outbox (provider, job_id)
-         SELECT m.provider, j.job_id FROM mended m
-         JOIN devices d USING (tenant_id, connection_id) JOIN jobs j USING (tenant_id, device_id)
+                    bootstrap_of = NULL, bootstrap_at = NULL, secrets_version = secrets_version + 1
+             WHERE tenant_id = $1 AND connection_id = $2 RETURNING tenant_id, connection_id, provider),
+         -- A drop that was decided before this names an older version, so it leaves the job on the schedule.
+         newer AS (
+             UPDATE jobs j SET version = j.version + 1
+             FROM mended m JOIN devices d USING (tenant_id, connection_id)
+             WHERE j.tenant_id = d.tenant_id AND j.device_id = d.device_id RETURNING j.job_id)
+         INSERT INTO outbox (provider, job_id) SELECT m.provider, n.job_id FROM mended m CROSS JOIN newer n
          RETURNING (SELECT pg_notify('paceline_outbox', ''))::text",
         connection.tenant.0,
         connection.id.0,
@@ -316,28 +327,34 @@ pub async fn allow(
     Ok(())
 }
 
-/// Marks connections whose credential is refused, unless it was renewed after the call was sent that learned it.
-/// Returns the jobs that must leave the schedule, with their versions.
+/// Marks a connection whose secrets of this version were refused.
+///
+/// Returns the jobs that must leave the schedule, with their versions. None: the connection has newer secrets, so the
+/// refusal says nothing of it, and its jobs stay.
 pub async fn needs_reauth(
     pool: &Pool,
     id: ConnectionId,
     reason: &str,
-    sent_at: UnixMs,
-) -> Result<Vec<(JobId, i64)>, PostgresError> {
+    secrets_version: i64,
+) -> Result<Option<Vec<(JobId, i64)>>, PostgresError> {
     let rows = sqlx::query!(
-        "WITH marked AS (
-             UPDATE connections SET state = 'needs_reauth', state_reason = $2, state_at = now()
-             WHERE connection_id = $1 AND state = 'active' AND state_at <= $3 RETURNING tenant_id, connection_id)
-         SELECT j.job_id, j.version FROM marked JOIN devices d USING (tenant_id, connection_id)
-         JOIN jobs j USING (tenant_id, device_id)",
+        r#"WITH refused AS (
+               SELECT tenant_id, connection_id FROM connections WHERE connection_id = $1 AND secrets_version = $3
+               FOR NO KEY UPDATE),
+           marked AS (
+               UPDATE connections c SET state = 'needs_reauth', state_reason = $2, state_at = now() FROM refused r
+               WHERE c.tenant_id = r.tenant_id AND c.connection_id = r.connection_id AND c.state = 'active')
+           SELECT j.job_id AS "job_id?", j.version AS "version?" FROM refused
+           LEFT JOIN devices d USING (tenant_id, connection_id) LEFT JOIN jobs j USING (tenant_id, device_id)"#,
         id.0,
         reason,
-        sent_at.to_datetime()
+        secrets_version
     )
     .fetch_all(pool)
     .await
     .map_err(PostgresError::on("mark the connection"))?;
-    Ok(rows.into_iter().map(|row| (JobId(row.job_id), row.version)).collect())
+    let jobs = rows.iter().filter_map(|row| Some((JobId(row.job_id?), row.version?)));
+    Ok((!rows.is_empty()).then(|| jobs.collect()))
 }
 
 /// Gives a connection these secrets in place of all that it had, and puts it back to work. What the former ones
@@ -357,11 +374,14 @@ pub async fn reauthorise(
              WHERE tenant_id = $1 AND connection_id = $2),
          mended AS (
              UPDATE connections SET secret_sealed = $3, state = 'active', state_reason = NULL, state_at = now(),
-                    bootstrap = '{}', bootstrap_of = NULL, bootstrap_at = NULL
-             WHERE tenant_id = $1 AND connection_id = $2 RETURNING tenant_id, connection_id, provider)
-         INSERT INTO outbox (provider, job_id)
-         SELECT m.provider, j.job_id FROM mended m
-         JOIN devices d USING (tenant_id, connection_id) JOIN jobs j USING (tenant_id, device_id)
+                    bootstrap = '{}', bootstrap_of = NULL, bootstrap_at = NULL, secrets_version = secrets_version + 1
+             WHERE tenant_id = $1 AND connection_id = $2 RETURNING tenant_id, connection_id, provider),
+         -- A drop that was decided before this names an older version, so it leaves the job on the schedule.
+         newer AS (
+             UPDATE jobs j SET version = j.version + 1
+             FROM mended m JOIN devices d USING (tenant_id, connection_id)
+             WHERE j.tenant_id = d.tenant_id AND j.device_id = d.device_id RETURNING j.job_id)
+         INSERT INTO outbox (provider, job_id) SELECT m.provider, n.job_id FROM mended m CROSS JOIN newer n
          RETURNING (SELECT pg_notify('paceline_outbox', ''))::text",
         tenant.0,
         id.0,

@@ -17,13 +17,13 @@ pub async fn learn(
     sqlx::query!(
         "UPDATE connections SET bootstrap = bootstrap || $3, bootstrap_of = COALESCE($4, bootstrap_of),
                 bootstrap_at = CASE WHEN $4::text IS NULL THEN bootstrap_at ELSE $5 END
-         WHERE tenant_id = $1 AND connection_id = $2 AND state_at = $6",
+         WHERE tenant_id = $1 AND connection_id = $2 AND secrets_version = $6",
         connection.tenant.0,
         connection.id.0,
         serde_json::json!(values),
         of,
         asked_at.to_datetime(),
-        connection.state_at
+        connection.secrets_version
     )
     .execute(pool)
     .await
