@@ -71,12 +71,20 @@ impl Cache {
         Ok(())
     }
 
-    /// Forgets one field of a device; the next reader fills it from Postgres.
-    pub async fn forget(&self, tenant: TenantId, device: DeviceId, field: &str) -> Result<(), RedisError> {
-        redis::cmd("HDEL")
-            .arg(self.keys.device(tenant, device))
-            .arg(field)
-            .query_async::<()>(&mut self.redis.link())
+    /// Forgets one field of each of these devices, in one round trip; the next reader fills it from Postgres.
+    pub async fn forget(
+        &self,
+        devices: impl IntoIterator<Item = (TenantId, DeviceId)>,
+        field: &str,
+    ) -> Result<(), RedisError> {
+        let mut pipe = redis::pipe();
+        for (tenant, device) in devices {
+            pipe.hdel(self.keys.device(tenant, device), field).ignore();
+        }
+        if pipe.is_empty() {
+            return Ok(());
+        }
+        pipe.query_async::<()>(&mut self.redis.link())
             .await
             .map_err(|source| RedisError::Failed { what: "write the cache", source })
     }

@@ -102,10 +102,9 @@ async fn tell(app: &App, tenant: TenantId, touched: &[DeviceId]) {
     if let Err(error) = keep::drain(app).await {
         tracing::warn!(%error, "the schedule hears later of devices that were found");
     }
-    for device in touched {
-        if let Err(error) = app.cache.forget(tenant, *device, CARD).await {
-            tracing::debug!(device = device.0, %error, "cached device not renewed");
-        }
+    let devices = touched.iter().map(|device| (tenant, *device));
+    if let Err(error) = app.cache.forget(devices, CARD).await {
+        tracing::debug!(devices = touched.len(), %error, "cached devices not renewed");
     }
 }
 

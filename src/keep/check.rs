@@ -1,6 +1,6 @@
 //! `paceline check`: every scheduled job is in exactly one of due, ready, leased, and nobody else is.
 
-use super::{KeepError, entry, quota_inputs};
+use super::{KeepError, entry, gone, quota_inputs};
 use crate::app::App;
 use crate::preference::{jobs, outbox};
 use crate::schedule::{Entry, JobLocation};
@@ -43,6 +43,9 @@ pub async fn check(app: &App, repair: bool) -> Result<CheckReport, KeepError> {
     let mut report = CheckReport::default();
     for provider in app.registry.iter() {
         check_provider(app, &provider.name, repair, &mut report).await?;
+        if repair {
+            gone::forget(app, provider).await?;
+        }
     }
     report.clean = report.problems.len() as u64 == report.repaired;
     Ok(report)

@@ -4,6 +4,7 @@
 //! Any number of processes may keep house; what must not be done twice at once is done under an advisory lock.
 
 mod check;
+mod gone;
 mod history;
 mod outbox;
 mod quota_inputs;
@@ -14,7 +15,7 @@ pub use check::{CheckReport, Problem, check};
 pub use outbox::{drain, tell_soon};
 pub use quota_inputs::{PlanError, set_plan};
 pub use rebuild::rebuild_if_lost;
-pub use run::run;
+pub use run::{check_in_turn, run};
 
 use crate::app::App;
 use crate::postgres::PostgresError;

@@ -5,7 +5,6 @@ use crate::app::App;
 use crate::cache::CARD;
 use crate::preference::{jobs, outbox};
 use crate::words::{JobId, ProviderName};
-use futures::future::try_join_all;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -69,6 +68,5 @@ async fn tell(app: &App, provider: &ProviderName, ids: &HashSet<i64>) -> Result<
     app.queue.put(provider, &entries).await?;
     app.queue.drop(provider, &unwanted).await?;
     // The cache shows what was asked before, if it was asked while Redis was away.
-    try_join_all(devices.into_iter().map(|(tenant, device)| app.cache.forget(tenant, device, CARD))).await?;
-    Ok(())
+    Ok(app.cache.forget(devices, CARD).await?)
 }

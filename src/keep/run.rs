@@ -18,6 +18,8 @@ const LOOKS_A_CHECK: u64 = 10;
 const DRAIN_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 /// A whole pass over a million jobs takes seconds: seldom enough not to be felt.
 const CHECK_EVERY: Duration = Duration::from_secs(10 * 60);
+/// Less than that, so that whoever had the last turn finds the next one free.
+const CHECK_TURN: Duration = Duration::from_secs(9 * 60);
 const HISTORY_EVERY: Duration = Duration::from_secs(60 * 60);
 const HISTORY_RETRY: Retry = Retry { base: Duration::from_secs(5), cap: Duration::from_secs(10 * 60) };
 
@@ -95,9 +97,10 @@ async fn build_all(app: &App) -> bool {
 async fn keep_sound(app: &App) {
     loop {
         sleep(CHECK_EVERY).await;
-        match mend(app).await {
-            Ok(report) if report.problems.is_empty() => {}
-            Ok(report) => tracing::warn!(
+        match check_in_turn(app).await {
+            Ok(None) => {}
+            Ok(Some(report)) if report.problems.is_empty() => {}
+            Ok(Some(report)) => tracing::warn!(
                 problems = report.problems.len(),
                 repaired = report.repaired,
                 first = %report.problems[0].what,
@@ -108,9 +111,13 @@ async fn keep_sound(app: &App) {
     }
 }
 
-async fn mend(app: &App) -> Result<CheckReport, KeepError> {
-    let _held = postgres::lock(&app.pool, "paceline check").await?;
-    check(app, true).await
+/// Checks and repairs all schedules, unless a process has done so within the last minutes or is about to. The turn is a
+/// key that expires: nothing of the pool is held over a check of a million jobs.
+pub async fn check_in_turn(app: &App) -> Result<Option<CheckReport>, KeepError> {
+    if !app.redis.take_turn(&app.keys.check(), CHECK_TURN).await? {
+        return Ok(None);
+    }
+    check(app, true).await.map(Some)
 }
 
 /// A failure that repeats is logged once: a query may hold a partition for hours.

@@ -1,7 +1,7 @@
 //! What a worker must know of the jobs it was granted.
 
 use crate::postgres::{Pool, PostgresError};
-use crate::words::Validator;
+use crate::words::{JobId, Validator};
 use std::collections::HashMap;
 
 /// One granted job, as Postgres has it now.
@@ -23,31 +23,52 @@ pub struct TargetRow {
     pub failing: bool,
 }
 
-/// Jobs of the same connection and resource as this one, by the provider's ids of their devices.
+/// For each pair of a job and a device's id at the provider: the job of that device with the same connection and
+/// resource, if it is wanted. By the job of the pair.
 pub async fn siblings(
     pool: &Pool,
-    job: i64,
-    external_ids: &[String],
-) -> Result<Vec<TargetRow>, PostgresError> {
-    sqlx::query_as!(
-        TargetRow,
-        r#"WITH one AS MATERIALIZED (
-               SELECT j.tenant_id, j.resource, d.connection_id
-               FROM jobs j JOIN devices d USING (tenant_id, device_id) WHERE j.job_id = $1),
+    pairs: &[(JobId, &str)],
+) -> Result<HashMap<JobId, Vec<TargetRow>>, PostgresError> {
+    if pairs.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let (jobs, ids): (Vec<i64>, Vec<String>) =
+        pairs.iter().map(|(job, id)| (job.0, (*id).to_owned())).unzip();
+    let rows = sqlx::query!(
+        r#"WITH pair AS MATERIALIZED (SELECT * FROM UNNEST($1::bigint[], $2::text[]) AS t (of_job, external_id)),
+           one AS MATERIALIZED (
+               SELECT j.job_id AS of_job, j.tenant_id, j.resource, d.connection_id
+               FROM jobs j JOIN devices d USING (tenant_id, device_id) WHERE j.job_id = ANY($1)),
            named AS MATERIALIZED (
-               SELECT d.* FROM one JOIN devices d USING (tenant_id, connection_id)
-               WHERE d.external_id = ANY($2))
-           SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!", d.connection_id,
-                  d.external_id, d.group_key, j.failing_since IS NOT NULL AS "failing!"
-           FROM one CROSS JOIN named d
-           JOIN jobs j ON j.tenant_id = d.tenant_id AND j.device_id = d.device_id AND j.resource = one.resource
+               SELECT o.of_job, o.resource, d.*
+               FROM one o JOIN pair p USING (of_job)
+               JOIN devices d ON d.tenant_id = o.tenant_id AND d.connection_id = o.connection_id
+                              AND d.external_id = p.external_id)
+           SELECT n.of_job AS "of_job!", j.tenant_id AS "tenant_id!", j.job_id AS "job_id!",
+                  j.device_id AS "device_id!", n.connection_id AS "connection_id!", n.external_id AS "external_id!",
+                  n.group_key AS "group_key!", j.failing_since IS NOT NULL AS "failing!"
+           FROM named n
+           JOIN jobs j ON j.tenant_id = n.tenant_id AND j.device_id = n.device_id AND j.resource = n.resource
            WHERE j.state = 'active'"#,
-        job,
-        external_ids
+        &jobs,
+        &ids
     )
     .fetch_all(pool)
     .await
-    .map_err(PostgresError::on("read the jobs that an answer told of"))
+    .map_err(PostgresError::on("read the jobs of unsolicited records"))?;
+    let mut found: HashMap<JobId, Vec<TargetRow>> = HashMap::new();
+    for row in rows {
+        found.entry(JobId(row.of_job)).or_default().push(TargetRow {
+            tenant_id: row.tenant_id,
+            job_id: row.job_id,
+            device_id: row.device_id,
+            connection_id: row.connection_id,
+            external_id: row.external_id,
+            group_key: row.group_key,
+            failing: row.failing,
+        });
+    }
+    Ok(found)
 }
 
 /// Those of these jobs that are still wanted. The schedule may not have heard yet of one that is not.

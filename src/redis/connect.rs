@@ -126,6 +126,17 @@ impl Redis {
         Ok(info.get("run_id").unwrap_or_default())
     }
 
+    /// Takes a turn that lasts so long, whatever becomes of this process. False: another process has it.
+    pub async fn take_turn(&self, key: &str, lasts: Duration) -> Result<bool, RedisError> {
+        let mut set = redis::cmd("SET");
+        set.arg(key).arg(std::process::id()).arg("NX").arg("PX").arg(lasts.as_millis() as u64);
+        let taken: Option<String> = set
+            .query_async(&mut self.link())
+            .await
+            .map_err(|source| RedisError::Failed { what: "take a turn", source })?;
+        Ok(taken.is_some())
+    }
+
     /// The server's clock, ms since the epoch: the one clock that all processes share.
     pub async fn time_ms(&self) -> Result<i64, RedisError> {
         let (s, us): (i64, i64) = redis::cmd("TIME")

@@ -24,9 +24,11 @@
 //! | `{p}:quotas` | hash | connection → its quotas' states and its hold (msgpack, see `take/lua/pace.lua`) |
 //! | `{p}:quota:app`, `{p}:quota:<connection>` | hash | likewise a field each: of the app; of groups and devices |
 //! | `{p}:terms` | hash | connection → its devices, since when, as read when, its plan; where quotas ask for it |
+//! | `{p}:gone` | zset | connection that Postgres no longer has → when that was first seen, ms |
 //! | `{p}:meta` | hash | `v`, `finish` virtual times, `fence`, `run`, `epoch`, `built`, `app_until`, `app_why` |
 //! | `{p}:wake` | channel | wake-ups: there is something to take |
 //! | `{p}:stats:<minute>` | hash | lag histogram and outcome counts of that minute |
+//! | `check` | text | the process whose turn it is to check all schedules; expires |
 //! | `{t}:d:<device>` | hash | `_` → the device itself, resource → latest; each `<version> <json>` |
 
 use crate::words::{DeviceId, ProviderName, TenantId};
@@ -61,6 +63,11 @@ impl Keys {
     /// One minute's figures; minutes since the epoch.
     pub fn stats(&self, provider: &ProviderName, minute: i64) -> String {
         format!("{}stats:{minute}", self.anchor(provider))
+    }
+
+    /// Whose turn it is to check all schedules.
+    pub fn check(&self) -> String {
+        format!("{}check", self.prefix)
     }
 
     /// A device in the cache.

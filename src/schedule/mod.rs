@@ -1,10 +1,12 @@
 //! The schedule in Redis: who is due when, who waits in rank, and where a job is.
 
+mod gone;
 mod offset;
 mod queue;
 mod quota_inputs;
 pub mod score;
 
+pub use gone::Holders;
 pub use offset::offset_ms;
 pub use queue::{Entry, JobLocation, Queue, Refresh};
 pub use quota_inputs::QuotaInputsUpdate;

@@ -109,6 +109,8 @@ pub(super) struct Scripts {
     built: Script,
     pub(super) terms: Script,
     pub(super) inputs_of: Script,
+    pub(super) holders: Script,
+    pub(super) forget: Script,
 }
 
 impl Queue {
@@ -125,6 +127,8 @@ impl Queue {
             built: Script::new("built", include_str!("lua/built.lua")),
             terms: Script::new("terms", include_str!("lua/terms.lua")),
             inputs_of: Script::new("terms_of", include_str!("lua/terms_of.lua")),
+            holders: Script::new("holders", include_str!("lua/holders.lua")),
+            forget: Script::new("forget", include_str!("lua/forget.lua")),
         };
         Self { redis, keys, scripts: Arc::new(scripts), spread }
     }

@@ -47,10 +47,14 @@ pub async fn device(
     asked: &str,
 ) -> Result<(TenantId, DeviceRef), FindError> {
     let rows = sqlx::query!(
-        "SELECT d.tenant_id, d.device_id, c.provider
-         FROM devices d JOIN connections c USING (tenant_id, connection_id)
-         WHERE ($1::bigint IS NULL OR d.tenant_id = $1)
-           AND (d.device_id = $2 OR ($1 IS NOT NULL AND d.external_id = $3)) LIMIT 10",
+        // Apart, so that each part goes by an index of its own.
+        r#"SELECT d.tenant_id AS "tenant_id!", d.device_id AS "device_id!", c.provider AS "provider!"
+           FROM (SELECT tenant_id, device_id, connection_id FROM devices
+                 WHERE device_id = $2 AND ($1::bigint IS NULL OR tenant_id = $1)
+                 UNION
+                 SELECT tenant_id, device_id, connection_id FROM devices
+                 WHERE tenant_id = $1 AND external_id = $3) d
+           JOIN connections c USING (tenant_id, connection_id) LIMIT 10"#,
         tenant.map(|t| t.0),
         asked.parse::<i64>().ok(),
         asked
