@@ -33,5 +33,6 @@ mod support;
 mod take;
 mod token_quota;
 mod unsuitable_redis;
+mod upkeep;
 mod wire;
 mod wrong_clock;

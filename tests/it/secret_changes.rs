@@ -154,7 +154,7 @@ async fn refused_once(redis_url: &str) -> Rig {
 
 /// Without a check: its repair would hide a job that was lost.
 async fn runs_with_the_new_secret(rig: &Rig) {
-    assert!(rig.place(rig.devices[0]).await.is_sound());
+    assert!(rig.location(rig.devices[0]).await.is_sound());
     rig.land(1).await;
     assert_eq!(rig.value(rig.devices[0]).await.unwrap().0, serde_json::json!({"t": 1.0}));
     assert_eq!(state(rig).await, "active");
