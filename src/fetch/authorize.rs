@@ -55,6 +55,10 @@ impl Fetcher {
     }
 
     fn with<'a>(&'a self, connection: &'a Connection, now: UnixMs) -> With<'a> {
-        With { context: self.preparer.context(connection, now), preparer: &self.preparer }
+        With {
+            context: self.preparer.context(connection, now),
+            preparer: &self.preparer,
+            off_runtime: &self.off_runtime,
+        }
     }
 }

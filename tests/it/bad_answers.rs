@@ -10,7 +10,8 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
-use tokio::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::time::{Duration, Instant, interval};
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
 /// Thu, 01 Jan 2026 00:00:00 GMT.
@@ -346,4 +347,39 @@ async fn a_program_that_would_not_end_is_an_outcome() {
     let rule = "[[rule]]\nbody = \"def f: f; f\"\noutcome = \"gone\"\n";
     let answer = ask(&format!("{SINGLE}{rule}"), &cloud.uri(), &["d0"]).await;
     assert_eq!(told(&answer), "fresh: ");
+}
+
+/// With a runtime of its own, for it must have one worker thread and no other.
+#[test]
+fn program_that_burns_its_two_seconds_stalls_no_other_task() {
+    let program = "[range(100000) as $i | tojson | length] | {values: {t: length}}";
+    let text = SINGLE.replace("{id: .id, observed_at: .at, online: .online, values: {t: .t}}", program);
+    assert_ne!(text, SINGLE);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (answer, took, stalled) = runtime.block_on(async {
+        let numbers: Vec<_> = (0..3_000).collect();
+        let cloud = mocked(ResponseTemplate::new(200).set_body_json(numbers)).await;
+        let uri = cloud.uri();
+        let call = tokio::spawn(async move {
+            let began = Instant::now();
+            (ask(&text, &uri, &["d0"]).await, began.elapsed())
+        });
+        let stalled_ms = Arc::new(AtomicU64::new(0));
+        let longest = stalled_ms.clone();
+        let ticks = tokio::spawn(async move {
+            let (mut tick, mut last) = (interval(Duration::from_millis(10)), Instant::now());
+            loop {
+                tick.tick().await;
+                longest.fetch_max(last.elapsed().as_millis() as u64, Ordering::Relaxed);
+                last = Instant::now();
+            }
+        });
+        let (answer, took) = call.await.unwrap();
+        // One more tick comes meanwhile: late, if the worker was busy until now.
+        tokio::time::timeout(Duration::from_millis(50), ticks).await.unwrap_err();
+        (answer, took, Duration::from_millis(stalled_ms.load(Ordering::Relaxed)))
+    });
+    assert!(told(&answer).contains("it takes too long"), "{}", told(&answer));
+    assert!(took >= Duration::from_millis(1_900), "{took:?}");
+    assert!(stalled < Duration::from_millis(1_000), "{stalled:?}");
 }

@@ -76,6 +76,13 @@ impl Judge {
         if wrong.is_empty() { Ok(Self(rules)) } else { Err(wrong) }
     }
 
+    /// Every program of the rules.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = &Program> {
+        self.0.iter().flat_map(|rule| {
+            rule.body.iter().chain(&rule.wait).chain(rule.learn.iter().map(|(_, program)| program))
+        })
+    }
+
     /// Judges an answer by its status, its headers, and its JSON if it has any.
     pub(crate) fn judge(&self, status: u16, headers: &HeaderMap, answer: Option<&Val>) -> Verdict<'_> {
         let fits = |c: &&CompiledRule| {

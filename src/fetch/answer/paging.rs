@@ -49,6 +49,11 @@ impl Pager {
         Ok(Self { pages: pages.clone(), more, total, next, credentials })
     }
 
+    /// Every program of it.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = &Program> {
+        self.more.iter().chain(&self.total).chain(&self.next)
+    }
+
     /// The first page.
     pub(crate) fn first(&self) -> Page {
         let value = (self.pages.by == PageBy::Number).then(|| self.pages.number(0).into());

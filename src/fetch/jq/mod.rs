@@ -3,6 +3,8 @@
 mod bounds;
 mod count;
 mod direct;
+mod off_runtime;
 mod program;
 
+pub(super) use off_runtime::OffRuntime;
 pub(super) use program::Program;

@@ -116,6 +116,11 @@ impl Program {
         Ok(Self::Interpreted(filter))
     }
 
+    /// Whether its cost is bounded by the size of what it runs on, as far as plain programs go.
+    pub(crate) fn is_direct(&self) -> bool {
+        matches!(self, Self::Direct(_))
+    }
+
     /// Hands what it yields to `each` while that says to go on, and says why it ended early, if it did.
     pub(crate) fn run(&self, answer: &Val, each: impl FnMut(Val) -> bool) -> Result<(), String> {
         self.run_within(&Bounds::usual(), answer, each)

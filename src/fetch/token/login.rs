@@ -60,7 +60,7 @@ impl Login {
             Err(error) => Err(Silence::Unsent(error.to_string())),
         };
         let asked = match asked {
-            Ok(reply) => self.read(&reply, with.context.now),
+            Ok(reply) => with.off_runtime.run(false, || self.read(&reply, with.context.now)).await,
             Err(Silence::Unsent(reason)) => Err(NoToken::later(reason, End::Unsent)),
             Err(Silence::Lost(reason)) => Err(NoToken::later(reason, End::Lost)),
         };

@@ -2,7 +2,7 @@
 
 use super::token_answer::{self, Trouble, shape_of};
 use super::with::{With, hidden};
-use crate::fetch::jq::Program;
+use crate::fetch::jq::{OffRuntime, Program};
 use crate::fetch::request::{Kind, RequestError, Templates, usable};
 use crate::fetch::wire::{Silence, Wire};
 use crate::provider::{CLIENT, ClientAuth, Flow, OAuth2 as Declared, Whose};
@@ -221,7 +221,13 @@ impl OAuth {
     }
 
     fn carrier<'a>(&'a self, wire: &'a Wire, with: &'a With<'a>) -> Carrier<'a> {
-        Carrier { wire, headers: &with.preparer.headers, answer: self.answer.as_ref(), now: with.context.now }
+        Carrier {
+            wire,
+            headers: &with.preparer.headers,
+            answer: self.answer.as_ref(),
+            off_runtime: with.off_runtime,
+            now: with.context.now,
+        }
     }
 
     fn granted(
@@ -248,6 +254,7 @@ struct Carrier<'a> {
     wire: &'a Wire,
     headers: &'a HeaderMap,
     answer: Option<&'a Program>,
+    off_runtime: &'a OffRuntime,
     now: UnixMs,
 }
 
@@ -277,7 +284,9 @@ impl Carrier<'_> {
             Silence::Unsent(reason) => silent(reason, End::Unsent),
             Silence::Lost(reason) => silent(reason, End::Lost),
         })?;
-        token_answer::understood(&reply, self.answer, self.now)
+        // Without a program there is only a short answer to parse.
+        let is_light = self.answer.is_none();
+        self.off_runtime.run(is_light, || token_answer::understood(&reply, self.answer, self.now)).await
     }
 }
 

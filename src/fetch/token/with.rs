@@ -1,5 +1,6 @@
 //! What a token is asked for with, and what is told when there is none.
 
+use crate::fetch::jq::OffRuntime;
 use crate::fetch::request::{Preparer, RenderContext, forms_of, hide_in};
 use crate::words::NoToken;
 use secrecy::ExposeSecret;
@@ -8,6 +9,8 @@ use secrecy::ExposeSecret;
 pub(crate) struct With<'a> {
     pub(crate) context: RenderContext<'a>,
     pub(crate) preparer: &'a Preparer,
+    /// Where responses are read.
+    pub(crate) off_runtime: &'a OffRuntime,
 }
 
 /// A cloud may say back what it was told.
