@@ -20,7 +20,7 @@ pub struct Connection {
     pub bootstrap_of: Option<String>,
     /// How many devices it has; 0 where no quota depends on the number.
     pub devices: u32,
-    /// Grows with each change of its secrets or grant, so that a response to older ones does not count against newer ones.
+    /// Grows with each change of its secrets or grant: a response to older ones does not count against newer ones.
     pub secrets_version: i64,
     /// Its credentials, by the names in the definition.
     pub secrets: Secrets,
