@@ -4,7 +4,7 @@ use super::Api;
 use super::auth::{Authenticated, AuthenticatedUser};
 use super::error::{ApiError, Problem};
 use super::extract::{Json, Path, Query};
-use super::openapi::Refusals;
+use super::refusals::Refusals;
 use crate::authorise::{self, AuthoriseError, Callback};
 use crate::keep;
 use crate::preference::connections::{self, ConnectionRow, NewConnection};

@@ -4,7 +4,7 @@ use super::Api;
 use super::auth::Authenticated;
 use super::error::{ApiError, Problem};
 use super::extract::{Path, Query};
-use super::openapi::Refusals;
+use super::refusals::Refusals;
 use crate::read::{self, DeviceView, Filter, Page};
 use crate::words::DeviceId;
 use axum::Json;

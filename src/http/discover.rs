@@ -4,7 +4,7 @@ use super::Api;
 use super::auth::AuthenticatedUser;
 use super::error::{ApiError, Problem};
 use super::extract::{Path, Query};
-use super::openapi::Refusals;
+use super::refusals::Refusals;
 use crate::discovery::{self, DiscoverRequest};
 use crate::preference::connections::{self, ConnectionError};
 use crate::preference::discovered::Changes;

@@ -4,7 +4,7 @@ use super::Api;
 use super::auth::AuthenticatedUser;
 use super::error::{ApiError, Problem};
 use super::extract::{Json, Path};
-use super::openapi::Refusals;
+use super::refusals::Refusals;
 use crate::adhoc::{self, RefreshStatus};
 use crate::keep;
 use crate::preference::jobs::{self, DeviceRef, JobPatch};

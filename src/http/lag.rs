@@ -3,7 +3,7 @@
 use super::Api;
 use super::auth::Authenticated;
 use super::error::ApiError;
-use super::openapi::Refusals;
+use super::refusals::Refusals;
 use crate::watch::{self, LagReport};
 use crate::words::{ProviderName, Role};
 use axum::Json;

@@ -1,13 +1,12 @@
 //! The API's OpenAPI description, generated from the code. `openapi.json` is a committed copy; a test checks it.
 
-use super::error::Problem;
 use super::{Api, connections, devices, discover, health, jobs, lag};
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
+use utoipa::Modify;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::{IntoResponses, Modify};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -41,24 +40,6 @@ impl Modify for Bearer {
             .security_schemes
             .insert("bearer".to_owned(), SecurityScheme::Http(http).into());
     }
-}
-
-/// Errors that every endpoint with a key may return.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "its variants are documentation")]
-pub(super) enum Refusals {
-    /// The key is missing, unknown or revoked
-    #[response(status = 401, content_type = "application/problem+json")]
-    NoKey(Problem),
-    /// Internal error
-    #[response(status = 500, content_type = "application/problem+json")]
-    Internal(Problem),
-    /// Postgres or Redis is unavailable
-    #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(Problem),
-    /// The request timed out
-    #[response(status = 504, content_type = "application/problem+json")]
-    TimedOut(Problem),
 }
 
 /// All endpoints with their descriptions.

@@ -7,13 +7,14 @@ mod check;
 mod gone;
 mod history;
 mod outbox;
+mod plan;
 mod quota_inputs;
 mod rebuild;
 mod run;
 
 pub use check::{CheckReport, Problem, check};
 pub use outbox::{drain, tell_soon};
-pub use quota_inputs::{PlanError, set_plan};
+pub use plan::{PlanError, set_plan};
 pub use rebuild::rebuild_if_lost;
 pub use run::{check_in_turn, run};
 

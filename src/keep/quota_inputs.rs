@@ -1,13 +1,11 @@
 //! What the limits of connections depend on, from Postgres into the schedule: only at providers where they do.
 
-use super::{KeepError, tell_soon};
+use super::KeepError;
 use crate::app::App;
-use crate::postgres::PostgresError;
-use crate::preference::connections::ConnectionRef;
 use crate::preference::quota_inputs::{self, QuotaInputsRow};
-use crate::provider::{LookupError, Provider};
+use crate::provider::Provider;
 use crate::schedule::QuotaInputsUpdate;
-use crate::words::{ConnectionId, ProviderName, TenantId};
+use crate::words::{ConnectionId, ProviderName};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,34 +22,6 @@ pub(super) async fn tell(
     let Some(provider) = with_quota_inputs(app, provider) else { return Ok(()) };
     let told = read(app, provider, connections.iter().copied()).await?;
     Ok(app.queue.put_quota_inputs(&provider.name, &told, false, None).await?)
-}
-
-/// Why a connection was not put on another plan.
-#[derive(Debug, thiserror::Error)]
-pub enum PlanError {
-    /// There is no such plan.
-    #[error(transparent)]
-    Lookup(#[from] LookupError),
-    /// Postgres.
-    #[error(transparent)]
-    Postgres(#[from] PostgresError),
-}
-
-/// Puts a connection on another plan. Its limits are others at once, if Redis is there, else when the outbox is
-/// drained.
-pub async fn set_plan(
-    app: &App,
-    tenant: TenantId,
-    found: &ConnectionRef,
-    plan: &str,
-) -> Result<(), PlanError> {
-    let provider = app.registry.find(&found.provider)?;
-    provider.check_plan(plan)?;
-    // One without jobs is told of when it has some: until then nothing of it is scheduled.
-    if let Some(job) = quota_inputs::set_plan(&app.pool, tenant, found.id, plan).await? {
-        tell_soon(app, &provider.name, job).await;
-    }
-    Ok(())
 }
 
 /// Tells the schedule of all connections of a provider, whatever it knows of them.

@@ -19,6 +19,10 @@ use tokio::process::Command;
 use super::LocalError;
 use super::account::{self, Account};
 
+/// The directory of each server within the home.
+pub(super) const POSTGRES: &str = "postgres";
+pub(super) const REDIS: &str = "redis";
+
 /// The name of the link in a directory whose files are elsewhere.
 const LINK: &str = "elsewhere";
 const ELSEWHERE: &str = "/var/lib/paceline";
@@ -48,7 +52,7 @@ impl Home {
             Ok(root) => root,
             Err(_) => dir.clone(),
         };
-        let account = account::servant(&root.join(super::postgres::DIR)).await?;
+        let account = account::servant(&root.join(POSTGRES)).await?;
         let mut home = Self { dir, root, account: Some(account) };
         home.let_through()?;
         if !home.reachable().await {
@@ -102,7 +106,7 @@ impl Home {
 
     /// Deletes what the servers stored.
     pub(super) fn empty(&self) -> Result<(), LocalError> {
-        for name in [super::postgres::DIR, super::redis::DIR] {
+        for name in [POSTGRES, REDIS] {
             remove(&self.root.join(name))?;
         }
         if self.root != self.dir {

@@ -11,13 +11,10 @@ use tokio::time::timeout;
 
 use super::LocalError;
 use super::find::{Installed, Postgres};
-use super::home::Home;
+use super::home::{self, Home};
 use super::launch::{self, Server};
 use super::occupant::{self, Occupant};
 use super::state::{Durability, Endpoint, State, write_private};
-
-/// The server's directory within the home.
-pub(super) const DIR: &str = "postgres";
 
 const NAME: &str = "postgres";
 const PID_FILE: &str = "postmaster.pid";
@@ -55,7 +52,7 @@ pub(super) fn url(endpoint: &Endpoint, database: &str) -> SecretString {
 
 /// Reuses the running server, or launches one; the database exists afterwards.
 pub(super) async fn ensure(home: &Home, programs: &Postgres, state: &mut State) -> Result<(), LocalError> {
-    let own = home.own(DIR)?;
+    let own = home.own(home::POSTGRES)?;
     let data = own.join("data");
     let installed = fitting(programs, &data)?;
 
@@ -73,7 +70,7 @@ pub(super) async fn ensure(home: &Home, programs: &Postgres, state: &mut State) 
 
 /// Stops the server if there is one.
 pub(super) async fn stop(home: &Home, programs: &Postgres) -> Result<(), LocalError> {
-    let data = home.root().join(DIR).join("data");
+    let data = home.root().join(home::POSTGRES).join("data");
     if data.exists() { evict(home, fitting(programs, &data)?, &data).await } else { Ok(()) }
 }
 

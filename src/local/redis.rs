@@ -11,13 +11,10 @@ use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
 use super::LocalError;
-use super::home::Home;
+use super::home::{self, Home};
 use super::launch::Server;
 use super::occupant::{self, Occupant};
 use super::state::{Durability, Endpoint, State, write_private};
-
-/// The server's directory within the home.
-pub(super) const DIR: &str = "redis";
 
 const NAME: &str = "redis";
 const PID_FILE: &str = "redis.pid";
@@ -33,7 +30,7 @@ pub(super) fn url(endpoint: &Endpoint) -> SecretString {
 
 /// Reuses the running server, or launches one.
 pub(super) async fn ensure(home: &Home, program: &Path, state: &mut State) -> Result<(), LocalError> {
-    let own = home.own(DIR)?;
+    let own = home.own(home::REDIS)?;
     if state.redis.port != 0 && connect(&state.redis).await.is_ok() {
         tracing::debug!(port = state.redis.port, "reusing the running Redis");
         return Ok(());
@@ -58,7 +55,7 @@ pub(super) async fn ensure(home: &Home, program: &Path, state: &mut State) -> Re
 
 /// Stops the server if there is one, and waits until it no longer answers.
 pub(super) async fn stop(home: &Home, state: &State) -> Result<(), LocalError> {
-    let own = home.root().join(DIR);
+    let own = home.root().join(home::REDIS);
     if let Ok(mut connection) = connect(&state.redis).await {
         // FORCE: an append-only file that cannot be written must not keep the server alive. Success is a closed
         // connection, which reads as an error.

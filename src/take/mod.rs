@@ -2,11 +2,15 @@
 
 mod grant;
 mod reserve;
+mod reserve_within;
+mod settings;
 mod settle;
 mod spec;
 mod taker;
 
 pub use grant::{Bound, Grant, GrantedJob, Taken};
-pub use reserve::{Reservation, ReserveOutcome, ReserveRequest};
+pub use reserve::{Reservation, ReserveRequest};
+pub use reserve_within::ReserveOutcome;
+pub use settings::TakerSettings;
 pub use settle::{FailureKind, Settled, Settlement, Verdict};
-pub use taker::{Taker, TakerSettings};
+pub use taker::Taker;

@@ -1,6 +1,6 @@
 //! A provider's quotas and resources as the scripts want them.
 
-use super::TakerSettings;
+use super::settings::TakerSettings;
 use crate::provider::{Limit, Provider, Quota};
 use crate::words::UnixMs;
 use serde::Serialize;

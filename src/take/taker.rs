@@ -1,53 +1,15 @@
 //! The one caller of `take.lua`, `settle.lua` and `leave.lua`.
 
 use super::reserve::{Reservation, ReserveReply, ReserveRequest};
+use super::settings::TakerSettings;
 use super::settle;
 use super::spec::Spec;
 use super::{Settled, Settlement, Taken};
 use crate::provider::Provider;
-use crate::redis::{Keys, Redis, RedisError, Script};
-use crate::settings::Settings;
-use crate::words::{Interval, ProviderName, UnixMs};
+use crate::redis::{Redis, RedisError, Script};
+use crate::words::{ProviderName, UnixMs};
 use serde::Deserialize;
 use std::sync::{Mutex, PoisonError};
-
-/// How calls are granted.
-#[derive(Debug, Clone)]
-pub struct TakerSettings {
-    /// Grants are made this far ahead, so that one round trip serves a fast provider.
-    pub horizon: Interval,
-    /// What is due within this time is granted for its instant, so that it is not late.
-    pub ahead: Interval,
-    /// After its send instant a call has this long until it is given to somebody else.
-    pub lease: Interval,
-    /// A job this share of its interval before its time rides along in a call with free places …
-    pub ride_share: f64,
-    /// … but never longer before it than this.
-    pub ride_max: Interval,
-    /// k of the score.
-    pub k: f64,
-    /// Base priority of each class, realtime first.
-    pub base: [f64; 5],
-    /// Put before every key's name.
-    pub keys: Keys,
-}
-
-impl TakerSettings {
-    /// As configured, with keys under this prefix.
-    pub fn of(settings: &Settings, keys: Keys) -> Self {
-        let (take, rank) = (&settings.take, &settings.rank);
-        Self {
-            horizon: take.horizon,
-            ahead: take.ahead,
-            lease: take.lease,
-            ride_share: take.ride_share,
-            ride_max: take.ride_max,
-            k: rank.k,
-            base: [rank.realtime, rank.high, rank.normal, rank.low, rank.background],
-            keys,
-        }
-    }
-}
 
 /// Takes and settles calls of one provider.
 pub struct Taker {

@@ -1,0 +1,22 @@
+//! Errors in the description that endpoints have in common.
+
+use super::error::Problem;
+use utoipa::IntoResponses;
+
+/// Errors that every endpoint with a key may return.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "its variants are documentation")]
+pub(super) enum Refusals {
+    /// The key is missing, unknown or revoked
+    #[response(status = 401, content_type = "application/problem+json")]
+    NoKey(Problem),
+    /// Internal error
+    #[response(status = 500, content_type = "application/problem+json")]
+    Internal(Problem),
+    /// Postgres or Redis is unavailable
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(Problem),
+    /// The request timed out
+    #[response(status = 504, content_type = "application/problem+json")]
+    TimedOut(Problem),
+}

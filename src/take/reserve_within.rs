@@ -1,0 +1,69 @@
+//! Waiting for a reservation and for its instant.
+
+use super::reserve::{Reservation, ReserveRequest};
+use super::taker::Taker;
+use crate::redis::RedisError;
+use crate::words::CallId;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// What came of waiting for leave.
+#[derive(Debug)]
+pub enum ReserveOutcome {
+    /// Its instant has come: it may be sent until `latest`.
+    Go {
+        /// The call's number.
+        call: CallId,
+        /// Later than this it is handed back.
+        latest: Instant,
+    },
+    /// It would have to wait for longer than there is patience.
+    NotYet {
+        /// The quota's name, or `hold: ` and its reason.
+        by: String,
+        /// For how long still, for people: "for another 3s".
+        when: String,
+        /// The same, ms; none: not before a call ends.
+        wait_ms: Option<f64>,
+    },
+}
+
+impl Taker {
+    /// Waits for leave and for its instant. `tolerance`: how long after that the call may still be sent.
+    pub async fn reserve_within(
+        &self,
+        request: &ReserveRequest,
+        patience: Duration,
+        tolerance: Duration,
+    ) -> Result<ReserveOutcome, RedisError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let asked = Instant::now();
+            let (by, wait_ms) = match self.reserve(request, None).await? {
+                Reservation::Granted(call, in_ms) => {
+                    let wait = Duration::from_secs_f64(in_ms / 1000.0);
+                    sleep_until(Instant::now() + wait).await;
+                    return Ok(ReserveOutcome::Go { call, latest: asked + wait + tolerance });
+                }
+                Reservation::NotYet { by, wait_ms } => (by, wait_ms),
+                Reservation::NotBuilt => ("a schedule that is not built".to_owned(), Some(1_000.0)),
+            };
+            // Whose turn comes with the end of a call is not told in time: looked for often enough.
+            let wait = wait_ms.map_or(Duration::from_millis(500), |ms| Duration::from_secs_f64(ms / 1000.0));
+            if Instant::now() + wait > deadline {
+                return Ok(ReserveOutcome::NotYet { by, when: when(wait_ms), wait_ms });
+            }
+            sleep(wait).await;
+        }
+    }
+}
+
+fn when(wait_ms: Option<f64>) -> String {
+    match wait_ms {
+        Some(ms) => {
+            let wait = Duration::from_secs_f64((ms / 1000.0).ceil());
+            format!("for another {}", humantime::format_duration(wait))
+        }
+        None => "before another call has ended".to_owned(),
+    }
+}
