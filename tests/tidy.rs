@@ -108,8 +108,13 @@ const BANS: &[Ban] = &[
 const CLOCKS: &[&str] = &["src/clock.rs", "src/cloud/clock.rs"];
 
 /// Code that spawns tasks whose panics are noticed: by a supervisor inside, or by the code that awaits them.
-const SPAWNERS: &[&str] =
-    &["src/http/keyring.rs", "src/journey/run.rs", "src/demo/run.rs", "src/cli/stop.rs", "src/cloud/"];
+const SPAWNERS: &[&str] = &[
+    "src/http/keyring.rs",
+    "src/journey/run.rs",
+    "src/demo/run.rs",
+    "src/cli/process/stop.rs",
+    "src/cloud/",
+];
 
 /// Code that prints to the terminal.
 const PRINTERS: &[&str] = &["src/cli/", "src/demo/", "src/cloud/exit.rs"];
@@ -130,7 +135,7 @@ const SECRET_USERS: &[&str] = &[
     "src/authorise/owner.rs",
     "src/fetch/cases/token_cases.rs",
     "src/preference/tenants/keys.rs",
-    "src/cli/key.rs",
+    "src/cli/admin/key.rs",
     "src/cli/sealing_key.rs",
     "src/cli/servers.rs",
     "src/demo/run.rs",

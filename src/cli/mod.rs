@@ -4,37 +4,27 @@
 //! Results go to stdout, as text or (with `--json`) as JSON; progress, logs and errors go to stderr.
 //! Exit codes: 0 done; 1 refused, or a check failed; 2 could not start (arguments, settings, servers, files).
 
-mod authorize;
-mod check;
-mod cloud;
+mod admin;
 mod connection;
 pub mod context;
-mod demo;
 mod device;
 mod error;
-mod key;
-mod lag;
-mod migrate;
 mod output;
-mod plan;
+mod process;
 mod provider;
-mod refresh;
-mod rotate;
+mod schedule;
 mod sealing_key;
-mod secret;
-mod serve;
 mod servers;
-mod set;
-mod stop;
 mod table;
-mod tenant;
-mod why;
 
 pub use context::Context;
 pub use error::CliError;
 pub use output::Output;
 
+use admin::{check, key, rotate, tenant};
 use clap::error::ErrorKind;
+use process::{cloud, demo, migrate, serve};
+use schedule::{lag, plan, refresh, set, why};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -7,12 +7,8 @@ use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
 
-use super::energy::energy;
-use super::fleet::{Device, Fleet, Kind};
+use super::devices::{Device, Fleet, Kind, Site, Values, energy, report, timestamp, values};
 use super::problem::{BATCH_MAX, PAGE_SIZE_MAX, Problem};
-use super::reading::{report, timestamp};
-use super::site::Site;
-use super::values::{Values, values};
 
 /// The account of a request, and when it arrived: responses show values as of the arrival, however long they are
 /// delayed.

@@ -70,27 +70,18 @@
 
 mod api;
 mod clock;
-mod energy;
+mod devices;
 mod exit;
 mod failures;
-mod fleet;
-mod gate;
-mod limit;
-mod place;
+mod limits;
 mod problem;
-mod reading;
-mod referee;
 mod rng;
-mod seconds;
 mod server;
 mod settings;
-mod site;
-mod sliding_log;
-mod values;
 mod wire;
 
 pub use clock::{Clock, steady_clock};
 pub use failures::Failures;
-pub use limit::{BadLimit, Limit, Scope};
+pub use limits::{BadLimit, Limit, Scope};
 pub use server::{serve, serve_until};
 pub use settings::{CloudDevice, CloudSettings};

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::limit::{Limit, Scope};
+use super::limits::{Limit, Scope};
 
 /// Maximum number of ids in a batch.
 pub(super) const BATCH_MAX: usize = 20;

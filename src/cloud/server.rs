@@ -17,13 +17,11 @@ use tokio::net::TcpListener;
 
 use super::api::{Caller, World, no_such_path, router};
 use super::clock::{Clock, steady_clock};
+use super::devices::Fleet;
 use super::exit::Exit;
 use super::failures::{Reply, garbage};
-use super::fleet::Fleet;
-use super::gate::Tightest;
-use super::limit::Limit;
+use super::limits::{Figures, Limit, Referee, Tightest, Verdict};
 use super::problem::Problem;
-use super::referee::{Figures, Referee, Verdict};
 use super::rng::Key;
 use super::settings::CloudSettings;
 use super::wire::{CuttableListener, Cutter};

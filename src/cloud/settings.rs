@@ -5,9 +5,9 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
+use super::devices::{Fleet, Kind};
 use super::failures::Failures;
-use super::fleet::{Fleet, Kind};
-use super::limit::Limit;
+use super::limits::Limit;
 use super::rng::Key;
 
 /// What to simulate. By default: three accounts, strict limits, no failures.

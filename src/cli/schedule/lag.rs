@@ -1,0 +1,105 @@
+//! `paceline lag`
+
+use crate::cli::{CliError, Context, table};
+use crate::watch::{self, LagReport, ProviderLag};
+use serde::Serialize;
+use std::fmt;
+
+/// It takes no arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  paceline lag
+  paceline lag --json
+
+A job is fresh while its reading is not older than its interval plus a grace period (`fresh` in the settings).
+p50 and p99 are of the lag, the time from when a job was due until its call was sent, over the last five minutes.")]
+pub struct Args {}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Report(LagReport);
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let used: Vec<_> =
+            self.0.providers.iter().filter(|(_, lag)| lag.jobs.active + lag.jobs.parked > 0).collect();
+        if used.is_empty() {
+            return f.write_str("No jobs yet: `paceline device add` creates some.");
+        }
+        let mut table = table::new(&[
+            "provider", "jobs", "fresh", "never", "failing", "parked", "due", "waiting", "blocked",
+        ]);
+        for (name, lag) in &used {
+            let jobs = &lag.jobs;
+            let schedule = lag.schedule.clone().unwrap_or_default();
+            let figures = [jobs.active, jobs.fresh, jobs.never, jobs.failing, jobs.parked];
+            let waiting = [schedule.due, schedule.lanes_waiting, schedule.lanes_blocked];
+            let figures = figures.into_iter().chain(waiting).map(|figure| figure.to_string());
+            table.add_row(std::iter::once((*name).clone()).chain(figures));
+        }
+        write!(f, "{table}")?;
+        used.iter().try_for_each(|(name, lag)| write!(f, "\n{}", summary(name, lag)))
+    }
+}
+
+/// `meadow: 300 jobs, 299 fresh (99.7 %), worst 1.2 s late; p50 3 ms, p99 20 ms.`
+fn summary(name: &str, lag: &ProviderLag) -> String {
+    let jobs = &lag.jobs;
+    let share = match jobs.fresh == jobs.active {
+        true => 100.0,
+        false => ((jobs.fresh_share * 1000.0).round() / 10.0).min(99.9),
+    };
+    let worst = match jobs.worst_late_ms {
+        0 => "none late".to_owned(),
+        late => format!("worst {} late", duration(late as f64)),
+    };
+    let recent = lag.recent.as_ref().and_then(|recent| Some((recent.lag_p50_ms?, recent.lag_p99_ms?)));
+    let sent = match recent {
+        Some((p50, p99)) => format!("p50 {}, p99 {}", duration(p50), duration(p99)),
+        None => "nothing sent in the last five minutes".to_owned(),
+    };
+    format!("{name}: {} jobs, {} fresh ({share} %), {worst}; {sent}.", jobs.active, jobs.fresh)
+}
+
+/// In a unit that keeps the number short.
+fn duration(ms: f64) -> String {
+    match ms {
+        ms if ms < 1_000.0 => format!("{ms:.0} ms"),
+        ms if ms < 120_000.0 => format!("{:.1} s", ms / 1_000.0),
+        ms if ms < 7_200_000.0 => format!("{:.0} min", ms / 60_000.0),
+        ms => format!("{:.0} h", ms / 3_600_000.0),
+    }
+}
+
+/// Prints the report of the whole deployment.
+pub(crate) async fn run(context: &Context, _args: Args) -> Result<(), CliError> {
+    let app = &context.app;
+    let providers: Vec<_> = app.registry.iter().map(|provider| provider.name.clone()).collect();
+    let report = watch::report(&app.sources(), None, &providers, app.clock.now()).await?;
+    context.output.answer(&Report(report))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::{JobCounts, Recent};
+
+    #[test]
+    fn summary_has_fresh_share_worst_lateness_and_percentiles() {
+        let jobs = JobCounts {
+            active: 300,
+            fresh: 299,
+            fresh_share: 299.0 / 300.0,
+            worst_late_ms: 1_200,
+            ..JobCounts::default()
+        };
+        let recent = Recent { lag_p50_ms: Some(3.0), lag_p99_ms: Some(20.2), ..Recent::default() };
+        let lag = ProviderLag { jobs, recent: Some(recent), ..ProviderLag::default() };
+        assert_eq!(
+            summary("meadow", &lag),
+            "meadow: 300 jobs, 299 fresh (99.7 %), worst 1.2 s late; p50 3 ms, p99 20 ms."
+        );
+        assert!(summary("meadow", &ProviderLag::default()).contains("nothing sent"));
+    }
+}
