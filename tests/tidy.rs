@@ -9,6 +9,8 @@ mod docs;
 mod fails;
 #[path = "tidy/lex.rs"]
 mod lex;
+#[path = "tidy/rooms.rs"]
+mod rooms;
 #[path = "tidy/rules.rs"]
 mod rules;
 #[path = "tidy/source.rs"]
@@ -54,6 +56,40 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("telemetry", "settings", "it is set up from the `log` section"),
     ("explain", "forecast", "a job's answer ends with what the plan lets it have"),
 ];
+
+/// The parts of a room (files and sub-rooms), from top to bottom: a part may import only parts in lower rows.
+const ORDER: &[(&str, &[&[&str]])] = &[
+    (
+        "src/fetch",
+        &[
+            &["cases", "bench_hooks"],
+            &["bootstrap", "list", "probe", "authorize"],
+            &["client"],
+            &["trace", "token"],
+            &["request"],
+            &["answer"],
+            &["wire", "jq"],
+            &["call"],
+        ],
+    ),
+    (
+        "src/provider",
+        &[
+            &["fixtures", "lookup"],
+            &["registry"],
+            &["load"],
+            &["definition"],
+            &["quota"],
+            &["auth"],
+            &["call"],
+            &["http_text"],
+        ],
+    ),
+    ("src/preference", &[&["devices"], &["jobs"], &["tenants", "accounts"]]),
+];
+
+/// The most files in one folder, its `mod.rs` not counted; a room with more has sub-rooms.
+const FILES_MAX: usize = 14;
 
 /// Where external crates may be named. `jaq_*` matches every crate with this prefix; directories end in `/`.
 const HOMES: &[(&str, &[&str])] = &[

@@ -2,7 +2,7 @@
 
 use crate::lex::lex;
 use crate::source::File;
-use crate::{COLUMNS_MAX, LINES_MAX, docs, rules};
+use crate::{COLUMNS_MAX, FILES_MAX, LINES_MAX, docs, rules};
 
 /// The findings of one rule in these files.
 fn findings(rule: &str, files: &[(&str, &str)]) -> Vec<String> {
@@ -58,6 +58,82 @@ fn an_import_along_the_direction_passes() {
         "//! [`pace`](crate::pace)\n/* crate::app::X */ const T: &str = \"crate::app\";",
     );
     passes("direction", "src/lib.rs", "pub use crate::http::serve;");
+}
+
+/// Asserts that the rule has one finding in these files, which begins so.
+#[track_caller]
+fn fails_in(rule: &str, files: &[(&str, &str)], begins: &str) {
+    let findings = findings(rule, files);
+    assert!(findings.len() == 1 && findings[0].starts_with(begins), "{findings:#?}");
+}
+
+#[test]
+fn an_import_cycle_inside_a_room_fails() {
+    let spec = ("src/take/spec.rs", "use super::taker::Taker;");
+    let back = ("src/take/taker.rs", "use super::spec::Spec;");
+    fails_in(
+        "cycle",
+        &[spec, back],
+        "src/take/spec.rs:1: cycle: `spec` → `taker` → `spec` is an import cycle",
+    );
+    let long = ("src/take/taker.rs", "fn f() {\n    crate::take::grant::f()\n}");
+    let way = ("src/take/grant.rs", "use super::spec;");
+    fails_in("cycle", &[spec, long, way], "src/take/grant.rs:1: cycle: `grant` → `spec` → `taker` → `grant`");
+    // A re-export counts as an import of the file that defines the name.
+    let face = ("src/take/mod.rs", "mod spec;\nmod taker;\npub use spec::Spec;");
+    let handed = ("src/take/taker.rs", "use super::Spec;");
+    fails_in("cycle", &[face, spec, handed], "src/take/spec.rs:1: cycle: ");
+    let (low, high) = ("src/take/low/a.rs", "src/take/high/b.rs");
+    let there = [(low, "use crate::take::high::b::B;"), (high, "use crate::take::low::a::A;")];
+    fails_in(
+        "cycle",
+        &there,
+        "src/take/high/b.rs:1: cycle: `high` → `low` → `high` is an import cycle in src/take",
+    );
+}
+
+#[test]
+fn an_import_by_a_test_or_a_mod_file_is_no_cycle() {
+    let spec = ("src/take/spec.rs", "use super::taker::Taker;");
+    let test = ("src/take/taker.rs", "#[cfg(test)]\nmod tests {\n    use crate::take::spec::Spec;\n}");
+    assert_eq!(findings("cycle", &[spec, test]), [""; 0]);
+    let other = ("src/take/taker.rs", "// super::spec\nuse crate::pace::spec::Spec;");
+    assert_eq!(findings("cycle", &[spec, other]), [""; 0]);
+    // A mod.rs composes the files beside it.
+    let face = ("src/take/mod.rs", "mod spec;\nuse spec::f;\npub struct Taker;");
+    assert_eq!(findings("cycle", &[face, ("src/take/spec.rs", "use super::Taker;")]), [""; 0]);
+}
+
+#[test]
+fn an_import_against_the_order_inside_a_room_fails() {
+    let client = ("src/fetch/client.rs", "");
+    let answer = ("src/fetch/answer/judge.rs", "\nuse crate::fetch::client::Fetcher;");
+    fails_in(
+        "order",
+        &[client, answer],
+        "src/fetch/answer/judge.rs:2: order: in src/fetch `answer` may not import",
+    );
+    let (wire, jq) =
+        (("src/fetch/wire/send.rs", "use crate::fetch::jq::bounds;"), ("src/fetch/jq/bounds.rs", ""));
+    fails_in("order", &[wire, jq], "src/fetch/wire/send.rs:1: order: ");
+    fails_in("order", &[("src/fetch/attic.rs", "")], "src/fetch/attic.rs:1: order: give it a row in ORDER");
+    let down = [client, ("src/fetch/probe.rs", "use super::client::Fetcher;")];
+    assert_eq!(findings("order", &down), [""; 0]);
+}
+
+#[test]
+fn a_folder_with_too_many_files_fails() {
+    let paths: Vec<String> = (0..=FILES_MAX).map(|at| format!("src/take/f{at:02}.rs")).collect();
+    let mut files: Vec<(&str, &str)> = paths.iter().map(|path| (path.as_str(), "")).collect();
+    fails_in(
+        "size",
+        &files,
+        &format!("src/take/f{FILES_MAX}.rs:1: size: src/take has {} files", FILES_MAX + 1),
+    );
+    files[0] = ("src/take/mod.rs", "");
+    assert_eq!(findings("size", &files), [""; 0]);
+    files[0] = ("src/take/room/f.rs", "");
+    assert_eq!(findings("size", &files), [""; 0]);
 }
 
 #[test]
@@ -208,7 +284,10 @@ fn a_long_line_fails() {
 
 #[test]
 fn an_unused_allowance_fails() {
-    assert!(!rules::stale(&[]).is_empty());
+    let findings: Vec<String> = rules::stale(&[]).iter().map(ToString::to_string).collect();
+    for gone in ["`explain` no longer imports", "no src/fetch/client: ", "no src/clock.rs: "] {
+        assert!(findings.iter().any(|it| it.contains(gone)), "{gone}: {findings:#?}");
+    }
 }
 
 #[test]

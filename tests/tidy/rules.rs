@@ -1,8 +1,11 @@
 //! The rules: each gets files and returns findings.
 
 use crate::lex::{Kind, Token, lex};
+use crate::rooms;
 use crate::source::{File, reachable};
-use crate::{ALLOWED, BANS, COLUMNS_MAX, EMPTY_NAMES, HOMES, ISOLATED, LEVELS, LINES_MAX, LONG, PRELUDES};
+use crate::{
+    ALLOWED, BANS, COLUMNS_MAX, EMPTY_NAMES, HOMES, ISOLATED, LEVELS, LINES_MAX, LONG, ORDER, PRELUDES,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -26,7 +29,7 @@ impl fmt::Display for Finding {
     }
 }
 
-fn finding(file: &File, line: usize, rule: &'static str, instead: String) -> Finding {
+pub fn finding(file: &File, line: usize, rule: &'static str, instead: String) -> Finding {
     Finding::at(&file.path, line, rule, instead)
 }
 
@@ -34,7 +37,9 @@ pub fn all(files: &[File]) -> Vec<Finding> {
     let each: [fn(&File) -> Vec<Finding>; 7] = [direction, homes, bans, marks, names, columns, lua_header];
     let mut findings: Vec<Finding> =
         files.iter().flat_map(|file| each.map(|rule| rule(file))).flatten().collect();
-    findings.extend([dead(files), lua_callers(files), length(files, LONG)].into_iter().flatten());
+    findings.extend(
+        [dead(files), lua_callers(files), length(files, LONG), rooms::all(files)].into_iter().flatten(),
+    );
     findings
 }
 
@@ -257,10 +262,16 @@ pub fn stale(files: &[File]) -> Vec<Finding> {
     let unused =
         ALLOWED.iter().filter(|(from, to, _)| !existing.contains(&((*from).to_owned(), (*to).to_owned())));
     let unused = unused.map(|(from, to, _)| report(&format!("`{from}` no longer imports `{to}`")));
-    let exists = |path: &str| files.iter().any(|it| it.path == path);
-    let gone =
-        LONG.iter().map(|(path, _)| *path).chain(PRELUDES.iter().copied()).filter(|path| !exists(path));
-    unused.chain(gone.map(|path| report(&format!("there is no {path}")))).collect()
+    let exists = |path: &str| files.iter().any(|it| it.is_in(&[path]));
+    let homes = HOMES.iter().flat_map(|(_, places)| *places).chain(BANS.iter().flat_map(|ban| ban.except_in));
+    let paths = LONG.iter().map(|(path, _)| path).chain(PRELUDES).chain(homes);
+    let mut gone: BTreeSet<String> =
+        paths.filter(|path| !exists(path)).map(|path| (*path).to_owned()).collect();
+    for (room, rows) in ORDER {
+        let parts = rows.iter().copied().flatten().map(|part| format!("{room}/{part}"));
+        gone.extend(parts.filter(|part| !exists(&format!("{part}.rs")) && !exists(&format!("{part}/"))));
+    }
+    unused.chain(gone.iter().map(|path| report(&format!("there is no {path}")))).collect()
 }
 
 pub fn median(files: &[File]) -> usize {

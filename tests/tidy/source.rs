@@ -28,6 +28,9 @@ pub struct Path {
     pub test: bool,
 }
 
+/// By scope and local name: the full path.
+type Names = BTreeMap<(Vec<String>, String), Vec<String>>;
+
 impl File {
     pub fn new(path: &str, text: &str) -> Self {
         let (mut code, comments) = if path.ends_with(".rs") { lex(text) } else { Default::default() };
@@ -48,6 +51,22 @@ impl File {
     }
 
     pub fn paths(&self) -> Vec<Path> {
+        self.read().0
+    }
+
+    /// What the file imports at its top level, by local name: paths through this module may continue with these names.
+    pub fn imported(&self) -> BTreeMap<String, Vec<String>> {
+        let home = module(&self.path);
+        self.read()
+            .1
+            .into_iter()
+            .filter(|((scope, _), _)| *scope == home)
+            .map(|((_, name), full)| (name, full))
+            .collect()
+    }
+
+    /// All paths, and all imported names.
+    fn read(&self) -> (Vec<Path>, Names) {
         let home = module(&self.path).len();
         let mut names = BTreeMap::new();
         for at in self.code.windows(2).filter(|at| at[0].is("mod") && at[1].kind == Kind::Word) {
@@ -73,12 +92,12 @@ impl File {
             imported.extend(name.map(|name| ((token.scope.to_vec(), name), full.clone())));
             paths.push(Path { line: token.line, written, full, test: token.test });
         }
-        names.extend(imported);
+        names.extend(imported.clone());
         for (token, written) in rest {
             let full = resolve(&written, &token.scope, home, &names);
             paths.push(Path { line: token.line, written, full, test: token.test });
         }
-        paths
+        (paths, imported)
     }
 
     /// Possible paths of each `mod x;` in this file, and whether it is compiled for tests only.
@@ -160,7 +179,7 @@ fn has_ending(path: &FsPath, endings: &[&str]) -> bool {
 }
 
 /// `src/take/taker.rs` is `take::taker`.
-fn module(path: &str) -> Vec<String> {
+pub fn module(path: &str) -> Vec<String> {
     let Some(inside) = path.strip_prefix("src/") else { return Vec::new() };
     let mut parts: Vec<String> = inside.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
     parts.pop_if(|last| matches!(last.as_str(), "mod" | "main" | "lib"));
@@ -227,12 +246,7 @@ fn path_at(code: &[Token], at: usize) -> Option<Vec<String>> {
 }
 
 /// Resolves a path in a scope with the names known there. `home` is the depth of the file's own module.
-fn resolve(
-    written: &[String],
-    scope: &[String],
-    home: usize,
-    names: &BTreeMap<(Vec<String>, String), Vec<String>>,
-) -> Vec<String> {
+fn resolve(written: &[String], scope: &[String], home: usize, names: &Names) -> Vec<String> {
     let ours = |inside: &[String], rest: &[String]| [&["crate".to_owned()], inside, rest].concat();
     match written[0].as_str() {
         "crate" | "paceline" => ours(&[], &written[1..]),

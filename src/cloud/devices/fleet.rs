@@ -1,7 +1,5 @@
 //! Devices, derived from their numbers; nothing is stored.
 
-use serde::Serialize;
-
 use super::kind::Kind;
 use super::place::{Place, places};
 use crate::cloud::rng::Key;
