@@ -46,15 +46,17 @@ Examples:
   paceline demo
   paceline serve
   paceline key create --tenant acme --role user
-  paceline connection add --tenant acme --provider signalk --label boat --param base_url=http://10.0.0.5:3000
+  paceline connection add --tenant acme --provider signalk --label boat \\
+      --param base_url=http://10.0.0.5:3000
   paceline device import --tenant acme --connection boat --file devices.csv
   paceline lag
   paceline why 7
   paceline plan
   paceline provider check
 
-Settings come from --config FILE and from environment variables (PACELINE__DATABASE__URL=…), which take precedence.
-Without a configured Postgres or Redis, private servers are started under .paceline/.
+Settings come from --config FILE and from environment variables (PACELINE__DATABASE__URL=…), which take \
+precedence. Without a configured Postgres or Redis, private servers are started under .paceline/.
+
 Results go to stdout, everything else to stderr. `paceline COMMAND --help` explains each command.
 
 Exit codes:
@@ -66,10 +68,10 @@ Exit codes:
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Global {
     /// Settings file in TOML; overrides the defaults (`config/default.toml` lists every key)
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub config: Option<PathBuf>,
     /// Print the result, notes and errors as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Waits until the process shall stop.
+//! Waits until the process is asked to stop.
 
 use std::io;
 

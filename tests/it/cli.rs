@@ -143,6 +143,10 @@ fn every_example_in_the_help_parses() {
     fn walk(command: &clap::Command, path: &str) -> usize {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         let help = help.replace("\\\n", " ");
+        // clap wraps at this width, which would break an example.
+        for line in help.lines().filter(|line| line.starts_with("  ")) {
+            assert!(line.chars().count() <= 100, "{path}: too wide: {line}");
+        }
         let mut examples = 0;
         for line in help.lines().filter_map(|line| line.strip_prefix("  paceline ")) {
             let command = line.split(['#', '|']).next().unwrap_or(line);
@@ -307,7 +311,7 @@ async fn devices_are_added_listed_and_set() {
     assert!(energy.out.contains("\"a\""), "{energy:?}");
     binary
         .run(&format!("{add} --external-id b --interval 10ms"))
-        .refused(1, &["interval: ", "from 1s to 31days"]);
+        .refused(1, &["interval: ", "use 1s to 31days"]);
     binary.run(&format!("{add} --external-id b --resource power")).refused(1, &["energy, state"]);
     binary.run("device add --tenant acme --connection no --external-id b").refused(1, &["\"no\""]);
 
@@ -333,8 +337,8 @@ async fn devices_are_added_listed_and_set() {
     assert_eq!((paused["state"].as_str(), paused["interval"].as_str()), (Some("paused"), Some("30s")));
     assert_eq!(binary.json("set a --tenant acme --resource energy --resume")["state"], "active");
     binary.run(&format!("set {device} --interval 5s")).refused(1, &["--resource", "energy, state"]);
-    binary.run(&format!("set {device} --resource energy --interval 5s")).refused(1, &["from 10s to 31days"]);
-    binary.run(&format!("set {device} --resource energy --interval -5s")).refused(1, &["from 10s to 31days"]);
+    binary.run(&format!("set {device} --resource energy --interval 5s")).refused(1, &["use 10s to 31days"]);
+    binary.run(&format!("set {device} --resource energy --interval -5s")).refused(1, &["use 10s to 31days"]);
     binary.run("set 999999 --interval 5s").refused(1, &["no device", "paceline device list"]);
     binary.run("set a --interval 5s").refused(1, &["no device", "--tenant"]);
 

@@ -17,8 +17,7 @@ Examples:
   paceline key create --tenant acme --role reader --label dashboard
   paceline key create --tenant acme --role operator --json
 
-Only a hash of the key is stored: it cannot be shown again. Roles: reader reads devices and readings; user also sets
-preferences; operator also sees the whole deployment.")]
+Only a hash of the key is stored, so it cannot be shown again.")]
     Create {
         /// Tenant that the key belongs to
         #[arg(long, value_name = "NAME")]

@@ -18,8 +18,9 @@ To rotate the key:
   2. In every process, set secret.key to the new key and move the old one to secret.former_keys.
   3. Run this command.
   4. Remove the old key from secret.former_keys.
-At each step every process can open what any other has sealed. If the command is interrupted, run it again: it continues
-with what is left.")]
+
+At each step every process can open what any other has sealed. If the command is interrupted, run it again: it \
+continues with what is left.")]
     Rotate,
 }
 

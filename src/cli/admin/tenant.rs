@@ -23,8 +23,8 @@ Examples:
   paceline tenant weight acme 3
   paceline tenant weight acme 1 --json
 
-Where connections wait for a quota that they share, such as the application's, one of weight 3 is served three times as
-often as one of weight 1. The default is 1. The weight applies to each connection of the tenant, at once.")]
+Where connections wait for a quota that they share, such as the application's, one of weight 3 is served three \
+times as often as one of weight 1. The default is 1. The weight applies to each connection of the tenant, at once.")]
     Weight {
         /// Name of the tenant
         name: String,

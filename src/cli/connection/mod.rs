@@ -25,11 +25,12 @@ pub enum Command {
 Examples:
   paceline connection add --tenant acme --provider meadow --label main \\
       --param base_url=http://127.0.0.1:9000 --secret-file key.txt
-  paceline connection add --tenant acme --provider signalk --label boat --param base_url=http://10.0.0.5:3000
-  printf 'username=me\npassword=%s\n' \"$PASSWORD\" | \\
+  paceline connection add --tenant acme --provider signalk --label boat \\
+      --param base_url=http://10.0.0.5:3000
+  printf 'username=me\\npassword=%s\\n' \"$PASSWORD\" | \\
       paceline connection add --tenant acme --provider mycloud --label home --secret-stdin
 
-The provider's definition says which params and secrets it needs. Where it uses OAuth, the owner authorizes the
+The provider's definition says which params and secrets it needs. Where it uses OAuth, the owner authorizes the \
 connection afterwards: see `paceline connection authorize`.")]
     Add(Add),
     /// List a tenant's connections
@@ -46,7 +47,7 @@ Examples:
 Examples:
   paceline connection authorize --tenant acme home
 
-Shows the address to open. Browser flow: paste the address that the browser was redirected to, or the code in it.
+Shows the address to open. Browser flow: paste the address that the browser was redirected to, or the code in it. \
 Device flow: enter the code shown on any device; the command waits until it was entered or has expired.")]
     Authorize {
         /// Tenant that owns the connection
@@ -61,9 +62,9 @@ Examples:
   paceline connection discover --tenant acme main --dry-run
   paceline connection discover --tenant acme main
 
-One call, granted by the quotas like any other, ahead of waiting jobs. New devices are added with the definition's
-default jobs; devices absent from the list are marked as missing, and kept. `paceline serve` does this automatically:
-see [discovery] in the settings.")]
+Makes one call, granted by the quotas like any other, ahead of waiting jobs. New devices are added with the \
+definition's default jobs; devices absent from the list are marked as missing, and kept. `paceline serve` does \
+this automatically: see [discovery] in the settings.")]
     Discover {
         /// Tenant that owns the connection
         #[arg(long, value_name = "NAME")]
@@ -82,8 +83,8 @@ see [discovery] in the settings.")]
 Examples:
   paceline connection plan --tenant acme home auto-assist
 
-An unknown plan is refused with the list of known ones. To set the plan when a connection is added, use
---param plan=NAME.")]
+An unknown plan is refused with the list of known ones. To set the plan when a connection is added, use --param \
+plan=NAME.")]
     Plan {
         /// Tenant that owns the connection
         #[arg(long, value_name = "NAME")]

@@ -13,7 +13,7 @@ Examples:
   paceline device add --tenant acme --connection main --external-id pv-01b2c3d4 \\
       --resource energy --interval 5m --priority low
 
-Without --resource, --interval and --priority a new device gets the definition's default jobs. If a device of this
+Without --resource, --interval and --priority a new device gets the definition's default jobs. If a device of this \
 external id exists, its name and group are changed and the job is added or changed.")]
 pub struct Args {
     /// Tenant that owns the device

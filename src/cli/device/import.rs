@@ -35,22 +35,26 @@ pub struct Args {
     all_or_nothing: bool,
 }
 
-const EXAMPLES: &str = r#"Examples:
+const EXAMPLES: &str = concat!(
+    r#"Examples:
   paceline device import --tenant acme --connection main --file devices.csv
   paceline device import --tenant acme --connection main --format ndjson --all-or-nothing
 
-CSV with a header. Every column but external_id is optional; a device may have one row per resource:
+CSV with a header; only the column external_id is required. A device may have one row per resource:
   external_id,name,group,resource,interval,priority
   th-7c9e6679,Kitchen,,state,30s,high
 
-NDJSON, one object per line. Everything but external_id is optional:
-  {"external_id":"th-7c9e6679","name":"Kitchen","group":"","jobs":{"state":{"interval":"30s","priority":"high"}}}
+NDJSON, one object per line with external_id, name, group and jobs; only external_id is required:
+  {"external_id":"th-7c9e6679","name":"Hall","jobs":{"state":{"interval":"30s","priority":"high"}}}
 
-A new device without jobs gets the definition's default jobs; a known device keeps its own. A row is refused if it
+"#,
+    "\
+A new device without jobs gets the definition's default jobs; a known device keeps its own. A row is refused if it \
 repeats a resource of a device or gives the device another group. Rows are numbered by their line in the file.
 
-Refused rows are listed on stderr (with --json: in `errors`), the first 100 of them; the other rows are added
-unless --all-or-nothing is given. Exit code 0 if no row was refused, 1 otherwise."#;
+The first 100 refused rows are listed on stderr, or with --json in `errors`; the other rows are added unless \
+--all-or-nothing is given. Exit code 0 if no row was refused, 1 otherwise."
+);
 
 #[derive(Serialize)]
 struct Summary {

@@ -14,8 +14,8 @@ Examples:
   paceline cloud --listen 127.0.0.1:9000 --accounts 2 --devices-per-account 500 --limit account:50/10s --limit app:40/1s
   paceline cloud --no-limits --latency-ms 0-5 --error-share 0.05
 
-Prints {\"listening\":\"ADDRESS\"} once it accepts connections, and serves until it is stopped by SIGTERM or Ctrl-C.
-Needs neither settings nor servers.")]
+Prints {\"listening\":\"ADDRESS\"} once it accepts connections, and serves until it is stopped by SIGTERM or \
+Ctrl-C. Needs neither settings nor servers.")]
 pub struct Args {
     /// Address to listen on; port 0 picks a free port
     #[arg(long, value_name = "ADDRESS")]

@@ -26,7 +26,7 @@ Examples:
   paceline demo --devices 1000 --for 1m
   paceline demo --for 30s --json
 
-Prints the addresses to open, then one line per second, and a summary at the end. Exit code 0 if the cloud refused
+Prints the addresses to open, then one line per second, and a summary at the end. Exit code 0 if the cloud refused \
 nothing, no call failed and at least 99 % of the devices are fresh; 1 otherwise.";
 
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), CliError> {

@@ -13,7 +13,7 @@ Examples:
   paceline migrate
   paceline migrate --config /etc/paceline.toml
 
-Needs Postgres only. Safe to run again, and from several machines at once. Commands migrate private servers
+Needs Postgres only. Safe to run again, and from several machines at once. Commands migrate private servers \
 automatically.")]
 pub struct Args {}
 

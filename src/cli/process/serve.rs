@@ -22,8 +22,7 @@ Examples:
   paceline serve --roles api                    # the HTTP API only
   PACELINE__HTTP__LISTEN=0.0.0.0:8077 paceline serve --roles fetch,keep
 
-Roles: api serves HTTP, fetch calls the providers, keep drains the outbox, rebuilds a lost schedule and maintains the
-history. At least one process needs the role keep. SIGTERM or Ctrl-C stops it gracefully, a second one at once.";
+At least one process needs the role keep. SIGTERM or Ctrl-C stops the process gracefully, a second one at once.";
 
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), CliError> {
     let settings = crate::cli::context::load(global)?;

@@ -1,4 +1,4 @@
-//! Signals that mean "stop".
+//! Stops the process on SIGTERM or Ctrl-C.
 
 use tokio_util::sync::CancellationToken;
 

@@ -16,9 +16,10 @@ Examples:
   paceline provider check providers/mycloud.toml
   paceline provider check --json | jq '.providers[] | select(.ok | not)'
 
-Reports every error with its file and line, and suggests the key for a misspelt one. The cases of mycloud.toml are in
-mycloud/cases.toml beside it: a request, the provider's response and the outcome expected. No provider is called;
-Postgres and Redis are not needed. Exit code 0 if every definition is valid and every case passes, 1 otherwise.")]
+Reports every error with its file and line, and suggests the key for a misspelt one. The cases of mycloud.toml are \
+in mycloud/cases.toml beside it: a request, the provider's response and the outcome expected. No provider is \
+called; Postgres and Redis are not needed. Exit code 0 if every definition is valid and every case passes, 1 \
+otherwise.")]
 pub struct Args {
     /// Definition files [default: all shipped ones and those in providers.dir]
     #[arg(value_name = "FILE")]

@@ -15,7 +15,7 @@ Examples:
   paceline provider new mycloud
   paceline provider new mycloud --dir providers
 
-Writes mycloud.toml, a commented skeleton; mycloud/cases.toml, example cases; and schema.json, with which editors
+Writes mycloud.toml, a commented skeleton; mycloud/cases.toml, example cases; and schema.json, with which editors \
 complete and check the definition. The skeleton passes `paceline provider check`. No existing file is overwritten.")]
 pub struct Args {
     /// Name of the provider, as connections will refer to it

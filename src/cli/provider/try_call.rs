@@ -17,11 +17,12 @@ use std::time::Duration;
 Examples:
   paceline provider try govee --tenant acme --connection main
   paceline provider try govee --tenant acme --connection main --device H7143/52:8B:00:00:00:00:00:01
-  paceline provider try meadow --tenant acme --connection main --resource energy --json | jq '.exchanges[].request'
+  paceline provider try meadow --tenant acme --connection main --resource energy --json \\
+      | jq '.exchanges[].request'
 
-Makes one real call, ahead of waiting jobs. The quotas grant and count it like any other call, and a refusal by the
-provider holds other calls back likewise. Readings are shown, not stored. Secrets are shown as ***. Exit code 0 if the
-outcome is fresh, unchanged or device_offline; 1 otherwise.")]
+Makes one real call, ahead of waiting jobs. The quotas grant and count it like any other call, and a refusal by \
+the provider holds other calls back likewise. Readings are shown, not stored. Secrets are shown as ***. Exit code \
+0 if the outcome is fresh, unchanged or device_offline; 1 otherwise.")]
 pub struct Args {
     /// Name of the provider
     provider: String,

@@ -12,8 +12,8 @@ Examples:
   paceline lag
   paceline lag --json
 
-A job is fresh while its reading is not older than its interval plus a grace period (`fresh` in the settings).
-p50 and p99 are of the lag, the time from when a job was due until its call was sent, over the last five minutes.")]
+A job is fresh while its reading is not older than its interval plus a grace period (`fresh` in the settings). p50 \
+and p99 are of the lag, the time from when a job was due until its call was sent, over the last five minutes.")]
 pub struct Args {}
 
 #[derive(Serialize)]

@@ -24,9 +24,10 @@ Examples:
   paceline plan --device 7
   paceline plan --json | jq '.providers.meadow.jobs[] | select(.why)'
 
-The forecast is computed from the intervals set and from what the quotas allow in the long run; no provider is called.
-When the jobs demand more than a quota supplies, some run less often than asked: within a connection, jobs of higher
-priority get more; among connections, the supply is shared by tenant weight. `~` marks a supply that is assumed.")]
+The forecast is computed from the intervals set and from what the quotas allow in the long run; no provider is \
+called. When the jobs demand more than a quota supplies, some run less often than asked: within a connection, jobs \
+of higher priority get more; among connections, the supply is shared by tenant weight. `~` marks a supply that is \
+assumed.")]
 pub struct Args {
     /// Forecast only this provider
     #[arg(long, value_name = "NAME")]

@@ -14,15 +14,15 @@ Examples:
   paceline refresh th-7c9e6679 --tenant acme --resource state
   paceline refresh 7 --resource energy --json
 
-The job runs ahead of all waiting jobs, as soon as the provider's quotas allow; its regular schedule stays as it is.
-A second request before it ran changes nothing. `paceline why` shows what the job waits for.")]
+The job runs ahead of all waiting jobs, as soon as the provider's quotas allow; its regular schedule stays as it \
+is. A second request before it ran changes nothing. `paceline why` shows what the job waits for.")]
 pub struct Args {
     /// Number of the device, or with --tenant its external id
     device: String,
     /// Tenant that owns the device
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
-    /// Resource, such as state; optional if the device has only one
+    /// Resource, such as state; optional if unambiguous
     #[arg(long, value_name = "NAME")]
     resource: Option<String>,
 }

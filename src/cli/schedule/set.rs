@@ -22,7 +22,7 @@ pub struct Args {
     /// Tenant that owns the device
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
-    /// Resource, such as state; optional if the device has only one
+    /// Resource, such as state; optional if unambiguous
     #[arg(long, value_name = "NAME")]
     resource: Option<String>,
     /// What to change.

@@ -15,8 +15,8 @@ Examples:
   paceline why th-7c9e6679 --tenant acme
   paceline why 7 --resource state --json | jq -r '.jobs[].sentence'
 
-Shows one sentence per job: its state in Postgres, where it is in the schedule and which quota or hold it waits for, and
-how often it can run in the long run if that is less often than asked (see `paceline plan`).")]
+Shows one sentence per job: its state in Postgres, where it is in the schedule and which quota or hold it waits \
+for, and how often it can run in the long run if that is less often than asked (see `paceline plan`).")]
 pub struct Args {
     /// Number of the device, or with --tenant its external id
     device: String,

@@ -7,7 +7,7 @@ use crate::cloud::rng::Key;
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// A place on earth, drawn from the account's key.
+/// A location, drawn from the account's key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Site {
     key: Key,

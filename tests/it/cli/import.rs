@@ -98,7 +98,7 @@ async fn refused_rows_are_listed_and_the_others_added() {
     assert_eq!((run.code, run.out.as_str()), (Some(1), "Rows: 9 read, 1 added, 8 refused. Devices: 1.\n"));
     let errors: Vec<_> = run.err.lines().collect();
     for (line, expected) in errors.iter().zip([
-        "row 2: interval: an interval of 10ms is out of range: choose from 1s to 31days",
+        "row 2: interval: an interval of 10ms is out of range; use 1s to 31days",
         "row 3: priority: \"urgent\"",
         "row 4: external_id: it is empty",
         "row 5: resource: provider meadow has no resource \"power\"",

@@ -175,7 +175,7 @@ async fn rotation_seals_all_secrets_with_the_new_key_and_loses_none() {
     // The new key alone opens nothing. With the old one beside it all can be opened, and new secrets are sealed with
     // the new one.
     let binary = binary.set("PACELINE__SECRET__KEY", &new);
-    binary.run("secret rotate").refused(1, &["no key in secret.key and secret.former_keys opens"]);
+    binary.run("secret rotate").refused(1, &["no key in secret.key or secret.former_keys opens"]);
     let binary = binary.set("PACELINE__SECRET__FORMER_KEYS", &old);
     let secret = binary.file("secret", "s3cret-2\n");
     binary.run(&format!("connection secret --tenant acme c2 --secret-file {secret}")).ok();
