@@ -11,7 +11,8 @@ use std::time::Duration;
 #[command(after_help = "\
 Examples:
   paceline cloud
-  paceline cloud --listen 127.0.0.1:9000 --accounts 2 --devices-per-account 500 --limit account:50/10s --limit app:40/1s
+  paceline cloud --listen 127.0.0.1:9000 --accounts 2 --devices-per-account 500 \\
+      --limit account:50/10s --limit app:40/1s
   paceline cloud --no-limits --latency-ms 0-5 --error-share 0.05
 
 Prints {\"listening\":\"ADDRESS\"} once it accepts connections, and serves until it is stopped by SIGTERM or \
