@@ -1,8 +1,8 @@
-//! `cycle`: what taking and settling a job costs Redis, in steady state.
+//! `cycle`: Redis's CPU time to take and settle a job, in steady state.
 //!
-//! A hundred jobs are due at a time, so that a script call is as small as it is in production; all are taken and
-//! settled before time goes on. Time is handed in, so that nothing waits and only Redis's CPU counts. Turns of ours
-//! and turns of the yardstick alternate: a machine that changes its pace meets both.
+//! A hundred jobs come due at a time, so that script calls are as small as in production; all are taken and settled
+//! before time advances. Time is simulated, so nothing waits and only Redis's CPU counts. Rounds of Paceline and of the
+//! yardstick alternate, so that a change of the machine's speed affects both.
 
 use crate::Failed;
 use crate::figure::Figure;
@@ -13,16 +13,16 @@ use paceline::words::UnixMs;
 
 const JOBS: usize = 100_000;
 
-/// How often the two alternate.
-pub const TURNS: usize = 20;
+/// Number of alternating rounds.
+pub const ROUNDS: usize = 20;
 
-/// As production asks: what its slots hold.
+/// Calls per take, as many as a worker process asks for.
 const CALLS: usize = 128;
 
-/// The ratio to reach, if there is one.
+/// The ratio to reach, if any.
 type Aim = Option<(f64, &'static str)>;
 
-/// Accounts, devices a call, and the aim. The headline is one device a call, which is the hardest.
+/// Connections, devices per call, and the aim. One device per call is the hardest case and the headline.
 const CASES: &[(usize, u32, Aim)] = &[
     (1, 1, Some((0.3, "ratio ≥ 0.3"))),
     (1_000, 1, Some((0.3, "ratio ≥ 0.3"))),
@@ -34,19 +34,19 @@ const CASES: &[(usize, u32, Aim)] = &[
 pub async fn run() -> Result<Vec<Figure>, Failed> {
     let mut figures = Vec::new();
     for (lanes, batch_max, aim) in CASES {
-        eprintln!("{JOBS} jobs in {lanes} lanes, {batch_max} a call");
+        eprintln!("{JOBS} jobs in {lanes} lanes, {batch_max} per call");
         let server = RedisServer::start().await?;
         let fleet = Fleet { batch_max: *batch_max, ..Fleet::new(JOBS, *lanes) };
         let mut pair = Pair::new(&server, "measured", fleet).await?;
-        // An interval to warm up, and one that counts: every job has its turn in each.
+        // One interval to warm up and one that counts; every job runs once in each.
         pair.warm_up(JOBS).await?;
-        for _ in 0..TURNS {
-            pair.turn(&server, JOBS / TURNS).await?;
+        for _ in 0..ROUNDS {
+            pair.run(&server, JOBS / ROUNDS).await?;
         }
         let mut figure = Figure::new("cycle", pair.ours_per_s(), pair.minimal_per_s(), "jobs/s of Redis CPU")
-            .of("lanes", *lanes);
+            .param("lanes", *lanes);
         if *batch_max > 1 {
-            figure = figure.of("batch", *batch_max);
+            figure = figure.param("batch", *batch_max);
         }
         if let Some((least, text)) = aim {
             let met = figure.ratio() >= *least;
@@ -57,7 +57,7 @@ pub async fn run() -> Result<Vec<Figure>, Failed> {
     Ok(figures)
 }
 
-/// Ours and the yardstick, over the same jobs on the same server.
+/// Paceline and the yardstick with the same jobs on the same server.
 pub struct Pair {
     ours: Steady,
     minimal: Minimal,
@@ -73,23 +73,23 @@ impl Pair {
         Ok(Self { ours, minimal, ours_cpu_s: 0.0, minimal_cpu_s: 0.0, minimal_moved: 0 })
     }
 
-    /// Turns that do not count.
+    /// Runs jobs that do not count.
     pub async fn warm_up(&mut self, jobs: usize) -> Result<(), Failed> {
-        self.ours.turn(jobs).await?;
-        self.minimal.turn(jobs).await?;
+        self.ours.run(jobs).await?;
+        self.minimal.run(jobs).await?;
         self.ours.served = 0;
         Ok(())
     }
 
-    /// About so many jobs of ours, then as many members of the yardstick.
-    pub async fn turn(&mut self, server: &RedisServer, jobs: usize) -> Result<(), Failed> {
-        let began = server.cpu_s().await?;
-        self.ours.turn(jobs).await?;
+    /// Runs about `jobs` jobs, then as many members of the yardstick.
+    pub async fn run(&mut self, server: &RedisServer, jobs: usize) -> Result<(), Failed> {
+        let start = server.cpu_s().await?;
+        self.ours.run(jobs).await?;
         let between = server.cpu_s().await?;
-        self.minimal.turn(jobs).await?;
-        let ended = server.cpu_s().await?;
-        self.ours_cpu_s += between - began;
-        self.minimal_cpu_s += ended - between;
+        self.minimal.run(jobs).await?;
+        let end = server.cpu_s().await?;
+        self.ours_cpu_s += between - start;
+        self.minimal_cpu_s += end - between;
         self.minimal_moved += jobs;
         Ok(())
     }
@@ -99,13 +99,13 @@ impl Pair {
         self.ours.served as f64 / self.ours_cpu_s
     }
 
-    /// Members moved there and back.
+    /// Members moved from due to leased and back, per second of Redis's CPU.
     pub fn minimal_per_s(&self) -> f64 {
         self.minimal_moved as f64 / self.minimal_cpu_s
     }
 }
 
-/// A schedule whose jobs come due evenly, all served as they do.
+/// A schedule whose jobs come due evenly and are served at once.
 struct Steady {
     rig: Rig,
     passed_ms: f64,
@@ -119,22 +119,22 @@ impl Steady {
         Self { rig, passed_ms: 0.0, step_ms, served: 0 }
     }
 
-    /// Lets the time pass in which about so many jobs come due, and serves them.
-    async fn turn(&mut self, jobs: usize) -> Result<(), Failed> {
+    /// Advances time until about `jobs` jobs have come due, and serves them.
+    async fn run(&mut self, jobs: usize) -> Result<(), Failed> {
         let before = self.served;
         for _ in 0..jobs / BATCH {
             self.passed_ms += self.step_ms;
             self.serve(UnixMs(T0 + self.passed_ms as i64)).await?;
         }
         let served = self.served - before;
-        // The spread is even to a few jobs; shared calls come as many at a time as they serve.
+        // Due times are spread evenly up to a few jobs; jobs of a shared call come due together.
         match served.abs_diff(jobs) * 10 > jobs {
-            true => Err(format!("{served} jobs were served in the time of {jobs}").into()),
+            true => Err(format!("{served} jobs were served in the time in which {jobs} come due").into()),
             false => Ok(()),
         }
     }
 
-    /// Takes and settles until nothing that is due is left.
+    /// Takes and settles until no due job is left.
     async fn serve(&mut self, now: UnixMs) -> Result<(), Failed> {
         loop {
             let taken = self.rig.taker.take(CALLS, Some(now)).await?;

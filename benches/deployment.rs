@@ -1,4 +1,4 @@
-//! The real thing: Postgres, Redis, a provider's file, and `paceline serve` processes on them.
+//! A real deployment: Postgres, Redis, a provider definition, and `paceline serve` processes.
 
 use crate::Failed;
 use crate::redis_server::RedisServer;
@@ -20,11 +20,11 @@ use tokio::process::{Child, Command};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// As many as an import adds at a time.
+/// Devices added per statement, as an import does.
 const PAGE: usize = 1_000;
 
-/// A provider that answers one device a call, and sets no limit that anybody would feel.
-const GENEROUS: &str = r#"
+/// A quota that never limits these benches.
+const UNLIMITED: &str = r#"
 [[quota]]
 name = "second"
 scope = "app"
@@ -33,7 +33,7 @@ window = "1s"
 burst = 10_000
 "#;
 
-/// One tenant's deployment: a database and a Redis of its own.
+/// A deployment with one tenant, its own database and its own Redis.
 pub struct Deployment {
     pub app: App,
     pub tenant: TenantId,
@@ -46,15 +46,15 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// With a provider that has no limit to speak of.
+    /// Starts one whose provider sets no effective limit.
     pub async fn start() -> Result<Self, Failed> {
-        Self::with_quota(GENEROUS).await
+        Self::with_quota(UNLIMITED).await
     }
 
-    /// With a provider of these `[[quota]]` tables.
+    /// Starts one whose provider has these `[[quota]]` tables.
     pub async fn with_quota(quota: &str) -> Result<Self, Failed> {
         let admin_url = std::env::var("PACELINE_TEST_DATABASE_URL")
-            .map_err(|_| "PACELINE_TEST_DATABASE_URL is not set: run this by scripts/bench")?;
+            .map_err(|_| "PACELINE_TEST_DATABASE_URL is not set; run scripts/bench")?;
         let database = format!("bench{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let mut admin = PgConnection::connect(&admin_url).await?;
         admin.execute(AssertSqlSafe(format!("CREATE DATABASE {database}"))).await?;
@@ -76,12 +76,12 @@ impl Deployment {
         Ok(Self { app, tenant, provider, redis, servers, admin_url, database, providers })
     }
 
-    /// An account at the provider, who lives at `base_url`.
+    /// Adds a connection at the provider, which is served at `base_url`.
     pub async fn connect(&self, base_url: &str) -> Result<ConnectionId, Failed> {
         self.connect_as("main", base_url).await
     }
 
-    /// One of several accounts, each with a label of its own.
+    /// Adds one of several connections, each with its own label.
     pub async fn connect_as(&self, label: &str, base_url: &str) -> Result<ConnectionId, Failed> {
         let new = NewConnection {
             tenant: self.tenant,
@@ -93,7 +93,7 @@ impl Deployment {
         Ok(connections::add(&self.app.pool, &self.app.sealer, new).await?)
     }
 
-    /// Devices `0`, `1`, … with a job each, in their order.
+    /// Adds devices `0`, `1`, … with a job each; returns their ids in that order.
     pub async fn add_devices(
         &self,
         connection: ConnectionId,
@@ -116,23 +116,23 @@ impl Deployment {
         Ok(ids)
     }
 
-    /// Gives every device a reading of this moment: the next is due at the next point of its grid.
-    pub async fn as_though_all_had_run(&self) -> Result<(), Failed> {
+    /// Gives every device a reading of now, so that its job is next due at the next point of its grid.
+    pub async fn mark_all_fetched(&self) -> Result<(), Failed> {
         let all = "INSERT INTO latest (tenant_id, device_id, resource, job_id, fetched_at, changed_at, online, \
                    \"values\", content_hash, fence) \
                    SELECT tenant_id, device_id, resource, job_id, now(), now(), true, '{}', '', 0 FROM jobs";
         sqlx::query(all).execute(&self.app.pool).await?;
-        // As it would be in a deployment that has been up for a while.
+        // A deployment that has been up for a while has statistics.
         sqlx::query("ANALYZE").execute(&self.app.pool).await?;
         Ok(())
     }
 
-    /// What all threads of its Redis have spent, s.
+    /// CPU time of all threads of its Redis, s.
     pub async fn redis_cpu_s(&self) -> Result<f64, Failed> {
-        self.redis.cpu_of_all_s().await
+        self.redis.cpu_all_threads_s().await
     }
 
-    /// A `paceline serve` process with these roles; it is killed when this is dropped.
+    /// Starts a `paceline serve` process with these roles. Dropping the handle kills it.
     pub fn serve(&self, roles: &str) -> Result<Child, Failed> {
         let child = Command::new(env!("CARGO_BIN_EXE_paceline"))
             .args(["serve", "--roles", roles])
@@ -150,18 +150,18 @@ impl Deployment {
         Ok(child)
     }
 
-    /// Ends these processes (-9). One that had ended by itself spoiled the figure.
-    pub async fn end(processes: &mut [Child]) -> Result<(), Failed> {
+    /// Kills these processes. Fails if one had exited before, since that invalidates the figure.
+    pub async fn kill(processes: &mut [Child]) -> Result<(), Failed> {
         for process in processes {
             if let Some(status) = process.try_wait()? {
-                return Err(format!("paceline serve ended while it was measured: {status}").into());
+                return Err(format!("paceline serve exited during the measurement: {status}").into());
             }
             process.kill().await?;
         }
         Ok(())
     }
 
-    /// Drops the database. Nobody may serve any more.
+    /// Drops the database. All processes must have ended.
     pub async fn close(self) -> Result<(), Failed> {
         self.app.pool.close().await;
         let mut admin = PgConnection::connect(&self.admin_url).await?;

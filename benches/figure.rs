@@ -1,47 +1,47 @@
-//! What a bench found, for programs and for people.
+//! Results of benches, as JSON and as a table.
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
-/// One figure beside its yardstick.
+/// A measured value with its yardstick.
 pub struct Figure {
     bench: &'static str,
-    /// Of what: `lanes`, `batch`.
-    of: Vec<(&'static str, Value)>,
+    /// Parameters such as `lanes` or `batch`.
+    params: Vec<(&'static str, Value)>,
     value: f64,
     yardstick: f64,
     unit: &'static str,
-    /// What else was seen: `refused`, `p50_ms`.
-    beside: Vec<(&'static str, Value)>,
+    /// Further measurements such as `refused` or `p50_ms`.
+    extra: Vec<(&'static str, Value)>,
     aim: Option<(&'static str, bool)>,
     peers: &'static str,
 }
 
 impl Figure {
     pub fn new(bench: &'static str, value: f64, yardstick: f64, unit: &'static str) -> Self {
-        Self { bench, of: Vec::new(), value, yardstick, unit, beside: Vec::new(), aim: None, peers: "" }
+        Self { bench, params: Vec::new(), value, yardstick, unit, extra: Vec::new(), aim: None, peers: "" }
     }
 
-    /// Says of what it is; shown before the value.
-    pub fn of(mut self, name: &'static str, what: impl Into<Value>) -> Self {
-        self.of.push((name, what.into()));
+    /// Adds a parameter, shown before the value.
+    pub fn param(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.params.push((name, value.into()));
         self
     }
 
-    /// Adds what else was seen; shown after the unit.
-    pub fn beside(mut self, name: &'static str, seen: impl Into<Value>) -> Self {
-        self.beside.push((name, seen.into()));
+    /// Adds a further measurement, shown after the unit.
+    pub fn extra(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.extra.push((name, value.into()));
         self
     }
 
-    /// What it should be, and whether it is.
+    /// Sets the aim, and whether it is met.
     pub fn aim(mut self, aim: &'static str, met: bool) -> Self {
         self.aim = Some((aim, met));
         self
     }
 
-    /// What others were measured to do.
+    /// Sets what other systems reached.
     pub fn peers(mut self, peers: &'static str) -> Self {
         self.peers = peers;
         self
@@ -56,26 +56,26 @@ impl Figure {
     }
 }
 
-/// The keys in the order in which people read them.
+/// Serializes the keys in reading order.
 impl Serialize for Figure {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("bench", self.bench)?;
-        for (name, what) in &self.of {
-            map.serialize_entry(name, what)?;
+        for (name, value) in &self.params {
+            map.serialize_entry(name, value)?;
         }
         map.serialize_entry("value", &rounded(self.value))?;
         map.serialize_entry("yardstick", &rounded(self.yardstick))?;
         map.serialize_entry("ratio", &rounded(self.ratio()))?;
         map.serialize_entry("unit", self.unit)?;
-        for (name, seen) in &self.beside {
-            map.serialize_entry(name, seen)?;
+        for (name, value) in &self.extra {
+            map.serialize_entry(name, value)?;
         }
         map.end()
     }
 }
 
-/// To four digits: more would only be noise.
+/// Rounds to four digits; more would be noise.
 pub fn rounded(value: f64) -> f64 {
     if value == 0.0 || !value.is_finite() {
         return value;
@@ -84,13 +84,13 @@ pub fn rounded(value: f64) -> f64 {
     (value * scale).round() / scale
 }
 
-/// All of them, for people.
+/// A table of all figures.
 pub fn table(figures: &[Figure]) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::UTF8_HORIZONTAL_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(["bench", "of", "value", "yardstick", "ratio", "unit", "beside", "aim", "peers"]);
+        .set_header(["bench", "parameters", "value", "yardstick", "ratio", "unit", "also", "aim", "peers"]);
     for figure in figures {
         let aim = match figure.aim {
             Some((aim, true)) => aim.to_owned(),
@@ -99,12 +99,12 @@ pub fn table(figures: &[Figure]) -> Table {
         };
         table.add_row([
             figure.bench.to_owned(),
-            pairs(&figure.of),
+            pairs(&figure.params),
             rounded(figure.value).to_string(),
             rounded(figure.yardstick).to_string(),
             rounded(figure.ratio()).to_string(),
             figure.unit.to_owned(),
-            pairs(&figure.beside),
+            pairs(&figure.extra),
             aim,
             figure.peers.to_owned(),
         ]);

@@ -1,4 +1,4 @@
-//! `idle`: what a large deployment costs that has next to nothing to do: 100,000 devices asked once a day.
+//! `idle`: the CPU cost of a large deployment that is almost idle: 100,000 devices refreshed once a day.
 
 use crate::Failed;
 use crate::cpu;
@@ -14,15 +14,15 @@ const DEVICES: usize = 100_000;
 const ACCOUNTS: usize = 1_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// The aim: at most so many % of one core, in Paceline and Redis together.
-const AIM: f64 = 2.0;
+/// The aim: less than this share of a core, in %, for Paceline and Redis together.
+const AIM_PERCENT: f64 = 2.0;
 
-/// Until a process that has just started has nothing left to do.
-const SETTLED_AFTER: Duration = Duration::from_secs(5);
+/// Time for a started process to become idle.
+const STARTUP: Duration = Duration::from_secs(5);
 
 pub async fn run(seconds: u32) -> Result<Vec<Figure>, Failed> {
     let cloud = Thermostats::start().await?;
-    // Its provider comes beside all that are shipped.
+    // All shipped definitions are loaded too, as in a real deployment.
     let at = Deployment::start().await?;
     eprintln!("{DEVICES} devices at {ACCOUNTS} accounts, once a day each");
     let interval = Interval::from_ms(DAY_MS).unwrap_or(Interval::MAX);
@@ -30,29 +30,29 @@ pub async fn run(seconds: u32) -> Result<Vec<Figure>, Failed> {
         let connection = at.connect_as(&format!("account {account}"), &cloud.url).await?;
         at.add_devices(connection, DEVICES / ACCOUNTS, interval).await?;
     }
-    // Else the first run of all of them would be what is measured.
-    at.as_though_all_had_run().await?;
+    // Otherwise the measurement would include the first run of every job.
+    at.mark_all_fetched().await?;
     keep::rebuild_if_lost(&at.app, &at.provider).await?;
     keep::drain(&at.app).await?;
 
     let process = at.serve("api,fetch,keep")?;
-    let pid = process.id().ok_or("paceline serve ended at once")?;
-    sleep(SETTLED_AFTER).await;
+    let pid = process.id().ok_or("paceline serve exited at once")?;
+    sleep(STARTUP).await;
     cloud.arrivals();
-    let (ours, redis, began) = (cpu::of_s(pid)?, at.redis_cpu_s().await?, Instant::now());
+    let (ours, redis, started) = (cpu::process_s(pid)?, at.redis_cpu_s().await?, Instant::now());
     sleep(Duration::from_secs(u64::from(seconds))).await;
-    let took = began.elapsed().as_secs_f64();
-    let share = |spent_s: f64| 100.0 * spent_s / took;
-    let (ours, redis) = (share(cpu::of_s(pid)? - ours), share(at.redis_cpu_s().await? - redis));
+    let took_s = started.elapsed().as_secs_f64();
+    let share = |spent_s: f64| 100.0 * spent_s / took_s;
+    let (ours, redis) = (share(cpu::process_s(pid)? - ours), share(at.redis_cpu_s().await? - redis));
     let syncs = cloud.arrivals().len();
-    Deployment::end(&mut [process]).await?;
+    Deployment::kill(&mut [process]).await?;
     at.close().await?;
     Ok(vec![
-        Figure::new("idle", ours + redis, AIM, "% of a core")
-            .of("devices", DEVICES)
-            .beside("paceline", rounded(ours))
-            .beside("redis", rounded(redis))
-            .beside("syncs", syncs)
-            .aim("value < 2", ours + redis < AIM),
+        Figure::new("idle", ours + redis, AIM_PERCENT, "% of a core")
+            .param("devices", DEVICES)
+            .extra("paceline", rounded(ours))
+            .extra("redis", rounded(redis))
+            .extra("syncs", syncs)
+            .aim("value < 2", ours + redis < AIM_PERCENT),
     ])
 }

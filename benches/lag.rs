@@ -1,7 +1,7 @@
-//! `lag`: how late calls are, seen by who is called: arrival minus due, over every point of every device's grid.
+//! `lag`: how late calls reach the provider: arrival minus due time, for every grid point of every device.
 //!
-//! A real process with a real Postgres, on its way from due to recorded a thousand times a second. The yardstick is
-//! what the machine can do: a task that sleeps until the same instants and sends the same request.
+//! A real process with a real Postgres runs up to a thousand syncs per second. The yardstick is what the machine can
+//! do: tasks that sleep until the same instants and send the same requests.
 
 use crate::Failed;
 use crate::deployment::Deployment;
@@ -18,14 +18,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 const INTERVAL_MS: u32 = 10_000;
 
-/// Devices on that interval, and the p99 to reach, ms.
+/// Devices on this interval, and the p99 to reach, ms.
 const CASES: &[(usize, f64, &str, &str)] =
     &[(2_000, 10.0, "p99 ≤ 10 ms", "BullMQ 99 ms, arq 101 ms"), (10_000, 25.0, "p99 ≤ 25 ms", "")];
 
-/// Sends before their due instant would be a fault, but clocks are read a moment before and after.
+/// A call before its due time would be a bug, but this much is tolerated since the clocks are not read at one instant.
 const EARLY_MS: f64 = 50.0;
 
-/// Before the yardstick counts: connections are opened.
+/// Time for the yardstick to open its connections.
 const BARE_WARM_UP: Duration = Duration::from_secs(3);
 
 pub async fn run(seconds: u32) -> Result<Vec<Figure>, Failed> {
@@ -34,11 +34,11 @@ pub async fn run(seconds: u32) -> Result<Vec<Figure>, Failed> {
         let rate = devices * 1000 / INTERVAL_MS as usize;
         let (ours, bare) = measure(*devices, seconds).await?;
         let figure = Figure::new("lag", ours.p99_ms, bare.p99_ms, "ms, p99 of arrival − due")
-            .of("rate", rate)
-            .beside("p50_ms", rounded(ours.p50_ms))
-            .beside("p99_ms", rounded(ours.p99_ms))
-            .beside("max_ms", rounded(ours.max_ms))
-            .beside("missed", ours.missed);
+            .param("rate", rate)
+            .extra("p50_ms", rounded(ours.p50_ms))
+            .extra("p99_ms", rounded(ours.p99_ms))
+            .extra("max_ms", rounded(ours.max_ms))
+            .extra("missed", ours.missed);
         figures.push(figure.aim(aim, ours.p99_ms <= *most_ms).peers(peers));
     }
     Ok(figures)
@@ -54,7 +54,7 @@ async fn measure(count: usize, seconds: u32) -> Result<(Lag, Lag), Failed> {
     let grid = Grid { offsets_ms: offsets(&at, &devices).await? };
 
     eprintln!("the yardstick, for {seconds} s");
-    let clock = SharedClock::ask(&at.app.redis).await?;
+    let clock = SharedClock::read(&at.app.redis).await?;
     let from = Instant::now() + BARE_WARM_UP;
     let to = from + Duration::from_secs(seconds.into());
     send_bare(&grid, &cloud, clock, to).await;
@@ -65,18 +65,18 @@ async fn measure(count: usize, seconds: u32) -> Result<(Lag, Lag), Failed> {
     wait_for_calls(&cloud).await?;
     sleep(Duration::from_millis(2 * u64::from(INTERVAL_MS))).await;
     drop(cloud.arrivals());
-    let clock = SharedClock::ask(&at.app.redis).await?;
-    // What is due in this moment may have been counted off just before.
+    let clock = SharedClock::read(&at.app.redis).await?;
+    // A call due now may have arrived just before the arrivals were cleared.
     let from = Instant::now() + Duration::from_secs(1);
     let to = from + Duration::from_secs(seconds.into());
     sleep_until(to + Duration::from_secs(1)).await;
     let ours = grid.lag(&cloud.arrivals(), clock, from, to);
-    Deployment::end(&mut [process]).await?;
+    Deployment::kill(&mut [process]).await?;
     at.close().await?;
     Ok((ours, bare))
 }
 
-/// Where in each interval each device's job is due, ms, by the number that is its external id.
+/// The offset of each device's job within its interval, ms, indexed by the number that is its external id.
 async fn offsets(at: &Deployment, devices: &[DeviceId]) -> Result<Vec<f64>, Failed> {
     let numbers: HashMap<_, _> = devices.iter().enumerate().map(|(number, id)| (*id, number)).collect();
     let all = jobs::page(&at.app.pool, &at.provider, JobId(0), i64::try_from(devices.len())?).await?;
@@ -88,7 +88,7 @@ async fn offsets(at: &Deployment, devices: &[DeviceId]) -> Result<Vec<f64>, Fail
     Ok(offsets.into_iter().collect::<Option<_>>().ok_or("a device without a job")?)
 }
 
-/// A task a device that sleeps until each of its instants and sends.
+/// Spawns a task per device that sleeps until each due time and sends a request.
 async fn send_bare(grid: &Grid, cloud: &Thermostats, clock: SharedClock, to: Instant) {
     let (client, mut tasks) = (reqwest::Client::new(), JoinSet::new());
     for (device, dues) in grid.points(clock, Instant::now(), to).into_iter().enumerate() {
@@ -96,9 +96,9 @@ async fn send_bare(grid: &Grid, cloud: &Thermostats, clock: SharedClock, to: Ins
         tasks.spawn(async move {
             for due_ms in dues {
                 sleep_until(clock.instant(due_ms)).await;
-                // One that fails is missed, and counts as late.
-                if let Ok(answer) = client.get(&url).send().await {
-                    drop(answer.bytes().await);
+                // A request that fails does not arrive and counts as missed.
+                if let Ok(response) = client.get(&url).send().await {
+                    drop(response.bytes().await);
                 }
             }
         });
@@ -106,19 +106,19 @@ async fn send_bare(grid: &Grid, cloud: &Thermostats, clock: SharedClock, to: Ins
     tasks.join_all().await;
 }
 
-/// Until the process calls at all.
+/// Waits for the first call.
 async fn wait_for_calls(cloud: &Thermostats) -> Result<(), Failed> {
     let deadline = Instant::now() + Duration::from_secs(60);
     while cloud.arrivals().is_empty() {
         if Instant::now() > deadline {
-            return Err("the process called nobody for a minute".into());
+            return Err("no call arrived within a minute".into());
         }
         sleep(Duration::from_millis(50)).await;
     }
     Ok(())
 }
 
-/// When jobs are due.
+/// When each device's job is due.
 struct Grid {
     offsets_ms: Vec<f64>,
 }
@@ -128,12 +128,12 @@ struct Lag {
     p50_ms: f64,
     p99_ms: f64,
     max_ms: f64,
-    /// Turns for which nobody came.
+    /// Due times without a call.
     missed: usize,
 }
 
 impl Grid {
-    /// Each device's due instants from `from` up to `to`, ms since the epoch.
+    /// Each device's due times from `from` up to `to`, ms since the epoch.
     fn points(&self, clock: SharedClock, from: Instant, to: Instant) -> Vec<Vec<f64>> {
         let (from, to, interval) = (clock.unix_ms(from), clock.unix_ms(to), f64::from(INTERVAL_MS));
         let of_one = |offset: &f64| {
@@ -145,8 +145,8 @@ impl Grid {
         self.offsets_ms.iter().map(of_one).collect()
     }
 
-    /// For every turn the first arrival after it. A turn that was skipped is as late as the next one's arrival: nothing
-    /// that did not happen makes the figure better.
+    /// Lag of the first arrival after each due time. A skipped run counts with the arrival of the next, so that
+    /// skipping never improves the figure.
     fn lag(&self, arrivals: &[Arrival], clock: SharedClock, from: Instant, to: Instant) -> Lag {
         let mut by_device: Vec<Vec<f64>> = vec![Vec::new(); self.offsets_ms.len()];
         for arrival in arrivals {

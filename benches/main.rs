@@ -1,7 +1,7 @@
-//! How fast Paceline is, each figure beside a yardstick measured in the same run: `scripts/bench` runs it.
+//! Benches of Paceline, each beside a yardstick measured in the same run. `scripts/bench` runs them.
 //!
-//! A machine that is slow or busy slows both alike, so the ratio is what to compare from one day, or one machine, to
-//! the next. Redis is a server of the bench's own, with nobody else on it, so that its CPU is the bench's alone.
+//! A slow or busy machine slows both alike, so compare the ratio between days or machines. Each bench has its own Redis
+//! server, so that its CPU time is the bench's alone.
 
 mod cpu;
 mod cycle;
@@ -28,21 +28,21 @@ use std::process::ExitCode;
 use tokio::signal::ctrl_c;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What a bench can fail by: it is told, and nothing acts on it.
+/// An error of a bench: only printed, never handled.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Parser)]
 #[command(name = "scripts/bench", about = "Measures Paceline beside yardsticks")]
 struct Args {
-    /// Which to run; all when absent
+    /// The bench to run; all when absent
     name: Option<Bench>,
-    /// One line of JSON a figure on stdout, and nothing else there
+    /// Print one line of JSON per figure on stdout, and nothing else there
     #[arg(long)]
     json: bool,
-    /// How long `pace` (60), `idle` (30) and `lag` (20) measure; shorter is for trying them
+    /// Seconds to measure in `pace` (default 60), `idle` (30) and `lag` (20); shorter only to try them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
     seconds: Option<u32>,
-    /// `cargo bench` says so; `cargo test --all-targets` does not
+    /// Set by `cargo bench`, not by `cargo test --all-targets`
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -53,21 +53,21 @@ enum Bench {
     Cycle,
     /// Redis bytes per job
     Memory,
-    /// What a million jobs make a cycle cost, over ten thousand
+    /// Cost of a cycle with a million jobs relative to ten thousand
     Growth,
     /// Adding jobs
     Register,
     /// Changing intervals one by one
     Reprioritise,
-    /// Claim, no-op, settle: one worker process and a backlog
+    /// One worker process takes and settles a backlog of no-op jobs
     Dispatch,
-    /// Send time minus due time, of real processes
+    /// Send time minus due time of real processes
     Lag,
-    /// The share of a core that 100,000 devices cost that are asked once a day
+    /// CPU share for 100,000 devices refreshed once a day
     Idle,
-    /// From an answer's bytes to the readings of 300 devices
+    /// Mapping a response's bytes to the readings of 300 devices
     Mapping,
-    /// The share of a quota that four processes use, and what a referee refuses them
+    /// Share of a quota that four processes use, and how many calls a referee throttles
     Pace,
 }
 
@@ -75,17 +75,17 @@ enum Bench {
 async fn main() -> ExitCode {
     let args = Args::parse();
     if !args.bench {
-        eprintln!("nothing measured: run scripts/bench");
+        eprintln!("nothing was measured; run scripts/bench");
         return ExitCode::SUCCESS;
     }
     tokio::select! {
         code = run_all(&args) => code,
-        // Dropping what runs ends its servers and processes.
+        // Dropping a running bench stops its servers and processes.
         () = interrupted() => ExitCode::from(130),
     }
 }
 
-/// Until Ctrl-C or SIGTERM.
+/// Returns on Ctrl-C or SIGTERM.
 async fn interrupted() {
     match signal(SignalKind::terminate()) {
         Ok(mut terminated) => tokio::select! {

@@ -1,4 +1,4 @@
-//! `mapping`: from an answer's bytes to what becomes of 300 devices, beside plain parsing of the same bytes.
+//! `mapping`: turning a response's bytes into the outcomes of 300 devices; the yardstick only parses the same bytes.
 
 use crate::Failed;
 use crate::figure::Figure;
@@ -18,7 +18,7 @@ const ROUNDS: usize = 500;
 /// Thu, 01 Jan 2026 00:00:00 GMT.
 const NOW: UnixMs = UnixMs(1_767_225_600_000);
 
-/// As Netatmo tells weather stations, each with its modules, in one answer.
+/// A response like Netatmo's: weather stations, each with its modules.
 const DEFINITION: &str = r#"
 title = "Stations"
 [http]
@@ -47,26 +47,32 @@ pub async fn run() -> Result<Vec<Figure>, Failed> {
     let provider = Provider::parse("stations".parse()?, "stations.toml", DEFINITION)?;
     let call = call(&provider)?;
     let fetcher = Fetcher::offline(Arc::new(provider))?;
-    let body = serde_json::to_vec(&answer())?;
+    let body = serde_json::to_vec(&response())?;
     let (mut ours, mut parsing) = (Vec::new(), Vec::new());
-    eprintln!("{ROUNDS} answers of {} bytes", body.len());
+    eprintln!("{ROUNDS} responses of {} bytes", body.len());
     for _ in 0..ROUNDS {
-        let began = Instant::now();
-        let answer = fetcher.conclude_from(&call, 200, &[], &body, NOW).ok_or("the resource is declared")?;
-        ours.push(began.elapsed().as_secs_f64() * 1000.0);
+        let started = Instant::now();
+        let result = fetcher.conclude_from(&call, 200, &[], &body, NOW).ok_or("the resource is declared")?;
+        ours.push(started.elapsed().as_secs_f64() * 1000.0);
         let fresh =
-            answer.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Fresh(_))).count();
+            result.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Fresh(_))).count();
         if fresh != DEVICES {
-            return Err(format!("{fresh} of {DEVICES} devices were read: {:?}", answer.outcomes[0]).into());
+            return Err(format!(
+                "{fresh} of {DEVICES} devices have a reading; the first outcome is {:?}",
+                result.outcomes[0]
+            )
+            .into());
         }
-        let began = Instant::now();
+        let started = Instant::now();
         black_box(serde_json::from_slice::<Value>(black_box(&body))?);
-        parsing.push(began.elapsed().as_secs_f64() * 1000.0);
+        parsing.push(started.elapsed().as_secs_f64() * 1000.0);
     }
     let (ours, parsing) = (median(ours), median(parsing));
-    let figure = Figure::new("mapping", ours, parsing, "ms an answer").of("devices", DEVICES);
+    let figure = Figure::new("mapping", ours, parsing, "ms per response").param("devices", DEVICES);
     let met = ours <= 3.0 && figure.ratio() <= 4.0;
-    Ok(vec![figure.of("bytes", body.len()).aim("value ≤ 3, ratio ≤ 4", met).peers("serde_json, as Value: 1")])
+    Ok(vec![
+        figure.param("bytes", body.len()).aim("value ≤ 3, ratio ≤ 4", met).peers("serde_json, as Value: 1"),
+    ])
 }
 
 fn median(mut all: Vec<f64>) -> f64 {
@@ -103,8 +109,8 @@ fn call(provider: &Provider) -> Result<Call, Failed> {
     Ok(Call { connection: Arc::new(connection), resource: "state".parse()?, targets })
 }
 
-fn answer() -> Value {
-    let told = |n: usize| {
+fn response() -> Value {
+    let dashboard_data = |n: usize| {
         json!({
             "time_utc": 1_767_225_000 + n, "Temperature": 18.5 + (n % 70) as f64 / 10.0, "CO2": 400 + n,
             "Humidity": 30 + n % 60, "Noise": 30 + n % 20, "Pressure": 1013.2, "AbsolutePressure": 987.6,
@@ -117,7 +123,7 @@ fn answer() -> Value {
             "_id": id(station, module), "type": "NAModule1", "module_name": format!("Outdoor {module}"),
             "last_setup": 1_600_000_000, "data_type": ["Temperature", "Humidity"], "battery_percent": 73,
             "reachable": true, "firmware": 50, "last_message": 1_767_225_200, "last_seen": 1_767_225_200,
-            "rf_status": 75, "battery_vp": 5448, "dashboard_data": told(station * 3 + module)
+            "rf_status": 75, "battery_vp": 5448, "dashboard_data": dashboard_data(station * 3 + module)
         })
     };
     let station = |n: usize| {
@@ -128,7 +134,7 @@ fn answer() -> Value {
             "co2_calibrating": false, "data_type": ["Temperature", "CO2", "Humidity", "Noise", "Pressure"],
             "place": {"altitude": 120, "city": "Köln", "country": "DE", "timezone": "Europe/Berlin",
                 "location": [6.953101, 50.935173]},
-            "home_id": format!("5f{n:022x}"), "home_name": "Zuhause", "dashboard_data": told(n * 3),
+            "home_id": format!("5f{n:022x}"), "home_name": "Zuhause", "dashboard_data": dashboard_data(n * 3),
             "modules": (1..=MODULES).map(|m| module(n, m)).collect::<Vec<_>>()
         })
     };

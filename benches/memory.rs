@@ -1,4 +1,4 @@
-//! `memory`: what a job takes in Redis, all keys of the schedule counted.
+//! `memory`: bytes of Redis per job, over all keys of the schedule.
 
 use crate::Failed;
 use crate::figure::Figure;
@@ -17,16 +17,16 @@ pub async fn run() -> Result<Vec<Figure>, Failed> {
     let before = server.memory_bytes().await?;
     Rig::full(&server, "measured", fleet, UnixMs(T0)).await?;
     let ours = server.memory_bytes().await?;
-    // The least: a sorted set of the same members, and nothing else of them.
+    // The yardstick: a sorted set of the same members and nothing else.
     Minimal::full(&server, "measured", fleet, UnixMs(T0)).await?;
     let bare = server.memory_bytes().await?;
     let per_job = (ours - before) / JOBS as f64;
-    let figure = Figure::new("memory", per_job, (bare - ours) / JOBS as f64, "bytes of Redis a job");
+    let figure = Figure::new("memory", per_job, (bare - ours) / JOBS as f64, "bytes of Redis per job");
     Ok(vec![
         figure
-            .of("jobs", JOBS)
-            .of("lanes", LANES)
+            .param("jobs", JOBS)
+            .param("lanes", LANES)
             .aim("value ≤ 200", per_job <= 200.0)
-            .peers("260 to 1,410 on a like machine"),
+            .peers("260 to 1,410 on a similar machine"),
     ])
 }

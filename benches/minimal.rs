@@ -1,7 +1,7 @@
-//! The yardstick: members of a sorted set go due → leased → due, a hundred a script call, and nothing else happens.
+//! The yardstick: members of a sorted set move due → leased → due, a hundred per script call, and nothing else.
 //!
-//! No lanes, ranks, quotas, fences or records; the members do not even travel to the worker and back. Whatever keeps a
-//! schedule in a sorted set does at least this.
+//! No lanes, ranks, quotas, fences or records; the members are not even sent to the worker and back. Any scheduler on a
+//! sorted set does at least this.
 
 use crate::Failed;
 use crate::redis_server::RedisServer;
@@ -10,19 +10,19 @@ use paceline::redis::Redis;
 use paceline::words::{ProviderName, UnixMs};
 use redis::Script;
 
-/// Members a script call.
+/// Members per script call.
 pub const BATCH: usize = 100;
 
-/// How many members one command adds while the set is filled.
+/// Members per command while filling the set.
 const PAGE: usize = 1_000;
 
-/// A minimal schedule of the same members with the same spread.
+/// A minimal schedule with the same members and the same spread of due times.
 pub struct Minimal {
     redis: Redis,
     keys: [String; 2],
     interval_ms: u64,
     now_ms: i64,
-    /// Time passes so much a batch, and a batch is due.
+    /// Time in which one batch comes due.
     step_ms: f64,
     passed_ms: f64,
     lease: Script,
@@ -30,14 +30,14 @@ pub struct Minimal {
 }
 
 impl Minimal {
-    /// All members of the fleet, each due at its grid's first point after `last_run`.
+    /// A schedule of all members of the fleet, each due at its grid's first point after `last_run`.
     pub async fn full(
         server: &RedisServer,
         name: &str,
         fleet: Fleet,
         last_run: UnixMs,
     ) -> Result<Self, Failed> {
-        // Spread one by one, whatever shares a call.
+        // Due times are spread one by one, also where devices share a call.
         let fleet = Fleet { batch_max: 1, ..fleet };
         let interval_ms = fleet.interval.as_ms();
         let minimal = Self {
@@ -65,14 +65,14 @@ impl Minimal {
         Ok(minimal)
     }
 
-    /// Takes and settles so many members: a multiple of the batch.
-    pub async fn turn(&mut self, members: usize) -> Result<(), Failed> {
+    /// Takes and settles `members` members, a multiple of the batch.
+    pub async fn run(&mut self, members: usize) -> Result<(), Failed> {
         for _ in 0..members / BATCH {
             self.passed_ms += self.step_ms;
-            // A batch ahead, so that every batch is a full one: the spread is even, but not to the millisecond.
+            // One batch ahead, so that every batch is full although the spread is not even to the millisecond.
             let now = self.now_ms + (self.passed_ms + self.step_ms).ceil() as i64;
-            let leased = self.run(&self.lease, now).await?;
-            let released = self.run(&self.release, i64::try_from(self.interval_ms)?).await?;
+            let leased = self.call(&self.lease, now).await?;
+            let released = self.call(&self.release, i64::try_from(self.interval_ms)?).await?;
             if (leased, released) != (BATCH, BATCH) {
                 return Err(
                     format!("the yardstick moved {leased} and {released} members, not {BATCH}").into()
@@ -82,7 +82,7 @@ impl Minimal {
         Ok(())
     }
 
-    async fn run(&self, script: &Script, first: i64) -> Result<usize, Failed> {
+    async fn call(&self, script: &Script, first: i64) -> Result<usize, Failed> {
         let mut call = script.key(&self.keys[0]);
         call.key(&self.keys[1]).arg(first).arg(BATCH);
         Ok(call.invoke_async(&mut self.redis.link()).await?)

@@ -1,9 +1,9 @@
--- minimal_lease: the least that a scheduler on a sorted set can do to take: due members become leased.
+-- minimal_lease: the minimum of a take on a sorted set: due members become leased.
 -- KEYS  1 due
 --       2 leased
 -- ARGV  1 now, ms
---       2 how many at most
--- Returns how many there were.
+--       2 maximum number of members
+-- Returns the number of members moved.
 local found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'WITHSCORES', 'LIMIT', 0, ARGV[2])
 if #found == 0 then return 0 end
 local members, leased = {}, {}

@@ -1,9 +1,9 @@
--- minimal_release: the least it can do to settle: leased members are due again, an interval later.
+-- minimal_release: the minimum of a settle: leased members become due again, one interval later.
 -- KEYS  1 due
 --       2 leased
 -- ARGV  1 interval, ms
---       2 how many at most
--- Returns how many there were.
+--       2 maximum number of members
+-- Returns the number of members moved.
 local found = redis.call('ZRANGE', KEYS[2], 0, ARGV[2] - 1, 'WITHSCORES')
 if #found == 0 then return 0 end
 local members, due = {}, {}

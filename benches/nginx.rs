@@ -1,4 +1,4 @@
-//! The referee of `pace`: nginx's `limit_req` in front of the cloud. It counts for itself, and its log tells.
+//! The independent referee of `pace`: nginx with `limit_req` in front of the cloud. Its log says what it throttled.
 
 use crate::Failed;
 use crate::redis_server::free_port;
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
-/// A running nginx; it ends when this is dropped.
+/// A running nginx. Dropping this stops it.
 pub struct Referee {
     pub url: String,
     log: PathBuf,
@@ -18,16 +18,16 @@ pub struct Referee {
     _dir: TempDir,
 }
 
-/// One request as it was judged.
+/// A request in nginx's log.
 #[derive(Debug, Clone, Copy)]
-pub struct Judged {
-    /// By the machine's clock, ms since the epoch.
+pub struct LoggedRequest {
+    /// ms since the epoch, by the machine's clock.
     pub unix_ms: f64,
     pub status: u16,
 }
 
 impl Referee {
-    /// In front of `upstream`: so many requests a second of everybody together, and so many early.
+    /// Starts nginx in front of `upstream` with a limit of `rate` requests per second in total and this burst.
     pub async fn start(upstream: u16, rate: u32, burst: u32) -> Result<Self, Failed> {
         let (dir, port) = (tempfile::tempdir()?, free_port()?);
         std::fs::create_dir(dir.path().join("temp"))?;
@@ -48,23 +48,27 @@ impl Referee {
             }
             sleep(Duration::from_millis(50)).await;
         }
-        let told = std::fs::read_to_string(dir.path().join("error.log")).unwrap_or_default();
-        Err(format!("nginx does not answer: {told}").into())
+        let log = std::fs::read_to_string(dir.path().join("error.log")).unwrap_or_default();
+        Err(format!("nginx does not answer; its log: {log}").into())
     }
 
-    /// Everything so far. A line that is being written is left for the next time.
-    pub fn judged(&self) -> Result<Vec<Judged>, Failed> {
+    /// All requests logged so far, without a line that is still being written.
+    pub fn requests(&self) -> Result<Vec<LoggedRequest>, Failed> {
         let text = std::fs::read_to_string(&self.log)?;
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let read = |line: &str| {
             let (at, status) = line.split_once(' ')?;
-            Some(Judged { unix_ms: at.parse::<f64>().ok()? * 1000.0, status: status.parse().ok()? })
+            Some(LoggedRequest { unix_ms: at.parse::<f64>().ok()? * 1000.0, status: status.parse().ok()? })
         };
-        Ok(whole.lines().map(read).collect::<Option<_>>().ok_or("nginx's log cannot be read")?)
+        Ok(whole
+            .lines()
+            .map(read)
+            .collect::<Option<_>>()
+            .ok_or("a line of nginx's log has an unknown format")?)
     }
 }
 
-/// One process in the foreground, every path relative to its own prefix: it needs no privileges and no system files.
+/// One process in the foreground with all paths relative to its prefix, so that it needs no privileges or system files.
 fn settings(port: u16, upstream: u16, rate: u32, burst: u32) -> String {
     format!(
         "daemon off;
@@ -80,12 +84,12 @@ http {{
 
   limit_req_zone $server_name zone=quota:1m rate={rate}r/s;
   limit_req_status 429;
-  log_format judged '$msec $status';
+  log_format timed '$msec $status';
 
   server {{
     listen 127.0.0.1:{port};
     server_name referee;
-    access_log access.log judged;
+    access_log access.log timed;
     location / {{
       limit_req zone=quota burst={burst} nodelay;
       proxy_pass http://127.0.0.1:{upstream};

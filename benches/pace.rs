@@ -1,12 +1,12 @@
-//! `pace`: the share of a quota that four processes together make use of, and what a referee of nobody's here refuses.
+//! `pace`: the share of a quota that four processes use together, and how many calls an independent referee throttles.
 //!
-//! 2,000 devices want a call a second each, and 50 a second are allowed: whatever is not used is lost. Then the same
-//! with one of the four killed (-9) half-way, and another in its place.
+//! 2,000 devices need one call per second each, and 50 per second are allowed: unused quota is lost. Then the same with
+//! one of the four killed (-9) half-way and replaced.
 
 use crate::Failed;
 use crate::deployment::Deployment;
 use crate::figure::Figure;
-use crate::nginx::{Judged, Referee};
+use crate::nginx::{LoggedRequest, Referee};
 use crate::thermostats::Thermostats;
 use futures::future::join_all;
 use paceline::words::Interval;
@@ -15,13 +15,13 @@ use tokio::time::{Instant, sleep};
 
 const RATE: u32 = 50;
 
-/// How many may come early at the referee. The quota does not use it: it is the room for jitter on the way.
+/// The referee's burst. The quota does not use it: it is room for jitter on the network.
 const REFEREE_BURST: u32 = 5;
 
 const DEVICES: usize = 2_000;
 
-/// The quota as the provider's file declares it: all of it, with nothing kept back. The burst of five is 100 ms of
-/// calls that may come late: the limiter forgives that much, and none is sent later than a little less.
+/// The declared quota, without headroom. The referee's burst of five forgives calls that are up to 100 ms late; no call
+/// is sent more than 80 ms late.
 const QUOTA: &str = r#"
 [[quota]]
 name = "second"
@@ -33,7 +33,7 @@ headroom = 0.0
 forgives_ms = 80
 "#;
 
-/// One keeps the schedule as well; it is not the one that is killed.
+/// The first is also the keeper; it is not the one that is killed.
 const ROLES: [&str; 4] = ["fetch,keep", "fetch", "fetch", "fetch"];
 
 const WARM_UP: Duration = Duration::from_secs(5);
@@ -51,7 +51,7 @@ pub async fn run(seconds: u32) -> Result<Vec<Figure>, Failed> {
 
     let half = Duration::from_secs(seconds.into()) / 2;
     eprintln!("four processes, for {seconds} s");
-    let began_ms = at.app.redis.time_ms().await? as f64;
+    let start_ms = at.app.redis.time_ms().await? as f64;
     sleep(half * 2).await;
     let between_ms = at.app.redis.time_ms().await? as f64;
     eprintln!("again, and one is killed half-way");
@@ -60,49 +60,49 @@ pub async fn run(seconds: u32) -> Result<Vec<Figure>, Failed> {
     killed.kill().await?;
     *killed = at.serve("fetch")?;
     sleep(half).await;
-    let ended_ms = at.app.redis.time_ms().await? as f64;
-    Deployment::end(&mut processes).await?;
+    let end_ms = at.app.redis.time_ms().await? as f64;
+    Deployment::kill(&mut processes).await?;
 
-    let judged = referee.judged()?;
-    let calm = share(&judged, 0.0, began_ms, between_ms);
-    let killed = share(&judged, between_ms, between_ms, ended_ms).of("killed", true);
+    let requests = referee.requests()?;
+    let calm = share(&requests, 0.0, start_ms, between_ms);
+    let killed = share(&requests, between_ms, between_ms, end_ms).param("killed", true);
     at.close().await?;
-    prove(&referee).await?;
+    check_referee(&referee).await?;
     Ok(vec![calm.peers("BullMQ, 1 per 20 ms: 0.96 and 0; Bottleneck with minTime: 1.00 and 0"), killed])
 }
 
-/// What was accepted from `from_ms` to `to_ms`, of what was allowed. Refusals count from `since_ms` on: those of the
-/// start too.
-fn share(judged: &[Judged], since_ms: f64, from_ms: f64, to_ms: f64) -> Figure {
-    let between = |from: f64| move |it: &&Judged| it.unix_ms >= from && it.unix_ms < to_ms;
-    let accepted = judged.iter().filter(between(from_ms)).filter(|it| it.status == 200).count();
-    let refused = judged.iter().filter(between(since_ms)).filter(|it| it.status == 429).count();
+/// The share of the quota accepted from `from_ms` to `to_ms`. Throttled calls count from `since_ms` on, to include
+/// those of the start.
+fn share(requests: &[LoggedRequest], since_ms: f64, from_ms: f64, to_ms: f64) -> Figure {
+    let between = |from: f64| move |it: &&LoggedRequest| it.unix_ms >= from && it.unix_ms < to_ms;
+    let accepted = requests.iter().filter(between(from_ms)).filter(|it| it.status == 200).count();
+    let throttled = requests.iter().filter(between(since_ms)).filter(|it| it.status == 429).count();
     let share = accepted as f64 / (f64::from(RATE) * (to_ms - from_ms) / 1000.0);
     Figure::new("pace", share, 1.0, "of the quota")
-        .of("processes", ROLES.len())
-        .beside("refused", refused)
-        .aim("value ≥ 0.99, none refused", share >= 0.99 && refused == 0)
+        .param("processes", ROLES.len())
+        .extra("refused", throttled)
+        .aim("value ≥ 0.99, none refused", share >= 0.99 && throttled == 0)
 }
 
-/// Until the first call has come through.
+/// Waits for the first call.
 async fn wait_for_calls(referee: &Referee) -> Result<(), Failed> {
     let deadline = Instant::now() + Duration::from_secs(60);
-    while referee.judged()?.is_empty() {
+    while referee.requests()?.is_empty() {
         if Instant::now() > deadline {
-            return Err("the processes called nobody for a minute".into());
+            return Err("no call arrived within a minute".into());
         }
         sleep(Duration::from_millis(50)).await;
     }
     Ok(())
 }
 
-/// A referee that never refuses proves nothing: a burst must meet its 429s.
-async fn prove(referee: &Referee) -> Result<(), Failed> {
+/// Checks that the referee throttles a burst: one that never does would prove nothing.
+async fn check_referee(referee: &Referee) -> Result<(), Failed> {
     let client = reqwest::Client::new();
     let burst = (0..3 * (RATE as usize)).map(|device| client.get(format!("{}/{device}", referee.url)).send());
-    let refused = join_all(burst).await.into_iter().flatten().filter(|it| it.status() == 429).count();
-    match refused {
-        0 => Err("the referee let a burst through: it measures nothing".into()),
+    let throttled = join_all(burst).await.into_iter().flatten().filter(|it| it.status() == 429).count();
+    match throttled {
+        0 => Err("the referee let a burst through, so its count means nothing".into()),
         _ => Ok(()),
     }
 }

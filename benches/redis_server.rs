@@ -1,4 +1,4 @@
-//! A throw-away Redis that serves nobody else: its CPU and memory are the bench's alone.
+//! A temporary Redis used by one bench, so that its CPU and memory are the bench's alone.
 
 use crate::Failed;
 use paceline::redis::{self as plumbing, Redis};
@@ -9,18 +9,18 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
-/// A running server; it ends when this is dropped.
+/// A running server. Dropping this stops it.
 pub struct RedisServer {
     /// `redis://127.0.0.1:…`
     pub url: String,
-    /// The connection that everybody in the bench shares.
+    /// The connection shared by the whole bench.
     pub redis: Redis,
     _process: Child,
     _dir: TempDir,
 }
 
 impl RedisServer {
-    /// Starts one on a free port of loopback. It keeps nothing.
+    /// Starts a server without persistence on a free loopback port.
     pub async fn start() -> Result<Self, Failed> {
         let program = std::env::var("PACELINE_BENCH_REDIS").unwrap_or_else(|_| "redis-server".to_owned());
         let (dir, port) = (tempfile::tempdir()?, free_port()?);
@@ -38,19 +38,19 @@ impl RedisServer {
         Ok(Self { url, redis, _process: process, _dir: dir })
     }
 
-    /// What the server's one working thread has spent, s. Threads beside it free memory and close files.
+    /// CPU time of the main thread, which runs commands, s. Other threads free memory and close files.
     pub async fn cpu_s(&self) -> Result<f64, Failed> {
         let info = self.info("cpu").await?;
         Ok(number(&info, "used_cpu_user_main_thread")? + number(&info, "used_cpu_sys_main_thread")?)
     }
 
-    /// What all of its threads have spent, s.
-    pub async fn cpu_of_all_s(&self) -> Result<f64, Failed> {
+    /// CPU time of all threads, s.
+    pub async fn cpu_all_threads_s(&self) -> Result<f64, Failed> {
         let info = self.info("cpu").await?;
         Ok(number(&info, "used_cpu_user")? + number(&info, "used_cpu_sys")?)
     }
 
-    /// What its data take, bytes.
+    /// Memory used, bytes.
     pub async fn memory_bytes(&self) -> Result<f64, Failed> {
         number(&self.info("memory").await?, "used_memory")
     }
@@ -60,7 +60,7 @@ impl RedisServer {
     }
 }
 
-/// A port that nobody had a moment ago.
+/// A port that was free a moment ago.
 pub fn free_port() -> Result<u16, Failed> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
@@ -79,6 +79,6 @@ async fn connect(url: &str) -> Result<Redis, Failed> {
 
 fn number(info: &str, name: &str) -> Result<f64, Failed> {
     let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let text = line.ok_or_else(|| format!("this Redis does not tell {name}"))?;
+    let text = line.ok_or_else(|| format!("this Redis does not report {name}"))?;
     Ok(text.trim().parse()?)
 }

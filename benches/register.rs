@@ -1,4 +1,4 @@
-//! `register`: adding jobs, to the schedule alone and on the whole way from an owner's wish.
+//! `register`: adding jobs, to the schedule alone and through Postgres and the outbox.
 
 use crate::Failed;
 use crate::deployment::Deployment;
@@ -14,10 +14,10 @@ use tokio::time::Instant;
 const JOBS: usize = 100_000;
 const LANES: usize = 1_000;
 
-/// Added between looks at the clock; ours and the yardstick alternate.
-const TURN: usize = 10_000;
+/// Jobs per round; rounds of Paceline and of the yardstick alternate.
+const ROUND_JOBS: usize = 10_000;
 
-/// As many commands a round trip as `Queue::put` sends jobs.
+/// Commands per round trip, as many as `Queue::put` sends jobs.
 const PIPELINE: usize = 500;
 
 const UNIT: &str = "jobs/s";
@@ -28,28 +28,28 @@ pub async fn run() -> Result<Vec<Figure>, Failed> {
     let all = through_postgres().await?;
     Ok(vec![
         Figure::new("register", ours, bare, UNIT)
-            .of("jobs", JOBS)
+            .param("jobs", JOBS)
             .aim("value ≥ 78,000", ours >= 78_000.0)
-            .peers("the best: 78,000/s"),
-        Figure::new("register_all", all, bare, UNIT).of("jobs", JOBS),
+            .peers("best: 78,000/s"),
+        Figure::new("register_all", all, bare, UNIT).param("jobs", JOBS),
     ])
 }
 
-/// `Queue::put`, and one ZADD a job in pipelines of as many: jobs a second of each.
+/// `Queue::put`, and pipelines of one ZADD per job: jobs per second of each.
 async fn to_schedule() -> Result<(f64, f64), Failed> {
     let server = RedisServer::start().await?;
     let rig = Rig::empty(&server, "measured", Fleet::new(JOBS, LANES)).await?;
     let (mut ours, mut bare) = (Duration::ZERO, Duration::ZERO);
     let numbers: Vec<usize> = (1..=JOBS).collect();
-    for turn in numbers.chunks(TURN) {
+    for round in numbers.chunks(ROUND_JOBS) {
         let entry = |number: &usize| rig.fleet.entry(*number, &rig.provider, None);
-        let entries = turn.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-        let began = Instant::now();
+        let entries = round.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+        let started = Instant::now();
         rig.queue.put(&rig.provider, &entries).await?;
-        ours += began.elapsed();
-        let began = Instant::now();
+        ours += started.elapsed();
+        let started = Instant::now();
         add_bare(&rig.redis, &entries).await?;
-        bare += began.elapsed();
+        bare += started.elapsed();
     }
     Ok((JOBS as f64 / ours.as_secs_f64(), JOBS as f64 / bare.as_secs_f64()))
 }
@@ -65,15 +65,15 @@ async fn add_bare(redis: &Redis, entries: &[Entry]) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Devices with their jobs into Postgres, and through the outbox into the schedule: jobs a second.
+/// Devices with their jobs into Postgres and through the outbox into the schedule: jobs per second.
 async fn through_postgres() -> Result<f64, Failed> {
     let at = Deployment::start().await?;
     keep::rebuild_if_lost(&at.app, &at.provider).await?;
     let connection = at.connect("http://127.0.0.1:9").await?;
-    let began = Instant::now();
+    let started = Instant::now();
     at.add_devices(connection, JOBS, Fleet::new(JOBS, 1).interval).await?;
     keep::drain(&at.app).await?;
-    let took = began.elapsed();
+    let took = started.elapsed();
     at.close().await?;
     Ok(JOBS as f64 / took.as_secs_f64())
 }

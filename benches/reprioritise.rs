@@ -1,4 +1,4 @@
-//! `reprioritise`: changing intervals one by one, many owners at a time: in the schedule alone, and as the API does it.
+//! `reprioritise`: changing intervals one by one, many at the same time: in the schedule alone, and as the API does it.
 
 use crate::Failed;
 use crate::deployment::Deployment;
@@ -16,11 +16,11 @@ const JOBS: usize = 100_000;
 const LANES: usize = 1_000;
 const CHANGED: usize = 10_000;
 
-/// Changed between looks at the clock; ours and the yardstick alternate.
-const TURN: usize = 1_000;
+/// Jobs per round; rounds of Paceline and of the yardstick alternate.
+const ROUND_JOBS: usize = 1_000;
 
-/// Owners who change something at the same time.
-const AT_ONCE: usize = 64;
+/// Concurrent changes.
+const CONCURRENCY: usize = 64;
 
 const UNIT: &str = "jobs/s";
 
@@ -31,15 +31,15 @@ pub async fn run() -> Result<Vec<Figure>, Failed> {
     let all = through_postgres().await?;
     Ok(vec![
         Figure::new("reprioritise", ours, bare, UNIT)
-            .of("jobs", CHANGED)
-            .of("at_once", AT_ONCE)
+            .param("jobs", CHANGED)
+            .param("at_once", CONCURRENCY)
             .aim("value ≥ 2,300", ours >= 2_300.0)
-            .peers("the best: 2,300/s"),
-        Figure::new("reprioritise_all", all, bare, UNIT).of("jobs", CHANGED).of("at_once", AT_ONCE),
+            .peers("best: 2,300/s"),
+        Figure::new("reprioritise_all", all, bare, UNIT).param("jobs", CHANGED).param("at_once", CONCURRENCY),
     ])
 }
 
-/// `Queue::put` of one job a call, and one ZADD of one member: jobs a second of each.
+/// `Queue::put` with one job per call, and ZADD with one member: jobs per second of each.
 async fn in_schedule() -> Result<(f64, f64), Failed> {
     let server = RedisServer::start().await?;
     let fleet = Fleet::new(JOBS, LANES);
@@ -47,38 +47,38 @@ async fn in_schedule() -> Result<(f64, f64), Failed> {
     let rig = Rig::full(&server, "measured", fleet, now).await?;
     let changed = Fleet { interval: half(fleet.interval), ..fleet };
     let (mut ours, mut bare) = (Duration::ZERO, Duration::ZERO);
-    // Every tenth, so that they lie all over the schedule.
+    // Every tenth job, so that they are spread over the schedule.
     let numbers: Vec<usize> = (1..=JOBS).step_by(JOBS / CHANGED).collect();
-    for turn in numbers.chunks(TURN) {
+    for round in numbers.chunks(ROUND_JOBS) {
         let entry = |number: &usize| {
             let mut entry = changed.entry(*number, &rig.provider, None)?;
             entry.job.version += 1;
             Ok::<_, Failed>(entry)
         };
-        let entries = turn.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-        let began = Instant::now();
+        let entries = round.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+        let started = Instant::now();
         stream::iter(&entries)
             .map(|entry| rig.queue.put(&rig.provider, std::slice::from_ref(entry)))
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(CONCURRENCY)
             .try_collect::<()>()
             .await?;
-        ours += began.elapsed();
-        let began = Instant::now();
+        ours += started.elapsed();
+        let started = Instant::now();
         stream::iter(&entries)
             .map(async |entry| {
                 let mut add = redis::cmd("ZADD");
                 add.arg("minimal:due").arg(entry.offset_ms).arg(entry.job.id.0);
                 add.query_async::<()>(&mut rig.redis.link()).await
             })
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(CONCURRENCY)
             .try_collect::<()>()
             .await?;
-        bare += began.elapsed();
+        bare += started.elapsed();
     }
     Ok((CHANGED as f64 / ours.as_secs_f64(), CHANGED as f64 / bare.as_secs_f64()))
 }
 
-/// What `PUT …/jobs/state` does: the patch is stored, and the schedule told at once. Jobs a second.
+/// What `PUT …/jobs/state` does: store the patch and update the schedule at once. Jobs per second.
 async fn through_postgres() -> Result<f64, Failed> {
     let at = Deployment::start().await?;
     keep::rebuild_if_lost(&at.app, &at.provider).await?;
@@ -88,7 +88,7 @@ async fn through_postgres() -> Result<f64, Failed> {
     keep::drain(&at.app).await?;
     let resource: ResourceName = "state".parse()?;
     let patch = JobPatch { interval: Some(half(interval)), ..JobPatch::default() };
-    let began = Instant::now();
+    let started = Instant::now();
     stream::iter(devices)
         .map(async |device: DeviceId| {
             let subject = DeviceRef { device, provider: at.provider.to_string() };
@@ -97,10 +97,10 @@ async fn through_postgres() -> Result<f64, Failed> {
             keep::tell_soon(&at.app, &at.provider, job).await;
             Ok::<_, Failed>(())
         })
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(CONCURRENCY)
         .try_collect::<()>()
         .await?;
-    let took = began.elapsed();
+    let took = started.elapsed();
     at.close().await?;
     Ok(CHANGED as f64 / took.as_secs_f64())
 }

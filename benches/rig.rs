@@ -1,4 +1,4 @@
-//! A schedule on a Redis of its own, and the jobs that go into it.
+//! A schedule on its own Redis, and the jobs in it.
 
 use crate::Failed;
 use crate::redis_server::RedisServer;
@@ -11,33 +11,33 @@ use paceline::words::{
     ConnectionId, DeviceId, End, Interval, Job, JobId, JobState, Priority, ProviderName, TenantId, UnixMs,
 };
 
-/// Where simulated time begins.
+/// Start of simulated time.
 pub const T0: i64 = 1_800_000_000_000;
 
-/// How many jobs go to [`Queue::put`] at once, so that a million of them are never in memory here.
+/// Jobs per call of [`Queue::put`], so that a million jobs are never in memory at once.
 const PAGE: usize = 10_000;
 
-/// Which jobs there are.
+/// The jobs of a bench.
 #[derive(Debug, Clone, Copy)]
 pub struct Fleet {
-    /// So many, one a device, numbered from 1. Neighbours in number share a lane.
+    /// Number of jobs, one per device, numbered from 1. Neighbouring numbers share a lane.
     pub jobs: usize,
-    /// Over so many accounts, evenly.
+    /// Number of connections; the jobs are spread over them evenly.
     pub lanes: usize,
-    /// How many devices a call may serve.
+    /// Maximum number of devices per call.
     pub batch_max: u32,
-    /// How often each is asked for.
+    /// The interval of every job.
     pub interval: Interval,
 }
 
 impl Fleet {
-    /// Jobs on a minute, one a call.
+    /// Jobs with an interval of a minute and one device per call.
     pub fn new(jobs: usize, lanes: usize) -> Self {
         let interval = Interval::from_ms(60_000).unwrap_or(Interval::MAX);
         Self { jobs, lanes, batch_max: 1, interval }
     }
 
-    /// The provider they live at. Its three quotas are checked and spent by every call, and never bind.
+    /// The provider's definition. Every call checks and spends its three quotas, which never bind.
     fn definition(&self) -> String {
         let unit = if self.batch_max > 1 { "batch" } else { "device" };
         let batch_max = self.batch_max;
@@ -75,7 +75,7 @@ records = "."
         )
     }
 
-    /// The job of this number, its priority one of the five in turn.
+    /// The job with this number. Priorities rotate.
     pub fn job(&self, number: usize, provider: &ProviderName) -> Result<Job, Failed> {
         let id = i64::try_from(number)?;
         let lane = (number - 1) * self.lanes / self.jobs;
@@ -94,7 +94,7 @@ records = "."
         })
     }
 
-    /// How it goes into the schedule, having last run at `last_run`.
+    /// The job's entry for the schedule, with its last run at `last_run`.
     pub fn entry(
         &self,
         number: usize,
@@ -113,7 +113,7 @@ records = "."
     }
 }
 
-/// The stages under measure.
+/// The stages that are measured.
 pub struct Rig {
     pub fleet: Fleet,
     pub provider: ProviderName,
@@ -140,7 +140,7 @@ impl Rig {
         })
     }
 
-    /// With all jobs of the fleet in it, as though each had last run at `last_run`.
+    /// A schedule with all jobs of the fleet, each with its last run at `last_run`.
     pub async fn full(
         server: &RedisServer,
         name: &str,
@@ -158,7 +158,7 @@ impl Rig {
         Ok(rig)
     }
 
-    /// Ends these calls: every one went well, sent at `sent`.
+    /// Settles these calls as successful, sent at `sent`.
     pub async fn settle(&self, grants: &[Grant], sent: UnixMs, now: Option<UnixMs>) -> Result<(), Failed> {
         let settlement = |grant: &Grant| Settlement {
             end: End::Good,
@@ -171,13 +171,17 @@ impl Rig {
         }
         let stale = self.taker.settle(&settlements, now).await?.stale;
         if !stale.is_empty() {
-            return Err(format!("{} calls were settled too late: is the machine busy?", stale.len()).into());
+            return Err(format!(
+                "the leases of {} calls expired before settle; the machine may be too busy",
+                stale.len()
+            )
+            .into());
         }
         Ok(())
     }
 }
 
-/// How many jobs these calls serve.
+/// Number of jobs that these calls serve.
 pub fn served(grants: &[Grant]) -> usize {
     grants.iter().map(|grant| grant.jobs.len()).sum()
 }

@@ -1,4 +1,4 @@
-//! A tiny, fast cloud of thermostats that remembers when it was asked for which.
+//! A small, fast cloud of thermostats that records when each was requested.
 
 use crate::Failed;
 use axum::Router;
@@ -10,17 +10,17 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// One request as it came in.
+/// A received request.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival {
-    /// The number that is its external id.
+    /// The device's external id, a number.
     pub device: usize,
     pub at: Instant,
 }
 
 type Arrivals = Arc<Mutex<Vec<Arrival>>>;
 
-/// The cloud; it ends when this is dropped.
+/// The cloud. Dropping this stops it.
 pub struct Thermostats {
     pub port: u16,
     pub url: String,
@@ -29,20 +29,20 @@ pub struct Thermostats {
 }
 
 impl Thermostats {
-    /// Answers on loopback.
+    /// Starts it on loopback.
     pub async fn start() -> Result<Self, Failed> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
         let arrivals = Arrivals::default();
-        let router = Router::new().route("/{device}", get(answer)).with_state(arrivals.clone());
+        let router = Router::new().route("/{device}", get(respond)).with_state(arrivals.clone());
         let server = tokio::spawn(async move {
-            // It ends with the bench: there is nobody left to tell.
+            // The task is aborted with the bench, so the result is of no use.
             drop(axum::serve(listener, router).await);
         });
         Ok(Self { port, url: format!("http://127.0.0.1:{port}"), arrivals, server })
     }
 
-    /// What came since it was last asked.
+    /// Returns and clears the arrivals.
     pub fn arrivals(&self) -> Vec<Arrival> {
         std::mem::take(&mut *self.arrivals.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -54,15 +54,15 @@ impl Drop for Thermostats {
     }
 }
 
-/// A reading that no two requests share, so that each is recorded in full.
-async fn answer(State(arrivals): State<Arrivals>, Path(device): Path<usize>) -> String {
+/// Responds with a different reading each time, so that each is recorded in full.
+async fn respond(State(arrivals): State<Arrivals>, Path(device): Path<usize>) -> String {
     let at = Instant::now();
     let mut arrivals = arrivals.lock().unwrap_or_else(PoisonError::into_inner);
     arrivals.push(Arrival { device, at });
     format!(r#"{{"id":"{device}","values":{{"temperature_c":{}}}}}"#, arrivals.len())
 }
 
-/// What Redis's clock, by which jobs are due, shows at an instant of this process's.
+/// Maps instants of this process to Redis's clock, by which jobs are due.
 #[derive(Debug, Clone, Copy)]
 pub struct SharedClock {
     at: Instant,
@@ -70,13 +70,13 @@ pub struct SharedClock {
 }
 
 impl SharedClock {
-    /// Asks it. On loopback the answer is older by a fraction of a millisecond.
-    pub async fn ask(redis: &Redis) -> Result<Self, Failed> {
+    /// Reads Redis's clock. On loopback the value is a fraction of a millisecond old.
+    pub async fn read(redis: &Redis) -> Result<Self, Failed> {
         let (s, us): (u32, u32) = redis::cmd("TIME").query_async(&mut redis.link()).await?;
         Ok(Self { at: Instant::now(), unix_ms: f64::from(s) * 1000.0 + f64::from(us) / 1000.0 })
     }
 
-    /// What it shows at `at`, ms since the epoch.
+    /// Redis's time at `at`, ms since the epoch.
     pub fn unix_ms(&self, at: Instant) -> f64 {
         match at.checked_duration_since(self.at) {
             Some(after) => self.unix_ms + after.as_secs_f64() * 1000.0,
@@ -84,7 +84,7 @@ impl SharedClock {
         }
     }
 
-    /// When it shows this; now, if it has already.
+    /// The instant of this time; the present if it has passed.
     pub fn instant(&self, unix_ms: f64) -> Instant {
         self.at + std::time::Duration::from_secs_f64((unix_ms - self.unix_ms).max(0.0) / 1000.0)
     }

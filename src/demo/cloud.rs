@@ -1,4 +1,4 @@
-//! The simulated cloud as a process of its own, and its referee's figures.
+//! The simulated cloud in a process of its own, and its referee's figures.
 
 use crate::cloud::CloudSettings;
 use serde::Deserialize;
@@ -7,15 +7,15 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-/// The cloud's process. It ends with this one, even when this one is killed: it holds its end of a pipe.
+/// The cloud's process. It ends with this process, even if this one is killed: its stdin is a pipe from here.
 pub(super) struct CloudProcess {
     child: Child,
     client: reqwest::Client,
-    /// Where it answers.
+    /// Its base URL.
     pub(super) base_url: String,
 }
 
-/// What the referee counted since the start.
+/// What the referee has counted since the start.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Figures {
     pub(super) throttled: u64,
@@ -30,7 +30,7 @@ pub(super) struct Limit {
 }
 
 impl Figures {
-    /// The share of its quota that the busiest limit has seen used in any one window so far.
+    /// Of the busiest limit, the largest share used in any window so far.
     pub(super) fn quota_used(&self) -> f64 {
         self.limits.iter().map(|limit| limit.peak / limit.amount).fold(0.0, f64::max)
     }
@@ -48,15 +48,15 @@ impl CloudProcess {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let said = child.stdout.take().map(BufReader::new);
-        let line = match said {
-            Some(said) => said.lines().next_line().await?,
+        let stdout = child.stdout.take().map(BufReader::new);
+        let line = match stdout {
+            Some(stdout) => stdout.lines().next_line().await?,
             None => None,
         };
         let address = line
             .and_then(|line| serde_json::from_str::<serde_json::Value>(&line).ok())
             .and_then(|ready| ready["listening"].as_str().map(str::to_owned))
-            .ok_or_else(|| std::io::Error::other("the simulated cloud did not say where it listens"))?;
+            .ok_or_else(|| std::io::Error::other("the simulated cloud did not print its address"))?;
         let client = reqwest::Client::builder()
             .timeout(Duration::from_secs(2))
             .build()
@@ -66,13 +66,13 @@ impl CloudProcess {
 
     /// The referee's figures; none if it does not answer.
     pub(super) async fn figures(&self) -> Option<Figures> {
-        let answer = self.client.get(format!("{}/_referee", self.base_url)).send().await.ok()?;
-        serde_json::from_slice(&answer.bytes().await.ok()?).ok()
+        let response = self.client.get(format!("{}/_referee", self.base_url)).send().await.ok()?;
+        serde_json::from_slice(&response.bytes().await.ok()?).ok()
     }
 
-    /// Ends it.
+    /// Stops the process.
     pub(super) async fn stop(mut self) {
-        // It may have ended by itself.
+        // Fails if the process has already exited.
         drop(self.child.kill().await);
     }
 }

@@ -1,4 +1,4 @@
-//! The demo's fleet: real-looking devices with mixed intervals and priorities.
+//! The demo's devices, with mixed intervals and priorities.
 
 use crate::app::App;
 use crate::cloud::{CloudDevice, CloudSettings};
@@ -9,11 +9,11 @@ use crate::preference::{connections, devices};
 use crate::words::{Interval, Priority, ResourceName, Secrets, TenantId};
 use std::collections::BTreeMap;
 
-/// Devices in one account, as many as a large home has.
-const PER_ACCOUNT: u32 = 100;
+/// Devices per account, as many as in a large home.
+const DEVICES_PER_ACCOUNT: u32 = 100;
 
-/// Out of ten devices: what their owners want. Someone watches the first; most may take their time.
-const WISHES: [(u64, Priority); 10] = [
+/// Interval, ms, and priority of ten devices, repeated over the fleet. One in ten is watched live; most can wait.
+const PREFERENCES: [(u64, Priority); 10] = [
     (10_000, Priority::Realtime),
     (30_000, Priority::Normal),
     (60_000, Priority::Normal),
@@ -26,13 +26,13 @@ const WISHES: [(u64, Priority); 10] = [
     (20_000, Priority::High),
 ];
 
-/// The cloud that has this many devices.
+/// Settings of a cloud with this many devices.
 pub(super) fn cloud(devices: u32) -> CloudSettings {
-    let accounts = devices.div_ceil(PER_ACCOUNT).max(1);
+    let accounts = devices.div_ceil(DEVICES_PER_ACCOUNT).max(1);
     CloudSettings { accounts, devices_per_account: devices.div_ceil(accounts), ..CloudSettings::default() }
 }
 
-/// Adds a connection for each of the cloud's accounts, and its devices. Returns how many devices there are.
+/// Adds a connection with its devices for each account of the cloud. Returns the number of devices.
 pub(super) async fn add(
     app: &App,
     tenant: TenantId,
@@ -44,7 +44,7 @@ pub(super) async fn add(
     for account in 0..cloud.accounts {
         let new = NewConnection {
             tenant,
-            provider: "meadow".parse().map_err(impossible)?,
+            provider: "meadow".parse().map_err(name_error)?,
             label: format!("home-{}", account + 1),
             params: BTreeMap::from([("base_url".to_owned(), base_url.to_owned())]),
             secrets: Secrets::only(cloud.key(account)),
@@ -62,7 +62,7 @@ pub(super) async fn add(
 }
 
 fn device(n: usize, known: CloudDevice) -> NewDevice {
-    let (interval_ms, priority) = WISHES[n % WISHES.len()];
+    let (interval_ms, priority) = PREFERENCES[n % PREFERENCES.len()];
     let job = |resource: &str, ms, priority| {
         Some((resource.parse::<ResourceName>().ok()?, Interval::from_ms(ms)?, priority))
     };
@@ -75,7 +75,7 @@ fn device(n: usize, known: CloudDevice) -> NewDevice {
     }
 }
 
-/// A name written in this file is a name.
-fn impossible(error: crate::words::NameError) -> ConnectionError {
+/// Never happens: the name is a valid constant.
+fn name_error(error: crate::words::NameError) -> ConnectionError {
     ConnectionError::Postgres(PostgresError::BadUrl(error.to_string()))
 }

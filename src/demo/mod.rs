@@ -1,4 +1,4 @@
-//! `paceline demo`: everything at once, on private servers and against a simulated cloud that means its quota.
+//! `paceline demo`: all roles on private servers, with a simulated cloud that enforces its quota.
 
 mod cloud;
 mod fleet;

@@ -1,31 +1,31 @@
-//! What the demo says while it runs, and at its end.
+//! What the demo prints while it runs and at its end.
 
 use super::cloud::Figures;
 use crate::watch::{LagReport, Stats};
 use serde::Serialize;
 
-/// A moment of the run.
+/// The state of the run at one second.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Line {
-    /// Seconds since it served.
+    /// Seconds since the start.
     pub(super) at_s: u64,
     /// Jobs synced in the last second.
     pub(super) syncs_per_s: u64,
     /// Jobs synced since the start.
     pub(super) syncs: u64,
-    /// Jobs whose reading is not older than interval + grace, of all.
+    /// Share of jobs whose reading is at most interval + grace old.
     pub(super) fresh_share: f64,
     /// The largest excess of age over interval, ms.
     pub(super) worst_lag_ms: i64,
-    /// The share of its quota that the busiest limit has seen used.
+    /// Of the busiest limit, the largest share used.
     pub(super) quota_used: f64,
-    /// Refusals by the cloud.
+    /// Calls that the cloud throttled (429).
     pub(super) throttled: u64,
-    /// Calls that ended in anything but a reading.
+    /// Outcomes that count as errors.
     pub(super) errors: u64,
 }
 
-/// The end of the run.
+/// The summary of the run.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Summary {
     summary: bool,
@@ -39,12 +39,12 @@ pub(super) struct Summary {
     errors: u64,
 }
 
-/// What went well, and what was meant to be waited for.
-const WELL: [&str; 5] = ["fresh", "unchanged", "device_offline", "not_sent", "throttled"];
+/// Outcomes that are no errors. Throttled calls are counted on their own.
+const NO_ERRORS: [&str; 5] = ["fresh", "unchanged", "device_offline", "not_sent", "throttled"];
 
 impl Line {
     pub(super) fn new(at_s: u64, before: &Self, stats: &Stats, lag: &LagReport, cloud: &Figures) -> Self {
-        let syncs = ["fresh", "unchanged", "device_offline"].iter().map(|word| stats.ended(word)).sum();
+        let syncs = ["fresh", "unchanged", "device_offline"].iter().map(|outcome| stats.ended(outcome)).sum();
         let jobs = lag.providers.get("meadow").map(|p| p.jobs.clone()).unwrap_or_default();
         Self {
             at_s,
@@ -57,17 +57,17 @@ impl Line {
             errors: stats
                 .outcomes
                 .iter()
-                .filter(|(word, _)| !WELL.contains(&word.as_str()))
+                .filter(|(outcome, _)| !NO_ERRORS.contains(&outcome.as_str()))
                 .map(|(_, n)| n)
                 .sum(),
         }
     }
 
-    /// For a terminal.
+    /// Text for a terminal.
     pub(super) fn text(&self) -> String {
         format!(
             "{:>4} s  {:>5} syncs/s  fresh {:>6.1} %  worst {:>6.1} s late  quota used {:>5.1} %  \
-             refused {}  errors {}",
+             throttled {}  errors {}",
             self.at_s,
             self.syncs_per_s,
             self.fresh_share * 100.0,
@@ -94,16 +94,16 @@ impl Summary {
         }
     }
 
-    /// Nothing refused, nothing failed, and all but one in a hundred fresh.
-    pub(super) fn all_is_well(&self) -> bool {
+    /// Whether nothing was throttled, nothing failed and at least 99 % is fresh.
+    pub(super) fn is_success(&self) -> bool {
         self.throttled == 0 && self.errors == 0 && self.fresh_share >= 0.99 && self.syncs > 0
     }
 
-    /// For a terminal.
+    /// Text for a terminal.
     pub(super) fn text(&self) -> String {
         format!(
-            "{} devices, {} syncs, {} refused by the cloud, {} errors; {:.1} % fresh; \
-             sent {:.0} ms after due (median), {:.0} ms (99 %); quota used {:.0} %",
+            "{} devices, {} syncs, {} throttled by the cloud, {} errors; {:.1} % fresh; \
+             sent {:.0} ms after due (median), {:.0} ms (p99); quota used {:.0} %",
             self.devices,
             self.syncs,
             self.throttled,

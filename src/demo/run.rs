@@ -23,24 +23,24 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// What can be chosen.
+/// Options of the demo.
 #[derive(Debug, Clone)]
 pub struct DemoOptions {
-    /// The fleet's size.
+    /// Number of devices.
     pub devices: u32,
-    /// Where the API listens.
+    /// Address of the API.
     pub listen: String,
-    /// How long it runs; until it is stopped, if not said.
+    /// How long to run; none: until stopped.
     pub run_for: Option<Duration>,
     /// JSON lines instead of text.
     pub json: bool,
 }
 
-/// Why the demo could not begin or go on.
+/// Why the demo failed.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each is the error it holds")]
 pub enum DemoError {
-    #[error("cannot listen on {0}: {1}; choose another with --listen")]
+    #[error("cannot listen on {0}: {1}; choose another address with --listen")]
     Listen(String, std::io::Error),
     #[error("the simulated cloud did not start: {0}")]
     Cloud(std::io::Error),
@@ -66,7 +66,7 @@ pub enum DemoError {
     Postgres(#[from] PostgresError),
 }
 
-/// Runs the demo until its time is over or `stop`. Returns whether all went well.
+/// Runs the demo until `run_for` is over or `stop`. Returns whether it succeeded.
 pub async fn run(
     settings: Settings,
     options: &DemoOptions,
@@ -75,13 +75,13 @@ pub async fn run(
     let listener = TcpListener::bind(&options.listen)
         .await
         .map_err(|error| DemoError::Listen(options.listen.clone(), error))?;
-    // A directory of its own: a demo leaves nothing, and meets nothing that another left.
+    // A directory per run, removed at the end, so that runs do not affect each other.
     let dir: PathBuf = settings.local.dir.join(format!("demo-{}", std::process::id()));
     let servers = local::start(&dir, Durability::Scratch).await?;
-    let ended = with_servers(settings, options, &servers, listener, stop).await;
+    let result = with_servers(settings, options, &servers, listener, stop).await;
     servers.stop().await?;
     std::fs::remove_dir_all(&dir)?;
-    ended
+    result
 }
 
 async fn with_servers(
@@ -105,51 +105,57 @@ async fn with_servers(
     let tenant = tenants::ensure(&app.pool, "demo").await?;
     let devices = fleet::add(&app, tenant, &fleet, &cloud.base_url, options.devices).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    greet(&app, tenant, &url, devices, options.json).await?;
+    print_start(&app, tenant, &url, devices, options.json).await?;
     let done = stop.child_token();
     let serving = serve(app.clone(), &[Part::Api, Part::Fetch, Part::Keep], Some(listener), done.clone());
     let mut serving = AbortOnDropHandle::new(tokio::spawn(serving));
-    let watched = tokio::select! {
-        watched = watch_it(&app, &cloud, options, &stop) => Ok(watched),
-        ended = &mut serving => Err(served(ended).err()),
+    let monitored = tokio::select! {
+        monitored = monitor(&app, &cloud, options, &stop) => Ok(monitored),
+        result = &mut serving => Err(serve_result(result).err()),
     };
-    // Joined before the servers stop, so that what was sent has landed.
-    let (last, stats) = match watched {
-        Ok(watched) => {
+    // Join before the servers stop, so that calls in flight are recorded.
+    let (last, stats) = match monitored {
+        Ok(monitored) => {
             done.cancel();
-            served(serving.await)?;
-            watched
+            serve_result(serving.await)?;
+            monitored
         }
         Err(failure) => return Err(failure.unwrap_or(DemoError::Ended)),
     };
     cloud.stop().await;
     app.pool.close().await;
     let summary = Summary::new(devices, &last, &stats);
-    say(options.json, &summary, || summary.text());
-    Ok(summary.all_is_well())
+    print(options.json, &summary, || summary.text());
+    Ok(summary.is_success())
 }
 
-fn served(ended: Result<Result<(), ServeError>, JoinError>) -> Result<(), DemoError> {
-    Ok(ended.map_err(|_| DemoError::Ended)??)
+fn serve_result(joined: Result<Result<(), ServeError>, JoinError>) -> Result<(), DemoError> {
+    Ok(joined.map_err(|_| DemoError::Ended)??)
 }
 
-/// Where to look, with keys for each of the three people.
-async fn greet(app: &App, tenant: TenantId, url: &str, devices: u32, json: bool) -> Result<(), DemoError> {
-    let mut made = serde_json::Map::new();
+/// Prints the URL and a key of each role.
+async fn print_start(
+    app: &App,
+    tenant: TenantId,
+    url: &str,
+    devices: u32,
+    json: bool,
+) -> Result<(), DemoError> {
+    let mut keys_by_role = serde_json::Map::new();
     for role in [Role::Reader, Role::User, Role::Operator] {
         let (_, key) = keys::create(&app.pool, Principal { tenant, role }, "demo").await?;
-        made.insert(role.to_string(), key.expose_secret().into());
+        keys_by_role.insert(role.to_string(), key.expose_secret().into());
     }
-    let ready = serde_json::json!({"ready": true, "url": url, "keys": made});
-    say(json, &ready, || {
-        let (reader, user) = (text(&made, "reader"), text(&made, "user"));
+    let ready = serde_json::json!({"ready": true, "url": url, "keys": keys_by_role});
+    print(json, &ready, || {
+        let (reader, user) = (text(&keys_by_role, "reader"), text(&keys_by_role, "user"));
         format!(
             "Paceline is keeping {devices} simulated devices fresh. Look at them:\n\n  \
              curl -H 'Authorization: Bearer {reader}' {url}/v1/devices/1\n  \
              curl -H 'Authorization: Bearer {user}' -H 'Content-Type: application/json' \\\n       \
              -X PUT -d '{{\"interval\":\"15s\",\"priority\":\"high\"}}' {url}/v1/devices/1/jobs/state\n  \
              curl -H 'Authorization: Bearer {}' {url}/v1/lag\n\nCtrl-C stops it.\n",
-            text(&made, "operator")
+            text(&keys_by_role, "operator")
         )
     });
     Ok(())
@@ -159,15 +165,15 @@ fn text<'a>(map: &'a serde_json::Map<String, serde_json::Value>, key: &str) -> &
     map.get(key).and_then(serde_json::Value::as_str).unwrap_or_default()
 }
 
-/// A line a second, until the time is over.
-async fn watch_it(
+/// Prints a line per second until the time is over.
+async fn monitor(
     app: &App,
     cloud: &CloudProcess,
     options: &DemoOptions,
     stop: &CancellationToken,
 ) -> (Line, Stats) {
-    let began = Instant::now();
-    let began_at = app.clock.now();
+    let started = Instant::now();
+    let started_at = app.clock.now();
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     tick.tick().await;
@@ -177,35 +183,35 @@ async fn watch_it(
             () = stop.cancelled() => return (line, stats),
             _ = tick.tick() => {}
         }
-        // A moment in which a server does not answer repeats the last figures.
+        // If a server does not answer, the last figures are shown again.
         if let Some(found) = cloud.figures().await {
             figures = found;
         }
-        if let Ok((found, lag)) = measure(app, began_at).await {
+        if let Ok((found, lag)) = measure(app, started_at).await {
             stats = found;
-            line = Line::new(began.elapsed().as_secs(), &line, &stats, &lag, &figures);
-            say(options.json, &line, || line.text());
+            line = Line::new(started.elapsed().as_secs(), &line, &stats, &lag, &figures);
+            print(options.json, &line, || line.text());
         }
-        if options.run_for.is_some_and(|limit| began.elapsed() >= limit) {
+        if options.run_for.is_some_and(|limit| started.elapsed() >= limit) {
             return (line, stats);
         }
     }
 }
 
-async fn measure(app: &App, began_at: UnixMs) -> Result<(Stats, LagReport), watch::LagError> {
+async fn measure(app: &App, started_at: UnixMs) -> Result<(Stats, LagReport), watch::LagError> {
     let now = app.clock.now();
     let meadow: Vec<ProviderName> =
         app.registry.iter().map(|p| p.name.clone()).filter(|name| name.as_str() == "meadow").collect();
     let mut stats = Stats::default();
     for name in &meadow {
-        let minutes = now.0 / 60_000 - began_at.0 / 60_000 + 1;
+        let minutes = now.0 / 60_000 - started_at.0 / 60_000 + 1;
         stats = Stats::read(&app.redis, &app.keys, name, now, minutes).await?;
     }
     Ok((stats, watch::report(&app.sources(), None, &meadow, now).await?))
 }
 
-/// A demo speaks to whoever started it.
-fn say(json: bool, value: &impl serde::Serialize, text: impl FnOnce() -> String) {
+/// Prints JSON or text on stdout.
+fn print(json: bool, value: &impl serde::Serialize, text: impl FnOnce() -> String) {
     match (json, serde_json::to_string(value)) {
         (true, Ok(line)) => println!("{line}"),
         _ => println!("{}", text()),

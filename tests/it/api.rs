@@ -1,4 +1,4 @@
-//! The API, as its callers see it.
+//! The HTTP API, as clients see it.
 
 mod access;
 mod accounts;
@@ -24,8 +24,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-const PATIENCE: Duration = Duration::from_secs(30);
-/// The connection's secret in these tests; it must never be answered.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The connection's secret in these tests; no response may contain it.
 const SECRET: &str = "s3cret";
 
 const PROVIDER: &str = r#"
@@ -51,16 +51,16 @@ struct Api {
     devices: Vec<DeviceId>,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
-struct Answer {
+struct Response {
     status: StatusCode,
     headers: HeaderMap,
     body: Value,
 }
 
 impl Api {
-    /// With so many devices that have a `state` job of 30 s each.
+    /// A tenant with `count` devices, each with a `state` job of 30 s.
     async fn with_devices(count: usize) -> Self {
         let test = TestApp::with(&[("testcloud", PROVIDER)]).await;
         let connection = test.connect("testcloud", "home", "http://cloud.invalid").await;
@@ -73,16 +73,16 @@ impl Api {
         &self.test.app
     }
 
-    async fn get(&self, path: &str, key: &str) -> Answer {
+    async fn get(&self, path: &str, key: &str) -> Response {
         send(&self.router, request("GET", path).header(header::AUTHORIZATION, bearer(key)), Body::empty())
             .await
     }
 
-    async fn put(&self, path: &str, key: &str, body: Value) -> Answer {
+    async fn put(&self, path: &str, key: &str, body: Value) -> Response {
         put(&self.router, path, key, body).await
     }
 
-    async fn refresh(&self, device: DeviceId, resource: &str, key: &str) -> Answer {
+    async fn refresh(&self, device: DeviceId, resource: &str, key: &str) -> Response {
         refresh(&self.router, device, resource, key).await
     }
 
@@ -143,7 +143,7 @@ impl Api {
     }
 }
 
-impl Answer {
+impl Response {
     fn detail(&self) -> &str {
         self.body["detail"].as_str().unwrap_or_default()
     }
@@ -161,48 +161,48 @@ fn bearer(key: &str) -> String {
     format!("Bearer {key}")
 }
 
-async fn put(router: &Router, path: &str, key: &str, body: Value) -> Answer {
+async fn put(router: &Router, path: &str, key: &str, body: Value) -> Response {
     let request = request("PUT", path)
         .header(header::AUTHORIZATION, bearer(key))
         .header(header::CONTENT_TYPE, "application/json");
     send(router, request, Body::from(body.to_string())).await
 }
 
-async fn refresh(router: &Router, device: DeviceId, resource: &str, key: &str) -> Answer {
+async fn refresh(router: &Router, device: DeviceId, resource: &str, key: &str) -> Response {
     let path = format!("/v1/devices/{device}/jobs/{resource}/refresh");
     let request = request("POST", &path).header(header::AUTHORIZATION, bearer(key));
     send(router, request, Body::empty()).await
 }
 
-/// Sends, and checks what holds of every answer: an error is a problem document, and no secret is in it.
-async fn send(router: &Router, request: axum::http::request::Builder, body: Body) -> Answer {
+/// Sends a request and checks what applies to every response: errors are problem documents, and it has no secret.
+async fn send(router: &Router, request: axum::http::request::Builder, body: Body) -> Response {
     let answered = router.clone().oneshot(request.body(body).unwrap());
-    let (parts, body) = timeout(PATIENCE, answered).await.unwrap().unwrap().into_parts();
+    let (parts, body) = timeout(TIMEOUT, answered).await.unwrap().unwrap().into_parts();
     let text = String::from_utf8(to_bytes(body, 10 << 20).await.unwrap().to_vec()).unwrap();
     assert!(!text.contains(SECRET), "{text}");
-    let answer = Answer {
+    let response = Response {
         status: parts.status,
         headers: parts.headers,
         body: serde_json::from_str(&text).unwrap_or(Value::Null),
     };
-    if !answer.status.is_success() {
-        assert_eq!(answer.headers[header::CONTENT_TYPE], "application/problem+json", "{text}");
-        assert_eq!(answer.body["status"], answer.status.as_u16(), "{text}");
-        assert!(answer.body["type"].as_str().unwrap().starts_with("urn:paceline:problem:"), "{text}");
-        assert!(answer.body["title"].is_string() && answer.detail().len() > 20, "{text}");
+    if !response.status.is_success() {
+        assert_eq!(response.headers[header::CONTENT_TYPE], "application/problem+json", "{text}");
+        assert_eq!(response.body["status"], response.status.as_u16(), "{text}");
+        assert!(response.body["type"].as_str().unwrap().starts_with("urn:paceline:problem:"), "{text}");
+        assert!(response.body["title"].is_string() && response.detail().len() > 20, "{text}");
     }
-    answer
+    response
 }
 
-/// Asks again until the answer fits.
-async fn until(mut ask: impl AsyncFnMut() -> Answer, fits: impl Fn(&Answer) -> bool) -> Answer {
-    let asking = async {
+/// Repeats a request until its response matches.
+async fn until(mut request: impl AsyncFnMut() -> Response, matches: impl Fn(&Response) -> bool) -> Response {
+    let repeat = async {
         loop {
-            let answer = ask().await;
-            if fits(&answer) {
-                return answer;
+            let response = request().await;
+            if matches(&response) {
+                return response;
             }
         }
     };
-    timeout(PATIENCE, asking).await.expect("an answer that fits")
+    timeout(TIMEOUT, repeat).await.expect("a matching response")
 }

@@ -1,4 +1,4 @@
-//! Tests against real servers, in one binary: it links once.
+//! Tests against real servers, in one binary so that it links only once.
 
 mod account;
 mod api;

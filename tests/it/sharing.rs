@@ -1,4 +1,4 @@
-//! Who shares a call, who shares a quota, and who comes along: on a real Redis, with the time handed in.
+//! Shared calls, shared quotas, piggyback jobs and unsolicited records: on a real Redis with simulated time.
 
 use crate::take::{Rig, T0, ended, job, order, quota};
 use paceline::schedule::Entry;
@@ -11,8 +11,8 @@ fn every(id: i64, interval: &str) -> Job {
 }
 
 impl Rig {
-    /// Jobs that are due at these instants.
-    async fn due(&self, jobs: &[(Job, i64)], shared: bool) {
+    /// Puts jobs that are due at these instants.
+    async fn put_due(&self, jobs: &[(Job, i64)], shared: bool) {
         let entry = |(job, at): &(Job, i64)| {
             let interval_ms = job.interval.as_ms() as i64;
             Entry {
@@ -29,33 +29,33 @@ impl Rig {
 }
 
 #[tokio::test]
-async fn what_is_due_in_a_moment_is_granted_for_its_instant() {
+async fn job_due_within_the_horizon_is_granted_for_its_due_time() {
     let rig = Rig::new("", 1).await;
     let jobs = [(every(1, "10s"), T0 + 40), (every(2, "10s"), T0 + 90), (every(3, "10s"), T0 + 160)];
-    rig.due(&jobs, false).await;
+    rig.put_due(&jobs, false).await;
     let taken = rig.take(10, T0).await;
     let sends: Vec<_> = taken.grants.iter().map(|g| (g.jobs[0].id.0, g.send_in_ms)).collect();
     assert_eq!(sends, [(1, 40.0), (2, 90.0)]);
-    // The third is met half-way: 50 ms before it is due.
+    // The worker wakes for the third 50 ms before it is due.
     assert_eq!(taken.wake_in_ms, 110.0);
     rig.assert_sound(&jobs.map(|(job, _)| job)).await;
 }
 
 #[tokio::test]
-async fn nothing_is_granted_ahead_that_has_to_wait_then() {
+async fn job_that_a_quota_would_delay_is_not_granted_ahead() {
     let rig = Rig::new(&quota("own", "connection", 10, "1s", 1), 1).await;
     let jobs = [(every(1, "10s"), T0), (every(2, "10s"), T0 + 40), (every(3, "10s"), T0 + 90)];
-    rig.due(&jobs, false).await;
+    rig.put_due(&jobs, false).await;
     let taken = rig.take(10, T0).await;
-    assert_eq!(order(&taken), [1], "100 ms apart: the others would be late");
+    assert_eq!(order(&taken), [1], "calls are 100 ms apart, so the others would be late");
     assert_eq!(taken.wake_in_ms, 40.0);
     rig.assert_sound(&jobs.map(|(job, _)| job)).await;
 }
 
 #[tokio::test]
-async fn jobs_due_soon_ride_along_on_free_places() {
+async fn jobs_due_soon_join_a_call_with_free_places() {
     let rig = Rig::new("", 3).await;
-    // Within a tenth of their intervals: 2 and 4, but 3 is too far from its own.
+    // Jobs 2 and 4 are due within a tenth of their intervals; job 3 is not.
     let jobs = [
         (every(1, "10s"), T0),
         (every(2, "10s"), T0 + 900),
@@ -63,19 +63,19 @@ async fn jobs_due_soon_ride_along_on_free_places() {
         (every(4, "1m"), T0 + 5_000),
         (every(5, "1h"), T0 + 5_100),
     ];
-    rig.due(&jobs, true).await;
+    rig.put_due(&jobs, true).await;
     let taken = rig.take(10, T0).await;
     assert_eq!(order(&taken), [1, 2, 4], "three places");
     assert_eq!(taken.grants.len(), 1);
     rig.finish(taken, T0 + 10).await;
     let places = rig.queue().locate(&rig.provider, &[JobId(1), JobId(2), JobId(4)]).await.unwrap();
     let due: Vec<_> = places.iter().map(|place| place.due_ms - T0).collect();
-    assert_eq!(due, [10_000, 10_900, 65_000], "their turns have been, and the grid is kept");
+    assert_eq!(due, [10_000, 10_900, 65_000], "these runs are done, and the grid is kept");
     rig.assert_sound(&jobs.map(|(job, _)| job)).await;
 }
 
 #[tokio::test]
-async fn what_an_answer_tells_without_being_asked_counts() {
+async fn unsolicited_records_count_as_runs() {
     let rig = Rig::new("", 1).await;
     let jobs = [
         (every(1, "10s"), T0),
@@ -83,7 +83,7 @@ async fn what_an_answer_tells_without_being_asked_counts() {
         (every(3, "1m"), T0 - 1),
         (every(4, "10s"), T0 - 2),
     ];
-    rig.due(&jobs, true).await;
+    rig.put_due(&jobs, true).await;
     let taken = rig.take(2, T0).await;
     let mut asked = order(&taken);
     asked.sort_unstable();
@@ -97,7 +97,7 @@ async fn what_an_answer_tells_without_being_asked_counts() {
     let other = taken.grants[1].jobs[0].id;
     for (id, place) in ids.iter().zip(&places).filter(|(id, _)| **id != taken.grants[0].jobs[0].id) {
         if *id == other {
-            assert!(place.leased, "somebody else is at it");
+            assert!(place.leased, "another call has leased it");
             continue;
         }
         let interval = if id.0 == 3 { 60_000 } else { 10_000 };
@@ -108,7 +108,7 @@ async fn what_an_answer_tells_without_being_asked_counts() {
 }
 
 #[tokio::test]
-async fn lanes_share_what_all_contend_for_by_weight() {
+async fn lanes_share_a_quota_by_weight() {
     let rig = Rig::new(&quota("app", "app", 10, "1s", 1), 1).await;
     let weights = [1_u32, 2, 3];
     let mut jobs = Vec::new();
@@ -141,13 +141,13 @@ async fn lanes_share_what_all_contend_for_by_weight() {
 }
 
 #[tokio::test]
-async fn a_corrupt_record_costs_one_job_and_no_other() {
+async fn corrupt_record_affects_only_its_job() {
     let rig = Rig::new("", 1).await;
     let jobs: Vec<_> = (1..=6).map(|id| job(id, 1, Priority::Normal)).collect();
     rig.put(&jobs, |j| T0 - 4_000_000 + j.id.0).await;
     let anchor = rig.t.app.keys.anchor(&rig.provider);
-    let spoil = async |id: i64| {
-        // Where the scripts keep it: see `bucket` in common.lua.
+    let corrupt = async |id: i64| {
+        // Where the scripts store it: see `bucket` in common.lua.
         let bucket = (id as u64 * 2_654_435_769) % (1 << 32) / (1 << 21);
         redis::cmd("HSET")
             .arg(format!("{anchor}jobs:0:{bucket}"))
@@ -157,19 +157,19 @@ async fn a_corrupt_record_costs_one_job_and_no_other() {
             .await
             .unwrap();
     };
-    spoil(2).await; // due
+    corrupt(2).await; // due
     let first = rig.take(2, T0).await;
     assert_eq!((order(&first), first.corrupt.clone()), (vec![1, 3], vec![JobId(2)]));
-    spoil(4).await; // ready
-    spoil(3).await; // leased
+    corrupt(4).await; // ready
+    corrupt(3).await; // leased
     rig.finish(first, T0 + 1).await;
     let second = rig.take(10, T0 + 2).await;
     assert_eq!((order(&second), second.corrupt.clone()), (vec![5, 6], vec![JobId(4)]));
     rig.finish(second, T0 + 3).await;
-    // Postgres has them as they were.
+    // Postgres still has them, so they can be put again.
     rig.put(&jobs, |j| T0 - 4_000_000 + j.id.0).await;
     let mut again = order(&rig.take(10, T0 + 4).await);
     again.sort_unstable();
-    assert_eq!(again, [2, 4], "the one that was leased was settled as it had been taken");
+    assert_eq!(again, [2, 4], "the leased job was settled with the record it was taken with");
     rig.assert_sound(&jobs).await;
 }

@@ -1,4 +1,4 @@
-//! Real servers, cheap isolation: a database cloned from a migrated template and a key prefix of its own, per test.
+//! Isolation on shared real servers: each test has a database cloned from a migrated template, and its own key prefix.
 
 use paceline::app::{App, Servers};
 use paceline::postgres;
@@ -16,9 +16,9 @@ use tokio::sync::OnceCell;
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// What `scripts/test` sets.
+/// The URL of a test server, from the environment variable that `scripts/test` sets.
 pub fn server(variable: &str) -> String {
-    let advice = "run the tests by scripts/test, or `eval \"$(scripts/servers env)\"` first";
+    let advice = "run the tests with scripts/test, or run `eval \"$(scripts/servers env)\"` first";
     std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: {advice}"))
 }
 
@@ -31,7 +31,7 @@ fn with_database(url: &str, name: &str) -> String {
     format!("{rest}/{name}")
 }
 
-/// A migrated database, made once a run.
+/// A migrated database, created once per run.
 async fn template(base: &str) -> &'static String {
     TEMPLATE
         .get_or_init(|| async {
@@ -46,7 +46,7 @@ async fn template(base: &str) -> &'static String {
         .await
 }
 
-/// The URL of a database of its own, without a schema.
+/// The URL of a new database without a schema.
 pub async fn empty_database() -> SecretString {
     let (base, name) = (server("PACELINE_TEST_DATABASE_URL"), unique());
     let mut admin = PgConnection::connect(&base).await.expect("the test Postgres");
@@ -54,7 +54,7 @@ pub async fn empty_database() -> SecretString {
     with_database(&base, &name).into()
 }
 
-/// An app of its own, with these providers beside none of the shipped ones.
+/// An app with its own database and key prefix, and with the given providers instead of the shipped ones.
 pub struct TestApp {
     pub app: App,
     pub tenant: TenantId,
@@ -63,12 +63,12 @@ pub struct TestApp {
 }
 
 impl TestApp {
-    /// With the providers of these names and texts.
+    /// An app with the providers of these names and definitions.
     pub async fn with(providers: &[(&str, &str)]) -> Self {
         Self::with_settings(providers, |_| ()).await
     }
 
-    /// Likewise, with settings of its own.
+    /// An app with these providers and changed settings.
     pub async fn with_settings(providers: &[(&str, &str)], change: impl FnOnce(&mut Settings)) -> Self {
         let base = server("PACELINE_TEST_DATABASE_URL");
         let template = template(&base).await;
@@ -100,7 +100,7 @@ impl TestApp {
         Self { app, tenant, database_url, sealing_key }
     }
 
-    /// The same deployment, its Redis at another address.
+    /// The same deployment with Redis at another address.
     pub async fn at_redis(mut self, url: &str) -> Self {
         self.app = self.app_at(url).await;
         self
@@ -118,7 +118,7 @@ impl TestApp {
         app
     }
 
-    /// A connection of the tenant at a provider that lives at `base_url`.
+    /// Adds a connection of the tenant at a provider with this `base_url`.
     pub async fn connect(&self, provider: &str, label: &str, base_url: &str) -> ConnectionId {
         let new = connections::NewConnection {
             tenant: self.tenant,
@@ -130,7 +130,7 @@ impl TestApp {
         connections::add(&self.app.pool, &self.app.sealer, new).await.expect("a connection")
     }
 
-    /// Devices `d0…` with a `state` job each.
+    /// Adds devices `d0`, `d1`, …, each with a `state` job.
     pub async fn add_devices(
         &self,
         provider: &str,
@@ -157,7 +157,7 @@ impl TestApp {
         devices::add(&self.app.pool, &account, &new).await.expect("devices")
     }
 
-    /// A key of the tenant.
+    /// Creates a key of the tenant.
     pub async fn key(&self, role: Role) -> String {
         use secrecy::ExposeSecret;
         let who = keys::Principal { tenant: self.tenant, role };

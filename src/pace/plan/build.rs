@@ -108,12 +108,12 @@ pub(super) fn build_lanes(
             let (connection, weight) = (demand.connection.0, demand.weight);
             lanes.push(Lane { first, connection, weight, sets: Vec::new() });
         }
-        let free = unlimited_calls(demands, jobs, resources[resource].1);
+        let calls = unlimited_calls(demands, jobs, resources[resource].1);
         let cost = (call_cost.per_call, call_cost.per_job);
-        let mut set = JobSet::new(resource, cost, call_cost.batch_max, equal_jobs(jobs), free);
+        let mut set = JobSet::new(resource, cost, call_cost.batch_max, equal_jobs(jobs), calls);
         let runs: f64 =
             jobs.iter().map(|placement| 1.0 / demands[placement.demand].interval.as_ms() as f64).sum();
-        set.asked = free * call_cost.per_call + runs * call_cost.per_job;
+        set.asked = calls * call_cost.per_call + runs * call_cost.per_job;
         if let Some(lane) = lanes.last_mut() {
             lane.sets.push(set);
         }

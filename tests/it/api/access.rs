@@ -1,15 +1,15 @@
-//! Who may do what, and see whose.
+//! Authentication, roles and isolation of tenants.
 
 use super::*;
 use sqlx::AssertSqlSafe;
 
 #[tokio::test]
-async fn without_a_good_key_nothing_is_told() {
+async fn missing_or_unknown_key_is_unauthorized() {
     let api = Api::with_devices(1).await;
     for path in ["/v1/devices", "/v1/devices/1", "/v1/lag"] {
-        let answer = send(&api.router, request("GET", path), Body::empty()).await;
-        assert_eq!((answer.status, answer.problem()), (StatusCode::UNAUTHORIZED, "no-key"), "{path}");
-        assert_eq!(answer.headers[header::WWW_AUTHENTICATE], "Bearer");
+        let response = send(&api.router, request("GET", path), Body::empty()).await;
+        assert_eq!((response.status, response.problem()), (StatusCode::UNAUTHORIZED, "no-key"), "{path}");
+        assert_eq!(response.headers[header::WWW_AUTHENTICATE], "Bearer");
         for header in ["Basic dXNlcjpwYXNz", "Bearer ", "Bearer", ""] {
             let request = request("GET", path).header("Authorization", header);
             assert_eq!(
@@ -18,17 +18,17 @@ async fn without_a_good_key_nothing_is_told() {
                 "{header}"
             );
         }
-        let answer = api.get(path, "pl_user_nobody").await;
-        assert_eq!((answer.status, answer.problem()), (StatusCode::UNAUTHORIZED, "bad-key"), "{path}");
-        assert_eq!(answer.headers[header::WWW_AUTHENTICATE], "Bearer");
+        let response = api.get(path, "pl_user_nobody").await;
+        assert_eq!((response.status, response.problem()), (StatusCode::UNAUTHORIZED, "bad-key"), "{path}");
+        assert_eq!(response.headers[header::WWW_AUTHENTICATE], "Bearer");
     }
-    let answer = api.put("/v1/devices/1/jobs/state", "pl_user_nobody", json!({"paused": true})).await;
-    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    let response = api.put("/v1/devices/1/jobs/state", "pl_user_nobody", json!({"paused": true})).await;
+    assert_eq!(response.status, StatusCode::UNAUTHORIZED);
     assert_eq!(api.refresh(DeviceId(1), "state", "pl_user_nobody").await.problem(), "bad-key");
 }
 
 #[tokio::test]
-async fn roles_bound_what_a_key_may_do() {
+async fn reader_key_cannot_change_anything() {
     let api = Api::with_devices(1).await;
     let path = format!("/v1/devices/{}/jobs/state", api.devices[0]);
     let reader = api.test.key(Role::Reader).await;
@@ -50,13 +50,13 @@ async fn roles_bound_what_a_key_may_do() {
 }
 
 #[tokio::test]
-async fn a_strangers_devices_are_as_if_they_were_not_there() {
+async fn devices_of_another_tenant_are_not_found() {
     let api = Api::with_devices(2).await;
     let mine = api.test.key(Role::User).await;
     let (_, theirs, key) = api.stranger(Role::User).await;
     api.record(api.devices[0], 0, json!({"w": 1})).await;
 
-    // Mine is in the cache by now, which must not make it theirs.
+    // The device is in the cache now; that must not make it visible to the other tenant.
     assert_eq!(api.get(&format!("/v1/devices/{}", api.devices[0]), &mine).await.status, StatusCode::OK);
     for (key, not_theirs, unknown) in [(&key, api.devices[0], 999_999), (&mine, theirs, 999_999)] {
         for verb in ["GET", "PUT", "POST"] {
@@ -65,11 +65,11 @@ async fn a_strangers_devices_are_as_if_they_were_not_there() {
                 "POST" => api.refresh(DeviceId(id), "state", key).await,
                 _ => api.put(&format!("/v1/devices/{id}/jobs/state"), key, json!({"paused": true})).await,
             };
-            let (answer, mut nobodys) = (of(not_theirs.0).await, of(unknown).await);
-            assert_eq!((answer.status, answer.problem()), (StatusCode::NOT_FOUND, "no-such-device"));
-            nobodys.body["detail"] =
-                nobodys.detail().replace(&unknown.to_string(), &not_theirs.to_string()).into();
-            assert_eq!(answer.body, nobodys.body);
+            let (response, mut missing) = (of(not_theirs.0).await, of(unknown).await);
+            assert_eq!((response.status, response.problem()), (StatusCode::NOT_FOUND, "no-such-device"));
+            missing.body["detail"] =
+                missing.detail().replace(&unknown.to_string(), &not_theirs.to_string()).into();
+            assert_eq!(response.body, missing.body);
         }
     }
     let ids = async |path: &str, key: &str| -> Vec<i64> {
@@ -84,7 +84,7 @@ async fn a_strangers_devices_are_as_if_they_were_not_there() {
 }
 
 #[tokio::test]
-async fn lag_is_told_of_ones_own_jobs_and_of_all_to_the_operator() {
+async fn lag_covers_own_jobs_and_all_jobs_for_an_operator() {
     let api = Api::with_devices(2).await;
     let (_, _, key) = api.stranger(Role::User).await;
     let theirs = api.get("/v1/lag", &key).await.body;
@@ -98,7 +98,7 @@ async fn lag_is_told_of_ones_own_jobs_and_of_all_to_the_operator() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_ends_at_once() {
+async fn revoked_key_is_rejected_at_once() {
     let api = Api::with_devices(1).await;
     let pool = &api.app().pool;
     let who = keys::Principal { tenant: api.test.tenant, role: Role::Reader };
@@ -109,42 +109,42 @@ async fn a_revoked_key_ends_at_once() {
     assert_eq!(api.get("/v1/devices", &kept).await.status, StatusCode::OK);
 
     keys::revoke(pool, api.test.tenant, id).await.unwrap();
-    // The note is on its way: a moment, and not the minutes for which an answer is remembered.
+    // The notification takes a moment, much less than the minutes for which a lookup is cached.
     let ask = async || api.get("/v1/devices", key.expose_secret()).await;
     let refused =
-        timeout(Duration::from_secs(2), until(ask, |answer| !answer.status.is_success())).await.unwrap();
+        timeout(Duration::from_secs(2), until(ask, |response| !response.status.is_success())).await.unwrap();
     assert_eq!((refused.status, refused.problem()), (StatusCode::UNAUTHORIZED, "bad-key"));
     assert_eq!(api.get("/v1/devices", &kept).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn a_remembered_key_asks_postgres_nothing() {
+async fn read_with_cached_key_does_not_query_postgres() {
     let api = Api::with_devices(1).await;
     let key = api.test.key(Role::Reader).await;
     listening(&api, 1).await;
     let path = format!("/v1/devices/{}", api.devices[0]);
-    // Nobody can ask for keys while this lock is held. Whoever tries waits longer than we do.
-    let answers_under_lock = async || {
+    // While this lock is held, any query for keys waits longer than this test does.
+    let responds_under_lock = async || {
         let warm = api.get(&path, &key).await;
         let mut locked = api.app().pool.begin().await.unwrap();
         sqlx::query("LOCK TABLE api_keys, devices IN ACCESS EXCLUSIVE MODE")
             .execute(&mut *locked)
             .await
             .unwrap();
-        let answer = timeout(Duration::from_millis(200), api.get(&path, &key)).await;
+        let response = timeout(Duration::from_millis(200), api.get(&path, &key)).await;
         locked.rollback().await.unwrap();
-        warm.status.is_success() && answer.is_ok_and(|answer| answer.status.is_success())
+        warm.status.is_success() && response.is_ok_and(|response| response.status.is_success())
     };
-    timeout(PATIENCE, async { while !answers_under_lock().await {} })
+    timeout(TIMEOUT, async { while !responds_under_lock().await {} })
         .await
-        .expect("an answer without Postgres");
+        .expect("a response without Postgres");
 }
 
-/// Waits until so many routers hear of revoked keys.
+/// Waits until `count` routers listen for changed keys.
 async fn listening(api: &Api, count: i64) {
     let sql =
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'";
-    let heard =
+    let listeners =
         async || sqlx::query_scalar::<_, i64>(AssertSqlSafe(sql)).fetch_one(&api.app().pool).await.unwrap();
-    timeout(PATIENCE, async { while heard().await < count {} }).await.expect("a listener");
+    timeout(TIMEOUT, async { while listeners().await < count {} }).await.expect("a listener");
 }

@@ -1,4 +1,4 @@
-//! Connections by the API: judged as the command line judges them, and never told with their secrets.
+//! Connections through the API: checked as on the command line, and returned without secrets.
 
 use super::*;
 
@@ -18,7 +18,7 @@ path = "/devices/{{ device.external_id }}"
 records = "{values: {t: .t}}"
 "#;
 
-/// One that may call into private networks.
+/// A provider whose calls may go to private networks.
 const INNER: &str = r#"
 title = "Inner"
 [http]
@@ -30,7 +30,7 @@ path = "/devices/{{ device.external_id }}"
 records = "{values: {t: .t}}"
 "#;
 
-async fn post(router: &Router, key: &str, body: Value) -> Answer {
+async fn post(router: &Router, key: &str, body: Value) -> Response {
     let request = request("POST", "/v1/connections")
         .header(header::AUTHORIZATION, bearer(key))
         .header(header::CONTENT_TYPE, "application/json");
@@ -38,7 +38,7 @@ async fn post(router: &Router, key: &str, body: Value) -> Answer {
 }
 
 #[tokio::test]
-async fn they_are_added_listed_and_given_new_secrets() {
+async fn connections_are_added_listed_and_given_new_secrets() {
     let with_key = |settings: &mut paceline::settings::Settings| {
         let given = json!({"keyed": {"app_key": "of the operator"}});
         settings.provider = serde_json::from_value(given).unwrap();
@@ -82,14 +82,15 @@ async fn they_are_added_listed_and_given_new_secrets() {
     assert_eq!(list.body["connections"][0]["label"], "home");
     assert_eq!(list.body["connections"][0]["state"], "active");
 
-    // One of them is changed, the other stays.
+    // One secret is replaced, the other stays.
     let path = format!("/v1/connections/{id}/secrets");
     let renewed = put(&router, &path, &user, json!({"secrets": {"password": "s3cret-too"}})).await;
     assert_eq!(renewed.status, StatusCode::OK, "{}", renewed.body);
     let (pool, sealer) = (&test.app.pool, &test.app.sealer);
     let opened = connections::open(pool, sealer, &[id], false).await.unwrap().remove(0);
-    let told: Vec<_> = opened.secrets.iter().map(|(name, secret)| (name, secret.expose_secret())).collect();
-    assert_eq!(told, [("password", "s3cret-too"), ("username", "me")]);
+    let secrets: Vec<_> =
+        opened.secrets.iter().map(|(name, secret)| (name, secret.expose_secret())).collect();
+    assert_eq!(secrets, [("password", "s3cret-too"), ("username", "me")]);
     assert_eq!(
         put(&router, &path, &user, json!({"secrets": {"pin": "1"}})).await.problem(),
         "bad-connection"
@@ -115,7 +116,7 @@ async fn they_are_added_listed_and_given_new_secrets() {
 }
 
 #[tokio::test]
-async fn they_say_their_plan_and_move_to_another() {
+async fn connections_show_their_plan_and_change_it() {
     let planned = KEYED.split("[auth]").next().unwrap().to_owned()
         + "[param.plan]\nabout = \"the plan\"\ndefault = \"free\"\n[[quota]]\nname = \"day\"\nscope = \"connection\"\n\
            amount = { free = 100, auto-assist = 20000 }\nwindow = \"1day\"\n"

@@ -1,16 +1,16 @@
-//! What is refused, with which status, and whether the refusal helps.
+//! Invalid requests: their status, and whether the error says what to do.
 
 use super::*;
 
 #[tokio::test]
-async fn preferences_are_refused_with_what_would_be_accepted() {
+async fn invalid_preference_error_names_the_accepted_values() {
     let api = Api::with_devices(1).await;
     let key = api.test.key(Role::User).await;
     let path = format!("/v1/devices/{}/jobs/state", api.devices[0]);
     let range = ["5s", "31days"].as_slice();
     let five = ["realtime", "high", "normal", "low", "background"].as_slice();
     let fields = ["interval", "priority", "paused"].as_slice();
-    for (body, problem, told) in [
+    for (body, problem, named) in [
         (json!({"interval": "4999ms"}), "bad-interval", range),
         (json!({"interval": "0s"}), "bad-interval", range),
         (json!({"interval": "-30s"}), "bad-interval", range),
@@ -26,16 +26,20 @@ async fn preferences_are_refused_with_what_would_be_accepted() {
         (json!({"paused": "yes"}), "bad-body", &["paused"]),
         (json!(["30s"]), "bad-body", &[]),
     ] {
-        let answer = api.put(&path, &key, body.clone()).await;
-        assert_eq!((answer.status, answer.problem()), (StatusCode::UNPROCESSABLE_ENTITY, problem), "{body}");
-        assert!(told.iter().all(|word| answer.detail().contains(word)), "{body}: {}", answer.detail());
+        let response = api.put(&path, &key, body.clone()).await;
+        assert_eq!(
+            (response.status, response.problem()),
+            (StatusCode::UNPROCESSABLE_ENTITY, problem),
+            "{body}"
+        );
+        assert!(named.iter().all(|word| response.detail().contains(word)), "{body}: {}", response.detail());
     }
     let stored = api.get(&format!("/v1/devices/{}", api.devices[0]), &key).await;
     assert_eq!(stored.body["resources"]["state"]["interval"], "30s");
 }
 
 #[tokio::test]
-async fn bodies_that_cannot_be_read_are_refused() {
+async fn unreadable_bodies_are_errors() {
     let api = Api::with_devices(1).await;
     let key = api.test.key(Role::User).await;
     let path = format!("/v1/devices/{}/jobs/state", api.devices[0]);
@@ -54,35 +58,35 @@ async fn bodies_that_cannot_be_read_are_refused() {
         (Some("application/x-www-form-urlencoded"), "paused=true", 415, "bad-content-type"),
         (None, "{\"paused\":true}", 415, "bad-content-type"),
     ] {
-        let answer = send_body(kind, Body::from(body)).await;
-        assert_eq!((answer.status.as_u16(), answer.problem()), (status, problem), "{kind:?} {body}");
+        let response = send_body(kind, Body::from(body)).await;
+        assert_eq!((response.status.as_u16(), response.problem()), (status, problem), "{kind:?} {body}");
     }
     let large = vec![b' '; (1 << 20) + 1];
-    let answer = send_body(json, Body::from(large.clone())).await;
-    assert_eq!((answer.status, answer.problem()), (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"));
-    // Nor is a body taken that does not say how long it is.
+    let response = send_body(json, Body::from(large.clone())).await;
+    assert_eq!((response.status, response.problem()), (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"));
+    // The limit also applies to a body without a Content-Length.
     let chunks =
         large.chunks(100_000).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec())).collect::<Vec<_>>();
-    let answer = send_body(json, Body::from_stream(futures::stream::iter(chunks))).await;
-    assert_eq!((answer.status, answer.problem()), (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"));
+    let response = send_body(json, Body::from_stream(futures::stream::iter(chunks))).await;
+    assert_eq!((response.status, response.problem()), (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"));
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_refused() {
+async fn unknown_resources_paths_and_methods_are_errors() {
     let api = Api::with_devices(1).await;
     let key = api.test.key(Role::User).await;
     let device = api.devices[0];
     let paused = json!({"paused": true});
     let unknown = api.put(&format!("/v1/devices/{device}/jobs/humidity"), &key, paused.clone()).await;
     assert_eq!((unknown.status, unknown.problem()), (StatusCode::NOT_FOUND, "no-such-resource"));
-    let told = ["testcloud", "humidity", "energy", "state"];
-    assert!(told.iter().all(|word| unknown.detail().contains(word)), "{}", unknown.detail());
+    let named = ["testcloud", "humidity", "energy", "state"];
+    assert!(named.iter().all(|word| unknown.detail().contains(word)), "{}", unknown.detail());
     let unnameable = api.put(&format!("/v1/devices/{device}/jobs/%00%7B"), &key, paused.clone()).await;
     assert_eq!(unnameable.problem(), "no-such-resource");
 
     for path in ["/", "/v1", "/v1/device", "/v1/devices/1/jobs", "/v2/devices"] {
-        let answer = api.get(path, &key).await;
-        assert_eq!((answer.status, answer.problem()), (StatusCode::NOT_FOUND, "no-such-path"), "{path}");
+        let response = api.get(path, &key).await;
+        assert_eq!((response.status, response.problem()), (StatusCode::NOT_FOUND, "no-such-path"), "{path}");
     }
     for (method, path, allowed) in [
         ("DELETE", "/v1/devices/1", "GET,HEAD"),
@@ -91,31 +95,31 @@ async fn what_is_not_there_is_refused() {
         ("GET", "/v1/devices/1/jobs/state/refresh", "POST"),
         ("PUT", "/healthz", "GET,HEAD"),
     ] {
-        let answer =
+        let response =
             send(&api.router, request(method, path).header("Authorization", bearer(&key)), Body::empty())
                 .await;
         assert_eq!(
-            (answer.status, answer.problem()),
+            (response.status, response.problem()),
             (StatusCode::METHOD_NOT_ALLOWED, "bad-method"),
             "{path}"
         );
-        assert_eq!(answer.headers[header::ALLOW], allowed, "{path}");
+        assert_eq!(response.headers[header::ALLOW], allowed, "{path}");
     }
 }
 
 #[tokio::test]
-async fn bad_ids_and_queries_are_refused() {
+async fn bad_ids_and_queries_are_errors() {
     let api = Api::with_devices(1).await;
     let key = api.test.key(Role::User).await;
     for id in ["abc", "1.5", "%20", "99999999999999999999", "0x1", "%FF"] {
-        let answer = api.get(&format!("/v1/devices/{id}"), &key).await;
-        assert_eq!((answer.status, answer.problem()), (StatusCode::BAD_REQUEST, "bad-id"), "{id}");
-        let answer = api.put(&format!("/v1/devices/{id}/jobs/state"), &key, json!({"paused": true})).await;
-        assert_eq!((answer.status, answer.problem()), (StatusCode::BAD_REQUEST, "bad-id"), "{id}");
+        let response = api.get(&format!("/v1/devices/{id}"), &key).await;
+        assert_eq!((response.status, response.problem()), (StatusCode::BAD_REQUEST, "bad-id"), "{id}");
+        let response = api.put(&format!("/v1/devices/{id}/jobs/state"), &key, json!({"paused": true})).await;
+        assert_eq!((response.status, response.problem()), (StatusCode::BAD_REQUEST, "bad-id"), "{id}");
     }
     for id in ["-1", "0", "9223372036854775807"] {
-        let answer = api.get(&format!("/v1/devices/{id}"), &key).await;
-        assert_eq!((answer.status, answer.problem()), (StatusCode::NOT_FOUND, "no-such-device"), "{id}");
+        let response = api.get(&format!("/v1/devices/{id}"), &key).await;
+        assert_eq!((response.status, response.problem()), (StatusCode::NOT_FOUND, "no-such-device"), "{id}");
     }
     for query in [
         "limit=0",
@@ -127,24 +131,24 @@ async fn bad_ids_and_queries_are_refused() {
         "limit=1&limit=2",
         "connection=%00",
     ] {
-        let answer = api.get(&format!("/v1/devices?{query}"), &key).await;
-        assert_eq!((answer.status, answer.problem()), (StatusCode::BAD_REQUEST, "bad-query"), "{query}");
+        let response = api.get(&format!("/v1/devices?{query}"), &key).await;
+        assert_eq!((response.status, response.problem()), (StatusCode::BAD_REQUEST, "bad-query"), "{query}");
     }
-    let told = api.get("/v1/devices?limit=501", &key).await;
-    assert!(told.detail().contains("1 to 500"), "{}", told.detail());
+    let refused = api.get("/v1/devices?limit=501", &key).await;
+    assert!(refused.detail().contains("1 to 500"), "{}", refused.detail());
 }
 
 #[tokio::test]
-async fn a_provider_without_a_definition_is_named() {
+async fn missing_provider_definition_is_named() {
     let api = Api::with_devices(1).await;
     let key = api.test.key(Role::User).await;
     let mut app = api.app().clone();
     app.registry = paceline::provider::Registry::of([]);
     let router = http::router(app);
     let path = format!("/v1/devices/{}/jobs/state", api.devices[0]);
-    let answer = put(&router, &path, &key, json!({"interval": "1m"})).await;
-    assert_eq!((answer.status, answer.problem()), (StatusCode::CONFLICT, "provider-gone"));
-    assert!(answer.detail().contains("testcloud.toml"), "{}", answer.detail());
-    let answer = refresh(&router, api.devices[0], "state", &key).await;
-    assert_eq!((answer.status, answer.problem()), (StatusCode::CONFLICT, "provider-gone"));
+    let response = put(&router, &path, &key, json!({"interval": "1m"})).await;
+    assert_eq!((response.status, response.problem()), (StatusCode::CONFLICT, "provider-gone"));
+    assert!(response.detail().contains("testcloud.toml"), "{}", response.detail());
+    let response = refresh(&router, api.devices[0], "state", &key).await;
+    assert_eq!((response.status, response.problem()), (StatusCode::CONFLICT, "provider-gone"));
 }

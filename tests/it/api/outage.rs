@@ -1,4 +1,4 @@
-//! What is still answered while a server is away, and that it heals.
+//! What the API still serves while Postgres or Redis is unavailable, and that it recovers.
 
 use super::preference::jobs_of;
 use super::*;
@@ -8,7 +8,7 @@ use paceline::app::Servers;
 use paceline::keep;
 use paceline::seal::Sealer;
 
-/// The same deployment, seen by a process whose wires can be cut.
+/// A process of the same deployment whose connections to Postgres and Redis can be cut.
 struct Remote {
     router: Router,
     postgres: Wire,
@@ -30,18 +30,18 @@ impl Remote {
         Self { router: http::router(app), postgres, redis }
     }
 
-    async fn get(&self, path: &str, key: &str) -> Answer {
+    async fn get(&self, path: &str, key: &str) -> Response {
         send(&self.router, request("GET", path).header("Authorization", bearer(key)), Body::empty()).await
     }
 
     /// Waits until both servers answer again.
-    async fn healed(&self) {
-        until(async || self.get("/readyz", "").await, |answer| answer.status.is_success()).await;
+    async fn recovered(&self) {
+        until(async || self.get("/readyz", "").await, |response| response.status.is_success()).await;
     }
 }
 
 #[tokio::test]
-async fn a_preference_is_kept_while_redis_is_away() {
+async fn preference_is_stored_while_redis_is_unavailable() {
     let api = Api::with_devices(2).await;
     let (key, remote) = (api.test.key(Role::User).await, Remote::of(&api).await);
     let device = format!("/v1/devices/{}", api.devices[0]);
@@ -50,15 +50,15 @@ async fn a_preference_is_kept_while_redis_is_away() {
 
     remote.redis.cut();
     let asked = json!({"interval": "2m", "priority": "low"});
-    let answer = put(&remote.router, &format!("{device}/jobs/state"), &key, asked).await;
-    assert_eq!((answer.status, &answer.body["interval"]), (StatusCode::OK, &json!("2m")));
+    let response = put(&remote.router, &format!("{device}/jobs/state"), &key, asked).await;
+    assert_eq!((response.status, &response.body["interval"]), (StatusCode::OK, &json!("2m")));
     assert_eq!(interval().await, "2m");
     let stored = jobs_of(&api).await.remove(0).job;
     assert_eq!((stored.interval.as_ms(), stored.priority), (120_000, Priority::Low));
 
-    // Once Redis is back, the next drain carries it on, into the schedule and over what the cache had.
+    // Once Redis is back, the next drain updates the schedule and the cache.
     remote.redis.mend();
-    remote.healed().await;
+    remote.recovered().await;
     keep::drain(api.app()).await.unwrap();
     assert_eq!(interval().await, "2m");
     let account = api.app().queue.locate(&stored.provider, &[stored.id]).await.unwrap().remove(0);
@@ -66,35 +66,37 @@ async fn a_preference_is_kept_while_redis_is_away() {
 }
 
 #[tokio::test]
-async fn a_refresh_says_to_try_again_while_redis_is_away() {
+async fn refresh_while_redis_is_unavailable_says_to_try_again() {
     let api = Api::with_devices(1).await;
     let (key, remote) = (api.test.key(Role::User).await, Remote::of(&api).await);
     let ask = async || refresh(&remote.router, api.devices[0], "state", &key).await;
     let away = (StatusCode::SERVICE_UNAVAILABLE, "schedule-away");
     for break_it in [Wire::cut, Wire::hold] {
         break_it(&remote.redis);
-        let answer = ask().await;
-        assert_eq!((answer.status, answer.problem()), away, "{answer:?}");
-        assert!(answer.headers.contains_key(header::RETRY_AFTER) && answer.detail().contains("try again"));
+        let response = ask().await;
+        assert_eq!((response.status, response.problem()), away, "{response:?}");
+        assert!(
+            response.headers.contains_key(header::RETRY_AFTER) && response.detail().contains("try again")
+        );
         remote.redis.mend();
-        remote.healed().await;
+        remote.recovered().await;
         assert_eq!(ask().await.status, StatusCode::ACCEPTED);
     }
 }
 
 #[tokio::test]
-async fn reads_come_from_the_cache_while_postgres_is_away() {
+async fn reads_come_from_the_cache_while_postgres_is_unavailable() {
     let api = Api::with_devices(2).await;
     let (key, remote) = (api.test.key(Role::User).await, Remote::of(&api).await);
     api.record(api.devices[0], 0, json!({"power_w": 7})).await;
     let [known, unread] = [api.devices[0], api.devices[1]].map(|id| format!("/v1/devices/{id}"));
     let before = remote.get(&known, &key).await.body;
 
-    // One that says nothing and one that is gone are alike to a reader.
+    // For a reader, a server that hangs and one that is gone are the same.
     remote.postgres.hold();
     assert_eq!(remote.get(&known, &key).await.status, StatusCode::OK);
     remote.postgres.mend();
-    remote.healed().await;
+    remote.recovered().await;
     remote.postgres.cut();
     let during = remote.get(&known, &key).await;
     assert_eq!(during.status, StatusCode::OK);
@@ -114,35 +116,36 @@ async fn reads_come_from_the_cache_while_postgres_is_away() {
     }
     assert_eq!(remote.get("/healthz", "").await.status, StatusCode::OK);
 
-    // A key that was revoked meanwhile ends as soon as Postgres can be asked.
+    // A key revoked meanwhile is rejected as soon as Postgres answers.
     let revoke = "UPDATE api_keys SET revoked_at = now()";
     sqlx::query(revoke).execute(&api.app().pool).await.unwrap();
     assert_eq!(remote.get(&known, &key).await.status, StatusCode::OK);
     remote.postgres.mend();
-    remote.healed().await;
-    let refused = until(async || remote.get(&known, &key).await, |answer| !answer.status.is_success()).await;
+    remote.recovered().await;
+    let refused =
+        until(async || remote.get(&known, &key).await, |response| !response.status.is_success()).await;
     assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
-async fn readiness_names_the_server_that_is_away() {
+async fn readiness_names_the_unavailable_server() {
     let api = Api::with_devices(1).await;
     let (key, remote) = (api.test.key(Role::Reader).await, Remote::of(&api).await);
     assert_eq!(remote.get("/readyz", "").await.body, json!({"status": "ok"}));
     let named = async |postgres: bool, redis: bool| {
-        let answer = remote.get("/readyz", "").await;
-        assert_eq!((answer.status, answer.problem()), (StatusCode::SERVICE_UNAVAILABLE, "not-ready"));
+        let response = remote.get("/readyz", "").await;
+        assert_eq!((response.status, response.problem()), (StatusCode::SERVICE_UNAVAILABLE, "not-ready"));
         assert_eq!(
-            (answer.detail().contains("Postgres"), answer.detail().contains("Redis")),
+            (response.detail().contains("Postgres"), response.detail().contains("Redis")),
             (postgres, redis)
         );
     };
     remote.redis.cut();
     named(false, true).await;
     remote.redis.mend();
-    remote.healed().await;
+    remote.recovered().await;
 
-    // A server that says nothing is away too; and the other one still answers readers.
+    // A server that hangs counts as unavailable too; reads are still served by the other one.
     remote.redis.hold();
     named(false, true).await;
     let device = remote.get(&format!("/v1/devices/{}", api.devices[0]), &key).await;

@@ -4,20 +4,20 @@ use super::*;
 use paceline::preference::{jobs, outbox};
 
 #[tokio::test]
-async fn a_preference_is_stored_shown_and_scheduled() {
+async fn preference_is_stored_shown_and_scheduled() {
     let api = Api::with_devices(1).await;
     let (key, id, app) = (api.test.key(Role::User).await, api.devices[0], api.app());
     let (path, device) = (format!("/v1/devices/{id}/jobs/state"), format!("/v1/devices/{id}"));
-    // In the cache as it was: the change must be seen through it.
+    // Put the device into the cache, which must show the change.
     api.get(&device, &key).await;
 
     let asked = json!({"interval": "1m 30s", "priority": "high", "paused": false});
-    let answer = api.put(&path, &key, asked).await;
+    let response = api.put(&path, &key, asked).await;
     let stored = json!({
         "device": id, "resource": "state", "interval": "1m30s", "priority": "high", "state": "active",
         "minimum_interval": "5s",
     });
-    assert_eq!((answer.status, answer.body), (StatusCode::OK, stored));
+    assert_eq!((response.status, response.body), (StatusCode::OK, stored));
     let state = &api.get(&device, &key).await.body["resources"]["state"];
     assert_eq!((&state["interval"], &state["priority"]), (&json!("1m30s"), &json!("high")));
 
@@ -26,24 +26,24 @@ async fn a_preference_is_stored_shown_and_scheduled() {
     assert!(account.is_sound() && account.interval_ms == 90_000 && account.class == 2, "{account:?}");
     assert!(outbox::read(&app.pool, 10).await.unwrap().is_empty());
 
-    // What is left out stays as it is.
-    let answer = api.put(&path, &key, json!({"paused": true})).await;
-    assert_eq!((&answer.body["state"], &answer.body["interval"]), (&json!("paused"), &json!("1m30s")));
+    // Fields that are left out stay as they are.
+    let response = api.put(&path, &key, json!({"paused": true})).await;
+    assert_eq!((&response.body["state"], &response.body["interval"]), (&json!("paused"), &json!("1m30s")));
     assert_eq!(api.get(&device, &key).await.body["resources"]["state"]["state"], "paused");
     let account = app.queue.locate(&"testcloud".parse().unwrap(), &[job.job.id]).await.unwrap().remove(0);
     assert!(!account.known, "{account:?}");
 }
 
 #[tokio::test]
-async fn a_resource_that_was_not_asked_for_gets_a_job() {
+async fn preference_for_a_resource_without_a_job_creates_it() {
     let api = Api::with_devices(1).await;
     let (key, id) = (api.test.key(Role::User).await, api.devices[0]);
-    let answer = api.put(&format!("/v1/devices/{id}/jobs/energy"), &key, json!({"priority": "low"})).await;
+    let response = api.put(&format!("/v1/devices/{id}/jobs/energy"), &key, json!({"priority": "low"})).await;
     let made = json!({
         "device": id, "resource": "energy", "interval": "5m", "priority": "low", "state": "active",
         "minimum_interval": "10s",
     });
-    assert_eq!(answer.body, made);
+    assert_eq!(response.body, made);
     let shown = api.get(&format!("/v1/devices/{id}"), &key).await.body;
     let resources: Vec<_> = shown["resources"].as_object().unwrap().keys().collect();
     assert_eq!(resources, ["energy", "state"]);

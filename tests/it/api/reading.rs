@@ -1,10 +1,10 @@
-//! What readers are shown, and where it comes from.
+//! Reads: their content, and whether it comes from the cache or Postgres.
 
 use super::*;
 use paceline::cache::Slot;
 
 #[tokio::test]
-async fn a_device_is_shown_with_its_values_and_their_age() {
+async fn device_is_shown_with_values_and_age() {
     let api = Api::with_devices(1).await;
     let (key, id) = (api.test.key(Role::Reader).await, api.devices[0]);
     let path = format!("/v1/devices/{id}");
@@ -20,7 +20,7 @@ async fn a_device_is_shown_with_its_values_and_their_age() {
     });
     assert_eq!(before, device);
 
-    // As the journey does: recorded, then cached.
+    // As after a sync: first recorded, then cached.
     api.record(id, 10_000, json!({"power_w": 1.5})).await;
     paceline::read::refresh(api.app(), api.test.tenant, &[id]).await.unwrap();
     let state = &api.get(&path, &key).await.body["resources"]["state"];
@@ -37,15 +37,15 @@ async fn a_device_is_shown_with_its_values_and_their_age() {
 }
 
 #[tokio::test]
-async fn fresh_ends_with_the_grace_after_the_interval() {
+async fn reading_is_fresh_until_interval_plus_grace() {
     let api = Api::with_devices(3).await;
     let key = api.test.key(Role::Reader).await;
-    // 30 s and a grace of a tenth of it; a clock that is ahead makes no negative age.
+    // 30 s plus a grace of a tenth; a reading from the future has age 0, not a negative one.
     for (device, age_ms, fresh) in [(0, 32_000, true), (1, 33_001, false), (2, -5_000, true)] {
         let id = api.devices[device];
         api.record(id, age_ms, json!({"n": device})).await;
         let state = api.get(&format!("/v1/devices/{id}"), &key).await.body["resources"]["state"].take();
-        // A slow machine may age it past the bound meanwhile.
+        // On a slow machine the reading may have passed the bound meanwhile.
         if state["age_ms"].as_i64().unwrap() < 33_000 || !fresh {
             assert_eq!(state["fresh"], fresh, "{age_ms}: {state}");
         }
@@ -54,7 +54,7 @@ async fn fresh_ends_with_the_grace_after_the_interval() {
 }
 
 #[tokio::test]
-async fn the_cache_answers_first_then_the_record_which_refills_it() {
+async fn reads_use_the_cache_first_and_refill_it_from_postgres() {
     let api = Api::with_devices(1).await;
     let (key, id, app) = (api.test.key(Role::Reader).await, api.devices[0], api.app());
     let path = format!("/v1/devices/{id}");
@@ -81,7 +81,7 @@ async fn the_cache_answers_first_then_the_record_which_refills_it() {
     assert_eq!(listed["devices"][0]["resources"]["state"]["values"], json!({"from": "record"}));
     assert_eq!(app.cache.get(api.test.tenant, &[id]).await.unwrap().remove(0), cached);
 
-    // What a former version of Paceline left there is not understood, and read anew.
+    // An entry written by an older version cannot be parsed and is read from Postgres again.
     let slot = Slot {
         tenant: api.test.tenant,
         device: id,
@@ -94,7 +94,7 @@ async fn the_cache_answers_first_then_the_record_which_refills_it() {
 }
 
 #[tokio::test]
-async fn devices_are_listed_by_pages_and_filters() {
+async fn devices_are_listed_in_pages_and_filtered() {
     let api = Api::with_devices(5).await;
     let key = api.test.key(Role::Reader).await;
     let ids: Vec<i64> = api.devices.iter().map(|id| id.0).collect();
@@ -109,7 +109,7 @@ async fn devices_are_listed_by_pages_and_filters() {
         seen.extend(found);
     }
     assert_eq!(seen, ids);
-    // A page that ends with the list says so at once.
+    // A full page at the end of the list has no `next`.
     assert_eq!(api.get("/v1/devices?limit=5", &key).await.body["next"], Value::Null);
 
     let count = async |query: &str| {

@@ -15,17 +15,17 @@ async fn location(api: &Api) -> JobLocation {
 }
 
 #[tokio::test]
-async fn a_refresh_is_queued_waits_and_runs_once() {
+async fn refresh_is_queued_waits_and_runs_once() {
     let api = Api::with_devices(1).await;
     let (key, id, app) = (api.test.key(Role::User).await, api.devices[0], api.app());
     let name: ProviderName = "testcloud".parse().unwrap();
-    // The schedule has not heard of the job: it is told first.
+    // The schedule does not have the job yet: the refresh adds it first.
     keep::rebuild_if_lost(app, &name).await.unwrap();
     app.queue.purge(&name, &[jobs_of(&api).await[0].job.id]).await.unwrap();
     assert!(!location(&api).await.known && !outbox::read(&app.pool, 10).await.unwrap().is_empty());
     let queued = api.refresh(id, "state", &key).await;
-    let told = json!({"device": id, "resource": "state", "status": "queued", "fetched_at": null});
-    assert_eq!((queued.status, queued.body), (StatusCode::ACCEPTED, told));
+    let expected = json!({"device": id, "resource": "state", "status": "queued", "fetched_at": null});
+    assert_eq!((queued.status, queued.body), (StatusCode::ACCEPTED, expected));
     assert!(location(&api).await.ready && outbox::read(&app.pool, 10).await.unwrap().is_empty());
 
     api.record(id, 60_000, json!({"w": 1})).await;
@@ -42,7 +42,7 @@ async fn a_refresh_is_queued_waits_and_runs_once() {
 }
 
 #[tokio::test]
-async fn what_is_not_scheduled_is_refused_with_what_would_help() {
+async fn refresh_of_an_unscheduled_job_says_what_to_do() {
     let api = Api::with_devices(1).await;
     let (key, id, pool) = (api.test.key(Role::User).await, api.devices[0], &api.app().pool);
     let missing = api.refresh(id, "humidity", &key).await;
