@@ -52,7 +52,7 @@ pub enum DemoError {
     Start(#[from] StartError),
     #[error(transparent)]
     Serve(#[from] ServeError),
-    #[error("the process that serves ended before the demo did; the log says why")]
+    #[error("the server stopped before the demo ended; its log says why")]
     Ended,
     #[error(transparent)]
     Seal(#[from] SealError),
