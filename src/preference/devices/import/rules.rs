@@ -88,7 +88,7 @@ mod tests {
                 .contains("use one of energy, state")
         );
         let short = refusal(|row| row.jobs[0].interval = Some("1s".to_owned()));
-        assert!(short.starts_with("interval: ") && short.contains("from 10s to 31days"), "{short}");
+        assert!(short.starts_with("interval: ") && short.contains("use 10s to 31days"), "{short}");
         assert!(refusal(|row| row.jobs[0].priority = Some("urgent".to_owned())).starts_with("priority: "));
     }
 
