@@ -52,7 +52,7 @@ pub async fn run() -> Result<Vec<Figure>, Failed> {
     eprintln!("{ROUNDS} responses of {} bytes", body.len());
     for _ in 0..ROUNDS {
         let started = Instant::now();
-        let result = fetcher.conclude_from(&call, 200, &[], &body, NOW).ok_or("the resource is declared")?;
+        let result = fetcher.result_from(&call, 200, &[], &body, NOW).ok_or("the resource is declared")?;
         ours.push(started.elapsed().as_secs_f64() * 1000.0);
         let fresh =
             result.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Fresh(_))).count();

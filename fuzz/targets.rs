@@ -1,8 +1,8 @@
-//! What is fuzzed: all that a cloud says and we read. Each target takes any bytes, and panics where something comes of
-//! them that must not. `fuzz_targets/` gives them to libFuzzer (`scripts/fuzz`); `tests/it/fuzz.rs` tries
-//! some hundreds in every test run.
+//! Fuzz targets: everything that is read from a cloud. A target takes any bytes, and panics if the result is invalid.
+//! `fuzz_targets/` passes them to libFuzzer (`scripts/fuzz`); `tests/it/fuzz.rs` runs some hundreds of inputs in every
+//! test run.
 
-use paceline::fetch::{Answer, Call, Fetcher, Target};
+use paceline::fetch::{Call, CallResult, Fetcher, Target};
 use paceline::provider::{Fixtures, Provider, Registry};
 use paceline::words::{
     Connection, ConnectionId, DeviceId, JobId, Outcome, Record, ResourceName, Secrets, TenantId, UnixMs,
@@ -10,13 +10,13 @@ use paceline::words::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
-/// Name, and what takes the bytes.
+/// Name and function.
 pub type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// Name and value.
 type Header<'a> = (&'a [u8], &'a [u8]);
 
-/// All of them.
+/// All targets.
 pub const TARGETS: [FuzzTarget; 3] = [("mapping", mapping), ("rate_limits", rate_limits), ("waits", waits)];
 
 /// Thu, 01 Jan 2026 00:00:00 GMT.
@@ -24,9 +24,9 @@ const NOW: UnixMs = UnixMs(1_767_225_600_000);
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const SECRET: &str = "s3cret/with \"signs\"";
 
-/// Every way in which a wait or what is left can be told.
-const TELLING: &str = r#"
-title = "Telling"
+/// A definition with every form of waits and rate limits.
+const ALL_FORMS: &str = r#"
+title = "All forms"
 [http]
 base_url = "https://api.example.com"
 [[quota]]
@@ -75,20 +75,20 @@ outcome = "throttled"
 wait = { header = "X-Until", unit = "epoch_s", default = "1d" }
 "#;
 
-/// A call that something is answered to.
+/// A call and the fetcher that evaluates responses to it.
 struct Cloud {
     fetcher: Fetcher,
     call: Call,
 }
 
-/// One of each resource of each shipped definition, for the devices of its cases.
+/// One call for each resource of each shipped definition, for the devices of its cases.
 fn clouds() -> &'static [Cloud] {
     static CLOUDS: OnceLock<Vec<Cloud>> = OnceLock::new();
     CLOUDS.get_or_init(|| {
         let shipped = Registry::load(None).expect("the shipped definitions load");
-        let telling = Provider::parse("telling".parse().expect("a name"), "telling.toml", TELLING);
-        let telling = Arc::new(telling.expect("a definition"));
-        let providers: Vec<_> = shipped.iter().cloned().chain([telling]).collect();
+        let all_forms = Provider::parse("all-forms".parse().expect("a name"), "all-forms.toml", ALL_FORMS);
+        let all_forms = Arc::new(all_forms.expect("a definition"));
+        let providers: Vec<_> = shipped.iter().cloned().chain([all_forms]).collect();
         providers.iter().flat_map(clouds_of).collect()
     })
 }
@@ -130,42 +130,42 @@ fn clouds_of(provider: &Arc<Provider>) -> Vec<Cloud> {
     provider.definition.resources.iter().map(of).collect()
 }
 
-/// The cases of a definition, as their file has them.
+/// The cases of a definition, unparsed.
 fn cases(provider: &Provider) -> Vec<toml::Value> {
     let text = Fixtures::of(provider).and_then(|fixtures| fixtures.cases().ok()).map(|(_, text)| text);
     let cases = text.and_then(|text| text.parse::<toml::Table>().ok());
     cases.and_then(|mut cases| cases.remove("case")?.try_into().ok()).unwrap_or_default()
 }
 
-/// Any body, answered with 200 to every call.
+/// Any body, as a 200 response to every call.
 pub fn mapping(body: &[u8]) {
     for cloud in clouds() {
-        held_to(cloud, &conclude(cloud, 200, &[], body));
-        let texts = cloud.fetcher.texts_beside(body);
+        assert_valid(cloud, &evaluate(cloud, 200, &[], body));
+        let texts = cloud.fetcher.texts_besides_records(body);
         assert!(!texts.iter().any(|text| text.contains('\0')), "text that Postgres cannot hold: {texts:?}");
     }
 }
 
-/// Lines of headers, and after an empty one a body; as a good answer.
+/// Header lines, an empty line, and a body, as a 200 response.
 pub fn rate_limits(text: &[u8]) {
     let (headers, body) = headers_of(text);
     for cloud in clouds() {
-        held_to(cloud, &conclude(cloud, 200, &headers, body));
+        assert_valid(cloud, &evaluate(cloud, 200, &headers, body));
     }
 }
 
-/// Likewise, as answers that refuse.
+/// The same input, as error responses.
 pub fn waits(text: &[u8]) {
     let (headers, body) = headers_of(text);
     for cloud in clouds() {
         for status in [403, 420, 429, 503] {
-            held_to(cloud, &conclude(cloud, status, &headers, body));
+            assert_valid(cloud, &evaluate(cloud, status, &headers, body));
         }
     }
 }
 
-fn conclude(cloud: &Cloud, status: u16, headers: &[Header<'_>], body: &[u8]) -> Answer {
-    cloud.fetcher.conclude_from(&cloud.call, status, headers, body, NOW).expect("a declared resource")
+fn evaluate(cloud: &Cloud, status: u16, headers: &[Header<'_>], body: &[u8]) -> CallResult {
+    cloud.fetcher.result_from(&cloud.call, status, headers, body, NOW).expect("a declared resource")
 }
 
 fn headers_of(text: &[u8]) -> (Vec<Header<'_>>, &[u8]) {
@@ -179,30 +179,30 @@ fn headers_of(text: &[u8]) -> (Vec<Header<'_>>, &[u8]) {
     (headers, rest)
 }
 
-/// What is true of whatever an answer comes to.
-fn held_to(cloud: &Cloud, answer: &Answer) {
-    let jobs: Vec<_> = answer.outcomes.iter().map(|(job, _)| *job).collect();
-    let asked: Vec<_> = cloud.call.targets.iter().map(|target| target.job).collect();
-    assert_eq!(jobs, asked, "one outcome a job");
-    for (_, outcome) in &answer.outcomes {
+/// Asserts what must hold for the result of any response.
+fn assert_valid(cloud: &Cloud, result: &CallResult) {
+    let jobs: Vec<_> = result.outcomes.iter().map(|(job, _)| *job).collect();
+    let expected: Vec<_> = cloud.call.targets.iter().map(|target| target.job).collect();
+    assert_eq!(jobs, expected, "one outcome per job");
+    for (_, outcome) in &result.outcomes {
         if let Outcome::Fresh(record) = outcome {
-            reading(record);
+            assert_storable(record);
         }
         let detail = outcome.detail();
         assert!(detail.chars().count() <= 500 && !detail.chars().any(char::is_control), "{detail:?}");
-        assert!(!detail.contains(SECRET), "a secret is told");
+        assert!(!detail.contains(SECRET), "a secret is shown");
     }
-    answer.others.iter().for_each(reading);
-    for (hold, _) in &answer.holds {
+    result.others.iter().for_each(assert_storable);
+    for (hold, _) in &result.holds {
         let wait_ms = hold.until.since_ms(NOW);
         assert!((1_000..=62 * DAY_MS).contains(&wait_ms), "a wait of {wait_ms} ms");
-        assert!(!hold.reason.contains(SECRET), "a secret is told");
+        assert!(!hold.reason.contains(SECRET), "a secret is shown");
     }
 }
 
-/// A record that would replace somebody's last one, and must be storable.
-fn reading(record: &Record) {
-    assert!(!record.has_no_values(), "nothing replaces a reading");
+/// Asserts that a record can be stored as a reading.
+fn assert_storable(record: &Record) {
+    assert!(!record.has_no_values(), "a record without values replaces a reading");
     let text = serde_json::to_string(&record.values).expect("JSON");
     assert!(!text.contains("\\u0000"), "text that Postgres cannot hold");
     // Years 1 to 9999.
@@ -211,18 +211,18 @@ fn reading(record: &Record) {
     assert!(storable, "{:?}", record.observed_at);
 }
 
-/// What to begin with, by target: what the shipped cases say that clouds answer.
+/// Seeds by target: the responses in the shipped cases.
 pub fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
     let mut seeds: BTreeMap<_, BTreeSet<Vec<u8>>> = BTreeMap::new();
     for provider in Registry::load(None).expect("the shipped definitions load").iter() {
         let fixtures = Fixtures::of(provider).expect("cases");
         for case in cases(provider) {
             let further = case.get("then").and_then(toml::Value::as_array).into_iter().flatten();
-            for said in std::iter::once(&case).chain(further).filter_map(|case| case.get("answer")) {
-                let text = |key: &str| said.get(key).and_then(toml::Value::as_str);
+            for response in std::iter::once(&case).chain(further).filter_map(|case| case.get("answer")) {
+                let text = |key: &str| response.get(key).and_then(toml::Value::as_str);
                 let file = text("file").and_then(|file| fixtures.read(file).ok());
                 let body = file.unwrap_or_else(|| text("body").unwrap_or_default().into());
-                let headers = said.get("headers").and_then(toml::Value::as_table).into_iter().flatten();
+                let headers = response.get("headers").and_then(toml::Value::as_table).into_iter().flatten();
                 let line = |(name, value): (&String, &toml::Value)| {
                     format!("{name}: {}\n", value.as_str().unwrap_or_default())
                 };
@@ -235,7 +235,7 @@ pub fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
             }
         }
     }
-    let told: &[&str] = &[
+    let more: &[&str] = &[
         "RateLimit: \"month\";r=0;t=43200\n\n",
         "RateLimit: limit=100, remaining=0, reset=30\n\n",
         "X-RateLimit-Limit: 100, 100;window=60\nX-RateLimit-Remaining: 0\nX-RateLimit-Reset: 3\n\n",
@@ -244,7 +244,7 @@ pub fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
         "X-Until: 1767225652.5\nRetry-After: -5\n\n{\"wait\": \"13933\"}",
     ];
     for name in ["rate_limits", "waits"] {
-        seeds.entry(name).or_default().extend(told.iter().map(|text| text.as_bytes().to_owned()));
+        seeds.entry(name).or_default().extend(more.iter().map(|text| text.as_bytes().to_owned()));
     }
     seeds.into_iter().map(|(name, all)| (name, all.into_iter().collect())).collect()
 }

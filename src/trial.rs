@@ -4,7 +4,7 @@
 
 use crate::adhoc::{AdHocCall, AdHocError};
 use crate::app::App;
-use crate::fetch::{Answer, Call, Target, Trace};
+use crate::fetch::{Call, CallResult, Target, Trace};
 use crate::postgres::PostgresError;
 use crate::preference::inventory;
 use crate::provider::Provider;
@@ -41,7 +41,7 @@ pub struct Trial {
     /// What went out and came back.
     pub trace: Trace,
     /// What it comes to.
-    pub answer: Answer,
+    pub answer: CallResult,
     /// From the request to the whole answer.
     pub took: Duration,
     /// What it cost.
@@ -87,7 +87,7 @@ pub async fn run(app: &App, wanted: &Wanted<'_>) -> Result<Trial, TrialError> {
     let sent = Instant::now();
     let asked_at = app.clock.now();
     let (answer, trace) = adhoc.fetcher.fetch_traced(&call, asked_at).await;
-    adhoc.learn(&answer.learned, asked_at).await;
+    adhoc.learn(&answer.bootstrap_values, asked_at).await;
     let took = sent.elapsed();
     let is_unauthorized =
         answer.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Unauthorized { .. }));

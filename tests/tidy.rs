@@ -166,7 +166,7 @@ const SECRET_USERS: &[&str] = &[
     "src/fetch/request/render_context.rs",
     "src/fetch/request/sign.rs",
     "src/fetch/token/oauth.rs",
-    "src/fetch/token/with.rs",
+    "src/fetch/token/token_context.rs",
     "src/token/pending.rs",
     "src/authorise/owner.rs",
     "src/fetch/cases/token_cases.rs",

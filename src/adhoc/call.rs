@@ -165,7 +165,7 @@ async fn look_up(
     if matches!(found.values, Err(Outcome::Unauthorized { .. })) {
         authoriser.refused(&connection).await;
     }
-    authoriser.learn(&connection, &found.learned, false, asked_at).await;
+    authoriser.learn(&connection, &found.corrected, false, asked_at).await;
     if let Ok(values) = &found.values {
         authoriser.learn(&connection, values, true, asked_at).await;
     }
@@ -173,7 +173,7 @@ async fn look_up(
     taker.settle(&[settlement], None).await?;
     match found.values {
         Ok(bootstrap) => {
-            let bootstrap_of = fetcher.bootstrap_question();
+            let bootstrap_of = fetcher.bootstrap_request_hash();
             Ok(Arc::new(Connection { bootstrap, bootstrap_of, ..Connection::clone(&connection) }))
         }
         Err(outcome) => {

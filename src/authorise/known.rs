@@ -71,7 +71,7 @@ impl Authoriser {
         if values.is_empty() && !whole {
             return;
         }
-        let of = self.fetcher.bootstrap_question().filter(|_| whole);
+        let of = self.fetcher.bootstrap_request_hash().filter(|_| whole);
         match learned::learn(&self.app.pool, connection, values, of.as_deref(), asked_at).await {
             Ok(()) => {
                 let names: Vec<_> = values.keys().collect();

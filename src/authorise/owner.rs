@@ -115,12 +115,12 @@ pub async fn begin(
     need(provider, Flow::Code)?;
     let now = app.clock.now();
     let redirect_url = redirect_url(app, provider)?;
-    let journey = fetcher(app, provider)?.journey(connection, &redirect_url, now)?;
+    let request = fetcher(app, provider)?.authorization_request(connection, &redirect_url, now)?;
     let expires_at = now.plus_ms(PATIENCE_MS);
-    let (tenant, id, verifier) = (connection.tenant, connection.id, journey.verifier);
+    let (tenant, id, verifier) = (connection.tenant, connection.id, request.verifier);
     let pending = Pending { tenant, connection: id, verifier, redirect_url };
-    token::wait_for(&app.pool, &app.sealer, &journey.state, &pending, expires_at).await?;
-    Ok(StartedAuthorization { url: journey.url, state: journey.state, expires_at })
+    token::wait_for(&app.pool, &app.sealer, &request.state, &pending, expires_at).await?;
+    Ok(StartedAuthorization { url: request.url, state: request.state, expires_at })
 }
 
 /// Takes an owner back: once a state.

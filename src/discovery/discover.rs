@@ -122,7 +122,7 @@ async fn list(
     let call = AdHocCall::begin(app, provider, whose, &reserve, request.patience).await?;
     let asked_at = app.clock.now();
     let listing = call.fetcher.list(call.connection.clone(), asked_at, None).await;
-    call.learn(&listing.learned, asked_at).await;
+    call.learn(&listing.bootstrap_values, asked_at).await;
     let is_unauthorized = matches!(listing.devices, Err(Outcome::Unauthorized { .. }));
     call.end(listing.end, listing.holds, is_unauthorized).await;
     Ok(listing.devices)

@@ -1,10 +1,9 @@
-//! A call's parts by themselves, for what measures them (`benches/`) and what throws anything at them (`fuzz/`).
-//! Nothing else calls these.
+//! Access to single parts of a call, for `benches/` and `fuzz/` only.
 
 use super::answer::mapping;
 use super::jq::Program;
-use super::wire::{Body, Reply, Script};
-use super::{Answer, Call, Fetcher, bootstrap, probe};
+use super::wire::{Body, Response, ScriptedResponses};
+use super::{Call, CallResult, Fetcher, bootstrap, probe};
 use crate::provider::{BOOTSTRAP, DISCOVERY, LoadError, Provider};
 use crate::words::{ResourceName, Secrets, UnixMs};
 use reqwest::Url;
@@ -13,50 +12,51 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Fetcher {
-    /// One that reaches nobody.
+    /// A fetcher without network.
     #[doc(hidden)]
     pub fn offline(provider: Arc<Provider>) -> Result<Self, LoadError> {
-        Self::scripted(provider, Script::default(), Secrets::default())
+        Self::scripted(provider, ScriptedResponses::default(), Secrets::default())
     }
 
-    /// All texts that this body holds as a list of devices, as bootstrap values or as a probe's revisions.
+    /// All texts that a body yields when it is read as a list of devices, as bootstrap values or as a probe's
+    /// revisions.
     #[doc(hidden)]
-    pub fn texts_beside(&self, body: &[u8]) -> Vec<String> {
-        let Ok(answer) = mapping::read(body) else { return Vec::new() };
+    pub fn texts_besides_records(&self, body: &[u8]) -> Vec<String> {
+        let Ok(json) = mapping::parse(body) else { return Vec::new() };
         let read = |(name, program): (&ResourceName, &Program)| match name {
             name if *name == *DISCOVERY => {
-                let told = mapping::devices(program, &answer).unwrap_or_default().into_iter();
-                told.flat_map(|one| [one.external_id, one.name, one.group, one.model]).collect()
+                let found = mapping::devices(program, &json).unwrap_or_default().into_iter();
+                found.flat_map(|one| [one.external_id, one.name, one.group, one.model]).collect()
             }
             name if *name == *BOOTSTRAP => {
-                let told = bootstrap::values(program, &answer).unwrap_or_default().into_iter();
-                told.flatten().flat_map(|(name, value)| [name, value]).collect()
+                let found = bootstrap::values(program, &json).unwrap_or_default().into_iter();
+                found.flatten().flat_map(|(name, value)| [name, value]).collect()
             }
             name if name.scheduled() != name.as_str() => {
-                let told = probe::revisions(program, &answer).unwrap_or_default().into_iter();
-                told.flat_map(|one| [Some(one.external_id), one.revision]).flatten().collect()
+                let found = probe::revisions(program, &json).unwrap_or_default().into_iter();
+                found.flat_map(|one| [Some(one.external_id), one.revision]).flatten().collect()
             }
             _ => Vec::new(),
         };
         self.programs.iter().flat_map(read).collect()
     }
 
-    /// What an answer of one page comes to that nobody sent. Headers that are none are left out.
+    /// The result of a call for a response of one page. Invalid headers are left out.
     #[doc(hidden)]
-    pub fn conclude_from(
+    pub fn result_from(
         &self,
         call: &Call,
         status: u16,
         headers: &[(&[u8], &[u8])],
         body: &[u8],
         now: UnixMs,
-    ) -> Option<Answer> {
+    ) -> Option<CallResult> {
         let header = |(name, value): &(&[u8], &[u8])| {
             Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
         };
         let headers = HeaderMap::from_iter(headers.iter().filter_map(header));
         let url = Url::parse("https://api.example.com/").ok()?;
-        let body = Body { bytes: body.to_owned(), flaw: None };
-        self.outcome_of(call, &Reply { url, status, headers, body, took: Duration::ZERO }, now)
+        let body = Body { bytes: body.to_owned(), error: None };
+        self.result_of(call, &Response { url, status, headers, body, took: Duration::ZERO }, now)
     }
 }

@@ -1,4 +1,4 @@
-//! What is to be called for, and what comes of it.
+//! A call and its result.
 
 use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, Record, ResourceName, Validator};
 use std::collections::{BTreeMap, HashMap};
@@ -7,58 +7,58 @@ use std::sync::Arc;
 /// A call to make.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// Whose account.
+    /// The account to call with.
     pub connection: Arc<Connection>,
-    /// What is asked for.
+    /// The resource to fetch.
     pub resource: ResourceName,
-    /// For whom: one device, or several of one lane.
+    /// One device, or several of one lane.
     pub targets: Vec<Target>,
 }
 
 /// One device of a call.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Whose outcome it is.
+    /// The job that gets the outcome.
     pub job: JobId,
     /// The device.
     pub device: DeviceId,
-    /// The provider's id of it.
+    /// The provider's id of the device.
     pub external_id: String,
-    /// Its home or site, or empty.
+    /// The device's home or site, or empty.
     pub group: String,
-    /// What its last answer told of the state it was in.
+    /// Validator of the device's last response.
     pub validator: Option<Validator>,
 }
 
-/// How a call ended.
+/// The result of a call.
 #[derive(Debug, Default)]
-pub struct Answer {
-    /// How it ended, as far as quotas are concerned.
+pub struct CallResult {
+    /// How the call ended, for quotas.
     pub end: End,
-    /// One outcome a job of the call.
+    /// One outcome per job of the call.
     pub outcomes: Vec<(JobId, Outcome)>,
-    /// What was learned about calls to come; with the device for `Scope::Device`.
+    /// Holds on later calls; with the device for `Scope::Device`.
     pub holds: Vec<(Hold, Option<DeviceId>)>,
-    /// What it told of devices that were not asked for: the records have their ids.
+    /// Unsolicited records, of devices that the call did not ask for; each has its device's id.
     pub others: Vec<Record>,
-    /// Bootstrap values of the account that it corrected.
-    pub learned: BTreeMap<String, String>,
-    /// What it told of the state it was in.
+    /// Bootstrap values of the account that the response corrects.
+    pub bootstrap_values: BTreeMap<String, String>,
+    /// Validators for the next calls.
     pub validators: Validators,
 }
 
-/// What an answer told by which the next call asks only for what is new.
+/// The validators of a response, with which the next call can ask for changes only.
 #[derive(Debug, Clone, Default)]
 pub struct Validators {
-    /// Of all that it told of.
+    /// Of the whole response.
     pub all: Option<Validator>,
-    /// Of single jobs, where they have their own.
-    pub of: HashMap<JobId, Validator>,
+    /// Of single jobs that have their own.
+    pub by_job: HashMap<JobId, Validator>,
 }
 
 impl Validators {
-    /// What is to be kept beside the reading of a job.
+    /// The validator to store with the job's reading.
     pub fn of(&self, job: JobId) -> Option<&Validator> {
-        self.of.get(&job).or(self.all.as_ref())
+        self.by_job.get(&job).or(self.all.as_ref())
     }
 }

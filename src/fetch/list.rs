@@ -1,49 +1,56 @@
-//! The list of a connection's devices: asked for, judged and paged as a resource is.
+//! Fetches the list of a connection's devices: requested, judged and paged like a resource.
 
 use super::answer::mapping;
-use super::client::Pages;
-use super::request::hide;
+use super::client::PagedResult;
+use super::request::redact;
 use super::trace::Trace;
-use super::{Answer, Call, Fetcher};
+use super::{Call, CallResult, Fetcher};
 use crate::provider::DISCOVERY;
 use crate::words::{Connection, DeviceId, End, Hold, JobId, ListedDevice, Outcome, UnixMs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What came of asking for it.
+/// The result of a listing.
 #[derive(Debug)]
 pub struct Listing {
-    /// How the call ended, as far as quotas are concerned.
+    /// How the call ended, for quotas.
     pub end: End,
-    /// What was learned about calls to come.
+    /// Holds on later calls.
     pub holds: Vec<(Hold, Option<DeviceId>)>,
-    /// All of the list, by id; or why there is none. Half of one is none.
+    /// The complete list, ordered by id, or why there is none; never a partial list.
     pub devices: Result<Vec<ListedDevice>, Outcome>,
-    /// Bootstrap values of the account that it corrected.
-    pub learned: BTreeMap<String, String>,
+    /// Bootstrap values of the account that the response corrects.
+    pub bootstrap_values: BTreeMap<String, String>,
 }
 
 impl Fetcher {
-    /// Asks for the connection's devices. `now` is the schedule's clock, for waits. The provider must declare how.
+    /// Fetches the list of the connection's devices. `now` is the schedule's clock, for waits. Not sent if the
+    /// definition has no `[discovery]`.
     pub async fn list(&self, connection: Arc<Connection>, now: UnixMs, trace: Option<&mut Trace>) -> Listing {
         let call = Call { connection, resource: DISCOVERY.clone(), targets: Vec::new() };
         let Some(resource) = self.provider.call(DISCOVERY.as_str()) else {
-            let reason = format!("{} does not say how devices are listed", self.provider.name);
+            let reason =
+                format!("the definition of {} does not say how devices are listed", self.provider.name);
             let devices = Err(Outcome::NotSent { reason });
-            return Listing { end: End::Unsent, holds: Vec::new(), devices, learned: BTreeMap::new() };
+            return Listing {
+                end: End::Unsent,
+                holds: Vec::new(),
+                devices,
+                bootstrap_values: BTreeMap::new(),
+            };
         };
-        let Pages { found, ended, holds, learned, .. } =
-            self.pages(resource, &call, now, trace, mapping::devices).await;
+        let PagedResult { found, ended, holds, bootstrap_values, .. } =
+            self.fetch_pages(resource, &call, now, trace, mapping::devices).await;
         let (end, devices) = match ended {
-            Ok(end) => (end, self.known_resources(found)),
+            Ok(end) => (end, self.deduplicated(found)),
             Err(ended) => (ended.end, Err(ended.outcome)),
         };
-        let learned = self.checked(&call.connection, learned);
-        self.hidden(&call, Listing { end, holds, devices, learned })
+        let bootstrap_values = self.usable_values(&call.connection, bootstrap_values);
+        self.redacted(&call, Listing { end, holds, devices, bootstrap_values })
     }
 
-    /// Each device once; or what is not to be had of one.
-    fn known_resources(&self, found: Vec<ListedDevice>) -> Result<Vec<ListedDevice>, Outcome> {
+    /// Each device once; of duplicates the last. An error if one has an undeclared resource.
+    fn deduplicated(&self, found: Vec<ListedDevice>) -> Result<Vec<ListedDevice>, Outcome> {
         let mut names = found.iter().flat_map(|device| device.resources.iter().flatten());
         if let Some(unknown) = names.find(|name| self.provider.resource(name.as_str()).is_none()) {
             let reason = format!("devices yields resource {:?}, which is not declared", unknown.as_str());
@@ -54,16 +61,17 @@ impl Fetcher {
         Ok(by_id.into_values().collect())
     }
 
-    fn hidden(&self, call: &Call, listing: Listing) -> Listing {
-        let Listing { end, holds, devices, learned } = listing;
+    fn redacted(&self, call: &Call, listing: Listing) -> Listing {
+        let Listing { end, holds, devices, bootstrap_values } = listing;
         let (devices, failed) = match devices {
             Ok(devices) => (devices, None),
             Err(outcome) => (Vec::new(), Some((JobId(0), outcome))),
         };
         let outcomes = failed.into_iter().collect();
-        let mut told = Answer { end, outcomes, holds, learned, ..Answer::default() };
-        hide(&self.preparer.credentials(call).forms(), &mut told);
-        let failed = told.outcomes.pop().map(|(_, outcome)| outcome);
-        Listing { end, holds: told.holds, devices: failed.map_or(Ok(devices), Err), learned: told.learned }
+        let mut result = CallResult { end, outcomes, holds, bootstrap_values, ..CallResult::default() };
+        redact(&self.preparer.credentials(call).secret_forms(), &mut result);
+        let failed = result.outcomes.pop().map(|(_, outcome)| outcome);
+        let (holds, bootstrap_values) = (result.holds, result.bootstrap_values);
+        Listing { end, holds, devices: failed.map_or(Ok(devices), Err), bootstrap_values }
     }
 }

@@ -1,18 +1,19 @@
-//! One call to a provider: rendered, sent, judged, mapped. Who knows decides: what comes out is an outcome a job.
+//! One call to a provider: rendered, sent, judged, mapped. The result is one outcome per job, which callers act on
+//! without reading the response again.
 //!
-//! Its parts, from the top. Each imports only those in rows below its own; `ORDER` in `tests/tidy.rs` holds it to that.
+//! Its parts, from the top. Each imports only from rows below its own, as `ORDER` in `tests/tidy.rs` checks.
 //!
 //! | part | does |
 //! |---|---|
-//! | `cases/` | runs the cases of a definition through all of a call but the network |
-//! | `bench_hooks` | shows benches and fuzz targets single parts of a call |
-//! | `bootstrap`, `list`, `probe`, `authorize` | other calls: for bootstrap values, devices, revisions, tokens |
-//! | `client` | makes the call: page after page, to one outcome per job |
-//! | `trace`, `token/` | shows people what a call looked like · gets tokens by a login or by OAuth 2.0 |
-//! | `request/` | makes the request: templates, credentials, signature; redacts them in what is reported |
-//! | `answer/` | judges an answer, maps it, assigns records to jobs; finds waits, limits, validators, further pages |
-//! | `wire/`, `jq/` | sends a request once, within bounds, to where it may go · runs jq, within bounds |
-//! | `call` | the call to make, and what it came to |
+//! | `cases/` | runs the cases of a definition: a whole call except for the network |
+//! | `bench_hooks` | gives benches and fuzz targets access to single parts of a call |
+//! | `bootstrap`, `list`, `probe`, `authorize` | calls for bootstrap values, lists of devices, revisions, tokens |
+//! | `client` | makes the call, page by page, and returns one outcome per job |
+//! | `trace`, `token/` | records a call's HTTP exchanges for people · requests tokens by a login or by OAuth 2.0 |
+//! | `request/` | builds the request: templates, credentials, signature; redacts secrets in results |
+//! | `answer/` | judges a response, maps it, assigns records to jobs; reads waits, limits, validators, further pages |
+//! | `wire/`, `jq/` | sends a request once, bounded and behind the egress guard · runs jq, bounded |
+//! | `call` | a call and its result |
 
 mod answer;
 mod authorize;
@@ -31,10 +32,10 @@ mod trace;
 mod wire;
 
 pub use bootstrap::Bootstrapped;
-pub use call::{Answer, Call, Target, Validators};
-pub use cases::{Difference, Ran, run_cases};
+pub use call::{Call, CallResult, Target, Validators};
+pub use cases::{CaseResult, Difference, run_cases};
 pub use client::Fetcher;
 pub use list::Listing;
 pub use token::{AuthorizationRequest, DeviceCode};
-pub use trace::{Came, Exchange, Sent, Trace};
+pub use trace::{Exchange, ReceivedResponse, SentRequest, Trace};
 pub use wire::Reach;

@@ -1,10 +1,10 @@
-//! Two-step reads: a probe tells which devices have changed, and only those are asked for.
+//! Two-step reads: a probe lists the devices' revisions, and only changed devices are fetched.
 
 use super::Fetcher;
 use super::answer::mapping::{self, RECORDS_MAX};
-use super::answer::{Ended, assign_records_until, rate_limit, validate};
-use super::call::{Answer, Call, Target, Validators};
-use super::client::Pages;
+use super::answer::{EndedEarly, assign_records_until, rate_limit, validate};
+use super::call::{Call, CallResult, Target, Validators};
+use super::client::PagedResult;
 use super::jq::Program;
 use super::trace::Trace;
 use crate::provider::{Missing, Probe, Resource};
@@ -15,133 +15,141 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a probe told of one device.
+/// One device in a probe's response.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Revised {
+pub(super) struct DeviceRevision {
     pub(super) external_id: String,
-    /// None: it has always changed.
+    /// None: the device counts as changed every time.
     pub(super) revision: Option<String>,
     online: bool,
 }
 
-/// The revisions that a probe's answer tells.
-pub(super) fn revisions(program: &Program, answer: &Val) -> Result<Vec<Revised>, String> {
-    let (mut found, mut wrong) = (Vec::new(), None);
-    let ended = program.run(answer, |told| {
-        match mapping::value(&told).ok_or_else(|| "it is too large".to_owned()).and_then(revised) {
-            Ok(_) if found.len() == RECORDS_MAX => wrong = Some(format!("there are more than {RECORDS_MAX}")),
-            Ok(one) => found.push(one),
-            Err(error) => wrong = Some(error),
+/// The revisions in a probe's response.
+pub(super) fn revisions(program: &Program, response: &Val) -> Result<Vec<DeviceRevision>, String> {
+    let (mut revisions, mut failure) = (Vec::new(), None);
+    let ended = program.run(response, |found| {
+        match mapping::value(&found)
+            .ok_or_else(|| "it yields a value that is too large".to_owned())
+            .and_then(device_revision)
+        {
+            Ok(_) if revisions.len() == RECORDS_MAX => {
+                failure = Some(format!("it yields more than {RECORDS_MAX} devices"))
+            }
+            Ok(one) => revisions.push(one),
+            Err(error) => failure = Some(error),
         }
-        wrong.is_none()
+        failure.is_none()
     });
-    let failed = wrong.map_or(ended, Err);
-    failed.map(|()| found).map_err(|error| format!("revisions failed: {error}"))
+    failure.map_or(ended, Err).map(|()| revisions).map_err(|error| format!("revisions failed: {error}"))
 }
 
-fn revised(told: Value) -> Result<Revised, String> {
-    let Value::Object(mut told) = told else {
-        return Err("it yields no object {id, revision, online}".to_owned());
+fn device_revision(yielded: Value) -> Result<DeviceRevision, String> {
+    let Value::Object(mut object) = yielded else {
+        return Err("it yields a value that is not an object {id, revision, online}".to_owned());
     };
-    let mut text = |name: &str| match told.remove(name) {
+    let mut text = |name: &str| match object.remove(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
         Some(Value::Number(number)) => Ok(Some(number.to_string())),
-        Some(other) => Err(format!("{name} is {other}, where a text or number must be")),
+        Some(other) => Err(format!("{name} is {other}, but it must be a text or number")),
     };
     let (id, revision) = (text("id")?, text("revision")?);
-    let online = match told.remove("online") {
+    let online = match object.remove("online") {
         None | Some(Value::Null) => true,
         Some(Value::Bool(online)) => online,
         Some(other) => return Err(format!("online is {other}, which is neither true nor false")),
     };
-    if let Some(key) = told.keys().next() {
-        return Err(format!("it yields {key:?}: there are id, revision and online"));
+    if let Some(key) = object.keys().next() {
+        return Err(format!("it yields {key:?}: a device has id, revision and online"));
     }
     let external_id = id.ok_or("it yields a device without id")?;
-    Ok(Revised { external_id, revision, online })
+    Ok(DeviceRevision { external_id, revision, online })
 }
 
-/// What a probe comes to.
+/// The devices of a call, split by a probe.
 struct Split {
-    /// Of those that need not be asked for.
+    /// Outcomes of the devices that need not be fetched.
     outcomes: Vec<(JobId, Outcome)>,
-    /// The others, with the revisions that they have now.
+    /// Devices to fetch, with their current revisions.
     changed: Vec<(Target, Option<String>)>,
 }
 
 impl Fetcher {
-    /// Makes the call in two steps.
-    pub(super) async fn probed(
+    /// Makes a call in two steps.
+    pub(super) async fn fetch_with_probe(
         &self,
         resource: &Resource,
         probe: &Probe,
         call: &Call,
         now: UnixMs,
         mut trace: Option<&mut Trace>,
-    ) -> Answer {
+    ) -> CallResult {
         let began = Instant::now();
-        let Some((name, look)) = probe.named_call() else {
-            return self.ask(resource, call, now, trace).await;
+        let Some((name, probe_call)) = probe.named_call() else {
+            return self.fetch_directly(resource, call, now, trace).await;
         };
         let first = Call { resource: name.clone(), ..call.clone() };
-        let Pages { found, ended, mut holds, learned, .. } =
-            self.pages(look.get_ref(), &first, now, trace.as_deref_mut(), revisions).await;
-        let answer = match ended {
+        let PagedResult { found, ended, mut holds, bootstrap_values, .. } =
+            self.fetch_pages(probe_call.get_ref(), &first, now, trace.as_deref_mut(), revisions).await;
+        let result = match ended {
             Err(ended) => {
-                return Answer { holds, learned, ..assign_records_until(resource, call, Vec::new(), ended) };
+                let result = assign_records_until(resource, call, Vec::new(), ended);
+                return CallResult { holds, bootstrap_values, ..result };
             }
-            Ok(end) => Answer { end, ..Answer::default() },
+            Ok(end) => CallResult { end, ..CallResult::default() },
         };
         let Split { mut outcomes, changed } = split(resource, call, found);
         if changed.is_empty() {
-            return Answer { outcomes, holds, learned, ..answer };
+            return CallResult { outcomes, holds, bootstrap_values, ..result };
         }
         let took = began.elapsed();
         let targets = changed.iter().map(|(target, _)| target.clone()).collect();
         let rest = Call { targets, ..call.clone() };
         let second = if took > Duration::from_millis(probe.within.as_ms()) {
-            let reason = "its probe took longer than probe.within: nothing else was asked for".to_owned();
-            let ended = Ended { end: End::Good, outcome: Outcome::Transient { reason } };
+            let reason = "the probe took longer than probe.within; the devices were not fetched".to_owned();
+            let ended = EndedEarly { end: End::Good, outcome: Outcome::Transient { reason } };
             assign_records_until(resource, &rest, Vec::new(), ended)
         } else {
             let now = now.plus_ms(i64::try_from(took.as_millis()).unwrap_or(0));
-            self.ask(resource, &rest, now, trace).await
+            self.fetch_directly(resource, &rest, now, trace).await
         };
-        let heard: HashMap<JobId, bool> = second
+        let is_fresh: HashMap<JobId, bool> = second
             .outcomes
             .iter()
             .map(|(job, outcome)| (*job, matches!(outcome, Outcome::Fresh(_))))
             .collect();
-        let revised = |(target, revision): (Target, Option<String>)| {
-            let heard = heard.get(&target.job).copied().unwrap_or(false);
-            Some((target.job, validate::revised(resource, revision.filter(|_| heard)?)))
+        let validator = |(target, revision): (Target, Option<String>)| {
+            let is_fresh = is_fresh.get(&target.job).copied().unwrap_or(false);
+            Some((target.job, validate::of_revision(resource, revision.filter(|_| is_fresh)?)))
         };
-        let of = changed.into_iter().filter_map(revised).collect();
+        let by_job = changed.into_iter().filter_map(validator).collect();
         outcomes.extend(second.outcomes);
-        for (hold, whose) in second.holds {
-            rate_limit::join(&mut holds, vec![hold], whose);
+        for (hold, device) in second.holds {
+            rate_limit::join(&mut holds, vec![hold], device);
         }
-        let learned = learned.into_iter().chain(second.learned).collect();
-        // The probe was sent: it cannot end as though nothing was.
+        let bootstrap_values = bootstrap_values.into_iter().chain(second.bootstrap_values).collect();
+        // The probe was sent, so the whole call does not count as unsent.
         let end = if second.end == End::Unsent { End::Good } else { second.end };
-        let validators = Validators { of, all: None };
-        Answer { end, outcomes, holds, others: second.others, learned, validators }
+        let validators = Validators { by_job, all: None };
+        CallResult { end, outcomes, holds, others: second.others, bootstrap_values, validators }
     }
 }
 
-/// Who must be asked for. A revision that is known stands for the reading beside which it is kept.
-fn split(resource: &Resource, call: &Call, found: Vec<Revised>) -> Split {
-    let mut told: HashMap<String, Revised> =
+/// Splits the devices of a call into unchanged and changed. A device whose revision is the one stored with its reading
+/// is unchanged.
+fn split(resource: &Resource, call: &Call, found: Vec<DeviceRevision>) -> Split {
+    let mut by_id: HashMap<String, DeviceRevision> =
         found.into_iter().map(|one| (one.external_id.clone(), one)).collect();
     let mut split = Split { outcomes: Vec::new(), changed: Vec::new() };
     for target in &call.targets {
-        let outcome = match told.remove(&target.external_id) {
+        let outcome = match by_id.remove(&target.external_id) {
             None if resource.missing == Missing::Offline => Outcome::DeviceOffline,
-            None => Outcome::Gone { reason: "the provider's probe leaves the device out".to_owned() },
+            None => Outcome::Gone {
+                reason: "the response to the provider's probe does not list the device".to_owned(),
+            },
             Some(one) if !one.online => Outcome::DeviceOffline,
             Some(one) => {
-                let now = one.revision.clone().map(|revision| validate::revised(resource, revision));
+                let now = one.revision.clone().map(|revision| validate::of_revision(resource, revision));
                 if now.is_none() || now != target.validator {
                     split.changed.push((target.clone(), one.revision));
                     continue;

@@ -1,103 +1,104 @@
-//! What a call looked like from outside, for people: secrets are taken out of it as they are out of an answer.
+//! The HTTP exchanges of a call, for people to read. Secrets are redacted as in a call's result.
 
-use super::wire::Reply;
+use super::wire::Response;
 use reqwest::Request;
 use reqwest::header::HeaderMap;
 use serde::Serialize;
 
-/// So much of a body is shown.
+/// Longer bodies are cut.
 const BODY_CHARS_MAX: usize = 2_000;
 
-/// One call, page by page; empty if no request could be made.
+/// The exchanges of one call, page by page; empty if no request could be made.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Trace {
-    /// Each request, and what came of it.
+    /// In the order sent.
     pub exchanges: Vec<Exchange>,
 }
 
-/// A request, and what came of it.
+/// A request and its response.
 #[derive(Debug, Clone, Serialize)]
 pub struct Exchange {
-    /// What was sent.
-    pub request: Sent,
-    /// What came back; none if nothing did.
-    pub answer: Option<Came>,
-    /// The line in the definition of the rule that judged the answer; none: its status alone did.
+    /// The request.
+    pub request: SentRequest,
+    /// None if no response arrived.
+    #[serde(rename = "answer")]
+    pub response: Option<ReceivedResponse>,
+    /// Line in the definition of the rule that matched the response; none if only its status decided.
     pub rule: Option<usize>,
 }
 
-/// A request.
+/// A request as it was sent.
 #[derive(Debug, Clone, Serialize)]
-pub struct Sent {
+pub struct SentRequest {
     /// `GET` or `POST`.
     pub method: String,
-    /// All of it.
+    /// The whole URL.
     pub url: String,
-    /// Name and value.
+    /// Names and values.
     pub headers: Vec<(String, String)>,
-    /// The beginning of its body; empty for none.
+    /// The first characters of the body; empty if there is none.
     pub body: String,
 }
 
-/// An answer.
+/// A response as it was received.
 #[derive(Debug, Clone, Serialize)]
-pub struct Came {
-    /// Its status.
+pub struct ReceivedResponse {
+    /// The HTTP status.
     pub status: u16,
-    /// Name and value.
+    /// Names and values.
     pub headers: Vec<(String, String)>,
-    /// The beginning of its body.
+    /// The first characters of the body.
     pub body: String,
-    /// How long it is, after decompression.
+    /// Length of the whole body, after decompression.
     pub body_bytes: usize,
 }
 
 impl Trace {
-    /// Notes what goes out.
-    pub(super) fn note_request(&mut self, request: &Request) {
-        let request = Sent {
+    /// Adds an exchange with this request.
+    pub(super) fn add_request(&mut self, request: &Request) {
+        let request = SentRequest {
             method: request.method().to_string(),
             url: request.url().to_string(),
-            headers: shown(request.headers()),
-            body: beginning(request.body().and_then(|body| body.as_bytes()).unwrap_or_default()),
+            headers: visible_headers(request.headers()),
+            body: body_start(request.body().and_then(|body| body.as_bytes()).unwrap_or_default()),
         };
-        self.exchanges.push(Exchange { request, answer: None, rule: None });
+        self.exchanges.push(Exchange { request, response: None, rule: None });
     }
 
-    /// Notes what came back.
-    pub(super) fn note_answer(&mut self, reply: &Reply) {
+    /// Adds the response to the last exchange.
+    pub(super) fn add_response(&mut self, response: &Response) {
         let Some(exchange) = self.exchanges.last_mut() else { return };
-        exchange.answer = Some(Came {
-            status: reply.status,
-            headers: shown(&reply.headers),
-            body: beginning(&reply.body.bytes),
-            body_bytes: reply.body.bytes.len(),
+        exchange.response = Some(ReceivedResponse {
+            status: response.status,
+            headers: visible_headers(&response.headers),
+            body: body_start(&response.body.bytes),
+            body_bytes: response.body.bytes.len(),
         });
     }
 
-    /// Notes the rule that judged it.
-    pub(super) fn note_rule(&mut self, line: Option<usize>) {
+    /// Adds the line of the matching rule to the last exchange.
+    pub(super) fn add_rule(&mut self, line: Option<usize>) {
         if let Some(exchange) = self.exchanges.last_mut() {
             exchange.rule = line;
         }
     }
 
-    /// Every text in which a secret may stand.
+    /// Every text that may contain a secret.
     pub(super) fn texts(&mut self) -> Vec<&mut String> {
         let mut all = Vec::new();
-        for Exchange { request, answer, .. } in &mut self.exchanges {
+        for Exchange { request, response, .. } in &mut self.exchanges {
             all.extend([&mut request.url, &mut request.body]);
             all.extend(request.headers.iter_mut().map(|(_, value)| value));
-            if let Some(came) = answer {
-                all.push(&mut came.body);
-                all.extend(came.headers.iter_mut().map(|(_, value)| value));
+            if let Some(response) = response {
+                all.push(&mut response.body);
+                all.extend(response.headers.iter_mut().map(|(_, value)| value));
             }
         }
         all
     }
 }
 
-fn shown(headers: &HeaderMap) -> Vec<(String, String)> {
+fn visible_headers(headers: &HeaderMap) -> Vec<(String, String)> {
     let value = |value: &reqwest::header::HeaderValue| match value.is_sensitive() {
         true => "***".to_owned(),
         false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
@@ -105,9 +106,9 @@ fn shown(headers: &HeaderMap) -> Vec<(String, String)> {
     headers.iter().map(|(name, text)| (name.to_string(), value(text))).collect()
 }
 
-fn beginning(body: &[u8]) -> String {
+fn body_start(body: &[u8]) -> String {
     // A character has at most four bytes.
     let text = String::from_utf8_lossy(&body[..body.len().min(4 * BODY_CHARS_MAX)]);
-    let fit = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
-    text.chars().take(BODY_CHARS_MAX).map(fit).collect()
+    let printable = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
+    text.chars().take(BODY_CHARS_MAX).map(printable).collect()
 }

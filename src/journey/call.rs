@@ -3,7 +3,7 @@
 use super::{Ended, Wanted};
 use crate::authorise::{Asking, Authoriser, BootstrapState, Ready};
 use crate::clock::Clock;
-use crate::fetch::{Answer, Call, Fetcher};
+use crate::fetch::{Call, CallResult, Fetcher};
 use crate::pace::{Gate, GateCall};
 use crate::take::Verdict;
 use crate::words::{End, Hold, JobId, Outcome, QuotaInputs, Scope, UnixMs};
@@ -78,7 +78,7 @@ impl Flight {
             Some(asking) => self.look_up(&call, sent_at, asking).await,
             None => self.fetcher.fetch(&call, sent_at).await,
         };
-        self.authoriser.learn(&call.connection, &answer.learned, false, sent_at).await;
+        self.authoriser.learn(&call.connection, &answer.bootstrap_values, false, sent_at).await;
         let refused = |(_, outcome): &(JobId, Outcome)| matches!(outcome, Outcome::Unauthorized { .. });
         if answer.outcomes.iter().any(refused) && !self.authoriser.refused(&call.connection).await {
             // The next call may carry the same token: its refusal must not be the second in a row.
@@ -103,7 +103,7 @@ impl Flight {
     }
 
     /// Asks, in the place of the call and for what that was granted, what must be known of the account first.
-    async fn look_up(&self, call: &Call, now: UnixMs, asking: Asking) -> Answer {
+    async fn look_up(&self, call: &Call, now: UnixMs, asking: Asking) -> CallResult {
         let found = self.fetcher.bootstrap(call.connection.clone(), now).await;
         let outcome = match found.values {
             Ok(values) => {
@@ -114,7 +114,13 @@ impl Flight {
         };
         drop(asking);
         let outcomes = call.targets.iter().map(|target| (target.job, outcome.clone())).collect();
-        Answer { end: found.end, outcomes, holds: found.holds, learned: found.learned, ..Answer::default() }
+        CallResult {
+            end: found.end,
+            outcomes,
+            holds: found.holds,
+            bootstrap_values: found.corrected,
+            ..CallResult::default()
+        }
     }
 
     /// Waits for the instant; an error says why the call must not be sent any more.

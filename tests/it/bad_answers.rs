@@ -3,7 +3,7 @@
 use crate::journey::{BATCH, Rig, SINGLE, good};
 use crate::raw::{self, Raw};
 use flate2::{Compression, write::GzEncoder};
-use paceline::fetch::{Answer, Call, Fetcher, Reach, Target};
+use paceline::fetch::{Call, CallResult, Fetcher, Reach, Target};
 use paceline::provider::Provider;
 use paceline::words::{Connection, ConnectionId, DeviceId, End, JobId, Outcome, Secrets, TenantId, UnixMs};
 use serde_json::json;
@@ -18,7 +18,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 const NOW: UnixMs = UnixMs(1_767_225_600_000);
 const SECRET: &str = "s3cret";
 
-async fn ask_as(reach: Reach, text: &str, base_url: &str, ids: &[&str]) -> Answer {
+async fn ask_as(reach: Reach, text: &str, base_url: &str, ids: &[&str]) -> CallResult {
     drop(rustls::crypto::ring::default_provider().install_default());
     let provider = Provider::parse("mocked".parse().unwrap(), "mocked.toml", text).unwrap();
     let target = |(n, id): (usize, &&str)| Target {
@@ -48,12 +48,12 @@ async fn ask_as(reach: Reach, text: &str, base_url: &str, ids: &[&str]) -> Answe
     answer
 }
 
-async fn ask(text: &str, base_url: &str, ids: &[&str]) -> Answer {
+async fn ask(text: &str, base_url: &str, ids: &[&str]) -> CallResult {
     ask_as(Reach::Private, text, base_url, ids).await
 }
 
 /// The outcome's word and what is told of it.
-fn told(answer: &Answer) -> String {
+fn told(answer: &CallResult) -> String {
     let outcome = &answer.outcomes[0].1;
     format!("{}: {}", outcome.as_str(), outcome.detail())
 }
@@ -64,8 +64,8 @@ async fn mocked(template: ResponseTemplate) -> MockServer {
     cloud
 }
 
-fn json_of(status: &str, headers: &str, body: &str) -> raw::Answer {
-    raw::Answer::of(status, &format!("content-type: application/json\r\n{headers}"), body.as_bytes())
+fn json_of(status: &str, headers: &str, body: &str) -> raw::Response {
+    raw::Response::of(status, &format!("content-type: application/json\r\n{headers}"), body.as_bytes())
 }
 
 /// So many zeros, packed.
@@ -78,54 +78,63 @@ fn bomb(bytes: usize) -> Vec<u8> {
 const PORTAL: &str = "<html><body>Welcome to the hotel. Please sign in.</body></html>";
 
 /// What misbehaves at the level of HTTP, and what the outcome begins with.
-fn misbehaving() -> Vec<(raw::Answer, &'static str)> {
-    use raw::Answer::{Bytes, Drip, Endless};
+fn misbehaving() -> Vec<(raw::Response, &'static str)> {
+    use raw::Response::{Bytes, Drip, Endless};
     let ok = |headers: &str| format!("HTTP/1.1 200 OK\r\n{headers}").into_bytes();
     let whole = r#"{"id":"d0","at":"2026-01-01T10:00:00Z","online":true,"t":1}"#;
     let slow = Duration::from_millis(20);
     let packed = "content-encoding: gzip\r\n";
     vec![
         // The media type is not what decides: what is JSON is read.
-        (raw::Answer::of("200 OK", "content-type: text/html\r\n", whole.as_bytes()), "fresh"),
-        (raw::Answer::of("200 OK", "", whole.as_bytes()), "fresh"),
-        (json_of("200 OK", "", &whole[..30]), "broken: the answer is not JSON"),
+        (raw::Response::of("200 OK", "content-type: text/html\r\n", whole.as_bytes()), "fresh"),
+        (raw::Response::of("200 OK", "", whole.as_bytes()), "fresh"),
+        (json_of("200 OK", "", &whole[..30]), "broken: the response is not JSON"),
         (Bytes([ok("content-length: 500\r\n\r\n"), whole.into()].concat()), "transient"),
-        (json_of("200 OK", "", r#"{"id":"d0","t":NaN}"#), "broken: the answer is not JSON"),
-        (json_of("200 OK", "", r#"{"id":"d0","t":1e999}"#), "broken: the answer is not JSON"),
-        (json_of("200 OK", "", &"[".repeat(19_000)), "broken: the answer is not JSON: recursion limit"),
-        (json_of("200 OK", "", r#"{"error":{"code":17}}"#), "broken: the answer tells nothing of the device"),
+        (json_of("200 OK", "", r#"{"id":"d0","t":NaN}"#), "broken: the response is not JSON"),
+        (json_of("200 OK", "", r#"{"id":"d0","t":1e999}"#), "broken: the response is not JSON"),
+        (json_of("200 OK", "", &"[".repeat(19_000)), "broken: the response is not JSON: recursion limit"),
+        (
+            json_of("200 OK", "", r#"{"error":{"code":17}}"#),
+            "broken: the response has no data for the device",
+        ),
         // What the device could not tell, and what it never had.
         (json_of("200 OK", "", r#"{"id":"d0","online":true,"t":null}"#), "device_offline"),
         (json_of("200 OK", "", r#"{"online":false,"t":null}"#), "device_offline"),
         (
-            raw::Answer::of("200 OK", "content-type: text/html\r\n", PORTAL.as_bytes()),
-            "broken: the answer is",
+            raw::Response::of("200 OK", "content-type: text/html\r\n", PORTAL.as_bytes()),
+            "broken: the response is",
         ),
-        (raw::Answer::of("200 OK", packed, &bomb(100 << 20)), "broken: the answer is larger than 20000"),
-        (raw::Answer::of("200 OK", packed, whole.as_bytes()), "broken: the answer is not gzip"),
+        (raw::Response::of("200 OK", packed, &bomb(100 << 20)), "broken: the response is larger than 20000"),
+        (raw::Response::of("200 OK", packed, whole.as_bytes()), "broken: the response is not valid gzip"),
         (
-            raw::Answer::of("200 OK", "content-encoding: br\r\n", b"x"),
-            "broken: the answer is encoded as \"br\"",
+            raw::Response::of("200 OK", "content-encoding: br\r\n", b"x"),
+            "broken: the response is encoded as \"br\"",
         ),
-        (Bytes(ok("content-length: 99999999999\r\n\r\n")), "broken: the answer is larger than 20000"),
+        (Bytes(ok("content-length: 99999999999\r\n\r\n")), "broken: the response is larger than 20000"),
         (
             Endless(ok("transfer-encoding: chunked\r\n\r\n"), b"8\r\n[1,2,3,4\r\n".to_vec()),
-            "broken: the answer is larger than 20000",
+            "broken: the response is larger than 20000",
         ),
         (Endless(ok(""), b"x-flood: 0123456789012345678901234567890123456789\r\n".to_vec()), "transient"),
         (Endless(ok("x-flood: "), vec![b'x'; 8 << 10]), "transient"),
-        (Endless(Vec::new(), b"HTTP/1.1 103 Early Hints\r\n\r\n".to_vec()), "transient: no answer in time"),
-        (Drip(ok("x: "), b"x".to_vec(), slow), "transient: no answer in time"),
-        (Drip(ok("content-length: 9999\r\n\r\n"), b" ".to_vec(), slow), "transient: no answer in time"),
+        (
+            Endless(Vec::new(), b"HTTP/1.1 103 Early Hints\r\n\r\n".to_vec()),
+            "transient: no response within the timeout",
+        ),
+        (Drip(ok("x: "), b"x".to_vec(), slow), "transient: no response within the timeout"),
+        (
+            Drip(ok("content-length: 9999\r\n\r\n"), b" ".to_vec(), slow),
+            "transient: no response within the timeout",
+        ),
         (Bytes(Vec::new()), "transient"),
         (Bytes(b"SSH-2.0-OpenSSH_9.9\r\n".to_vec()), "transient"),
-        (raw::Answer::of("302 Found", "location: /again\r\n", b""), "broken: HTTP 302 redirects to"),
+        (raw::Response::of("302 Found", "location: /again\r\n", b""), "broken: HTTP 302 redirects to"),
         (
-            raw::Answer::of("302 Found", "location: http://169.254.169.254/latest\r\n", b""),
-            "broken: HTTP 302 redirects to http://169.254.169.254/latest, which is not followed",
+            raw::Response::of("302 Found", "location: http://169.254.169.254/latest\r\n", b""),
+            "broken: HTTP 302 redirects to http://169.254.169.254/latest; redirects are not followed",
         ),
         // The status says enough, whatever the body is.
-        (raw::Answer::of("401 Unauthorized", packed, b"<html>"), "unauthorized"),
+        (raw::Response::of("401 Unauthorized", packed, b"<html>"), "unauthorized"),
         (Bytes(b"HTTP/1.1 429 No\r\ncontent-length: 99999999\r\n\r\n".to_vec()), "throttled"),
         (Bytes(b"HTTP/1.1 404 No\r\ncontent-length: 5\r\n\r\nx".to_vec()), "gone"),
     ]
@@ -193,8 +202,11 @@ async fn nothing_is_sent_to_where_it_must_not_go() {
         (format!("https://localhost:{}", cloud.port), "localhost is in a private network"),
         (format!("https://127.0.0.1:{}", cloud.port), "127.0.0.1 is in a private network"),
         (format!("https://[::ffff:127.0.0.1]:{}", cloud.port), "is in a private network"),
-        (format!("https://0.0.0.0:{}", cloud.port), "leads where no device cloud can be"),
-        ("https://169.254.169.254/latest/meta-data".to_owned(), "leads where no device cloud can be"),
+        (format!("https://0.0.0.0:{}", cloud.port), "is an address that no device cloud can have"),
+        (
+            "https://169.254.169.254/latest/meta-data".to_owned(),
+            "is an address that no device cloud can have",
+        ),
         ("http://example.com".to_owned(), "without TLS"),
         (format!("http://{SECRET}@127.0.0.1:{}", cloud.port), "holds no user"),
         ("https://example.com/?x=".to_owned(), "holds no user, query or fragment"),
@@ -233,7 +245,7 @@ async fn ids_are_escaped_and_found_again() {
     let sent = cloud.received_requests().await.unwrap();
     assert_eq!(sent[1].url.path(), "/devices/a%2Fb%20%3Fc%23d%25%26%C3%A9%22%3D%2B..", "{answer:?}");
     // `..` alone would climb, and no escape keeps it from that.
-    assert!(told(&ask(SINGLE, &cloud.uri(), &[".."]).await).contains("may not stand in a path"));
+    assert!(told(&ask(SINGLE, &cloud.uri(), &[".."]).await).contains("is not allowed as a path segment"));
 }
 
 #[tokio::test]
@@ -342,7 +354,7 @@ async fn a_program_that_would_not_end_is_an_outcome() {
     let text = SINGLE.replace("{id: .id,", "def f: f; f | {id: .id,");
     let cloud = mocked(good(1.0)).await;
     let answer = ask(&text, &cloud.uri(), &["d0"]).await;
-    assert!(told(&answer).starts_with("broken: mapping failed: it takes too"), "{answer:?}");
+    assert!(told(&answer).starts_with("broken: mapping failed: the program takes too"), "{answer:?}");
     // A rule that cannot be judged does not fit.
     let rule = "[[rule]]\nbody = \"def f: f; f\"\noutcome = \"gone\"\n";
     let answer = ask(&format!("{SINGLE}{rule}"), &cloud.uri(), &["d0"]).await;
@@ -379,7 +391,7 @@ fn program_that_burns_its_two_seconds_stalls_no_other_task() {
         tokio::time::timeout(Duration::from_millis(50), ticks).await.unwrap_err();
         (answer, took, Duration::from_millis(stalled_ms.load(Ordering::Relaxed)))
     });
-    assert!(told(&answer).contains("it takes too long"), "{}", told(&answer));
+    assert!(told(&answer).contains("the program takes too long"), "{}", told(&answer));
     assert!(took >= Duration::from_millis(1_900), "{took:?}");
     assert!(stalled < Duration::from_millis(1_000), "{stalled:?}");
 }

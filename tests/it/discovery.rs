@@ -144,7 +144,7 @@ async fn a_list_that_is_none_changes_nothing() {
         (ResponseTemplate::new(304), "unchanged"),
         (
             ResponseTemplate::new(200).set_body_string("<html>Sign in</html>"),
-            "broken: the answer is not JSON",
+            "broken: the response is not JSON",
         ),
         (json(json!({"error": "later"})), "broken: devices failed"),
         (
@@ -152,7 +152,10 @@ async fn a_list_that_is_none_changes_nothing() {
             "broken: devices yields a device without id",
         ),
         (json(json!({"devices": [{"id": "new", "can": ["humidity"]}]})), "broken: devices yields resource"),
-        (ResponseTemplate::new(200).set_delay(Duration::from_secs(3)), "transient: no answer in time"),
+        (
+            ResponseTemplate::new(200).set_delay(Duration::from_secs(3)),
+            "transient: no response within the timeout",
+        ),
     ] {
         rig.answer(answer).await;
         let error = discover(&rig).await.unwrap_err().to_string();

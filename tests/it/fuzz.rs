@@ -1,4 +1,4 @@
-//! The fuzz targets, with what the cases say that clouds answer, and with what chance makes of that.
+//! Runs the fuzz targets on the responses of the shipped cases, and on random changes of them.
 
 #[path = "../../fuzz/targets.rs"]
 mod targets;
@@ -11,7 +11,7 @@ use targets::{TARGETS, seeds};
 
 static SEEDS: LazyLock<BTreeMap<&str, Vec<Vec<u8>>>> = LazyLock::new(seeds);
 
-/// What breaks readers.
+/// Texts that break parsers.
 const TOKENS: &[&str] = &[
     "",
     "\0",
@@ -45,16 +45,16 @@ const TOKENS: &[&str] = &[
     "253402300800000",
 ];
 
-/// A change to a text: where, how many bytes go, and what comes in their place.
+/// A change to a text: position, number of bytes to remove, token to insert, and the kind of change.
 type Change = (Index, usize, Index, u8);
 
 fn changed(mut text: Vec<u8>, changes: &[Change]) -> Vec<u8> {
-    for (place, bytes, token, chance) in changes {
+    for (place, bytes, token, kind) in changes {
         let at = place.index(text.len() + 1);
         let end = (at + bytes).min(text.len());
-        match chance % 4 {
+        match kind % 4 {
             0 => text.truncate(at),
-            1 => drop(text.splice(at..end, [*chance])),
+            1 => drop(text.splice(at..end, [*kind])),
             2 => {
                 let again = text[at..end].repeat(2);
                 drop(text.splice(at..end, again));
@@ -66,7 +66,7 @@ fn changed(mut text: Vec<u8>, changes: &[Change]) -> Vec<u8> {
 }
 
 #[test]
-fn what_clouds_answer_passes_every_target() {
+fn responses_of_cases_pass_every_target() {
     for (name, target) in TARGETS {
         let seeds = &SEEDS[name];
         assert!(seeds.len() > 20, "{name}: {}", seeds.len());
@@ -78,7 +78,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_chance_makes_of_it_does_too(
+    fn randomly_changed_responses_pass_every_target(
         seed in any::<Index>(),
         changes in prop::collection::vec((any::<Index>(), 0..12_usize, any::<Index>(), any::<u8>()), 1..6),
     ) {
@@ -89,9 +89,9 @@ proptest! {
     }
 }
 
-/// `scripts/fuzz` asks for it: a file a seed, for a fuzzer to begin with.
+/// Writes the initial corpus for `scripts/fuzz`: one file per seed.
 #[test]
-fn seeds_are_written_where_they_are_asked_for() {
+fn seeds_are_written_to_the_requested_folder() {
     let Some(folder) = std::env::var_os("PACELINE_FUZZ_CORPUS") else { return };
     for (name, all) in &*SEEDS {
         let folder = std::path::Path::new(&folder).join(name);

@@ -307,10 +307,10 @@ async fn whatever_a_cloud_answers_is_an_outcome_and_the_last_good_value_stays() 
     for (answer, says) in [
         (
             ResponseTemplate::new(200).set_body_string("<html>Sign in</html>"),
-            "broken: the answer is not JSON",
+            "broken: the response is not JSON",
         ),
-        (ResponseTemplate::new(200).set_body_string(""), "broken: the answer is not JSON"),
-        (ResponseTemplate::new(200).set_body_string(huge), "broken: the answer is larger"),
+        (ResponseTemplate::new(200).set_body_string(""), "broken: the response is not JSON"),
+        (ResponseTemplate::new(200).set_body_string(huge), "broken: the response is larger"),
         (ResponseTemplate::new(200).set_body_json(json!([1, 2])), "broken: mapping failed"),
         (
             ResponseTemplate::new(200).set_body_json(json!({"id": "d0", "t": "a\u{0}b"})),
@@ -320,7 +320,7 @@ async fn whatever_a_cloud_answers_is_an_outcome_and_the_last_good_value_stays() 
             ResponseTemplate::new(200).set_body_json(json!({"id": "d0", "at": "yesterday"})),
             "broken: observed_at",
         ),
-        (good(99.0).set_delay(Duration::from_secs(3)), "transient: no answer in time"),
+        (good(99.0).set_delay(Duration::from_secs(3)), "transient: no response within the timeout"),
         (ResponseTemplate::new(500), "transient: HTTP 500"),
         (ResponseTemplate::new(418), "broken: unexpected HTTP 418"),
         (ResponseTemplate::new(404), "gone: HTTP 404"),

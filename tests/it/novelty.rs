@@ -154,7 +154,7 @@ async fn what_is_left_out_of_what_is_new_stays_as_it_was() {
     all(&rig, None, json!({"at": 600, "all": [{"id": "d0", "t": 6}, {"id": "d1", "t": 6}]})).await;
     again(&rig).await;
     let (_, failing, error) = rig.standing(c).await;
-    assert!(failing && error.as_deref().is_some_and(|e| e.contains("leaves the device out")), "{error:?}");
+    assert!(failing && error.as_deref().is_some_and(|e| e.contains("does not list the device")), "{error:?}");
     assert!(rig.check().await.clean);
 }
 

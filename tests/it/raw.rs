@@ -1,4 +1,4 @@
-//! A server below HTTP, for answers that no well-behaved one gives.
+//! A TCP server for responses that no well-behaved HTTP server sends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,19 +7,19 @@ use tokio::net::TcpListener;
 use tokio::time::{Duration, sleep};
 use tokio_rustls::TlsAcceptor;
 
-/// What is written once a request's head has come.
+/// What is written after the head of a request has arrived.
 #[derive(Clone)]
-pub enum Answer {
+pub enum Response {
     /// These bytes; then the connection is closed.
     Bytes(Vec<u8>),
-    /// The first, and then the second over and over, until nobody reads.
+    /// The first bytes, then the second repeatedly until the client closes.
     Endless(Vec<u8>, Vec<u8>),
-    /// The first, and then the second over and over, so slowly.
+    /// The first bytes, then the second repeatedly, one per interval.
     Drip(Vec<u8>, Vec<u8>, Duration),
 }
 
-impl Answer {
-    /// A whole answer of this status line, these headers and this body.
+impl Response {
+    /// A complete response.
     pub fn of(status: &str, headers: &str, body: &[u8]) -> Self {
         let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n", body.len());
         Self::Bytes([head.as_bytes(), body].concat())
@@ -34,12 +34,12 @@ impl Answer {
                     to.write_all(rest).await?;
                 }
             }
-            Self::Drip(first, rest, gap) => {
+            Self::Drip(first, rest, interval) => {
                 to.write_all(first).await?;
                 loop {
                     to.write_all(rest).await?;
                     to.flush().await?;
-                    sleep(*gap).await;
+                    sleep(*interval).await;
                 }
             }
         }
@@ -54,12 +54,12 @@ pub struct Raw {
 }
 
 impl Raw {
-    pub async fn start(answer: Answer) -> Self {
-        Self::serve(answer, None).await
+    pub async fn start(response: Response) -> Self {
+        Self::serve(response, None).await
     }
 
-    /// By TLS, with a certificate that it signed itself.
-    pub async fn self_signed(answer: Answer) -> Self {
+    /// Over TLS, with a self-signed certificate.
+    pub async fn self_signed(response: Response) -> Self {
         let made =
             rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -67,10 +67,10 @@ impl Raw {
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.der().clone()], key)
             .unwrap();
-        Self::serve(answer, Some(TlsAcceptor::from(Arc::new(config)))).await
+        Self::serve(response, Some(TlsAcceptor::from(Arc::new(config)))).await
     }
 
-    async fn serve(answer: Answer, tls: Option<TlsAcceptor>) -> Self {
+    async fn serve(response: Response, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -78,11 +78,11 @@ impl Raw {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
-                let (answer, tls) = (answer.clone(), tls.clone());
+                let (response, tls) = (response.clone(), tls.clone());
                 tokio::spawn(async move {
                     match tls {
-                        None => meet(stream, &answer).await,
-                        Some(tls) => meet(tls.accept(stream).await?, &answer).await,
+                        None => respond(stream, &response).await,
+                        Some(tls) => respond(tls.accept(stream).await?, &response).await,
                     }
                 });
             }
@@ -94,18 +94,18 @@ impl Raw {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// How often somebody came.
+    /// Number of connections accepted.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }
 
-/// Reads a request's head, and answers.
-async fn meet(stream: impl AsyncRead + AsyncWrite + Unpin, answer: &Answer) -> std::io::Result<()> {
+/// Reads the head of a request, and responds.
+async fn respond(stream: impl AsyncRead + AsyncWrite + Unpin, response: &Response) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     while stream.read_line(&mut line).await? > 2 {
         line.clear();
     }
-    answer.write(&mut stream).await
+    response.write(&mut stream).await
 }

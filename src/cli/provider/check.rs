@@ -1,7 +1,7 @@
 //! `paceline provider check`
 
 use crate::cli::{CliError, Global, Output, context};
-use crate::fetch::{Fetcher, Ran, run_cases};
+use crate::fetch::{CaseResult, Fetcher, run_cases};
 use crate::provider::{self, DefinitionError, Fixtures, LoadError, Provider, Source};
 use serde::Serialize;
 use std::fmt;
@@ -40,7 +40,7 @@ struct ProviderReport {
     /// Errors in the definition or in its cases file.
     errors: Vec<DefinitionError>,
     /// `None` if it has no cases, or the definition has errors.
-    cases: Option<Vec<Ran>>,
+    cases: Option<Vec<CaseResult>>,
     /// Where its cases file is expected, if it has none.
     #[serde(skip)]
     cases_path: Option<PathBuf>,

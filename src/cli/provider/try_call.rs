@@ -166,10 +166,10 @@ impl fmt::Display for TrialReport {
 
 impl TrialReport {
     fn write_exchange(&self, f: &mut fmt::Formatter<'_>, exchange: &Exchange) -> fmt::Result {
-        let Exchange { request, answer, rule } = exchange;
+        let Exchange { request, response, rule } = exchange;
         writeln!(f, "{} {}", request.method, request.url)?;
         write_message(f, &request.headers, &request.body)?;
-        let Some(response) = answer else { return writeln!(f, "\nNo response.\n") };
+        let Some(response) = response else { return writeln!(f, "\nNo response.\n") };
         writeln!(f, "\nHTTP {}, {} bytes", response.status, response.body_bytes)?;
         write_message(f, &response.headers, &response.body)?;
         match rule {

@@ -1,112 +1,112 @@
-//! From an answer to records: read, run through jq, and checked value by value.
+//! Maps a response to records: parsed, run through jq, and checked value by value.
 
 use crate::fetch::jq::Program;
 use crate::words::{ListedDevice, Record, UnixMs};
 use jaq_json::{Num, Val};
 use serde_json::{Map, Number, Value};
 
-/// More devices than this are not one account's.
-const LISTED_MAX: usize = 100_000;
-/// More records than this in one answer are a mistake of the program.
+/// No account has more devices.
+const DEVICES_MAX: usize = 100_000;
+/// More records in one response are a mistake of the program.
 pub(crate) const RECORDS_MAX: usize = 10_000;
-/// Values and bytes of text in all records of one answer. No answer is so large; a program could be.
+/// Values plus bytes of text in all records of one response. No response is so large, but a program can produce more.
 const CONTENT_MAX: usize = 32 << 20;
-/// How deep a value may be nested, as in an answer.
+/// How deep a value may be nested; serde_json's limit for responses.
 const DEPTH_MAX: u8 = 127;
 
-/// The records that a program yields of an answer, or why the answer does not fit.
-pub(crate) fn records(program: &Program, answer: &Val) -> Result<Vec<Record>, String> {
-    let (mut records, mut wrong) = (Vec::new(), None);
-    let mut yielded = Yielded { room: CONTENT_MAX };
-    let ended = program.run(answer, |found| {
+/// The records that a program yields for a response, or why the response does not fit.
+pub(crate) fn records(program: &Program, response: &Val) -> Result<Vec<Record>, String> {
+    let (mut records, mut failure) = (Vec::new(), None);
+    let mut converter = Converter { budget: CONTENT_MAX };
+    let ended = program.run(response, |found| {
         if records.len() == RECORDS_MAX {
-            wrong = Some(format!("mapping yields more than {RECORDS_MAX} records"));
+            failure = Some(format!("mapping yields more than {RECORDS_MAX} records"));
         } else {
-            match yielded.record(&found) {
+            match converter.record(&found) {
                 Ok(record) => records.push(record),
-                Err(error) => wrong = Some(error),
+                Err(error) => failure = Some(error),
             }
         }
-        wrong.is_none()
+        failure.is_none()
     });
-    match wrong {
-        Some(wrong) => Err(wrong),
+    match failure {
+        Some(failure) => Err(failure),
         None => ended.map(|()| records).map_err(|error| format!("mapping failed: {error}")),
     }
 }
 
-/// The devices that a program yields of a list. Of one that is told twice, what comes last counts.
-pub(crate) fn devices(program: &Program, answer: &Val) -> Result<Vec<ListedDevice>, String> {
-    let (mut devices, mut wrong) = (Vec::new(), None);
-    let mut yielded = Yielded { room: CONTENT_MAX };
-    let ended = program.run(answer, |found| {
-        match yielded.device(&found) {
+/// The devices that a program yields for a listing, in order; may contain one twice.
+pub(crate) fn devices(program: &Program, response: &Val) -> Result<Vec<ListedDevice>, String> {
+    let (mut devices, mut failure) = (Vec::new(), None);
+    let mut converter = Converter { budget: CONTENT_MAX };
+    let ended = program.run(response, |found| {
+        match converter.device(&found) {
             Ok(device) => devices.push(device),
-            Err(error) => wrong = Some(error),
+            Err(error) => failure = Some(error),
         }
-        if devices.len() > LISTED_MAX {
-            wrong = Some(format!("devices yields more than {LISTED_MAX} devices"));
+        if devices.len() > DEVICES_MAX {
+            failure = Some(format!("devices yields more than {DEVICES_MAX} devices"));
         }
-        wrong.is_none()
+        failure.is_none()
     });
-    match wrong {
-        Some(wrong) => Err(wrong),
+    match failure {
+        Some(failure) => Err(failure),
         None => ended.map(|()| devices).map_err(|error| format!("devices failed: {error}")),
     }
 }
 
-/// Text or a number, as text.
+/// A text or number, as text.
 pub(crate) fn text(found: &Val) -> Option<String> {
-    match (Yielded { room: CONTENT_MAX }).value(found, 0).ok()? {
+    match (Converter { budget: CONTENT_MAX }).value(found, 0).ok()? {
         Value::String(text) => Some(text),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
 }
 
-/// Anything at all, unless it is too much.
+/// Any value within the limits.
 pub(crate) fn value(found: &Val) -> Option<Value> {
-    (Yielded { room: CONTENT_MAX }).value(found, 0).ok()
+    (Converter { budget: CONTENT_MAX }).value(found, 0).ok()
 }
 
-/// The answer as jq sees it.
-pub(crate) fn read(body: &[u8]) -> Result<Val, String> {
-    serde_json::from_slice(body).map_err(|error| format!("the answer is not JSON: {error}"))
+/// Parses a JSON body for jq.
+pub(crate) fn parse(body: &[u8]) -> Result<Val, String> {
+    serde_json::from_slice(body).map_err(|error| format!("the response is not JSON: {error}"))
 }
 
-/// An answer of a JSON text a line, as an array of them.
-pub(crate) fn read_lines(body: &[u8]) -> Result<Val, String> {
+/// Parses a body with one JSON text per line into an array.
+pub(crate) fn parse_lines(body: &[u8]) -> Result<Val, String> {
     let lines = body.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty());
     let read = |(n, line)| {
         serde_json::from_slice::<Val>(line)
-            .map_err(|error| format!("line {} of the answer is not JSON: {error}", n + 1))
+            .map_err(|error| format!("line {} of the response is not JSON: {error}", n + 1))
     };
     lines.enumerate().map(read).collect()
 }
 
-/// What a mapping yields, as far as there is room for it.
-struct Yielded {
-    room: usize,
+/// Converts the output of a mapping, and bounds its total size.
+struct Converter {
+    budget: usize,
 }
 
-impl Yielded {
+impl Converter {
     fn record(&mut self, found: &Val) -> Result<Record, String> {
         let Val::Obj(found) = found else {
             return Err(
-                "mapping yields no record: each is an object {id, values, observed_at, online}".to_owned()
+                "mapping yields a value that is not a record {id, values, observed_at, online}".to_owned()
             );
         };
         let (mut external_id, mut observed_at, mut online, mut values) = (None, None, true, None);
         for (key, value) in found.iter() {
             match (self.text(key)?.as_str(), value) {
                 ("values", Val::Obj(of)) => values = Some(self.object(of, 0)?),
-                ("values", _) => return Err("mapping yields values that are no object".to_owned()),
+                ("values", _) => return Err("mapping yields `values` that is not an object".to_owned()),
                 ("id", id) => external_id = self.id(id)?,
                 ("observed_at", at) => observed_at = self.observed_at(at)?,
                 ("online", Val::Null) => (),
-                ("online", Val::Bool(told)) => online = *told,
+                ("online", Val::Bool(value)) => online = *value,
                 ("online", _) => {
-                    return Err("mapping yields an online that is neither true nor false".to_owned());
+                    return Err("mapping yields `online` that is neither true nor false".to_owned());
                 }
                 (key, _) => {
                     return Err(format!(
@@ -122,7 +122,7 @@ impl Yielded {
     fn device(&mut self, found: &Val) -> Result<ListedDevice, String> {
         let Val::Obj(found) = found else {
             return Err(
-                "devices yields no device: each is an object {id, name, group, model, resources}".to_owned()
+                "devices yields a value that is not a device {id, name, group, model, resources}".to_owned()
             );
         };
         let (mut external_id, mut name, mut group, mut model) = (None, None, None, None);
@@ -130,9 +130,9 @@ impl Yielded {
         for (key, value) in found.iter() {
             match (self.text(key)?.as_str(), value) {
                 ("id", id) => external_id = self.id(id)?,
-                ("name", told) => name = self.id(told)?,
-                ("group", told) => group = self.id(told)?,
-                ("model", told) => model = self.id(told)?,
+                ("name", value) => name = self.id(value)?,
+                ("group", value) => group = self.id(value)?,
+                ("model", value) => model = self.id(value)?,
                 ("resources", Val::Null) => (),
                 ("resources", Val::Arr(all)) => {
                     let name =
@@ -155,7 +155,7 @@ impl Yielded {
     fn id(&mut self, id: &Val) -> Result<Option<String>, String> {
         match id {
             Val::Null => Ok(None),
-            // To the last digit, however many there are.
+            // Exact, however many digits.
             Val::Num(Num::BigInt(whole)) => Ok(Some(whole.to_string())),
             id => match self.value(id, 0)? {
                 Value::String(text) => Ok(Some(text)),
@@ -176,7 +176,7 @@ impl Yielded {
                 .map_err(|error| format!("observed_at {text:?} is not RFC 3339: {error}"))?,
             other => return Err(format!("observed_at must be RFC 3339 or epoch milliseconds, not {other}")),
         };
-        // Years 1 to 9999: what RFC 3339 can write and Postgres can hold.
+        // Years 1 to 9999: the range of RFC 3339 and of what Postgres stores.
         match (-62_135_596_800_000..253_402_300_800_000).contains(&at.0) {
             true => Ok(Some(at)),
             false => Err("observed_at is out of range".to_owned()),
@@ -184,18 +184,18 @@ impl Yielded {
     }
 
     fn value(&mut self, value: &Val, depth: u8) -> Result<Value, String> {
-        self.take(1)?;
+        self.spend(1)?;
         if depth > DEPTH_MAX {
             return Err(format!("mapping yields a value nested deeper than {DEPTH_MAX}"));
         }
         match value {
             Val::Null => Ok(Value::Null),
-            Val::Bool(told) => Ok(Value::Bool(*told)),
+            Val::Bool(value) => Ok(Value::Bool(*value)),
             Val::Num(number) => json_number(number).map(Value::Number),
             Val::TStr(_) => self.text(value).map(Value::String),
             Val::Arr(all) => all.iter().map(|one| self.value(one, depth + 1)).collect(),
             Val::Obj(all) => self.object(all, depth + 1).map(Value::Object),
-            Val::BStr(_) => Err("mapping yields bytes that are no text".to_owned()),
+            Val::BStr(_) => Err("mapping yields bytes that are not text".to_owned()),
         }
     }
 
@@ -205,27 +205,27 @@ impl Yielded {
 
     fn text(&mut self, text: &Val) -> Result<String, String> {
         let Val::TStr(bytes) = text else {
-            return Err("mapping yields a key that is no text".to_owned());
+            return Err("mapping yields a key that is not text".to_owned());
         };
-        self.take(bytes.len())?;
-        // Postgres's jsonb cannot hold it, and nobody means it.
+        self.spend(bytes.len())?;
+        // Postgres's jsonb cannot store NUL.
         if bytes.contains(&0) {
             return Err("mapping yields text with a NUL character".to_owned());
         }
         Ok(String::from_utf8_lossy(bytes).into_owned())
     }
 
-    fn take(&mut self, of: usize) -> Result<(), String> {
-        let left = self.room.checked_sub(of);
-        self.room = left.ok_or_else(|| format!("mapping yields more than {CONTENT_MAX} bytes"))?;
+    fn spend(&mut self, amount: usize) -> Result<(), String> {
+        let rest = self.budget.checked_sub(amount);
+        self.budget = rest.ok_or_else(|| format!("mapping yields more than {CONTENT_MAX} bytes"))?;
         Ok(())
     }
 }
 
-/// JSON has no word for infinity or "not a number"; a reading must not become null by it.
+/// Refuses infinity and NaN: JSON cannot express them, and a reading must not silently become null.
 fn json_number(number: &Num) -> Result<Number, String> {
     let float = |float: f64| {
-        Number::from_f64(float).ok_or_else(|| format!("mapping yields {float}, which is no JSON number"))
+        Number::from_f64(float).ok_or_else(|| format!("mapping yields {float}, which is not a JSON number"))
     };
     let text = match number {
         Num::Int(whole) => return Ok(Number::from(*whole)),
@@ -236,7 +236,7 @@ fn json_number(number: &Num) -> Result<Number, String> {
         },
         Num::Dec(text) => text.to_string(),
     };
-    float(text.parse().map_err(|_| format!("mapping yields {text}, which is no JSON number"))?)
+    float(text.parse().map_err(|_| format!("mapping yields {text}, which is not a JSON number"))?)
 }
 
 #[cfg(test)]
@@ -244,29 +244,29 @@ mod tests {
     use super::*;
 
     fn mapped(code: &str, body: &str) -> Result<Vec<Record>, String> {
-        records(&Program::compile(code).unwrap(), &read(body.as_bytes()).unwrap())
+        records(&Program::compile(code).unwrap(), &parse(body.as_bytes()).unwrap())
     }
 
     #[test]
-    fn numbers_stay_as_they_are() {
+    fn numbers_are_mapped_exactly() {
         let body =
             r#"{"a":18446744073709551615,"b":-9223372036854775808,"c":0.1,"d":1e300,"e":20.0,"f":1e-320}"#;
         let found = mapped("{id: .a, values: .}", body).unwrap().remove(0);
         assert_eq!(Value::Object(found.values), serde_json::from_str::<Value>(body).unwrap());
         assert_eq!(found.external_id.as_deref(), Some("18446744073709551615"));
         for code in ["{values: {t: nan}}", "{values: {t: infinite}}", "{values: {t: (-infinite)}}"] {
-            assert!(mapped(code, "null").unwrap_err().contains("no JSON number"), "{code}");
+            assert!(mapped(code, "null").unwrap_err().contains("not a JSON number"), "{code}");
         }
-        // What no double can hold is not rounded to infinity.
-        assert!(read(b"[1e999]").is_err());
+        // A number beyond the range of a double is not rounded to infinity.
+        assert!(parse(b"[1e999]").is_err());
     }
 
     #[test]
-    fn a_record_is_what_it_says_and_no_more() {
+    fn malformed_records_are_refused() {
         for (code, says) in [
-            ("1", "no record"),
+            ("1", "not a record"),
             ("{id: 1}", "without values"),
-            ("{values: 1}", "no object"),
+            ("{values: 1}", "not an object"),
             ("{values: {}, value: 1}", "\"value\""),
             ("{values: {}, online: 1}", "neither true nor false"),
             ("{values: {}, id: true}", "neither text nor number"),
@@ -274,8 +274,8 @@ mod tests {
             ("{values: {}, observed_at: []}", "RFC 3339"),
             ("{values: {a: \"x\\u0000\"}}", "NUL"),
             ("{values: {\"x\\u0000\": 1}}", "NUL"),
-            ("{values: {(1): 1}}", "key that is no text"),
-            ("{values: {a: (\"/w==\" | @base64d | tobytes)}}", "bytes that are no text"),
+            ("{values: {(1): 1}}", "key that is not text"),
+            ("{values: {a: (\"/w==\" | @base64d | tobytes)}}", "bytes that are not text"),
             ("{values: {a: reduce range(200) as $i (0; [.])}}", "nested deeper"),
             ("{values: {a: reduce range(26) as $i (\"x\"; . + .)}}", "more than"),
         ] {
@@ -289,11 +289,11 @@ mod tests {
     fn maps_records_with_ids_times_and_values() {
         let program =
             Program::compile(".devices[] | {id, observed_at: .at, online, values: {t: .t}}").unwrap();
-        let answer = read(
+        let response = parse(
             br#"{"devices":[{"id":7,"at":"2026-01-01T00:00:00.5Z","online":false,"t":1.5},
                                           {"id":"b","at":1767225600000,"t":null}]}"#,
         );
-        let records = records(&program, &answer.unwrap()).unwrap();
+        let records = records(&program, &response.unwrap()).unwrap();
         assert_eq!(records[0].external_id.as_deref(), Some("7"));
         assert_eq!(records[0].observed_at, Some(UnixMs(1_767_225_600_500)));
         assert!(!records[0].online);
@@ -303,12 +303,12 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_of_devices_with_ids() {
-        let listed = |code: &str, body: &str| {
-            devices(&Program::compile(code).unwrap(), &read(body.as_bytes()).unwrap())
+    fn listed_devices_need_ids() {
+        let list = |code: &str, body: &str| {
+            devices(&Program::compile(code).unwrap(), &parse(body.as_bytes()).unwrap())
         };
         let found =
-            listed(".[]", r#"[{"id":7,"name":"a","group":null,"model":3},{"id":"b","resources":["state"]}]"#);
+            list(".[]", r#"[{"id":7,"name":"a","group":null,"model":3},{"id":"b","resources":["state"]}]"#);
         let found = found.unwrap();
         let texts = |d: &ListedDevice| [&d.external_id, &d.name, &d.group, &d.model].map(String::clone);
         assert_eq!(texts(&found[0]), ["7", "a", "", "3"]);
@@ -317,50 +317,51 @@ mod tests {
             (["b", "", "", ""].map(str::to_owned), None)
         );
         assert_eq!(found[1].resources.as_ref().unwrap()[0].as_str(), "state");
-        assert_eq!(listed(".[]", "[]"), Ok(Vec::new()));
+        assert_eq!(list(".[]", "[]"), Ok(Vec::new()));
         for (body, says) in [
-            ("[1]", "no device"),
+            ("[1]", "not a device"),
             (r#"[{"name":"a"}]"#, "without id"),
             (r#"[{"id":""}]"#, "without id"),
             (r#"[{"id":{}}]"#, "neither text nor number"),
             (r#"[{"id":1,"values":{}}]"#, "\"values\""),
             (r#"[{"id":1,"resources":["No!"]}]"#, "not a resource name"),
             (r#"[{"id":1,"resources":"state"}]"#, "\"resources\""),
-            (r#"{"error":"none today"}"#, "no device"),
+            (r#"{"error":"none today"}"#, "not a device"),
         ] {
-            let error = listed(".[]", body).unwrap_err();
+            let error = list(".[]", body).unwrap_err();
             assert!(error.contains(says), "{body}: {error}");
         }
-        let many = format!("[{}]", vec![r#"{"id":1}"#; LISTED_MAX + 1].join(","));
-        assert!(listed(".[]", &many).unwrap_err().contains("more than"));
+        let many = format!("[{}]", vec![r#"{"id":1}"#; DEVICES_MAX + 1].join(","));
+        assert!(list(".[]", &many).unwrap_err().contains("more than"));
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error_with_a_reason() {
+    fn unfit_responses_and_programs_are_errors() {
         let program = Program::compile(".devices[] | {id, values: .v}").unwrap();
-        let misfits =
+        let bodies =
             [r#"{"devices":5}"#, r#"{"devices":[{"id":{},"v":{}}]}"#, r#"{"devices":[{"id":1,"v":3}]}"#];
-        for body in misfits.map(str::as_bytes) {
-            assert!(records(&program, &read(body).unwrap()).is_err());
+        for body in bodies.map(str::as_bytes) {
+            assert!(records(&program, &parse(body).unwrap()).is_err());
         }
         for body in [&b""[..], b"<html>", b"{\"devices\":[", b"NaN", b"[1e999"] {
-            assert!(read(body).is_err());
+            assert!(parse(body).is_err());
         }
         assert!(Program::compile(".devices[").is_err());
         assert!(Program::compile("nonsense(1)").is_err());
     }
 
     #[test]
-    fn lines_become_an_array() {
+    fn ndjson_becomes_an_array() {
         let program = Program::compile(".[] | {id: .result.id, values: .result.v}").unwrap();
-        let answer = read_lines(b"{\"result\":{\"id\":1,\"v\":{}}}\n\r\n{\"result\":{\"id\":2,\"v\":{}}}\n");
-        assert_eq!(records(&program, &answer.unwrap()).unwrap().len(), 2);
-        assert!(records(&program, &read_lines(b"").unwrap()).unwrap().is_empty());
-        assert!(read_lines(b"{}\n{\"cut").unwrap_err().contains("line 2"));
+        let response =
+            parse_lines(b"{\"result\":{\"id\":1,\"v\":{}}}\n\r\n{\"result\":{\"id\":2,\"v\":{}}}\n");
+        assert_eq!(records(&program, &response.unwrap()).unwrap().len(), 2);
+        assert!(records(&program, &parse_lines(b"").unwrap()).unwrap().is_empty());
+        assert!(parse_lines(b"{}\n{\"cut").unwrap_err().contains("line 2"));
     }
 
     #[test]
-    fn an_endless_program_is_cut_off() {
+    fn endless_program_stops_at_the_record_limit() {
         let program = Program::compile("repeat({values: {}})").unwrap();
         assert!(records(&program, &Val::Null).unwrap_err().contains("more than"));
     }

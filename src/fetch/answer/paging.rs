@@ -1,8 +1,8 @@
-//! From one page of an answer to the next. Pure.
+//! Finds the next page of a response. Pure.
 
 use super::mapping;
 use crate::fetch::jq::Program;
-use crate::fetch::wire::Reply;
+use crate::fetch::wire::Response;
 use crate::provider::{PageBy, Pages};
 use jaq_json::Val;
 use reqwest::Url;
@@ -12,13 +12,13 @@ use std::ops::Range;
 use std::time::Duration;
 use toml::Spanned;
 
-/// A resource's way through pages, compiled.
+/// A resource's paging, compiled.
 pub(crate) struct Pager {
     pages: Pages,
     more: Option<Program>,
     total: Option<Program>,
     next: Option<Program>,
-    /// Query parameters that hold credentials.
+    /// Names of the query parameters that contain credentials.
     credentials: Vec<String>,
 }
 
@@ -27,29 +27,29 @@ pub(crate) struct Pager {
 pub(crate) struct Page {
     /// From 0.
     pub(crate) index: u32,
-    /// Its number or cursor; none where nothing says it.
+    /// The page's number or cursor; none for a first page without one.
     pub(crate) value: Option<Value>,
-    /// Its URL, where a link led here.
+    /// The page's URL, if it comes from a link.
     pub(crate) url: Option<Url>,
 }
 
 impl Pager {
-    /// Compiles it; or what is wrong, with its place in the file.
+    /// Compiles the programs. Errors have their position in the file.
     pub(crate) fn compile(pages: &Pages, credentials: &[&str]) -> Result<Self, Vec<(Range<usize>, String)>> {
-        let mut wrong = Vec::new();
+        let mut errors = Vec::new();
         let mut program = |text: &Option<Spanned<String>>| {
             let text = text.as_ref()?;
-            Program::compile(text.get_ref()).map_err(|error| wrong.push((text.span(), error))).ok()
+            Program::compile(text.get_ref()).map_err(|error| errors.push((text.span(), error))).ok()
         };
         let (more, total, next) = (program(&pages.more), program(&pages.total), program(&pages.next));
-        if !wrong.is_empty() {
-            return Err(wrong);
+        if !errors.is_empty() {
+            return Err(errors);
         }
         let credentials = credentials.iter().map(|name| (*name).to_owned()).collect();
         Ok(Self { pages: pages.clone(), more, total, next, credentials })
     }
 
-    /// Every program of it.
+    /// Every program of the paging.
     pub(crate) fn programs(&self) -> impl Iterator<Item = &Program> {
         self.more.iter().chain(&self.total).chain(&self.next)
     }
@@ -60,16 +60,16 @@ impl Pager {
         Page { value, ..Page::default() }
     }
 
-    /// How long after the first the last may be sent.
+    /// The maximum time from the first page's request to the last one's.
     pub(crate) fn within(&self) -> Duration {
         Duration::from_millis(self.pages.within.as_ms())
     }
 
-    /// The URL of a page, from that of the resource, whose credentials are put on a link in the place of what it says
-    /// of them: links leave them out, or tell those of another day.
+    /// The URL of a page. `url` is the resource's; its credentials replace those of a link, since links omit
+    /// credentials or contain outdated ones.
     pub(crate) fn url(&self, url: &Url, page: &Page) -> Url {
         if let Some(link) = &page.url {
-            let mut link = self.bare(link);
+            let mut link = self.without_credentials(link);
             let own: Vec<_> = url.query_pairs().filter(|(name, _)| self.is_credential(name)).collect();
             if !own.is_empty() {
                 link.query_pairs_mut().extend_pairs(own);
@@ -84,55 +84,61 @@ impl Pager {
         placed
     }
 
-    /// The page after this one; none after the last. An error says why it must not be asked for.
-    pub(crate) fn after(&self, page: &Page, answer: &Val, reply: &Reply) -> Result<Option<Page>, String> {
+    /// The page after this one; none after the last. An error says why the next page must not be fetched.
+    pub(crate) fn after(&self, page: &Page, json: &Val, response: &Response) -> Result<Option<Page>, String> {
         let index = page.index + 1;
         let next = match self.pages.by {
-            PageBy::Number => self.next_number(index, answer)?.map(|value| Page {
+            PageBy::Number => self.next_number(index, json)?.map(|value| Page {
                 index,
                 value: Some(value.into()),
                 url: None,
             }),
             PageBy::Cursor => {
-                self.told(answer)?.map(|value| Page { index, value: Some(value.into()), url: None })
+                self.next_text(json)?.map(|value| Page { index, value: Some(value.into()), url: None })
             }
-            PageBy::Link => match self.link(answer, reply)? {
-                Some(link) => Some(Page { index, value: None, url: Some(self.own(&link, &reply.url)?) }),
+            PageBy::Link => match self.link(json, response)? {
+                Some(link) => {
+                    Some(Page { index, value: None, url: Some(self.same_origin(&link, &response.url)?) })
+                }
                 None => None,
             },
         };
         match next {
             Some(_) if index >= self.pages.max => Err(format!(
-                "the answer has more than {} pages: raise pages.max of the definition",
+                "the response has more than {} pages: raise pages.max of the definition",
                 self.pages.max
             )),
-            // The URL that was asked for holds credentials that links leave out.
-            Some(next) if next.url.as_ref().is_some_and(|url| self.bare(url) == self.bare(&reply.url)) => {
-                Err("the answer names itself as the page after it".to_owned())
+            // Compared without credentials: the requested URL has them, links may not.
+            Some(next)
+                if next.url.as_ref().is_some_and(|url| {
+                    self.without_credentials(url) == self.without_credentials(&response.url)
+                }) =>
+            {
+                Err("the response names itself as the next page".to_owned())
             }
             Some(next) if self.pages.by == PageBy::Cursor && next.value == page.value => {
-                Err("the answer names itself as the page after it".to_owned())
+                Err("the response names itself as the next page".to_owned())
             }
             next => Ok(next),
         }
     }
 
-    fn next_number(&self, index: u32, answer: &Val) -> Result<Option<u64>, String> {
+    fn next_number(&self, index: u32, json: &Val) -> Result<Option<u64>, String> {
         let number = self.pages.number(index);
         let is_there = match (&self.more, &self.total) {
             (Some(more), _) => {
-                let told = more.first(answer, |found| match found {
+                let found = more.first(json, |found| match found {
                     Val::Bool(more) => Some(*more),
                     _ => None,
                 });
-                let told = told.map_err(|error| format!("pages.more failed: {error}"))?;
-                told.flatten().ok_or("pages.more yields neither true nor false of this answer")?
+                let found = found.map_err(|error| format!("pages.more failed: {error}"))?;
+                found.flatten().ok_or("pages.more yields neither true nor false for this response")?
             }
             (None, Some(total)) => {
-                let told = total.first(answer, mapping::text);
-                let told = told.map_err(|error| format!("pages.total failed: {error}"))?.flatten();
-                let total = told.and_then(|text| text.parse::<f64>().ok());
-                let total = total.ok_or("pages.total yields no number of this answer")?;
+                let found = total.first(json, mapping::text);
+                let found = found.map_err(|error| format!("pages.total failed: {error}"))?.flatten();
+                let total = found.and_then(|text| text.parse::<f64>().ok());
+                let total = total.ok_or("pages.total yields no number for this response")?;
                 (number as f64) < self.pages.number(0) as f64 + total
             }
             (None, None) => false,
@@ -144,41 +150,43 @@ impl Pager {
         self.credentials.iter().any(|known| known == name)
     }
 
-    /// A URL without credentials; as it is, if it has none.
-    fn bare(&self, url: &Url) -> Url {
-        let mut bare = url.clone();
+    /// The URL without credentials; unchanged if it has none.
+    fn without_credentials(&self, url: &Url) -> Url {
+        let mut stripped = url.clone();
         if !url.query_pairs().any(|(name, _)| self.is_credential(&name)) {
-            return bare;
+            return stripped;
         }
         let others: Vec<_> = url.query_pairs().filter(|(name, _)| !self.is_credential(name)).collect();
-        bare.set_query(None);
+        stripped.set_query(None);
         if !others.is_empty() {
-            bare.query_pairs_mut().extend_pairs(others);
+            stripped.query_pairs_mut().extend_pairs(others);
         }
-        bare
+        stripped
     }
 
-    fn told(&self, answer: &Val) -> Result<Option<String>, String> {
+    fn next_text(&self, json: &Val) -> Result<Option<String>, String> {
         let Some(next) = &self.next else { return Ok(None) };
-        let told =
-            next.first(answer, mapping::text).map_err(|error| format!("pages.next failed: {error}"))?;
-        Ok(told.flatten().filter(|text| !text.is_empty()))
+        let found = next.first(json, mapping::text).map_err(|error| format!("pages.next failed: {error}"))?;
+        Ok(found.flatten().filter(|text| !text.is_empty()))
     }
 
-    fn link(&self, answer: &Val, reply: &Reply) -> Result<Option<String>, String> {
+    fn link(&self, json: &Val, response: &Response) -> Result<Option<String>, String> {
         match &self.next {
-            Some(_) => self.told(answer),
-            None => Ok(reply.headers.get_all(LINK).iter().find_map(|value| next_of(value.to_str().ok()?))),
+            Some(_) => self.next_text(json),
+            None => {
+                Ok(response.headers.get_all(LINK).iter().find_map(|value| next_link(value.to_str().ok()?)))
+            }
         }
     }
 
-    /// A link, if it leads to where the answer came from: the credential goes nowhere else.
-    fn own(&self, link: &str, from: &Url) -> Result<Url, String> {
-        let url = from.join(link).map_err(|error| format!("the link to the next page is no URL: {error}"))?;
+    /// Resolves a link; refuses other origins, so that credentials are sent to this one only.
+    fn same_origin(&self, link: &str, from: &Url) -> Result<Url, String> {
+        let url =
+            from.join(link).map_err(|error| format!("the link to the next page is not a URL: {error}"))?;
         match url.origin() == from.origin() {
             true => Ok(url),
             false => Err(format!(
-                "the next page is said to be at {}, and not at {} as this one: it is not followed",
+                "the link to the next page leads to {} and not to {}, where this page is: it is not followed",
                 url.origin().ascii_serialization(),
                 from.origin().ascii_serialization()
             )),
@@ -186,8 +194,8 @@ impl Pager {
     }
 }
 
-/// The target with `rel=next` of a `Link` header (RFC 8288): `<https://…>; rel="next", <…>; rel="last"`.
-fn next_of(header: &str) -> Option<String> {
+/// The `rel=next` target of a `Link` header (RFC 8288): `<https://…>; rel="next", <…>; rel="last"`.
+fn next_link(header: &str) -> Option<String> {
     let mut rest = header;
     while let Some((_, after)) = rest.split_once('<') {
         let (target, params) = after.split_once('>')?;
@@ -217,80 +225,83 @@ mod tests {
         Pager::compile(&toml::from_str(text).unwrap(), &["key", "app"]).unwrap()
     }
 
-    fn reply(link: &str) -> Reply {
+    fn response(link: &str) -> Response {
         let headers = HeaderMap::from_iter([(LINK, HeaderValue::from_str(link).unwrap())]);
         let url = Url::parse("https://api.example.com/v1/devices?page=1").unwrap();
-        Reply { url, status: 200, headers, body: Body::default(), took: Duration::ZERO }
+        Response { url, status: 200, headers, body: Body::default(), took: Duration::ZERO }
     }
 
-    /// What is asked for after each of these answers.
-    fn walk(pager: &Pager, answers: &[&str]) -> Vec<Result<Option<String>, String>> {
+    /// The next page after each of these responses.
+    fn next_pages(pager: &Pager, bodies: &[&str]) -> Vec<Result<Option<String>, String>> {
         let mut page = pager.first();
-        let mut asked = Vec::new();
-        for answer in answers {
-            let next = pager.after(&page, &mapping::read(answer.as_bytes()).unwrap(), &reply("x"));
+        let mut pages = Vec::new();
+        for body in bodies {
+            let next = pager.after(&page, &mapping::parse(body.as_bytes()).unwrap(), &response("x"));
             page = next.clone().ok().flatten().unwrap_or_default();
-            let said = |page: Page| match (page.value, page.url) {
+            let text = |page: Page| match (page.value, page.url) {
                 (Some(Value::String(text)), _) => text,
                 (Some(other), _) => other.to_string(),
                 (None, url) => url.map(String::from).unwrap_or_default(),
             };
-            asked.push(next.map(|next| next.map(said)));
+            pages.push(next.map(|next| next.map(text)));
         }
-        asked
+        pages
     }
 
-    fn some(text: &str) -> Result<Option<String>, String> {
+    fn next_is(text: &str) -> Result<Option<String>, String> {
         Ok(Some(text.to_owned()))
     }
 
     #[test]
-    fn pages_and_offsets_are_counted() {
+    fn page_numbers_and_offsets_are_counted() {
         let more = pager("by = \"number\"\nparam = \"page\"\nmax = 9\nmore = \".hasNext\"");
         assert_eq!(more.first().value, Some(1.into()));
-        let more = walk(&more, &["{\"hasNext\": true}", "{\"hasNext\": true}", "{\"hasNext\": false}"]);
-        assert_eq!(more, [some("2"), some("3"), Ok(None)]);
+        let more = next_pages(&more, &["{\"hasNext\": true}", "{\"hasNext\": true}", "{\"hasNext\": false}"]);
+        assert_eq!(more, [next_is("2"), next_is("3"), Ok(None)]);
         let pages = pager("by = \"number\"\nparam = \"page\"\nmax = 9\ntotal = \".pages\"");
-        assert_eq!(walk(&pages, &["{\"pages\": 2}", "{\"pages\": 2}"]), [some("2"), Ok(None)]);
-        assert_eq!(walk(&pages, &["{\"pages\": 0}"]), [Ok(None)]);
-        assert!(walk(&pages, &["{}"])[0].as_ref().unwrap_err().contains("pages.total"));
+        assert_eq!(next_pages(&pages, &["{\"pages\": 2}", "{\"pages\": 2}"]), [next_is("2"), Ok(None)]);
+        assert_eq!(next_pages(&pages, &["{\"pages\": 0}"]), [Ok(None)]);
+        assert!(next_pages(&pages, &["{}"])[0].as_ref().unwrap_err().contains("pages.total"));
         let more = pager("by = \"number\"\nparam = \"page\"\nmax = 9\nmore = \".hasNext\"");
-        assert!(walk(&more, &["{}"])[0].as_ref().unwrap_err().contains("neither true nor false"));
-        assert!(walk(&more, &["[]"])[0].as_ref().unwrap_err().contains("pages.more failed"));
+        assert!(next_pages(&more, &["{}"])[0].as_ref().unwrap_err().contains("neither true nor false"));
+        assert!(next_pages(&more, &["[]"])[0].as_ref().unwrap_err().contains("pages.more failed"));
         let text = "by = \"number\"\nparam = \"from\"\nmax = 9\ntotal = \".n\"\nfirst = 0\nstep = 100";
         let n = "{\"n\": 200}";
-        assert_eq!(walk(&pager(text), &[n, n]), [some("100"), Ok(None)]);
+        assert_eq!(next_pages(&pager(text), &[n, n]), [next_is("100"), Ok(None)]);
     }
 
     #[test]
-    fn cursors_lead_on_until_there_is_none() {
+    fn cursor_paging_ends_without_a_cursor() {
         let cursor = pager("by = \"cursor\"\nparam = \"after\"\nmax = 9\nnext = \".next\"");
         assert_eq!(cursor.first(), Page::default());
-        assert_eq!(walk(&cursor, &["{\"next\": \"b\"}", "{\"next\": 7}"]), [some("b"), some("7")]);
+        assert_eq!(
+            next_pages(&cursor, &["{\"next\": \"b\"}", "{\"next\": 7}"]),
+            [next_is("b"), next_is("7")]
+        );
         for last in ["{\"next\": null}", "{\"next\": \"\"}", "{}"] {
-            assert_eq!(walk(&cursor, &[last]), [Ok(None)], "{last}");
+            assert_eq!(next_pages(&cursor, &[last]), [Ok(None)], "{last}");
         }
-        let circle = walk(&cursor, &["{\"next\": \"b\"}", "{\"next\": \"b\"}"]);
+        let circle = next_pages(&cursor, &["{\"next\": \"b\"}", "{\"next\": \"b\"}"]);
         assert!(circle[1].as_ref().unwrap_err().contains("itself"));
     }
 
     #[test]
-    fn more_pages_than_are_paid_for_are_not_asked_for() {
+    fn pages_beyond_the_maximum_are_not_fetched() {
         let two = pager("by = \"number\"\nparam = \"page\"\nmax = 2\nmore = \"true\"");
-        let told = walk(&two, &["{}", "{}"]);
-        assert_eq!(told[0], some("2"));
-        assert!(told[1].as_ref().unwrap_err().contains("more than 2 pages"));
+        let pages = next_pages(&two, &["{}", "{}"]);
+        assert_eq!(pages[0], next_is("2"));
+        assert!(pages[1].as_ref().unwrap_err().contains("more than 2 pages"));
     }
 
     #[test]
-    fn links_are_followed_within_the_origin_only() {
+    fn links_to_other_origins_are_refused() {
         let jq = pager("by = \"link\"\nmax = 9\nnext = \"._links.next.href\"");
         let link = |to: &str| {
-            walk(&jq, &[&format!("{{\"_links\": {{\"next\": {{\"href\": {to:?}}}}}}}")])[0].clone()
+            next_pages(&jq, &[&format!("{{\"_links\": {{\"next\": {{\"href\": {to:?}}}}}}}")])[0].clone()
         };
         let next = "https://api.example.com/v1/devices?page=2";
-        assert_eq!(link(next), some(next));
-        assert_eq!(link("?page=2"), some(next));
+        assert_eq!(link(next), next_is(next));
+        assert_eq!(link("?page=2"), next_is(next));
         for other in [
             "https://evil.example.com/v1/devices?page=2",
             "http://api.example.com/v1/devices?page=2",
@@ -301,21 +312,21 @@ mod tests {
             assert!(link(other).unwrap_err().contains("not followed"), "{other}");
         }
         assert!(link("https://api.example.com/v1/devices?page=1").unwrap_err().contains("itself"));
-        assert_eq!(walk(&jq, &["{}"]), [Ok(None)]);
+        assert_eq!(next_pages(&jq, &["{}"]), [Ok(None)]);
     }
 
     #[test]
-    fn a_page_is_asked_for_where_the_definition_says() {
+    fn page_parameter_replaces_the_one_in_the_url() {
         let url = Url::parse("https://api.example.com/d?key=s%26&page=9&x=1").unwrap();
         let page = Page { index: 1, value: Some("a&b".into()), url: None };
         let cursor = pager("by = \"cursor\"\nparam = \"page\"\nmax = 9\nnext = \".next\"");
-        let asked = "https://api.example.com/d?key=s%26&x=1&page=a%26b";
-        assert_eq!(cursor.url(&url, &page).as_str(), asked);
+        let expected = "https://api.example.com/d?key=s%26&x=1&page=a%26b";
+        assert_eq!(cursor.url(&url, &page).as_str(), expected);
         assert_eq!(cursor.url(&url, &Page::default()), url);
     }
 
     #[test]
-    fn links_get_the_credentials_of_this_call_and_no_others() {
+    fn links_get_the_credentials_of_the_call() {
         let pager = pager("by = \"link\"\nmax = 9\nnext = \".next\"");
         let url = Url::parse("https://api.example.com/d?app=a1&key=s%26&x=1").unwrap();
         let page = |link: &str| Page { index: 1, value: None, url: Some(Url::parse(link).unwrap()) };
@@ -330,15 +341,15 @@ mod tests {
         let keyless = Url::parse("https://api.example.com/d?x=1").unwrap();
         let as_it_is = "https://api.example.com/d?after=%7B7%7D";
         assert_eq!(pager.url(&keyless, &page(as_it_is)).as_str(), as_it_is);
-        // Whatever it says of the key, it is the page that was asked for.
-        let answer = mapping::read(br#"{"next": "?page=1&key=***"}"#).unwrap();
+        // The same page, with another value of the credential.
+        let json = mapping::parse(br#"{"next": "?page=1&key=***"}"#).unwrap();
         let url = Url::parse("https://api.example.com/v1/devices?page=1&key=s").unwrap();
-        let told = pager.after(&Page::default(), &answer, &Reply { url, ..reply("x") });
-        assert!(told.unwrap_err().contains("itself"));
+        let next = pager.after(&Page::default(), &json, &Response { url, ..response("x") });
+        assert!(next.unwrap_err().contains("itself"));
     }
 
     #[test]
-    fn the_link_header_tells_the_next_page() {
+    fn link_header_names_the_next_page() {
         for (header, next) in [
             ("<https://a/2>; rel=\"next\"", Some("https://a/2")),
             (
@@ -350,7 +361,7 @@ mod tests {
             ("nonsense", None),
             ("<https://a/9", None),
         ] {
-            assert_eq!(next_of(header).as_deref(), next, "{header}");
+            assert_eq!(next_link(header).as_deref(), next, "{header}");
         }
     }
 }

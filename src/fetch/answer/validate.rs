@@ -1,4 +1,4 @@
-//! What answers told of the state they were in, and how the next request uses it. Pure.
+//! Validators: taken from a response, and sent with the next request to fetch changes only. Pure.
 
 use crate::fetch::Call;
 use crate::provider::Resource;
@@ -10,18 +10,17 @@ use reqwest::{Request, Url};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// What only what is new since is asked for.
+/// A change token to ask for changes since.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Since {
-    /// The change token.
-    pub(crate) token: Value,
-    /// When all was last asked for.
+pub(crate) struct ChangeToken {
+    pub(crate) value: Value,
+    /// When all records were last requested.
     whole_at: UnixMs,
 }
 
-/// What was asked and how the answer is read, as a hash: a validator is of no use to another question. `url`: only
-/// where the answer as a whole is what it vouches for; without the credentials in it.
-pub(crate) fn question(resource: &Resource, url: Option<(&Url, &[&str])>) -> String {
+/// Hash of a request and of the programs that read its response: a validator is only valid for the same ones. `url` is
+/// set if the validator covers the whole response; its credentials are left out.
+pub(crate) fn request_hash(resource: &Resource, url: Option<(&Url, &[&str])>) -> String {
     let mut hash = Sha256::new();
     let mut add = |text: &str| {
         hash.update((text.len() as u64).to_le_bytes());
@@ -36,7 +35,7 @@ pub(crate) fn question(resource: &Resource, url: Option<(&Url, &[&str])>) -> Str
     add(resource.json.as_ref().map_or("", |json| json.get_ref()));
     add(resource.since.as_ref().map_or("", |since| since.get_ref()));
     if let Some((_, probe)) = resource.probe.as_ref().and_then(|probe| probe.named_call()) {
-        add(&question(probe.get_ref(), None));
+        add(&request_hash(probe.get_ref(), None));
     }
     if let Some((url, credentials)) = url {
         add(&url.origin().ascii_serialization());
@@ -49,69 +48,69 @@ pub(crate) fn question(resource: &Resource, url: Option<(&Url, &[&str])>) -> Str
     hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What all devices of a call have in common; none if one of them has none.
-fn common(call: &Call) -> Option<&Validator> {
+/// The validator that all devices of a call share, if they do.
+fn common_validator(call: &Call) -> Option<&Validator> {
     let first = call.targets.first()?.validator.as_ref()?;
     let same =
         |v: &Validator| (&v.of, &v.etag, &v.last_modified) == (&first.of, &first.etag, &first.last_modified);
     call.targets.iter().all(|target| target.validator.as_ref().is_some_and(same)).then_some(first)
 }
 
-/// The headers by which 304 may stand for the answer (RFC 9110, 13.1).
-pub(crate) fn conditions(
+/// The headers of a conditional request, to which the cloud may respond 304 (RFC 9110, 13.1).
+pub(crate) fn conditional_headers(
     resource: &Resource,
     call: &Call,
     request: &Request,
     credentials: &[&str],
 ) -> Vec<(HeaderName, HeaderValue)> {
-    let own = || question(resource, Some((request.url(), credentials)));
-    let Some(known) = common(call).filter(|known| resource.conditional && known.of == own()) else {
+    let own = || request_hash(resource, Some((request.url(), credentials)));
+    let Some(known) = common_validator(call).filter(|known| resource.conditional && known.of == own()) else {
         return Vec::new();
     };
-    let [etag, last] = [&known.etag, &known.last_modified].map(|told| told.as_deref()?.parse().ok());
+    let [etag, last] = [&known.etag, &known.last_modified].map(|value| value.as_deref()?.parse().ok());
     [etag.map(|etag| (IF_NONE_MATCH, etag)), last.map(|last| (IF_MODIFIED_SINCE, last))]
         .into_iter()
         .flatten()
         .collect()
 }
 
-/// The change token that all devices of a call have seen: of numbers the least; of texts, which have no order, only one
-/// that is the same for all. None: all is asked for, as it is from time to time whatever is known.
-pub(crate) fn since(resource: &Resource, call: &Call, now: UnixMs) -> Option<Since> {
+/// The change token for a call: the smallest of the devices' numbers; of texts, which have no order, only one that all
+/// devices share. None requests all records, as also happens every `whole_every`.
+pub(crate) fn change_token(resource: &Resource, call: &Call, now: UnixMs) -> Option<ChangeToken> {
     resource.since.as_ref()?;
-    let own = question(resource, None);
-    let mut found: Option<Since> = None;
+    let own = request_hash(resource, None);
+    let mut found: Option<ChangeToken> = None;
     for target in &call.targets {
         let known = target.validator.as_ref().filter(|known| known.of == own)?;
-        let (token, whole_at) = (known.since.clone()?, known.whole_at?);
+        let (value, whole_at) = (known.since.clone()?, known.whole_at?);
         found = Some(match found {
-            None => Since { token, whole_at },
+            None => ChangeToken { value, whole_at },
             Some(before) => {
-                let token = match (before.token.as_f64(), token.as_f64()) {
+                let value = match (before.value.as_f64(), value.as_f64()) {
                     (Some(a), Some(b)) => {
                         if a <= b {
-                            before.token
+                            before.value
                         } else {
-                            token
+                            value
                         }
                     }
-                    _ if before.token == token => token,
+                    _ if before.value == value => value,
                     _ => return None,
                 };
-                Since { token, whole_at: before.whole_at.min(whole_at) }
+                ChangeToken { value, whole_at: before.whole_at.min(whole_at) }
             }
         });
     }
-    found.filter(|since| now.since_ms(since.whole_at) < resource.whole_every_ms())
+    found.filter(|token| now.since_ms(token.whole_at) < resource.whole_every_ms())
 }
 
-/// What an answer tells by which the next call asks only for what is new. `asked`: it was itself asked so.
-pub(crate) fn told(
+/// The validator of a response. `sent` is the change token that its request contained.
+pub(crate) fn from_response(
     resource: &Resource,
     (url, headers): (&Url, &HeaderMap),
     credentials: &[&str],
     token: Option<Value>,
-    asked: Option<&Since>,
+    sent: Option<&ChangeToken>,
     now: UnixMs,
 ) -> Option<Validator> {
     if resource.conditional {
@@ -121,18 +120,18 @@ pub(crate) fn told(
         if etag.is_none() && last_modified.is_none() {
             return None;
         }
-        let of = question(resource, Some((url, credentials)));
+        let of = request_hash(resource, Some((url, credentials)));
         return Some(Validator { of, etag, last_modified, ..Validator::default() });
     }
     let token =
         token.filter(|token| token.is_number() || token.as_str().is_some_and(|text| !text.is_empty()))?;
-    let whole_at = Some(asked.map_or(now, |asked| asked.whole_at));
-    Some(Validator { of: question(resource, None), since: Some(token), whole_at, ..Validator::default() })
+    let whole_at = Some(sent.map_or(now, |sent| sent.whole_at));
+    Some(Validator { of: request_hash(resource, None), since: Some(token), whole_at, ..Validator::default() })
 }
 
-/// That a device has this revision.
-pub(crate) fn revised(resource: &Resource, revision: String) -> Validator {
-    Validator { of: question(resource, None), revision: Some(revision), ..Validator::default() }
+/// The validator of a device's revision.
+pub(crate) fn of_revision(resource: &Resource, revision: String) -> Validator {
+    Validator { of: request_hash(resource, None), revision: Some(revision), ..Validator::default() }
 }
 
 #[cfg(test)]
@@ -178,49 +177,60 @@ mod tests {
     }
 
     #[test]
-    fn what_all_have_seen_is_asked_since_and_all_of_it_now_and_then() {
+    fn change_token_is_shared_by_all_devices_and_expires() {
         let (provider, other) = (provider("."), provider(".[]"));
         let resource = provider.resource("state").unwrap();
         let url: Url = "https://example.com/".parse().unwrap();
-        let seen = |token: Value, at: i64| {
-            let answered = (&url, &HeaderMap::new());
-            told(resource, answered, &[], Some(token), None, UnixMs(at))
+        let validator = |token: Value, at: i64| {
+            let response = (&url, &HeaderMap::new());
+            from_response(resource, response, &[], Some(token), None, UnixMs(at))
         };
-        let asked =
-            |tokens: &[Option<Validator>], now| since(resource, &call(tokens), UnixMs(now)).map(|s| s.token);
+        let token_for = |tokens: &[Option<Validator>], now| {
+            change_token(resource, &call(tokens), UnixMs(now)).map(|token| token.value)
+        };
         let hour = 3_600_000;
-        assert_eq!(asked(&[seen(json!(7), 0), seen(json!(5), 9), seen(json!(6.5), 9)], 10), Some(json!(5)));
-        assert_eq!(asked(&[seen(json!("a"), 0), seen(json!("a"), 9)], 10), Some(json!("a")));
-        assert_eq!(asked(&[seen(json!("a"), 0), seen(json!("b"), 9)], 10), None);
-        assert_eq!(asked(&[seen(json!(7), 0), None], 10), None);
-        assert_eq!(asked(&[seen(json!(7), 0), seen(json!(7), 9)], hour - 1), Some(json!(7)));
-        assert_eq!(asked(&[seen(json!(7), 0), seen(json!(7), 9)], hour), None);
-        assert_eq!(seen(json!(null), 0), None);
-        // It goes on from when all was asked for, not from the last time that it was used.
-        let known = since(resource, &call(&[seen(json!(7), 3)]), UnixMs(10)).unwrap();
+        assert_eq!(
+            token_for(&[validator(json!(7), 0), validator(json!(5), 9), validator(json!(6.5), 9)], 10),
+            Some(json!(5))
+        );
+        assert_eq!(token_for(&[validator(json!("a"), 0), validator(json!("a"), 9)], 10), Some(json!("a")));
+        assert_eq!(token_for(&[validator(json!("a"), 0), validator(json!("b"), 9)], 10), None);
+        assert_eq!(token_for(&[validator(json!(7), 0), None], 10), None);
+        assert_eq!(token_for(&[validator(json!(7), 0), validator(json!(7), 9)], hour - 1), Some(json!(7)));
+        assert_eq!(token_for(&[validator(json!(7), 0), validator(json!(7), 9)], hour), None);
+        assert_eq!(validator(json!(null), 0), None);
+        // The age counts from the last request for all records, not from the last use of the token.
+        let known = change_token(resource, &call(&[validator(json!(7), 3)]), UnixMs(10)).unwrap();
         let next =
-            told(resource, (&url, &HeaderMap::new()), &[], Some(json!(9)), Some(&known), UnixMs(10)).unwrap();
+            from_response(resource, (&url, &HeaderMap::new()), &[], Some(json!(9)), Some(&known), UnixMs(10))
+                .unwrap();
         assert_eq!((next.since, next.whole_at), (Some(json!(9)), Some(UnixMs(3))));
-        // Another program reads something else in what was told.
-        assert_eq!(since(other.resource("state").unwrap(), &call(&[seen(json!(7), 0)]), UnixMs(10)), None);
+        // A validator is not valid for another program.
+        assert_eq!(
+            change_token(other.resource("state").unwrap(), &call(&[validator(json!(7), 0)]), UnixMs(10)),
+            None
+        );
     }
 
     #[test]
-    fn conditions_are_of_one_request_and_not_of_its_credentials() {
+    fn conditional_headers_depend_on_the_request_without_credentials() {
         let text = "title = \"T\"\n[http]\nbase_url = \"https://example.com\"\n[resource.state]\n\
              interval_min = \"10s\"\ninterval_default = \"1m\"\npath = \"/\"\nrecords = \".\"\nconditional = true\n";
         let provider = Provider::parse("t".parse().unwrap(), "t.toml", text).unwrap();
         let resource = provider.resource("state").unwrap();
         let headers = HeaderMap::from_iter([(ETAG, HeaderValue::from_static("W/\"1\""))]);
-        let asked = |url: &str| Request::new(reqwest::Method::GET, url.parse().unwrap());
-        let first = asked("https://example.com/a?key=k1&ids=1,2");
-        let known = told(resource, (first.url(), &headers), &["key"], None, None, UnixMs(0));
-        let again = |url, known| conditions(resource, &call(known), &asked(url), &["key"]);
+        let request = |url: &str| Request::new(reqwest::Method::GET, url.parse().unwrap());
+        let first = request("https://example.com/a?key=k1&ids=1,2");
+        let known = from_response(resource, (first.url(), &headers), &["key"], None, None, UnixMs(0));
+        let again = |url, known| conditional_headers(resource, &call(known), &request(url), &["key"]);
         let two = [known.clone(), known.clone()];
         let sent = again("https://example.com/a?key=k2&ids=1,2", &two);
         assert_eq!(sent, [(IF_NONE_MATCH, HeaderValue::from_static("W/\"1\""))]);
         assert_eq!(again("https://example.com/a?key=k1&ids=1,3", &two), []);
         assert_eq!(again("https://example.com/a?key=k1&ids=1,2", &[known.clone(), None]), []);
-        assert_eq!(told(resource, (first.url(), &HeaderMap::new()), &[], None, None, UnixMs(0)), None);
+        assert_eq!(
+            from_response(resource, (first.url(), &HeaderMap::new()), &[], None, None, UnixMs(0)),
+            None
+        );
     }
 }

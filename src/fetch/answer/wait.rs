@@ -1,42 +1,43 @@
-//! How long a provider asks us to wait. Pure.
+//! How long a response asks to wait. Pure.
 
 use crate::provider::{Wait, WaitUnit};
 use crate::words::{Interval, UnixMs};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use std::time::UNIX_EPOCH;
 
-/// A provider that says nothing is left alone for this long.
+/// Used if the response does not say how long.
 const DEFAULT_MS: i64 = 60_000;
-/// "At once" is not what a refusal means.
+/// A throttled call is never repeated at once.
 const FLOOR_MS: i64 = 1_000;
-/// The longest seen from a real cloud was about 15 days (daikin_onecta); past a month it is a mistake.
+/// The longest wait seen from a real cloud was about 15 days (daikin_onecta); more than a month is a mistake.
 const CAP_MS: i64 = 31 * 24 * 60 * 60 * 1000;
 
-/// The end of the wait that an answer asks for: by the rule's header, else by what its jq found in the body, else
-/// `Retry-After`, else the rule's default.
+/// The end of the wait that a response asks for: by the rule's header, else by the rule's program over the body, else
+/// by `Retry-After`, else by the rule's default.
 ///
-/// An instant is told by the provider's clock, which may be wrong, and so may ours. It is counted from what that clock
-/// showed: the answer's own `Date` (RFC 9110, 6.6.1), where there is one.
+/// Instants are by the provider's clock, which may differ from ours. They are therefore counted from the response's
+/// `Date` (RFC 9110, 6.6.1), if it has one.
 pub(crate) fn until(headers: &HeaderMap, rule: &Wait, in_body: Option<String>, now: UnixMs) -> UnixMs {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let there = there(headers, now);
-    let told = rule.header.as_deref().and_then(header).and_then(|text| wait_ms(text, rule.unit, there));
-    let told = told
-        .or_else(|| wait_ms(&in_body?, rule.unit, there))
+    let provider_now = provider_now(headers, now);
+    let wait =
+        rule.header.as_deref().and_then(header).and_then(|text| wait_ms(text, rule.unit, provider_now));
+    let wait = wait
+        .or_else(|| wait_ms(&in_body?, rule.unit, provider_now))
         .or_else(|| retry_after_ms(headers, now))
         .unwrap_or_else(|| rule.default.map_or(DEFAULT_MS, bounded));
     let (floor, cap) = (rule.floor.map_or(FLOOR_MS, bounded), rule.cap.map_or(CAP_MS, bounded));
-    now.plus_ms(told.max(floor).min(cap.max(FLOOR_MS)))
+    now.plus_ms(wait.max(floor).min(cap.max(FLOOR_MS)))
 }
 
-/// What `Retry-After` tells, at most as long as is believed.
+/// The wait of `Retry-After`, at most `CAP_MS`.
 pub(crate) fn retry_after_ms(headers: &HeaderMap, now: UnixMs) -> Option<i64> {
-    let told = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    Some(wait_ms(told, WaitUnit::Seconds, there(headers, now))?.min(CAP_MS))
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    Some(wait_ms(text, WaitUnit::Seconds, provider_now(headers, now))?.min(CAP_MS))
 }
 
-/// What the provider's clock showed.
-pub(crate) fn there(headers: &HeaderMap, now: UnixMs) -> UnixMs {
+/// The time of the provider's clock.
+pub(crate) fn provider_now(headers: &HeaderMap, now: UnixMs) -> UnixMs {
     headers.get(DATE).and_then(|value| date(value.to_str().ok()?)).unwrap_or(now)
 }
 
@@ -44,12 +45,12 @@ fn bounded(interval: Interval) -> i64 {
     i64::try_from(interval.as_ms()).unwrap_or(CAP_MS).min(CAP_MS)
 }
 
-/// A number in the unit, whole or not, or an HTTP-date (RFC 9110, 10.2.3). An instant that has passed is a wait of
-/// nothing; a negative or unreadable text tells nothing.
+/// The wait in a text: a number in the unit, or an HTTP-date (RFC 9110, 10.2.3). A past instant is a wait of 0; none if
+/// the text is negative or unreadable.
 pub(crate) fn wait_ms(text: &str, unit: WaitUnit, now: UnixMs) -> Option<i64> {
     let text = text.trim();
     let number = || text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
-    // `as` saturates: what is too far away is cut by the cap.
+    // `as` saturates; the caller's cap bounds the rest.
     let from_now = |at_ms: f64| (at_ms as i64).saturating_sub(now.0).max(0);
     match unit {
         WaitUnit::Seconds => number().map(|s| (s * 1000.0) as i64).or_else(|| date_ms(text, now)),
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn every_unit_is_read_and_bounded() {
+    fn waits_are_read_in_every_unit_and_bounded() {
         for (value, unit, ms) in [
             ("13933", WaitUnit::Ms, 13_933),
             ("1767225652", WaitUnit::EpochS, 52_000),
@@ -111,9 +112,9 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_bounds_what_is_told() {
-        let wait = |rule: Wait, told: &str| {
-            until(&HeaderMap::new(), &rule, Some(told.to_owned()), NOW).since_ms(NOW)
+    fn rule_bounds_the_wait() {
+        let wait = |rule: Wait, text: &str| {
+            until(&HeaderMap::new(), &rule, Some(text.to_owned()), NOW).since_ms(NOW)
         };
         let interval = |text: &str| Some(text.parse::<Interval>().unwrap());
         assert_eq!(wait(Wait { floor: interval("30s"), ..Wait::default() }, "5"), 30_000);
@@ -122,14 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn an_instant_counts_from_the_answers_own_date() {
-        let wait = |date: &str, told: &str, unit: WaitUnit| {
+    fn instant_counts_from_the_date_header() {
+        let wait = |date: &str, text: &str, unit: WaitUnit| {
             let of = |text: &str| HeaderValue::from_str(text).unwrap();
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, of(told)), (DATE, of(date))]);
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, of(text)), (DATE, of(date))]);
             let rule = Wait { header: Some("Retry-After".to_owned()), unit, ..Wait::default() };
             until(&headers, &rule, None, NOW).since_ms(NOW)
         };
-        // An hour ahead, and years behind.
+        // Clocks an hour ahead, and years behind.
         let ahead = "Thu, 01 Jan 2026 01:00:00 GMT";
         assert_eq!(wait(ahead, "Thu, 01 Jan 2026 01:02:00 GMT", WaitUnit::Seconds), 120_000);
         assert_eq!(wait(ahead, "1767229320", WaitUnit::EpochS), 120_000);
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_every_form_and_bounds_it() {
+    fn retry_after_is_read_in_every_form_and_bounded() {
         for (value, ms) in [
             ("52", 52_000),
             ("1.5", 1_500),

@@ -1,4 +1,4 @@
-//! A case as it is written.
+//! The file format of a case.
 
 use crate::words::{Interval, ResourceName, Scope};
 use chrono::{DateTime, Utc};
@@ -10,190 +10,190 @@ use std::collections::BTreeMap;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// What it shows.
+    /// What the case shows.
     pub name: String,
-    /// What is asked for; `discovery` is the listing of devices, `bootstrap` what calls need to know first.
+    /// The resource to fetch; or `discovery` for the listing of devices, `bootstrap` for bootstrap values.
     pub resource: ResourceName,
-    /// Of the connection.
+    /// The connection's params.
     #[serde(default)]
     pub params: BTreeMap<String, String>,
-    /// What was learned of its account before.
+    /// Known bootstrap values of the account.
     #[serde(default)]
     pub bootstrap: BTreeMap<String, String>,
-    /// External ids of the devices in the call; none for the listing and for bootstrap values.
+    /// External ids of the call's devices; empty for `discovery` and `bootstrap`.
     #[serde(default)]
     pub devices: Vec<String>,
-    /// Their group.
+    /// The devices' group.
     #[serde(default)]
     pub group: String,
-    /// What the last answer told of the state of each of them.
+    /// The validators of each device's last response.
     #[serde(default)]
-    pub seen: Option<Seen>,
-    /// When; the first of January 2026, 00:00 UTC, when absent.
+    pub seen: Option<ExpectedValidators>,
+    /// The time of the call; 2026-01-01 00:00 UTC when absent.
     #[serde(default)]
     pub at: Option<DateTime<Utc>>,
-    /// What the request must be.
+    /// The expected request.
     #[serde(default)]
-    pub request: Option<Asked>,
-    /// What the cloud answers.
-    pub answer: Said,
-    /// Further pages, or what follows a probe: what each request must be, and what is answered.
+    pub request: Option<ExpectedRequest>,
+    /// The cloud's response.
+    pub answer: CaseResponse,
+    /// Further exchanges: later pages, or the call after a probe.
     #[serde(default)]
     pub then: Vec<Next>,
-    /// What must come of it.
+    /// The expected result.
     pub expect: Expected,
 }
 
-/// What an answer tells by which the next call asks only for what is new.
+/// Validators of a response, with which the next call can ask for changes only.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Seen {
-    /// HTTP's entity tag.
+pub struct ExpectedValidators {
+    /// `ETag`.
     #[serde(default)]
     pub etag: Option<String>,
-    /// HTTP's time of the last modification.
+    /// `Last-Modified`.
     #[serde(default)]
     pub last_modified: Option<String>,
-    /// A change token.
+    /// The change token.
     #[serde(default)]
     pub since: Option<Value>,
-    /// A device's revision.
+    /// The device's revision.
     #[serde(default)]
     pub revision: Option<String>,
 }
 
-/// A further page, or what follows a probe.
+/// A later page, or the call after a probe.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Next {
-    /// What the request must be.
+    /// The expected request.
     #[serde(default)]
-    pub request: Option<Asked>,
-    /// What the cloud answers.
-    pub answer: Said,
+    pub request: Option<ExpectedRequest>,
+    /// The cloud's response.
+    pub answer: CaseResponse,
 }
 
-/// What a request must be; what is not named may be anything.
+/// An expected request; absent parts may be anything.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Asked {
+pub struct ExpectedRequest {
     /// `GET` or `POST`.
     #[serde(default)]
     pub method: Option<String>,
     /// Scheme, host and port, such as `https://api.example.com`.
     #[serde(default)]
     pub origin: Option<String>,
-    /// Not encoded any further than it is sent.
+    /// Encoded as it is sent.
     #[serde(default)]
     pub path: Option<String>,
-    /// Some of it, decoded.
+    /// Some of the parameters, decoded.
     #[serde(default)]
     pub query: BTreeMap<String, String>,
-    /// Some of them.
+    /// Some of the headers.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// Some keys of the body.
+    /// Some keys of a JSON body.
     #[serde(default)]
     pub json: Option<Map<String, Value>>,
-    /// Likewise, of a form.
+    /// Some keys of a form body, decoded.
     #[serde(default)]
     pub form: BTreeMap<String, String>,
 }
 
-/// What the cloud answers.
+/// A cloud's response.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Said {
-    /// The status.
+pub struct CaseResponse {
+    /// The HTTP status.
     pub status: u16,
-    /// Headers beside `Date` and `Content-Type`, or in their place.
+    /// Headers in addition to `Date` and `Content-Type`, or replacing them.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// The body, beside the file of cases.
+    /// A file with the body, next to the file of cases.
     #[serde(default)]
     pub file: Option<String>,
-    /// The body itself.
+    /// The body as text.
     #[serde(default)]
     pub body: Option<String>,
 }
 
-/// What must come of it, for the first device; what is not named may be anything, but for holds: a case without one
-/// means that there is none.
+/// The expected result for the first device. Absent parts may be anything, except for the hold: a case without one
+/// expects none.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expected {
-    /// Its word; `listed` for a list.
+    /// Name of the outcome; `listed` for a list, `learned` for bootstrap values.
     pub outcome: String,
-    /// Whether the device is reached.
+    /// Whether the device is online.
     #[serde(default)]
     pub online: Option<bool>,
     /// All values of the record.
     #[serde(default)]
     pub values: Option<Map<String, Value>>,
-    /// By the source's clock.
+    /// When the values were observed, by the source's clock.
     #[serde(default)]
     pub observed_at: Option<DateTime<Utc>>,
-    /// How far the hold reaches.
+    /// Scope of the hold.
     #[serde(default)]
     pub scope: Option<Scope>,
-    /// How long it lasts.
+    /// Duration of the hold.
     #[serde(default)]
     pub wait: Option<Interval>,
-    /// What is kept of it for the next call.
+    /// The validators that are stored for the next call.
     #[serde(default)]
-    pub seen: Option<Seen>,
-    /// Bootstrap values that are learned: all of them. The outcome of asking for them is `learned`.
+    pub seen: Option<ExpectedValidators>,
+    /// All bootstrap values that the response sets or corrects.
     #[serde(default)]
     pub bootstrap: Option<BTreeMap<String, String>>,
-    /// Of the listing: all of it, in the order of ids. Its outcome is `listed`.
+    /// All devices of a listing, ordered by id.
     #[serde(default)]
     pub devices: Option<Vec<ExpectedDevice>>,
 }
 
-/// A device of the list.
+/// An expected device of a listing.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectedDevice {
-    /// The provider's id of it.
+    /// The provider's id of the device.
     pub id: String,
-    /// What it is called there; empty for nothing.
+    /// Name at the provider; empty if it has none.
     #[serde(default)]
     pub name: String,
-    /// Its home or site; empty for none.
+    /// Home or site; empty if it has none.
     #[serde(default)]
     pub group: String,
-    /// What kind of device it is; empty where that is not told.
+    /// Model; empty if the response does not have it.
     #[serde(default)]
     pub model: String,
-    /// What can be fetched of it; none: what a device gets by default.
+    /// Resources to fetch; absent: those that devices get by default.
     #[serde(default)]
     pub resources: Option<Vec<ResourceName>>,
 }
 
 impl Case {
-    /// What the cloud answers, page after page.
-    pub fn answers(&self) -> impl Iterator<Item = &Said> {
+    /// The cloud's responses, in order.
+    pub fn responses(&self) -> impl Iterator<Item = &CaseResponse> {
         std::iter::once(&self.answer).chain(self.then.iter().map(|next| &next.answer))
     }
 
-    /// What each request must be, in their order.
-    pub fn requests(&self) -> impl Iterator<Item = Option<&Asked>> + Clone {
+    /// The expected requests, in order.
+    pub fn requests(&self) -> impl Iterator<Item = Option<&ExpectedRequest>> + Clone {
         std::iter::once(self.request.as_ref()).chain(self.then.iter().map(|next| next.request.as_ref()))
     }
 }
 
-/// One thing that is not as a case expects it.
+/// A difference between a case's expectation and the result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// What: `request.path`, `values.temperature_c`.
+    /// What differs, such as `request.path` or `values.temperature_c`.
     pub what: String,
-    /// What the case says.
+    /// The value in the case.
     pub expected: String,
-    /// What it was.
+    /// The actual value.
     pub got: String,
 }
 
-/// What keeps a case from running.
-pub(crate) fn unfit(what: &str, got: String) -> Difference {
+/// The difference for a case that cannot run.
+pub(crate) fn invalid_case(what: &str, got: String) -> Difference {
     Difference { what: what.to_owned(), expected: "a case that can run".to_owned(), got }
 }

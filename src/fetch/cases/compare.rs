@@ -1,9 +1,9 @@
-//! What a case expects, beside what was. Pure.
+//! Compares a case's expectations with the result. Pure.
 
-use super::case::{Asked, Case, Difference, Seen};
+use super::case::{Case, Difference, ExpectedRequest, ExpectedValidators};
 use super::fixtures::{SECRET, secret};
-use crate::fetch::request::forms_of;
-use crate::fetch::{Answer, Bootstrapped, Listing};
+use crate::fetch::request::secret_forms;
+use crate::fetch::{Bootstrapped, CallResult, Listing};
 use crate::provider::BASIC;
 use crate::words::{DeviceId, Hold, Outcome, Record, ResourceName, UnixMs};
 use base64::Engine;
@@ -12,7 +12,7 @@ use reqwest::Request;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What differs; nothing where nothing is expected.
+/// Collected differences.
 pub(crate) struct Differences(pub(super) Vec<Difference>);
 
 impl Differences {
@@ -28,57 +28,61 @@ pub(crate) fn or_none(found: Option<impl ToString>) -> String {
     found.map_or_else(|| "nothing".to_owned(), |found| found.to_string())
 }
 
-/// What of the requests is not as asked for.
-pub fn these_requests<'a>(
-    expected: impl Iterator<Item = Option<&'a Asked>> + Clone,
+/// Compares the requests that were sent with the expected ones.
+pub fn compare_requests<'a>(
+    expected: impl Iterator<Item = Option<&'a ExpectedRequest>> + Clone,
     sent: &[Request],
 ) -> Vec<Difference> {
     let mut differences = Differences(Vec::new());
     differences.note("requests", expected.clone().count(), sent.len());
-    for (asked, request) in expected.zip(sent) {
-        if let Some(asked) = asked {
-            request_of(asked, request, &mut differences);
+    for (expected, request) in expected.zip(sent) {
+        if let Some(expected) = expected {
+            compare_request(expected, request, &mut differences);
         }
     }
     differences.0
 }
 
-fn request_of(asked: &Asked, sent: &Request, differences: &mut Differences) {
+fn compare_request(request: &ExpectedRequest, sent: &Request, differences: &mut Differences) {
     for (what, expected, got) in [
-        ("request.method", &asked.method, sent.method().as_str()),
-        ("request.origin", &asked.origin, &sent.url().origin().ascii_serialization()),
-        ("request.path", &asked.path, sent.url().path()),
+        ("request.method", &request.method, sent.method().as_str()),
+        ("request.origin", &request.origin, &sent.url().origin().ascii_serialization()),
+        ("request.path", &request.path, sent.url().path()),
     ] {
         if let Some(expected) = expected {
             differences.note(what, expected, got);
         }
     }
     let query: BTreeMap<_, _> = sent.url().query_pairs().collect();
-    for (name, expected) in &asked.query {
+    for (name, expected) in &request.query {
         differences.note(
             format!("request.query.{name}"),
-            filled(expected),
+            with_secrets(expected),
             or_none(query.get(name.as_str())),
         );
     }
-    for (name, expected) in &asked.headers {
+    for (name, expected) in &request.headers {
         let got = sent.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
-        differences.note(format!("request.headers.{name}"), filled(expected), or_none(got));
+        differences.note(format!("request.headers.{name}"), with_secrets(expected), or_none(got));
     }
     let body = sent.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
-    for (key, expected) in asked.json.iter().flatten() {
+    for (key, expected) in request.json.iter().flatten() {
         differences.note(format!("request.json.{key}"), expected, or_none(json.get(key)));
     }
     let form: BTreeMap<_, _> = form_urlencoded::parse(body).collect();
-    for (key, expected) in &asked.form {
-        differences.note(format!("request.form.{key}"), filled(expected), or_none(form.get(key.as_str())));
+    for (key, expected) in &request.form {
+        differences.note(
+            format!("request.form.{key}"),
+            with_secrets(expected),
+            or_none(form.get(key.as_str())),
+        );
     }
 }
 
-/// A text of a case, its secrets in their places: `{secret}`, `{secret.NAME}`, `{operator.NAME}`, and `{basic}` for
-/// what `Basic` makes of name and password.
-fn filled(text: &str) -> String {
+/// Replaces the placeholders of a case's text by secrets: `{secret}`, `{secret.NAME}`, `{operator.NAME}`, and `{basic}`
+/// by the encoded user name and password of `Basic`.
+fn with_secrets(text: &str) -> String {
     let pair = BASIC.map(secret).join(":");
     let text = text.replace("{secret}", SECRET).replace("{basic}", &STANDARD.encode(pair));
     let mut filled = String::new();
@@ -99,10 +103,10 @@ fn next_name(text: &str) -> Option<(&str, &str, &str)> {
 }
 
 impl Case {
-    /// What of the answer did not come to what it should.
-    pub fn compare_answer(&self, answer: &Answer, now: UnixMs) -> Vec<Difference> {
+    /// Compares the result of a call.
+    pub fn compare_result(&self, result: &CallResult, now: UnixMs) -> Vec<Difference> {
         let (mut differences, expect) = (Differences(Vec::new()), &self.expect);
-        let Some((job, outcome)) = answer.outcomes.first() else {
+        let Some((job, outcome)) = result.outcomes.first() else {
             differences.note("outcome", &expect.outcome, "nothing");
             return differences.0;
         };
@@ -111,33 +115,35 @@ impl Case {
             return differences.0;
         }
         if let Outcome::Fresh(record) = outcome {
-            record_of(self, record, &mut differences);
+            compare_record(self, record, &mut differences);
         }
-        learned(self, &answer.learned, &mut differences);
-        let is_kept = matches!(outcome, Outcome::Fresh(_) | Outcome::Unchanged | Outcome::DeviceOffline);
-        let kept = answer.validators.of(*job).cloned().filter(|_| is_kept).map(|kept| Seen {
-            etag: kept.etag,
-            last_modified: kept.last_modified,
-            since: kept.since,
-            revision: kept.revision,
-        });
-        let shown = |seen: &Option<Seen>| or_none(seen.as_ref().map(|seen| format!("{seen:?}")));
-        differences.note("seen", shown(&expect.seen), shown(&kept));
-        told(self, &answer.holds, &format!("{answer:?}"), now, &mut differences);
+        compare_bootstrap_values(self, &result.bootstrap_values, &mut differences);
+        let is_stored = matches!(outcome, Outcome::Fresh(_) | Outcome::Unchanged | Outcome::DeviceOffline);
+        let stored =
+            result.validators.of(*job).cloned().filter(|_| is_stored).map(|stored| ExpectedValidators {
+                etag: stored.etag,
+                last_modified: stored.last_modified,
+                since: stored.since,
+                revision: stored.revision,
+            });
+        let shown =
+            |seen: &Option<ExpectedValidators>| or_none(seen.as_ref().map(|seen| format!("{seen:?}")));
+        differences.note("seen", shown(&expect.seen), shown(&stored));
+        compare_holds_and_secrets(self, &result.holds, &format!("{result:?}"), now, &mut differences);
         differences.0
     }
 
-    /// What of the bootstrap values is not as it should.
+    /// Compares the result of a bootstrap call.
     pub fn compare_bootstrapped(&self, found: &Bootstrapped, now: UnixMs) -> Vec<Difference> {
         let mut differences = Differences(Vec::new());
         let got = found.values.as_ref().map_or_else(Outcome::as_str, |_| "learned");
         differences.note("outcome", &self.expect.outcome, got);
-        learned(self, found.values.as_ref().unwrap_or(&found.learned), &mut differences);
-        told(self, &found.holds, &format!("{found:?}"), now, &mut differences);
+        compare_bootstrap_values(self, found.values.as_ref().unwrap_or(&found.corrected), &mut differences);
+        compare_holds_and_secrets(self, &found.holds, &format!("{found:?}"), now, &mut differences);
         differences.0
     }
 
-    /// What of the list of devices is not as it should.
+    /// Compares the list of devices.
     pub fn compare_listing(&self, listing: &Listing, now: UnixMs) -> Vec<Difference> {
         let (mut differences, expect) = (Differences(Vec::new()), &self.expect);
         let got = listing.devices.as_ref().map_or_else(Outcome::describe, |_| "listed".to_owned());
@@ -162,12 +168,12 @@ impl Case {
                 differences.note(what("resources"), names(&expected.resources), names(&got.resources));
             }
         }
-        told(self, &listing.holds, &format!("{listing:?}"), now, &mut differences);
+        compare_holds_and_secrets(self, &listing.holds, &format!("{listing:?}"), now, &mut differences);
         differences.0
     }
 }
 
-fn learned(case: &Case, got: &BTreeMap<String, String>, differences: &mut Differences) {
+fn compare_bootstrap_values(case: &Case, got: &BTreeMap<String, String>, differences: &mut Differences) {
     let expected = case.expect.bootstrap.clone().unwrap_or_default();
     let names: BTreeSet<_> = expected.keys().chain(got.keys()).collect();
     for name in names {
@@ -175,11 +181,11 @@ fn learned(case: &Case, got: &BTreeMap<String, String>, differences: &mut Differ
     }
 }
 
-/// The hold that was learned, and whether a secret is in what was told.
-fn told(
+/// Compares the hold, and checks that the printed result contains no secret.
+fn compare_holds_and_secrets(
     case: &Case,
     holds: &[(Hold, Option<DeviceId>)],
-    told: &str,
+    printed: &str,
     now: UnixMs,
     differences: &mut Differences,
 ) {
@@ -192,12 +198,12 @@ fn told(
     let expected =
         expect.scope.zip(expect.wait).map(|(s, wait)| format!("{} for {} ms", s.as_str(), wait.as_ms()));
     differences.note("hold", or_none(expected), or_none((!holds.is_empty()).then(|| holds.join(" and "))));
-    // In any of the forms that it may stand in; what is printed here escapes quotes as JSON does.
-    let is_told = forms_of(SECRET).iter().any(|form| told.contains(form.as_str()));
-    differences.note("secret told", false, is_told);
+    // In any form; the debug output escapes quotes as JSON does.
+    let has_secret = secret_forms(SECRET).iter().any(|form| printed.contains(form.as_str()));
+    differences.note("secret shown", false, has_secret);
 }
 
-fn record_of(case: &Case, record: &Record, differences: &mut Differences) {
+fn compare_record(case: &Case, record: &Record, differences: &mut Differences) {
     let expect = &case.expect;
     if let Some(online) = expect.online {
         differences.note("online", online, record.online);

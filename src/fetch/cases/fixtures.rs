@@ -1,8 +1,8 @@
-//! The world of every case: its time, its account and its cloud.
+//! What every case starts with: its time, its account and its secrets.
 
-use super::case::Said;
+use super::case::CaseResponse;
 use crate::fetch::answer::mapping;
-use crate::fetch::wire::{Body, Reply};
+use crate::fetch::wire::{Body, Response};
 use crate::provider::{Fixtures, Provider};
 use crate::words::{Connection, ConnectionId, Secrets, TenantId, Token, UnixMs};
 use reqwest::Url;
@@ -11,19 +11,19 @@ use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// The secret of every case: with signs that must be escaped wherever it stands. Cases write `{secret}`, or
-/// `{secret.NAME}` and `{operator.NAME}` where it has another name.
+/// The secret of every case, with characters that must be escaped in JSON and URLs. Cases write `{secret}`, or
+/// `{secret.NAME}` and `{operator.NAME}` for named secrets.
 pub const SECRET: &str = "s3cret/with \"signs\"";
 
-/// What a secret of this name is in a case.
+/// The value of a named secret in a case.
 pub fn secret(name: &str) -> String {
     if name == Secrets::ONLY { SECRET.to_owned() } else { format!("{SECRET}/{name}") }
 }
 
-/// Thu, 01 Jan 2026 00:00:00 GMT: the time of every case, unless it says `at`.
+/// Thu, 01 Jan 2026 00:00:00 GMT: the time of a case without `at`.
 pub const NOW: UnixMs = UnixMs(1_767_225_600_000);
 
-/// An account that has all that the definition asks for.
+/// A connection with every secret and token that the definition requires.
 pub(crate) fn connection(provider: &Provider, params: &BTreeMap<String, String>) -> Connection {
     let auth = provider.definition.auth.get_ref();
     let token = |name: &str| SecretString::from(secret(name));
@@ -47,20 +47,20 @@ pub(crate) fn connection(provider: &Provider, params: &BTreeMap<String, String>)
     }
 }
 
-/// The secrets of a case by these names.
+/// Secrets with these names.
 pub fn secrets<'a>(names: impl IntoIterator<Item = &'a str>) -> Secrets {
     names.into_iter().map(|name| (name.to_owned(), secret(name).into())).collect()
 }
 
-impl Said {
-    /// Status, headers and body of a cloud whose clock is right, unless its headers say otherwise.
+impl CaseResponse {
+    /// Status, headers and body. `Date` is `now`, unless the case sets the header.
     pub fn parts(&self, fixtures: &Fixtures, now: UnixMs) -> Result<(u16, HeaderMap, Vec<u8>), String> {
         let body = match (&self.file, &self.body) {
-            (Some(_), Some(_)) => return Err("it has a file and a body: leave one out".to_owned()),
+            (Some(_), Some(_)) => return Err("it has both `file` and `body`: remove one".to_owned()),
             (Some(file), None) => fixtures.read(file)?,
             (None, body) => body.clone().unwrap_or_default().into_bytes(),
         };
-        let media_type = match mapping::read(&body) {
+        let media_type = match mapping::parse(&body) {
             Ok(_) => "application/json",
             Err(_) => "text/plain",
         };
@@ -75,10 +75,10 @@ impl Said {
         Ok((self.status, headers, body))
     }
 
-    pub(crate) fn reply(&self, fixtures: &Fixtures, now: UnixMs) -> Result<Reply, String> {
+    pub(crate) fn response(&self, fixtures: &Fixtures, now: UnixMs) -> Result<Response, String> {
         let (status, headers, bytes) = self.parts(fixtures, now)?;
-        // The request's own takes its place.
+        // Replaced by the URL of the request.
         let url = Url::parse("http://localhost/").map_err(|error| error.to_string())?;
-        Ok(Reply { url, status, headers, body: Body { bytes, flaw: None }, took: Duration::ZERO })
+        Ok(Response { url, status, headers, body: Body { bytes, error: None }, took: Duration::ZERO })
     }
 }

@@ -1,4 +1,4 @@
-//! Cases of a definition, run through all of a call but the network.
+//! Cases of a definition: tests that run a whole call, except for the network.
 
 mod case;
 mod compare;
@@ -6,8 +6,8 @@ mod fixtures;
 mod run;
 mod token_cases;
 
-pub use case::{Asked, Case, Difference, Said};
-pub use compare::these_requests;
+pub use case::{Case, CaseResponse, Difference, ExpectedRequest};
+pub use compare::compare_requests;
 pub use fixtures::{NOW, SECRET, secret, secrets};
-pub use run::{Cases, Ran, cases, run_cases};
+pub use run::{CaseResult, Cases, cases, run_cases};
 pub use token_cases::TokenCase;

@@ -1,13 +1,13 @@
-//! Cases of a definition: "asked for this, the cloud answers that, and it comes to this". They run through all of a
-//! call but the network.
+//! Runs the cases of a definition: a call is made, the cloud's responses are scripted, and requests and result are
+//! compared. Everything but the network is what a real call uses.
 
-use super::case::{Case, Difference, Seen, unfit};
-use super::compare::these_requests;
+use super::case::{Case, Difference, ExpectedValidators, invalid_case};
+use super::compare::compare_requests;
 use super::fixtures::{NOW, connection, secrets};
 use super::token_cases::TokenCase;
 use crate::fetch::answer::Page;
-use crate::fetch::answer::validate::question;
-use crate::fetch::wire::Script;
+use crate::fetch::answer::validate::request_hash;
+use crate::fetch::wire::ScriptedResponses;
 use crate::fetch::{Call, Fetcher, Target};
 use crate::provider::{BOOTSTRAP, DISCOVERY, DefinitionError, Fixtures, Provider, line_of, read_document};
 use crate::words::{Connection, DeviceId, JobId, Outcome, UnixMs, Validator};
@@ -20,37 +20,37 @@ use toml::Spanned;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cases {
-    /// Each on its own.
+    /// Cases of calls; independent of each other.
     #[serde(rename = "case")]
     pub cases: Vec<Spanned<Case>>,
-    /// Of tokens: what is asked, and what comes of it.
+    /// Cases of token requests.
     #[serde(default, rename = "token")]
     pub tokens: Vec<Spanned<TokenCase>>,
 }
 
-/// How a case went.
+/// The result of a case.
 #[derive(Debug, Clone, Serialize)]
-pub struct Ran {
-    /// The case.
+pub struct CaseResult {
+    /// Name of the case.
     pub name: String,
-    /// The file of it.
+    /// The file of cases.
     pub file: String,
-    /// Where it begins there, from 1.
+    /// Line in the file, from 1.
     pub line: usize,
-    /// Whether all was as expected.
+    /// Whether there is no difference.
     pub ok: bool,
-    /// What was not.
+    /// All differences.
     pub differences: Vec<Difference>,
 }
 
-/// The cases of a provider as they are written; none if it has none. An error: the file of them is wrong.
+/// Reads the cases of a provider; none if it has none. An error if their file is invalid.
 pub fn cases(provider: &Provider) -> Result<Option<(Fixtures, Cases)>, Vec<DefinitionError>> {
-    let Some((fixtures, file, text)) = written(provider)? else { return Ok(None) };
+    let Some((fixtures, file, text)) = read_cases(provider)? else { return Ok(None) };
     Ok(Some((fixtures, read_document(&file, &text)?)))
 }
 
-/// Where they are, their file as it is named in errors, and its text.
-fn written(provider: &Provider) -> Result<Option<(Fixtures, String, String)>, Vec<DefinitionError>> {
+/// The fixtures of a provider, the name of its file of cases for errors, and the file's text.
+fn read_cases(provider: &Provider) -> Result<Option<(Fixtures, String, String)>, Vec<DefinitionError>> {
     let Some(fixtures) = Fixtures::of(provider) else { return Ok(None) };
     let unreadable = |message: String| {
         let file = Fixtures::place(provider).display().to_string();
@@ -60,26 +60,26 @@ fn written(provider: &Provider) -> Result<Option<(Fixtures, String, String)>, Ve
     Ok(Some((fixtures, file, text)))
 }
 
-/// Runs all cases of a provider; none if it has none. An error: the file of cases itself is wrong.
-pub async fn run_cases(provider: &Arc<Provider>) -> Result<Option<Vec<Ran>>, Vec<DefinitionError>> {
-    let Some((fixtures, file, text)) = written(provider)? else { return Ok(None) };
+/// Runs all cases of a provider; none if it has none. An error if their file is invalid.
+pub async fn run_cases(provider: &Arc<Provider>) -> Result<Option<Vec<CaseResult>>, Vec<DefinitionError>> {
+    let Some((fixtures, file, text)) = read_cases(provider)? else { return Ok(None) };
     let Cases { cases, tokens } = read_document(&file, &text)?;
-    let mut ran = Vec::with_capacity(cases.len() + tokens.len());
+    let mut results = Vec::with_capacity(cases.len() + tokens.len());
     for case in &cases {
         let line = line_of(&text, case.span().start);
         let case = case.get_ref();
         let differences = case.run(provider, &fixtures).await.unwrap_or_else(|error| vec![error]);
         let (name, ok) = (case.name.clone(), differences.is_empty());
-        ran.push(Ran { name, file: file.clone(), line, ok, differences });
+        results.push(CaseResult { name, file: file.clone(), line, ok, differences });
     }
     for case in &tokens {
         let line = line_of(&text, case.span().start);
         let case = case.get_ref();
         let differences = case.run(provider, &fixtures).await.unwrap_or_else(|error| vec![error]);
         let (name, ok) = (case.name.clone(), differences.is_empty());
-        ran.push(Ran { name, file: file.clone(), line, ok, differences });
+        results.push(CaseResult { name, file: file.clone(), line, ok, differences });
     }
-    Ok(Some(ran))
+    Ok(Some(results))
 }
 
 impl Case {
@@ -89,29 +89,29 @@ impl Case {
         fixtures: &Fixtures,
     ) -> Result<Vec<Difference>, Difference> {
         let now = self.now();
-        let (sent, found) = self.play(provider, fixtures, now).await?;
-        let mut differences = these_requests(self.requests(), &sent);
+        let (sent, found) = self.execute(provider, fixtures, now).await?;
+        let mut differences = compare_requests(self.requests(), &sent);
         differences.extend(found);
         Ok(differences)
     }
 
-    /// When it is.
+    /// The time of the call.
     pub fn now(&self) -> UnixMs {
         self.at.map_or(NOW, |at| UnixMs(at.timestamp_millis()))
     }
 
-    /// The requests of it, if it were this instant.
-    pub async fn asks(
+    /// The requests that the case makes at an instant.
+    pub async fn requests_at(
         &self,
         provider: &Arc<Provider>,
         fixtures: &Fixtures,
         now: UnixMs,
     ) -> Result<Vec<Request>, Difference> {
-        self.play(provider, fixtures, now).await.map(|(sent, _)| sent)
+        self.execute(provider, fixtures, now).await.map(|(sent, _)| sent)
     }
 
-    /// The requests, and what does not come to what it should.
-    async fn play(
+    /// Makes the call; returns the requests and the differences of the result.
+    async fn execute(
         &self,
         provider: &Arc<Provider>,
         fixtures: &Fixtures,
@@ -121,41 +121,51 @@ impl Case {
         match provider.find_resource(self.resource.as_str()) {
             _ if is_listing && provider.definition.discovery.is_some() => {}
             _ if is_bootstrap && provider.definition.bootstrap.is_some() => {}
-            Err(unknown) => return Err(unfit("resource", unknown.to_string())),
-            Ok(_) if self.devices.is_empty() => return Err(unfit("devices", "none is named".to_owned())),
+            Err(unknown) => return Err(invalid_case("resource", unknown.to_string())),
+            Ok(_) if self.devices.is_empty() => {
+                return Err(invalid_case("devices", "it names no device".to_owned()));
+            }
             Ok(_) => {}
         }
-        let answers = self.answers().map(|said| said.reply(fixtures, now)).collect::<Result<_, _>>();
-        let answers = answers.map_err(|why| unfit("answer", why))?;
+        let responses =
+            self.responses().map(|response| response.response(fixtures, now)).collect::<Result<_, _>>();
+        let responses = responses.map_err(|reason| invalid_case("answer", reason))?;
         let auth = provider.definition.auth.get_ref();
-        let script = Script { answers, ..Script::default() };
+        let script = ScriptedResponses { responses, ..ScriptedResponses::default() };
         let fetcher = Fetcher::scripted(provider.clone(), script, secrets(auth.operators()))
-            .map_err(|refused| unfit("definition", refused.to_string()))?;
+            .map_err(|refused| invalid_case("definition", refused.to_string()))?;
         let mut call = self.call(provider);
-        let known = self.known(&fetcher, &call, now).map_err(|outcome| unfit("seen", outcome.detail()))?;
-        call.targets.iter_mut().for_each(|target| target.validator = known.clone());
+        let validator = self
+            .stored_validator(&fetcher, &call, now)
+            .map_err(|outcome| invalid_case("seen", outcome.detail()))?;
+        call.targets.iter_mut().for_each(|target| target.validator = validator.clone());
         let found = match call.connection.clone() {
             connection if is_listing => self.compare_listing(&fetcher.list(connection, now, None).await, now),
             connection if is_bootstrap => {
                 self.compare_bootstrapped(&fetcher.bootstrap(connection, now).await, now)
             }
-            _ => self.compare_answer(&fetcher.fetch(&call, now).await, now),
+            _ => self.compare_result(&fetcher.fetch(&call, now).await, now),
         };
-        Ok((fetcher.asked(), found))
+        Ok((fetcher.take_requests(), found))
     }
 
-    /// What stands beside the last reading of each of its devices, of an answer of this instant.
+    /// The validator stored with each device's last reading, as of an instant.
     pub fn validator(&self, provider: &Arc<Provider>, at: UnixMs) -> Option<Validator> {
         let operators = secrets(provider.definition.auth.get_ref().operators());
-        let fetcher = Fetcher::scripted(provider.clone(), Script::default(), operators).ok()?;
-        self.known(&fetcher, &self.call(provider), at).ok()?
+        let fetcher = Fetcher::scripted(provider.clone(), ScriptedResponses::default(), operators).ok()?;
+        self.stored_validator(&fetcher, &self.call(provider), at).ok()?
     }
 
-    fn known(&self, fetcher: &Fetcher, call: &Call, now: UnixMs) -> Result<Option<Validator>, Outcome> {
+    fn stored_validator(
+        &self,
+        fetcher: &Fetcher,
+        call: &Call,
+        now: UnixMs,
+    ) -> Result<Option<Validator>, Outcome> {
         let Some(seen) = &self.seen else { return Ok(None) };
-        let Seen { etag, last_modified, since, revision } = seen.clone();
-        let told = Validator { etag, last_modified, since, revision, ..Validator::default() };
-        validator_of(fetcher, call, told, now).map(Some)
+        let ExpectedValidators { etag, last_modified, since, revision } = seen.clone();
+        let reported = Validator { etag, last_modified, since, revision, ..Validator::default() };
+        validator_of(fetcher, call, reported, now).map(Some)
     }
 
     fn call(&self, provider: &Provider) -> Call {
@@ -177,14 +187,19 @@ impl Case {
     }
 }
 
-/// What is kept of an answer to the call that told this.
-fn validator_of(fetcher: &Fetcher, call: &Call, told: Validator, now: UnixMs) -> Result<Validator, Outcome> {
+/// The validator to store for a response to the call that reported this one.
+fn validator_of(
+    fetcher: &Fetcher,
+    call: &Call,
+    reported: Validator,
+    now: UnixMs,
+) -> Result<Validator, Outcome> {
     let Some(resource) = fetcher.provider.resource(call.resource.as_str()) else {
-        return Err(Outcome::NotSent { reason: "only resources have seen anything".to_owned() });
+        return Err(Outcome::NotSent { reason: "only a case of a resource may have `seen`".to_owned() });
     };
     let pager = fetcher.pagers.get(&call.resource);
     let request = fetcher.preparer.prepare(resource, call, now, (pager, &Page::default()), None)?;
     let names = fetcher.preparer.credential_names();
-    let of = question(resource, resource.conditional.then_some((request.url(), names.as_slice())));
-    Ok(Validator { of, whole_at: told.since.is_some().then_some(now), ..told })
+    let of = request_hash(resource, resource.conditional.then_some((request.url(), names.as_slice())));
+    Ok(Validator { of, whole_at: reported.since.is_some().then_some(now), ..reported })
 }

@@ -1,11 +1,11 @@
-//! Cases of tokens: what is asked for one, what the cloud answers, and what comes of it.
+//! Cases of token requests: the request, the cloud's response, and the result.
 
-use super::case::{Asked, Difference, Said, unfit};
+use super::case::{CaseResponse, Difference, ExpectedRequest, invalid_case};
 use super::compare::{self, Differences, or_none};
 use super::fixtures::{self, NOW, SECRET};
 use crate::fetch::Fetcher;
-use crate::fetch::request::forms_of;
-use crate::fetch::wire::Script;
+use crate::fetch::request::secret_forms;
+use crate::fetch::wire::ScriptedResponses;
 use crate::provider::{Fixtures, Provider};
 use crate::words::{Granted, Interval, NoToken, UnixMs};
 use reqwest::Request;
@@ -14,37 +14,37 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// One case.
+/// A case of a token request.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenCase {
-    /// What it shows.
+    /// What the case shows.
     pub name: String,
-    /// Of the connection.
+    /// The connection's params.
     #[serde(default)]
     pub params: BTreeMap<String, String>,
-    /// What the request must be.
+    /// The expected request.
     #[serde(default)]
-    pub request: Option<Asked>,
-    /// What the cloud answers.
-    pub answer: Said,
-    /// What must come of it.
+    pub request: Option<ExpectedRequest>,
+    /// The cloud's response.
+    pub answer: CaseResponse,
+    /// The expected result.
     pub expect: TokenExpected,
 }
 
-/// What must come of it; what is not named may be anything.
+/// The expected result; absent parts may be anything.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenExpected {
     /// `granted`, `refused` or `later`.
     pub outcome: String,
-    /// The token.
+    /// The access token.
     #[serde(default)]
     pub token: Option<String>,
-    /// What brings the next one.
+    /// The refresh token.
     #[serde(default)]
     pub refresh_token: Option<String>,
-    /// How long the token lives.
+    /// Lifetime of the token.
     #[serde(default)]
     pub lifetime: Option<Interval>,
 }
@@ -55,51 +55,57 @@ impl TokenCase {
         provider: &Arc<Provider>,
         fixtures: &Fixtures,
     ) -> Result<Vec<Difference>, Difference> {
-        let (sent, answer) = self.play(provider, fixtures, NOW).await?;
+        let (sent, result) = self.execute(provider, fixtures, NOW).await?;
         let expected = std::iter::once(self.request.as_ref());
-        let mut differences = compare::these_requests(expected, &sent);
-        differences.extend(self.compare_token(&answer));
+        let mut differences = compare::compare_requests(expected, &sent);
+        differences.extend(self.compare_token(&result));
         Ok(differences)
     }
 
-    /// The request of it, if it were this instant.
-    pub async fn asks(
+    /// The request that the case makes at an instant.
+    pub async fn requests_at(
         &self,
         provider: &Arc<Provider>,
         fixtures: &Fixtures,
         now: UnixMs,
     ) -> Result<Vec<Request>, Difference> {
-        self.play(provider, fixtures, now).await.map(|(sent, _)| sent)
+        self.execute(provider, fixtures, now).await.map(|(sent, _)| sent)
     }
 
-    async fn play(
+    async fn execute(
         &self,
         provider: &Arc<Provider>,
         fixtures: &Fixtures,
         now: UnixMs,
     ) -> Result<(Vec<Request>, Result<Granted, NoToken>), Difference> {
-        let answer = self.answer.reply(fixtures, now).map_err(|why| unfit("answer", why))?;
-        let script = Script { answers: VecDeque::from([answer]), ..Script::default() };
+        let response =
+            self.answer.response(fixtures, now).map_err(|reason| invalid_case("answer", reason))?;
+        let script =
+            ScriptedResponses { responses: VecDeque::from([response]), ..ScriptedResponses::default() };
         let operator = fixtures::secrets(provider.definition.auth.get_ref().operators());
         let fetcher = Fetcher::scripted(provider.clone(), script, operator)
-            .map_err(|refused| unfit("definition", refused.to_string()))?;
-        let answer = fetcher.token(&fixtures::connection(provider, &self.params), now).await;
-        Ok((fetcher.asked(), answer))
+            .map_err(|refused| invalid_case("definition", refused.to_string()))?;
+        let result = fetcher.token(&fixtures::connection(provider, &self.params), now).await;
+        Ok((fetcher.take_requests(), result))
     }
 
-    /// What did not come to what it should.
-    pub fn compare_token(&self, answer: &Result<Granted, NoToken>) -> Vec<Difference> {
+    /// Compares the result of the request.
+    pub fn compare_token(&self, result: &Result<Granted, NoToken>) -> Vec<Difference> {
         let (mut differences, expect) = (Differences(Vec::new()), &self.expect);
-        let (word, told) = match answer {
+        let (outcome, reason) = match result {
             Ok(_) => ("granted", String::new()),
             Err(NoToken::Refused { reason }) => ("refused", reason.clone()),
             Err(NoToken::Later { reason, .. }) => ("later", reason.clone()),
         };
-        if word != expect.outcome {
-            differences.note("outcome", &expect.outcome, [word, &told].join(": ").trim_end_matches(": "));
+        if outcome != expect.outcome {
+            differences.note(
+                "outcome",
+                &expect.outcome,
+                [outcome, &reason].join(": ").trim_end_matches(": "),
+            );
             return differences.0;
         }
-        if let Ok(granted) = answer {
+        if let Ok(granted) = result {
             let refresh = granted.refresh.as_ref().map(ExposeSecret::expose_secret);
             for (what, expected, got) in [
                 ("token", &expect.token, Some(granted.access.expose_secret())),
@@ -113,8 +119,8 @@ impl TokenCase {
                 differences.note("lifetime", expected.as_ms(), or_none(granted.lifetime_ms));
             }
         }
-        let is_told = forms_of(SECRET).iter().any(|form| told.contains(form.as_str()));
-        differences.note("secret told", false, is_told);
+        let has_secret = secret_forms(SECRET).iter().any(|form| reason.contains(form.as_str()));
+        differences.note("secret shown", false, has_secret);
         differences.0
     }
 }

@@ -1,4 +1,5 @@
-//! Makes a jq program count its steps: the text is parsed, and `!step` put in wherever it could run on. Pure.
+//! Makes a jq program count its steps: `!step` is inserted into the parsed program wherever it could run without end.
+//! Pure.
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
@@ -7,23 +8,24 @@ use jaq_core::path::{Part, Path};
 
 type T<'s> = Term<&'s str>;
 
-/// What it is called in programs, where nobody can call it.
+/// Name of the counting function. Not a valid identifier, so programs cannot call it.
 pub(crate) const STEP: &str = "!step";
-/// Likewise what lets by what may be multiplied.
+/// Name of the function that checks operands of a multiplication; not a valid identifier either.
 pub(crate) const FACTOR: &str = "!factor";
 
-/// The definition of a library, counting. Counting one that never calls itself would only cost: it is no longer than
-/// the program that calls it.
+/// A library definition that counts its steps. Definitions that never call themselves do not count, to save time: they
+/// cannot run longer than the program that calls them.
 pub(crate) fn counted(def: Def<&str>) -> Def<&str> {
-    match calls(&def.body, &Sign { name: def.name, arity: def.args.len() }) {
+    match calls(&def.body, &Signature { name: def.name, arity: def.args.len() }) {
         true => stepping(def),
         false => Def { body: term(def.body), ..def },
     }
 }
 
-/// A definition of the program's own, counting: those that only call each other can double at every level.
+/// A definition of the program that counts its steps. All of these count: a chain of them can double the work at every
+/// level.
 fn stepping(def: Def<&str>) -> Def<&str> {
-    // In front, so that a call at the end of the body remains one: else each turn would take of the stack.
+    // In front, so that tail calls remain tail calls and do not grow the stack.
     Def { body: step_before(term(def.body)), ..def }
 }
 
@@ -39,7 +41,7 @@ fn step_after(term: T) -> T {
     pipe(term, Term::Call(STEP, Vec::new()))
 }
 
-/// Of what is no text: one repeated as often as an answer says takes all the memory there is.
+/// A product of operands that are not texts: a text repeated as often as a response says could take all memory.
 fn product<'s>(left: T<'s>, right: T<'s>) -> T<'s> {
     let factor = |term| Box::new(pipe(term, Term::Call(FACTOR, Vec::new())));
     Term::BinOp(factor(left), BinaryOp::Math(Math::Mul), factor(right))
@@ -63,7 +65,7 @@ fn term(t: T) -> T {
         Term::Obj(entries) => Term::Obj(entries.into_iter().map(entry).collect()),
         Term::Neg(inner) => Term::Neg(boxed(inner)),
         Term::BinOp(left, BinaryOp::Math(Math::Mul), right) => product(term(*left), term(*right)),
-        // As the interpreter takes it apart, with the product in sight.
+        // Expanded as the interpreter does it, to check the operands of the product.
         Term::BinOp(left, BinaryOp::UpdateMath(Math::Mul), right) => {
             let update = product(Term::Id, Term::Var("$!factor"));
             let update = Term::BinOp(boxed(left), BinaryOp::Update, Box::new(update));
@@ -90,7 +92,7 @@ fn term(t: T) -> T {
             Term::IfThenElse(cases, otherwise.map(boxed))
         }
         Term::Def(defs, inner) => Term::Def(defs.into_iter().map(stepping).collect(), boxed(inner)),
-        // The others are made of this one.
+        // The other forms of `range` are defined with this one.
         Term::Call("range", args) if args.len() == 3 => step_after(Term::Call("range", terms(args))),
         Term::Call(name, args) => Term::Call(name, terms(args)),
         Term::Path(of, path) => {
@@ -102,7 +104,7 @@ fn term(t: T) -> T {
     }
 }
 
-/// A key alone is short for a value of that name, and must stay as it is.
+/// A key without a value is short for `key: .key`, and must not be changed.
 fn entry<'s>((key, value): (T<'s>, Option<T<'s>>)) -> (T<'s>, Option<T<'s>>) {
     match value {
         Some(value) => (term(key), Some(term(value))),
@@ -134,38 +136,38 @@ fn pattern(names: Pattern<&str>) -> Pattern<&str> {
     }
 }
 
-/// Whom a call means.
-struct Sign<'a> {
+/// Name and arity of a function.
+struct Signature<'a> {
     name: &'a str,
     arity: usize,
 }
 
-/// Whether such a call stands anywhere in it. In jq, whatever loops has a definition that names itself: only
-/// what is defined before, or around, can be called.
-fn calls(t: &T, sign: &Sign) -> bool {
-    let within = |t: &T| calls(t, sign);
-    let any = |all: &[T]| all.iter().any(|t| calls(t, sign));
+/// Whether a term calls this function. In jq every loop goes through a definition that calls itself, since only earlier
+/// or enclosing definitions can be called.
+fn calls(t: &T, signature: &Signature) -> bool {
+    let within = |t: &T| calls(t, signature);
+    let any = |all: &[T]| all.iter().any(|t| calls(t, signature));
     match t {
         Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_) => false,
         Term::Str(format, parts) => {
-            (*format == Some(sign.name) && sign.arity == 0)
+            (*format == Some(signature.name) && signature.arity == 0)
                 || parts.iter().any(|part| matches!(part, StrPart::Term(inner) if within(inner)))
         }
         Term::Arr(inner) => inner.as_deref().is_some_and(within),
         Term::Obj(entries) => entries.iter().any(|(k, v)| within(k) || v.as_ref().is_some_and(within)),
         Term::Neg(inner) | Term::Label(_, inner) => within(inner),
         Term::BinOp(left, BinaryOp::Pipe(Some(names)), right) => {
-            within(left) || within(right) || named(names, sign)
+            within(left) || within(right) || pattern_calls(names, signature)
         }
         Term::BinOp(left, _, right) => within(left) || within(right),
-        Term::Fold(_, of, names, parts) => within(of) || any(parts) || named(names, sign),
+        Term::Fold(_, of, names, parts) => within(of) || any(parts) || pattern_calls(names, signature),
         Term::TryCatch(tried, caught) => within(tried) || caught.as_deref().is_some_and(within),
         Term::IfThenElse(cases, otherwise) => {
             cases.iter().any(|(test, then)| within(test) || within(then))
                 || otherwise.as_deref().is_some_and(within)
         }
         Term::Def(defs, inner) => defs.iter().any(|def| within(&def.body)) || within(inner),
-        Term::Call(called, args) => (*called == sign.name && args.len() == sign.arity) || any(args),
+        Term::Call(called, args) => (*called == signature.name && args.len() == signature.arity) || any(args),
         Term::Path(of, path) => {
             let in_part = |part: &Part<T>| match part {
                 Part::Index(index) => within(index),
@@ -176,10 +178,12 @@ fn calls(t: &T, sign: &Sign) -> bool {
     }
 }
 
-fn named(names: &Pattern<&str>, sign: &Sign) -> bool {
+fn pattern_calls(names: &Pattern<&str>, signature: &Signature) -> bool {
     match names {
         Pattern::Var(_) => false,
-        Pattern::Arr(all) => all.iter().any(|inner| named(inner, sign)),
-        Pattern::Obj(all) => all.iter().any(|(key, inner)| calls(key, sign) || named(inner, sign)),
+        Pattern::Arr(all) => all.iter().any(|inner| pattern_calls(inner, signature)),
+        Pattern::Obj(all) => {
+            all.iter().any(|(key, inner)| calls(key, signature) || pattern_calls(inner, signature))
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! jq programs: what maps answers.
+//! jq programs, which map responses.
 
 mod bounds;
 mod count;

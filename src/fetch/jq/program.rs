@@ -1,9 +1,10 @@
-//! jq programs: compiled once, bounded in steps, time and depth. Those of the plain kind run directly (`direct`), the
-//! others by the interpreter.
+//! jq programs: compiled once, bounded in steps, time and depth. Simple ones are run directly (`direct`), the others by
+//! the interpreter.
 //!
-//! The interpreter has no such bounds of its own. So every place from which a program can run on is made to count: the
-//! head of each definition, each comma, and each output of `.[]`, `..` and `range`. One step is not divided: what
-//! sorts or groups takes as long as the answer is large. A text is not repeated by `*`: that may take all memory.
+//! The interpreter has no bounds of its own. Every construct with which a program can run without end therefore counts
+//! a step: the head of each definition, each comma, and each output of `.[]`, `..` and `range`. A single step is not
+//! bounded: sorting and grouping take time by the size of the response. `*` does not repeat texts: that could take all
+//! memory.
 
 use super::bounds::{Bounds, factor};
 use super::count::{FACTOR, STEP, counted};
@@ -16,21 +17,21 @@ use jaq_core::native::{Fun, v};
 use jaq_core::{Compiler, Ctx, Cv, Error, Exn, Lut, Native, ValXs, Vars, unwrap_valr};
 use jaq_json::Val;
 
-/// Of stack, for calls in calls.
+/// Stack for nested calls.
 const DEPTH_BYTES_MAX: usize = 4 << 20;
-/// What a program nests at a level a step, value in value, is dropped level by level: some 200 bytes of stack each.
-/// Where a stack ends, the process does, and a thread of the runtime has 2 MiB. Memory is taken as it is touched.
+/// A program can nest a value one level per step, and dropping it recurses: about 200 bytes of stack per level. A stack
+/// overflow aborts the process, and the runtime's threads have 2 MiB. The memory is only committed when touched.
 const STACK_BYTES: usize = 256 << 20;
 
-/// No definition has a program so long, and what so many bytes can nest is compiled on the stack above.
+/// No definition has a longer program, and the nesting possible in this length compiles on the stack above.
 const CODE_BYTES_MAX: usize = 16 << 10;
 
-/// The program itself, as a definition: only those can be handed in parsed.
+/// The program is passed as a definition: the loader takes only definitions in parsed form.
 const MAIN: &str = "__program";
 
 /// A compiled jq program.
 pub(crate) enum Program {
-    /// Of the plain kind.
+    /// A simple program.
     Direct(Direct),
     /// Any other.
     Interpreted(jaq_core::Filter<Bounded>),
@@ -60,8 +61,8 @@ impl Run<'_> {
     fn step(&self) -> Result<(), Exn<'static, Val>> {
         let why = match self.bounds.step() {
             Err(why) => why,
-            Ok(()) if self.bottom.abs_diff(place_on_stack()) > DEPTH_BYTES_MAX => {
-                self.bounds.stop("it calls itself too deeply")
+            Ok(()) if self.bottom.abs_diff(stack_address()) > DEPTH_BYTES_MAX => {
+                self.bounds.stop("the program calls itself too deeply")
             }
             Ok(()) => return Ok(()),
         };
@@ -70,18 +71,18 @@ impl Run<'_> {
 }
 
 #[inline(never)]
-fn place_on_stack() -> usize {
+fn stack_address() -> usize {
     let here = 0_u8;
     std::ptr::from_ref(std::hint::black_box(&here)).addr()
 }
 
 impl Program {
-    /// Compiles, or says what is wrong with the text.
+    /// Compiles a program; an error describes what is wrong with it.
     pub(crate) fn compile(code: &str) -> Result<Self, String> {
         if code.len() > CODE_BYTES_MAX {
-            return Err(format!("bad jq: it is longer than {CODE_BYTES_MAX} bytes"));
+            return Err(format!("bad jq: the program is longer than {CODE_BYTES_MAX} bytes"));
         }
-        // What is nested in the text is compiled level by level, too.
+        // Compiling recurses by the nesting of the text.
         stacker::grow(STACK_BYTES, || Self::compile_deep(code))
     }
 
@@ -96,7 +97,7 @@ impl Program {
         }
     }
 
-    /// Likewise, by the interpreter, however plain it is.
+    /// Compiles for the interpreter, even a simple program.
     #[cfg(test)]
     pub(crate) fn compile_interpreted(code: &str) -> Self {
         let tokens = Lexer::new(code).lex().unwrap();
@@ -116,12 +117,12 @@ impl Program {
         Ok(Self::Interpreted(filter))
     }
 
-    /// Whether its cost is bounded by the size of what it runs on, as far as plain programs go.
+    /// Whether the program is simple enough to run directly; its cost is then bounded by the size of its input.
     pub(crate) fn is_direct(&self) -> bool {
         matches!(self, Self::Direct(_))
     }
 
-    /// Hands what it yields to `each` while that says to go on, and says why it ended early, if it did.
+    /// Passes each output to `each` until that returns false. An error says why the program failed or was stopped.
     pub(crate) fn run(&self, answer: &Val, each: impl FnMut(Val) -> bool) -> Result<(), String> {
         self.run_within(&Bounds::usual(), answer, each)
     }
@@ -140,7 +141,7 @@ impl Program {
         }
     }
 
-    /// What is made of the first thing it yields, if it yields any.
+    /// Converts the program's first output, if there is one.
     pub(crate) fn first<T>(&self, answer: &Val, of: impl FnOnce(&Val) -> T) -> Result<Option<T>, String> {
         let (mut first, mut of) = (None, Some(of));
         self.run(answer, |found| {
@@ -150,7 +151,7 @@ impl Program {
         Ok(first)
     }
 
-    /// Whether the first thing it yields is true. An error is a no: the rule does not fit this answer.
+    /// Whether the first output is true. False on errors: the rule then does not match the response.
     pub(crate) fn holds(&self, answer: &Val) -> bool {
         self.first(answer, |found| matches!(found, Val::Bool(true))) == Ok(Some(true))
     }
@@ -162,7 +163,7 @@ fn interpret(
     answer: Val,
     mut each: impl FnMut(Val) -> bool,
 ) -> Result<(), String> {
-    let run = Run { lut: &filter.lut, bounds, bottom: place_on_stack() };
+    let run = Run { lut: &filter.lut, bounds, bottom: stack_address() };
     let stopped = || bounds.stopped().map(str::to_owned);
     for found in filter.id.run((Ctx::<Bounded>::new(&run, Vars::new([])), answer)).map(unwrap_valr) {
         if !each(found.map_err(|error| stopped().unwrap_or_else(|| error.to_string()))?) {
@@ -172,12 +173,12 @@ fn interpret(
     stopped().map_or(Ok(()), Err)
 }
 
-/// Lets them stand beside what lives no longer than the text.
+/// Shortens the lifetime, to combine library definitions with the program's.
 fn as_short<'s>(def: Def<&'static str>) -> Def<&'s str> {
     def
 }
 
-/// All that programs may call; what would reach beyond the answer is an error.
+/// All functions that programs may call. Those that reach beyond the response are errors.
 fn natives() -> impl Iterator<Item = Fun<Bounded>> {
     let all = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
     let all = all.map(|(name, args, native): Fun<Bounded>| match name {
@@ -196,10 +197,10 @@ fn natives() -> impl Iterator<Item = Fun<Bounded>> {
 }
 
 fn refused<'a>() -> ValXs<'a, Val> {
-    box_once(Err(Exn::from(Error::str("halt, env, stderr and debug mean nothing in a definition"))))
+    box_once(Err(Exn::from(Error::str("halt, env, stderr and debug are not available in a definition"))))
 }
 
-/// Whether a text nests so little that it may be run on any stack.
+/// Whether a program's nesting is small enough for any stack.
 fn is_shallow(code: &str) -> bool {
     let brackets = code.bytes().filter(|byte| matches!(byte, b'[' | b'(' | b'{')).count();
     code.len() <= 4 << 10 && brackets <= 200
@@ -211,7 +212,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// Fewer steps than in earnest: this runs unoptimised.
+    /// Fewer steps than in production: tests run unoptimised.
     const STEPS: u32 = 50_000;
 
     fn outcome(code: &str, answer: &str) -> Result<usize, String> {
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nested_in_its_text_ends_no_process() {
+    fn nesting_in_the_program_text_does_not_overflow_the_stack() {
         for (open, inner, close) in
             [("[", "1", "]"), ("(", ".", ")"), ("{a:", "1", "}"), ("-", "1", ""), ("", ".", "|.")]
         {
@@ -240,14 +241,14 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_takes_too_long_is_stopped() {
+    fn slow_program_is_stopped() {
         let program = Program::compile("[range(infinite)]").unwrap();
         let ended = program.run_within(&Bounds::of(STEPS, Duration::ZERO), &Val::Null, |_| true);
-        assert_eq!(ended, Err("it takes too long".to_owned()));
+        assert_eq!(ended, Err("the program takes too long".to_owned()));
     }
 
     #[test]
-    fn a_program_that_would_not_end_is_stopped() {
+    fn endless_program_is_stopped() {
         let twenty_commas = ["(.,.)"; 20].join("|") + " | select(false)";
         let doubling = "def a: .; def b: a|a|a|a|a|a; def c: b|b|b|b|b|b; def d: c|c|c|c|c|c; def e: d|d|d|d|d|d; \
                         def f: e|e|e|e|e|e; def g: f|f|f|f|f|f; g";
@@ -281,12 +282,12 @@ mod tests {
         ] {
             let answer = format!("[{}]", ["1"; 60].join(","));
             let ended = outcome(code, &answer);
-            assert!(ended.as_ref().is_err_and(|why| why.starts_with("it ")), "{code}: {ended:?}");
+            assert!(ended.as_ref().is_err_and(|why| why.starts_with("the program ")), "{code}: {ended:?}");
         }
     }
 
     #[test]
-    fn a_program_that_ends_is_left_alone() {
+    fn program_within_the_limits_runs_to_its_end() {
         for (code, answer, outputs) in [
             ("range(40000)", "null", 40_000),
             ("[range(40000)] | length", "null", 1),
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_not_repeated() {
+    fn multiplying_a_text_is_an_error() {
         for code in [
             "\"a\" * 1e400",
             "1e400 * \"a\"",
@@ -317,7 +318,7 @@ mod tests {
             "def f: .[0] * 9e18; f",
             "\"\\(.[0] * 9e18)\"",
         ] {
-            assert_eq!(outcome(code, "[\"a\"]"), Err("\"a text is not repeated\"".to_owned()), "{code}");
+            assert_eq!(outcome(code, "[\"a\"]"), Err("\"a text cannot be multiplied\"".to_owned()), "{code}");
         }
         assert_eq!(outcome("(.[] * 9e18)?", "[\"a\"]"), Ok(0));
         assert_eq!(outcome(".a *= .b | select(.a == 6)", r#"{"a":2,"b":3}"#), Ok(1));
@@ -325,10 +326,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_reaches_beyond_the_answer() {
+    fn functions_beyond_the_response_are_errors() {
         for code in ["env", "$ENV", "halt", "halt_error", "debug", "stderr", "input", "include \"a\"; ."] {
-            let told = Program::compile(code).and_then(|program| program.run(&Val::Null, |_| true));
-            assert!(told.is_err(), "{code}");
+            let ran = Program::compile(code).and_then(|program| program.run(&Val::Null, |_| true));
+            assert!(ran.is_err(), "{code}");
         }
     }
 }

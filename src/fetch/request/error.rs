@@ -1,31 +1,32 @@
-//! Why a request cannot be made.
+//! Errors of building a request.
 
 use crate::words::{ProviderName, ResourceName};
 use minijinja::Error;
 
-/// A request that cannot be made from what the connection and the device hold.
+/// Why a request cannot be built from the definition, the connection and the device.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
     #[error("the {what} template does not render: {error}")]
     Template { what: String, error: Error },
     #[error(
-        "the body of resource {resource} is no JSON ({error}): put each value in {{{{ … }}}} without quotes"
+        "the body of resource {resource} is not valid JSON ({error}): write each {{{{ … }}}} without quotes"
     )]
-    NoJson { resource: ResourceName, error: serde_json::Error },
-    #[error("{url:?} is no usable URL: {why}; check the connection's params")]
-    Url { url: String, why: String },
+    InvalidJson { resource: ResourceName, error: serde_json::Error },
+    #[error("{url:?} is not a usable URL: {reason}; check the connection's params")]
+    Url { url: String, reason: String },
     #[error(
-        "the connection lacks the secret {name:?}, for which the provider asks: give it by `paceline connection secret`"
+        "the connection has no secret {name:?}, which the provider requires: set it with `paceline connection secret`"
     )]
     NoSecret { name: String },
-    #[error("auth names the header {name:?}, which is none, or what would stand in it cannot")]
-    Header { name: String },
     #[error(
-        "the connection has no token, and the provider asks for one: `paceline connection authorize` brings it"
+        "{name:?} is not a valid header name, or its value is not a valid header value: check auth in the definition \
+         and the secrets"
     )]
+    Header { name: String },
+    #[error("the connection has no token, which the provider requires: run `paceline connection authorize`")]
     NoToken,
-    #[error("{whose} has not given {name}, which the provider asks for")]
-    NoClient { whose: &'static str, name: String },
-    #[error("the operator has not set provider.{provider}.{name}, which the provider asks for")]
+    #[error("{owner} has not set {name}, which the provider requires")]
+    NoClient { owner: &'static str, name: String },
+    #[error("the operator has not set provider.{provider}.{name}, which the provider requires")]
     NoOperatorSecret { provider: ProviderName, name: String },
 }

@@ -1,4 +1,4 @@
-//! From a call to its request: templates, credentials and signature.
+//! Builds the request of a call: templates, credentials, signature.
 
 mod credential;
 mod error;
@@ -11,7 +11,7 @@ mod template;
 
 pub(super) use error::RequestError;
 pub(super) use prepare::Preparer;
-pub(super) use redact::{forms_of, hide, hide_in, tells};
-pub(super) use render::{Body, usable};
+pub(super) use redact::{contains_secret, redact, redact_text, secret_forms};
+pub(super) use render::{Body, parse_url};
 pub(super) use render_context::RenderContext;
 pub(super) use template::{Kind, Templates};

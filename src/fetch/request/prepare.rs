@@ -1,4 +1,4 @@
-//! The whole request of a call.
+//! Builds the whole request of a call.
 
 use super::credential::Credentials;
 use super::error::RequestError;
@@ -6,7 +6,7 @@ use super::render::{Body, Requests, values};
 use super::render_context::RenderContext;
 use super::sign::Signer;
 use crate::fetch::Call;
-use crate::fetch::answer::validate::{self, Since};
+use crate::fetch::answer::validate::{self, ChangeToken};
 use crate::fetch::answer::{Page, Pager};
 use crate::provider::{Method, Provider, Resource};
 use crate::words::{Connection, Outcome, Secrets, UnixMs};
@@ -17,34 +17,34 @@ use reqwest::header::{
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What every request to a provider is made of.
+/// Builds the requests of one provider.
 pub(crate) struct Preparer {
     pub(crate) provider: Arc<Provider>,
-    /// Sent with every call, unless it says otherwise itself.
+    /// Default headers of every request.
     pub(crate) headers: HeaderMap,
     pub(crate) requests: Requests,
     pub(crate) signer: Option<Signer>,
-    /// The operator's own, which travel with every call that asks for them.
+    /// The operator's secrets for the provider.
     operator: Secrets,
 }
 
 impl Preparer {
-    /// Compiles it; or what is wrong, with its place in the file.
+    /// Compiles templates and headers. Errors have their position in the file.
     pub(crate) fn compile(
         provider: Arc<Provider>,
         operator: Secrets,
     ) -> Result<Self, Vec<(Range<usize>, String)>> {
-        let mut wrong = Vec::new();
-        let requests = Requests::compile(&provider).map_err(|found| wrong.extend(found)).ok();
+        let mut errors = Vec::new();
+        let requests = Requests::compile(&provider).map_err(|found| errors.extend(found)).ok();
         let sign = provider.definition.auth.get_ref().sign.as_ref();
         let signer = sign.map(|sign| Signer::compile(sign.get_ref())).transpose();
-        let signer = signer.map_err(|found| wrong.extend(found)).ok().flatten();
-        let headers = headers(&provider)
-            .map_err(|error| wrong.push((provider.definition.http.base_url.span(), error)))
+        let signer = signer.map_err(|found| errors.extend(found)).ok().flatten();
+        let headers = default_headers(&provider)
+            .map_err(|error| errors.push((provider.definition.http.base_url.span(), error)))
             .unwrap_or_default();
-        match requests.filter(|_| wrong.is_empty()) {
+        match requests.filter(|_| errors.is_empty()) {
             Some(requests) => Ok(Self { provider, headers, requests, signer, operator }),
-            None => Err(wrong),
+            None => Err(errors),
         }
     }
 
@@ -52,7 +52,7 @@ impl Preparer {
         Credentials::of(&self.provider, call, &self.operator)
     }
 
-    /// Query parameters that hold credentials.
+    /// Names of the query parameters that contain credentials.
     pub(crate) fn credential_names(&self) -> Vec<&str> {
         self.provider.definition.auth.get_ref().query_names()
     }
@@ -61,25 +61,25 @@ impl Preparer {
         RenderContext { provider: &self.provider, connection, operator: &self.operator, now }
     }
 
-    /// The whole request; or why it cannot be made.
+    /// Builds the request, or says why it cannot be built.
     pub(crate) fn prepare(
         &self,
         resource: &Resource,
         call: &Call,
         now: UnixMs,
         (pager, page): (Option<&Pager>, &Page),
-        since: Option<&Since>,
+        since: Option<&ChangeToken>,
     ) -> Result<Request, Outcome> {
-        let unmakable =
+        let broken =
             |error: RequestError| Outcome::Broken { reason: error.to_string(), excerpt: String::new() };
         let values = values(&self.provider, call, now, rand::random(), page, since);
         let credentials = self.credentials(call);
-        let url = self.requests.url(resource, call, &credentials, &values).map_err(unmakable)?;
+        let url = self.requests.url(resource, call, &credentials, &values).map_err(broken)?;
         let url = match pager {
             Some(pager) => pager.url(&url, page),
             None => url,
         };
-        let body = self.requests.body(resource, call, &values).map_err(unmakable)?;
+        let body = self.requests.body(resource, call, &values).map_err(broken)?;
         let method = match resource.method {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
@@ -90,21 +90,22 @@ impl Preparer {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
             *request.body_mut() = Some(text.into());
         }
-        let conditions = validate::conditions(resource, call, &request, &self.credential_names());
-        request.headers_mut().extend(conditions.into_iter().map(|(name, value)| (Some(name), value)));
-        credentials.sign_in(request.headers_mut())?;
+        let conditional = validate::conditional_headers(resource, call, &request, &self.credential_names());
+        request.headers_mut().extend(conditional.into_iter().map(|(name, value)| (Some(name), value)));
+        credentials.add_headers(request.headers_mut())?;
         if let Some(signer) = &self.signer {
             let context = self.context(&call.connection, now);
-            signer.sign(&mut request, &context, rand::random()).map_err(unmakable)?;
+            signer.sign(&mut request, &context, rand::random()).map_err(broken)?;
         }
         Ok(request)
     }
 }
 
-/// What every call says of itself.
-fn headers(provider: &Provider) -> Result<HeaderMap, String> {
-    let us = HeaderValue::from_static(concat!("paceline/", env!("CARGO_PKG_VERSION")));
-    let mut headers = HeaderMap::from_iter([(USER_AGENT, us), (ACCEPT, HeaderValue::from_static("*/*"))]);
+/// Headers of every call.
+fn default_headers(provider: &Provider) -> Result<HeaderMap, String> {
+    let user_agent = HeaderValue::from_static(concat!("paceline/", env!("CARGO_PKG_VERSION")));
+    let mut headers =
+        HeaderMap::from_iter([(USER_AGENT, user_agent), (ACCEPT, HeaderValue::from_static("*/*"))]);
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     for (name, value) in &provider.definition.http.headers {
         let name = name.get_ref();

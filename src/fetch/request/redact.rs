@@ -1,63 +1,64 @@
-//! Secrets are taken out of what clouds say.
+//! Removes secrets from what clouds send.
 
 use super::template::RESERVED;
-use crate::fetch::Answer;
+use crate::fetch::CallResult;
 use crate::words::{Outcome, Validator};
 use percent_encoding::utf8_percent_encode;
 
-/// A secret, or its beginning, is hidden where at least so much of it is told.
+/// Shorter secrets, and shorter prefixes of a secret, are not redacted: they could be any text.
 const SECRET_CHARS_MIN: usize = 4;
 
-/// Takes secrets out of all that is told: a cloud may say them back, and logs and tables keep what they are told.
-pub(crate) fn hide(forms: &[String], answer: &mut Answer) {
-    for (_, outcome) in &mut answer.outcomes {
+/// Redacts all texts of a result: a cloud may repeat a secret, and the texts are logged and stored.
+pub(crate) fn redact(forms: &[String], result: &mut CallResult) {
+    for (_, outcome) in &mut result.outcomes {
         match outcome {
             Outcome::Fresh(_) | Outcome::Unchanged | Outcome::Throttled | Outcome::DeviceOffline => (),
             Outcome::Unauthorized { reason }
             | Outcome::Gone { reason }
             | Outcome::Transient { reason }
-            | Outcome::NotSent { reason } => hide_in(reason, forms),
+            | Outcome::NotSent { reason } => redact_text(reason, forms),
             Outcome::Broken { reason, excerpt } => {
-                hide_in(reason, forms);
-                hide_in(excerpt, forms);
+                redact_text(reason, forms);
+                redact_text(excerpt, forms);
             }
         }
     }
-    for (hold, _) in &mut answer.holds {
-        hide_in(&mut hold.reason, forms);
+    for (hold, _) in &mut result.holds {
+        redact_text(&mut hold.reason, forms);
     }
-    // What would be stored as it is, and used again, is left out as a whole.
-    answer.learned.retain(|_, value| !tells(value, forms));
-    let is_bad =
-        |validator: &Validator| serde_json::to_string(validator).is_ok_and(|text| tells(&text, forms));
-    answer.validators.all.take_if(|validator| is_bad(validator));
-    answer.validators.of.retain(|_, validator| !is_bad(validator));
+    // These are stored and sent again as they are: dropped, since a redacted value would be wrong.
+    result.bootstrap_values.retain(|_, value| !contains_secret(value, forms));
+    let leaks = |validator: &Validator| {
+        serde_json::to_string(validator).is_ok_and(|text| contains_secret(&text, forms))
+    };
+    result.validators.all.take_if(|validator| leaks(validator));
+    result.validators.by_job.retain(|_, validator| !leaks(validator));
 }
 
-/// Whether a secret stands in a text.
-pub(crate) fn tells(text: &str, forms: &[String]) -> bool {
+/// Whether a text contains a secret.
+pub(crate) fn contains_secret(text: &str, forms: &[String]) -> bool {
     forms.iter().any(|form| text.contains(form.as_str()))
 }
 
-pub(crate) fn hide_in(text: &mut String, forms: &[String]) {
+pub(crate) fn redact_text(text: &mut String, forms: &[String]) {
     for form in forms {
         *text = text.replace(form, "***");
     }
-    // Texts are cut, so a form's beginning may stand at the end.
-    let begins = |form: &String| {
+    // Texts are cut to a maximum length, so a form may be cut at the end of the text.
+    let cut_form = |form: &String| {
         let cuts = (1..form.len()).rev().filter_map(|n| form.get(..n));
         let long = cuts.take_while(|begin| begin.chars().count() >= SECRET_CHARS_MIN);
         long.map(str::to_owned).find(|begin| text.ends_with(begin.as_str()))
     };
-    if let Some(begin) = forms.iter().filter_map(begins).max_by_key(String::len) {
+    if let Some(begin) = forms.iter().filter_map(cut_form).max_by_key(String::len) {
         text.truncate(text.len() - begin.len());
         text.push_str("***");
     }
 }
 
-/// The forms in which an answer may say a secret back: as it is, in JSON, in a URL; the longest first. None of
-/// one that is too short to be told from other text.
-pub(crate) fn forms_of(secret: &str) -> Vec<String> {
+/// The forms in which a response may repeat a secret: verbatim, in JSON, in a URL; the longest first. None if the
+/// secret is too short to be distinguished from other text.
+pub(crate) fn secret_forms(secret: &str) -> Vec<String> {
     if secret.chars().count() < SECRET_CHARS_MIN {
         return Vec::new();
     }
@@ -71,7 +72,7 @@ pub(crate) fn forms_of(secret: &str) -> Vec<String> {
     forms
 }
 
-/// `%2F` as `%2f`: both are common.
+/// `%2F` becomes `%2f`: clouds use both.
 fn lower_hex(encoded: &str) -> String {
     let mut parts = encoded.split('%');
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -86,10 +87,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_has_few_forms() {
-        assert_eq!(forms_of("plain-1"), ["plain-1"]);
-        assert_eq!(forms_of("abc"), [""; 0]);
-        let forms = forms_of("a/\"b c~");
+    fn secret_forms_cover_json_and_url_encodings() {
+        assert_eq!(secret_forms("plain-1"), ["plain-1"]);
+        assert_eq!(secret_forms("abc"), [""; 0]);
+        let forms = secret_forms("a/\"b c~");
         for form in
             ["a/\"b c~", "a/\\\"b c~", "a%2F%22b%20c~", "a%2f%22b%20c~", "a%2F%22b+c%7E", "a%2f%22b+c%7e"]
         {

@@ -1,10 +1,10 @@
-//! From templates and a connection to a URL.
+//! Renders the URL and the body of a call from the definition's templates.
 
 use super::credential::Credentials;
 use super::error::RequestError;
 use super::template::{Kind, Templates};
 use crate::fetch::answer::Page;
-use crate::fetch::answer::validate::Since;
+use crate::fetch::answer::validate::ChangeToken;
 use crate::fetch::{Call, Target};
 use crate::provider::{Provider, Resource};
 use crate::words::{ResourceName, UnixMs};
@@ -13,10 +13,10 @@ use reqwest::Url;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// A provider's templates, compiled.
+/// A provider's request templates, compiled.
 pub(crate) struct Requests(Templates);
 
-/// What a POST carries.
+/// The body of a POST.
 pub(crate) enum Body {
     Json(String),
     Form(String),
@@ -33,11 +33,11 @@ impl Body {
 }
 
 impl Requests {
-    /// Compiles every template; the errors say which are wrong, with their places in the file.
+    /// Compiles every template. Errors have their position in the file.
     pub(crate) fn compile(provider: &Provider) -> Result<Self, Vec<(Range<usize>, String)>> {
-        let (mut templates, mut wrong) = (Templates::new(), Vec::new());
+        let (mut templates, mut errors) = (Templates::new(), Vec::new());
         let mut add = |kind, name: String, text: &str, span: Range<usize>| {
-            templates.add((kind, name), text, span, &mut wrong);
+            templates.add((kind, name), text, span, &mut errors);
         };
         let base = &provider.definition.http.base_url;
         add(Kind::Plain, "base_url".into(), base.get_ref(), base.span());
@@ -54,25 +54,25 @@ impl Requests {
                 add(Kind::Json, json_name(name), text.get_ref(), text.span());
             }
         }
-        if !wrong.is_empty() {
-            return Err(wrong);
+        if !errors.is_empty() {
+            return Err(errors);
         }
         Ok(Self(templates))
     }
 
-    /// What every path stands behind, without a slash at its end.
+    /// The base URL, without a trailing slash.
     pub(crate) fn base_url(&self, values: &Value) -> Result<String, RequestError> {
         let text = self.0.render(Kind::Plain, "base_url", values)?.trim_end_matches('/').to_owned();
-        // A path behind any of them would not be one.
+        // A path appended after any of these would not be part of the URL's path.
         if text.contains(['?', '#', '@']) {
-            let why = "base_url holds no user, query or fragment".to_owned();
+            let reason = "base_url must not contain a user, a query or a fragment".to_owned();
             let url = text.rsplit('@').next().and_then(|rest| rest.split(['?', '#']).next());
-            return Err(RequestError::Url { url: url.unwrap_or_default().to_owned(), why });
+            return Err(RequestError::Url { url: url.unwrap_or_default().to_owned(), reason });
         }
         Ok(text)
     }
 
-    /// The URL of a call, its credentials included where the provider wants them there.
+    /// The URL of a call, including credentials that are sent in the query.
     pub(crate) fn url(
         &self,
         resource: &Resource,
@@ -82,11 +82,11 @@ impl Requests {
     ) -> Result<Url, RequestError> {
         let mut text = self.base_url(values)?;
         text.push_str(&self.0.render(Kind::Path, &path_name(&call.resource), values)?);
-        let mut url = usable(&text)?;
+        let mut url = parse_url(&text)?;
         let mut query = BTreeMap::new();
         for key in resource.query.keys() {
             let text = self.0.render(Kind::Plain, &query_name(&call.resource, key), values)?;
-            // One that comes to nothing is not meant to be said.
+            // An empty parameter is left out.
             if !text.is_empty() {
                 query.insert(key.clone(), text);
             }
@@ -100,7 +100,7 @@ impl Requests {
         Ok(url)
     }
 
-    /// What it posts, if anything.
+    /// The body, if the call has one.
     pub(crate) fn body(
         &self,
         resource: &Resource,
@@ -110,7 +110,7 @@ impl Requests {
         if resource.json.is_some() {
             let text = self.0.render(Kind::Json, &json_name(&call.resource), values)?;
             serde_json::from_str::<serde::de::IgnoredAny>(&text)
-                .map_err(|error| RequestError::NoJson { resource: call.resource.clone(), error })?;
+                .map_err(|error| RequestError::InvalidJson { resource: call.resource.clone(), error })?;
             return Ok(Some(Body::Json(text)));
         }
         let mut form = form_urlencoded::Serializer::new(String::new());
@@ -124,9 +124,9 @@ impl Requests {
     }
 }
 
-/// A URL that may be called.
-pub(crate) fn usable(text: &str) -> Result<Url, RequestError> {
-    let unusable = |why: String| RequestError::Url { url: text.to_owned(), why };
+/// Parses a URL; http and https with a host only.
+pub(crate) fn parse_url(text: &str) -> Result<Url, RequestError> {
+    let unusable = |reason: String| RequestError::Url { url: text.to_owned(), reason };
     let url = Url::parse(text).map_err(|error| unusable(error.to_string()))?;
     match matches!(url.scheme(), "http" | "https") && url.host().is_some() {
         true => Ok(url),
@@ -150,14 +150,14 @@ fn json_name(resource: &ResourceName) -> String {
     format!("{resource} json")
 }
 
-/// What the templates of a call see. `random` is the request's own.
+/// The variables of a call's templates. `random` must be new for each request.
 pub(crate) fn values(
     provider: &Provider,
     call: &Call,
     now: UnixMs,
     random: [u8; 16],
     page: &Page,
-    since: Option<&Since>,
+    since: Option<&ChangeToken>,
 ) -> Value {
     let device = |t: &Target| context! { external_id => &t.external_id, group => &t.group };
     let devices: Vec<Value> = call.targets.iter().map(device).collect();
@@ -173,7 +173,7 @@ pub(crate) fn values(
         device => devices.first(),
         devices => devices,
         page => page.value.as_ref().map_or_else(|| Value::from(()), plain),
-        since => since.map_or_else(|| Value::from(""), |since| plain(&since.token)),
+        since => since.map_or_else(|| Value::from(""), |since| plain(&since.value)),
         request => context! { uuid => uuid, epoch_ms => now.0 },
     }
 }
@@ -225,7 +225,7 @@ records = "."
     }
 
     #[test]
-    fn values_are_escaped_for_the_body_they_stand_in() {
+    fn values_are_escaped_for_json_and_for_forms() {
         let json =
             body_of("json = '{\"id\": {{ device.external_id }}, \"at\": {{ request.epoch_ms }}}'").unwrap();
         assert_eq!(json, (r#"{"id": "a\"b & c/ü", "at": 1767225600000}"#.to_owned(), "application/json"));

@@ -1,4 +1,4 @@
-//! What the templates of logins and signatures see: an account, and no call of it.
+//! Variables of the templates of logins and signatures, which belong to an account and not to a call.
 
 use crate::provider::Provider;
 use crate::words::{Connection, Secrets, UnixMs};
@@ -6,7 +6,7 @@ use minijinja::{Value, context};
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 
-/// An account, and what the operator gives for it.
+/// An account and the operator's secrets for its provider.
 #[derive(Clone, Copy)]
 pub(crate) struct RenderContext<'a> {
     pub(crate) provider: &'a Provider,
@@ -16,25 +16,25 @@ pub(crate) struct RenderContext<'a> {
 }
 
 impl RenderContext<'_> {
-    /// What the templates of a login see.
+    /// Variables of a login's templates.
     pub(crate) fn values(&self) -> Value {
         let uuid = uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string();
         context! {
             params => self.provider.with_defaults(self.connection.params.clone()),
             bootstrap => &self.connection.bootstrap,
-            secrets => opened(&self.connection.secrets),
-            operator => opened(self.operator),
+            secrets => exposed(&self.connection.secrets),
+            operator => exposed(self.operator),
             request => context! { uuid => uuid, epoch_ms => self.now.0 },
         }
     }
 
-    /// What templates of URLs that are shown see: no secrets, since they may be logged where they lead.
+    /// Variables of the templates of URLs: no secrets, since the receiving server may log URLs.
     pub(crate) fn public_values(&self) -> Value {
         context! { params => self.provider.with_defaults(self.connection.params.clone()) }
     }
 }
 
-/// Secrets as templates see them.
-pub(crate) fn opened(secrets: &Secrets) -> BTreeMap<String, String> {
+/// Secrets as template variables.
+pub(crate) fn exposed(secrets: &Secrets) -> BTreeMap<String, String> {
     secrets.iter().map(|(name, secret)| (name.to_owned(), secret.expose_secret().to_owned())).collect()
 }

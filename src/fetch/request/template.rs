@@ -1,4 +1,4 @@
-//! Templates, and how the values in them are escaped.
+//! Templates, and how they escape values.
 
 use super::error::RequestError;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
@@ -8,19 +8,19 @@ use std::ops::Range;
 /// Everything but the unreserved characters of RFC 3986.
 pub(crate) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Templates of all kinds, compiled, by name.
+/// Compiled templates by kind and name.
 pub(crate) struct Templates {
     paths: Environment<'static>,
     plain: Environment<'static>,
     json: Environment<'static>,
 }
 
-/// How values are escaped.
+/// How a template escapes values.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
     /// Percent-encoded.
     Path,
-    /// As they are: what they stand in is encoded as a whole.
+    /// Not escaped: the rendered text is encoded as a whole.
     Plain,
     /// Written as JSON.
     Json,
@@ -46,13 +46,13 @@ impl Templates {
         Self { paths, plain, json }
     }
 
-    /// Compiles one; what is wrong with it is noted with its place in the file.
+    /// Compiles a template. An error is added to `errors` with its position in the file.
     pub(crate) fn add(
         &mut self,
         (kind, name): (Kind, String),
         text: &str,
         span: Range<usize>,
-        wrong: &mut Vec<(Range<usize>, String)>,
+        errors: &mut Vec<(Range<usize>, String)>,
     ) {
         let env = match kind {
             Kind::Path => &mut self.paths,
@@ -60,7 +60,7 @@ impl Templates {
             Kind::Json => &mut self.json,
         };
         if let Err(error) = env.add_template_owned(name, text.to_owned()) {
-            wrong.push((span, format!("bad template: {error}")));
+            errors.push((span, format!("bad template: {error}")));
         }
     }
 
@@ -76,15 +76,18 @@ impl Templates {
     }
 }
 
-/// One path segment. `.` and `..` would climb, and no encoding keeps them from it.
+/// Encodes one path segment. `.` and `..` are refused: they would change the path, however they are encoded.
 fn segment(text: &str) -> Result<String, Error> {
     if matches!(text, "." | "..") {
-        return Err(Error::new(ErrorKind::InvalidOperation, format!("{text:?} may not stand in a path")));
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            format!("{text:?} is not allowed as a path segment"),
+        ));
     }
     Ok(utf8_percent_encode(text, RESERVED).to_string())
 }
 
-/// Several segments: the slashes stay.
+/// Encodes several segments and keeps the slashes.
 fn segments(text: String) -> Result<Value, Error> {
     let parts: Result<Vec<_>, _> = text.split('/').map(segment).collect();
     Ok(Value::from_safe_string(parts?.join("/")))

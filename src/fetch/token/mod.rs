@@ -1,12 +1,12 @@
-//! How tokens are asked for: by a declared login, or by OAuth 2.0.
+//! Requests tokens: by a declared login, or by OAuth 2.0.
 
 mod login;
 mod oauth;
-mod token_answer;
+mod token_context;
+mod token_response;
 mod tokens;
-mod with;
 
 pub(super) use oauth::OAuth;
 pub use oauth::{AuthorizationRequest, DeviceCode};
+pub(super) use token_context::TokenContext;
 pub(super) use tokens::Tokens;
-pub(super) use with::With;

@@ -1,14 +1,14 @@
-//! OAuth 2.0 over the provider's own wire: its requests go where the provider's calls may go, under the same bounds.
+//! OAuth 2.0. Requests are sent like the provider's calls: same egress guard, same bounds.
 
-use super::token_answer::{self, Trouble, shape_of};
-use super::with::{With, hidden};
+use super::token_context::{TokenContext, redacted};
+use super::token_response::{self, TokenFailure, shape_of};
 use crate::fetch::jq::{OffRuntime, Program};
-use crate::fetch::request::{Kind, RequestError, Templates, usable};
-use crate::fetch::wire::{Silence, Wire};
+use crate::fetch::request::{Kind, RequestError, Templates, parse_url};
+use crate::fetch::wire::{NoResponse, Wire};
 use crate::provider::{CLIENT, ClientAuth, Flow, OAuth2 as Declared, Whose};
 use crate::words::{End, Granted, NoToken, UnixMs};
 use oauth2::basic::{
-    BasicClient, BasicErrorResponseType as Said, BasicRequestTokenError, BasicTokenResponse,
+    BasicClient, BasicErrorResponseType as ErrorCode, BasicRequestTokenError, BasicTokenResponse,
 };
 use oauth2::{
     AsyncHttpClient, AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken,
@@ -24,60 +24,64 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::time::Duration;
 
-/// A declared way to tokens, compiled.
+/// A declared OAuth 2.0 flow, compiled.
 pub(crate) struct OAuth {
     declared: Declared,
     urls: Templates,
-    answer: Option<Program>,
+    normaliser: Option<Program>,
 }
 
-/// An owner's way to allow a connection.
+/// A request to the account's owner to authorize a connection.
 #[derive(Debug)]
 pub struct AuthorizationRequest {
-    /// Where to.
+    /// Where the owner's browser must go.
     pub url: String,
-    /// What the way back must bring.
+    /// The `state` that the callback must contain.
     pub state: SecretString,
-    /// What proves the way back, where the provider takes such.
+    /// The PKCE verifier, if the provider uses PKCE.
     pub verifier: Option<SecretString>,
 }
 
-/// A code that an owner types in somewhere else.
+/// A code that the owner enters on another device (RFC 8628).
 #[derive(Debug)]
 pub struct DeviceCode {
-    /// Where.
+    /// Where to enter it.
     pub url: String,
-    /// Likewise, with the code in it.
+    /// The same, with the code in it.
     pub url_with_code: Option<String>,
-    /// The code.
+    /// The code to enter.
     pub code: String,
-    /// How long it is good for.
+    /// How long the code is valid.
     pub lifetime: Duration,
-    told: StandardDeviceAuthorizationResponse,
+    response: StandardDeviceAuthorizationResponse,
 }
 
 type Client = BasicClient<EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 
 impl OAuth {
-    /// Compiles it; or what is wrong, with its place in the file.
+    /// Compiles URLs and the program. Errors have their position in the file.
     pub(crate) fn compile(declared: &Declared) -> Result<Self, Vec<(Range<usize>, String)>> {
-        let (mut urls, mut wrong) = (Templates::new(), Vec::new());
+        let (mut urls, mut errors) = (Templates::new(), Vec::new());
         let authorize = declared.authorize_url.as_ref().map(|url| ("authorize_url", url));
         for (name, url) in declared.urls().chain(authorize) {
-            urls.add((Kind::Plain, name.to_owned()), url.get_ref(), url.span(), &mut wrong);
+            urls.add((Kind::Plain, name.to_owned()), url.get_ref(), url.span(), &mut errors);
         }
-        let answer = declared.answer.as_ref().and_then(|text| {
-            Program::compile(text.get_ref()).map_err(|error| wrong.push((text.span(), error))).ok()
+        let normaliser = declared.answer.as_ref().and_then(|text| {
+            Program::compile(text.get_ref()).map_err(|error| errors.push((text.span(), error))).ok()
         });
-        if wrong.is_empty() { Ok(Self { declared: declared.clone(), urls, answer }) } else { Err(wrong) }
+        if errors.is_empty() {
+            Ok(Self { declared: declared.clone(), urls, normaliser })
+        } else {
+            Err(errors)
+        }
     }
 
-    /// The next token, by what brought the last one or by the client itself.
-    pub(crate) async fn renew(&self, wire: &Wire, with: &With<'_>) -> Result<Granted, NoToken> {
-        let client = self.client(with).map_err(unmakable)?;
+    /// Requests the next token: with the refresh token, or with the client's own credentials.
+    pub(crate) async fn renew(&self, wire: &Wire, context: &TokenContext<'_>) -> Result<Granted, NoToken> {
+        let client = self.client(context).map_err(unsendable)?;
         let params = self.declared.token_params.iter();
-        let http = self.carrier(wire, with);
-        let answer = if self.declared.flow == Flow::Client {
+        let http = self.transport(wire, context);
+        let response = if self.declared.flow == Flow::Client {
             let scopes = self.declared.scopes.iter().cloned().map(Scope::new);
             let request = client.exchange_client_credentials().add_scopes(scopes);
             params
@@ -85,9 +89,9 @@ impl OAuth {
                 .request_async(&http)
                 .await
         } else {
-            let refresh = with.context.connection.token.as_ref().and_then(|token| token.refresh.as_ref());
+            let refresh = context.render.connection.token.as_ref().and_then(|token| token.refresh.as_ref());
             let Some(refresh) = refresh else {
-                let reason = "it is not authorised yet: `paceline connection authorize` does that".to_owned();
+                let reason = "not authorised yet: run `paceline connection authorize`".to_owned();
                 return Err(NoToken::Refused { reason });
             };
             let refresh = RefreshToken::new(refresh.expose_secret().to_owned());
@@ -97,17 +101,17 @@ impl OAuth {
                 .request_async(&http)
                 .await
         };
-        self.granted(answer, with)
+        self.granted(response, context)
     }
 
-    /// Where its owner must go, and come back to `redirect_url` from.
-    pub(crate) fn journey(
+    /// Builds the request that leads the owner back to `redirect_url`.
+    pub(crate) fn authorization_request(
         &self,
-        with: &With<'_>,
+        context: &TokenContext<'_>,
         redirect_url: &str,
     ) -> Result<AuthorizationRequest, NoToken> {
-        let url = AuthUrl::new(self.url(with, "authorize_url").map_err(unmakable)?).map_err(bad_url)?;
-        let client = self.client(with).map_err(unmakable)?.set_auth_uri(url);
+        let url = AuthUrl::new(self.url(context, "authorize_url").map_err(unsendable)?).map_err(bad_url)?;
+        let client = self.client(context).map_err(unsendable)?.set_auth_uri(url);
         let redirect = RedirectUrl::new(redirect_url.to_owned()).map_err(bad_url)?;
         let scopes = self.declared.scopes.iter().cloned().map(Scope::new);
         let mut request = client.authorize_url(CsrfToken::new_random);
@@ -125,16 +129,16 @@ impl OAuth {
         Ok(AuthorizationRequest { url: url.into(), state: state.into_secret().into(), verifier })
     }
 
-    /// The first token, for the code that an owner came back with.
+    /// Exchanges the callback's code for the first token.
     pub(crate) async fn exchange(
         &self,
         wire: &Wire,
-        with: &With<'_>,
+        context: &TokenContext<'_>,
         code: &str,
         verifier: Option<&SecretString>,
         redirect_url: &str,
     ) -> Result<Granted, NoToken> {
-        let client = self.client(with).map_err(unmakable)?;
+        let client = self.client(context).map_err(unsendable)?;
         let redirect = RedirectUrl::new(redirect_url.to_owned()).map_err(bad_url)?;
         let mut request = client.exchange_code(AuthorizationCode::new(code.to_owned()));
         request = request.set_redirect_uri(Cow::Owned(redirect));
@@ -144,67 +148,75 @@ impl OAuth {
         for (name, value) in &self.declared.token_params {
             request = request.add_extra_param(name, value);
         }
-        let http = self.carrier(wire, with);
-        let answer = request.request_async(&http).await;
-        self.granted(answer, with)
+        let http = self.transport(wire, context);
+        let response = request.request_async(&http).await;
+        self.granted(response, context)
     }
 
-    /// A code for the owner to type in.
-    pub(crate) async fn device_code(&self, wire: &Wire, with: &With<'_>) -> Result<DeviceCode, NoToken> {
-        let url = self.url(with, "device_url").map_err(unmakable)?;
+    /// Requests a code for the owner to enter.
+    pub(crate) async fn device_code(
+        &self,
+        wire: &Wire,
+        context: &TokenContext<'_>,
+    ) -> Result<DeviceCode, NoToken> {
+        let url = self.url(context, "device_url").map_err(unsendable)?;
         let url = DeviceAuthorizationUrl::new(url).map_err(bad_url)?;
-        let client = self.client(with).map_err(unmakable)?.set_device_authorization_url(url);
+        let client = self.client(context).map_err(unsendable)?.set_device_authorization_url(url);
         let scopes = self.declared.scopes.iter().cloned().map(Scope::new);
-        let http = self.carrier(wire, with);
-        let told: Result<StandardDeviceAuthorizationResponse, _> =
+        let http = self.transport(wire, context);
+        let response: Result<StandardDeviceAuthorizationResponse, _> =
             client.exchange_device_code().add_scopes(scopes).request_async(&http).await;
-        let told = told.map_err(|error| hidden(why(error), with))?;
+        let response = response.map_err(|error| redacted(token_error(error), context))?;
         Ok(DeviceCode {
-            url: told.verification_uri().to_string(),
-            url_with_code: told.verification_uri_complete().map(|url| url.secret().clone()),
-            code: told.user_code().secret().clone(),
-            lifetime: told.expires_in(),
-            told,
+            url: response.verification_uri().to_string(),
+            url_with_code: response.verification_uri_complete().map(|url| url.secret().clone()),
+            code: response.user_code().secret().clone(),
+            lifetime: response.expires_in(),
+            response,
         })
     }
 
-    /// The first token, once the owner has typed the code in; asks as often as the provider says.
+    /// Waits until the owner has entered the code, and returns the first token. Polls as often as the provider says.
     pub(crate) async fn device_token(
         &self,
         wire: &Wire,
-        with: &With<'_>,
+        context: &TokenContext<'_>,
         code: &DeviceCode,
         now: impl Fn() -> UnixMs + Send + Sync,
     ) -> Result<Granted, NoToken> {
-        let client = self.client(with).map_err(unmakable)?;
-        let http = self.carrier(wire, with);
+        let client = self.client(context).map_err(unsendable)?;
+        let http = self.transport(wire, context);
         let request =
-            client.exchange_device_access_token(&code.told).set_time_fn(move || now().to_datetime());
-        let answer = request.request_async(&http, tokio::time::sleep, Some(code.lifetime)).await;
-        let answer = answer.map_err(|error| match error {
-            RequestTokenError::ServerResponse(told) => match told.error() {
-                DeviceCodeErrorResponseType::Basic(said) => said_why(said, told.error_description()),
-                other => NoToken::Refused { reason: format!("it was not allowed: {other}") },
+            client.exchange_device_access_token(&code.response).set_time_fn(move || now().to_datetime());
+        let response = request.request_async(&http, tokio::time::sleep, Some(code.lifetime)).await;
+        let response = response.map_err(|error| match error {
+            RequestTokenError::ServerResponse(response) => match response.error() {
+                DeviceCodeErrorResponseType::Basic(code) => {
+                    error_from_code(code, response.error_description())
+                }
+                other => NoToken::Refused { reason: format!("the authorization was not granted: {other}") },
             },
-            RequestTokenError::Request(trouble) => trouble.into(),
+            RequestTokenError::Request(failure) => failure.into(),
             other => NoToken::later(other.to_string(), End::Error),
         });
-        answer.map(|told| self.as_granted(&told)).map_err(|error| hidden(error, with))
+        response.map(|token| self.granted_from(&token)).map_err(|error| redacted(error, context))
     }
 
-    fn client(&self, with: &With<'_>) -> Result<Client, RequestError> {
-        let (given, whose) = match self.declared.client {
-            Whose::Operator => (with.context.operator, "the operator"),
-            Whose::Connection => (&with.context.connection.secrets, "the connection"),
+    fn client(&self, context: &TokenContext<'_>) -> Result<Client, RequestError> {
+        let (secrets, owner) = match self.declared.client {
+            Whose::Operator => (context.render.operator, "the operator"),
+            Whose::Connection => (&context.render.connection.secrets, "the connection"),
         };
         let find = |name: &str| {
-            let missing = || RequestError::NoClient { whose, name: name.to_owned() };
-            given.get(name).map(|found| found.expose_secret().to_owned()).ok_or_else(missing)
+            let missing = || RequestError::NoClient { owner, name: name.to_owned() };
+            secrets.get(name).map(|found| found.expose_secret().to_owned()).ok_or_else(missing)
         };
         let id = self.declared.client_id.clone().map_or_else(|| find(CLIENT[0]), Ok)?;
-        let url = self.url(with, "token_url")?;
-        let unusable =
-            |error: oauth2::url::ParseError| RequestError::Url { url: url.clone(), why: error.to_string() };
+        let url = self.url(context, "token_url")?;
+        let unusable = |error: oauth2::url::ParseError| RequestError::Url {
+            url: url.clone(),
+            reason: error.to_string(),
+        };
         let token_url = TokenUrl::new(url.clone()).map_err(unusable)?;
         let client = BasicClient::new(ClientId::new(id)).set_token_uri(token_url);
         Ok(match self.declared.client_auth {
@@ -216,116 +228,120 @@ impl OAuth {
         })
     }
 
-    fn url(&self, with: &With<'_>, name: &str) -> Result<String, RequestError> {
-        self.urls.render(Kind::Plain, name, &with.context.public_values())
+    fn url(&self, context: &TokenContext<'_>, name: &str) -> Result<String, RequestError> {
+        self.urls.render(Kind::Plain, name, &context.render.public_values())
     }
 
-    fn carrier<'a>(&'a self, wire: &'a Wire, with: &'a With<'a>) -> Carrier<'a> {
-        Carrier {
+    fn transport<'a>(&'a self, wire: &'a Wire, context: &'a TokenContext<'a>) -> HttpTransport<'a> {
+        HttpTransport {
             wire,
-            headers: &with.preparer.headers,
-            answer: self.answer.as_ref(),
-            off_runtime: with.off_runtime,
-            now: with.context.now,
+            headers: &context.preparer.headers,
+            normaliser: self.normaliser.as_ref(),
+            off_runtime: context.off_runtime,
+            now: context.render.now,
         }
     }
 
     fn granted(
         &self,
-        answer: Result<BasicTokenResponse, BasicRequestTokenError<Trouble>>,
-        with: &With<'_>,
+        response: Result<BasicTokenResponse, BasicRequestTokenError<TokenFailure>>,
+        context: &TokenContext<'_>,
     ) -> Result<Granted, NoToken> {
-        answer.map(|told| self.as_granted(&told)).map_err(|error| hidden(why(error), with))
+        response.map(|token| self.granted_from(&token)).map_err(|error| redacted(token_error(error), context))
     }
 
-    fn as_granted(&self, told: &BasicTokenResponse) -> Granted {
-        let lifetime = told.expires_in().map(|life| i64::try_from(life.as_millis()).unwrap_or(i64::MAX));
+    fn granted_from(&self, response: &BasicTokenResponse) -> Granted {
+        let lifetime = response.expires_in().map(|life| i64::try_from(life.as_millis()).unwrap_or(i64::MAX));
         let default = || self.declared.lifetime_default.map(|life| life.as_ms().cast_signed());
         Granted {
-            access: told.access_token().secret().clone().into(),
-            refresh: told.refresh_token().map(|token| token.secret().clone().into()),
+            access: response.access_token().secret().clone().into(),
+            refresh: response.refresh_token().map(|token| token.secret().clone().into()),
             lifetime_ms: lifetime.or_else(default),
         }
     }
 }
 
-/// Sends what the library makes, and brings what it understands.
-struct Carrier<'a> {
+/// Sends the OAuth library's requests over the provider's wire, and normalises the responses.
+struct HttpTransport<'a> {
     wire: &'a Wire,
     headers: &'a HeaderMap,
-    answer: Option<&'a Program>,
+    normaliser: Option<&'a Program>,
     off_runtime: &'a OffRuntime,
     now: UnixMs,
 }
 
-impl<'c> AsyncHttpClient<'c> for Carrier<'_> {
-    type Error = Trouble;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Trouble>> + Send + 'c>>;
+impl<'c> AsyncHttpClient<'c> for HttpTransport<'_> {
+    type Error = TokenFailure;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, TokenFailure>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.carry(request))
+        Box::pin(self.send(request))
     }
 }
 
-impl Carrier<'_> {
-    async fn carry(&self, asked: HttpRequest) -> Result<HttpResponse, Trouble> {
-        let silent = |reason: String, end| Trouble { reason, wait_ms: None, end };
+impl HttpTransport<'_> {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TokenFailure> {
+        let failure = |reason: String, end| TokenFailure { reason, wait_ms: None, end };
         let url: Url =
-            usable(&asked.uri().to_string()).map_err(|error| silent(error.to_string(), End::Unsent))?;
-        let mut request = Request::new(asked.method().clone(), url);
-        *request.headers_mut() = self.headers.clone();
-        for (name, value) in asked.headers() {
+            parse_url(&request.uri().to_string()).map_err(|error| failure(error.to_string(), End::Unsent))?;
+        let mut sent = Request::new(request.method().clone(), url);
+        *sent.headers_mut() = self.headers.clone();
+        for (name, value) in request.headers() {
             let mut value = value.clone();
             value.set_sensitive(name == AUTHORIZATION);
-            request.headers_mut().insert(name, value);
+            sent.headers_mut().insert(name, value);
         }
-        *request.body_mut() = Some(asked.into_body().into());
-        let reply = self.wire.carry(request).await.map_err(|silence| match silence {
-            Silence::Unsent(reason) => silent(reason, End::Unsent),
-            Silence::Lost(reason) => silent(reason, End::Lost),
+        *sent.body_mut() = Some(request.into_body().into());
+        let response = self.wire.send(sent).await.map_err(|error| match error {
+            NoResponse::Unsent(reason) => failure(reason, End::Unsent),
+            NoResponse::Lost(reason) => failure(reason, End::Lost),
         })?;
-        // Without a program there is only a short answer to parse.
-        let is_light = self.answer.is_none();
-        self.off_runtime.run(is_light, || token_answer::understood(&reply, self.answer, self.now)).await
+        // Without a program, only a short body is parsed.
+        let is_light = self.normaliser.is_none();
+        self.off_runtime
+            .run(is_light, || token_response::normalise(&response, self.normaliser, self.now))
+            .await
     }
 }
 
-fn unmakable(error: RequestError) -> NoToken {
+fn unsendable(error: RequestError) -> NoToken {
     NoToken::later(error.to_string(), End::Unsent)
 }
 
 fn bad_url(error: oauth2::url::ParseError) -> NoToken {
-    NoToken::later(format!("a URL of auth.oauth2, or the way back, is none: {error}"), End::Unsent)
+    NoToken::later(format!("a URL of auth.oauth2, or the redirect URL, is not a URL: {error}"), End::Unsent)
 }
 
-/// Later, or never without the owner: what the provider said decides (RFC 6749, 5.2).
-fn why(error: BasicRequestTokenError<Trouble>) -> NoToken {
+/// Temporary, or refused until the owner authorizes again: by the response's error code (RFC 6749, 5.2).
+fn token_error(error: BasicRequestTokenError<TokenFailure>) -> NoToken {
     match error {
-        RequestTokenError::ServerResponse(told) => said_why(told.error(), told.error_description()),
-        RequestTokenError::Request(trouble) => trouble.into(),
+        RequestTokenError::ServerResponse(response) => {
+            error_from_code(response.error(), response.error_description())
+        }
+        RequestTokenError::Request(failure) => failure.into(),
         RequestTokenError::Parse(_, body) => {
-            NoToken::later(format!("the answer brings no token: {}", shape_of(&body)), End::Error)
+            NoToken::later(format!("the response contains no token: {}", shape_of(&body)), End::Error)
         }
         RequestTokenError::Other(reason) => NoToken::later(reason, End::Error),
     }
 }
 
-fn said_why(said: &Said, description: Option<&String>) -> NoToken {
+fn error_from_code(code: &ErrorCode, description: Option<&String>) -> NoToken {
     let described = description.map(|text| format!(" ({text})")).unwrap_or_default();
-    let word = said.as_ref();
-    match said {
-        Said::InvalidGrant => {
-            NoToken::Refused { reason: format!("what it was allowed ended: {word}{described}") }
+    let name = code.as_ref();
+    match code {
+        ErrorCode::InvalidGrant => {
+            NoToken::Refused { reason: format!("the authorization has ended: {name}{described}") }
         }
-        Said::Extension(word)
-            if ["access_denied", "expired_token", "consent_required"].contains(&word.as_str()) =>
+        ErrorCode::Extension(extension)
+            if ["access_denied", "expired_token", "consent_required"].contains(&extension.as_str()) =>
         {
-            NoToken::Refused { reason: format!("it is not allowed: {word}{described}") }
+            NoToken::Refused { reason: format!("the authorization was not granted: {name}{described}") }
         }
-        Said::InvalidClient | Said::UnauthorizedClient => {
-            let reason = format!("the cloud does not accept the client's id or secret: {word}{described}");
+        ErrorCode::InvalidClient | ErrorCode::UnauthorizedClient => {
+            let reason = format!("the cloud does not accept the client's id or secret: {name}{described}");
             NoToken::later(reason, End::Error)
         }
-        _ => NoToken::later(format!("the cloud gives no token: {word}{described}"), End::Error),
+        _ => NoToken::later(format!("the cloud refused a token: {name}{described}"), End::Error),
     }
 }

@@ -1,23 +1,23 @@
-//! A provider's way to tokens, whichever it declares.
+//! Requests tokens by the method that a provider declares.
 
 use super::login::Login;
 use super::oauth::OAuth;
-use super::with::With;
+use super::token_context::TokenContext;
 use crate::fetch::wire::Wire;
 use crate::provider::Provider;
 use crate::words::{Granted, NoToken, ProviderName};
 use std::ops::Range;
 
-/// The declared way, compiled.
+/// The declared method, compiled.
 pub(crate) enum Tokens {
-    /// There are none.
+    /// The provider has no tokens.
     None,
     Login(Login),
     OAuth(OAuth),
 }
 
 impl Tokens {
-    /// Compiles it; or what is wrong, with its place in the file.
+    /// Compiles the method. Errors have their position in the file.
     pub(crate) fn compile(provider: &Provider) -> Result<Self, Vec<(Range<usize>, String)>> {
         let auth = provider.definition.auth.get_ref();
         match (&auth.login, &auth.oauth2) {
@@ -27,24 +27,24 @@ impl Tokens {
         }
     }
 
-    /// Asks for a connection's next token.
-    pub(crate) async fn next(&self, wire: &Wire, with: &With<'_>) -> Result<Granted, NoToken> {
+    /// Requests a connection's next token.
+    pub(crate) async fn next(&self, wire: &Wire, context: &TokenContext<'_>) -> Result<Granted, NoToken> {
         match self {
-            Self::Login(login) => login.ask(wire, with).await,
-            Self::OAuth(oauth) => oauth.renew(wire, with).await,
-            Self::None => Err(no_way(&with.context.provider.name, "tokens")),
+            Self::Login(login) => login.log_in(wire, context).await,
+            Self::OAuth(oauth) => oauth.renew(wire, context).await,
+            Self::None => Err(undeclared(&context.render.provider.name, "tokens")),
         }
     }
 
-    /// The way on which owners allow connections.
+    /// The OAuth method by which owners authorize connections.
     pub(crate) fn oauth(&self, provider: &ProviderName) -> Result<&OAuth, NoToken> {
         match self {
             Self::OAuth(oauth) => Ok(oauth),
-            Self::None | Self::Login(_) => Err(no_way(provider, "owners to allow connections")),
+            Self::None | Self::Login(_) => Err(undeclared(provider, "authorization by account owners")),
         }
     }
 }
 
-fn no_way(provider: &ProviderName, what: &str) -> NoToken {
-    NoToken::Refused { reason: format!("{provider} has no way for {what}") }
+fn undeclared(provider: &ProviderName, what: &str) -> NoToken {
+    NoToken::Refused { reason: format!("the definition of {provider} declares no {what}") }
 }

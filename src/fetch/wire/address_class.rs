@@ -1,19 +1,19 @@
-//! Where an address leads: to the open internet, into somebody's own network, or where no cloud can be. Pure.
+//! Classifies IP addresses: public, private, or impossible for a device cloud. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Where an address leads.
+/// Class of an IP address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AddressClass {
-    /// The open internet.
+    /// On the public internet.
     Public,
     /// This machine or the networks around it, where self-hosted devices are.
     Private,
-    /// Nowhere that could serve devices; among it where hosting platforms tell credentials to whoever asks.
+    /// No device cloud can be here. Includes the metadata addresses where hosting platforms serve credentials.
     Never,
 }
 
-/// By the registries of special-purpose addresses (RFC 6890, kept by IANA).
+/// Classifies by IANA's registries of special-purpose addresses (RFC 6890).
 pub(crate) fn address_class(address: IpAddr) -> AddressClass {
     match address {
         IpAddr::V4(address) => address_class_v4(address),
@@ -23,17 +23,17 @@ pub(crate) fn address_class(address: IpAddr) -> AddressClass {
 
 fn address_class_v4(address: Ipv4Addr) -> AddressClass {
     match address.octets() {
-        // Metadata in the midst of other addresses: Alibaba Cloud's, and Azure's wire server.
+        // Metadata services inside other ranges: Alibaba Cloud's, and Azure's wire server.
         [100, 100, 100, 200] | [168, 63, 129, 16] => AddressClass::Never,
         [10, ..] | [127, ..] | [192, 168, ..] => AddressClass::Private,
         [172, 16..=31, ..] => AddressClass::Private,
-        // Shared by the customers of a carrier (RFC 6598), and by private overlay networks.
+        // Carrier-grade NAT (RFC 6598), also used by private overlay networks.
         [100, 64..=127, ..] => AddressClass::Private,
-        // "This network": on Linux, this machine by another name.
+        // "This network": on Linux it reaches this machine.
         [0, ..] => AddressClass::Never,
-        // Link-local (RFC 3927): the metadata of most hosting platforms.
+        // Link-local (RFC 3927): the metadata service of most hosting platforms.
         [169, 254, ..] => AddressClass::Never,
-        // Protocol assignments, documentation, the relay of 6to4, benchmarks.
+        // Protocol assignments, documentation, 6to4 relays, benchmarks.
         [192, 0, 0 | 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => AddressClass::Never,
         [192, 88, 99, _] | [198, 18..=19, ..] => AddressClass::Never,
         // Multicast, reserved, broadcast.
@@ -49,21 +49,21 @@ fn address_class_v6(address: Ipv6Addr) -> AddressClass {
     let embedded = Ipv4Addr::new(a, b, c, d);
     match (first, second, third) {
         _ if address == Ipv6Addr::LOCALHOST => AddressClass::Private,
-        // Metadata in the midst of the unique local addresses: AWS's (and its pods' credentials), Google Cloud's.
+        // Metadata services inside the unique local range: AWS's (and its pod credentials), Google Cloud's.
         (0xfd00, 0xec2, 0) | (0xfd20, 0xce, 0) => AddressClass::Never,
         (0xfc00..=0xfdff, ..) => AddressClass::Private,
-        // An IPv4 address in another dress: mapped, or by way of NAT64 (RFC 6052).
+        // Embedded IPv4: mapped, or NAT64 (RFC 6052).
         _ if address.to_ipv4_mapped().is_some() => address_class_v4(embedded),
         (0x64, 0xff9b, 0) if address.segments()[3..6] == [0, 0, 0] => address_class_v4(embedded),
-        // By way of 6to4 (RFC 3056).
+        // Embedded IPv4: 6to4 (RFC 3056).
         (0x2002, ..) => {
             let ([a, b], [c, d]) = (second.to_be_bytes(), third.to_be_bytes());
             address_class_v4(Ipv4Addr::new(a, b, c, d))
         }
-        // Protocol assignments, Teredo among them; documentation.
+        // Protocol assignments (including Teredo) and documentation.
         (0x2001, 0..=0x1ff, _) | (0x2001, 0xdb8, _) | (0x3fff, 0..=0xfff, _) => AddressClass::Never,
         (0x2000..=0x3fff, ..) => AddressClass::Public,
-        // Unspecified, link-local (a URL cannot say on which link), multicast, and what is not given out.
+        // Unspecified, link-local (a URL cannot name the link), multicast, unassigned.
         _ => AddressClass::Never,
     }
 }
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_address_has_its_place() {
+    fn addresses_are_classified_by_range() {
         let all = |addresses: &[&str], expected: AddressClass| {
             for text in addresses {
                 assert_eq!(address_class(text.parse().unwrap()), expected, "{text}");

@@ -1,12 +1,12 @@
-//! What is told of a request that brought nothing.
+//! The text of a request's transport error.
 
 use std::error::Error;
 
-/// An error's text without the URL: a key may stand in it.
-pub(crate) fn told(error: reqwest::Error) -> String {
+/// The error and its causes, without the URL: it may contain a key.
+pub(crate) fn error_text(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut reason = match error.is_timeout() {
-        true => "no answer in time".to_owned(),
+        true => "no response within the timeout".to_owned(),
         false => error.to_string(),
     };
     let mut source = error.source();

@@ -1,4 +1,5 @@
-//! The wire to a cloud: where calls may go, how a request is sent once, and how much of an answer is read.
+//! The connection to a cloud: which addresses calls may reach, how a request is sent once, and how much of a response
+//! is read.
 
 mod address_class;
 mod body;
@@ -10,4 +11,4 @@ mod send;
 pub(super) use body::{Body, excerpt};
 pub use egress_guard::Reach;
 pub(super) use in_flight::InFlight;
-pub(super) use send::{Reply, Script, Silence, Wire};
+pub(super) use send::{NoResponse, Response, ScriptedResponses, Wire};

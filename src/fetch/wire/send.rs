@@ -1,12 +1,13 @@
-//! What carries a request to the cloud and its answer back: the network, or the script of a case. All else of a call
-//! is the same for both, so that a case proves what a real call does.
+//! Sends requests: over the network, or to the scripted responses of a case. Everything else of a call is the same for
+//! both, so that a case tests what a real call does.
 //!
-//! The network is a provider's HTTP client: guarded, and bounded in time and bytes. What was granted is sent once: no
-//! redirect is followed and nothing is sent again, since the provider would count what the quotas did not.
+//! The network is a provider's HTTP client: behind the egress guard, and bounded in time and bytes. A granted call is
+//! sent once: redirects are not followed and nothing is retried, since the provider would count requests that the
+//! quotas did not.
 
-use super::body::{self, Body, Flaw};
+use super::body::{self, Body, BodyError};
 use super::egress_guard::{EgressGuard, Reach, Refusal};
-use super::error_text::told;
+use super::error_text::error_text;
 use crate::provider::Provider;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Request, Url, redirect, retry};
@@ -17,86 +18,90 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Of one answer. All of them together never pass 400 KiB, which is what the client's buffer holds.
+/// Per response. All headers together are at most 400 KiB, the size of the client's buffer.
 const HEADERS_MAX: usize = 100;
 const HEADER_BYTES_MAX: u32 = 64 << 10;
 
-/// The way to a cloud.
+/// How requests reach a cloud.
 pub(crate) enum Wire {
-    /// The network.
+    /// Over the network.
     Network(Network),
-    /// What a case says the cloud answers.
-    Script(Mutex<Script>),
+    /// To the responses of a case.
+    Scripted(Mutex<ScriptedResponses>),
 }
 
-/// Answers in their order, and the requests they were given to.
+/// Responses to give, in order, and the requests received.
 #[derive(Default)]
-pub(crate) struct Script {
-    pub(crate) answers: VecDeque<Reply>,
-    pub(crate) asked: Vec<Request>,
+pub(crate) struct ScriptedResponses {
+    pub(crate) responses: VecDeque<Response>,
+    pub(crate) requests: Vec<Request>,
 }
 
 impl Wire {
-    /// Whether the definition lets calls go there, as far as the URL tells.
-    pub(crate) fn lets(&self, url: &Url) -> bool {
+    /// Whether calls may go to this URL, before its host is resolved.
+    pub(crate) fn allows(&self, url: &Url) -> bool {
         match self {
             Self::Network(network) => network.guard.check(url).is_ok(),
-            Self::Script(_) => true,
+            Self::Scripted(_) => true,
         }
     }
 
-    /// Over the network.
+    /// A wire over the network.
     pub(crate) fn new(provider: &Provider, reach: Reach) -> Result<Self, String> {
         Network::new(provider, reach).map(Self::Network)
     }
 
-    /// Sends it once, and brings the answer.
-    pub(crate) async fn carry(&self, request: Request) -> Result<Reply, Silence> {
+    /// Sends a request once and returns the response.
+    pub(crate) async fn send(&self, request: Request) -> Result<Response, NoResponse> {
         match self {
             Self::Network(network) => network.send(request).await,
-            Self::Script(script) => {
+            Self::Scripted(script) => {
                 let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
-                let reply = script.answers.pop_front();
-                let reply = reply.map(|reply| Reply { url: request.url().clone(), ..reply });
-                script.asked.push(request);
-                reply.ok_or_else(|| Silence::Lost("the case has no answer to this request".to_owned()))
+                let response = script.responses.pop_front();
+                let response = response.map(|response| Response { url: request.url().clone(), ..response });
+                script.requests.push(request);
+                response.ok_or_else(|| {
+                    NoResponse::Lost(
+                        "the case has no answer to this request: add it to the case's `then`".to_owned(),
+                    )
+                })
             }
         }
     }
 
-    /// The requests that a script was asked, in their order.
-    pub(crate) fn asked(&self) -> Vec<Request> {
+    /// Removes and returns the requests that a script received, in order.
+    pub(crate) fn take_requests(&self) -> Vec<Request> {
         match self {
             Self::Network(_) => Vec::new(),
-            Self::Script(script) => {
-                std::mem::take(&mut script.lock().unwrap_or_else(PoisonError::into_inner).asked)
+            Self::Scripted(script) => {
+                std::mem::take(&mut script.lock().unwrap_or_else(PoisonError::into_inner).requests)
             }
         }
     }
 }
 
-/// What speaks to one provider's cloud.
+/// HTTP client of one provider.
 pub(crate) struct Network {
     client: Client,
     guard: EgressGuard,
     body_bytes_max: usize,
 }
 
-/// What came back: status, headers, body.
-pub(crate) struct Reply {
+/// A response: status, headers, body.
+pub(crate) struct Response {
     pub(crate) url: Url,
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Body,
-    /// From the request to the body's last byte; nothing in a script.
+    /// From the request to the last byte of the body; zero if scripted.
     pub(crate) took: Duration,
 }
 
-/// Why nothing came back.
-pub(crate) enum Silence {
-    /// It was not sent: it cannot be made, or would have gone where it must not.
+/// Why there is no response.
+pub(crate) enum NoResponse {
+    /// Not sent: the request cannot be built, or its target is not allowed.
     Unsent(String),
-    /// Nobody knows whether it arrived.
+    /// Sent, but it is unknown whether it arrived.
     Lost(String),
 }
 
@@ -107,11 +112,11 @@ impl Network {
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             .retry(retry::never())
-            // A proxy would resolve names by itself, past the guard; so what the environment says of one is not heard.
+            // A proxy would resolve names itself, past the guard: proxy variables of the environment are ignored.
             .no_proxy()
             .dns_resolver(guard.clone())
             .connect_timeout(CONNECT_TIMEOUT)
-            // From connecting to the body's last byte, however slowly they drip.
+            // Covers everything from connecting to the last byte of the body, so that a slow body cannot exceed it.
             .timeout(Duration::from_millis(http.timeout.as_ms()))
             .pool_idle_timeout(Duration::from_secs(90))
             .http1_max_headers(HEADERS_MAX)
@@ -121,29 +126,29 @@ impl Network {
         Ok(Self { client, guard, body_bytes_max: http.body_bytes_max })
     }
 
-    /// Sends it once, if it may go where its URL leads.
-    async fn send(&self, request: Request) -> Result<Reply, Silence> {
-        self.guard.check(request.url()).map_err(|refusal| Silence::Unsent(refusal.to_string()))?;
+    /// Sends a request once, if the guard allows its URL.
+    async fn send(&self, request: Request) -> Result<Response, NoResponse> {
+        self.guard.check(request.url()).map_err(|refusal| NoResponse::Unsent(refusal.to_string()))?;
         let sent = Instant::now();
-        let response = self.client.execute(request).await.map_err(silence)?;
+        let response = self.client.execute(request).await.map_err(no_response)?;
         let (url, headers) = (response.url().clone(), response.headers().clone());
         let status = response.status().as_u16();
         let body = body::read(response, self.body_bytes_max).await;
-        match body.flaw {
-            // An error needs no body to be understood.
-            Some(Flaw::Lost(reason)) if status < 400 => Err(Silence::Lost(reason)),
-            _ => Ok(Reply { url, status, headers, body, took: sent.elapsed() }),
+        match body.error {
+            // An error response is judged without its body.
+            Some(BodyError::Lost(reason)) if status < 400 => Err(NoResponse::Lost(reason)),
+            _ => Ok(Response { url, status, headers, body, took: sent.elapsed() }),
         }
     }
 }
 
-fn silence(error: reqwest::Error) -> Silence {
+fn no_response(error: reqwest::Error) -> NoResponse {
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(refusal) = cause.downcast_ref::<Refusal>() {
-            return Silence::Unsent(refusal.to_string());
+            return NoResponse::Unsent(refusal.to_string());
         }
         source = cause.source();
     }
-    Silence::Lost(told(error))
+    NoResponse::Lost(error_text(error))
 }

@@ -140,7 +140,7 @@ fn case_whose_reading_contains_the_secret_fails() {
     binary.file("mine/cases.toml", cases);
     let run = binary.run(&format!("provider check {file}"));
     assert_eq!(run.code, Some(1), "{run:?}");
-    let expected = "case \"ok\"\n    secret told\n      expected  false\n      got       true";
+    let expected = "case \"ok\"\n    secret shown\n      expected  false\n      got       true";
     assert!(run.out.contains(expected) && run.out.contains("1 of 2 cases"), "{run:?}");
     assert!(!run.out.contains("s3cret"), "{run:?}");
 }

@@ -4,8 +4,8 @@ use super::redirected::RedirectedProvider;
 use crate::support::TestApp;
 use paceline::app::App;
 use paceline::fetch::cases::TokenCase;
-use paceline::fetch::cases::these_requests;
-use paceline::fetch::cases::{self, Asked, Case, Difference};
+use paceline::fetch::cases::compare_requests;
+use paceline::fetch::cases::{self, Case, Difference, ExpectedRequest};
 use paceline::fetch::cases::{NOW, secret, secrets};
 use paceline::preference::connections::{self, NewConnection};
 use paceline::preference::devices::{self, NewDevice, TenantConnection};
@@ -59,7 +59,7 @@ pub async fn deploy_all() -> (TestApp, Vec<DeployedCase>) {
             let name = format!("{}-{}", shipped.name, deployed.len());
             let redirected = RedirectedProvider::new(&name, shipped, case.params(), &case.bootstrap()).await;
             match &case {
-                AnyCase::Call(case) => redirected.respond(case.answers(), &fixtures, case.now()).await,
+                AnyCase::Call(case) => redirected.respond(case.responses(), &fixtures, case.now()).await,
                 AnyCase::Token(case) => {
                     redirected.respond(std::iter::once(&case.answer), &fixtures, NOW).await
                 }
@@ -148,7 +148,7 @@ impl DeployedCase {
         let (values, is_known) = (&case.bootstrap, provider.definition.bootstrap.is_some() && !is_bootstrap);
         let opened =
             connections::open_any(&app.pool, &app.sealer, self.tenant, self.connection).await.unwrap();
-        let of = authorise::fetcher(app, provider).unwrap().bootstrap_question().filter(|_| is_known);
+        let of = authorise::fetcher(app, provider).unwrap().bootstrap_request_hash().filter(|_| is_known);
         learned::learn(&app.pool, &opened, values, of.as_deref(), app.clock.now()).await.unwrap();
         // A bootstrap case needs a call of any resource, in whose place the values are requested.
         let first = provider.resource_names().next().unwrap();
@@ -211,7 +211,7 @@ impl DeployedCase {
         ended: UnixMs,
     ) -> Vec<Difference> {
         let expected = self.case.requests();
-        let mut differences = these_requests(expected.iter().map(Option::as_ref), requests);
+        let mut differences = compare_requests(expected.iter().map(Option::as_ref), requests);
         if differences.is_empty() {
             return differences;
         }
@@ -223,7 +223,7 @@ impl DeployedCase {
             let moved: Vec<_> = moved
                 .map(|(request, (then, now))| request.as_ref().map(|request| moved_to(request, then, now)))
                 .collect();
-            differences = these_requests(moved.iter().map(Option::as_ref), requests);
+            differences = compare_requests(moved.iter().map(Option::as_ref), requests);
             if differences.is_empty() {
                 break;
             }
@@ -234,8 +234,8 @@ impl DeployedCase {
     /// The requests that the definition makes at an instant.
     async fn render(&self, now: UnixMs) -> Vec<Request> {
         let requests = match &self.case {
-            AnyCase::Call(case) => case.asks(&self.shipped, &self.fixtures, now).await,
-            AnyCase::Token(case) => case.asks(&self.shipped, &self.fixtures, now).await,
+            AnyCase::Call(case) => case.requests_at(&self.shipped, &self.fixtures, now).await,
+            AnyCase::Token(case) => case.requests_at(&self.shipped, &self.fixtures, now).await,
         };
         requests.unwrap_or_else(|error| panic!("{}: {error:?}", self.name()))
     }
@@ -256,9 +256,9 @@ impl AnyCase {
         }
     }
 
-    fn requests(&self) -> Vec<Option<Asked>> {
+    fn requests(&self) -> Vec<Option<ExpectedRequest>> {
         match self {
-            Self::Call(case) => case.requests().map(Option::<&Asked>::cloned).collect(),
+            Self::Call(case) => case.requests().map(Option::<&ExpectedRequest>::cloned).collect(),
             Self::Token(case) => vec![case.request.clone()],
         }
     }
@@ -283,7 +283,7 @@ fn instants(requests: &[Request], began: UnixMs, ended: UnixMs) -> BTreeSet<Unix
 }
 
 /// The request expected, with the parts in which `now` differs from `then` taken from `now`.
-fn moved_to(request: &Asked, then: &Request, now: &Request) -> Asked {
+fn moved_to(request: &ExpectedRequest, then: &Request, now: &Request) -> ExpectedRequest {
     let mut moved = request.clone();
     let header = |request: &Request, name: &str| {
         request.headers().get(name).map(|value| value.to_str().unwrap().to_owned())

@@ -9,7 +9,7 @@ use paceline::discovery::{self, DiscoverError};
 use paceline::fetch::cases::SECRET;
 use paceline::fetch::cases::TokenCase;
 use paceline::fetch::cases::{Case, Difference};
-use paceline::fetch::{Answer, Bootstrapped, Listing, Validators};
+use paceline::fetch::{Bootstrapped, CallResult, Listing, Validators};
 use paceline::journey::{Journey, Step};
 use paceline::preference::connections;
 use paceline::read;
@@ -70,9 +70,15 @@ async fn fetch(app: &App, deployed: &DeployedCase, case: &Case) -> Vec<Differenc
     // An unchanged validator was not in the response: it stays from before.
     let all = stored::validator(app, device).await.filter(|stored| Some(stored) != before.as_ref());
     let validators = Validators { all, ..Validators::default() };
-    let answer =
-        Answer { end: End::Good, outcomes, holds, learned: bootstrap, validators, ..Answer::default() };
-    differences.extend(case.compare_answer(&answer, case.now()));
+    let answer = CallResult {
+        end: End::Good,
+        outcomes,
+        holds,
+        bootstrap_values: bootstrap,
+        validators,
+        ..CallResult::default()
+    };
+    differences.extend(case.compare_result(&answer, case.now()));
     differences.extend(compare_reading(app, deployed, case, device).await);
     differences.extend(compare_states(app, deployed, case, (&journey, job)).await);
     differences
@@ -220,9 +226,10 @@ async fn fetch_bootstrap_values(app: &App, deployed: &DeployedCase, case: &Case)
         true => Ok(learned.clone()),
         false => Err(stored::outcome(app, deployed.devices[0], job).await),
     };
-    differences.extend(
-        case.compare_bootstrapped(&Bootstrapped { end: End::Good, holds, values, learned }, case.now()),
-    );
+    differences.extend(case.compare_bootstrapped(
+        &Bootstrapped { end: End::Good, holds, values, corrected: learned },
+        case.now(),
+    ));
     differences
 }
 
@@ -253,12 +260,10 @@ async fn discover(app: &App, deployed: &DeployedCase, case: &Case) -> Vec<Differ
         deployed.compare_requests(&deployed.redirected.requests().await, began, ended).await;
     let is_refused = devices.is_err();
     let holds = stored::holds(app, deployed, case.expect.wait, (began, ended), case.now()).await;
-    differences.extend(
-        case.compare_listing(
-            &Listing { end: End::Good, holds, devices, learned: BTreeMap::new() },
-            case.now(),
-        ),
-    );
+    differences.extend(case.compare_listing(
+        &Listing { end: End::Good, holds, devices, bootstrap_values: BTreeMap::new() },
+        case.now(),
+    ));
     let count = stored::listed(app, deployed).await.len();
     compare(&mut differences, "no devices added", json!(is_refused), json!(count == 0));
     differences

@@ -1,6 +1,6 @@
 //! A shipped definition whose hosts are replaced by mock servers, one for each; nothing else is changed.
 
-use paceline::fetch::cases::{Asked, Said};
+use paceline::fetch::cases::{CaseResponse, ExpectedRequest};
 use paceline::provider::{Fixtures, Provider};
 use paceline::words::{ProviderName, UnixMs};
 use reqwest::{Request, Url};
@@ -94,7 +94,7 @@ impl RedirectedProvider {
     /// Makes all its servers give these responses, one after the other.
     pub async fn respond<'a>(
         &self,
-        responses: impl Iterator<Item = &'a Said>,
+        responses: impl Iterator<Item = &'a CaseResponse>,
         fixtures: &Fixtures,
         now: UnixMs,
     ) {
@@ -108,8 +108,8 @@ impl RedirectedProvider {
     /// Makes all its servers give this response to token requests, with priority over other responses.
     pub async fn respond_to_token_requests(
         &self,
-        request: &Asked,
-        response: &Said,
+        request: &ExpectedRequest,
+        response: &CaseResponse,
         fixtures: &Fixtures,
         now: UnixMs,
     ) {
@@ -120,7 +120,7 @@ impl RedirectedProvider {
         }
     }
 
-    fn template(&self, response: &Said, fixtures: &Fixtures, now: UnixMs) -> ResponseTemplate {
+    fn template(&self, response: &CaseResponse, fixtures: &Fixtures, now: UnixMs) -> ResponseTemplate {
         let (status, headers, body) = response.parts(fixtures, now).unwrap();
         // Links in bodies must lead to the mock servers too.
         let body = match String::from_utf8(body) {

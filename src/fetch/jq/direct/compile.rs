@@ -1,13 +1,13 @@
-//! From what was parsed to what can be run directly. None wherever the interpreter is needed.
+//! Compiles parsed programs for direct execution. None wherever the interpreter is needed.
 
-use super::{Direct, Part, Plain};
+use super::{Direct, Part, Single};
 use jaq_core::ValT;
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Term};
 use jaq_core::path::{Opt, Part as Parsed, Path};
 use jaq_json::Val;
 
-/// How deep a program may be nested: each level takes of the caller's stack.
+/// How deep a program may be nested: each level uses the caller's stack.
 pub(super) const DEPTH_MAX: u8 = 64;
 
 type T<'s> = Term<&'s str>;
@@ -15,15 +15,15 @@ type T<'s> = Term<&'s str>;
 pub(super) fn direct(term: &T, depth: u8) -> Option<Direct> {
     let deeper = depth.checked_sub(1)?;
     let boxed = |term: &T| direct(term, deeper).map(Box::new);
-    if let Some(plain) = plain(term, depth) {
-        return Some(Direct::Plain(plain));
+    if let Some(single) = single(term, depth) {
+        return Some(Direct::Single(single));
     }
     Some(match term {
         Term::BinOp(left, BinaryOp::Pipe(None), right) => Direct::Pipe(boxed(left)?, boxed(right)?),
         Term::BinOp(left, BinaryOp::Comma, right) => Direct::Comma(boxed(left)?, boxed(right)?),
         Term::Path(of, path) => Direct::Path(boxed(of)?, path.0.iter().map(part).collect::<Option<_>>()?),
         Term::IfThenElse(cases, otherwise) => {
-            let case = |(test, then): &(T, T)| Some((plain(test, deeper)?, direct(then, deeper)?));
+            let case = |(test, then): &(T, T)| Some((single(test, deeper)?, direct(then, deeper)?));
             let otherwise = otherwise.as_deref().unwrap_or(&Term::Id);
             Direct::If(cases.iter().map(case).collect::<Option<_>>()?, boxed(otherwise)?)
         }
@@ -31,34 +31,34 @@ pub(super) fn direct(term: &T, depth: u8) -> Option<Direct> {
     })
 }
 
-fn plain(term: &T, depth: u8) -> Option<Plain> {
+fn single(term: &T, depth: u8) -> Option<Single> {
     let deeper = depth.checked_sub(1)?;
-    let boxed = |term: &T| plain(term, deeper).map(Box::new);
+    let boxed = |term: &T| single(term, deeper).map(Box::new);
     Some(match term {
-        Term::Id => Plain::Id,
-        Term::Num(text) => Plain::Const(number(text)?),
-        Term::Str(None, _) => Plain::Const(text(term)?),
-        Term::Arr(None) => Plain::Arr(Box::new(Direct::Plain(Plain::Empty))),
-        Term::Arr(Some(inner)) => Plain::Arr(Box::new(direct(inner, deeper)?)),
-        Term::Obj(entries) => Plain::Obj(entries.iter().map(|e| entry(e, deeper)).collect::<Option<_>>()?),
-        Term::Neg(inner) => Plain::Neg(boxed(inner)?),
-        Term::TryCatch(inner, None) => Plain::Try(boxed(inner)?),
+        Term::Id => Single::Id,
+        Term::Num(text) => Single::Const(number(text)?),
+        Term::Str(None, _) => Single::Const(text(term)?),
+        Term::Arr(None) => Single::Arr(Box::new(Direct::Single(Single::Empty))),
+        Term::Arr(Some(inner)) => Single::Arr(Box::new(direct(inner, deeper)?)),
+        Term::Obj(entries) => Single::Obj(entries.iter().map(|e| entry(e, deeper)).collect::<Option<_>>()?),
+        Term::Neg(inner) => Single::Neg(boxed(inner)?),
+        Term::TryCatch(inner, None) => Single::Try(boxed(inner)?),
         Term::IfThenElse(cases, otherwise) => {
-            let case = |(test, then): &(T, T)| Some((plain(test, deeper)?, plain(then, deeper)?));
+            let case = |(test, then): &(T, T)| Some((single(test, deeper)?, single(then, deeper)?));
             let otherwise = otherwise.as_deref().unwrap_or(&Term::Id);
-            Plain::If(cases.iter().map(case).collect::<Option<_>>()?, boxed(otherwise)?)
+            Single::If(cases.iter().map(case).collect::<Option<_>>()?, boxed(otherwise)?)
         }
-        Term::Path(of, path) => Plain::Path(boxed(of)?, path.0.iter().map(index).collect::<Option<_>>()?),
+        Term::Path(of, path) => Single::Path(boxed(of)?, path.0.iter().map(index).collect::<Option<_>>()?),
         Term::BinOp(left, op, right) => {
-            // The pattern of `as $x` is the interpreter's.
+            // Patterns (`as $x`) need the interpreter.
             let (left, right) = (boxed(left)?, boxed(right)?);
             match op {
-                BinaryOp::Pipe(None) => Plain::Pipe(left, right),
-                BinaryOp::Alt => Plain::Alt(left, right),
-                BinaryOp::Or => Plain::Logic(left, true, right),
-                BinaryOp::And => Plain::Logic(left, false, right),
-                BinaryOp::Math(op) => Plain::Math(left, *op, right),
-                BinaryOp::Cmp(op) => Plain::Cmp(left, *op, right),
+                BinaryOp::Pipe(None) => Single::Pipe(left, right),
+                BinaryOp::Alt => Single::Alt(left, right),
+                BinaryOp::Or => Single::Logic(left, true, right),
+                BinaryOp::And => Single::Logic(left, false, right),
+                BinaryOp::Math(op) => Single::Math(left, *op, right),
+                BinaryOp::Cmp(op) => Single::Cmp(left, *op, right),
                 _ => return None,
             }
         }
@@ -67,23 +67,23 @@ fn plain(term: &T, depth: u8) -> Option<Plain> {
     })
 }
 
-/// What the libraries define, said in what is here.
-fn call(name: &str, args: &[T], depth: u8) -> Option<Plain> {
+/// Calls of library functions that can be expressed by the terms here.
+fn call(name: &str, args: &[T], depth: u8) -> Option<Single> {
     Some(match (name, args) {
-        ("null", []) => Plain::Const(Val::Null),
-        ("true", []) => Plain::Const(Val::Bool(true)),
-        ("false", []) => Plain::Const(Val::Bool(false)),
-        ("empty", []) => Plain::Empty,
-        ("not", []) => Plain::Not,
-        ("tostring", []) => Plain::ToString,
-        ("select", [test]) => Plain::Select(Box::new(plain(test, depth)?)),
+        ("null", []) => Single::Const(Val::Null),
+        ("true", []) => Single::Const(Val::Bool(true)),
+        ("false", []) => Single::Const(Val::Bool(false)),
+        ("empty", []) => Single::Empty,
+        ("not", []) => Single::Not,
+        ("tostring", []) => Single::ToString,
+        ("select", [test]) => Single::Select(Box::new(single(test, depth)?)),
         ("map", [of]) => {
-            let each = Direct::Path(Box::new(Direct::Plain(Plain::Id)), vec![Part::Each(Opt::Essential)]);
-            Plain::Arr(Box::new(Direct::Pipe(Box::new(each), Box::new(direct(of, depth)?))))
+            let each = Direct::Path(Box::new(Direct::Single(Single::Id)), vec![Part::Each(Opt::Essential)]);
+            Single::Arr(Box::new(Direct::Pipe(Box::new(each), Box::new(direct(of, depth)?))))
         }
         ("with_entries", [Term::Call("select", tests)]) => {
             let [test] = tests.as_slice() else { return None };
-            Plain::Keep(Box::new(plain(&of_value(test)?, depth)?))
+            Single::KeepEntries(Box::new(single(&of_value(test)?, depth)?))
         }
         _ => return None,
     })
@@ -93,7 +93,7 @@ fn number(text: &str) -> Option<Val> {
     text.parse::<isize>().ok().map(Val::from).or_else(|| Val::from_num(text).ok())
 }
 
-/// A text without anything to be put into it.
+/// A text literal without interpolation.
 fn text(term: &T) -> Option<Val> {
     let Term::Str(None, parts) = term else { return None };
     let mut text = String::new();
@@ -107,12 +107,12 @@ fn text(term: &T) -> Option<Val> {
     Some(Val::utf8_str(text))
 }
 
-fn entry((key, value): &(T, Option<T>), depth: u8) -> Option<(Val, Plain)> {
+fn entry((key, value): &(T, Option<T>), depth: u8) -> Option<(Val, Single)> {
     let key = text(key)?;
     let value = match value {
-        Some(value) => plain(value, depth)?,
-        // A key alone is short for the value of that name.
-        None => Plain::Path(Box::new(Plain::Id), vec![(key.clone(), Opt::Essential)]),
+        Some(value) => single(value, depth)?,
+        // A key without a value is short for `key: .key`.
+        None => Single::Path(Box::new(Single::Id), vec![(key.clone(), Opt::Essential)]),
     };
     Some((key, value))
 }
@@ -132,7 +132,7 @@ fn part(parsed: &(Parsed<T>, Opt)) -> Option<Part> {
     }
 }
 
-/// The same test, of a value in place of the entry `{key, value}` that holds it; none if it looks at anything else.
+/// Rewrites a condition on an entry `{key, value}` to one on its value; none if it uses anything but the value.
 fn of_value<'s>(term: &T<'s>) -> Option<T<'s>> {
     let boxed = |term: &T<'s>| of_value(term).map(Box::new);
     Some(match term {

@@ -1,9 +1,8 @@
-//! jq programs of the plain kind, run directly: paths, objects, comparisons and the like, of which most definitions are
-//! made. Only the way from value to value is ours; what an operation does to values is the interpreter's own, so that
-//! both ways come to the same (`same.rs` holds them to it). What is not here is left to the interpreter.
+//! Runs simple jq programs directly: paths, objects, comparisons and similar, which most definitions consist of. Only
+//! the traversal is our own; operations on values are the interpreter's, so that both give the same results (tested in
+//! `same.rs`). Other programs are run by the interpreter.
 //!
-//! Such a program cannot call itself and makes nothing that is nested deeper than it is itself, so it needs no stack of
-//! its own.
+//! Such a program cannot call itself, and its values are nested no deeper than its text, so it needs no extra stack.
 
 mod compile;
 mod run;
@@ -16,41 +15,41 @@ use jaq_core::ops::{Cmp, Math};
 use jaq_core::path::Opt;
 use jaq_json::Val;
 
-/// A program that may yield any number of values.
+/// A term with any number of outputs.
 #[derive(Debug)]
 pub(crate) enum Direct {
-    Plain(Plain),
+    Single(Single),
     Pipe(Box<Direct>, Box<Direct>),
     Comma(Box<Direct>, Box<Direct>),
-    /// A path with `[]` in it.
+    /// A path that contains `[]`.
     Path(Box<Direct>, Vec<Part>),
-    /// Tests and what follows each; else.
-    If(Vec<(Plain, Direct)>, Box<Direct>),
+    /// Conditions with their branches, and the else branch.
+    If(Vec<(Single, Direct)>, Box<Direct>),
 }
 
-/// One that yields at most one.
+/// A term with at most one output.
 #[derive(Debug)]
-pub(crate) enum Plain {
+pub(crate) enum Single {
     Id,
     Const(Val),
     Empty,
-    Path(Box<Plain>, Vec<(Val, Opt)>),
+    Path(Box<Single>, Vec<(Val, Opt)>),
     Arr(Box<Direct>),
-    Obj(Vec<(Val, Plain)>),
-    Neg(Box<Plain>),
-    Math(Box<Plain>, Math, Box<Plain>),
-    Cmp(Box<Plain>, Cmp, Box<Plain>),
-    /// `or`, which stops at true, and `and`, which stops at false.
-    Logic(Box<Plain>, bool, Box<Plain>),
-    Alt(Box<Plain>, Box<Plain>),
-    If(Vec<(Plain, Plain)>, Box<Plain>),
-    Try(Box<Plain>),
-    Pipe(Box<Plain>, Box<Plain>),
-    Select(Box<Plain>),
+    Obj(Vec<(Val, Single)>),
+    Neg(Box<Single>),
+    Math(Box<Single>, Math, Box<Single>),
+    Cmp(Box<Single>, Cmp, Box<Single>),
+    /// `or` (stops at true) and `and` (stops at false).
+    Logic(Box<Single>, bool, Box<Single>),
+    Alt(Box<Single>, Box<Single>),
+    If(Vec<(Single, Single)>, Box<Single>),
+    Try(Box<Single>),
+    Pipe(Box<Single>, Box<Single>),
+    Select(Box<Single>),
     Not,
     ToString,
-    /// `with_entries(select(…))`, of which `…` looks at `.value` only and is told that.
-    Keep(Box<Plain>),
+    /// `with_entries(select(…))`, where `…` uses only `.value`, which it gets as its input.
+    KeepEntries(Box<Single>),
 }
 
 #[derive(Debug)]
@@ -63,34 +62,34 @@ pub(crate) enum Part {
 enum Stop {
     /// The program failed.
     Error(jaq_json::Error),
-    /// It went beyond its bounds. No `?` swallows this.
+    /// A limit was exceeded. `?` does not catch this.
     Bound(&'static str),
-    /// Nobody wants more.
+    /// The caller wants no more outputs.
     Enough,
 }
 
 impl Direct {
-    /// None if it has anything that is left to the interpreter.
+    /// None if the program needs the interpreter.
     pub(super) fn compile(term: &Term<&str>) -> Option<Self> {
         compile::direct(term, compile::DEPTH_MAX)
     }
 
-    /// Hands what it yields to `each` while that says to go on, and says why it ended early, if it did.
+    /// Passes each output to `each` until that returns false. An error says why the program failed or was stopped.
     pub(super) fn run(
         &self,
         bounds: &Bounds,
-        answer: &Val,
+        response: &Val,
         mut each: impl FnMut(Val) -> bool,
     ) -> Result<(), String> {
-        let ended = self.each(answer, bounds, &mut |found| match each(found.into_owned()) {
+        let ended = self.each(response, bounds, &mut |found| match each(found.into_owned()) {
             true => Ok(()),
             false => Err(Stop::Enough),
         });
         match ended {
-            // Stopped, and then found to yield nothing anyway.
-            Ok(()) => bounds.stopped().map_or(Ok(()), |why| Err(why.to_owned())),
+            // The limit was exceeded, but evaluation ended without noticing.
+            Ok(()) => bounds.stopped().map_or(Ok(()), |reason| Err(reason.to_owned())),
             Err(Stop::Enough) => Ok(()),
-            Err(Stop::Bound(why)) => Err(why.to_owned()),
+            Err(Stop::Bound(reason)) => Err(reason.to_owned()),
             Err(Stop::Error(error)) => Err(error.to_string()),
         }
     }

@@ -1,7 +1,7 @@
-//! Runs a program directly. The order in which parts are looked at, and which error comes first, are the interpreter's.
+//! Runs a program directly, with the interpreter's order of evaluation and of errors.
 
 use super::super::bounds::{Bounds, factor};
-use super::{Direct, Part, Plain, Stop};
+use super::{Direct, Part, Single, Stop};
 use jaq_core::ValT;
 use jaq_core::ops::Math;
 use jaq_core::path::Opt;
@@ -9,20 +9,20 @@ use jaq_json::{Map, Val};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// At most one value: the input's own, where nothing was made.
+/// At most one value: borrowed from the input, unless a new one was owned.
 type Found<'v> = Result<Option<Cow<'v, Val>>, Stop>;
 
 type Out<'o> = &'o mut dyn FnMut(Cow<'_, Val>) -> Result<(), Stop>;
 
 impl Direct {
-    /// Hands on what it yields of a value.
+    /// Passes on each output for a value.
     pub(super) fn each(&self, value: &Val, bounds: &Bounds, out: Out) -> Result<(), Stop> {
         self.each_of(Cow::Borrowed(value), bounds, out)
     }
 
     fn each_of(&self, value: Cow<'_, Val>, bounds: &Bounds, out: Out) -> Result<(), Stop> {
         match self {
-            Self::Plain(plain) => match plain.of(value, bounds)? {
+            Self::Single(single) => match single.of(value, bounds)? {
                 Some(found) => out(found),
                 None => Ok(()),
             },
@@ -35,7 +35,7 @@ impl Direct {
                 right.each_of(value, bounds, out)
             }
             Self::Path(of, parts) => of.each_of(value, bounds, &mut |found| {
-                along(parts, &found, &mut |end| {
+                along_path(parts, &found, &mut |end| {
                     step(bounds)?;
                     out(end)
                 })
@@ -44,7 +44,7 @@ impl Direct {
                 for (test, then) in cases {
                     match test.one(&value, bounds)? {
                         None => return Ok(()),
-                        Some(told) if told.as_bool() => return then.each_of(value, bounds, out),
+                        Some(found) if found.as_bool() => return then.each_of(value, bounds, out),
                         Some(_) => {}
                     }
                 }
@@ -58,20 +58,20 @@ fn step(bounds: &Bounds) -> Result<(), Stop> {
     bounds.step().map_err(Stop::Bound)
 }
 
-fn along(parts: &[Part], value: &Val, out: Out) -> Result<(), Stop> {
+fn along_path(parts: &[Part], value: &Val, out: Out) -> Result<(), Stop> {
     match parts {
         [] => out(Cow::Borrowed(value)),
         [Part::Index(key, opt), rest @ ..] => match index(value, key) {
-            Ok(found) => along(rest, &found, out),
+            Ok(found) => along_path(rest, &found, out),
             Err(_) if is_optional(*opt) => Ok(()),
             Err(error) => Err(Stop::Error(error)),
         },
         [Part::Each(opt), rest @ ..] => match value {
-            Val::Arr(all) => all.iter().try_for_each(|one| along(rest, one, out)),
-            Val::Obj(all) => all.values().try_for_each(|one| along(rest, one, out)),
-            // For its error.
+            Val::Arr(all) => all.iter().try_for_each(|one| along_path(rest, one, out)),
+            Val::Obj(all) => all.values().try_for_each(|one| along_path(rest, one, out)),
+            // Produces the interpreter's error.
             other => other.clone().values().try_for_each(|found| match found {
-                Ok(found) => along(rest, &found, out),
+                Ok(found) => along_path(rest, &found, out),
                 Err(_) if is_optional(*opt) => Ok(()),
                 Err(error) => Err(Stop::Error(error)),
             }),
@@ -91,8 +91,8 @@ fn index<'v>(value: &'v Val, key: &Val) -> Result<Cow<'v, Val>, jaq_json::Error>
     }
 }
 
-impl Plain {
-    /// Likewise, of a value that need not be kept.
+impl Single {
+    /// The output for a value that may be consumed.
     fn of<'v>(&'v self, value: Cow<'v, Val>, bounds: &Bounds) -> Found<'v> {
         match (self, value) {
             (_, Cow::Borrowed(value)) => self.one(value, bounds),
@@ -101,21 +101,21 @@ impl Plain {
                 Some(found) => right.of(found, bounds),
                 None => Ok(None),
             },
-            (Self::Keep(test), Cow::Owned(value)) => keep(test, value, bounds).map(made),
+            (Self::KeepEntries(test), Cow::Owned(value)) => keep_entries(test, value, bounds).map(owned),
             (_, Cow::Owned(value)) => {
                 Ok(self.one(&value, bounds)?.map(|found| Cow::Owned(found.into_owned())))
             }
         }
     }
 
-    /// What it yields of a value.
+    /// The output for a value.
     fn one<'v>(&'v self, value: &'v Val, bounds: &Bounds) -> Found<'v> {
         match self {
             Self::Id => Ok(Some(Cow::Borrowed(value))),
             Self::Const(constant) => Ok(Some(Cow::Borrowed(constant))),
             Self::Empty => Ok(None),
             Self::Path(of, parts) => match of.one(value, bounds)? {
-                Some(from) => walk(from, parts),
+                Some(from) => follow(from, parts),
                 None => Ok(None),
             },
             Self::Arr(of) => {
@@ -124,11 +124,11 @@ impl Plain {
                     all.push(found.into_owned());
                     Ok(())
                 })?;
-                Ok(made(all.into_iter().collect()))
+                Ok(owned(all.into_iter().collect()))
             }
             Self::Obj(entries) => object(entries, value, bounds),
             Self::Neg(of) => match of.one(value, bounds)? {
-                Some(found) => (-found.into_owned()).map(made).map_err(Stop::Error),
+                Some(found) => (-found.into_owned()).map(owned).map_err(Stop::Error),
                 None => Ok(None),
             },
             Self::Math(left, op, right) => {
@@ -136,18 +136,18 @@ impl Plain {
                     if *op == Math::Mul { checked_factor(found) } else { Ok(found) }
                 })? {
                     Some((left, right)) => {
-                        op.run(left.into_owned(), right.into_owned()).map(made).map_err(Stop::Error)
+                        op.run(left.into_owned(), right.into_owned()).map(owned).map_err(Stop::Error)
                     }
                     None => Ok(None),
                 }
             }
             Self::Cmp(left, op, right) => {
                 let both = both(left, right, value, bounds, Ok)?;
-                Ok(both.and_then(|(left, right)| made(Val::Bool(op.run(&*left, &*right)))))
+                Ok(both.and_then(|(left, right)| owned(Val::Bool(op.run(&*left, &*right)))))
             }
             Self::Logic(left, stop, right) => match left.one(value, bounds)? {
-                Some(told) if told.as_bool() == *stop => Ok(made(Val::Bool(*stop))),
-                Some(_) => Ok(right.one(value, bounds)?.and_then(|told| made(Val::Bool(told.as_bool())))),
+                Some(found) if found.as_bool() == *stop => Ok(owned(Val::Bool(*stop))),
+                Some(_) => Ok(right.one(value, bounds)?.and_then(|found| owned(Val::Bool(found.as_bool())))),
                 None => Ok(None),
             },
             Self::Alt(left, right) => match left.one(value, bounds)? {
@@ -158,7 +158,7 @@ impl Plain {
                 for (test, then) in cases {
                     match test.one(value, bounds)? {
                         None => return Ok(None),
-                        Some(told) if told.as_bool() => return then.one(value, bounds),
+                        Some(found) if found.as_bool() => return then.one(value, bounds),
                         Some(_) => {}
                     }
                 }
@@ -173,21 +173,21 @@ impl Plain {
                 None => Ok(None),
             },
             Self::Select(test) => {
-                let told = test.one(value, bounds)?;
-                Ok(told.filter(|told| told.as_bool()).map(|_| Cow::Borrowed(value)))
+                let found = test.one(value, bounds)?;
+                Ok(found.filter(|found| found.as_bool()).map(|_| Cow::Borrowed(value)))
             }
-            Self::Not => Ok(made(Val::Bool(!value.as_bool()))),
-            Self::ToString => Ok(made(value.clone().into_string())),
-            Self::Keep(test) => keep(test, value.clone(), bounds).map(made),
+            Self::Not => Ok(owned(Val::Bool(!value.as_bool()))),
+            Self::ToString => Ok(owned(value.clone().into_string())),
+            Self::KeepEntries(test) => keep_entries(test, value.clone(), bounds).map(owned),
         }
     }
 }
 
-fn made<'v>(value: Val) -> Option<Cow<'v, Val>> {
+fn owned<'v>(value: Val) -> Option<Cow<'v, Val>> {
     Some(Cow::Owned(value))
 }
 
-fn walk<'v>(from: Cow<'v, Val>, parts: &[(Val, Opt)]) -> Found<'v> {
+fn follow<'v>(from: Cow<'v, Val>, parts: &[(Val, Opt)]) -> Found<'v> {
     let mut at = from;
     for (key, opt) in parts {
         let next = match &at {
@@ -205,15 +205,16 @@ fn walk<'v>(from: Cow<'v, Val>, parts: &[(Val, Opt)]) -> Found<'v> {
 
 type Both<'v> = Option<(Cow<'v, Val>, Cow<'v, Val>)>;
 
-/// The interpreter pairs what both sides yield: an error of one is told only if the other yields anything.
+/// Evaluates both sides. As in the interpreter, which pairs their outputs, an error of one side counts only if the
+/// other has an output.
 fn both<'v>(
-    left: &'v Plain,
-    right: &'v Plain,
+    left: &'v Single,
+    right: &'v Single,
     value: &'v Val,
     bounds: &Bounds,
     check: impl Fn(Cow<'v, Val>) -> Result<Cow<'v, Val>, Stop>,
 ) -> Result<Both<'v>, Stop> {
-    let one = |of: &'v Plain| match of.one(value, bounds) {
+    let one = |of: &'v Single| match of.one(value, bounds) {
         Ok(Some(found)) => check(found).map(Some),
         found => found,
     };
@@ -235,8 +236,8 @@ fn checked_factor(found: Cow<'_, Val>) -> Result<Cow<'_, Val>, Stop> {
     }
 }
 
-/// As the interpreter, for which an object is the sum of its entries.
-fn object<'v>(entries: &'v [(Val, Plain)], value: &'v Val, bounds: &Bounds) -> Found<'v> {
+/// Builds an object. As in the interpreter, an entry without output makes the whole object empty.
+fn object<'v>(entries: &'v [(Val, Single)], value: &'v Val, bounds: &Bounds) -> Found<'v> {
     let mut all = Map::with_capacity_and_hasher(entries.len(), Default::default());
     let mut failed = None;
     for (key, of) in entries {
@@ -249,15 +250,15 @@ fn object<'v>(entries: &'v [(Val, Plain)], value: &'v Val, bounds: &Bounds) -> F
     }
     match failed {
         Some(error) => Err(Stop::Error(error)),
-        None => Ok(made(Val::obj(all))),
+        None => Ok(owned(Val::obj(all))),
     }
 }
 
-/// The entries whose values pass.
-fn keep(test: &Plain, value: Val, bounds: &Bounds) -> Result<Val, Stop> {
+/// The entries whose values pass the test.
+fn keep_entries(test: &Single, value: Val, bounds: &Bounds) -> Result<Val, Stop> {
     let passes = |value: &Val| {
         step(bounds)?;
-        Ok(test.one(value, bounds)?.is_some_and(|told| told.as_bool()))
+        Ok(test.one(value, bounds)?.is_some_and(|found| found.as_bool()))
     };
     if let Val::Obj(mut all) = value {
         let mut stop = None;
@@ -265,8 +266,8 @@ fn keep(test: &Plain, value: Val, bounds: &Bounds) -> Result<Val, Stop> {
             let passed = stop.is_none().then(|| passes(value));
             match passed {
                 Some(Ok(passed)) => passed,
-                Some(Err(why)) => {
-                    stop = Some(why);
+                Some(Err(reason)) => {
+                    stop = Some(reason);
                     false
                 }
                 None => false,

@@ -1,13 +1,12 @@
-//! A program that runs directly yields what the interpreter yields of it: the same values in the same order, and the
-//! same error after them.
+//! Tests that direct execution and the interpreter agree: the same outputs in the same order, then the same error.
 
 use super::super::program::Program;
 use jaq_json::Val;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// What it yields, and why it ended early.
-fn told(program: &Program, answer: &Val) -> (Vec<String>, Result<(), String>) {
+/// The program's outputs, and its error.
+fn run(program: &Program, answer: &Val) -> (Vec<String>, Result<(), String>) {
     let mut yielded = Vec::new();
     let ended = program.run(answer, |found| {
         yielded.push(format!("{found:?}"));
@@ -21,7 +20,7 @@ fn agree(code: &str, answers: &[Value]) -> bool {
     let interpreted = Program::compile_interpreted(code);
     for answer in answers {
         let answer: Val = serde_json::from_value(answer.clone()).unwrap();
-        assert_eq!(told(&direct, &answer), told(&interpreted, &answer), "{code} of {answer}");
+        assert_eq!(run(&direct, &answer), run(&interpreted, &answer), "{code} of {answer}");
     }
     matches!(direct, Program::Direct(_))
 }
@@ -30,7 +29,7 @@ fn name() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec!["a", "b", "value", "key"])
 }
 
-/// Programs of the kind, by how they are written.
+/// Generates texts of simple programs.
 fn program() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just(".".to_owned()),
@@ -94,13 +93,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn both_ways_come_to_the_same(code in program(), answers in prop::collection::vec(answer(), 12)) {
+    fn direct_and_interpreted_results_agree(code in program(), answers in prop::collection::vec(answer(), 12)) {
         agree(&code, &answers);
     }
 }
 
 #[test]
-fn what_is_plain_runs_directly_and_what_is_not_is_left_to_the_interpreter() {
+fn simple_programs_run_directly_and_others_interpreted() {
     let answers =
         [json!(null), json!({"a": [{"b": 1, "value": null}, {"b": null}], "b": "x", "value": {"a": 2}})];
     for code in [
@@ -118,7 +117,7 @@ fn what_is_plain_runs_directly_and_what_is_not_is_left_to_the_interpreter() {
         ".a[5], .a[0].b",
         "\"\\u00e4\\n\" + .b",
     ] {
-        assert!(agree(code, &answers), "{code} is plain");
+        assert!(agree(code, &answers), "{code} runs directly");
     }
     for code in [
         "with_entries(select(.key != \"a\"))",
@@ -135,19 +134,23 @@ fn what_is_plain_runs_directly_and_what_is_not_is_left_to_the_interpreter() {
         "\"\\(.b)\"",
         "..",
     ] {
-        assert!(!agree(code, &answers), "{code} is not plain");
+        assert!(!agree(code, &answers), "{code} is interpreted");
     }
 }
 
 #[test]
-fn a_plain_program_is_bounded_too() {
+fn direct_program_is_stopped_at_the_limit() {
     let doubling = ["(.,.)"; 20].join("|");
     for code in
         [format!("{doubling} | select(false)"), format!("[{doubling}]?"), format!("[{doubling}] + empty")]
     {
         let program = Program::compile(&code).unwrap();
         assert!(matches!(program, Program::Direct(_)), "{code}");
-        assert_eq!(program.run(&Val::Null, |_| true), Err("it takes too many steps".to_owned()), "{code}");
+        assert_eq!(
+            program.run(&Val::Null, |_| true),
+            Err("the program takes too many steps".to_owned()),
+            "{code}"
+        );
     }
     let deep = format!("{}.{}", "[".repeat(100), "]".repeat(100));
     assert!(matches!(Program::compile(&deep), Ok(Program::Interpreted(_))));
