@@ -3,6 +3,7 @@
 //! A slow or busy machine slows both alike, so compare the ratio between days or machines. Each bench has its own Redis
 //! server, so that its CPU time is the bench's alone.
 
+mod backlog;
 mod cpu;
 mod cycle;
 mod deployment;
@@ -55,6 +56,8 @@ enum Bench {
     Memory,
     /// Cost of a cycle with a million jobs relative to ten thousand
     Growth,
+    /// The longest take of a million overdue jobs
+    Backlog,
     /// Adding jobs
     Register,
     /// Changing intervals one by one
@@ -129,6 +132,7 @@ async fn run(bench: Bench, seconds: Option<u32>) -> Result<Vec<Figure>, Failed> 
         Bench::Cycle => cycle::run().await,
         Bench::Memory => memory::run().await,
         Bench::Growth => growth::run().await,
+        Bench::Backlog => backlog::run().await,
         Bench::Register => register::run().await,
         Bench::Reprioritise => reprioritise::run().await,
         Bench::Dispatch => dispatch::run().await,

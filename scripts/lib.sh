@@ -181,6 +181,12 @@ at_least() {
     [ "$got_major" -gt "$want_major" ] || { [ "$got_major" = "$want_major" ] && [ "$got_minor" -ge "$want_minor" ]; }
 }
 
+need_luacheck() {
+    have luacheck && return
+    install_packages "luacheck (reads the scripts that Redis runs)" lua-check luacheck luacheck
+    have luacheck || die "luacheck is still not to be found"
+}
+
 # --- Servers ----------------------------------------------------------------------------------------------------
 
 # The directory of initdb, pg_ctl, postgres and psql: on the PATH, or the newest where packagers put them.

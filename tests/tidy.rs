@@ -9,6 +9,8 @@ mod docs;
 mod fails;
 #[path = "tidy/lex.rs"]
 mod lex;
+#[path = "tidy/lua.rs"]
+mod lua;
 #[path = "tidy/rooms.rs"]
 mod rooms;
 #[path = "tidy/rules.rs"]
@@ -179,18 +181,6 @@ const SECRET_USERS: &[&str] = &[
 
 /// File names that do not describe the content.
 const EMPTY_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc", "shared"];
-
-/// Lua that is put in front of scripts and is not a script itself: it has no KEYS and Returns of its own.
-const PRELUDES: &[&str] = &[
-    "src/redis/lua/common.lua",
-    "src/take/lua/terms.lua",
-    "src/take/lua/pace.lua",
-    "src/take/lua/chain.lua",
-    "src/take/lua/rank.lua",
-    "src/take/lua/gather.lua",
-    "src/take/lua/grant.lua",
-    "src/take/lua/write.lua",
-];
 
 /// Maximum lines of a file in `src` …
 const LINES_MAX: usize = 400;

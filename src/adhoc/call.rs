@@ -95,7 +95,7 @@ impl AdHocCall {
             Ready::Refused(reason) => return Err(AdHocError::Refused(reason)),
         };
         let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
-        taker.hear(app.clock.now());
+        taker.observe_time(app.clock.now());
         let deadline = Instant::now() + patience;
         let mut grant = leave(app, provider, &taker, request, patience).await?;
         let connection = match authoriser.known(&connection).await {

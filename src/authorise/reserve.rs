@@ -34,7 +34,7 @@ pub(super) async fn ask(
         return Ok(ReservedRequest(None));
     }
     let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
-    taker.hear(app.clock.now());
+    taker.observe_time(app.clock.now());
     let (lane, resource) = (lane(connection, ""), TOKEN.clone());
     let request = ReserveRequest { lane, resource, cost: 1, devices: Vec::new() };
     let waited = taker.reserve_within(&request, patience, app.tolerance(provider)).await;

@@ -91,7 +91,7 @@ impl Journey {
                 end: call.end,
                 jobs: verdicts,
                 holds: call.holds.clone(),
-                also: Vec::new(),
+                unsolicited: Vec::new(),
             });
         }
         batch
@@ -112,7 +112,7 @@ impl Journey {
                 call.others.iter().map(|r| (r.external_id.as_deref().unwrap_or_default(), r)).collect();
             for row in call.wanted.keys().filter_map(|job| found.remove(job)).flatten() {
                 let Some(record) = records.remove(row.external_id.as_str()) else { continue };
-                settlement.also.push((JobId(row.job_id), sent_at));
+                settlement.unsolicited.push((JobId(row.job_id), sent_at));
                 if row.failing {
                     batch.recovered.push(row.job_id);
                 }

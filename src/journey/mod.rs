@@ -102,7 +102,7 @@ impl Journey {
     pub fn new(app: &App, provider: &Arc<Provider>, stop: CancellationToken) -> Result<Self, LoadError> {
         let (ended_in, ended_out) = mpsc::unbounded_channel();
         let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
-        taker.hear(app.clock.now());
+        taker.observe_time(app.clock.now());
         let fetcher = authorise::fetcher(app, provider)?;
         Ok(Self {
             taker,

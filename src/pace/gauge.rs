@@ -1,7 +1,8 @@
-//! The state of a quota and when it allows the next call. Pure; `take/lua/pace.lua` computes the same, and a test
+//! The state of a quota and when it allows the next call. Pure; `take/lua/quota/gauge.lua` computes the same, and a test
 //! compares the two.
 
 use super::Gcra;
+use crate::provider::adaptive::{CUT, CUT_PAUSE, RAISE};
 use crate::provider::{Calendar, Limit, Zone};
 use crate::words::{End, UnixMs};
 
@@ -44,13 +45,6 @@ pub enum Gauge {
         cut_ms: f64,
     },
 }
-
-/// Multiplicative decrease: an adaptive rate is cut by this factor …
-pub const CUT: f64 = 0.5;
-/// … at most once per this share of its window, since all 429s of one burst carry the same information.
-pub const CUT_PAUSE: f64 = 0.1;
-/// Additive increase: a window of good responses raises the rate by this share of its ceiling.
-pub const RAISE: f64 = 0.02;
 
 impl Gauge {
     /// The state of a quota of which nothing was spent yet.

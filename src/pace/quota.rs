@@ -1,4 +1,4 @@
-//! Sliding quotas by the generic cell rate algorithm, whose state is one timestamp. Pure; `take/lua/pace.lua` computes
+//! Sliding quotas by the generic cell rate algorithm, whose state is one timestamp. Pure; `take/lua/quota/gcra.lua` computes
 //! the same.
 
 /// GCRA (ITU-T I.371, annex A, the virtual scheduling form), in milliseconds.
@@ -26,7 +26,7 @@ impl Gcra {
 
     /// The theoretical arrival time after T has changed. At `spent_ms`, the last instant at which T may have been
     /// shorter, the quota counts as fully spent. What a longer T spent up to `granted_ms`, the last instant of any
-    /// grant, counts as at most the full quota. `take/lua/terms.lua` says why this keeps every window.
+    /// grant, counts as at most the full quota. `take/lua/quota/gcra.lua` says why this keeps every window.
     pub fn changed(&self, tat_ms: f64, spent_ms: f64, granted_ms: f64) -> f64 {
         let full_ms = self.burst * self.emission_ms;
         tat_ms.max(spent_ms + full_ms).min(granted_ms + full_ms)

@@ -26,5 +26,5 @@ pub use fixtures::Fixtures;
 pub(crate) use load::line_of;
 pub use load::{DefinitionError, LoadError, SCHEMA, parse, read_document, schema};
 pub use lookup::LookupError;
-pub use quota::{Amount, Calendar, Limit, PLAN, Quota, QuotaKind, RateLimit, Window, Zone};
+pub use quota::{Amount, Calendar, Limit, PLAN, Quota, QuotaKind, RateLimit, Window, Zone, adaptive};
 pub use registry::{Provider, Registry, Source, sources};

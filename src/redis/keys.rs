@@ -4,26 +4,26 @@
 //! |---|---|---|
 //! | `{p}:due` | zset | job, or a queue `<resource>:<lane>` → when it, or its first, is due, ms |
 //! | `{p}:due:<resource>:<lane>` | zset | jobs that can share a call → when each is due, ms |
-//! | `{p}:jobs:<n>` | hash | packed job records; which are together: see `bucket` in `lua/common.lua` |
+//! | `{p}:jobs:<n>` | hash | packed job records; which are together: see `bucket` in `lua/record.lua` |
 //! | `{p}:ready:<class>:<resource>:<lane>` | zset | job → last run, ms; exists only while non-empty |
 //! | `{p}:lanes` | zset | lane with ready jobs → virtual time; far below 0 with a "refresh now" |
 //! | `{p}:blocked` | zset | lane, or a link `!<holder> <field>` → instant it opens, ms; `inf`: its link lets it in |
-//! | `{p}:wait:!<holder> <field>` | zset | lanes in line at a link that several share → their virtual time there |
-//! | `{p}:left:!<holder> <field>` | hash | lane that left the line → its virtual time there |
+//! | `{p}:wait:!<holder> <field>` | zset | waitlist: lanes that wait at a shared link → their virtual time there |
+//! | `{p}:left:!<holder> <field>` | hash | lane that left the waitlist → its virtual time there |
 //! | `{p}:links` | hash | link → its virtual time |
 //! | `{p}:partly` | set | blocked lanes of which only some resources are |
 //! | `{p}:hot` | set | blocked lanes with a "refresh now" |
-//! | `{p}:why` | hash | blocked lane, or `#<job>` → the quota or hold that says no |
+//! | `{p}:why` | hash | blocked lane, or `#<job>` → the quota or hold that does not allow a call |
 //! | `{p}:vtime` | hash | lane → virtual time at which it left |
 //! | `{p}:homes` | set | connections some of whose lanes are groups, so that several share its quotas |
 //! | `{p}:weights` | hash | lane → its weight, where it is not 1 |
 //! | `{p}:leases` | zset | lease → expiry, ms |
 //! | `{p}:take:<lease>` | hash | up to 32 calls: place → lane, resource, jobs and what was spent (msgpack) |
-//! | `{p}:spoken` | set | leased jobs whose owners have spoken meanwhile |
+//! | `{p}:changed_while_leased` | set | leased jobs whose owners changed them meanwhile |
 //! | `{p}:corrupt` | hash | jobs set aside because their records cannot be read → why |
-//! | `{p}:quotas` | hash | connection → its quotas' states and its hold (msgpack, see `take/lua/pace.lua`) |
-//! | `{p}:quota:app`, `{p}:quota:<connection>` | hash | likewise a field each: of the app; of groups and devices |
-//! | `{p}:terms` | hash | connection → its devices, since when, as read when, its plan; where quotas ask for it |
+//! | `{p}:quotas` | hash | connection → its quotas' states and its hold (msgpack, see `take/lua/quota/state.lua`) |
+//! | `{p}:quota:app`, `{p}:quota:<connection>` | hash | likewise one field each: of the app; of groups and devices |
+//! | `{p}:quota_inputs` | hash | connection → its devices, since when, read when, its plan; if quotas depend on it |
 //! | `{p}:gone` | zset | connection that Postgres no longer has → when that was first seen, ms |
 //! | `{p}:meta` | hash | `v`, `finish` virtual times, `fence`, `run`, `epoch`, `built`, `app_until`, `app_why` |
 //! | `{p}:wake` | channel | wake-ups: there is something to take |

@@ -1,11 +1,27 @@
 //! A Lua script as a contract: typed arguments in, one msgpack answer out.
+//!
+//! Redis scripts cannot import. So a script is composed of its entry, which reads as named steps, and of the modules
+//! that the `Uses:` line of its header names, and theirs. A module is a file that returns a table; it becomes
+//! `local <Name> = (function() … end)()`, so that the main chunk has one local per module and not one per name.
 
-use super::{Redis, RedisError};
+use super::{Redis, RedisError, agreed};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 
-/// What every script begins with: key names, the job record, how a lane wakes up.
-const COMMON: &str = include_str!("lua/common.lua");
+/// A part of scripts: the name that scripts know it by, and its text.
+pub struct Module(pub &'static str, pub &'static str);
+
+/// Modules for every script. Each stands after those it uses.
+pub const SHARED: &[Module] = &[
+    Module("Keys", include_str!("lua/keys.lua")),
+    Module("Command", include_str!("lua/command.lua")),
+    Module("Clock", include_str!("lua/clock.lua")),
+    Module("Record", include_str!("lua/record.lua")),
+    Module("Due", include_str!("lua/due.lua")),
+    Module("Lanes", include_str!("lua/lanes.lua")),
+    Module("Lease", include_str!("lua/lease.lua")),
+];
 
 /// A script and the name it goes by in errors.
 ///
@@ -17,14 +33,9 @@ pub struct Script {
 }
 
 impl Script {
-    /// The script of this text, after what all of them share.
-    pub fn new(name: &'static str, text: &str) -> Self {
-        Self::of_parts(name, &[text])
-    }
-
-    /// The script of these parts, one after another, after what all scripts share.
-    pub fn of_parts(name: &'static str, parts: &[&str]) -> Self {
-        Self::of_text(name, format!("{COMMON}\n{}", parts.join("\n")))
+    /// The script of this entry and of the modules it uses. `modules`: beside [`SHARED`], each after those it uses.
+    pub fn new(name: &'static str, entry: &str, modules: &[Module]) -> Self {
+        Self::of_text(name, compose(entry, modules))
     }
 
     fn of_text(name: &'static str, text: String) -> Self {
@@ -68,4 +79,31 @@ impl Script {
         rmp_serde::to_vec_named(value)
             .map_err(|error| RedisError::Answer { what: self.name, error: error.to_string() })
     }
+}
+
+fn compose(entry: &str, modules: &[Module]) -> String {
+    let mut wanted = uses(entry);
+    let mut parts = vec![entry.to_owned()];
+    // A module stands after those it uses, so that one pass from the last to the first finds all.
+    for Module(name, text) in SHARED.iter().chain(modules).rev() {
+        if wanted.remove(name) {
+            wanted.extend(uses(text));
+            parts.push(format!("local {name} = (function()\n{text}end)()\n"));
+        }
+    }
+    debug_assert!(wanted.is_empty(), "no module before it gives {wanted:?}:\n{entry}");
+    parts.push(agreed::preamble());
+    parts.reverse();
+    parts.concat()
+}
+
+/// The modules that the `Uses:` of a header names: its words that begin with a capital and go on with others.
+fn uses(text: &str) -> BTreeSet<&str> {
+    let header = text.lines().take_while(|line| line.starts_with("--"));
+    let line = header.filter_map(|line| line.strip_prefix("-- Uses:")).next().unwrap_or_default();
+    let is_module = |word: &&str| {
+        let mut letters = word.chars();
+        letters.next().is_some_and(char::is_uppercase) && letters.next().is_some_and(char::is_lowercase)
+    };
+    line.split(|c: char| !c.is_alphanumeric()).filter(is_module).filter(|word| *word != "Const").collect()
 }

@@ -7,7 +7,7 @@ use crate::words::{ConnectionId, ProviderName, UnixMs};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The keys that hold something by connection or lane.
-const SHARED: [&str; 5] = ["quotas", "terms", "homes", "vtime", "weights"];
+const SHARED: [&str; 5] = ["quotas", "quota_inputs", "homes", "vtime", "weights"];
 /// Connections that were gone at an earlier look.
 const MARKED: &str = "gone";
 /// The keys of single connections. Finding them takes a look at every key of the server.

@@ -1,10 +1,8 @@
 //! Where in its interval a job's grid has its point.
 
 use crate::provider::Unit;
+use crate::redis::agreed::GOLDEN;
 use crate::words::Job;
-
-/// 2^32 / the golden ratio: multiples of it, modulo 2^32, fall as far apart as they can (Knuth, TAOCP vol. 3, 6.4).
-const GOLDEN: u32 = 0x9E37_79B9;
 
 /// The offset of a job's grid into each interval since the epoch, ms: at least 0, less than the interval.
 ///

@@ -1,5 +1,6 @@
 //! Putting jobs into the schedule, taking them out, and finding them.
 
+use crate::redis::agreed::{BUCKET_BLOCK, BUCKET_DIGITS, BUCKET_HASHES};
 use crate::redis::{Keys, Redis, RedisError, Script};
 use crate::words::{Interval, Job, JobId, ProviderName, UnixMs};
 use serde::Deserialize;
@@ -29,7 +30,7 @@ pub struct JobLocation {
     pub due: bool,
     /// Its time has come; it waits in rank.
     pub ready: bool,
-    /// Somebody is fetching it.
+    /// A call is fetching it.
     pub leased: bool,
     /// When it is or was due, ms.
     pub due_ms: i64,
@@ -47,7 +48,7 @@ pub struct JobLocation {
     pub lane_awake: bool,
     /// Until when it must wait, ms since the epoch; 0: nothing holds it back, or not before a call ends.
     pub until_ms: f64,
-    /// Which quota or hold says so; empty for none.
+    /// The quota or hold that does not allow it before; empty for none.
     pub why: String,
 }
 
@@ -86,10 +87,10 @@ impl Refresh {
 
 /// The most jobs in one script call: Lua's `unpack` has a bound, and Redis serves nobody else meanwhile.
 const BATCH: usize = 500;
-/// Job numbers a page of [`Queue::ids`]: as many as the scripts spread over hashes together.
-const PAGE: i64 = 131_072;
+/// Hashes of records that one call of the `ids` script reads: about 8,000 jobs.
+const HASHES: i64 = 128;
 
-/// The schedule's way in.
+/// The schedule in Redis.
 #[derive(Clone)]
 pub struct Queue {
     pub(super) redis: Redis,
@@ -107,8 +108,8 @@ pub(super) struct Scripts {
     live: Script,
     revive: Script,
     built: Script,
-    pub(super) terms: Script,
-    pub(super) inputs_of: Script,
+    pub(super) put_quota_inputs: Script,
+    pub(super) get_quota_inputs: Script,
     pub(super) holders: Script,
     pub(super) forget: Script,
 }
@@ -117,18 +118,18 @@ impl Queue {
     /// A queue that spreads first runs over at most `spread`.
     pub fn new(redis: Redis, keys: Keys, spread: Interval) -> Self {
         let scripts = Scripts {
-            put: Script::new("put", include_str!("lua/put.lua")),
-            drop: Script::new("drop", include_str!("lua/drop.lua")),
-            refresh: Script::new("refresh", include_str!("lua/refresh.lua")),
-            locate: Script::new("locate", include_str!("lua/locate.lua")),
-            ids: Script::new("ids", include_str!("lua/ids.lua")),
-            live: Script::new("live", include_str!("lua/live.lua")),
-            revive: Script::new("revive", include_str!("lua/revive.lua")),
-            built: Script::new("built", include_str!("lua/built.lua")),
-            terms: Script::new("terms", include_str!("lua/terms.lua")),
-            inputs_of: Script::new("terms_of", include_str!("lua/terms_of.lua")),
-            holders: Script::new("holders", include_str!("lua/holders.lua")),
-            forget: Script::new("forget", include_str!("lua/forget.lua")),
+            put: Script::new("put", include_str!("lua/put.lua"), &[]),
+            drop: Script::new("drop", include_str!("lua/drop.lua"), &[]),
+            refresh: Script::new("refresh", include_str!("lua/refresh.lua"), &[]),
+            locate: Script::new("locate", include_str!("lua/locate.lua"), &[]),
+            ids: Script::new("ids", include_str!("lua/ids.lua"), &[]),
+            live: Script::new("live", include_str!("lua/live.lua"), &[]),
+            revive: Script::new("revive", include_str!("lua/revive.lua"), &[]),
+            built: Script::new("built", include_str!("lua/built.lua"), &[]),
+            put_quota_inputs: Script::new("put_quota_inputs", include_str!("lua/put_quota_inputs.lua"), &[]),
+            get_quota_inputs: Script::new("get_quota_inputs", include_str!("lua/get_quota_inputs.lua"), &[]),
+            holders: Script::new("holders", include_str!("lua/holders.lua"), &[]),
+            forget: Script::new("forget", include_str!("lua/forget.lua"), &[]),
         };
         Self { redis, keys, scripts: Arc::new(scripts), spread }
     }
@@ -216,14 +217,14 @@ impl Queue {
         Ok(locations)
     }
 
-    /// Whether the provider's schedule was built on this run of the server.
+    /// Whether the provider's schedule was built on this run of the server, with the layout of this version.
     pub async fn is_live(&self, provider: &ProviderName) -> Result<bool, RedisError> {
         let live: i64 = self.scripts.live.run(&self.redis, &self.keys.anchor(provider), &[]).await?;
         Ok(live == 1)
     }
 
-    /// Lets calls be granted on this run of the server. `known`: calls may have been made before, so that every quota
-    /// counts as spent now. `fence`: the last that Postgres has seen.
+    /// Lets calls be granted on this run of the server. `known`: calls may have been made before, so every quota counts
+    /// as spent now. `fence`: the last that Postgres has seen.
     pub async fn revive(
         &self,
         provider: &ProviderName,
@@ -236,7 +237,7 @@ impl Queue {
         self.scripts.revive.run::<i64>(&self.redis, &self.keys.anchor(provider), &args).await.map(drop)
     }
 
-    /// Says that every job is in.
+    /// Notes that every job was put.
     pub async fn mark_built(&self, provider: &ProviderName) -> Result<(), RedisError> {
         self.scripts.built.run::<i64>(&self.redis, &self.keys.anchor(provider), &[]).await.map(drop)
     }
@@ -245,12 +246,22 @@ impl Queue {
     pub async fn ids(&self, provider: &ProviderName, last: JobId) -> Result<Vec<JobId>, RedisError> {
         let anchor = self.keys.anchor(provider);
         let mut found = Vec::new();
-        for first in (0..=last.0).step_by(PAGE as usize) {
-            let (first, last) = (first.to_string(), (first + PAGE - 1).to_string());
-            let ids: Vec<String> =
-                self.scripts.ids.ask(&self.redis, &anchor, &[first.as_bytes(), last.as_bytes()]).await?;
-            found.extend(ids.iter().filter_map(|id| id.parse::<JobId>().ok()));
+        for block in 0..=last.0 / BUCKET_BLOCK {
+            for first in (0..BUCKET_HASHES).step_by(HASHES as usize) {
+                // Jobs that can share a call lie by number: the same part of this block.
+                let id = |hash: i64| block * BUCKET_BLOCK + hash * (BUCKET_BLOCK / BUCKET_HASHES);
+                let shared = |id: i64| id / 10_i64.pow(BUCKET_DIGITS);
+                let past = first + HASHES;
+                let args = [block, first, past - 1, shared(id(first)), shared(id(past) - 1)];
+                let args = args.map(|arg| arg.to_string());
+                let args = args.each_ref().map(|arg| arg.as_bytes());
+                let ids: Vec<String> = self.scripts.ids.ask(&self.redis, &anchor, &args).await?;
+                found.extend(ids.iter().filter_map(|id| id.parse::<JobId>().ok()));
+            }
         }
+        // A hash of jobs that can share a call may lie in two parts.
+        found.sort_unstable();
+        found.dedup();
         Ok(found)
     }
 }

@@ -1,16 +1,16 @@
-//! Telling the schedule what the limits of connections depend on.
+//! The quota inputs of connections in the schedule.
 
 use super::Queue;
 use super::queue::now_arg;
 use crate::redis::RedisError;
 use crate::words::{ConnectionId, ProviderName, QuotaInputs, UnixMs};
 
-/// A connection's terms, as they were read.
+/// A connection's quota inputs, as they were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaInputsUpdate {
-    /// Whose.
+    /// The connection.
     pub connection: ConnectionId,
-    /// Its terms.
+    /// Its quota inputs.
     pub terms: QuotaInputs,
     /// When, µs since the epoch: an older reading never overwrites a newer.
     pub read_at_us: i64,
@@ -20,29 +20,29 @@ pub struct QuotaInputsUpdate {
 const BATCH: usize = 500;
 
 impl Queue {
-    /// Makes the schedule know the terms of these connections of one provider. `believe`:
-    /// whatever it knows, for repair.
+    /// Makes the schedule know the quota inputs of these connections of one provider. `overwrite`: even newer ones,
+    /// for repair.
     pub async fn put_quota_inputs(
         &self,
         provider: &ProviderName,
-        told: &[QuotaInputsUpdate],
-        believe: bool,
+        updates: &[QuotaInputsUpdate],
+        overwrite: bool,
         now: Option<UnixMs>,
     ) -> Result<(), RedisError> {
-        let (now, believe) = (now_arg(now), if believe { "1" } else { "" });
-        let script = &self.scripts.terms;
-        for batch in told.chunks(BATCH) {
-            let row = |told: &QuotaInputsUpdate| {
-                (told.connection.to_string(), told.terms.plan.clone(), told.terms.devices, told.read_at_us)
+        let (now, overwrite) = (now_arg(now), if overwrite { "1" } else { "" });
+        let script = &self.scripts.put_quota_inputs;
+        for batch in updates.chunks(BATCH) {
+            let row = |of: &QuotaInputsUpdate| {
+                (of.connection.to_string(), of.terms.plan.clone(), of.terms.devices, of.read_at_us)
             };
             let packed = script.pack(&batch.iter().map(row).collect::<Vec<_>>())?;
-            let args = [now.as_bytes(), believe.as_bytes(), &packed];
+            let args = [now.as_bytes(), overwrite.as_bytes(), &packed];
             script.run::<i64>(&self.redis, &self.keys.anchor(provider), &args).await?;
         }
         Ok(())
     }
 
-    /// What the schedule knows of these connections' terms, in their order; none of one that it has not heard of.
+    /// The quota inputs that the schedule has of these connections, in their order; none for one it does not know.
     pub async fn quota_inputs(
         &self,
         provider: &ProviderName,
@@ -53,8 +53,9 @@ impl Queue {
             let ids: Vec<_> = batch.iter().map(ToString::to_string).collect();
             let args: Vec<_> = ids.iter().map(|id| id.as_bytes()).collect();
             let anchor = self.keys.anchor(provider);
-            let kept: Vec<(i64, String)> = self.scripts.inputs_of.ask(&self.redis, &anchor, &args).await?;
-            found.extend(kept.into_iter().map(|(devices, plan)| {
+            let stored: Vec<(i64, String)> =
+                self.scripts.get_quota_inputs.ask(&self.redis, &anchor, &args).await?;
+            found.extend(stored.into_iter().map(|(devices, plan)| {
                 u32::try_from(devices).ok().map(|devices| QuotaInputs { plan, devices })
             }));
         }

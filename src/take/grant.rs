@@ -1,4 +1,4 @@
-//! What `take.lua` answers.
+//! What `take.lua` returns.
 
 use crate::words::{CallId, JobId, ResourceName, UnixMs};
 use serde::de::{SeqAccess, Visitor};
@@ -16,7 +16,7 @@ pub struct Grant {
     pub resource: ResourceName,
     /// From the script's run to the instant at which it may be sent.
     pub send_in_ms: f64,
-    /// Whom it serves.
+    /// The jobs it serves.
     pub jobs: Vec<GrantedJob>,
 }
 
@@ -35,14 +35,14 @@ pub struct GrantedJob {
     pub version: i64,
 }
 
-/// Who must wait, for what, and until when.
+/// A lane that must wait, for what, and until when.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Bound {
-    /// The lane; empty for everybody.
+    /// The lane; empty for all of them.
     pub lane: String,
     /// The quota's name, or `hold: ` and its reason.
     pub by: String,
-    /// When it will be a yes, ms since the epoch; negative: not before a call ends.
+    /// When it allows a call, ms since the epoch; negative: not before a call ends.
     pub until_ms: f64,
 }
 
@@ -59,14 +59,14 @@ pub struct Taken {
     pub reaped: u32,
     /// What may be sent.
     pub grants: Vec<Grant>,
-    /// Who must wait.
+    /// Lanes that must wait.
     pub bound: Vec<Bound>,
     /// Jobs that were set aside because their records cannot be read.
     #[serde(deserialize_with = "job_ids")]
     pub corrupt: Vec<JobId>,
 }
 
-/// A row: the call's four values, then five a job. Tables are dear to scripts, which keep ids as text.
+/// A row: the call's four values, then five per job. Tables are expensive for scripts, which keep ids as text.
 impl<'de> Deserialize<'de> for Grant {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Row;

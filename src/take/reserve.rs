@@ -1,10 +1,9 @@
-//! Reservation for one call outside of the schedule: a trial, the listing of a connection's devices, or a
-//! request for a token.
+//! Reserving one ad-hoc call: `provider try`, the listing of a connection's devices, or a request for a token.
 
 use crate::words::{CallId, DeviceId, ResourceName, UnixMs};
 use serde::{Deserialize, Serialize};
 
-/// For what leave is asked.
+/// The call to reserve.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReserveRequest {
     /// `<connection>` or `<connection>.<group>`.
@@ -17,7 +16,7 @@ pub struct ReserveRequest {
     pub devices: Vec<DeviceId>,
 }
 
-/// What `leave.lua` says.
+/// What `reserve.lua` says.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reservation {
     /// The call may be sent in so many ms. It is settled like any other; it holds no jobs.
@@ -33,7 +32,7 @@ pub enum Reservation {
     NotBuilt,
 }
 
-/// The same, as the script says it.
+/// The same, as the script returns it.
 #[derive(Deserialize)]
 pub(super) struct ReserveReply {
     live: bool,
@@ -44,8 +43,8 @@ pub(super) struct ReserveReply {
 }
 
 impl From<ReserveReply> for Reservation {
-    fn from(said: ReserveReply) -> Self {
-        match said {
+    fn from(reply: ReserveReply) -> Self {
+        match reply {
             ReserveReply { live: false, .. } => Self::NotBuilt,
             ReserveReply { call: CallId(0), in_ms, by, .. } => {
                 Self::NotYet { by, wait_ms: (in_ms >= 0.0).then_some(in_ms) }

@@ -11,17 +11,17 @@ pub struct TakerSettings {
     pub horizon: Interval,
     /// What is due within this time is granted for its instant, so that it is not late.
     pub ahead: Interval,
-    /// After its send instant a call has this long until it is given to somebody else.
+    /// After its send instant a call has this long until its jobs are due again.
     pub lease: Interval,
-    /// A job this share of its interval before its time rides along in a call with free places …
+    /// A job this share of its interval before its time may piggyback on a call with free places …
     pub ride_share: f64,
-    /// … but never longer before it than this.
+    /// … but no longer before it than this.
     pub ride_max: Interval,
     /// k of the score.
     pub k: f64,
     /// Base priority of each class, realtime first.
     pub base: [f64; 5],
-    /// Put before every key's name.
+    /// The prefix of every key's name.
     pub keys: Keys,
 }
 

@@ -1,5 +1,7 @@
-//! What `settle.lua` is told of a call.
+//! What `settle.lua` gets about a call.
 
+use super::spec::JOBS_MAX;
+use crate::redis::agreed::{LEASE_DIGITS, LEASE_WIDTH};
 use crate::words::{CallId, DeviceId, End, Hold, JobId, Scope, UnixMs};
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
@@ -7,31 +9,26 @@ use serde::{Serialize, Serializer};
 /// The end of one call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settlement {
-    /// Which.
+    /// The call's number.
     pub call: CallId,
     /// How it ended, as far as quotas are concerned.
     pub end: End,
     /// Where each of its jobs goes; one left out goes back to its rank.
     pub jobs: Vec<(JobId, Verdict)>,
-    /// What was learned about calls to come; with the device for `Scope::Device`.
+    /// From when on further calls are allowed; with the device for `Scope::Device`.
     pub holds: Vec<(Hold, Option<DeviceId>)>,
-    /// Jobs that its answer told of without being asked, and when it was sent: their turn has come and gone.
-    pub also: Vec<(JobId, UnixMs)>,
+    /// Jobs that its answer has records of without being asked, and when it was sent: they are as fresh as its own.
+    pub unsolicited: Vec<(JobId, UnixMs)>,
 }
 
 /// What became of settlements.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settled {
-    /// Calls that were no longer held: nothing was changed for them.
+    /// Calls whose leases had expired: nothing was changed for them.
     pub stale: Vec<CallId>,
     /// In how many ms there is something to take because of this; none if it brought nothing.
     pub wake_in_ms: Option<f64>,
 }
-
-/// How many calls share a lease; `take.lua` counts by it too. Few, because Redis looks for one among them one by one.
-const CALLS_A_LEASE: i64 = 32;
-/// A call's place in its lease.
-const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 
 /// In which way a job failed. Unlike failures do not add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,37 +53,46 @@ pub enum Verdict {
     Again,
     /// One attempt more of this kind of failure, due after so many ms.
     Later(u64, FailureKind),
-    /// One attempt more of this kind; the next turn is on the grid, at least so many ms away.
+    /// One attempt more of this kind; the next run is on the grid, at least so many ms away.
     Miss(u64, FailureKind),
-    /// The turn is given up: next at the next point of its grid.
+    /// This run is given up: next at the next point of its grid.
     Skip,
-    /// Off the schedule, unless its owner has spoken since this version of the preference.
+    /// Off the schedule, unless its owner has changed it since this version of the preference.
     Drop(i64),
+}
+
+impl Settled {
+    /// There is something to take in so many ms; negative: not because of this.
+    pub(super) fn wake_by(&mut self, ms: f64) {
+        if ms >= 0.0 {
+            self.wake_in_ms = Some(self.wake_in_ms.map_or(ms, |before| before.min(ms)));
+        }
+    }
 }
 
 impl Settlement {
     /// A call that was never made: all of its jobs go back to their rank.
     pub fn unsent(call: CallId) -> Self {
-        Self { call, end: End::Unsent, jobs: Vec::new(), holds: Vec::new(), also: Vec::new() }
+        Self { call, end: End::Unsent, jobs: Vec::new(), holds: Vec::new(), unsolicited: Vec::new() }
     }
 }
 
 impl Settlement {
     /// The number of the call's lease.
     pub(super) fn lease(&self) -> i64 {
-        self.call.0 - self.call.0.rem_euclid(CALLS_A_LEASE)
+        self.call.0 - self.call.0.rem_euclid(LEASE_WIDTH)
     }
 
     /// The call's place in its lease.
     fn place(&self) -> char {
-        char::from(DIGITS[self.call.0.rem_euclid(CALLS_A_LEASE) as usize])
+        char::from(LEASE_DIGITS.as_bytes()[self.call.0.rem_euclid(LEASE_WIDTH) as usize])
     }
 
     /// The job and when it was sent, of a call for one that went well and has nothing more to say.
     fn went_well(&self) -> Option<(JobId, UnixMs)> {
         match self.jobs[..] {
             [(job, Verdict::Done(sent))]
-                if self.end == End::Good && self.holds.is_empty() && self.also.is_empty() =>
+                if self.end == End::Good && self.holds.is_empty() && self.unsolicited.is_empty() =>
             {
                 Some((job, sent))
             }
@@ -98,7 +104,7 @@ impl Settlement {
 /// Settlements of one lease, as the script wants them.
 pub(super) struct Lease<'a>(&'a [&'a Settlement]);
 
-/// Puts a batch in the order in which the script is told of it, and in which it tells of calls that are stale.
+/// Puts a batch in the order in which the script gets it, by which it also counts calls that are stale.
 ///
 /// An unsent call's grant goes back only while it is the last: so the last are ended first. In a lease, those that went
 /// well stand before the others.
@@ -107,6 +113,29 @@ pub(super) fn order(batch: &mut [&Settlement]) {
         End::Unsent => (1, -s.lease(), false, -s.call.0),
         _ => (0, s.lease(), s.went_well().is_none(), s.call.0),
     });
+}
+
+/// An ordered batch in pieces of about [`JOBS_MAX`] jobs. `call_jobs_max`: the most jobs of a call, for those whose
+/// settlements do not name them.
+pub(super) fn pieces<'a>(
+    mut batch: &'a [&'a Settlement],
+    call_jobs_max: usize,
+) -> impl Iterator<Item = &'a [&'a Settlement]> {
+    let jobs = move |s: &Settlement| {
+        let named = if s.jobs.is_empty() { call_jobs_max } else { s.jobs.len() };
+        named + s.first_unsolicited().len()
+    };
+    std::iter::from_fn(move || {
+        let mut sum = 0;
+        let fits = |s: &&&Settlement| {
+            let before = sum;
+            sum += jobs(s);
+            before < JOBS_MAX
+        };
+        let (piece, rest) = batch.split_at(batch.iter().take_while(fits).count());
+        batch = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 /// An ordered batch, by leases.
@@ -122,7 +151,7 @@ impl Serialize for Lease<'_> {
     }
 }
 
-/// Calls for one job that went well: the usual end, told in three values each.
+/// Calls for one job that went well: the usual end, three values each.
 struct Well<'a>(&'a [&'a Settlement]);
 
 impl Serialize for Well<'_> {
@@ -137,16 +166,16 @@ impl Serialize for Well<'_> {
     }
 }
 
-/// A row: what is told of the call, then of its jobs. Tables are dear to scripts.
+/// A row: the call, then its jobs. Tables are expensive for scripts.
 impl Serialize for Settlement {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Jobs that go the same way are told together: a call's jobs usually do.
+        // Jobs with the same verdict stand together: a call's jobs usually have one.
         let together = || self.jobs.chunk_by(|a, b| a.1 == b.1);
         let mut row = serializer.serialize_seq(Some(4 + 4 * together().count() + self.jobs.len()))?;
         row.serialize_element(&self.place())?;
         row.serialize_element(self.end.as_str())?;
-        some(&mut row, &self.told_holds())?;
-        some(&mut row, &self.told_also())?;
+        some(&mut row, &self.hold_rows())?;
+        some(&mut row, &unsolicited_rows(self.first_unsolicited()))?;
         for jobs in together() {
             let Some((_, verdict)) = jobs.first() else { continue };
             let (word, number, kind) = word(*verdict);
@@ -161,7 +190,7 @@ impl Serialize for Settlement {
 }
 
 impl Settlement {
-    fn told_holds(&self) -> Vec<(&str, i64, &str, i64)> {
+    fn hold_rows(&self) -> Vec<(&str, i64, &str, i64)> {
         self.holds
             .iter()
             .filter(|(hold, device)| hold.scope != Scope::Device || device.is_some())
@@ -171,14 +200,24 @@ impl Settlement {
             .collect()
     }
 
-    fn told_also(&self) -> Vec<(String, i64)> {
-        self.also.iter().map(|(job, sent)| (job.to_string(), sent.0)).collect()
+    fn first_unsolicited(&self) -> &[(JobId, UnixMs)] {
+        self.unsolicited.chunks(JOBS_MAX).next().unwrap_or_default()
+    }
+
+    /// Those beyond what one script handles, in pieces.
+    pub(super) fn further_unsolicited(&self) -> impl Iterator<Item = &[(JobId, UnixMs)]> {
+        self.unsolicited.chunks(JOBS_MAX).skip(1)
     }
 }
 
-/// Most have nothing more to say.
-fn some<R: SerializeSeq, T: Serialize>(row: &mut R, told: &[T]) -> Result<(), R::Error> {
-    if told.is_empty() { row.serialize_element(&false) } else { row.serialize_element(told) }
+/// As the script reads them.
+pub(super) fn unsolicited_rows(jobs: &[(JobId, UnixMs)]) -> Vec<(String, i64)> {
+    jobs.iter().map(|(job, sent)| (job.to_string(), sent.0)).collect()
+}
+
+/// Most calls have none: `false` is cheaper for a script than an empty table.
+fn some<R: SerializeSeq, T: Serialize>(row: &mut R, rows: &[T]) -> Result<(), R::Error> {
+    if rows.is_empty() { row.serialize_element(&false) } else { row.serialize_element(rows) }
 }
 
 fn word(verdict: Verdict) -> (&'static str, i64, u8) {

@@ -1,28 +1,28 @@
 //! A provider's quotas and resources as the scripts want them.
 
 use super::settings::TakerSettings;
-use crate::provider::{Limit, Provider, Quota};
+use crate::provider::{Limit, Provider, Quota, adaptive};
 use crate::words::UnixMs;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What `take.lua` and `settle.lua` are told with every call.
+/// What `take.lua`, `settle.lua` and `reserve.lua` get every time.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Spec {
     horizon_ms: u64,
     ahead_ms: u64,
     lease_ms: u64,
-    promote: usize,
-    ride_share: f64,
-    ride_ms: u64,
+    jobs_max: usize,
+    piggyback_share: f64,
+    piggyback_ms: u64,
     k: f64,
     base: [f64; 5],
-    /// Whether any quota follows the calendar, feels for its rate, or lets errors go free: the rest is spared the look.
-    aligned: bool,
-    adaptive: bool,
-    free_errors: bool,
-    /// Whether any depends on the terms of connections.
-    terms: bool,
+    /// Whether any quota is aligned, adaptive, or does not count errors: scripts need not look otherwise.
+    has_aligned: bool,
+    has_adaptive: bool,
+    has_free_errors: bool,
+    /// Whether any depends on the quota inputs of connections.
+    has_quota_inputs: bool,
     quotas: Vec<QuotaSpec>,
     resources: BTreeMap<String, ResourceSpec>,
 }
@@ -35,12 +35,12 @@ struct QuotaSpec {
     background: bool,
     free_errors: bool,
     resources: Vec<String>,
-    /// How it depends on the terms of a connection; `limit` is of one of which nothing is known.
+    /// How it depends on a connection's quota inputs; `limit` is for a connection without any.
     #[serde(skip_serializing_if = "Option::is_none")]
     varies: Option<Varies>,
     #[serde(flatten)]
     limit: LimitSpec,
-    /// Where the turns of an aligned one come from.
+    /// Where the window boundaries of an aligned one come from.
     #[serde(skip)]
     source: Limit,
 }
@@ -61,11 +61,33 @@ struct Varies {
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum LimitSpec {
-    Sliding { emission_ms: f64, burst: u32 },
-    Aligned { amount: u32, burst: u32, margin_ms: f64, turns: [i64; 3] },
-    Concurrent { amount: u32 },
-    Errors { amount: u32, window_ms: f64 },
-    Adaptive { ceiling: f64, start: f64, floor: f64, window_ms: f64 },
+    Sliding {
+        emission_ms: f64,
+        burst: u32,
+    },
+    Aligned {
+        amount: u32,
+        burst: u32,
+        margin_ms: f64,
+        boundaries: [i64; 3],
+    },
+    Concurrent {
+        amount: u32,
+    },
+    Errors {
+        amount: u32,
+        window_ms: f64,
+    },
+    Adaptive {
+        ceiling: f64,
+        start: f64,
+        floor: f64,
+        window_ms: f64,
+        /// See [`crate::provider::adaptive`].
+        cut: f64,
+        cut_pause_ms: f64,
+        raise: f64,
+    },
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -75,8 +97,8 @@ struct ResourceSpec {
     cost_per_device: u32,
 }
 
-/// The most jobs of one due set that one script looks at: it may not keep Redis from others for long.
-const PROMOTE: usize = 1000;
+/// About how many jobs one script gathers, and how many of a backlog it looks at: Redis serves nobody else meanwhile.
+pub(super) const JOBS_MAX: usize = 1000;
 
 impl Spec {
     pub(super) fn of(provider: &Provider, settings: &TakerSettings) -> Self {
@@ -97,33 +119,38 @@ impl Spec {
             horizon_ms: settings.horizon.as_ms(),
             ahead_ms: settings.ahead.as_ms().min(settings.horizon.as_ms()),
             lease_ms: settings.lease.as_ms() + provider.definition.http.timeout.as_ms() + pages_ms,
-            promote: PROMOTE,
-            ride_share: settings.ride_share,
-            ride_ms: settings.ride_max.as_ms(),
+            jobs_max: JOBS_MAX,
+            piggyback_share: settings.ride_share,
+            piggyback_ms: settings.ride_max.as_ms(),
             k: settings.k,
             base: settings.base,
-            aligned: any(|limit| matches!(limit, LimitSpec::Aligned { .. })),
-            adaptive: any(|limit| matches!(limit, LimitSpec::Adaptive { .. })),
-            free_errors: quotas.iter().any(|q| q.free_errors),
-            terms: provider.has_quota_inputs(),
+            has_aligned: any(|limit| matches!(limit, LimitSpec::Aligned { .. })),
+            has_adaptive: any(|limit| matches!(limit, LimitSpec::Adaptive { .. })),
+            has_free_errors: quotas.iter().any(|q| q.free_errors),
+            has_quota_inputs: provider.has_quota_inputs(),
             quotas,
             resources: resources.collect(),
         }
     }
 
-    /// Whether it is another one at another time.
-    pub(super) fn follows_the_calendar(&self) -> bool {
-        self.aligned
+    /// The most jobs of one call.
+    pub(super) fn call_jobs_max(&self) -> usize {
+        self.resources.values().map(|resource| resource.max as usize).max().unwrap_or(1)
     }
 
-    /// Tells the turns of the calendar around this instant.
-    pub(super) fn turn(&mut self, now: UnixMs) {
+    /// Whether it changes with time.
+    pub(super) fn follows_the_calendar(&self) -> bool {
+        self.has_aligned
+    }
+
+    /// Sets the window boundaries around this instant.
+    pub(super) fn set_boundaries(&mut self, now: UnixMs) {
         for quota in &mut self.quotas {
-            if let (LimitSpec::Aligned { turns, .. }, Limit::Aligned { calendar, zone, .. }) =
+            if let (LimitSpec::Aligned { boundaries, .. }, Limit::Aligned { calendar, zone, .. }) =
                 (&mut quota.limit, &quota.source)
-                && !(turns[0]..turns[1]).contains(&now.0)
+                && !(boundaries[0]..boundaries[1]).contains(&now.0)
             {
-                *turns = calendar.turns(zone, now).map(|turn| turn.0);
+                *boundaries = calendar.turns(zone, now).map(|boundary| boundary.0);
             }
         }
     }
@@ -166,13 +193,19 @@ impl From<&Limit> for LimitSpec {
         match *limit {
             Limit::Sliding { emission_ms, burst } => Self::Sliding { emission_ms, burst },
             Limit::Aligned { amount, burst, margin_ms, .. } => {
-                Self::Aligned { amount, burst, margin_ms, turns: [0; 3] }
+                Self::Aligned { amount, burst, margin_ms, boundaries: [0; 3] }
             }
             Limit::Concurrent { amount } => Self::Concurrent { amount },
             Limit::Errors { amount, window_ms } => Self::Errors { amount, window_ms },
-            Limit::Adaptive { ceiling, start, floor, window_ms } => {
-                Self::Adaptive { ceiling, start, floor, window_ms }
-            }
+            Limit::Adaptive { ceiling, start, floor, window_ms } => Self::Adaptive {
+                ceiling,
+                start,
+                floor,
+                window_ms,
+                cut: adaptive::CUT,
+                cut_pause_ms: adaptive::CUT_PAUSE * window_ms,
+                raise: adaptive::RAISE * ceiling,
+            },
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The one caller of `take.lua`, `settle.lua` and `leave.lua`.
+//! The one caller of `take.lua`, `settle.lua` and `reserve.lua`.
 
 use super::reserve::{Reservation, ReserveReply, ReserveRequest};
 use super::settings::TakerSettings;
@@ -6,8 +6,8 @@ use super::settle;
 use super::spec::Spec;
 use super::{Settled, Settlement, Taken};
 use crate::provider::Provider;
-use crate::redis::{Redis, RedisError, Script};
-use crate::words::{ProviderName, UnixMs};
+use crate::redis::{Module, Redis, RedisError, Script};
+use crate::words::{CallId, JobId, ProviderName, UnixMs};
 use serde::Deserialize;
 use std::sync::{Mutex, PoisonError};
 
@@ -17,82 +17,100 @@ pub struct Taker {
     anchor: String,
     take: Script,
     settle: Script,
-    leave: Script,
-    spec: Mutex<Spoken>,
-    /// Whose calls.
+    reserve: Script,
+    spec: Mutex<SpecCache>,
+    /// The provider of the calls.
     pub provider: ProviderName,
+    /// The most jobs of one call.
+    call_jobs_max: usize,
 }
 
-/// What the scripts are told, and how it was last written.
-struct Spoken {
+/// The spec, and how it was last packed.
+struct SpecCache {
     spec: Spec,
     packed: Vec<u8>,
-    /// The last instant heard of, by which the calendar's turns are told.
+    /// The last instant observed: the window boundaries of calendar quotas are those around it.
     now: UnixMs,
 }
 
-const TERMS: &str = include_str!("lua/terms.lua");
-const PACE: &str = include_str!("lua/pace.lua");
-const CHAIN: &str = include_str!("lua/chain.lua");
-const RANK: &str = include_str!("lua/rank.lua");
-const GATHER: &str = include_str!("lua/gather.lua");
-const GRANT: &str = include_str!("lua/grant.lua");
-const WRITE: &str = include_str!("lua/write.lua");
+/// Modules for take, settle and reserve. Each stands after those it uses.
+const MODULES: &[Module] = &[
+    Module("Run", include_str!("lua/run.lua")),
+    Module("Gcra", include_str!("lua/quota/gcra.lua")),
+    Module("VariableLimit", include_str!("lua/quota/variable_limit.lua")),
+    Module("Gauge", include_str!("lua/quota/gauge.lua")),
+    Module("State", include_str!("lua/quota/state.lua")),
+    Module("Chain", include_str!("lua/quota/chain.lua")),
+    Module("Found", include_str!("lua/take/found.lua")),
+    Module("Rank", include_str!("lua/take/rank.lua")),
+    Module("Waitlist", include_str!("lua/take/waitlist.lua")),
+    Module("Heap", include_str!("lua/take/heap.lua")),
+    Module("Contenders", include_str!("lua/take/contenders.lua")),
+    Module("Gather", include_str!("lua/take/gather.lua")),
+    Module("Grant", include_str!("lua/take/grant.lua")),
+    Module("Serve", include_str!("lua/take/serve.lua")),
+    Module("Ahead", include_str!("lua/take/ahead.lua")),
+    Module("Write", include_str!("lua/take/write.lua")),
+    Module("Ended", include_str!("lua/settle/ended.lua")),
+    Module("Jobs", include_str!("lua/settle/jobs.lua")),
+    Module("Quotas", include_str!("lua/settle/quotas.lua")),
+];
 
 impl Taker {
     /// The taker of a provider's calls.
     pub fn new(redis: Redis, provider: &Provider, settings: &TakerSettings) -> Self {
         let spec = Spec::of(provider, settings);
+        let call_jobs_max = spec.call_jobs_max();
         Self {
             redis,
             anchor: settings.keys.anchor(&provider.name),
-            take: Script::of_parts(
-                "take",
-                &[TERMS, PACE, CHAIN, RANK, GATHER, GRANT, include_str!("lua/take.lua"), WRITE],
-            ),
-            settle: Script::of_parts("settle", &[TERMS, PACE, CHAIN, include_str!("lua/settle.lua")]),
-            leave: Script::of_parts("leave", &[TERMS, PACE, CHAIN, include_str!("lua/leave.lua")]),
-            spec: Mutex::new(Spoken { spec, packed: Vec::new(), now: UnixMs(0) }),
+            take: Script::new("take", include_str!("lua/take.lua"), MODULES),
+            settle: Script::new("settle", include_str!("lua/settle.lua"), MODULES),
+            reserve: Script::new("reserve", include_str!("lua/reserve.lua"), MODULES),
+            spec: Mutex::new(SpecCache { spec, packed: Vec::new(), now: UnixMs(0) }),
             provider: provider.name.clone(),
+            call_jobs_max,
         }
     }
 
-    /// The same taker on scripts that were changed: what a test must be able to see fail.
+    /// The same taker on changed scripts, for tests that break them on purpose.
     ///
-    /// `change` is given each script's name and text.
+    /// `change` gets each script's name and text.
     pub fn with_scripts(mut self, change: impl Fn(&str, String) -> String) -> Self {
         self.take = self.take.changed(|text| change("take", text));
         self.settle = self.settle.changed(|text| change("settle", text));
-        self.leave = self.leave.changed(|text| change("leave", text));
+        self.reserve = self.reserve.changed(|text| change("reserve", text));
         self
     }
 
-    /// Takes up to `calls` calls. `now` is for tests; `None` is Redis's own clock.
+    /// Takes up to `calls` calls. `now` is for tests; `None` is Redis's clock.
     pub async fn take(&self, calls: usize, now: Option<UnixMs>) -> Result<Taken, RedisError> {
         self.redis.usable()?;
         let spec = self.packed(now)?;
         let (at, calls) = (now_arg(now), calls.to_string());
         let args = [at.as_bytes(), &spec, calls.as_bytes()];
         let taken: Taken = self.take.ask(&self.redis, &self.anchor, &args).await?;
-        self.hear(taken.now);
+        self.observe_time(taken.now);
         Ok(taken)
     }
 
-    /// Asks leave for one call outside of the schedule, which is settled like any other.
+    /// Asks all quotas for one ad-hoc call, which is settled like any other.
     pub async fn reserve(
         &self,
         request: &ReserveRequest,
         now: Option<UnixMs>,
     ) -> Result<Reservation, RedisError> {
         self.redis.usable()?;
-        let (spec, request) = (self.packed(now)?, self.leave.pack(request)?);
-        let said: ReserveReply =
-            self.leave.ask(&self.redis, &self.anchor, &[now_arg(now).as_bytes(), &spec, &request]).await?;
-        self.hear(said.now);
-        Ok(said.into())
+        let (spec, request) = (self.packed(now)?, self.reserve.pack(request)?);
+        let reply: ReserveReply =
+            self.reserve.ask(&self.redis, &self.anchor, &[now_arg(now).as_bytes(), &spec, &request]).await?;
+        self.observe_time(reply.now);
+        Ok(reply.into())
     }
 
-    /// Ends calls. Those that were no longer held are told: nothing was changed for them.
+    /// Ends calls. Returns those whose leases had expired: nothing was changed for them.
+    ///
+    /// One script handles about a thousand jobs; more go to further ones.
     pub async fn settle(
         &self,
         settlements: &[Settlement],
@@ -100,32 +118,53 @@ impl Taker {
     ) -> Result<Settled, RedisError> {
         let mut order: Vec<&Settlement> = settlements.iter().collect();
         settle::order(&mut order);
-        let (spec, packed) = (self.packed(now)?, self.settle.pack(&settle::leases(&order))?);
-        let at = now_arg(now);
-        let told: Told = self.settle.ask(&self.redis, &self.anchor, &[at.as_bytes(), &spec, &packed]).await?;
-        let stale = told.stale.iter().filter_map(|at| order.get(*at)).map(|s| s.call).collect();
-        Ok(Settled { stale, wake_in_ms: (told.wake_ms >= 0.0).then_some(told.wake_ms) })
-    }
-
-    /// The calendar's turns are told by the last instant heard of; a script that finds them past says so by its time.
-    fn packed(&self, now: Option<UnixMs>) -> Result<Vec<u8>, RedisError> {
-        let mut spoken = self.spec.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = now.unwrap_or(spoken.now);
-        if spoken.packed.is_empty() || spoken.spec.follows_the_calendar() {
-            spoken.spec.turn(now);
-            spoken.packed = self.take.pack(&spoken.spec)?;
+        let mut settled = Settled::default();
+        for piece in settle::pieces(&order, self.call_jobs_max) {
+            let reply = self.settle_piece(&settle::leases(piece), &[], now).await?;
+            let stale: Vec<CallId> =
+                reply.stale.iter().filter_map(|at| piece.get(*at)).map(|s| s.call).collect();
+            settled.wake_by(reply.wake_ms);
+            let live = piece.iter().filter(|settlement| !stale.contains(&settlement.call));
+            for jobs in live.flat_map(|settlement| settlement.further_unsolicited()) {
+                settled.wake_by(self.settle_piece(&[], jobs, now).await?.wake_ms);
+            }
+            settled.stale.extend(stale);
         }
-        Ok(spoken.packed.clone())
+        Ok(settled)
     }
 
-    /// Learns what time it is, as every take does: quotas that follow a calendar are told by it.
-    pub fn hear(&self, now: UnixMs) {
+    async fn settle_piece(
+        &self,
+        leases: &[settle::Lease<'_>],
+        unsolicited: &[(JobId, UnixMs)],
+        now: Option<UnixMs>,
+    ) -> Result<SettleReply, RedisError> {
+        let (spec, leases) = (self.packed(now)?, self.settle.pack(&leases)?);
+        let unsolicited = self.settle.pack(&settle::unsolicited_rows(unsolicited))?;
+        let at = now_arg(now);
+        self.settle.ask(&self.redis, &self.anchor, &[at.as_bytes(), &spec, &leases, &unsolicited]).await
+    }
+
+    /// A script that finds the window boundaries past answers with its time, and the next has them right.
+    fn packed(&self, now: Option<UnixMs>) -> Result<Vec<u8>, RedisError> {
+        let mut cache = self.spec.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = now.unwrap_or(cache.now);
+        if cache.packed.is_empty() || cache.spec.follows_the_calendar() {
+            cache.spec.set_boundaries(now);
+            cache.packed = self.take.pack(&cache.spec)?;
+        }
+        Ok(cache.packed.clone())
+    }
+
+    /// Notes the time, as every take does: the window boundaries of calendar quotas are those around it.
+    pub fn observe_time(&self, now: UnixMs) {
         self.spec.lock().unwrap_or_else(PoisonError::into_inner).now = now;
     }
 }
 
+/// What `settle.lua` returns.
 #[derive(Deserialize)]
-struct Told {
+struct SettleReply {
     stale: Vec<usize>,
     wake_ms: f64,
 }

@@ -26,6 +26,7 @@ mod providers;
 mod quota_inputs;
 mod quotas;
 mod raw;
+mod record;
 mod secret_changes;
 mod sharing;
 mod supervise;

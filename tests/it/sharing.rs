@@ -88,9 +88,9 @@ async fn unsolicited_records_count_as_runs() {
     let mut asked = order(&taken);
     asked.sort_unstable();
     let call = taken.grants[0].call;
-    let also = [1, 2, 3, 4, 99].map(|id| (JobId(id), UnixMs(T0 + 5))).to_vec();
+    let unsolicited = [1, 2, 3, 4, 99].map(|id| (JobId(id), UnixMs(T0 + 5))).to_vec();
     let jobs_done = taken.grants[0].jobs.iter().map(|j| (j.id, Verdict::Done(UnixMs(T0 + 5)))).collect();
-    let settled = Settlement { jobs: jobs_done, also, ..ended(call, End::Good) };
+    let settled = Settlement { jobs: jobs_done, unsolicited, ..ended(call, End::Good) };
     rig.taker.settle(&[settled], Some(UnixMs(T0 + 10))).await.unwrap();
     let ids = [1, 2, 3, 4].map(JobId);
     let places = rig.queue().locate(&rig.provider, &ids).await.unwrap();
@@ -147,7 +147,7 @@ async fn corrupt_record_affects_only_its_job() {
     rig.put(&jobs, |j| T0 - 4_000_000 + j.id.0).await;
     let anchor = rig.t.app.keys.anchor(&rig.provider);
     let corrupt = async |id: i64| {
-        // Where the scripts store it: see `bucket` in common.lua.
+        // Where the scripts store it: see `bucket` in record.lua.
         let bucket = (id as u64 * 2_654_435_769) % (1 << 32) / (1 << 21);
         redis::cmd("HSET")
             .arg(format!("{anchor}jobs:0:{bucket}"))

@@ -458,12 +458,15 @@ async fn thousands_of_jobs_in_one_script_are_none_too_many() {
     }
     assert_eq!(taken.iter().map(|g| g.jobs.len()).sum::<usize>(), 6_000);
     rig.assert_sound(&jobs).await;
-    // All their workers die at once.
-    let again = rig.take(1, T0 + 40_000).await;
-    assert_eq!(again.reaped as usize, taken.len());
-    rig.assert_sound(&jobs).await;
-    let mut settlements = Vec::new();
-    let mut grants = again.grants;
+    // All their workers die at once: the jobs come back a lease of a thousand at a time.
+    let (mut settlements, mut grants, mut reaped) = (Vec::new(), Vec::new(), 0);
+    while reaped < taken.len() {
+        let again = rig.take(1, T0 + 40_000).await;
+        assert_eq!((again.reaped, again.wake_in_ms), (10, 0.0));
+        reaped += again.reaped as usize;
+        grants.extend(again.grants);
+        rig.assert_sound(&jobs).await;
+    }
     while grants.len() < taken.len() {
         grants.extend(rig.take(50, T0 + 40_000).await.grants);
     }
@@ -473,6 +476,95 @@ async fn thousands_of_jobs_in_one_script_are_none_too_many() {
     }
     assert!(rig.taker.settle(&settlements, Some(UnixMs(T0 + 40_001))).await.unwrap().stale.is_empty());
     rig.assert_sound(&jobs).await;
+}
+
+/// How many of these jobs a take moved out of where they waited for their time.
+async fn gathered(rig: &Rig, jobs: &[Job]) -> usize {
+    let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
+    let places = rig.queue().locate(&rig.provider, &ids).await.unwrap();
+    places.iter().filter(|place| !place.due).count()
+}
+
+#[tokio::test]
+async fn take_of_many_overdue_queues_gathers_a_bounded_part_and_serves_all_in_the_end() {
+    let rig = Rig::new("", 20).await;
+    let jobs: Vec<_> = (1..=6_000).map(|id| job(id, id % 40, Priority::Normal)).collect();
+    rig.put(&jobs, |_| T0 - 4_000_000).await;
+    let mut taken = rig.take(10, T0).await;
+    assert_eq!(gathered(&rig, &jobs).await, 1_000);
+    let mut served = std::collections::BTreeSet::new();
+    while served.len() < jobs.len() {
+        assert!(!taken.grants.is_empty(), "{} of {} were served", served.len(), jobs.len());
+        served.extend(order(&taken));
+        rig.finish(taken, T0).await;
+        taken = rig.take(50, T0).await;
+    }
+    rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn take_of_a_large_backlog_looks_at_a_bounded_part_of_it() {
+    // Each lane may send one call an hour, so that a take would look at all of them.
+    let rig = Rig::new(&quota("own", "connection", 1, "1h", 1), 1).await;
+    let jobs: Vec<_> = (1..=4_000).map(|id| job(id, id % 1_000, Priority::Normal)).collect();
+    rig.put(&jobs, |_| T0 - 4_000_000).await;
+    let mut takes = 0;
+    // Nothing is settled: first all lanes spend their quotas, then all are blocked.
+    loop {
+        let taken = rig.take(1_000, T0).await;
+        takes += 1;
+        assert!(taken.bound.len() <= 1_000, "{} lanes were looked at", taken.bound.len());
+        if taken.wake_in_ms != 0.0 {
+            break;
+        }
+    }
+    assert!(takes > 3, "{takes}");
+    rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn settle_of_more_jobs_than_a_script_handles_ends_them_all() {
+    let rig = Rig::new("", 100).await;
+    let jobs: Vec<_> = (1..=3_000).map(|id| job(id, id % 3, Priority::Normal)).collect();
+    rig.put(&jobs, |_| T0 - 4_000_000).await;
+    let mut grants = Vec::new();
+    while grants.len() < 15 {
+        grants.extend(rig.take(15 - grants.len(), T0).await.grants);
+    }
+    let (first, rest) = grants.split_at(1);
+    // One that is stale, many that were never sent, and an answer with records of all others.
+    assert!(rig.settle(first[0].call, Vec::new(), T0).await.is_empty());
+    let leased: Vec<_> = rest.iter().flat_map(|grant| grant.jobs.iter().map(|job| job.id)).collect();
+    let others = jobs.iter().map(|job| job.id).filter(|id| !leased.contains(id));
+    let answered = Settlement {
+        jobs: rest[0].jobs.iter().map(|job| (job.id, Verdict::Done(UnixMs(T0)))).collect(),
+        unsolicited: others.map(|id| (id, UnixMs(T0))).collect(),
+        ..ended(rest[0].call, End::Good)
+    };
+    let unsent = rest[1..].iter().chain(first).map(|grant| Settlement::unsent(grant.call));
+    let settlements: Vec<_> = unsent.chain([answered]).collect();
+    let settled = rig.taker.settle(&settlements, Some(UnixMs(T0))).await.unwrap();
+    assert_eq!((settled.stale, settled.wake_in_ms), (vec![first[0].call], Some(0.0)));
+    rig.assert_sound(&jobs).await;
+    let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
+    let places = rig.queue().locate(&rig.provider, &ids).await.unwrap();
+    let fresh = places.iter().filter(|place| place.last_ms == T0).count();
+    assert_eq!(fresh, jobs.len() - leased.len() + rest[0].jobs.len());
+}
+
+#[tokio::test]
+async fn schedule_built_with_another_layout_is_built_again() {
+    let rig = Rig::new("", 1).await;
+    let queue = rig.queue();
+    queue.mark_built(&rig.provider).await.unwrap();
+    assert!(queue.is_live(&rig.provider).await.unwrap());
+    // As a version before wrote it.
+    let mut built = redis::cmd("HSET");
+    built.arg(rig.t.app.keys.meta(&rig.provider)).arg("built").arg(T0);
+    built.query_async::<()>(&mut rig.t.app.redis.link()).await.unwrap();
+    assert!(!queue.is_live(&rig.provider).await.unwrap());
+    let put = paceline::keep::rebuild_if_lost(&rig.t.app, &rig.provider).await.unwrap();
+    assert!(put.is_some() && queue.is_live(&rig.provider).await.unwrap());
 }
 
 #[tokio::test]

@@ -45,19 +45,19 @@ async fn seen_from_outside(says: &str, changes: &[Change]) {
 
 #[tokio::test]
 async fn no_fence() {
-    let remembers = take("for _, take in ipairs(dead) do redis.call('DEL', TAKE .. take) end", "");
+    let remembers = take("for _, lease in ipairs(reaped) do redis.call('DEL', Keys.lease .. lease) end", "");
     seen("fence", &[remembers]).await;
 }
 
 #[tokio::test]
 async fn settled_twice_counts_twice() {
-    let remembers = settle("if #fields > 0 then redis.call('HDEL', TAKE .. n, unpack(fields)) end", "");
+    let remembers = settle("if #places > 0 then redis.call('HDEL', LEASE .. lease, unpack(places)) end", "");
     seen("fence", &[remembers]).await;
 }
 
 #[tokio::test]
 async fn only_the_apps_quotas_are_spent() {
-    let half = take("held, after = spend_all(own, chain.state, cost, at, urgent, held, after)", "");
+    let half = take("held, after = spend_links(own, state, cost, at, urgent, held, after)", "");
     seen_from_outside("over quota", &[half]).await;
     seen("spent", &[half]).await;
 }
@@ -70,8 +70,8 @@ async fn only_the_apps_quotas_are_asked() {
             "local own_at, own_by = from, nil",
         ),
         take(
-            "local last, own_says = earliest(own, state, cost, again, urgent)",
-            "local last, own_says = again, nil",
+            "local last, last_by = earliest(own, state, cost, again, urgent)",
+            "local last, last_by = again, nil",
         ),
     ];
     seen_from_outside("over quota", &half).await;
@@ -79,32 +79,32 @@ async fn only_the_apps_quotas_are_asked() {
 
 #[tokio::test]
 async fn leases_that_never_end() {
-    let forever = take("redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 100)", "{}");
+    let forever = take("redis.call('ZRANGEBYSCORE', Keys.leases, '-inf', now, 'LIMIT', 0, 100)", "{}");
     seen("lease", &[forever]).await;
 }
 
 #[tokio::test]
 async fn leases_that_end_at_once() {
-    let hasty = take("last_send + spec.lease_ms, n)", "now + 1, n)");
+    let hasty = take("Found.last_send + spec.lease_ms", "now + 1");
     seen_from_outside("lease", &[hasty]).await;
 }
 
 #[tokio::test]
 async fn calls_in_flight_that_are_not_counted_back() {
-    let kept = settle("if held then release(held, 'good', freed) end", "");
+    let kept = settle("if held then Quotas.release(held, 'good') end", "");
     seen_from_outside("starved", &[kept]).await;
 }
 
 #[tokio::test]
 async fn calls_in_flight_that_are_not_counted_back_when_they_end_badly() {
-    let kept = settle("if entry[2] then release(entry[2], finish, freed) end", "");
+    let kept = settle("if leased[Lease.HELD] then release(leased[Lease.HELD], finish) end", "");
     seen_from_outside("starved", &[kept]).await;
 }
 
 #[tokio::test]
 async fn calls_in_flight_that_are_counted_back_too_often() {
     let free = take(
-        "function spend.concurrent(q, g) g.in_flight = g.in_flight + 1 end",
+        "function spend.concurrent(_, g) g.in_flight = g.in_flight + 1 end",
         "function spend.concurrent() end",
     );
     seen_from_outside("over quota", &[free]).await;
@@ -112,16 +112,15 @@ async fn calls_in_flight_that_are_counted_back_too_often() {
 
 #[tokio::test]
 async fn what_a_call_frees_wakes_nobody() {
-    let deaf =
-        [settle("wake_freed(freed)\nfor n", "for n"), take("wake_freed(freed)\nunblock()", "unblock()")];
+    let deaf = [settle("Chain.wake_freed(Quotas.freed)", ""), take("Chain.wake_freed(Found.freed)", "")];
     seen("wake", &deaf).await;
 }
 
 #[tokio::test]
 async fn what_was_spent_comes_back_too_late() {
     let late = settle(
-        "if math.abs(g.tat - after) < 0.002 then g.tat = after - cost",
-        "if true then g.tat = after - cost",
+        "if math.abs(tat - after) < 0.002 then return after - cost",
+        "if true then return after - cost",
     );
     seen_from_outside("over quota", &[late]).await;
 }
@@ -134,7 +133,7 @@ async fn errors_that_are_not_counted() {
 
 #[tokio::test]
 async fn a_loss_that_is_forgotten() {
-    let forgotten = [take("epoch = tonumber(meta[2])", "epoch = 0")];
+    let forgotten = [take("epoch = tonumber(meta[2] or 0)", "epoch = 0")];
     seen_from_outside("over quota", &forgotten).await;
 }
 
@@ -152,8 +151,7 @@ async fn rank_by_due_instead_of_score() {
 
 #[tokio::test]
 async fn rank_without_priority() {
-    let alike =
-        take("if spec.k == 1 then return spec.base[class] / delay end", "if true then return 1 / delay end");
+    let alike = take("if k == 1 then return base[class] / delay end", "if true then return 1 / delay end");
     seen("rank", &[alike]).await;
 }
 
@@ -165,7 +163,7 @@ async fn refresh_now_that_waits_like_others() {
 
 #[tokio::test]
 async fn refresh_now_that_dies_with_its_worker() {
-    let lost = take("add_due(id, j, j.urgent and math.min(j.due, now) or j.due)", "add_due(id, j, j.due)");
+    let lost = take("Due.add(id, j, j.urgent and math.min(j.due, now) or j.due)", "Due.add(id, j, j.due)");
     seen_from_outside("refresh", &[lost]).await;
 }
 
@@ -187,21 +185,21 @@ async fn a_hold_that_shrinks() {
 #[tokio::test]
 async fn a_grid_that_drifts() {
     let drifts =
-        settle("due = (math.floor((t - offset) / interval) + 1) * interval + offset", "due = t + interval");
+        settle("return (floor((t - offset) / interval) + 1) * interval + offset", "return t + interval");
     seen_from_outside("grid", &[drifts]).await;
 }
 
 #[tokio::test]
 async fn riding_along_long_before_the_time() {
-    let early = take("j.due - at <= spec.ride_share * j.interval", "true");
+    let early = take("j.due - at <= spec.piggyback_share * j.interval", "true");
     seen_from_outside("asked", &[early]).await;
 }
 
 #[tokio::test]
 async fn jobs_that_get_lost_between_two_sets() {
     let late = take(
-        "-- At once: should a limit of its device put one off in this very take, it comes back to where it \
-         left.\n    write_due()",
+        "-- At once: a limit of its device may put a job off in this very take, and it comes back to where it \
+         was.\n    Due.write()",
         "",
     );
     seen_from_outside("location", &[late]).await;
@@ -215,7 +213,7 @@ async fn a_worker_that_is_told_to_sleep_for_ever() {
 
 #[tokio::test]
 async fn a_smaller_plan_that_nobody_is_held_to() {
-    let lenient = take("terms.since = since > 0 and since + spec.horizon_ms or 0", "");
+    let lenient = take("inputs.since = since > 0 and since + spec.horizon_ms or 0", "");
     is_seen_by("pace", Setup { changes: &[lenient], without_twin: false }, Limits::of).await;
     let larger = take("varies.plans[plan] or varies.least", "2 * varies.least");
     is_seen_by("over quota", Setup { changes: &[larger], without_twin: true }, Limits::of).await;

@@ -135,14 +135,14 @@ impl World {
             let hold = Hold { scope, until, reason: "HTTP 429".to_owned() };
             settlement.holds.push((hold, (scope == Scope::Device).then_some(device)));
         }
-        if end == End::Good && self.has(Fault::Also) && self.chance.hits(0.2) {
-            settlement.also = self.told(&grant.lane, grant.resource.as_str(), sent);
+        if end == End::Good && self.has(Fault::Unsolicited) && self.chance.hits(0.2) {
+            settlement.unsolicited = self.unsolicited(&grant.lane, grant.resource.as_str(), sent);
         }
         settlement
     }
 
     /// Devices of the account that the answer tells of without being asked.
-    fn told(&mut self, lane: &str, resource: &str, sent: UnixMs) -> Vec<(JobId, UnixMs)> {
+    fn unsolicited(&mut self, lane: &str, resource: &str, sent: UnixMs) -> Vec<(JobId, UnixMs)> {
         let own = connection(lane);
         let mut found = Vec::new();
         for (id, job) in &self.model.jobs {

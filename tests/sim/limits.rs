@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// What may go wrong, or at least otherwise, in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// A worker dies between two steps; what it held it holds no more, and another takes its place.
     Crash,
@@ -23,7 +23,7 @@ pub enum Fault {
     /// Owners ask for "refresh now".
     Refresh,
     /// Answers tell of devices that were not asked for.
-    Also,
+    Unsolicited,
     /// The cloud answers with errors, and devices go missing.
     Error,
     /// The cloud says "not now", with a hold.
@@ -45,7 +45,7 @@ impl Fault {
         Self::Back,
         Self::Owner,
         Self::Refresh,
-        Self::Also,
+        Self::Unsolicited,
         Self::Error,
         Self::Throttle,
         Self::Lost,

@@ -295,14 +295,14 @@ impl Model {
             }
             live.push(settlement);
         }
-        for (id, sent) in live.iter().flat_map(|settlement| &settlement.also) {
-            self.also(*id, *sent, &mut ended);
+        for (id, sent) in live.iter().flat_map(|settlement| &settlement.unsolicited) {
+            self.unsolicited(*id, *sent, &mut ended);
         }
         stale.sort_unstable();
         stale
     }
 
-    fn also(&mut self, id: JobId, sent: UnixMs, ended: &mut HashSet<JobId>) {
+    fn unsolicited(&mut self, id: JobId, sent: UnixMs, ended: &mut HashSet<JobId>) {
         let Some(job) = self.jobs.get_mut(&id.0) else { return };
         if job.at == At::Waiting && sent.0 > job.last && ended.insert(id) {
             (job.last, job.urgent, job.put_off) = (sent.0, false, false);

@@ -315,7 +315,7 @@ mod slow_broken {
 
     #[tokio::test]
     async fn rank_without_priority() {
-        let from = "if spec.k == 1 then return spec.base[class] / delay end";
+        let from = "if k == 1 then return base[class] / delay end";
         is_off(Scarce::Account, Change { script: "take", from, to: "if true then return 1 / delay end" })
             .await;
     }

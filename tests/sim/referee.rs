@@ -90,7 +90,7 @@ impl Referee {
         for (number, quota) in self.quotas.iter().enumerate().filter(|(_, q)| q.counts(&call.resource)) {
             let cost = if call.fails && !quota.errors_cost { 0 } else { call.cost };
             let from = match quota.kind {
-                QuotaKind::Aligned => self.turn_ms(quota, at),
+                QuotaKind::Aligned => self.window_ms(quota, at),
                 _ => at - window_ms(quota),
             };
             let terms = accounts.most(quota, connection(&call.lane), from, AHEAD_MS + self.late_ms);
@@ -128,7 +128,7 @@ impl Referee {
     }
 
     /// When the turn of the calendar began in which a call arrives, by our clock.
-    fn turn_ms(&self, quota: &Quota, at: f64) -> f64 {
+    fn window_ms(&self, quota: &Quota, at: f64) -> f64 {
         match quota.limits().0 {
             Limit::Aligned { calendar, zone, .. } => {
                 let theirs = UnixMs(at as i64 + self.skew_ms);

@@ -51,7 +51,7 @@ fn numbers(raw: &str) -> [f64; 3] {
     [(); 3].map(|()| parts.next().unwrap_or(0.0))
 }
 
-/// What was stored of a quota, as pace.lua reads it. None: what a loss left of it is not told here.
+/// What was stored of a quota, as gauge.lua reads it. None: what a loss left of it is not told here.
 fn stored(limit: &Limit, raw: Option<&String>, epoch: f64) -> Option<Gauge> {
     let [a, b, c] = raw.map_or([0.0; 3], |raw| numbers(raw));
     Some(match limit {

@@ -1,6 +1,7 @@
 //! Tests that each rule fails where it should, and passes code that only looks similar.
 
 use crate::lex::lex;
+use crate::lua::LOCALS_MAX;
 use crate::source::File;
 use crate::{COLUMNS_MAX, FILES_MAX, LINES_MAX, docs, rules};
 
@@ -217,7 +218,7 @@ fn a_file_name_without_meaning_fails() {
     fails("name", "src/take/util.rs", "", 1);
     fails("name", "src/helpers/mod.rs", "", 1);
     fails("name", "tests/it/common.rs", "", 1);
-    passes("name", "src/redis/lua/common.lua", "");
+    passes("name", "src/redis/lua/shared.lua", "");
     passes("name", "src/take/utility.rs", "");
 }
 
@@ -248,7 +249,49 @@ fn a_script_without_its_contract_fails() {
     fails("contract", "src/take/lua/x.lua", "-- KEYS  1 a\n-- Returns 1.\nreturn ARGV[1]", 1);
     passes("contract", "src/take/lua/x.lua", "-- KEYS  1 a\n-- Returns 1.\nreturn 1 -- not ARGV");
     passes("contract", "src/take/lua/x.lua", "-- KEYS  1 a\n-- ARGV  1 b\n-- Returns 1.\nreturn ARGV[1]");
-    passes("contract", "src/redis/lua/common.lua", "local P = KEYS[1]");
+    passes("contract", "src/redis/lua/x.lua", "-- Uses: KEYS[1]\n-- Gives: a\nreturn { a = KEYS[1] }");
+}
+
+const MODULE: (&str, &str) =
+    ("src/redis/lua/big_keys.lua", "-- Uses: nothing\n-- Gives: a, b\nreturn { a = 1, b = { c = 2 } }");
+
+#[test]
+fn a_script_whose_header_misses_a_module_fails() {
+    let uses = |text: &str| findings("uses", &[MODULE, ("src/take/lua/x.lua", text)]).len();
+    assert_eq!(uses("-- x\nlocal a = BigKeys.a"), 1, "not named");
+    assert_eq!(uses("-- x\n-- Uses: BigKeys\nlocal a = 'BigKeys.a' -- BigKeys.a"), 1, "not used");
+    assert_eq!(uses("-- x\n-- Uses: BigKeys, Attic\nlocal a = BigKeys.a + Attic.b"), 1, "no module");
+    assert_eq!(uses("-- x\n-- Gives: a\nreturn { a = 1 }"), 1, "a module says that it uses nothing");
+    assert_eq!(uses("-- x\n-- Uses: BigKeys, Const\nlocal a = BigKeys.a + Const.b"), 0);
+}
+
+#[test]
+fn a_module_that_gives_what_its_header_does_not_say_fails() {
+    let path = "src/take/lua/x.lua";
+    fails("gives", path, "-- x\n-- Uses: nothing\n-- Gives: a\nreturn { a = 1, b = 2 }", 3);
+    fails("gives", path, "-- x\n-- Uses: nothing\n-- Gives: a, b\nreturn { a = 1 }", 3);
+    passes("gives", MODULE.0, MODULE.1);
+    passes(
+        "gives",
+        path,
+        "-- x\n-- Uses: nothing\n-- Gives: a,\n--   b\nreturn {\n  a = f({ c = 1 }), b = 2,\n}",
+    );
+}
+
+#[test]
+fn a_script_with_too_many_locals_fails() {
+    let path = "src/take/lua/x.lua";
+    let most = "local a, b\n".repeat(LOCALS_MAX / 2);
+    passes("locals", path, &most);
+    fails("locals", path, &(most.clone() + "local function f() local c end"), LOCALS_MAX / 2 + 1);
+    passes(
+        "locals",
+        path,
+        &(most.clone() + "do local c = 1 end\nif a then local d end\n-- local e\nb = 'local f'"),
+    );
+    // A module becomes a local of each script that uses it.
+    let text = "-- Uses: BigKeys\n".to_owned() + &most + "a = BigKeys.a";
+    assert_eq!(findings("locals", &[MODULE, (path, &text)]).len(), 1);
 }
 
 #[test]

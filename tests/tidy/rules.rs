@@ -1,11 +1,10 @@
 //! The rules: each gets files and returns findings.
 
 use crate::lex::{Kind, Token, lex};
+use crate::lua;
 use crate::rooms;
 use crate::source::{File, reachable};
-use crate::{
-    ALLOWED, BANS, COLUMNS_MAX, EMPTY_NAMES, HOMES, ISOLATED, LEVELS, LINES_MAX, LONG, ORDER, PRELUDES,
-};
+use crate::{ALLOWED, BANS, COLUMNS_MAX, EMPTY_NAMES, HOMES, ISOLATED, LEVELS, LINES_MAX, LONG, ORDER};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -38,7 +37,9 @@ pub fn all(files: &[File]) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         files.iter().flat_map(|file| each.map(|rule| rule(file))).flatten().collect();
     findings.extend(
-        [dead(files), lua_callers(files), length(files, LONG), rooms::all(files)].into_iter().flatten(),
+        [dead(files), lua_callers(files), lua::all(files), length(files, LONG), rooms::all(files)]
+            .into_iter()
+            .flatten(),
     );
     findings
 }
@@ -164,7 +165,7 @@ fn columns(file: &File) -> Vec<Finding> {
 
 /// A Lua script documents its contract at the top: KEYS, ARGV, Returns.
 fn lua_header(file: &File) -> Vec<Finding> {
-    if !file.path.ends_with(".lua") || PRELUDES.contains(&file.path.as_str()) {
+    if !file.path.ends_with(".lua") || lua::is_module(file) {
         return Vec::new();
     }
     let header = lines(file).take_while(|(_, line)| line.starts_with("--"));
@@ -264,7 +265,7 @@ pub fn stale(files: &[File]) -> Vec<Finding> {
     let unused = unused.map(|(from, to, _)| report(&format!("`{from}` no longer imports `{to}`")));
     let exists = |path: &str| files.iter().any(|it| it.is_in(&[path]));
     let homes = HOMES.iter().flat_map(|(_, places)| *places).chain(BANS.iter().flat_map(|ban| ban.except_in));
-    let paths = LONG.iter().map(|(path, _)| path).chain(PRELUDES).chain(homes);
+    let paths = LONG.iter().map(|(path, _)| path).chain(homes);
     let mut gone: BTreeSet<String> =
         paths.filter(|path| !exists(path)).map(|path| (*path).to_owned()).collect();
     for (room, rows) in ORDER {

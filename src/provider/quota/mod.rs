@@ -1,5 +1,6 @@
 //! The limits that a provider sets, and where its answers tell what is left of them.
 
+pub mod adaptive;
 mod amount;
 mod calendar;
 mod limit;

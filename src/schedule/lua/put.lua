@@ -5,19 +5,64 @@
 --       3 msgpack array of
 --         [id, class, interval_ms, offset_ms, version, device, lane, resource, last_run_ms or 0, shared, weight]
 --         shared: its call may serve others too; weight: of its lane among lanes, 1 for most
--- Returns how many were taken; one with an older version than the schedule's is left alone.
+-- Returns how many were put; a job with an older version than the schedule's is left alone.
 --
 -- A new job is due within the spread; a job whose interval changed, at the next point of its new grid.
 -- A waiting job keeps its place in rank; a leased one keeps its lease and is settled by the new preference.
-local now = now_ms(ARGV[1])
-local spread = tonumber(ARGV[2])
+-- Uses: Keys, Command, Clock, Record, Due, Lanes
+local now, spread = Clock.now_ms(ARGV[1]), tonumber(ARGV[2])
 local wanted = cmsgpack.unpack(ARGV[3])
+local grid_after = Record.grid_after
 
 local ids = {}
 for i = 1, #wanted do ids[i] = wanted[i][1] end
-local jobs = find_jobs(ids)
+local jobs = Record.find(ids)
 
-local ready, changed, taken, weights, plain, homes = {}, {}, 0, {}, {}, {}
+local ready, changed, count, weights, plain, groups = {}, {}, 0, {}, {}, {}
+
+local function put_new(id, j)
+  if j.last > 0 then
+    j.due = math.max(grid_after(j.interval, j.offset, j.last), 0) -- rebuilt: overdue ones are due at once
+  else
+    j.due = now + j.offset % spread -- jobs that may share a call still meet
+  end
+  Due.add(id, j, j.due)
+end
+
+local function put_again(id, j, old)
+  j.last, j.due, j.attempts, j.kind = math.max(old.last, j.last), old.due, old.attempts, old.kind
+  j.urgent = old.urgent
+  local waits = Due.at(id, old)
+  if waits then
+    local moved = j.interval ~= old.interval or j.offset ~= old.offset
+    if moved then
+      j.due = grid_after(j.interval, j.offset, now)
+      j.attempts, j.kind = 0, 0
+    end
+    if moved or j.lane ~= old.lane or j.shared ~= old.shared then
+      Due.add(id, j, moved and j.due or waits)
+      -- Those served alone wait in one set, whatever their lane.
+      if j.shared ~= old.shared or old.shared and j.lane ~= old.lane then Due.remove(id, old) end
+    end
+  elseif redis.call('ZREM', Record.ready_key(old), id) == 1 then
+    Lanes.add_ready(ready, id, j)
+  else
+    redis.call('SADD', Keys.changed, id) -- it is leased: settle goes by what it finds here, not by what was leased
+  end
+  if old.shared ~= j.shared then Record.forget(id) end
+end
+
+-- What is stored of its lane.
+local function note_lane(lane, weight)
+  local connection = lane:match('^(%d+)%.')
+  if connection then groups[#groups + 1] = connection end
+  if weight == 1 then
+    plain[#plain + 1] = lane
+  else
+    weights[#weights + 1] = lane
+    weights[#weights + 1] = weight
+  end
+end
 
 for _, w in ipairs(wanted) do
   local id, old = w[1], jobs[w[1]]
@@ -25,56 +70,20 @@ for _, w in ipairs(wanted) do
     class = w[2], dropped = false, urgent = false, kind = 0, attempts = 0, interval = w[3], offset = w[4],
     version = w[5], device = w[6], lane = w[7], resource = w[8], last = w[9], due = 0, shared = w[10],
   }
-  if not old then
-    if j.last > 0 then
-      j.due = math.max(grid_after(j, j.last), 0) -- rebuilt: overdue ones are due at once
-    else
-      j.due = now + j.offset % spread -- jobs that may share a call still meet
-    end
-    add_due(id, j, j.due)
+  local is_newer = not old or old.version <= j.version
+  if is_newer then
+    if old then put_again(id, j, old) else put_new(id, j) end
     changed[id] = j
-    taken = taken + 1
-  elseif old.version <= j.version then
-    j.last, j.due, j.attempts, j.kind = math.max(old.last, j.last), old.due, old.attempts, old.kind
-    j.urgent = old.urgent
-    local waits = due_at(id, old)
-    if waits then
-      local moved = j.interval ~= old.interval or j.offset ~= old.offset
-      if moved then
-        j.due = grid_after(j, now)
-        j.attempts, j.kind = 0, 0
-      end
-      if moved or j.lane ~= old.lane or j.shared ~= old.shared then
-        add_due(id, j, moved and j.due or waits)
-        -- Those served alone wait in one set, whatever their lane.
-        if j.shared ~= old.shared or old.shared and j.lane ~= old.lane then leave_due(id, old) end
-      end
-    elseif redis.call('ZREM', ready_key(old), id) == 1 then
-      add_ready(ready, id, j)
-    else
-      redis.call('SADD', SPOKEN, id) -- it is leased: settle goes by what it finds here, not by what was taken
-    end
-    if old.shared ~= j.shared then forget_job(id) end
-    changed[id] = j
-    taken = taken + 1
+    count = count + 1
   end
-  if changed[id] then
-    local account = j.lane:match('^(%d+)%.')
-    if account then homes[#homes + 1] = account end
-    if w[11] == 1 then
-      plain[#plain + 1] = j.lane
-    else
-      weights[#weights + 1] = j.lane
-      weights[#weights + 1] = w[11]
-    end
-  end
+  if changed[id] then note_lane(j.lane, w[11]) end
 end
-write_due()
-make_ready(ready)
-write_jobs(changed)
-send('HSET', WEIGHTS, weights)
-send('SADD', HOMES, homes)
-if redis.call('EXISTS', WEIGHTS) == 1 then send('HDEL', WEIGHTS, plain) end
-if redis.call('EXISTS', CORRUPT) == 1 then send('HDEL', CORRUPT, ids) end
-redis.call('PUBLISH', P .. 'wake', '')
-return taken
+Due.write()
+Lanes.make_ready(ready)
+Record.write(changed)
+Command.send('HSET', Keys.weights, weights)
+Command.send('SADD', Keys.groups, groups)
+if redis.call('EXISTS', Keys.weights) == 1 then Command.send('HDEL', Keys.weights, plain) end
+if redis.call('EXISTS', Keys.corrupt) == 1 then Command.send('HDEL', Keys.corrupt, ids) end
+redis.call('PUBLISH', Keys.wake, '')
+return count

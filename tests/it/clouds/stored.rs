@@ -142,7 +142,7 @@ pub async fn holds(
     holds
 }
 
-/// The quota state of the app and of a connection in Redis, in the format of `take/lua/pace.lua`.
+/// The quota state of the app and of a connection in Redis, in the format of `take/lua/quota/state.lua`.
 async fn quota_state(app: &App, provider: &Provider, connection: i64) -> BTreeMap<String, Value> {
     let anchor = app.keys.anchor(&provider.name);
     let mut link = app.redis.link();

@@ -1,0 +1,35 @@
+-- reserve: may one ad-hoc call be sent? All quotas of its chain are spent together, or none is. It goes ahead of jobs
+-- that wait, as "refresh now" does, on what a reserve keeps for that.
+-- KEYS  1 anchor
+-- ARGV  1 now in ms, or '' for Redis's own
+--       2 msgpack, the spec: as for take
+--       3 msgpack {lane, resource, cost, devices = {id…}}
+-- Returns msgpack {live, now, call, in_ms, by}
+--   call   its number, a lease without jobs that settle ends; 0: not yet
+--   in_ms  when it may be sent, at most the horizon away; for call 0, when it may ask again, -1 when a call has ended
+--   by     for call 0, the quota or hold that does not allow it
+--   live   false when the schedule was not built on this run of the server, as for take
+-- Uses: Keys, Lease, Run, State, Chain
+local now = Run.now
+if not Run.is_live() then return cmsgpack.pack({ false, now, 0, -1, '' }) end
+local request, members = cmsgpack.unpack(ARGV[3]), {}
+for i, device in ipairs(request.devices) do members[i] = { device = device } end
+local cost = request.cost
+local chain = Chain.of({ name = request.lane }, request.resource)
+local own = Chain.own_links(chain, members)
+
+local at, by = Chain.agreed(chain.app, own, chain.state, cost, now, true)
+if at > Run.limit then
+  State.write() -- what is corrupt counts as spent from here on
+  return cmsgpack.pack({ true, now, 0, at == math.huge and -1 or at - now, Chain.name_of(by) })
+end
+
+local held, after = Chain.spend(chain, own, cost, at, true)
+local call = Lease.next_number(Run.fence, now)
+local lease = string.format('%.0f', call)
+local packed = Lease.pack({}, held, request.lane, request.resource, at, cost, true, after)
+redis.call('HSET', Keys.lease .. lease, Lease.DIGITS:sub(1, 1), packed)
+redis.call('ZADD', Keys.leases, at + Run.spec.lease_ms, lease)
+State.write()
+redis.call('HSET', Keys.meta, 'fence', string.format('%.0f', call + 1))
+return cmsgpack.pack({ true, now, call, at - now, '' })

@@ -1,0 +1,90 @@
+-- Quotas: what quotas learn from how calls ended.
+-- Uses: Keys, Lease, Run, VariableLimit, Gauge, State, Chain, Jobs
+-- Gives: freed, woken, release, learn, hold, has_gains
+local BLOCKED, now, spec = Keys.blocked, Run.now, Run.spec
+local LANE, RESOURCE, AT, COST = Lease.LANE, Lease.RESOURCE, Lease.AT, Lease.COST
+
+-- Places that count fewer calls in flight, and lanes that may go because something was given back.
+local freed, woken, has_given_back = {}, {}, false
+
+local function release(held, finish) Chain.release(held, finish, freed) end
+
+-- The links of a call's whole chain, and the state of its connection.
+local function chain_links(leased)
+  local members, jobs = {}, Lease.jobs_of(leased)
+  for i = 1, #jobs, 2 do members[#members + 1] = Jobs.job_of(jobs[i], jobs[i + 1]) or nil end
+  local chain = Chain.of({ name = leased[LANE] }, leased[RESOURCE])
+  local links = { unpack(chain.app) }
+  for _, link in ipairs(Chain.own_links(chain, members)) do links[#links + 1] = link end
+  return links, chain.state
+end
+
+-- Gives back what a call spent in one link. after: theoretical arrival times by holder and field, see Chain.spend.
+local function give_back_link(link, state, leased, after)
+  local q, at, cost = link.q, leased[AT], leased[COST]
+  local g = link.at and { tat = state.flat[link.at], s = state, field = q.field } or link
+  local step = q.emission_ms or q.window_ms and q.window_ms / g.rate
+  Gauge.refund[q.kind](q, g, cost, at, after[g.s.holder .. ' ' .. g.field] or step and at + cost * step)
+  if link.at then state.flat[link.at] = g.tat end
+  State.touch(g)
+  -- Lanes that waited for it may compete again.
+  if link.waitlist then redis.call('ZADD', BLOCKED, 'XX', now, link.waitlist) end
+end
+
+local function give_back(leased, finish)
+  local after, lane = leased[Lease.AFTER] or {}, leased[LANE]
+  local links, state = chain_links(leased)
+  -- By other quota inputs what it had spent was of another size: it stays spent, but for a count.
+  local is_other = spec.has_quota_inputs and after['!inputs'] ~= VariableLimit.inputs_of(state.holder).key
+  for _, link in ipairs(links) do
+    local q = link.q
+    if is_other and q and q.varies and q.emission_ms then q = nil end
+    if q and Gauge.refund[q.kind] and not (leased[Lease.URGENT] and q.background)
+      and (finish == 'unsent' or q.free_errors) then
+      give_back_link(link, state, leased, after)
+    end
+  end
+  if redis.call('ZREM', BLOCKED, lane) == 1 then woken[#woken + 1] = lane end
+  has_given_back = true
+end
+
+local function adapt(leased, finish)
+  for _, link in ipairs(chain_links(leased)) do
+    if link.q and link.q.kind == 'adaptive' then
+      Gauge.learn.adaptive(link.q, link, finish, leased[COST])
+      State.touch(link)
+    end
+  end
+end
+
+-- finish: how a call ended, as far as quotas are concerned.
+local function learn(leased, finish)
+  if leased[Lease.HELD] then release(leased[Lease.HELD], finish) end
+  if finish == 'unsent' or (finish == 'error' and spec.has_free_errors) then give_back(leased, finish) end
+  if spec.has_adaptive and finish ~= 'unsent' then adapt(leased, finish) end
+end
+
+-- Feedback only tightens: a hold is extended, never shortened.
+local function hold(lane, scope, until_ms, reason, device)
+  local connection, group = lane:match('^(%d+)%.(.*)$')
+  local s, field = State.of(scope == 'app' and 'app' or connection or lane), '!hold'
+  if scope == 'group' and group then field = '!hold@' .. group end
+  if scope == 'device' then field = '!hold#' .. string.format('%.0f', device) end
+  State.ensure(s, { field, '!holds' })
+  local old, ends = s.has[field], string.format('%.0f', until_ms)
+  if not old or tonumber(old:match('^%S+')) < until_ms then
+    s.has[field] = ends .. ' ' .. reason
+    State.set(s, field, s.has[field])
+  end
+  if scope == 'device' and tonumber(s.has['!holds'] or 0) < until_ms then
+    s.has['!holds'] = ends
+    State.set(s, '!holds', ends)
+  end
+end
+
+-- Whether other workers can do more because of this settle.
+local function has_gains() return has_given_back or #freed > 0 end
+
+return {
+  freed = freed, woken = woken, release = release, learn = learn, hold = hold, has_gains = has_gains,
+}
