@@ -1,5 +1,5 @@
-//! The state of a quota and when it allows the next call. Pure; `take/lua/quota/gauge.lua` computes the same, and a test
-//! compares the two.
+//! The state of a quota and when it allows the next call. Pure; `take/lua/quota/gauge.lua` computes the same, and a
+//! test compares the two.
 
 use super::Gcra;
 use crate::provider::adaptive::{CUT, CUT_PAUSE, RAISE};

@@ -1,5 +1,5 @@
-//! Sliding quotas by the generic cell rate algorithm, whose state is one timestamp. Pure; `take/lua/quota/gcra.lua` computes
-//! the same.
+//! Sliding quotas by the generic cell rate algorithm, whose state is one timestamp. Pure; `take/lua/quota/gcra.lua`
+//! computes the same.
 
 /// GCRA (ITU-T I.371, annex A, the virtual scheduling form), in milliseconds.
 ///

@@ -104,15 +104,18 @@ async fn carry(client: TcpStream, target: &str, plan: &Plan) -> std::io::Result<
     }
 }
 
-/// `EVALSHA sha 1 anchor now spec calls` takes, with a number for calls; `… now spec calls` settles, with a list.
+/// `EVALSHA sha 1 anchor now spec calls` takes; `EVALSHA sha 1 anchor now spec leases unsolicited` settles.
 fn verb_of(words: &[Vec<u8>]) -> Option<Verb> {
-    let [command, _, _, _, _, spec, calls] = words else { return None };
+    let [command, _, _, _, _, spec, calls, more @ ..] = words else { return None };
     // Where others have a number, or nothing, these have a msgpack map.
     if command != b"EVALSHA" || spec.first().is_none_or(|byte| *byte < 0x80) {
         return None;
     }
-    let taken = calls.iter().all(u8::is_ascii_digit);
-    Some(if taken { Verb::Take } else { Verb::Settle })
+    match more.len() {
+        0 if calls.iter().all(u8::is_ascii_digit) => Some(Verb::Take),
+        1 => Some(Verb::Settle),
+        _ => None,
+    }
 }
 
 /// One message as it came, and the bulk strings in it.

@@ -145,7 +145,7 @@ pub fn order(taken: &Taken) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn the_script_ranks_as_the_definition_says() {
+async fn take_ranks_as_the_definition_says() {
     for seed in 0..20 {
         let rig = Rig::new("", 1).await;
         let mut chance = StdRng::seed_from_u64(seed);
@@ -448,7 +448,7 @@ async fn a_quota_of_one_resource_holds_back_no_other() {
 }
 
 #[tokio::test]
-async fn thousands_of_jobs_in_one_script_are_none_too_many() {
+async fn thousands_of_jobs_are_taken_reaped_and_settled() {
     let rig = Rig::new("", 100).await;
     let jobs: Vec<_> = (1..=6_000).map(|id| job(id, id % 3, Priority::Normal)).collect();
     rig.put(&jobs, |_| T0 - 4_000_000).await;
@@ -568,7 +568,7 @@ async fn schedule_built_with_another_layout_is_built_again() {
 }
 
 #[tokio::test]
-async fn unlike_failures_do_not_add_up() {
+async fn attempts_count_one_kind_of_failure_only() {
     let rig = Rig::new("", 1).await;
     rig.put(&[job(1, 1, Priority::Normal)], |_| T0 - 4_000_000).await;
     let mut now = T0;
@@ -590,7 +590,7 @@ async fn unlike_failures_do_not_add_up() {
 }
 
 #[tokio::test]
-async fn an_owner_who_speaks_while_a_call_is_out_is_heard() {
+async fn preference_changed_while_leased_wins_over_an_older_drop() {
     let rig = Rig::new("", 1).await;
     let old = job(1, 1, Priority::Normal);
     rig.put(std::slice::from_ref(&old), |_| T0 - 4_000_000).await;

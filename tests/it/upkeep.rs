@@ -62,7 +62,7 @@ async fn kept(rig: &Rig, connection: ConnectionId) -> Vec<&'static str> {
     let mut found = Vec::new();
     for (name, command) in [
         ("quotas", "HKEYS"),
-        ("terms", "HKEYS"),
+        ("quota_inputs", "HKEYS"),
         ("vtime", "HKEYS"),
         ("weights", "HKEYS"),
         ("homes", "SMEMBERS"),
@@ -103,7 +103,7 @@ async fn state_of_deleted_connections_is_deleted_once_it_is_past() {
     rig.answer(ResponseTemplate::new(200).set_body_json(json!({"t": 1}))).await;
     rig.land(2).await;
     let before = [kept(&rig, gone).await, kept(&rig, rig.connection).await];
-    for place in ["quotas", "terms", "weights", "homes", "quota"] {
+    for place in ["quotas", "quota_inputs", "weights", "homes", "quota"] {
         assert!(before.iter().all(|kept| kept.contains(&place)), "{place}: {before:?}");
     }
     let check = async || keep::check(&rig.t.app, true).await.unwrap();

@@ -1,4 +1,4 @@
-//! Scripts that were broken on purpose: a simulator that does not see it is worth nothing.
+//! Scripts broken on purpose: the simulator must see each.
 
 use crate::limits::Limits;
 use crate::rig::Change;
@@ -38,32 +38,32 @@ async fn seen(says: &str, changes: &[Change]) {
     is_seen(says, Setup { changes, without_twin: false }).await;
 }
 
-/// Seen by the cloud's own count or by the model, with nobody at the take's elbow.
+/// Seen by the cloud's own count or by the model, without the twin of each take.
 async fn seen_from_outside(says: &str, changes: &[Change]) {
     is_seen(says, Setup { changes, without_twin: true }).await;
 }
 
 #[tokio::test]
-async fn no_fence() {
+async fn reaped_lease_that_stays_is_seen() {
     let remembers = take("for _, lease in ipairs(reaped) do redis.call('DEL', Keys.lease .. lease) end", "");
     seen("fence", &[remembers]).await;
 }
 
 #[tokio::test]
-async fn settled_twice_counts_twice() {
+async fn settled_lease_that_stays_is_seen() {
     let remembers = settle("if #places > 0 then redis.call('HDEL', LEASE .. lease, unpack(places)) end", "");
     seen("fence", &[remembers]).await;
 }
 
 #[tokio::test]
-async fn only_the_apps_quotas_are_spent() {
+async fn spending_only_the_apps_quotas_is_seen() {
     let half = take("held, after = spend_links(own, state, cost, at, urgent, held, after)", "");
     seen_from_outside("over quota", &[half]).await;
     seen("spent", &[half]).await;
 }
 
 #[tokio::test]
-async fn only_the_apps_quotas_are_asked() {
+async fn checking_only_the_apps_quotas_is_seen() {
     let half = [
         take(
             "local own_at, own_by = earliest(own, state, cost, from, urgent)",
@@ -78,31 +78,31 @@ async fn only_the_apps_quotas_are_asked() {
 }
 
 #[tokio::test]
-async fn leases_that_never_end() {
+async fn leases_that_never_expire_are_seen() {
     let forever = take("redis.call('ZRANGEBYSCORE', Keys.leases, '-inf', now, 'LIMIT', 0, 100)", "{}");
     seen("lease", &[forever]).await;
 }
 
 #[tokio::test]
-async fn leases_that_end_at_once() {
+async fn leases_that_expire_at_once_are_seen() {
     let hasty = take("Found.last_send + spec.lease_ms", "now + 1");
     seen_from_outside("lease", &[hasty]).await;
 }
 
 #[tokio::test]
-async fn calls_in_flight_that_are_not_counted_back() {
+async fn good_calls_that_stay_counted_in_flight_are_seen() {
     let kept = settle("if held then Quotas.release(held, 'good') end", "");
     seen_from_outside("starved", &[kept]).await;
 }
 
 #[tokio::test]
-async fn calls_in_flight_that_are_not_counted_back_when_they_end_badly() {
+async fn failed_calls_that_stay_counted_in_flight_are_seen() {
     let kept = settle("if leased[Lease.HELD] then release(leased[Lease.HELD], finish) end", "");
     seen_from_outside("starved", &[kept]).await;
 }
 
 #[tokio::test]
-async fn calls_in_flight_that_are_counted_back_too_often() {
+async fn calls_that_are_never_counted_in_flight_are_seen() {
     let free = take(
         "function spend.concurrent(_, g) g.in_flight = g.in_flight + 1 end",
         "function spend.concurrent() end",
@@ -111,13 +111,13 @@ async fn calls_in_flight_that_are_counted_back_too_often() {
 }
 
 #[tokio::test]
-async fn what_a_call_frees_wakes_nobody() {
+async fn freed_places_that_wake_no_lane_are_seen() {
     let deaf = [settle("Chain.wake_freed(Quotas.freed)", ""), take("Chain.wake_freed(Found.freed)", "")];
     seen("wake", &deaf).await;
 }
 
 #[tokio::test]
-async fn what_was_spent_comes_back_too_late() {
+async fn refund_after_a_later_grant_is_seen() {
     let late = settle(
         "if math.abs(tat - after) < 0.002 then return after - cost",
         "if true then return after - cost",
@@ -126,49 +126,49 @@ async fn what_was_spent_comes_back_too_late() {
 }
 
 #[tokio::test]
-async fn errors_that_are_not_counted() {
+async fn errors_that_are_not_counted_are_seen() {
     let lenient = settle("g.errors, g.last = g.errors + 1, now", "g.last = now");
     seen_from_outside("over quota", &[lenient]).await;
 }
 
 #[tokio::test]
-async fn a_loss_that_is_forgotten() {
+async fn loss_that_leaves_quotas_unspent_is_seen() {
     let forgotten = [take("epoch = tonumber(meta[2] or 0)", "epoch = 0")];
     seen_from_outside("over quota", &forgotten).await;
 }
 
 #[tokio::test]
-async fn a_reserve_that_anybody_may_spend() {
+async fn reserve_spent_by_background_syncs_is_seen() {
     let open = take("if q and not (urgent and q.background) then", "if q and not q.background then");
     seen_from_outside("reserve", &[open]).await;
 }
 
 #[tokio::test]
-async fn rank_by_due_instead_of_score() {
+async fn rank_without_waiting_time_is_seen() {
     let by_due = take("local delay = now - since", "local delay = 1e14 - since");
     seen("rank", &[by_due]).await;
 }
 
 #[tokio::test]
-async fn rank_without_priority() {
+async fn rank_without_priority_is_seen() {
     let alike = take("if k == 1 then return base[class] / delay end", "if true then return 1 / delay end");
     seen("rank", &[alike]).await;
 }
 
 #[tokio::test]
-async fn refresh_now_that_waits_like_others() {
+async fn refresh_now_that_waits_like_others_is_seen() {
     let patient = take("if class == 0 then return since - 1e15 end", "if class == 0 then return since end");
     seen("rank", &[patient]).await;
 }
 
 #[tokio::test]
-async fn refresh_now_that_dies_with_its_worker() {
+async fn refresh_now_lost_with_its_worker_is_seen() {
     let lost = take("Due.add(id, j, j.urgent and math.min(j.due, now) or j.due)", "Due.add(id, j, j.due)");
     seen_from_outside("refresh", &[lost]).await;
 }
 
 #[tokio::test]
-async fn cheap_calls_that_overtake_dear_ones() {
+async fn cheap_calls_that_overtake_expensive_ones_are_seen() {
     let cheap = take(
         "if other == resource or not by.q or #by.q.resources == 0 then return true end",
         "if true then return other == resource end",
@@ -177,26 +177,26 @@ async fn cheap_calls_that_overtake_dear_ones() {
 }
 
 #[tokio::test]
-async fn a_hold_that_shrinks() {
+async fn hold_that_shrinks_is_seen() {
     let shrinks = settle("if not old or tonumber(old:match('^%S+')) < until_ms then", "if true then");
     seen_from_outside("hold", &[shrinks]).await;
 }
 
 #[tokio::test]
-async fn a_grid_that_drifts() {
+async fn grid_that_drifts_is_seen() {
     let drifts =
         settle("return (floor((t - offset) / interval) + 1) * interval + offset", "return t + interval");
     seen_from_outside("grid", &[drifts]).await;
 }
 
 #[tokio::test]
-async fn riding_along_long_before_the_time() {
+async fn piggyback_long_before_the_time_is_seen() {
     let early = take("j.due - at <= spec.piggyback_share * j.interval", "true");
     seen_from_outside("asked", &[early]).await;
 }
 
 #[tokio::test]
-async fn jobs_that_get_lost_between_two_sets() {
+async fn jobs_lost_between_two_sets_are_seen() {
     let late = take(
         "-- At once: a limit of its device may put a job off in this very take, and it comes back to where it \
          was.\n    Due.write()",
@@ -206,13 +206,13 @@ async fn jobs_that_get_lost_between_two_sets() {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_told_to_sleep_for_ever() {
+async fn wake_time_without_due_jobs_is_seen() {
     let deaf = take("if due_head then sooner(", "if false then sooner(");
     seen_from_outside("wake", &[deaf]).await;
 }
 
 #[tokio::test]
-async fn a_smaller_plan_that_nobody_is_held_to() {
+async fn smaller_plan_that_does_not_bind_is_seen() {
     let lenient = take("inputs.since = since > 0 and since + spec.horizon_ms or 0", "");
     is_seen_by("pace", Setup { changes: &[lenient], without_twin: false }, Limits::of).await;
     let larger = take("varies.plans[plan] or varies.least", "2 * varies.least");

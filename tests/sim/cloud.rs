@@ -61,12 +61,12 @@ impl World {
 
     /// Whether the account is being refused, or the whole application.
     fn refusal(&self, own: &str, at: f64) -> Option<Scope> {
-        let mut standing = ["", own].into_iter().filter_map(|whom| self.refusals.get(whom));
+        let mut standing = ["", own].into_iter().filter_map(|holder| self.refusals.get(holder));
         standing.find(|refusal| at < refusal.until).map(|refusal| refusal.scope)
     }
 
-    /// "Not now", whom for, and for how long, ms. An account that is refused is so for a while: whatever of it is on
-    /// its way is told to wait too, and mostly for less than the first was.
+    /// A refusal, for which scope and how long, ms. It lasts for a while: calls of the connection that are on their way
+    /// are refused too, mostly for less time than the first.
     fn refuse(&mut self, own: String, at: f64) -> (Scope, i64) {
         if let Some(scope) = self.refusal(&own, at) {
             return (scope, self.chance.pick(&[10, 10, 300, 1_000, 8_000]));
@@ -80,8 +80,8 @@ impl World {
         ]);
         let until = at + self.chance.share(100.0, 2_000.0);
         self.refuse_those_in_flight(&own, scope, at);
-        let whom = if scope == Scope::App { String::new() } else { own };
-        self.refusals.insert(whom, Refusal { until, scope });
+        let holder = if scope == Scope::App { String::new() } else { own };
+        self.refusals.insert(holder, Refusal { until, scope });
         (scope, self.chance.within(2_000, 8_000))
     }
 
@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    /// It has answered: whoever asked.
+    /// The cloud has answered.
     pub fn answer_step(&mut self, number: i64, at_us: i64) {
         let Some(out) = self.outs.get(&number) else { return };
         let wrong = self.referee.answered(&out.call.clone(), at_us as f64 / 1_000.0);
@@ -141,7 +141,7 @@ impl World {
         settlement
     }
 
-    /// Devices of the account that the answer tells of without being asked.
+    /// Devices of the connection that the answer has records of without being asked.
     fn unsolicited(&mut self, lane: &str, resource: &str, sent: UnixMs) -> Vec<(JobId, UnixMs)> {
         let own = connection(lane);
         let mut found = Vec::new();

@@ -22,7 +22,7 @@ pub enum Fault {
     Owner,
     /// Owners ask for "refresh now".
     Refresh,
-    /// Answers tell of devices that were not asked for.
+    /// Answers have records of devices that were not asked for.
     Unsolicited,
     /// The cloud answers with errors, and devices go missing.
     Error,
@@ -86,7 +86,7 @@ impl Limits {
         }
     }
 
-    /// The same where nothing depends on accounts' terms.
+    /// The same without quotas that depend on quota inputs.
     pub fn without_terms(mut self) -> Self {
         self.plans = false;
         self.faults.remove(&Fault::QuotaInputs);

@@ -1,7 +1,7 @@
 //! A simulator that is a test: the real scripts on a real Redis, time in steps, and everything that can go wrong.
 //!
-//! A run is made from a seed. `SIM_SEED=17` runs one and tells all of it, `SIM_SEEDS=100 SIM_FROM=1000` so many
-//! from there on, `SIM_FILE=fixtures/seeds/x.toml` one that was kept. What once failed is kept there and run again.
+//! A run is made from a seed. `SIM_SEED=17` runs one and prints every step, `SIM_SEEDS=100 SIM_FROM=1000` runs so many
+//! from there on, `SIM_FILE=fixtures/seeds/x.toml` runs one that was kept. What once failed is kept and run again.
 
 mod chance;
 mod cloud;
@@ -27,7 +27,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// Runs all, and fails with the first that does.
+/// Runs all of them, and fails with the first that fails.
 async fn hold(runs: impl IntoIterator<Item = Limits>) {
     let (mut calls, mut simulated_ms, mut fullest, mut seeds) = (0, 0, 0.0_f64, 0);
     for limits in runs {
@@ -42,13 +42,13 @@ async fn hold(runs: impl IntoIterator<Item = Limits>) {
 }
 
 #[tokio::test]
-async fn what_must_hold_holds_over_many_seeds() {
+async fn invariants_hold_over_many_seeds() {
     let from = number("SIM_SEED").or_else(|| number("SIM_FROM")).unwrap_or(1);
     let count = if number("SIM_SEED").is_some() { 1 } else { number("SIM_SEEDS").unwrap_or(12) };
     hold((from..from + count).map(Limits::of)).await;
 }
 
 #[tokio::test]
-async fn seeds_that_once_failed_hold() {
+async fn invariants_hold_for_seeds_that_once_failed() {
     hold(limits::kept("fixtures/seeds").into_iter().map(|(_, limits)| limits)).await;
 }

@@ -1,6 +1,7 @@
-//! What must be true of each job, told in Rust beside the scripts: where it is, when it is due, who has it.
+//! What must be true of each job, computed in Rust beside the scripts: where it is, when it is due, which call has it.
 
 use crate::scenario::{Scenario, T0};
+use paceline::redis::agreed::LEASE_WIDTH;
 use paceline::schedule::{Entry, JobLocation, Refresh};
 use paceline::take::{FailureKind, Grant, GrantedJob, Settlement, Taken, TakerSettings, Verdict};
 use paceline::words::{JobId, UnixMs};
@@ -25,7 +26,7 @@ pub struct Known {
     pub urgent: bool,
     pub due: i64,
     pub last: i64,
-    /// It was told to wait, so that even a "refresh now" does.
+    /// It was put off, so that even a "refresh now" waits.
     pub put_off: bool,
     attempts: u32,
     kind: u8,
@@ -104,11 +105,8 @@ impl Known {
     }
 }
 
-/// So many calls share a lease, counted on from a multiple of it.
-const CALLS_A_LEASE: i64 = 32;
-
 fn lease_of(call: i64) -> i64 {
-    call / CALLS_A_LEASE * CALLS_A_LEASE
+    call / LEASE_WIDTH * LEASE_WIDTH
 }
 
 impl Model {
@@ -135,23 +133,23 @@ impl Model {
         }
     }
 
-    /// An owner's wish as it stands, put at this instant. `in_due`: it waits for its time, not in rank.
+    /// A preference put at this instant. `in_due`: it waits for its time, not in rank.
     pub fn put(&mut self, entry: &Entry, in_due: bool, now: i64, spread: i64) {
         let job = self.jobs.get_mut(&entry.job.id.0).expect("a job of the scenario");
         let old = std::mem::replace(&mut job.entry, entry.clone());
-        let told = entry.last_run.map_or(0, |at| at.0);
+        let last_run = entry.last_run.map_or(0, |at| at.0);
         if job.at == At::Nowhere {
             job.forget();
-            (job.at, job.last) = (At::Waiting, told);
-            job.due = if told > 0 {
-                job.grid_after(told).max(0)
+            (job.at, job.last) = (At::Waiting, last_run);
+            job.due = if last_run > 0 {
+                job.grid_after(last_run).max(0)
             } else {
                 now + i64::from(entry.offset_ms) % spread
             };
             return;
         }
         job.dropped = false;
-        job.last = job.last.max(told);
+        job.last = job.last.max(last_run);
         let moved = old.offset_ms != entry.offset_ms || old.job.interval != entry.job.interval;
         // Where it waits for its time its grid is the new one at once; else when its call ends.
         if moved && job.at == At::Waiting && in_due {
@@ -255,13 +253,13 @@ impl Model {
         // Whoever is not the first may ride along a little early.
         let ride = (settings.ride_share * job.interval() as f64).min(settings.ride_max.as_ms() as f64);
         let may_ride = location > 0 && job.entry.shared && early <= ride + 1e-6;
-        let told = (granted.due.0, granted.attempts, granted.kind, granted.version);
+        let granted_as = (granted.due.0, granted.attempts, granted.kind, granted.version);
         if was != At::Waiting || job.dropped {
             Some(format!("twice: job {} is granted while it is {was:?}", granted.id))
         } else if grant.lane != job.entry.job.lane() || grant.resource != job.entry.job.resource {
             Some(format!("grant: job {} in a call of {} {}", granted.id, grant.lane, grant.resource.as_str()))
-        } else if told != (job.due, job.attempts, job.kind, job.entry.job.version) {
-            Some(format!("grant: job {} is told as {granted:?}, and is {job:?}", granted.id))
+        } else if granted_as != (job.due, job.attempts, job.kind, job.entry.job.version) {
+            Some(format!("grant: job {} is granted as {granted:?}, and is {job:?}", granted.id))
         } else if early > 1e-6 && !job.urgent && !may_ride {
             Some(format!("asked: job {} is served {early} ms before it is due", granted.id))
         } else {
@@ -324,7 +322,7 @@ impl Model {
             let gone = !location.known && !location.due && !location.ready && location.leased == job.dropped;
             return (!gone).then(|| format!("location: dropped job {id} is at {location:?}"));
         }
-        let told = (
+        let located = (
             location.due_ms,
             location.last_ms,
             i64::from(location.interval_ms),
@@ -335,9 +333,9 @@ impl Model {
         let is = (job.due, job.last, job.interval(), want.version, want.priority.class());
         if !location.is_sound() || location.leased != matches!(job.at, At::Leased(_)) {
             Some(format!("location: job {id} is {:?} and at {location:?}", job.at))
-        } else if told != is {
+        } else if located != is {
             Some(format!(
-                "grid: job {id} should be (due, last, interval, version, class) {is:?}, is {told:?}"
+                "grid: job {id} should be (due, last, interval, version, class) {is:?}, is {located:?}"
             ))
         } else if job.urgent && location.due && location.due_ms > now && !job.put_off && !self.devices_apart {
             Some(format!("refresh: job {id} waits until {}", location.due_ms - now))

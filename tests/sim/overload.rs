@@ -2,7 +2,7 @@
 //!
 //! The plan is the answer for a fluid. Here every interval that is planned is long beside the time between two calls of
 //! its lane, and that is long beside the horizon of a take, so that calls made one after another differ from a fluid by
-//! little: a job is served at the first call after its turn, so late by up to the time between two.
+//! little: a job is served at the first call after it is due, so late by up to the time between two.
 //!
 //! Left out on purpose, since it is known to differ: one quota inside another of nearly the same pace without a burst;
 //! see `pace::plan`.
@@ -108,7 +108,7 @@ impl Overload {
         })
     }
 
-    /// Runs it, and tells of each job that is off the plan.
+    /// Runs it, and returns each job that is off the plan.
     async fn run(&self, runs: f64, changes: &[Change]) -> Shares {
         let rig = Rig::new(&self.provider, &self.settings, changes).await;
         rig.revive(false, 0, T0 - 1).await;
@@ -125,7 +125,7 @@ impl Overload {
             if off.abs() > TOLERANCE {
                 shares.wrong.push(format!(
                     "{}: planned {planned:.0} ms, got {got:.0}: {:+.1} %",
-                    told(entry),
+                    described(entry),
                     off * 100.0
                 ));
             }
@@ -170,7 +170,7 @@ struct Shares {
     wrong: Vec<String>,
 }
 
-fn told(entry: &Entry) -> String {
+fn described(entry: &Entry) -> String {
     let job = &entry.job;
     let lane = job.lane();
     let resource = job.resource.as_str();
@@ -309,7 +309,7 @@ mod slow_seeds {
     }
 }
 
-/// Scripts that were broken on purpose.
+/// Scripts broken on purpose.
 mod slow_broken {
     use super::{Change, Scarce, is_off};
 

@@ -67,13 +67,13 @@ impl World {
     /// Off the schedule; or a late word of an older version, which must change nothing.
     async fn pause(&mut self, job: JobId) {
         let version = self.model.jobs[&job.0].entry.job.version;
-        let told = if self.chance.hits(0.3) { version - 1 } else { version };
-        self.say(format!("drop {job} at version {told} of {version}"));
-        if told == version {
+        let decided = if self.chance.hits(0.3) { version - 1 } else { version };
+        self.say(format!("drop {job} at version {decided} of {version}"));
+        if decided == version {
             self.wanted.remove(&job.0);
         }
-        self.model.drop(job, told);
-        self.rig.queue.drop(&name(), &[(job, told)]).await.expect("drop");
+        self.model.drop(job, decided);
+        self.rig.queue.drop(&name(), &[(job, decided)]).await.expect("drop");
     }
 
     /// A new interval or priority, which also brings back what was off.

@@ -1,4 +1,4 @@
-//! The terms of accounts as they change: plans, and how many devices there are.
+//! The quota inputs of connections as they change: plans, and how many devices there are.
 
 use crate::chance::Chance;
 use crate::world::World;
@@ -10,10 +10,10 @@ use std::collections::HashMap;
 /// The plans of a provider that has some. The last is of a definition that came before: it counts as the smallest.
 pub const PLANS: [&str; 3] = ["small", "large", "former"];
 
-/// One account's terms, from when on, ms; the last are those in force.
+/// One connection's quota inputs, from when on, ms; the last are those in force.
 #[derive(Debug, Clone)]
 pub struct Account {
-    pub told: Vec<(i64, QuotaInputs)>,
+    pub known: Vec<(i64, QuotaInputs)>,
     /// When it last was allowed less than before, or might have been; 0 for never.
     pub since: i64,
 }
@@ -24,7 +24,7 @@ pub struct Accounts(pub HashMap<String, Account>);
 
 impl Accounts {
     pub fn now(&self, connection: &str) -> QuotaInputs {
-        let account = self.0.get(connection).and_then(|account| account.told.last());
+        let account = self.0.get(connection).and_then(|account| account.known.last());
         account.map(|(_, terms)| terms.clone()).unwrap_or_default()
     }
 
@@ -32,13 +32,13 @@ impl Accounts {
         self.0.get(connection).map_or(0, |account| account.since)
     }
 
-    /// The terms that were in force at any time from `from` on. What was granted by the former ones may be sent `after`
+    /// The inputs in force at any time from `from` on. What was granted by the former ones may be sent `after`
     /// ms later.
     pub fn in_force(&self, connection: &str, from: f64, after: f64) -> Vec<QuotaInputs> {
         let Some(account) = self.0.get(connection) else { return vec![QuotaInputs::default()] };
-        let ends = account.told.iter().skip(1).map(|(at, _)| *at as f64 + after).chain([f64::INFINITY]);
+        let ends = account.known.iter().skip(1).map(|(at, _)| *at as f64 + after).chain([f64::INFINITY]);
         account
-            .told
+            .known
             .iter()
             .zip(ends)
             .filter(|(_, end)| *end > from)
@@ -52,14 +52,14 @@ impl Accounts {
         in_force.max_by_key(|terms| quota.amount_for(terms)).unwrap_or_default()
     }
 
-    fn tell(&mut self, connection: &str, terms: QuotaInputs, now: i64) {
-        let account = self.0.entry(connection.to_owned()).or_insert(Account { told: Vec::new(), since: 0 });
-        if let Some((_, before)) = account.told.last()
+    fn set(&mut self, connection: &str, terms: QuotaInputs, now: i64) {
+        let account = self.0.entry(connection.to_owned()).or_insert(Account { known: Vec::new(), since: 0 });
+        if let Some((_, before)) = account.known.last()
             && (before.plan != terms.plan || terms.devices < before.devices)
         {
             account.since = now;
         }
-        account.told.push((now, terms));
+        account.known.push((now, terms));
     }
 }
 
@@ -68,7 +68,7 @@ fn some(chance: &mut Chance) -> QuotaInputs {
 }
 
 impl World {
-    /// What accounts begin with; some are not told of.
+    /// What connections begin with; the schedule does not know some.
     pub async fn first_terms(&mut self) {
         for connection in 1..=self.limits.connections as i64 {
             let mut chance = Chance::new(self.limits.seed, 5_000 + connection as u64);
@@ -88,9 +88,10 @@ impl World {
             1 => terms.devices = terms.devices.saturating_sub(1),
             2 => {
                 let terms = some(&mut self.chance);
-                let told = [QuotaInputsUpdate { connection: ConnectionId(connection), terms, read_at_us: 0 }];
+                let known =
+                    [QuotaInputsUpdate { connection: ConnectionId(connection), terms, read_at_us: 0 }];
                 if self.terms.0.contains_key(&connection.to_string()) {
-                    self.rig.put_quota_inputs(&told, false, self.now).await;
+                    self.rig.put_quota_inputs(&known, false, self.now).await;
                 }
                 return;
             }
@@ -101,21 +102,21 @@ impl World {
 
     async fn change_quota_inputs(&mut self, connection: i64, terms: QuotaInputs) {
         self.say(format!("connection {connection} is on {terms:?}"));
-        self.terms.tell(&connection.to_string(), terms.clone(), self.now);
-        let told =
+        self.terms.set(&connection.to_string(), terms.clone(), self.now);
+        let known =
             [QuotaInputsUpdate { connection: ConnectionId(connection), terms, read_at_us: self.now * 1_000 }];
-        self.rig.put_quota_inputs(&told, false, self.now).await;
+        self.rig.put_quota_inputs(&known, false, self.now).await;
     }
 
-    /// After a loss all are told again.
+    /// After a loss all are put again.
     pub async fn all_terms(&mut self) {
-        let told = |(connection, account): (&String, &mut Account)| {
+        let known = |(connection, account): (&String, &mut Account)| {
             account.since = 0;
             let connection = ConnectionId(connection.parse().expect("a number"));
-            let (_, terms) = account.told.last()?.clone();
+            let (_, terms) = account.known.last()?.clone();
             Some(QuotaInputsUpdate { connection, terms, read_at_us: self.now * 1_000 })
         };
-        let told: Vec<_> = self.terms.0.iter_mut().filter_map(told).collect();
-        self.rig.put_quota_inputs(&told, true, self.now).await;
+        let known: Vec<_> = self.terms.0.iter_mut().filter_map(known).collect();
+        self.rig.put_quota_inputs(&known, true, self.now).await;
     }
 }

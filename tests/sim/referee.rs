@@ -1,4 +1,4 @@
-//! The cloud's own count: every call that was sent, in every window of every quota, whoever sent it and knows of it.
+//! The cloud's own count: every call that was sent, in every window of every quota, whatever the workers know.
 
 use crate::quota_inputs::Accounts;
 use paceline::provider::{Limit, Provider, Quota, QuotaKind};
@@ -37,7 +37,7 @@ pub const AHEAD_MS: f64 = 250.0;
 #[derive(Default)]
 struct Book {
     sent: VecDeque<(f64, u32, bool)>,
-    turn: (i64, Sum),
+    window: (i64, Sum),
     flying: Sum,
     errors: u32,
     last_error: f64,
@@ -83,7 +83,7 @@ impl Referee {
     }
 
     /// Counts a call that arrives, and says which windows are over quota because of it.
-    /// Of terms that changed, the greatest amount that was in force in the window is allowed it.
+    /// Where quota inputs changed, the window may hold the greatest amount that was in force during it.
     pub fn sent(&mut self, call: &Call, at: f64, accounts: &Accounts) -> Vec<String> {
         self.counted += 1;
         let mut wrong = Vec::new();
@@ -106,9 +106,10 @@ impl Referee {
                             as u32;
                         (book.slide(quota, terms, cost, call.urgent, at), (most + call.cost, None))
                     }
-                    QuotaKind::Aligned => {
-                        (book.turn(quota, cost, call.urgent, at + self.skew_ms as f64), amounts(quota, terms))
-                    }
+                    QuotaKind::Aligned => (
+                        book.calendar(quota, cost, call.urgent, at + self.skew_ms as f64),
+                        amounts(quota, terms),
+                    ),
                     QuotaKind::Concurrent => {
                         book.flying.add(1, call.urgent);
                         (book.flying, amounts(quota, terms))
@@ -127,7 +128,7 @@ impl Referee {
         wrong
     }
 
-    /// When the turn of the calendar began in which a call arrives, by our clock.
+    /// When the calendar's window began in which a call arrives, by our clock.
     fn window_ms(&self, quota: &Quota, at: f64) -> f64 {
         match quota.limits().0 {
             Limit::Aligned { calendar, zone, .. } => {
@@ -182,15 +183,15 @@ impl Book {
         sum
     }
 
-    fn turn(&mut self, quota: &Quota, cost: u32, urgent: bool, at: f64) -> Sum {
+    fn calendar(&mut self, quota: &Quota, cost: u32, urgent: bool, at: f64) -> Sum {
         if let Limit::Aligned { calendar, zone, .. } = quota.limits().0 {
-            let turn = calendar.turns(&zone, UnixMs(at as i64))[0].0;
-            if turn != self.turn.0 {
-                self.turn = (turn, Sum::default());
+            let boundary = calendar.turns(&zone, UnixMs(at as i64))[0].0;
+            if boundary != self.window.0 {
+                self.window = (boundary, Sum::default());
             }
         }
-        self.turn.1.add(cost, urgent);
-        self.turn.1
+        self.window.1.add(cost, urgent);
+        self.window.1
     }
 }
 

@@ -31,7 +31,7 @@ pub fn own_keys() -> Keys {
     Keys::new(&format!("sim{}_{}:", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// What was kept of quotas, by holder and field.
+/// What is stored of quotas, by holder and field.
 pub type Fields = HashMap<(String, String), String>;
 
 impl Rig {
@@ -64,8 +64,11 @@ impl Rig {
         self.queue.put_at(&name(), entries, Some(UnixMs(now))).await.expect("put");
     }
 
-    pub async fn put_quota_inputs(&self, told: &[QuotaInputsUpdate], believe: bool, now: i64) {
-        self.queue.put_quota_inputs(&name(), told, believe, Some(UnixMs(now))).await.expect("terms");
+    pub async fn put_quota_inputs(&self, updates: &[QuotaInputsUpdate], overwrite: bool, now: i64) {
+        self.queue
+            .put_quota_inputs(&name(), updates, overwrite, Some(UnixMs(now)))
+            .await
+            .expect("quota inputs");
     }
 
     pub async fn locate(&self, ids: &[JobId]) -> Vec<JobLocation> {
@@ -80,7 +83,7 @@ impl Rig {
         self.taker.settle(settlements, Some(UnixMs(now))).await.expect("settle")
     }
 
-    /// What is kept of the quotas of the application and of these connections.
+    /// What is stored of the quotas of the app and of these connections.
     pub async fn fields(&self, connections: &[i64]) -> Fields {
         let mut found = Fields::new();
         let link = &mut self.redis.link();
@@ -120,7 +123,7 @@ impl Rig {
         found
     }
 
-    /// Forgets everything, as a Redis does that is lost.
+    /// Deletes everything, as when Redis is lost.
     pub async fn wipe(&self) {
         let mut cursor = 0_u64;
         loop {
@@ -149,8 +152,8 @@ impl Rig {
     }
 }
 
-/// What is kept for a connection as a whole: field, value, field, value …; a number is an instant, in ms. As the hashes
-/// of the others have it: in µs.
+/// What is stored of a connection as a whole: field, value, field, value …; a number is an instant, in ms. Returned in
+/// µs, as the other hashes have it.
 fn unpacked(packed: &[u8]) -> Vec<(String, String)> {
     #[derive(serde::Deserialize)]
     #[serde(untagged)]

@@ -1,4 +1,4 @@
-//! The scenarios of lasting overload: who asks for what, and what is scarce.
+//! The scenarios of lasting overload: what is asked, and what is scarce.
 
 use crate::chance::Chance;
 use crate::scenario::{interval, name};

@@ -3,7 +3,7 @@
 use crate::limits::Limits;
 use crate::world::{Run, Setup, run};
 
-/// The most runs that are tried: a failure is to be told within a minute.
+/// The most runs that are tried, so that a failure is reported within a minute.
 const TRIES: usize = 150;
 
 /// What a failure is called: runs that fail otherwise are other failures.
@@ -12,7 +12,7 @@ fn kind(run: &Run) -> Option<String> {
     Some(first.split(':').next().unwrap_or_default().to_owned())
 }
 
-/// Runs these limits. A failure is shrunk, and told with its last events and what to keep of it.
+/// Runs these limits. A failure is shrunk, and returned with its last events and the file to keep it in.
 pub async fn check(limits: &Limits) -> Result<Run, String> {
     let first = run(limits, Setup::default()).await;
     let Some(failure) = kind(&first) else { return Ok(first) };

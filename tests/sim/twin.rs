@@ -1,4 +1,4 @@
-//! One take, told again by the pure definitions: `pace::Gauge` for the instants and what is spent,
+//! One take, computed again by the pure definitions: `pace::Gauge` for the instants and what is spent,
 //! `schedule::score` for
 //! the order.
 
@@ -51,7 +51,7 @@ fn numbers(raw: &str) -> [f64; 3] {
     [(); 3].map(|()| parts.next().unwrap_or(0.0))
 }
 
-/// What was stored of a quota, as gauge.lua reads it. None: what a loss left of it is not told here.
+/// What was stored of a quota, as gauge.lua reads it. None: what a loss left of it is not modelled.
 fn stored(limit: &Limit, raw: Option<&String>, epoch: f64) -> Option<Gauge> {
     let [a, b, c] = raw.map_or([0.0; 3], |raw| numbers(raw));
     Some(match limit {
@@ -157,7 +157,7 @@ impl<'a> Twin<'a> {
         let devices: Vec<_> =
             grant.jobs.iter().filter_map(|job| self.devices.get(&job.id.0).copied()).collect();
         let at = self.now + grant.send_in_ms;
-        // One that was told to wait after a failure waits, asked for or not.
+        // One that was put off after a failure waits, asked for or not.
         let from = self.soon.get(&grant.jobs[0].id.0).copied().unwrap_or(self.now);
         let soonest = self.earliest(&grant.lane, &grant.resource, &devices, from, true);
         if let Some(soonest) = soonest.filter(|soonest| calm && at > soonest + HAIR_MS && !devices_apart) {
@@ -240,7 +240,7 @@ impl<'a> Twin<'a> {
             let (Some(at), Some(all)) = (at, all) else { continue };
             let better = queue[0].id;
             if all <= limit - HAIR_MS && self.takes_turns(&resource) {
-                continue; // it may be another lane's turn
+                continue; // another lane may be ahead of it there
             } else if all <= limit - HAIR_MS {
                 let what =
                     format!("rank: job {} goes ahead of {better} of {resource:?}, which may go", head.id);
@@ -253,7 +253,7 @@ impl<'a> Twin<'a> {
         }
     }
 
-    /// Whether lanes take turns at a quota of the app that counts this resource and not all.
+    /// Whether lanes wait in order at a quota of the app that counts this resource and not all.
     fn takes_turns(&self, resource: &ResourceName) -> bool {
         let of_some = |quota: &&Quota| quota.scope == Scope::App && quota.resources.is_some();
         self.provider.quotas().filter(of_some).any(|quota| quota.counts(resource))
@@ -362,7 +362,7 @@ impl<'a> Twin<'a> {
             for key in &keys {
                 let (limit, gauge) = self.gauges.get(key)?;
                 at = at.max(gauge.earliest_ms(limit, cost, at));
-                // Calls that nobody remembers may be in flight for as long as a lease lasts.
+                // Calls that a loss forgot may be in flight for as long as a lease lasts.
                 if matches!(limit, Limit::Concurrent { .. }) && self.epoch > 0.0 {
                     at = at.max(self.epoch + self.lease_ms);
                 }
@@ -374,11 +374,11 @@ impl<'a> Twin<'a> {
         Some(at)
     }
 
-    /// What is stored of a quota, as its account's terms have it.
+    /// What is stored of a quota, by its connection's quota inputs.
     fn stored(&self, varies: bool, limit: &Limit, key: &(String, String), fields: &Fields) -> Option<Gauge> {
         let since = if varies { self.terms.since(&key.0) } else { 0 };
         let horizon_ms = self.settings.horizon.as_ms() as f64;
-        // As though all had been spent at the last instant that was granted by other terms.
+        // As though all had been spent at the last instant that was granted by other inputs.
         let since = if since > 0 { since as f64 + horizon_ms } else { 0.0 };
         let kept = stored(limit, fields.get(key), self.epoch.max(since))?;
         Some(match (kept, limit) {

@@ -1,4 +1,4 @@
-//! What workers do: take, wait, send, settle; and die, stand still, settle twice or too late in between.
+//! What workers do: take, wait, send, settle; and crash, pause, settle twice or too late in between.
 
 use crate::limits::Fault;
 use crate::referee::{Call, connection};
@@ -61,7 +61,7 @@ impl World {
             return;
         }
         let Some(taken) = self.take(calls).await else { return };
-        let granted: Vec<_> = taken.grants.iter().map(told).collect();
+        let granted: Vec<_> = taken.grants.iter().map(described).collect();
         self.say(format!(
             "worker {worker} takes {calls}: {granted:?}, reaped {}, wake {:.3}, bound {:?}",
             taken.reaped,
@@ -289,7 +289,7 @@ impl World {
 }
 
 /// A grant in a line of the log: number in its take, lane and resource, in how many ms, for which jobs.
-fn told(grant: &Grant) -> String {
+fn described(grant: &Grant) -> String {
     let jobs: Vec<_> = grant.jobs.iter().map(|job| job.id.0).collect();
     let Grant { lane, resource, send_in_ms, .. } = grant;
     format!("{} {lane}/{} in {send_in_ms:.3} {jobs:?}", grant.call.0 % 32, resource.as_str())

@@ -30,6 +30,7 @@ local function varied(q, plan, devices)
   local varies, own = q.varies, {}
   if not varies then return q end
   for key, value in pairs(q) do own[key] = value end
+  own.cost = nil -- what Gcra.prepare noted is for another amount
   local more = math.ceil(devices / varies.per_devices) * varies.per_device
   local amount = math.min((varies.plans[plan] or varies.least) + more, 4294967295)
   if q.kind == 'sliding' then
