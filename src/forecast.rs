@@ -1,4 +1,4 @@
-//! What every job will get, and why: what is asked is read from Postgres, page by page, and planned by
+//! The interval that every job will get, and why: the jobs are read from Postgres, page by page, and planned by
 //! [`pace::plan`](fn@crate::pace::plan).
 
 use crate::app::App;
@@ -13,20 +13,20 @@ use std::sync::Arc;
 
 const PAGE: i64 = 5_000;
 
-/// What is asked of a provider, and what comes of it.
+/// All demands on a provider, and the plan for them.
 #[derive(Debug)]
 pub struct Forecast {
     /// The provider.
     pub provider: Arc<Provider>,
-    /// What is asked: every scheduled job, by number.
+    /// Every scheduled job, by id.
     pub demands: Vec<Demand>,
-    /// On what terms their connections are, where limits depend on it.
-    pub terms: QuotaInputsByConnection,
-    /// What they get, in the same order.
+    /// The quota inputs of their connections, where amounts depend on them.
+    pub quota_inputs: QuotaInputsByConnection,
+    /// What the jobs get, in the same order.
     pub plan: Plan,
 }
 
-/// Plans all scheduled jobs of a provider: those of one tenant alone would tell nothing of what they contend with.
+/// Plans all scheduled jobs of a provider: one tenant's jobs alone would not show what they compete with.
 pub async fn forecast(app: &App, provider: &Arc<Provider>) -> Result<Forecast, PostgresError> {
     let (mut demands, mut after) = (Vec::new(), JobId(0));
     loop {
@@ -36,12 +36,12 @@ pub async fn forecast(app: &App, provider: &Arc<Provider>) -> Result<Forecast, P
         demands.extend(page.into_iter().filter(StoredJob::is_scheduled).map(demand));
     }
     let rank = app.taker_settings();
-    let terms = quota_inputs(app, provider).await?;
-    let plan = plan(provider, &demands, &terms, rank.k, &rank.base);
-    Ok(Forecast { provider: provider.clone(), demands, terms, plan })
+    let quota_inputs = quota_inputs(app, provider).await?;
+    let plan = plan(provider, &demands, &quota_inputs, rank.k, &rank.base);
+    Ok(Forecast { provider: provider.clone(), demands, quota_inputs, plan })
 }
 
-/// Where limits depend on them; else nothing.
+/// By connection; empty where no amount depends on them.
 async fn quota_inputs(app: &App, provider: &Provider) -> Result<QuotaInputsByConnection, PostgresError> {
     let (mut found, mut after) = (QuotaInputsByConnection::new(), ConnectionId(0));
     while provider.has_quota_inputs() {
@@ -70,12 +70,12 @@ fn demand(stored: StoredJob) -> Demand {
 }
 
 impl Forecast {
-    /// Jobs that are asked for and what they get.
+    /// Each job with what it gets.
     pub fn jobs(&self) -> impl Iterator<Item = (&Demand, &Effective)> {
         self.demands.iter().zip(&self.plan.jobs)
     }
 
-    /// What keeps a job from what it asked.
+    /// The quota that keeps a job from the interval it asked for.
     pub fn bound_by(&self, job: &Effective) -> Option<&Load> {
         self.plan.loads.get(job.bound_by?)
     }
@@ -93,15 +93,15 @@ impl Forecast {
         let quota = load.and_then(|load| self.provider.quotas().find(|quota| quota.name == load.quota));
         if let (Some(load), Some(quota)) = (load, quota) {
             let unknown = QuotaInputs::default();
-            let terms = self.terms.get(&demand.connection).unwrap_or(&unknown);
+            let inputs = self.quota_inputs.get(&demand.connection).unwrap_or(&unknown);
             let _ =
-                write!(why, ": quota {} of {} {}", quota.name, holder(&load.holder), allows(quota, terms));
+                write!(why, ": quota {} of {} {}", quota.name, holder(&load.holder), allows(quota, inputs));
         }
         Some(why)
     }
 }
 
-/// What a job gets, in words.
+/// The interval a job gets, as text.
 pub fn gets(demand: &Demand, job: &Effective) -> String {
     let (asked, gets) = (demand.interval.to_string(), job.effective_ms.map(about));
     match gets {
@@ -111,7 +111,7 @@ pub fn gets(demand: &Demand, job: &Effective) -> String {
     }
 }
 
-/// Whom a quota counts, in words.
+/// A quota's holder, as text.
 pub fn holder(holder: &Holder) -> String {
     match holder {
         Holder::App => "the application".to_owned(),
@@ -121,27 +121,27 @@ pub fn holder(holder: &Holder) -> String {
     }
 }
 
-fn allows(quota: &Quota, terms: &QuotaInputs) -> String {
+fn allows(quota: &Quota, inputs: &QuotaInputs) -> String {
     let window = quota.window.map_or(String::new(), |window| window.to_string());
-    let (whole, rest) = quota.limits_for(terms);
+    let (whole, rest) = quota.limits_for(inputs);
     let (amount, word) = match whole {
         Limit::Adaptive { start, .. } => (start, "is tried at"),
-        _ => (f64::from(quota.amount_for(terms)), "allows"),
+        _ => (f64::from(quota.amount_for(inputs)), "allows"),
     };
-    let per = if matches!(whole, Limit::Aligned { .. }) { "a" } else { "in" };
+    let per = if matches!(whole, Limit::Aligned { .. }) { "per" } else { "in" };
     let reserve = match rest {
         Some(_) => format!(", {:.0} % of it reserved", quota.reserve * 100.0),
         None => String::new(),
     };
-    // Whoever reads it may be on another plan than they said.
+    // Named, because the account may be on another plan than its owner said.
     let plan = match quota.amount {
-        Amount::ByPlan(_) if !terms.plan.is_empty() => format!(" on plan {}", terms.plan),
+        Amount::ByPlan(_) if !inputs.plan.is_empty() => format!(" on plan {}", inputs.plan),
         _ => String::new(),
     };
     format!("{word} {amount:.0} {per} {window}{plan}{reserve}")
 }
 
-/// A time as a person would tell it: to about three digits.
+/// A duration rounded for a person, to about three digits.
 fn about(ms: f64) -> String {
     let step = match ms {
         ms if ms < 10_000.0 => 100.0,
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_told_as_people_do() {
+    fn durations_are_rounded_for_people() {
         for (ms, text) in [
             (1_234.0, "1.2s"),
             (46_551.7, "47s"),
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn quotas_say_what_they_allow() {
+    fn quota_text_says_what_it_allows() {
         let quota = |lines: &str| {
             let text = format!("name = \"q\"\nscope = \"app\"\namount = 500\n{lines}");
             allows(&toml::from_str::<Quota>(&text).unwrap(), &QuotaInputs::default())
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(quota("window = \"1h\""), "allows 500 in 1h");
         assert_eq!(
             quota("kind = \"aligned\"\nwindow = \"day\"\nreserve = 0.1"),
-            "allows 500 a day, 10 % of it reserved"
+            "allows 500 per day, 10 % of it reserved"
         );
         assert_eq!(quota("kind = \"adaptive\"\nwindow = \"1m\""), "is tried at 50 in 1m");
     }

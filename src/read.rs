@@ -1,7 +1,7 @@
-//! The READ path: the cache; else the record, which refills the cache. Either server may be away.
+//! The read path: the cache, else Postgres, which refills the cache. Either server may be away.
 
 use crate::app::App;
-use crate::cache::{CARD, Slot};
+use crate::cache::{META, Slot};
 use crate::postgres::PostgresError;
 use crate::record::view::{self, DeviceMeta, DeviceSnapshot, JobMeta};
 use crate::words::{DeviceId, Interval, JobState, Latest, Priority, TenantId, UnixMs};
@@ -13,10 +13,10 @@ use tokio::time::timeout;
 
 pub use crate::record::view::Filter;
 
-/// A cache that takes longer is slower than Postgres: readers go there instead.
-const CACHE_PATIENCE: Duration = Duration::from_millis(250);
+/// A cache that takes longer is slower than Postgres, so readers go there instead.
+const CACHE_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// What keeps a reader from an answer: neither the cache nor Postgres has it to give.
+/// Why a read failed: the cache had no answer and Postgres is away.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// Postgres.
@@ -101,63 +101,63 @@ pub async fn device(app: &App, tenant: TenantId, id: DeviceId) -> Result<Option<
     Ok(views(app, tenant, &[id]).await?.pop())
 }
 
-/// A page of the tenant's devices. Which they are is asked of Postgres; what they say comes from the cache.
+/// A page of the tenant's devices: their ids from Postgres, their values from the cache.
 pub async fn devices(app: &App, tenant: TenantId, filter: &Filter) -> Result<Page, ReadError> {
-    // One more than asked for tells whether the list goes on.
+    // One more than the limit shows whether there is a next page.
     let more = Filter { limit: filter.limit + 1, ..filter.clone() };
     let mut ids = view::page(&app.pool, tenant, &more).await?;
-    let goes_on = ids.len() as i64 > filter.limit;
+    let has_next = ids.len() as i64 > filter.limit;
     ids.truncate(usize::try_from(filter.limit).unwrap_or(0));
-    let next = ids.last().copied().filter(|_| goes_on);
+    let next = ids.last().copied().filter(|_| has_next);
     Ok(Page { devices: views(app, tenant, &ids).await?, next })
 }
 
-/// Writes devices through to the cache as Postgres has them now. For after a change of a device or its jobs.
+/// Writes devices from Postgres to the cache, after a change of a device or its jobs.
 ///
-/// Best effort on Redis's side: readers find it in Postgres when the cache has nothing.
+/// A failing Redis is not an error: readers go to Postgres.
 pub async fn refresh(app: &App, tenant: TenantId, ids: &[DeviceId]) -> Result<(), ReadError> {
     let snapshots = view::devices(&app.pool, tenant, ids).await?;
     fill(app, tenant, &snapshots).await;
     Ok(())
 }
 
-/// A device as both sources give it.
-struct Known {
-    card: DeviceMeta,
+/// A device, from either source.
+struct Device {
+    meta: DeviceMeta,
     latest: HashMap<String, Latest>,
 }
 
 async fn views(app: &App, tenant: TenantId, ids: &[DeviceId]) -> Result<Vec<DeviceView>, ReadError> {
-    let mut known = cached(app, tenant, ids).await;
-    let missing: Vec<DeviceId> = ids.iter().copied().filter(|id| !known.contains_key(id)).collect();
+    let mut found = cached(app, tenant, ids).await;
+    let missing: Vec<DeviceId> = ids.iter().copied().filter(|id| !found.contains_key(id)).collect();
     if !missing.is_empty() {
         let snapshots = view::devices(&app.pool, tenant, &missing).await?;
         fill(app, tenant, &snapshots).await;
-        known.extend(snapshots.into_iter().map(|(id, snapshot)| (id, Known::from(snapshot))));
+        found.extend(snapshots.into_iter().map(|(id, snapshot)| (id, Device::from(snapshot))));
     }
     let now = app.clock.now();
-    Ok(ids.iter().filter_map(|id| Some(known.remove(id)?.view(app, *id, now))).collect())
+    Ok(ids.iter().filter_map(|id| Some(found.remove(id)?.view(app, *id, now))).collect())
 }
 
-/// Those of the devices that the cache has in full. A cache that is away has none.
-async fn cached(app: &App, tenant: TenantId, ids: &[DeviceId]) -> HashMap<DeviceId, Known> {
-    let found = match timeout(CACHE_PATIENCE, app.cache.get(tenant, ids)).await {
+/// The devices that the cache has in full; none if Redis is away.
+async fn cached(app: &App, tenant: TenantId, ids: &[DeviceId]) -> HashMap<DeviceId, Device> {
+    let found = match timeout(CACHE_TIMEOUT, app.cache.get(tenant, ids)).await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => {
-            tracing::debug!(%error, "cache passed over");
+            tracing::debug!(%error, "cache skipped");
             Vec::new()
         }
         Err(_) => {
-            tracing::debug!("cache passed over: no answer in time");
+            tracing::debug!("cache skipped: no answer in time");
             Vec::new()
         }
     };
-    ids.iter().copied().zip(found).filter_map(|(id, fields)| Some((id, Known::read(fields)?))).collect()
+    ids.iter().copied().zip(found).filter_map(|(id, fields)| Some((id, Device::read(fields)?))).collect()
 }
 
 async fn fill(app: &App, tenant: TenantId, snapshots: &HashMap<DeviceId, DeviceSnapshot>) {
     let slots: Vec<Slot> = snapshots.iter().flat_map(|(id, snapshot)| slots(tenant, *id, snapshot)).collect();
-    match timeout(CACHE_PATIENCE, app.cache.put(&slots)).await {
+    match timeout(CACHE_TIMEOUT, app.cache.put(&slots)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "cache not filled"),
         Err(_) => tracing::debug!("cache not filled: no answer in time"),
@@ -168,45 +168,45 @@ fn slots(tenant: TenantId, device: DeviceId, snapshot: &DeviceSnapshot) -> Vec<S
     let slot = |field: &str, version, json: Result<String, _>| {
         Some(Slot { tenant, device, field: field.to_owned(), version, json: json.ok()? })
     };
-    let card = slot(CARD, snapshot.version, serde_json::to_string(&snapshot.card));
+    let meta = slot(META, snapshot.version, serde_json::to_string(&snapshot.meta));
     let values = snapshot
         .latest
         .iter()
         .filter_map(|(resource, (fence, latest))| slot(resource, *fence, serde_json::to_string(latest)));
-    card.into_iter().chain(values).collect()
+    meta.into_iter().chain(values).collect()
 }
 
-impl Known {
-    /// What the cache holds, unless the device itself is not in it or an older version of Paceline wrote it.
+impl Device {
+    /// None if the cache lacks the device's metadata or an older version of Paceline wrote it.
     fn read(mut fields: HashMap<String, String>) -> Option<Self> {
-        let card: DeviceMeta = serde_json::from_str(&fields.remove(CARD)?).ok()?;
+        let meta: DeviceMeta = serde_json::from_str(&fields.remove(META)?).ok()?;
         let latest = fields.into_iter().map(|(name, json)| Some((name, serde_json::from_str(&json).ok()?)));
-        Some(Self { card, latest: latest.collect::<Option<_>>()? })
+        Some(Self { meta, latest: latest.collect::<Option<_>>()? })
     }
 
     fn view(mut self, app: &App, id: DeviceId, now: UnixMs) -> DeviceView {
-        let resources = self.card.jobs.into_iter().map(|(resource, job)| {
+        let resources = self.meta.jobs.into_iter().map(|(resource, job)| {
             let view = resource_view(app, &job, self.latest.remove(&resource), now);
             (resource, view)
         });
         DeviceView {
             id,
             resources: resources.collect(),
-            name: self.card.name,
-            external_id: self.card.external_id,
-            provider: self.card.provider,
-            connection: self.card.connection,
-            group: Some(self.card.group).filter(|group| !group.is_empty()),
-            model: Some(self.card.model).filter(|model| !model.is_empty()),
-            missing_since: self.card.missing_since.map(|at| at.to_string()),
+            name: self.meta.name,
+            external_id: self.meta.external_id,
+            provider: self.meta.provider,
+            connection: self.meta.connection,
+            group: Some(self.meta.group).filter(|group| !group.is_empty()),
+            model: Some(self.meta.model).filter(|model| !model.is_empty()),
+            missing_since: self.meta.missing_since.map(|at| at.to_string()),
         }
     }
 }
 
-impl From<DeviceSnapshot> for Known {
+impl From<DeviceSnapshot> for Device {
     fn from(snapshot: DeviceSnapshot) -> Self {
         let latest = snapshot.latest.into_iter().map(|(resource, (_, latest))| (resource, latest));
-        Self { latest: latest.collect(), card: snapshot.card }
+        Self { latest: latest.collect(), meta: snapshot.meta }
     }
 }
 

@@ -2,4 +2,4 @@
 
 mod store;
 
-pub use store::{CARD, Cache, Slot};
+pub use store::{Cache, META, Slot};

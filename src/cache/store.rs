@@ -5,17 +5,17 @@ use crate::words::{DeviceId, TenantId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The field that holds the device itself.
-pub const CARD: &str = "_";
+/// The field that holds the device's metadata.
+pub const META: &str = "_";
 
-/// One field of a device: a resource's latest reading, or [`CARD`].
+/// One field of a device: a resource's latest reading, or [`META`].
 #[derive(Debug, Clone)]
 pub struct Slot {
     /// The tenant.
     pub tenant: TenantId,
     /// The device.
     pub device: DeviceId,
-    /// Which field.
+    /// The field.
     pub field: String,
     /// A lower version never overwrites a higher one.
     pub version: i64,
@@ -23,7 +23,7 @@ pub struct Slot {
     pub json: String,
 }
 
-/// The cache's way in.
+/// The cache of devices in Redis.
 #[derive(Clone)]
 pub struct Cache {
     redis: Redis,
@@ -33,12 +33,12 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache that forgets a device that nobody wrote for `ttl_s`.
+    /// A device expires when it was not written for `ttl_s`.
     pub fn new(redis: Redis, keys: Keys, ttl_s: u64) -> Self {
         Self { redis, keys, put: Arc::new(redis::Script::new(include_str!("put.lua"))), ttl_s }
     }
 
-    /// Writes slots in one round trip. Stale ones are left out.
+    /// Writes slots in one round trip. A slot with a lower version than the stored one changes nothing.
     pub async fn put(&self, slots: &[Slot]) -> Result<(), RedisError> {
         if slots.is_empty() {
             return Ok(());
@@ -49,10 +49,10 @@ impl Cache {
             by_key.entry(self.keys.device(slot.tenant, slot.device)).or_default().push(slot);
         }
         let mut link = self.redis.link();
-        // A pipelined EVALSHA has no fallback of its own: a server that forgot the script is taught it, once.
-        for teach in [false, true] {
+        // A pipelined EVALSHA has no NOSCRIPT fallback: on NOSCRIPT, load the script and try once more.
+        for load in [false, true] {
             let mut pipe = redis::pipe();
-            if teach {
+            if load {
                 pipe.load_script(&self.put).ignore();
             }
             for (key, slots) in &by_key {
@@ -64,14 +64,14 @@ impl Cache {
                 pipe.invoke_script(&call).ignore();
             }
             match pipe.query_async::<()>(&mut link).await {
-                Err(error) if !teach && is_noscript(&error) => {}
+                Err(error) if !load && is_noscript(&error) => {}
                 other => return other.map_err(failed),
             }
         }
         Ok(())
     }
 
-    /// Forgets one field of each of these devices, in one round trip; the next reader fills it from Postgres.
+    /// Deletes one field of each of these devices in one round trip; the next reader refills it from Postgres.
     pub async fn forget(
         &self,
         devices: impl IntoIterator<Item = (TenantId, DeviceId)>,
@@ -89,7 +89,7 @@ impl Cache {
             .map_err(|source| RedisError::Failed { what: "write the cache", source })
     }
 
-    /// The fields of these devices, in the same order, in one round trip. A device that is not there has none.
+    /// The fields of these devices, in the same order, in one round trip. Empty for a device that is not cached.
     pub async fn get(
         &self,
         tenant: TenantId,

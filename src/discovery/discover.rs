@@ -3,7 +3,7 @@
 
 use crate::adhoc::{AdHocCall, AdHocError};
 use crate::app::App;
-use crate::cache::CARD;
+use crate::cache::META;
 use crate::keep;
 use crate::postgres::PostgresError;
 use crate::preference::devices::TenantConnection;
@@ -103,7 +103,7 @@ async fn tell(app: &App, tenant: TenantId, touched: &[DeviceId]) {
         tracing::warn!(%error, "the schedule hears later of devices that were found");
     }
     let devices = touched.iter().map(|device| (tenant, *device));
-    if let Err(error) = app.cache.forget(devices, CARD).await {
+    if let Err(error) = app.cache.forget(devices, META).await {
         tracing::debug!(devices = touched.len(), %error, "cached devices not renewed");
     }
 }

@@ -1,4 +1,4 @@
-//! Why a job has not run yet: what Postgres wants, where the schedule has it, and what the plan lets it have.
+//! Why a job has not run yet: its status in Postgres, its location in the schedule, and the interval the plan gives it.
 
 mod sentence;
 
@@ -15,7 +15,7 @@ use crate::words::{DeviceId, JobId, JobState, ResourceName, TenantId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What keeps an explanation from being given.
+/// Why a job cannot be explained.
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
     /// Postgres.
@@ -29,17 +29,17 @@ pub enum ExplainError {
 /// One job, explained.
 #[derive(Debug, Clone)]
 pub struct Explained {
-    /// What Postgres knows.
+    /// Its status in Postgres.
     pub status: JobStatus,
-    /// Where the schedule has it.
+    /// Its location in the schedule.
     pub location: JobLocation,
-    /// What it gets in the long run, if that is less than it asks.
+    /// The interval it gets in the long run, if that is longer than it asks.
     pub plan: Option<String>,
-    /// All of it in a sentence, without its full stop.
+    /// All of it as a sentence, without the full stop.
     pub sentence: String,
 }
 
-/// Explains a device's jobs, or the one of a resource. Plans all jobs of the provider for it, as [`forecast`] must.
+/// Explains a device's jobs, or the job of one resource. Plans all jobs of the provider, because [`forecast`] must.
 pub async fn device(
     app: &App,
     tenant: TenantId,
@@ -72,7 +72,7 @@ pub async fn device(
     Ok(explained.collect())
 }
 
-/// What the device's jobs get, those that get less than they ask.
+/// The plan of those of the device's jobs that get less than they ask.
 async fn plans(
     app: &App,
     device: DeviceId,

@@ -1,4 +1,4 @@
-//! From what is known of a job to a sentence for a person. Pure.
+//! Turns the facts about a job into a sentence for a person. Pure.
 
 use crate::forecast::holder;
 use crate::pace::Holder;
@@ -7,32 +7,32 @@ use crate::provider::{Provider, QuotaKind};
 use crate::schedule::JobLocation;
 use crate::words::{DeviceId, JobState, Scope, UnixMs};
 
-/// What is known of a job.
+/// The facts about a job.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// When that was.
+    /// When they were read.
     pub now: UnixMs,
     /// Its device.
     pub device: DeviceId,
     /// Its device's provider.
     pub provider: &'a Provider,
-    /// Whether the provider's schedule is built on this run of Redis: before that nothing is granted.
+    /// Whether the provider's schedule is built on this run of Redis; until then nothing is granted.
     pub is_built: bool,
-    /// What Postgres knows.
+    /// Its status in Postgres.
     pub status: &'a JobStatus,
-    /// Where the schedule has it.
+    /// Its location in the schedule.
     pub location: &'a JobLocation,
-    /// What it gets in the long run, if that is less than it asks.
+    /// The interval it gets in the long run, if that is longer than it asks.
     pub plan: Option<&'a str>,
 }
 
-/// How a hold begins where the schedule tells what stops a lane; anything else there is a quota's name.
+/// Prefix of a hold in [`JobLocation::why`]; without it, `why` is a quota's name.
 const HOLD: &str = "hold: ";
 
 /// Where a job is and what it waits for: `due in 12 s (every 30s, normal)`. Without a full stop.
 pub fn sentence(facts: &Facts<'_>) -> String {
     let status = facts.status;
-    let told = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "no reason is kept".to_owned());
+    let told = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "no reason is recorded".to_owned());
     match status.state {
         JobState::Paused => "paused by its owner".to_owned(),
         JobState::Parked => format!("parked: {}", told(&status.reason)),
@@ -42,14 +42,14 @@ pub fn sentence(facts: &Facts<'_>) -> String {
         JobState::Active => {
             let mut text = scheduled(facts);
             if let Some(error) = &status.failing {
-                text = format!("{text}; its last turn failed: {error}");
+                text = format!("{text}; its last run failed: {error}");
             }
             facts.plan.map_or(text.clone(), |plan| format!("{text}; {plan}"))
         }
     }
 }
 
-/// Of a job that the schedule must have.
+/// For a job that must be on the schedule.
 fn scheduled(facts: &Facts<'_>) -> String {
     let Facts { status, location, provider, now, .. } = facts;
     let resource = status.resource.as_str();
@@ -57,31 +57,31 @@ fn scheduled(facts: &Facts<'_>) -> String {
         return format!("provider {} declares no resource {resource} any more", provider.name);
     }
     if !facts.is_built {
-        let keeper = "a keeper does that (`paceline serve`)";
-        return format!("the schedule is not built since Redis began; {keeper}");
+        let keeper = "a keeper builds it (`paceline serve`)";
+        return format!("the schedule is not built since Redis started; {keeper}");
     }
     if !location.known {
-        return "the schedule has not heard of it yet; a keeper tells it (`paceline serve`)".to_owned();
+        return "not on the schedule yet; a keeper puts it there (`paceline serve`)".to_owned();
     }
     if location.leased {
         return "being fetched".to_owned();
     }
     let late_ms = now.since_ms(UnixMs(location.due_ms));
-    let came = format!("its time came {} ago", span(late_ms));
+    let overdue = format!("overdue by {}", span(late_ms));
     match (obstacle(facts), location.ready, late_ms >= 0) {
         (Some(Obstacle::Hold(text)), true, _) | (Some(Obstacle::Hold(text)), false, true) => text,
-        (Some(Obstacle::Quota(text)), _, true) => format!("{came}; {text}"),
-        (Some(Obstacle::Quota(text)), true, false) => format!("asked for ahead of its time; {text}"),
+        (Some(Obstacle::Quota(text)), _, true) => format!("{overdue}; {text}"),
+        (Some(Obstacle::Quota(text)), true, false) => format!("refreshed ahead of its time; {text}"),
         (None, true, true) => {
-            format!("{came}; it waits in line behind others of its account, or for a worker")
+            format!("{overdue}; it waits behind other jobs of its lane, or for a worker")
         }
-        (None, true, false) => "asked for ahead of its time; it goes as soon as a worker takes it".to_owned(),
+        (None, true, false) => "refreshed ahead of its time; it waits for a worker".to_owned(),
         (None, false, true) if location.due => {
-            format!("{came}; no worker has lined it up yet (`paceline serve` runs them)")
+            format!("{overdue}; no worker has picked it up yet (`paceline serve` runs workers)")
         }
         (stopped, false, false) if location.due => {
             let due = format!("due in {} ({}, {})", span(-late_ms), every(facts), status.priority);
-            // What is over by then, or may be, stops nobody.
+            // An obstacle that ends before the job is due does not matter.
             match stopped.filter(|_| location.until_ms > location.due_ms as f64) {
                 Some(stopped) => format!("{due}; {}", stopped.text()),
                 None => due,
@@ -95,7 +95,7 @@ fn every(facts: &Facts<'_>) -> String {
     format!("every {}", facts.status.interval)
 }
 
-/// What stops a lane, or a device in it.
+/// What blocks a lane, or a device in it.
 enum Obstacle {
     Quota(String),
     Hold(String),
@@ -108,10 +108,10 @@ impl Obstacle {
     }
 }
 
-/// What stops it; none if nothing does, or no longer.
+/// What blocks the job now, if anything does.
 fn obstacle(facts: &Facts<'_>) -> Option<Obstacle> {
     let Facts { location, now, .. } = facts;
-    // Negative is not before a call ends; so is what never ends by itself.
+    // Negative or infinite: until a call ends.
     let until = (location.until_ms >= 0.0 && location.until_ms.is_finite())
         .then_some(UnixMs(location.until_ms as i64));
     if location.why.is_empty() || until.is_some_and(|until| until <= *now) {
@@ -122,18 +122,18 @@ fn obstacle(facts: &Facts<'_>) -> Option<Obstacle> {
         return Some(Obstacle::Hold(format!("held: {reason}{until}")));
     }
     let quota = facts.provider.quotas().find(|quota| quota.name == location.why);
-    let of = quota.map_or(String::new(), |quota| format!(" of {}", holder(&whose(facts, quota.scope))));
-    // The instant that stands there for calls in flight is only the latest at which one must have ended.
+    let of = quota.map_or(String::new(), |quota| format!(" of {}", holder(&holder_in(facts, quota.scope))));
+    // For calls in flight the instant is only an upper bound: one ends by then.
     let is_in_flight = quota.is_some_and(|quota| quota.kind == QuotaKind::Concurrent);
     let when = match until.filter(|_| !is_in_flight) {
         Some(until) => format!("in {}", span(until.since_ms(*now))),
         None => "when a call ends".to_owned(),
     };
-    Some(Obstacle::Quota(format!("quota `{}`{of} lets it go {when}", location.why)))
+    Some(Obstacle::Quota(format!("quota `{}`{of} allows it {when}", location.why)))
 }
 
-/// Whom of those that a scope tells apart the job belongs to.
-fn whose(facts: &Facts<'_>, scope: Scope) -> Holder {
+/// The holder of the job in a scope.
+fn holder_in(facts: &Facts<'_>, scope: Scope) -> Holder {
     let connection = facts.status.connection;
     match (scope, facts.location.lane.split_once('.')) {
         (Scope::App, _) => Holder::App,
@@ -143,7 +143,7 @@ fn whose(facts: &Facts<'_>, scope: Scope) -> Holder {
     }
 }
 
-/// A length of time in the unit that a person would choose.
+/// A duration in the unit a person would choose.
 fn span(ms: i64) -> String {
     match ms.max(0) {
         ms if ms < 1_000 => "less than 1 s".to_owned(),
@@ -154,7 +154,7 @@ fn span(ms: i64) -> String {
     }
 }
 
-/// An instant by the clock on the wall, with its day if that is another.
+/// An instant as a time of day, with the date if it is another day.
 fn instant(at: UnixMs, now: UnixMs) -> String {
     let (at, now) = (at.to_datetime(), now.to_datetime());
     let format = if at.date_naive() == now.date_naive() { "%H:%M:%S UTC" } else { "%Y-%m-%d %H:%M UTC" };
@@ -222,7 +222,7 @@ records = "."
         }
     }
 
-    /// Where nothing stops it; due so long from now.
+    /// Not blocked; due in so many ms.
     fn location(due_in_ms: i64) -> JobLocation {
         JobLocation {
             known: true,
@@ -256,12 +256,12 @@ records = "."
     }
 
     #[test]
-    fn what_is_not_scheduled_says_by_whom() {
+    fn unscheduled_job_says_why() {
         let reason = Some("gone: HTTP 404".to_owned());
         for (status, text) in [
             (JobStatus { state: JobState::Paused, ..status() }, "paused by its owner"),
             (JobStatus { state: JobState::Parked, reason, ..status() }, "parked: gone: HTTP 404"),
-            (JobStatus { state: JobState::Parked, ..status() }, "parked: no reason is kept"),
+            (JobStatus { state: JobState::Parked, ..status() }, "parked: no reason is recorded"),
             (
                 JobStatus { usable: false, refusal: Some("HTTP 401".to_owned()), ..status() },
                 "connection \"home\" needs a new credential: HTTP 401",
@@ -279,49 +279,43 @@ records = "."
     }
 
     #[test]
-    fn where_a_job_is_and_what_it_waits_for() {
+    fn scheduled_job_says_where_it_is_and_what_it_waits_for() {
         let lane = |lane: &str| JobLocation { lane: lane.to_owned(), ..ready(40_000) };
         let never = JobLocation { until_ms: -1.0, ..stopped(ready(40_000), "second", 0) };
         for (location, text) in [
             (location(12_000), "due in 12 s (every 30s, normal)"),
-            (
-                ready(4_000),
-                "its time came 4 s ago; it waits in line behind others of its account, or for a worker",
-            ),
+            (ready(4_000), "overdue by 4 s; it waits behind other jobs of its lane, or for a worker"),
             (JobLocation { ready: false, leased: true, ..ready(4_000) }, "being fetched"),
-            (ready(-9_000), "asked for ahead of its time; it goes as soon as a worker takes it"),
+            (ready(-9_000), "refreshed ahead of its time; it waits for a worker"),
             (
                 location(-4_000),
-                "its time came 4 s ago; no worker has lined it up yet (`paceline serve` runs them)",
+                "overdue by 4 s; no worker has picked it up yet (`paceline serve` runs workers)",
             ),
             (
                 stopped(ready(40_000), "hour", 120_000),
-                "its time came 40 s ago; quota `hour` of connection 3 lets it go in 2 min",
+                "overdue by 40 s; quota `hour` of connection 3 allows it in 2 min",
             ),
             (
                 stopped(lane("3.attic"), "home", 500),
-                "its time came 40 s ago; quota `home` of group attic of connection 3 lets it go in less than 1 s",
+                "overdue by 40 s; quota `home` of group attic of connection 3 allows it in less than 1 s",
             ),
             (
                 stopped(lane("3"), "home", 61_000),
-                "its time came 40 s ago; quota `home` of connection 3 lets it go in 61 s",
+                "overdue by 40 s; quota `home` of connection 3 allows it in 61 s",
             ),
             (
                 stopped(location(-40_000), "own", 7_200_000),
-                "its time came 40 s ago; quota `own` of device 7 lets it go in 2 h",
+                "overdue by 40 s; quota `own` of device 7 allows it in 2 h",
             ),
-            (never, "its time came 40 s ago; quota `second` of the application lets it go when a call ends"),
+            (never, "overdue by 40 s; quota `second` of the application allows it when a call ends"),
             (
                 stopped(ready(40_000), "at-once", 60_000),
-                "its time came 40 s ago; quota `at-once` of connection 3 lets it go when a call ends",
+                "overdue by 40 s; quota `at-once` of connection 3 allows it when a call ends",
             ),
-            (
-                stopped(ready(40_000), "of-old", 60_000),
-                "its time came 40 s ago; quota `of-old` lets it go in 60 s",
-            ),
+            (stopped(ready(40_000), "of-old", 60_000), "overdue by 40 s; quota `of-old` allows it in 60 s"),
             (
                 stopped(ready(-9_000), "hour", 60_000),
-                "asked for ahead of its time; quota `hour` of connection 3 lets it go in 60 s",
+                "refreshed ahead of its time; quota `hour` of connection 3 allows it in 60 s",
             ),
             (stopped(ready(40_000), "hold: HTTP 429", 131_000), "held: HTTP 429, until 10:02:11 UTC"),
             (stopped(location(-40_000), "hold: HTTP 429", 131_000), "held: HTTP 429, until 10:02:11 UTC"),
@@ -336,11 +330,11 @@ records = "."
             (stopped(location(12_000), "hold: HTTP 429", 11_000), "due in 12 s (every 30s, normal)"),
             (
                 stopped(ready(4_000), "hour", -1),
-                "its time came 4 s ago; it waits in line behind others of its account, or for a worker",
+                "overdue by 4 s; it waits behind other jobs of its lane, or for a worker",
             ),
             (
                 JobLocation { known: false, ..location(0) },
-                "the schedule has not heard of it yet; a keeper tells it (`paceline serve`)",
+                "not on the schedule yet; a keeper puts it there (`paceline serve`)",
             ),
             (
                 JobLocation { due: false, ..location(-1_000) },
@@ -352,22 +346,22 @@ records = "."
         let unbuilt = told(&status(), &location(12_000), false, None);
         assert_eq!(
             unbuilt,
-            "the schedule is not built since Redis began; a keeper does that (`paceline serve`)"
+            "the schedule is not built since Redis started; a keeper builds it (`paceline serve`)"
         );
     }
 
     #[test]
-    fn failures_and_the_plan_come_after() {
+    fn failure_and_plan_follow() {
         let failing = JobStatus { failing: Some("transient: HTTP 502".to_owned()), ..status() };
         assert_eq!(
             told(&failing, &location(12_000), true, Some("asked 30s, gets 47s: quota hour of connection 3")),
-            "due in 12 s (every 30s, normal); its last turn failed: transient: HTTP 502; \
+            "due in 12 s (every 30s, normal); its last run failed: transient: HTTP 502; \
              asked 30s, gets 47s: quota hour of connection 3"
         );
     }
 
     #[test]
-    fn spans_have_a_persons_unit() {
+    fn spans_use_a_readable_unit() {
         for (ms, text) in [
             (-5, "less than 1 s"),
             (1_000, "1 s"),

@@ -1,4 +1,4 @@
-//! One call: wait for its instant, pass the last line, send, or hand it back.
+//! One call: wait for its instant, pass the local governor, send, or hand the grant back.
 
 use super::{Ended, Wanted};
 use crate::authorise::{Asking, Authoriser, BootstrapState, Ready};
@@ -11,13 +11,13 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// A connection waits so long when the refusal of its token could not be noted.
-const UNNOTED_MS: i64 = 5_000;
+/// Hold of a connection whose refused token could not be recorded, ms.
+const UNRECORDED_MS: i64 = 5_000;
 
-/// How often whoever waits until an account is looked up looks again, ms.
-const LOOK_AGAIN_MS: i64 = 500;
+/// Hold of a connection while another call looks its account up, ms.
+const LOOKUP_MS: i64 = 500;
 
-/// When a call may be sent.
+/// The interval within which a call may be sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Instants {
     /// Not before.
@@ -26,7 +26,7 @@ pub(super) struct Instants {
     pub(super) latest: Instant,
 }
 
-/// What a call needs on its way.
+/// What a call needs to be sent.
 pub(super) struct Flight {
     pub(super) fetcher: Arc<Fetcher>,
     pub(super) authoriser: Arc<Authoriser>,
@@ -38,9 +38,9 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    /// Makes the call at its instant. Once it is sent it is seen through, whatever stops.
+    /// Makes the call at its instant. A call that was sent is finished even if the process stops.
     pub(super) async fn run(self, mut call: Call, mut ended: Ended, instants: Instants) -> Ended {
-        // Before its instant: a renewal that takes longer costs the grant, which is handed back, and no call.
+        // Ahead of the call's instant: a renewal that takes longer hands the grant back instead of sending late.
         match self.authoriser.ready(&call.connection).await {
             Ready::Go(connection) => call.connection = connection,
             Ready::NotYet(until, reason) => {
@@ -48,10 +48,10 @@ impl Flight {
                 ended.holds = vec![(Hold { scope: Scope::Connection, until, reason }, None)];
                 return ended;
             }
-            // The connection is marked, and what it had on the schedule is gone.
+            // The renewal marked the connection and dropped its jobs.
             Ready::Refused(_) => {
                 let off = |(job, wanted): (&JobId, &Wanted)| (*job, Verdict::Drop(wanted.granted.version));
-                ended.aside.extend(ended.wanted.iter().map(off));
+                ended.unserved.extend(ended.wanted.iter().map(off));
                 return ended;
             }
         }
@@ -62,7 +62,7 @@ impl Flight {
             }
             BootstrapState::Ask(asking) => Some(asking),
             BootstrapState::NotYet(reason) => {
-                let until = self.clock.now().plus_ms(LOOK_AGAIN_MS);
+                let until = self.clock.now().plus_ms(LOOKUP_MS);
                 ended.outcomes = not_sent(&call, &reason);
                 ended.holds = vec![(Hold { scope: Scope::Connection, until, reason }, None)];
                 return ended;
@@ -81,34 +81,34 @@ impl Flight {
         self.authoriser.learn(&call.connection, &answer.bootstrap_values, false, sent_at).await;
         let refused = |(_, outcome): &(JobId, Outcome)| matches!(outcome, Outcome::Unauthorized { .. });
         if answer.outcomes.iter().any(refused) && !self.authoriser.refused(&call.connection).await {
-            // The next call may carry the same token: its refusal must not be the second in a row.
-            let reason = "its token was refused, which could not be noted".to_owned();
-            for (_, outcome) in answer.outcomes.iter_mut().filter(|told| refused(told)) {
+            // The next call may carry the same token: its refusal must not count as the second in a row.
+            let reason = "its token was refused, but the refusal could not be recorded".to_owned();
+            for (_, outcome) in answer.outcomes.iter_mut().filter(|one| refused(one)) {
                 *outcome = Outcome::NotSent { reason: reason.clone() };
             }
-            let until = self.clock.now().plus_ms(UNNOTED_MS);
+            let until = self.clock.now().plus_ms(UNRECORDED_MS);
             answer.holds.push((Hold { scope: Scope::Connection, until, reason }, None));
         }
         Ended {
-            // A request in its place is no call for its jobs.
+            // A lookup in place of the call does not count as a call for its jobs.
             sent_at: (answer.end != End::Unsent && !looked_up).then_some(sent_at),
             fetched_at: self.clock.now(),
             end: answer.end,
             outcomes: answer.outcomes,
             holds: answer.holds,
-            others: answer.others,
+            unsolicited: answer.others,
             validators: answer.validators,
             ..ended
         }
     }
 
-    /// Asks, in the place of the call and for what that was granted, what must be known of the account first.
+    /// Asks for the account's bootstrap values in place of the call, on its grant.
     async fn look_up(&self, call: &Call, now: UnixMs, asking: Asking) -> CallResult {
         let found = self.fetcher.bootstrap(call.connection.clone(), now).await;
         let outcome = match found.values {
             Ok(values) => {
                 self.authoriser.learn(&call.connection, &values, true, now).await;
-                Outcome::NotSent { reason: "its account was looked up first".to_owned() }
+                Outcome::NotSent { reason: "the grant was spent on looking its account up".to_owned() }
             }
             Err(outcome) => of_account(outcome),
         };
@@ -123,7 +123,7 @@ impl Flight {
         }
     }
 
-    /// Waits for the instant; an error says why the call must not be sent any more.
+    /// Waits for the call's instant. An error says why the call must not be sent any more.
     async fn pace(&self, call: &Call, lane: &str, instants: Instants) -> Result<(), String> {
         let Instants { send_at, latest } = instants;
         let devices: Vec<_> = call.targets.iter().map(|t| t.device).collect();
@@ -142,7 +142,7 @@ impl Flight {
                 () = self.stop.cancelled() => return Err("shutting down".to_owned()),
                 () = sleep_until(at) => {}
             }
-            // A process that was paused finds its instant gone, and its lease perhaps with it.
+            // After a pause of the process the instant may be past, and the lease may have expired.
             if Instant::now() > latest {
                 return Err("its instant was missed".to_owned());
             }
@@ -162,7 +162,7 @@ fn not_sent(call: &Call, reason: &str) -> Vec<(JobId, Outcome)> {
     call.targets.iter().map(|target| (target.job, outcome.clone())).collect()
 }
 
-/// What the account's own request came to says nothing of its devices: none of them is gone, offline or seen by it.
+/// The outcome of an account lookup for the call's jobs. It says nothing about devices: none is gone or offline by it.
 fn of_account(outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Unauthorized { .. }

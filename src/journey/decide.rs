@@ -1,4 +1,4 @@
-//! From an outcome to what becomes of the job. Pure: chance is handed in.
+//! Turns an outcome into a verdict on its job. Pure: the random generator is an argument.
 
 use crate::retry::Retry;
 use crate::settings::Settings;
@@ -7,21 +7,21 @@ use crate::words::{Outcome, UnixMs};
 use rand::Rng;
 use std::time::Duration;
 
-/// The bounds of patience.
+/// Limits of retries.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
-    /// After failures that may pass.
+    /// Delays after transient failures.
     pub retry: Retry,
-    /// So often, then the turn is given up.
+    /// Attempts per run; then the run is skipped.
     pub attempts_max: u32,
-    /// So often "no such device", then the job is parked.
+    /// A job is parked after so many "no such device" in a row.
     pub gone_after: u32,
-    /// So often an answer that cannot be understood, likewise.
+    /// A job is parked after so many unusable responses in a row.
     pub broken_after: u32,
 }
 
 impl Policy {
-    /// As configured.
+    /// From the settings.
     pub fn of(settings: &Settings) -> Self {
         let ms = |interval: crate::words::Interval| Duration::from_millis(interval.as_ms());
         Self {
@@ -33,16 +33,16 @@ impl Policy {
     }
 }
 
-/// What becomes of a job.
+/// What happens to a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision {
-    /// Where it goes.
+    /// Where the schedule puts it.
     pub verdict: Verdict,
-    /// Its turn was given up: it counts as failing.
+    /// The run was skipped, or the failure is lasting: the job counts as failing.
     pub failing: bool,
     /// It leaves the schedule.
     pub park: bool,
-    /// Its connection's credential is refused: all of the connection's jobs leave.
+    /// The provider refuses the connection's secrets: all of its jobs leave the schedule.
     pub reauth: bool,
 }
 
@@ -52,19 +52,19 @@ impl Decision {
     }
 }
 
-/// Decides by the outcome, how the job fared before, and when the call was sent.
+/// Decides by the outcome, the job's earlier failures, and when the call was sent.
 pub fn decide(
     outcome: &Outcome,
     job: &GrantedJob,
     sent_at: UnixMs,
     policy: &Policy,
-    chance: &mut impl Rng,
+    rng: &mut impl Rng,
 ) -> Decision {
-    // Unlike failures do not add up: an outage on the way back must not park what answers 404 once.
+    // Failures of different kinds do not add up: an outage followed by one 404 must not park the job.
     let failures = |kind: FailureKind| if job.kind == kind as u8 { job.attempts + 1 } else { 1 };
     let cap_ms = policy.retry.cap.as_millis() as u64;
     let mut later = |kind: FailureKind| {
-        let wait = policy.retry.wait(failures(kind) - 1, chance);
+        let wait = policy.retry.wait(failures(kind) - 1, rng);
         Verdict::Later(wait.as_millis() as u64, kind)
     };
     match outcome {
@@ -72,7 +72,7 @@ pub fn decide(
             Decision::just(Verdict::Done(sent_at))
         }
         Outcome::Throttled | Outcome::NotSent { .. } => Decision::just(Verdict::Again),
-        // Once may be a hiccup of theirs; twice in a row is a no.
+        // One refusal may be a glitch of the provider; two in a row are final.
         Outcome::Unauthorized { .. } if failures(FailureKind::Unauthorized) >= 2 => {
             Decision { reauth: true, ..Decision::just(Verdict::Drop(job.version)) }
         }
@@ -82,7 +82,7 @@ pub fn decide(
         Outcome::Broken { .. } if failures(FailureKind::Broken) >= policy.broken_after => {
             Decision { park: true, ..Decision::just(Verdict::Drop(job.version)) }
         }
-        // Confirmed on the job's own turns, not in one bad minute.
+        // Confirmed at the job's regular runs, so that one bad minute parks nothing.
         Outcome::Gone { .. } => {
             Decision { failing: true, ..Decision::just(Verdict::Miss(cap_ms, FailureKind::Gone)) }
         }
@@ -126,23 +126,23 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_costs_neither_rank_nor_attempts() {
+    fn throttled_and_unsent_keep_rank_and_attempts() {
         assert_eq!(decided(&Outcome::Throttled, 5).verdict, Verdict::Again);
         assert_eq!(decided(&Outcome::NotSent { reason: String::new() }, 5).verdict, Verdict::Again);
     }
 
     #[test]
-    fn what_may_pass_is_tried_within_bounds_and_then_skipped_as_failing() {
+    fn transient_failure_is_retried_within_bounds_then_skipped_as_failing() {
         let transient = Outcome::Transient { reason: String::new() };
         for attempts in 0..5 {
             assert!(matches!(decided(&transient, attempts).verdict, Verdict::Later(ms, _) if ms <= 60_000));
         }
-        let given_up = decided(&transient, 5);
-        assert_eq!((given_up.verdict, given_up.failing, given_up.park), (Verdict::Skip, true, false));
+        let skipped = decided(&transient, 5);
+        assert_eq!((skipped.verdict, skipped.failing, skipped.park), (Verdict::Skip, true, false));
     }
 
     #[test]
-    fn what_does_not_pass_is_parked_once_confirmed() {
+    fn lasting_failure_parks_once_confirmed() {
         let gone = Outcome::Gone { reason: String::new() };
         assert!(!decided(&gone, 1).park);
         assert!(decided(&gone, 2).park);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn unlike_failures_do_not_add_up() {
+    fn failures_of_different_kinds_do_not_add_up() {
         let gone = Outcome::Gone { reason: String::new() };
         assert!(!after(&gone, 5, FailureKind::Transient).park);
         let refused = Outcome::Unauthorized { reason: String::new() };
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreachable_device_keeps_its_normal_schedule() {
+    fn offline_device_keeps_its_schedule() {
         assert_eq!(decided(&Outcome::DeviceOffline, 4).verdict, Verdict::Done(UnixMs(1000)));
     }
 }

@@ -1,7 +1,7 @@
-//! End what came back: record, then cache, then settle; for many calls at once.
+//! Ends calls in batches: record, then cache, then settle.
 
 use super::{Decision, Ended, Journey, JourneyError, Policy, decide};
-use crate::cache::{CARD, Slot};
+use crate::cache::{META, Slot};
 use crate::postgres::PostgresError;
 use crate::preference::connections;
 use crate::record::{self, Failure, Observation, Written};
@@ -13,19 +13,19 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// The most calls in one batch: as many as one statement takes comfortably.
+/// Calls per batch, so that one SQL statement stays small.
 const BATCH: usize = 256;
 
-/// What landed together.
+/// What a batch held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Landed {
-    /// Calls that have ended.
+    /// Calls that ended.
     pub ended: usize,
-    /// Of these, those that were made: the others were handed back.
+    /// Of these, the calls that were sent; the others were handed back.
     pub sent: usize,
 }
 
-/// What a batch of ended calls comes to.
+/// What a batch of ended calls changes.
 #[derive(Default)]
 struct Batch {
     observations: Vec<Observation>,
@@ -39,7 +39,7 @@ struct Batch {
 }
 
 impl Journey {
-    /// Waits until a call has ended, then ends all that have.
+    /// Waits until a call has ended, then finishes all that have.
     pub async fn land(&self) -> Result<Landed, JourneyError> {
         let ended = self.next_ended().await;
         self.finish(&ended).await?;
@@ -47,7 +47,7 @@ impl Journey {
         Ok(Landed { ended: ended.len(), sent })
     }
 
-    /// Waits until a call has ended. Dropping the wait loses nothing.
+    /// Waits until a call has ended. Cancel-safe: dropping the future loses no call.
     pub(super) async fn next_ended(&self) -> Vec<Ended> {
         let mut ended = Vec::new();
         self.ended_out.lock().await.recv_many(&mut ended, BATCH).await;
@@ -57,13 +57,13 @@ impl Journey {
     /// Record, then cache, then settle.
     pub(super) async fn finish(&self, ended: &[Ended]) -> Result<(), JourneyError> {
         let mut batch = self.decide_all(ended);
-        self.note_others(ended, &mut batch).await?;
+        self.note_unsolicited(ended, &mut batch).await?;
         let slots = self.record(&mut batch).await?;
         let cached = self.fill_cache(&slots).await;
-        self.renew_cards(&batch).await;
+        self.forget_parked(&batch).await;
         self.settle(&batch).await?;
         if !cached {
-            // Redis is back: readers would else be shown what it has from before, until the next run.
+            // Redis is back: without this, readers would see its old values until the next run.
             self.fill_cache(&slots).await;
         }
         Ok(())
@@ -73,7 +73,7 @@ impl Journey {
         let policy = Policy::of(&self.app.settings);
         let mut batch = Batch::default();
         for call in ended {
-            let mut verdicts = call.aside.clone();
+            let mut verdicts = call.unserved.clone();
             batch.stats.calls += u64::from(call.sent_at.is_some());
             for (job, outcome) in &call.outcomes {
                 let Some(wanted) = call.wanted.get(job) else { continue };
@@ -97,19 +97,19 @@ impl Journey {
         batch
     }
 
-    /// An answer that told of devices without being asked refreshes them too.
-    async fn note_others(&self, ended: &[Ended], batch: &mut Batch) -> Result<(), JourneyError> {
+    /// Unsolicited records refresh the jobs of their devices too.
+    async fn note_unsolicited(&self, ended: &[Ended], batch: &mut Batch) -> Result<(), JourneyError> {
         let mut asked = Vec::new();
         for call in ended.iter().filter(|call| call.sent_at.is_some()) {
             let Some(one) = call.wanted.keys().next() else { continue };
-            let ids = call.others.iter().filter_map(|record| record.external_id.as_deref());
+            let ids = call.unsolicited.iter().filter_map(|record| record.external_id.as_deref());
             asked.extend(ids.map(|id| (*one, id)));
         }
-        let mut found = self.patiently(|| record::read_siblings(&self.app.pool, &asked)).await?;
+        let mut found = self.with_retry(|| record::read_siblings(&self.app.pool, &asked)).await?;
         for (call, settlement) in ended.iter().zip(&mut batch.settlements) {
             let Some(sent_at) = call.sent_at else { continue };
             let mut records: HashMap<_, _> =
-                call.others.iter().map(|r| (r.external_id.as_deref().unwrap_or_default(), r)).collect();
+                call.unsolicited.iter().map(|r| (r.external_id.as_deref().unwrap_or_default(), r)).collect();
             for row in call.wanted.keys().filter_map(|job| found.remove(job)).flatten() {
                 let Some(record) = records.remove(row.external_id.as_str()) else { continue };
                 settlement.unsolicited.push((JobId(row.job_id), sent_at));
@@ -132,18 +132,17 @@ impl Journey {
         Ok(())
     }
 
-    /// Record before settle: a crash in between only means that the calls are made again. Returns what readers are to
-    /// see.
+    /// Before settle: a crash in between only means that the calls are made again. Returns what goes into the cache.
     async fn record(&self, batch: &mut Batch) -> Result<Vec<Slot>, JourneyError> {
         let pool = &self.app.pool;
-        let (written, refused) = self.write_readings(&batch.observations).await?;
-        batch.refuse(refused);
+        let (written, rejected) = self.write_readings(&batch.observations).await?;
+        batch.reject(rejected);
         self.write_failures(&batch.failures).await?;
-        self.patiently(|| record::recover(pool, &batch.recovered)).await?;
+        self.with_retry(|| record::recover(pool, &batch.recovered)).await?;
         let mut off = Vec::new();
         for ((connection, version), (reason, jobs)) in std::mem::take(&mut batch.refused) {
             let marked =
-                self.patiently(|| connections::needs_reauth(pool, connection, &reason, version)).await?;
+                self.with_retry(|| connections::needs_reauth(pool, connection, &reason, version)).await?;
             match marked {
                 Some(all) => {
                     off.extend(all);
@@ -157,51 +156,51 @@ impl Journey {
         Ok(written.iter().filter_map(slot).collect())
     }
 
-    /// Writes all at once; if Postgres refuses the batch for what is in it, one by one, so that a reading it cannot
-    /// hold costs nobody else theirs.
+    /// Writes the batch in one statement. If Postgres rejects its content, writes the readings one by one, so that one
+    /// bad reading loses no other.
     async fn write_readings(
         &self,
         all: &[Observation],
     ) -> Result<(Vec<Written>, Vec<Failure>), JourneyError> {
         let pool = &self.app.pool;
-        match self.patiently(|| record::write(pool, all)).await {
+        match self.with_retry(|| record::write(pool, all)).await {
             Ok(written) => return Ok((written, Vec::new())),
             Err(JourneyError::Postgres(error)) if !error.is_outage() => {
-                tracing::error!(provider = %self.provider.name, %error, "readings refused; writing one by one");
+                tracing::error!(provider = %self.provider.name, %error, "Postgres rejected a batch of readings; writing them one by one");
             }
             Err(error) => return Err(error),
         }
-        let (mut written, mut refused) = (Vec::new(), Vec::new());
+        let (mut written, mut rejected) = (Vec::new(), Vec::new());
         for one in all {
-            match self.patiently(|| record::write(pool, std::slice::from_ref(one))).await {
+            match self.with_retry(|| record::write(pool, std::slice::from_ref(one))).await {
                 Ok(rows) => written.extend(rows),
-                Err(JourneyError::Postgres(error)) if !error.is_outage() => refused.push(Failure {
+                Err(JourneyError::Postgres(error)) if !error.is_outage() => rejected.push(Failure {
                     tenant: one.tenant,
                     job: one.job,
                     call: one.call,
                     at: one.fetched_at,
                     outcome: "broken",
-                    detail: format!("the reading cannot be stored: {error}"),
+                    detail: format!("Postgres rejects the reading: {error}"),
                     failing: true,
                     park: false,
                 }),
                 Err(error) => return Err(error),
             }
         }
-        Ok((written, refused))
+        Ok((written, rejected))
     }
 
-    /// Likewise: a failure that cannot be told is only logged.
+    /// Likewise; a failure that cannot be stored is only logged.
     async fn write_failures(&self, all: &[Failure]) -> Result<(), JourneyError> {
         let pool = &self.app.pool;
-        match self.patiently(|| record::write_failures(pool, all)).await {
+        match self.with_retry(|| record::write_failures(pool, all)).await {
             Err(JourneyError::Postgres(error)) if !error.is_outage() => {}
             other => return other,
         }
         for one in all {
-            match self.patiently(|| record::write_failures(pool, std::slice::from_ref(one))).await {
+            match self.with_retry(|| record::write_failures(pool, std::slice::from_ref(one))).await {
                 Err(JourneyError::Postgres(error)) if !error.is_outage() => {
-                    tracing::error!(job = one.job.0, %error, "a failure cannot be stored");
+                    tracing::error!(job = one.job.0, %error, "a job's failure cannot be stored");
                 }
                 other => other?,
             }
@@ -209,7 +208,7 @@ impl Journey {
         Ok(())
     }
 
-    /// The cache is derived: that it cannot be written keeps nothing from being settled. Returns whether it was.
+    /// The cache is derived, so an error does not stop the settle. Returns whether it was written.
     async fn fill_cache(&self, slots: &[Slot]) -> bool {
         let put = self.app.cache.put(slots).await;
         if let Err(error) = &put {
@@ -218,28 +217,28 @@ impl Journey {
         put.is_ok()
     }
 
-    async fn renew_cards(&self, batch: &Batch) {
-        // A miss only leaves the devices' old state to be shown until they are next changed.
-        if let Err(error) = self.app.cache.forget(batch.parked.iter().copied(), CARD).await {
-            tracing::debug!(devices = batch.parked.len(), %error, "cached devices not renewed");
+    async fn forget_parked(&self, batch: &Batch) {
+        // On failure readers see the devices' old state until their next change.
+        if let Err(error) = self.app.cache.forget(batch.parked.iter().copied(), META).await {
+            tracing::debug!(devices = batch.parked.len(), %error, "cached devices not invalidated");
         }
     }
 
     async fn settle(&self, batch: &Batch) -> Result<(), JourneyError> {
-        let deadline = self.patience();
+        let deadline = self.deadline();
         for failures in 0.. {
             match self.taker.settle(&batch.settlements, None).await {
                 Ok(settled) => {
                     if !settled.stale.is_empty() {
                         let (provider, calls) = (&self.provider.name, settled.stale.len());
-                        tracing::warn!(%provider, calls, "settled too late: others have the jobs");
+                        tracing::warn!(%provider, calls, "lease expired before settle; the calls' results were ignored");
                     }
                     if let Some(wait_ms) = settled.wake_in_ms {
                         self.wake
                             .at(Instant::now() + Duration::from_secs_f64(wait_ms / 1000.0) - self.ahead());
                     }
                     if failures > 0 {
-                        // An attempt whose answer was lost may have settled all, and told in it when to look again.
+                        // An attempt whose response was lost may have settled all, and its wake time is unknown.
                         self.wake.at(Instant::now());
                     }
                     break;
@@ -251,17 +250,17 @@ impl Journey {
         let (redis, keys) = (&self.app.redis, &self.app.keys);
         let added = watch::add(redis, keys, &self.provider.name, self.app.clock.now(), &batch.stats).await;
         if let Err(error) = added {
-            tracing::debug!(provider = %self.provider.name, %error, "figures lost");
+            tracing::debug!(provider = %self.provider.name, %error, "stats lost");
         }
         Ok(())
     }
 
-    /// Tries again while Postgres is away and the leases last.
-    async fn patiently<T, F: Future<Output = Result<T, PostgresError>>>(
+    /// Retries while Postgres is away, for as long as the leases last.
+    async fn with_retry<T, F: Future<Output = Result<T, PostgresError>>>(
         &self,
         attempt: impl Fn() -> F,
     ) -> Result<T, JourneyError> {
-        let deadline = self.patience();
+        let deadline = self.deadline();
         let mut failures = 0;
         loop {
             match attempt().await {
@@ -274,29 +273,29 @@ impl Journey {
         }
     }
 
-    /// How long before its time a job is looked at.
+    /// How long before its due instant a job is taken.
     fn ahead(&self) -> Duration {
         Duration::from_millis(self.app.settings.take.ahead.as_ms() / 2)
     }
 
-    fn patience(&self) -> Instant {
+    fn deadline(&self) -> Instant {
         Instant::now() + Duration::from_millis(self.app.settings.take.lease.as_ms())
     }
 
     async fn pause(&self, error: String, failures: u32) {
         tracing::warn!(provider = %self.provider.name, error, "will try again");
-        let nap = RECONNECT.wait(failures, &mut rand::rng());
-        sleep(nap).await;
+        let delay = RECONNECT.wait(failures, &mut rand::rng());
+        sleep(delay).await;
     }
 }
 
 impl Batch {
-    /// Readings that cannot be stored are no successes.
-    fn refuse(&mut self, refused: Vec<Failure>) {
-        let jobs: HashSet<JobId> = refused.iter().map(|failure| failure.job).collect();
+    /// Readings that Postgres rejected count as failures.
+    fn reject(&mut self, rejected: Vec<Failure>) {
+        let jobs: HashSet<JobId> = rejected.iter().map(|failure| failure.job).collect();
         self.recovered.retain(|job| !jobs.contains(&JobId(*job)));
         self.redirect(&jobs, Verdict::Miss(0, FailureKind::Broken));
-        self.failures.extend(refused);
+        self.failures.extend(rejected);
     }
 
     fn redirect(&mut self, jobs: &HashSet<JobId>, to: Verdict) {

@@ -1,7 +1,7 @@
 //! The write path, as named steps: take → resolve → pace → fetch → record → cache → settle.
 //!
-//! [`Journey::pull`] takes what may be sent and sets it going; [`Journey::land`] ends what came back. Production loops
-//! the two, tests step them.
+//! [`Journey::pull`] takes calls and starts them; [`Journey::land`] finishes those that ended. Production loops the two,
+//! tests step them.
 
 mod call;
 mod decide;
@@ -40,7 +40,7 @@ pub struct Journey {
     fetcher: Arc<Fetcher>,
     authoriser: Arc<Authoriser>,
     gate: Arc<Gate>,
-    /// One permit a call that is not settled.
+    /// One permit per call that is not settled.
     slots: Arc<Semaphore>,
     calls: TaskTracker,
     ended_in: mpsc::UnboundedSender<Ended>,
@@ -49,11 +49,11 @@ pub struct Journey {
     wake: Wake,
     /// How late a call may be sent.
     tolerance: Duration,
-    /// Cancelled: what was not sent is not sent any more.
+    /// Once cancelled, no further call is sent.
     stop: CancellationToken,
 }
 
-/// What the steps of a journey can fail by: a server that is away.
+/// Why a step failed: a server is away.
 #[derive(Debug, thiserror::Error)]
 pub enum JourneyError {
     /// Redis.
@@ -73,27 +73,27 @@ struct Wanted {
     failing: bool,
 }
 
-/// A call on its way to be settled.
+/// A call that ended and is not settled yet.
 struct Ended {
     grant: Grant,
-    /// When it was sent, on the schedule's clock; `None`: it was not.
+    /// When it was sent, by Redis's clock; `None` if it was not.
     sent_at: Option<UnixMs>,
-    /// When its answer was there.
+    /// When its response was complete.
     fetched_at: UnixMs,
     /// How it ended, as far as quotas are concerned.
     end: End,
     wanted: HashMap<JobId, Wanted>,
-    /// Of the secrets that the call carried: a refusal counts only against these.
+    /// Version of the secrets that the call carried: a refusal counts only against these.
     secrets_version: i64,
     outcomes: Vec<(JobId, Outcome)>,
     holds: Vec<(Hold, Option<DeviceId>)>,
-    /// What it told of devices that were not asked for.
-    others: Vec<Record>,
-    /// What it told of the state that the cloud was in.
+    /// Records of devices that the call did not ask for.
+    unsolicited: Vec<Record>,
+    /// For the next conditional request.
     validators: Validators,
-    /// Jobs that had no part in the call.
-    aside: Vec<(JobId, Verdict)>,
-    /// Held until the call is settled: what cannot be recorded holds new calls back, and bounds memory.
+    /// Jobs of the grant that the call did not serve.
+    unserved: Vec<(JobId, Verdict)>,
+    /// Held until the call is settled: while nothing can be recorded, no new calls start, which bounds memory.
     _slot: Option<OwnedSemaphorePermit>,
 }
 

@@ -1,4 +1,4 @@
-//! Take what may be sent, find out for whom, and set it going.
+//! Takes calls, reads what they need from Postgres, and starts them.
 
 use super::call::{Flight, Instants};
 use super::{Ended, Journey, JourneyError, Wanted};
@@ -16,14 +16,14 @@ use tokio::time::Instant;
 /// What a pull did.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Step {
-    /// So many calls are on their way; ask again after this.
+    /// So many calls were started; pull again after this.
     Ran(usize, Option<Duration>),
-    /// Nothing may be sent yet; ask again after this, or when something is put.
+    /// Nothing may be sent yet; pull again after this, or when a job is put.
     Idle(Option<Duration>),
 }
 
-/// What Postgres knows of granted jobs.
-struct Known {
+/// The rows of granted jobs.
+struct Resolved {
     rows: HashMap<i64, TargetRow>,
     connections: HashMap<i64, Arc<Connection>>,
     /// By job.
@@ -33,7 +33,7 @@ struct Known {
 impl Journey {
     /// One pull. Waits only for a free slot.
     pub async fn pull(&self) -> Result<Step, JourneyError> {
-        // Closed never: the semaphore lives as long as the journey.
+        // Never closed: the semaphore lives as long as the journey.
         drop(self.slots.acquire().await);
         let asked = Instant::now();
         let taken = self.taker.take(self.slots.available_permits(), None).await?;
@@ -42,7 +42,7 @@ impl Journey {
         let wake = (taken.wake_in_ms >= 0.0).then(|| Duration::from_secs_f64(taken.wake_in_ms / 1000.0));
         if taken.reaped > 0 {
             let calls = taken.reaped;
-            tracing::warn!(provider = %self.provider.name, calls, "calls of a lost worker are due again");
+            tracing::warn!(provider = %self.provider.name, calls, "leases expired; their calls are due again");
         }
         if !taken.corrupt.is_empty() {
             self.restore(&taken.corrupt).await;
@@ -50,7 +50,7 @@ impl Journey {
         if taken.grants.is_empty() {
             return Ok(Step::Idle(wake));
         }
-        let known = match self.resolve(&taken.grants).await {
+        let resolved = match self.resolve(&taken.grants).await {
             Ok(found) => found,
             Err(error) => {
                 self.hand_back(&taken.grants).await;
@@ -59,27 +59,27 @@ impl Journey {
         };
         let calls = taken.grants.len();
         for grant in taken.grants {
-            // Never early: counted from when the answer came. Never late: counted from when it was asked for.
+            // Not early: counted from when the response came. Not late: counted from when the request was sent.
             let wait = Duration::from_secs_f64(grant.send_in_ms / 1000.0);
             let instants = Instants { send_at: received + wait, latest: asked + wait + self.tolerance };
             let planned = UnixMs(taken.now.0 + grant.send_in_ms.round() as i64);
-            self.set_going(grant, instants, planned, &known);
+            self.start(grant, instants, planned, &resolved);
         }
         Ok(Step::Ran(calls, wake))
     }
 
-    /// Jobs whose records cannot be read are set aside by the script, with the reason; Postgres has them as they were.
+    /// Puts jobs again whose records the script could not read and set aside.
     async fn restore(&self, jobs: &[JobId]) {
         let (provider, ids) = (&self.provider.name, jobs.iter().map(|job| job.0).collect::<Vec<_>>());
         tracing::error!(%provider, jobs = ?ids, "schedule records cannot be read; restoring them from Postgres");
         if let Err(error) = outbox::note(&self.app.pool, &ids).await {
-            tracing::warn!(%provider, %error, "not restored yet; the next check does it");
+            tracing::warn!(%provider, %error, "jobs not restored; the next check restores them");
         }
     }
 
-    /// Who the granted jobs are for, and with which credentials: two queries for all of them, and a third where only
-    /// what is new is asked for.
-    async fn resolve(&self, grants: &[Grant]) -> Result<Known, JourneyError> {
+    /// Reads the granted jobs and their connections: two queries for all grants, and a third for resources with
+    /// conditional requests.
+    async fn resolve(&self, grants: &[Grant]) -> Result<Resolved, JourneyError> {
         let ids: Vec<i64> = grants.iter().flat_map(|g| g.jobs.iter().map(|j| j.id.0)).collect();
         let rows = record::read_targets(&self.app.pool, &ids).await?;
         let mut connections: Vec<i64> = rows.iter().map(|row| row.connection_id).collect();
@@ -96,37 +96,39 @@ impl Journey {
             true => HashMap::new(),
             false => record::validators(&self.app.pool, &keep).await?,
         };
-        Ok(Known {
+        Ok(Resolved {
             rows: rows.into_iter().map(|row| (row.job_id, row)).collect(),
             connections: opened.into_iter().map(|c| (c.id.0, Arc::new(c))).collect(),
             validators,
         })
     }
 
-    /// Grants that cannot be used now go back unsent. If that fails too, their leases run out.
+    /// Returns grants unsent. If that fails too, their leases expire.
     async fn hand_back(&self, grants: &[Grant]) {
         let settlements: Vec<_> = grants.iter().map(|grant| Settlement::unsent(grant.call)).collect();
         if let Err(error) = self.taker.settle(&settlements, None).await {
-            tracing::warn!(provider = %self.provider.name, %error, "grants could not be handed back; they will lapse");
+            tracing::warn!(provider = %self.provider.name, %error, "grants could not be handed back; their leases will expire");
         }
     }
 
-    fn set_going(&self, grant: Grant, instants: Instants, planned: UnixMs, known: &Known) {
+    fn start(&self, grant: Grant, instants: Instants, planned: UnixMs, resolved: &Resolved) {
         let mut wanted = HashMap::new();
         let mut targets = Vec::new();
-        let mut aside = Vec::new();
+        let mut unserved = Vec::new();
         let mut connection = None;
         for job in &grant.jobs {
-            let usable =
-                known.rows.get(&job.id.0).and_then(|r| Some((r, known.connections.get(&r.connection_id)?)));
+            let usable = resolved
+                .rows
+                .get(&job.id.0)
+                .and_then(|r| Some((r, resolved.connections.get(&r.connection_id)?)));
             let Some((row, found)) = usable else {
-                // Paused, parked, deleted or without credentials since the schedule last heard of it.
-                aside.push((job.id, Verdict::Drop(job.version)));
+                // Paused, parked, deleted or without secrets since the job was put.
+                unserved.push((job.id, Verdict::Drop(job.version)));
                 continue;
             };
             connection = Some(found.clone());
             wanted.insert(job.id, wanted_job(row, job));
-            targets.push(target(row, known.validators.get(&row.job_id)));
+            targets.push(target(row, resolved.validators.get(&row.job_id)));
         }
         let ended = Ended {
             sent_at: None,
@@ -136,16 +138,16 @@ impl Journey {
             end: End::Unsent,
             outcomes: Vec::new(),
             holds: Vec::new(),
-            others: Vec::new(),
+            unsolicited: Vec::new(),
             validators: Validators::default(),
-            aside,
+            unserved,
             grant,
-            // Taken here, not in the task: the next pull must see it gone. Only pulls take slots, one at a time, and
-            // never more calls than there were slots.
+            // Taken here, not in the task, so that the next pull sees it taken. Only pulls take slots, one pull at a
+            // time, and a pull takes at most as many calls as there are slots.
             _slot: self.slots.clone().try_acquire_owned().ok(),
         };
         let Some(connection) = connection else {
-            // The receiver lives in the journey itself.
+            // Sending cannot fail: the receiver lives as long as the journey.
             drop(self.ended_in.send(ended));
             return;
         };

@@ -1,4 +1,4 @@
-//! The loops of production: pull until stopped, land until all has landed.
+//! The production loops: pull until stopped, land until every call is settled.
 
 use super::{Journey, JourneyError, Step};
 use crate::app::App;
@@ -14,11 +14,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// However quiet it is, look once in a while: a wake-up may have been lost with a connection or with a process.
-const LONGEST_NAP: Duration = Duration::from_secs(30);
+/// Pull at least this often: a wake-up may be lost with a connection or a process.
+const PULL_EVERY: Duration = Duration::from_secs(30);
 
-/// Runs a journey until it is stopped; then what was sent lands, for at most the shutdown's grace. May be called again
-/// after a panic.
+/// Runs a journey until it is stopped, then waits for calls that were sent, at most for the shutdown grace. May be
+/// called again after a panic.
 pub async fn run(journey: Arc<Journey>) {
     let all_ended = CancellationToken::new();
     let mut landing = AbortOnDropHandle::new(tokio::spawn(land_all(journey.clone(), all_ended.clone())));
@@ -26,7 +26,7 @@ pub async fn run(journey: Arc<Journey>) {
     let mut failures = 0;
     while !stop.is_cancelled() {
         tokio::select! {
-            () = turn(&journey, &mut failures) => {}
+            () = step(&journey, &mut failures) => {}
             ended = &mut landing => return pass_on_panic(ended),
         }
     }
@@ -40,7 +40,7 @@ pub async fn run(journey: Arc<Journey>) {
     match timeout(grace, landed).await {
         Ok(ended) => pass_on_panic(ended),
         Err(_) => {
-            tracing::warn!(provider = %journey.provider.name, "calls cut off at shutdown; others will make them again");
+            tracing::warn!(provider = %journey.provider.name, "calls cut off at shutdown; they will be made again");
         }
     }
 }
@@ -54,19 +54,19 @@ fn pass_on_panic(ended: Result<(), JoinError>) {
     }
 }
 
-/// Looks once, and sleeps until there is reason to look again. Only the sleep is cut short by a stop: what was granted
-/// is seen through or handed back.
-async fn turn(journey: &Journey, failures: &mut u32) {
+/// Pulls once, and sleeps until the next pull. A stop cuts only the sleep short: granted calls are finished or handed
+/// back.
+async fn step(journey: &Journey, failures: &mut u32) {
     if journey.stop.run_until_cancelled(journey.app.redis.until_usable()).await.is_none() {
         return;
     }
-    // Before it looks: what is named meanwhile is not forgotten.
+    // Clear before polling, so that a wake-up that arrives during the poll is not lost.
     journey.wake.clear();
     let pulled = journey.pull().await;
-    let nap = match &pulled {
+    let delay = match &pulled {
         Ok(Step::Ran(_, wake) | Step::Idle(wake)) => {
             *failures = 0;
-            wake.unwrap_or(LONGEST_NAP).min(LONGEST_NAP)
+            wake.unwrap_or(PULL_EVERY).min(PULL_EVERY)
         }
         Err(error) => {
             report(journey, error);
@@ -74,19 +74,19 @@ async fn turn(journey: &Journey, failures: &mut u32) {
             RECONNECT.wait(*failures, &mut rand::rng())
         }
     };
-    if nap > Duration::from_secs(1) {
+    if delay > Duration::from_secs(1) {
         journey.gate.drop_idle();
     }
-    let until = Instant::now() + nap;
+    let until = Instant::now() + delay;
     tokio::select! {
         () = journey.stop.cancelled() => {}
         () = journey.wake.sleep(until), if pulled.is_ok() => {}
-        // A server is away: nothing that is named meanwhile makes it come back sooner.
+        // A server is away: wake-ups do not bring it back sooner.
         () = sleep_until(until), if pulled.is_err() => {}
     }
 }
 
-/// Lands until all calls have ended and nothing is left of them.
+/// Lands until all calls have ended and are settled.
 async fn land_all(journey: Arc<Journey>, all_ended: CancellationToken) {
     loop {
         let ended = tokio::select! {
@@ -95,13 +95,13 @@ async fn land_all(journey: Arc<Journey>, all_ended: CancellationToken) {
             () = all_ended.cancelled() => return,
         };
         if let Err(error) = journey.finish(&ended).await {
-            // Not settled: the leases run out and the calls are made again.
+            // Not settled: the leases expire and the calls are made again.
             report(&journey, &error);
         }
     }
 }
 
-/// Passes on "look again" from other processes, on one connection for all journeys; reconnects for as long as it lives.
+/// Wakes journeys when other processes publish a change. One connection for all; reconnects forever.
 pub async fn listen(app: App, journeys: Vec<Arc<Journey>>) {
     let by_channel: HashMap<String, &Arc<Journey>> =
         journeys.iter().map(|journey| (app.keys.wake(&journey.provider.name), journey)).collect();
@@ -110,7 +110,7 @@ pub async fn listen(app: App, journeys: Vec<Arc<Journey>>) {
     loop {
         if let Ok(mut pubsub) = app.redis.listen(&channels).await {
             failures = 0;
-            // Something may have been put while nobody listened.
+            // A message may have been missed while disconnected.
             journeys.iter().for_each(|journey| journey.wake.at(Instant::now()));
             let mut messages = pubsub.on_message();
             while let Some(message) = messages.next().await {
@@ -119,8 +119,8 @@ pub async fn listen(app: App, journeys: Vec<Arc<Journey>>) {
                 }
             }
         }
-        let nap = RECONNECT.wait(failures, &mut rand::rng());
-        sleep(nap).await;
+        let delay = RECONNECT.wait(failures, &mut rand::rng());
+        sleep(delay).await;
         failures += 1;
     }
 }
@@ -130,5 +130,5 @@ fn report(journey: &Journey, error: &JourneyError) {
     if matches!(error, JourneyError::Redis(RedisError::Unsuitable { .. })) {
         return;
     }
-    tracing::warn!(provider = %journey.provider.name, %error, "sync interrupted; will try again");
+    tracing::warn!(provider = %journey.provider.name, %error, "sync interrupted; will retry");
 }

@@ -1,10 +1,10 @@
-//! When to look again: the earliest instant that anybody has named.
+//! When to pull again: the earliest requested instant.
 
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// One sleeper, any number who wake it.
+/// One sleeper, any number of wakers.
 #[derive(Default)]
 pub(super) struct Wake {
     earliest: Mutex<Option<Instant>>,
@@ -12,25 +12,25 @@ pub(super) struct Wake {
 }
 
 impl Wake {
-    /// There is something to do at this instant.
+    /// Requests a wake-up at this instant.
     pub(super) fn at(&self, at: Instant) {
         let mut earliest = self.earliest.lock().unwrap_or_else(PoisonError::into_inner);
-        if earliest.is_none_or(|known| at < known) {
+        if earliest.is_none_or(|earliest| at < earliest) {
             *earliest = Some(at);
             self.sooner.notify_one();
         }
     }
 
-    /// What was named before is looked at now.
+    /// Forgets earlier requests: the caller is awake.
     pub(super) fn clear(&self) {
         *self.earliest.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Sleeps until then, or until the earliest instant that was named since the last [`Wake::clear`].
+    /// Sleeps until then, or until the earliest instant requested since the last [`Wake::clear`].
     pub(super) async fn sleep(&self, until: Instant) {
         loop {
-            let named = *self.earliest.lock().unwrap_or_else(PoisonError::into_inner);
-            let until = named.map_or(until, |named| named.min(until));
+            let requested = *self.earliest.lock().unwrap_or_else(PoisonError::into_inner);
+            let until = requested.map_or(until, |requested| requested.min(until));
             tokio::select! {
                 () = sleep_until(until) => return,
                 () = self.sooner.notified() => {}
@@ -47,13 +47,13 @@ mod tests {
 
     const FAR: Duration = Duration::from_secs(600);
 
-    /// Whether it wakes long before the instant it was told to sleep until.
+    /// Whether it wakes long before the end of its sleep.
     async fn wakes(wake: &Wake) -> bool {
         timeout(Duration::from_secs(20), wake.sleep(Instant::now() + FAR)).await.is_ok()
     }
 
     #[tokio::test]
-    async fn the_earliest_instant_wakes() {
+    async fn earliest_request_wakes() {
         let wake = Wake::default();
         let now = Instant::now();
         wake.at(now + FAR);
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_is_named_in_the_sleep_wakes_too() {
+    async fn request_during_sleep_wakes() {
         let wake = Wake::default();
         let (woke, ()) = tokio::join!(wakes(&wake), async {
             tokio::task::yield_now().await;

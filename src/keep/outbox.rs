@@ -2,7 +2,7 @@
 
 use super::{KeepError, entry, quota_inputs};
 use crate::app::App;
-use crate::cache::CARD;
+use crate::cache::META;
 use crate::preference::{jobs, outbox};
 use crate::words::{JobId, ProviderName};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -68,5 +68,5 @@ async fn tell(app: &App, provider: &ProviderName, ids: &HashSet<i64>) -> Result<
     app.queue.put(provider, &entries).await?;
     app.queue.drop(provider, &unwanted).await?;
     // The cache shows what was asked before, if it was asked while Redis was away.
-    Ok(app.cache.forget(devices, CARD).await?)
+    Ok(app.cache.forget(devices, META).await?)
 }

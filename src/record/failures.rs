@@ -1,30 +1,30 @@
-//! Failures: what happened to which job, and the job's standing.
+//! Failures: an event per failure, and the job's status.
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{CallId, JobId, TenantId, UnixMs};
 
-/// What went wrong with a job.
+/// A job's failure.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// Whose.
+    /// The tenant.
     pub tenant: TenantId,
     /// The job.
     pub job: JobId,
     /// The call, as fence.
     pub call: CallId,
-    /// When.
+    /// When it happened.
     pub at: UnixMs,
     /// The outcome's word.
     pub outcome: &'static str,
-    /// What a person should know.
+    /// Details for a person.
     pub detail: String,
-    /// The job is failing, not just late: its turn was given up.
+    /// Whether the job counts as failing, not just as late.
     pub failing: bool,
-    /// It leaves the schedule.
+    /// Whether it leaves the schedule.
     pub park: bool,
 }
 
-/// Keeps failures as events and in the jobs' standing. The last good value is not touched.
+/// Stores failures as events and in the jobs' status. Never touches the last good value.
 pub async fn write(pool: &Pool, failures: &[Failure]) -> Result<(), PostgresError> {
     if failures.is_empty() {
         return Ok(());
@@ -65,7 +65,7 @@ pub async fn write(pool: &Pool, failures: &[Failure]) -> Result<(), PostgresErro
     .map_err(PostgresError::on("record the failures"))
 }
 
-/// Jobs that were failing and have just succeeded.
+/// Clears the failing mark of jobs that succeeded.
 pub async fn recover(pool: &Pool, jobs: &[i64]) -> Result<(), PostgresError> {
     if jobs.is_empty() {
         return Ok(());

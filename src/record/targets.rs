@@ -1,30 +1,30 @@
-//! What a worker must know of the jobs it was granted.
+//! Reads what a worker needs about granted jobs.
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{JobId, Validator};
 use std::collections::HashMap;
 
-/// One granted job, as Postgres has it now.
+/// A granted job as Postgres has it now.
 #[derive(Debug, Clone)]
 pub struct TargetRow {
-    /// Whose.
+    /// The tenant.
     pub tenant_id: i64,
     /// The job.
     pub job_id: i64,
     /// The device.
     pub device_id: i64,
-    /// The account.
+    /// The connection.
     pub connection_id: i64,
     /// The provider's id of the device.
     pub external_id: String,
     /// Its home or site, or empty.
     pub group_key: String,
-    /// Whether it was failing.
+    /// Whether it is failing.
     pub failing: bool,
 }
 
 /// For each pair of a job and a device's id at the provider: the job of that device with the same connection and
-/// resource, if it is wanted. By the job of the pair.
+/// resource, if it is active. Keyed by the job of the pair.
 pub async fn siblings(
     pool: &Pool,
     pairs: &[(JobId, &str)],
@@ -71,7 +71,7 @@ pub async fn siblings(
     Ok(found)
 }
 
-/// Those of these jobs that are still wanted. The schedule may not have heard yet of one that is not.
+/// Those of these jobs that are active. The schedule may lag behind a pause.
 pub async fn read(pool: &Pool, jobs: &[i64]) -> Result<Vec<TargetRow>, PostgresError> {
     sqlx::query_as!(
         TargetRow,
@@ -86,7 +86,7 @@ pub async fn read(pool: &Pool, jobs: &[i64]) -> Result<Vec<TargetRow>, PostgresE
     .map_err(PostgresError::on("read the granted jobs"))
 }
 
-/// What stands beside the latest readings of these jobs, by which only what is new is asked for.
+/// The validators stored with the latest readings of these jobs, for conditional requests.
 pub async fn validators(pool: &Pool, jobs: &[i64]) -> Result<HashMap<i64, Validator>, PostgresError> {
     let rows = sqlx::query!(
         r#"WITH wanted AS MATERIALIZED (
@@ -97,8 +97,8 @@ pub async fn validators(pool: &Pool, jobs: &[i64]) -> Result<HashMap<i64, Valida
     )
     .fetch_all(pool)
     .await
-    .map_err(PostgresError::on("read what the granted jobs have seen"))?;
-    // One that cannot be read is none: all is asked for.
+    .map_err(PostgresError::on("read the validators of the granted jobs"))?;
+    // One that cannot be read counts as none: the request is unconditional.
     let read = |row| serde_json::from_value(row).ok();
     Ok(rows.into_iter().filter_map(|row| Some((row.job_id, read(row.validator)?))).collect())
 }

@@ -18,20 +18,20 @@ pub struct DeviceMeta {
     pub connection: String,
     /// Its home or site; empty for none.
     pub group: String,
-    /// What kind of device it is; empty where nobody tells.
+    /// Its model; empty if unknown.
     pub model: String,
     /// Since when the cloud's own list of devices leaves it out.
     pub missing_since: Option<UnixMs>,
-    /// Resource → what is wanted of it.
+    /// Its jobs by resource.
     pub jobs: BTreeMap<String, JobMeta>,
 }
 
-/// What is wanted of one resource.
+/// A job of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct JobMeta {
-    /// How often, ms.
+    /// Its interval, ms.
     pub interval_ms: u64,
-    /// How much it matters.
+    /// Its priority.
     pub priority: Priority,
     /// Whether it is scheduled.
     pub state: JobState,
@@ -40,15 +40,15 @@ pub struct JobMeta {
 /// A device as Postgres has it.
 #[derive(Debug, Clone)]
 pub struct DeviceSnapshot {
-    /// Itself.
-    pub card: DeviceMeta,
+    /// Its metadata and jobs.
+    pub meta: DeviceMeta,
     /// The sum of its jobs' versions: grows with every preference.
     pub version: i64,
     /// Resource → the fence under which its value was written, and the value.
     pub latest: HashMap<String, (i64, Latest)>,
 }
 
-/// Which devices are wanted.
+/// Which devices to list.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// Of this provider.
@@ -139,7 +139,7 @@ struct Row {
 
 impl Row {
     fn without_jobs(&self) -> DeviceSnapshot {
-        let card = DeviceMeta {
+        let meta = DeviceMeta {
             name: self.name.clone(),
             external_id: self.external_id.clone(),
             provider: self.provider.clone(),
@@ -149,7 +149,7 @@ impl Row {
             missing_since: self.missing_since.map(UnixMs::from),
             jobs: BTreeMap::new(),
         };
-        DeviceSnapshot { card, version: 0, latest: HashMap::new() }
+        DeviceSnapshot { meta, version: 0, latest: HashMap::new() }
     }
 
     fn job(&self) -> Option<JobMeta> {
@@ -181,7 +181,7 @@ impl DeviceSnapshot {
         let (Some(job), latest) = (row.job(), row.latest()) else { return };
         let Some(resource) = row.resource else { return };
         self.version += row.version.unwrap_or(0);
-        self.card.jobs.insert(resource.clone(), job);
+        self.meta.jobs.insert(resource.clone(), job);
         self.latest.extend(latest.map(|latest| (resource, latest)));
     }
 }

@@ -4,10 +4,10 @@ use crate::postgres::{Pool, PostgresError};
 use crate::words::{CallId, DeviceId, JobId, Latest, Record, ResourceName, TenantId, UnixMs, Validator};
 use std::collections::HashMap;
 
-/// What one call learned of one job.
+/// What one call found out about one job.
 #[derive(Debug, Clone)]
 pub struct Observation {
-    /// Whose.
+    /// The tenant.
     pub tenant: TenantId,
     /// The device.
     pub device: DeviceId,
@@ -19,15 +19,15 @@ pub struct Observation {
     pub call: CallId,
     /// When the answer came.
     pub fetched_at: UnixMs,
-    /// What came; `None`: nothing new, the value stands, and its age goes on if the device is not reached.
+    /// The record; `None`: nothing new, the value stays, and its age grows on if the device is offline.
     pub record: Option<Record>,
-    /// Whether the provider reaches the device; `None`: that is as it was, as is what stands beside the value.
+    /// Whether the device is online; `None`: unchanged, and so is the validator.
     pub online: Option<bool>,
-    /// By what the next call asks only for what is new.
+    /// For the next conditional request.
     pub validator: Option<Validator>,
 }
 
-/// What now stands in the table.
+/// A row of `latest` as it is now.
 #[derive(Debug, Clone)]
 pub struct Written {
     /// The tenant.
@@ -42,8 +42,8 @@ pub struct Written {
     pub latest: Latest,
 }
 
-/// Writes observations. Those that an older call made than the one whose value stands are not written, and not
-/// returned: the fence. One written twice is written once.
+/// Writes observations. The fence rejects those of a call older than the one that wrote the current value: they are
+/// neither written nor returned. Idempotent.
 pub async fn write(pool: &Pool, observations: &[Observation]) -> Result<Vec<Written>, PostgresError> {
     let (fresh, touched) = newest(observations);
     let mut written = Vec::with_capacity(observations.len());
@@ -126,12 +126,12 @@ async fn write_fresh(pool: &Pool, fresh: &[&Observation]) -> Result<Vec<Written>
     Ok(rows.into_iter().map(written).collect())
 }
 
-/// As Postgres keeps them.
+/// As Postgres stores them.
 fn validators(of: &[&Observation]) -> Vec<Option<serde_json::Value>> {
     of.iter().map(|o| o.validator.as_ref().map(|validator| serde_json::json!(validator))).collect()
 }
 
-/// The value stands; only when it was last confirmed, whether the device is reached, and what was told of it are new.
+/// The value stays; only its fetch time, whether the device is online, and its validator change.
 async fn write_touched(pool: &Pool, touched: &[&Observation]) -> Result<Vec<Written>, PostgresError> {
     let rows = sqlx::query_as!(
         Row,

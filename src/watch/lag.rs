@@ -1,4 +1,4 @@
-//! The lag report: what is late now, and how the last minutes went.
+//! The lag report: what is late now, and the last minutes.
 
 use super::Stats;
 use crate::postgres::{Pool, PostgresError};
@@ -7,7 +7,7 @@ use crate::words::{ProviderName, TenantId, UnixMs};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// How many minutes "recent" is.
+/// Minutes in [`Recent`].
 const RECENT_MINUTES: i64 = 5;
 
 /// Everything `GET /v1/lag` and `paceline lag` tell.
@@ -24,7 +24,7 @@ pub struct LagReport {
 pub struct Provider {
     /// The jobs that the asker may see.
     pub jobs: JobCounts,
-    /// The schedule as it stands; operators only.
+    /// The schedule now; operators only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
     /// The last five minutes; operators only.
@@ -32,7 +32,7 @@ pub struct Provider {
     pub recent: Option<Recent>,
 }
 
-/// How jobs stand, by what was recorded.
+/// Counts of jobs, from Postgres.
 #[derive(Debug, Clone, Default, Serialize, utoipa::ToSchema)]
 pub struct JobCounts {
     /// Scheduled jobs.
@@ -43,7 +43,7 @@ pub struct JobCounts {
     pub fresh_share: f64,
     /// Of these, those without any reading yet.
     pub never: i64,
-    /// Of these, those whose turns are failing.
+    /// Of these, those that are failing.
     pub failing: i64,
     /// Jobs taken off the schedule with a reason.
     pub parked: i64,
@@ -51,7 +51,7 @@ pub struct JobCounts {
     pub worst_late_ms: i64,
 }
 
-/// The schedule as it stands.
+/// The schedule now.
 #[derive(Debug, Clone, Default, Serialize, utoipa::ToSchema)]
 pub struct Schedule {
     /// Jobs that wait for their time.
@@ -79,7 +79,7 @@ pub struct Recent {
     pub lag_max_ms: Option<f64>,
 }
 
-/// What can go wrong with a report.
+/// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum LagError {
     /// Postgres.
@@ -90,7 +90,7 @@ pub enum LagError {
     Redis(#[from] RedisError),
 }
 
-/// Where a report reads, and what it counts as fresh.
+/// The servers a report reads, and what counts as fresh.
 pub struct Sources<'a> {
     /// Postgres.
     pub pool: &'a Pool,
@@ -111,7 +111,7 @@ pub async fn report(
     providers: &[ProviderName],
     now: UnixMs,
 ) -> Result<LagReport, LagError> {
-    let mut found = standings(sources, tenant, now).await?;
+    let mut found = job_counts(sources, tenant, now).await?;
     if tenant.is_none() {
         for name in providers {
             let entry = found.entry(name.to_string()).or_default();
@@ -126,7 +126,7 @@ pub async fn report(
     Ok(LagReport { at: now.to_string(), providers: found })
 }
 
-async fn standings(
+async fn job_counts(
     sources: &Sources<'_>,
     tenant: Option<TenantId>,
     now: UnixMs,
@@ -153,8 +153,8 @@ async fn standings(
     )
     .fetch_all(sources.pool)
     .await
-    .map_err(PostgresError::on("read how jobs stand"))?;
-    let standing = rows.into_iter().map(|row| {
+    .map_err(PostgresError::on("count the jobs"))?;
+    let counts = rows.into_iter().map(|row| {
         let jobs = JobCounts {
             active: row.active,
             fresh: row.fresh,
@@ -166,7 +166,7 @@ async fn standings(
         };
         (row.provider, Provider { jobs, ..Provider::default() })
     });
-    Ok(standing.collect())
+    Ok(counts.collect())
 }
 
 async fn schedule(sources: &Sources<'_>, provider: &ProviderName) -> Result<Schedule, RedisError> {

@@ -1,4 +1,4 @@
-//! What operators look at: how late jobs run, how calls end, and how much of the data is fresh.
+//! Figures for operators: how late jobs run, how calls end, and how much of the data is fresh.
 
 mod lag;
 mod stats;

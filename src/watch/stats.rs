@@ -1,15 +1,15 @@
-//! A minute's figures in Redis: how calls ended, and a histogram of lag. Every process adds to the same.
+//! Stats per minute in Redis: outcomes, and a histogram of lag. All processes add to the same.
 
 use crate::redis::{Keys, Redis, RedisError};
 use crate::words::{ProviderName, UnixMs};
 use std::collections::BTreeMap;
 
-/// Figures are kept this long.
+/// Stats expire after this.
 const KEEP_S: i64 = 2 * 60 * 60;
-/// Buckets per doubling of lag: each is 9 % wide, so that is how exact a percentile is.
+/// Buckets per doubling of lag: each is 9 % wide, which is the error of a percentile.
 const PER_OCTAVE: f64 = 8.0;
 
-/// Counts to be added, or a sum of them.
+/// Counts to add, or a sum of them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stats {
     /// Outcome's word → jobs that ended so.
@@ -32,7 +32,7 @@ impl Stats {
         *self.lag.entry(bucket).or_default() += 1;
     }
 
-    /// The lag that a share of the jobs, 0 to 1, did not exceed, ms; none if nothing was sent.
+    /// The lag that this share (0 to 1) of the jobs did not exceed, ms; none if nothing was sent.
     pub fn lag_ms(&self, share: f64) -> Option<f64> {
         let total: u64 = self.lag.values().sum();
         let mut left = (total as f64 * share).ceil().max(1.0) as u64;
@@ -51,7 +51,7 @@ impl Stats {
         self.lag.values().sum()
     }
 
-    /// How many jobs ended so.
+    /// How many jobs had this outcome.
     pub fn ended(&self, word: &str) -> u64 {
         self.outcomes.get(word).copied().unwrap_or(0)
     }
@@ -64,7 +64,7 @@ impl Stats {
         }
     }
 
-    /// The sum of the last `minutes`, the present one included.
+    /// The sum of the last `minutes`, including the current one.
     pub async fn read(
         redis: &Redis,
         keys: &Keys,
@@ -80,7 +80,7 @@ impl Stats {
         let all: Vec<BTreeMap<String, u64>> = pipe
             .query_async(&mut redis.link())
             .await
-            .map_err(|source| RedisError::Failed { what: "read the figures", source })?;
+            .map_err(|source| RedisError::Failed { what: "read the stats", source })?;
         let mut sum = Self::default();
         for (field, count) in all.into_iter().flatten() {
             sum.merge_field(&field, count);
@@ -89,7 +89,7 @@ impl Stats {
     }
 }
 
-/// Adds to the present minute's figures.
+/// Adds to the current minute.
 pub async fn add(
     redis: &Redis,
     keys: &Keys,
@@ -109,7 +109,7 @@ pub async fn add(
     pipe.expire(&key, KEEP_S).ignore();
     pipe.query_async::<()>(&mut redis.link())
         .await
-        .map_err(|source| RedisError::Failed { what: "add to the figures", source })
+        .map_err(|source| RedisError::Failed { what: "add to the stats", source })
 }
 
 #[cfg(test)]

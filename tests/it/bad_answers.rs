@@ -141,7 +141,7 @@ fn misbehaving() -> Vec<(raw::Response, &'static str)> {
 }
 
 #[tokio::test]
-async fn whatever_comes_over_the_wire_is_an_outcome_and_soon() {
+async fn every_network_failure_is_an_outcome_in_time() {
     for (answer, says) in misbehaving() {
         let cloud = Raw::start(answer).await;
         let begun = Instant::now();
@@ -155,7 +155,7 @@ async fn whatever_comes_over_the_wire_is_an_outcome_and_soon() {
 
 /// Through the whole journey: what was read before is still there.
 #[tokio::test]
-async fn the_last_good_reading_survives_what_comes_over_the_wire() {
+async fn last_good_reading_survives_network_failures() {
     for (answer, says) in misbehaving().into_iter().filter(|(_, says)| *says != "fresh") {
         let rig = Rig::new(SINGLE, 1).await;
         rig.answer(good(20.0)).await;
@@ -183,7 +183,7 @@ async fn the_last_good_reading_survives_what_comes_over_the_wire() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_is_not_spoken_to() {
+async fn untrusted_certificate_is_refused() {
     drop(rustls::crypto::ring::default_provider().install_default());
     let cloud = Raw::self_signed(json_of("200 OK", "", r#"{"id":"d0","t":1}"#)).await;
     let answer = ask(SINGLE, &format!("https://127.0.0.1:{}", cloud.port), &["d0"]).await;
@@ -195,7 +195,7 @@ async fn a_certificate_that_nobody_vouches_for_is_not_spoken_to() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_to_where_it_must_not_go() {
+async fn forbidden_address_is_never_contacted() {
     let cloud = Raw::start(json_of("200 OK", "", r#"{"id":"d0","t":1}"#)).await;
     for (base_url, says) in [
         // By name and by number: resolved while connecting, or before.
@@ -225,7 +225,7 @@ async fn nothing_is_sent_to_where_it_must_not_go() {
 }
 
 #[tokio::test]
-async fn a_redirect_loop_is_one_call() {
+async fn redirect_loop_is_one_call() {
     let cloud = mocked(ResponseTemplate::new(302).insert_header("location", "/devices/d0")).await;
     let answer = ask(SINGLE, &cloud.uri(), &["d0"]).await;
     assert!(told(&answer).starts_with("broken: HTTP 302"), "{answer:?}");
@@ -233,7 +233,7 @@ async fn a_redirect_loop_is_one_call() {
 }
 
 #[tokio::test]
-async fn ids_are_escaped_and_found_again() {
+async fn escaped_ids_match_their_records() {
     let id = "a/b ?c#d%&é\"=+..";
     let cloud =
         mocked(ResponseTemplate::new(200).set_body_json(json!({"devices": [{"id": id, "t": 1}]}))).await;
@@ -249,7 +249,7 @@ async fn ids_are_escaped_and_found_again() {
 }
 
 #[tokio::test]
-async fn in_a_batch_each_device_has_its_own_outcome() {
+async fn each_device_of_a_batch_has_its_own_outcome() {
     let text = BATCH.replace("{id, values: {t}}", "{id, observed_at: .at, values: {t}}");
     let at = |minute: u32| format!("2026-01-01T00:{minute:02}:00Z");
     let devices = json!({"devices": [
@@ -274,7 +274,7 @@ async fn in_a_batch_each_device_has_its_own_outcome() {
 }
 
 #[tokio::test]
-async fn an_error_that_says_200_is_judged_by_its_body() {
+async fn error_with_status_200_is_judged_by_its_body() {
     let rules = "[[rule]]\nbody = \".error.code == 17\"\noutcome = \"unauthorized\"\n";
     let body = json!({"error": {"code": 17, "message": format!("no such key: {SECRET}")}});
     let cloud = mocked(ResponseTemplate::new(200).set_body_json(body)).await;
@@ -289,7 +289,7 @@ async fn an_error_that_says_200_is_judged_by_its_body() {
 }
 
 #[tokio::test]
-async fn waits_that_make_no_sense_are_bounded() {
+async fn senseless_waits_are_bounded() {
     const MONTH_S: i64 = 31 * 24 * 60 * 60;
     for (told, date, wait_s) in [
         ("Thu, 01 Jan 2015 00:00:00 GMT", "Thu, 01 Jan 2026 00:00:00 GMT", 1),
@@ -312,7 +312,7 @@ async fn waits_that_make_no_sense_are_bounded() {
 }
 
 #[tokio::test]
-async fn a_wait_counts_from_when_the_answer_came() {
+async fn wait_counts_from_the_responses_arrival() {
     let slow = Duration::from_millis(700);
     let template = ResponseTemplate::new(429).insert_header("retry-after", "5").set_delay(slow);
     let begun = Instant::now();
@@ -322,7 +322,7 @@ async fn a_wait_counts_from_when_the_answer_came() {
 }
 
 #[tokio::test]
-async fn a_redirect_to_a_server_nearby_is_not_followed() {
+async fn redirect_to_a_private_address_is_not_followed() {
     let hidden = Raw::start(json_of("200 OK", "", r#"{"id":"d0","t":1}"#)).await;
     let cloud = mocked(ResponseTemplate::new(307).insert_header("location", hidden.url())).await;
     let answer = ask(SINGLE, &cloud.uri(), &["d0"]).await;
@@ -332,7 +332,7 @@ async fn a_redirect_to_a_server_nearby_is_not_followed() {
 
 /// Through the whole journey: as they came, or as near as a double can be.
 #[tokio::test]
-async fn huge_numbers_are_kept_as_numbers() {
+async fn huge_numbers_stay_numbers() {
     let rig = Rig::new(SINGLE, 1).await;
     for (told, kept) in [
         ("1e308", json!(1e308)),
@@ -350,7 +350,7 @@ async fn huge_numbers_are_kept_as_numbers() {
 }
 
 #[tokio::test]
-async fn a_program_that_would_not_end_is_an_outcome() {
+async fn endless_program_is_an_outcome() {
     let text = SINGLE.replace("{id: .id,", "def f: f; f | {id: .id,");
     let cloud = mocked(good(1.0)).await;
     let answer = ask(&text, &cloud.uri(), &["d0"]).await;

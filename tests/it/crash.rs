@@ -58,7 +58,7 @@ async fn readings_since(t: &TestApp, since: chrono::DateTime<chrono::Utc>, count
 }
 
 #[tokio::test]
-async fn slow_a_killed_process_loses_no_device_and_breaks_no_quota() {
+async fn slow_killed_process_loses_no_job_and_breaks_no_quota() {
     let t = TestApp::with(&[("meadow", include_str!("../../config/providers/meadow.toml"))]).await;
     let settings = CloudSettings {
         accounts: 1,

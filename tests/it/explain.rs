@@ -62,9 +62,9 @@ fn quota(name: &str, rest: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_spent_quota_says_until_when_and_whose_it_is() {
+async fn spent_quota_says_its_holder_and_when_it_opens() {
     let rig = Rig::refreshed(&quota("hour", "window = \"1h\""), 2).await;
-    let ahead = "asked for ahead of its time; ";
+    let ahead = "refreshed ahead of its time; ";
     for job in &rig.jobs {
         assert!(rig.told(job.device).await.starts_with(ahead), "nobody has looked yet");
     }
@@ -74,23 +74,23 @@ async fn a_spent_quota_says_until_when_and_whose_it_is() {
     let plan = "; asked 1h, gets 2h2m: quota hour of connection 1 allows 1 in 1h";
     assert_eq!(rig.told(served[0].device).await, format!("being fetched{plan}"));
     let told = rig.told(waiting[0].device).await;
-    assert_eq!(told, format!("{ahead}quota `hour` of connection 1 lets it go in 61 min{plan}"));
+    assert_eq!(told, format!("{ahead}quota `hour` of connection 1 allows it in 61 min{plan}"));
 }
 
 #[tokio::test]
-async fn calls_in_flight_open_when_one_ends() {
+async fn concurrent_quota_opens_when_a_call_ends() {
     let rig = Rig::refreshed(&quota("at-once", "kind = \"concurrent\""), 2).await;
     let taken = rig.take().await;
     let (_, waiting) = rig.split(&taken.grants);
     let told = rig.told(waiting[0].device).await;
     assert_eq!(
         told,
-        "asked for ahead of its time; quota `at-once` of connection 1 lets it go when a call ends"
+        "refreshed ahead of its time; quota `at-once` of connection 1 allows it when a call ends"
     );
 }
 
 #[tokio::test]
-async fn a_hold_says_why_and_until_when() {
+async fn hold_says_its_reason_and_end() {
     for scope in [Scope::Connection, Scope::Device, Scope::App] {
         let rig = Rig::refreshed("", 2).await;
         let taken = rig.taker.take(1, None).await.unwrap();

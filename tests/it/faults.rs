@@ -40,7 +40,7 @@ fn done(call: CallId, jobs: &[JobId]) -> Settlement {
 }
 
 #[tokio::test]
-async fn a_full_redis_changes_nothing_and_goes_on_when_it_has_room() {
+async fn full_redis_changes_nothing_and_recovers() {
     let server = PrivateRedis::start().await;
     let rig = Rig::at(&server.url, &quota("second", "connection", 10, "1s", 2), 1).await;
     let jobs = waiting(&rig, 20).await;
@@ -78,7 +78,7 @@ async fn a_full_redis_changes_nothing_and_goes_on_when_it_has_room() {
 /// Redis looks for room at a script's first write only: one that begins with a write that needs none is let through to
 /// its end. Were one refused in its middle, a job would be found in two places, or in none.
 #[tokio::test]
-async fn a_full_redis_stops_no_script_in_its_middle() {
+async fn full_redis_stops_no_script_halfway() {
     let server = PrivateRedis::start().await;
     let rig = Rig::at(&server.url, &quota("minute", "connection", 2, "1m", 2), 1).await;
     let mut jobs = waiting(&rig, 12).await;
@@ -153,7 +153,7 @@ fn taker(rig: &Journeys) -> Taker {
 }
 
 #[tokio::test]
-async fn what_was_fetched_lands_when_redis_takes_it_again() {
+async fn readings_land_once_redis_recovers() {
     for (error, begin, end) in
         [("OOM", FULL, ROOMY), ("READONLY", "REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE")]
     {
@@ -187,7 +187,7 @@ fn faults() -> impl Iterator<Item = Fault> {
 }
 
 #[tokio::test]
-async fn a_spoiled_settle_is_done_again_and_settles_once() {
+async fn failed_settle_is_retried_and_settles_once() {
     for fault in faults() {
         let way = Middleman::to(&server("PACELINE_TEST_REDIS_URL")).await;
         let rig = Journeys::at(&way.url, PATIENT, 1, "1h").await;
@@ -201,7 +201,7 @@ async fn a_spoiled_settle_is_done_again_and_settles_once() {
 }
 
 #[tokio::test]
-async fn a_failure_that_is_settled_twice_counts_once() {
+async fn failure_settled_twice_counts_once() {
     for fault in [Fault::CutBefore, Fault::CutAfter] {
         let way = Middleman::to(&server("PACELINE_TEST_REDIS_URL")).await;
         let rig = Journeys::at(&way.url, PATIENT, 1, "1h").await;
@@ -218,7 +218,7 @@ async fn a_failure_that_is_settled_twice_counts_once() {
 }
 
 #[tokio::test]
-async fn a_spoiled_take_loses_no_job() {
+async fn failed_take_loses_no_job() {
     for fault in faults() {
         let way = Middleman::to(&server("PACELINE_TEST_REDIS_URL")).await;
         let rig = Journeys::at(&way.url, PATIENT, 3, "1h").await;
@@ -259,7 +259,7 @@ async fn a_spoiled_take_loses_no_job() {
 
 /// Who settles learns from it when to look again: an answer that was lost must not make it oversleep.
 #[tokio::test]
-async fn a_settle_whose_answer_was_lost_delays_no_later_run() {
+async fn settle_with_lost_response_delays_no_later_run() {
     let way = Middleman::to(&server("PACELINE_TEST_REDIS_URL")).await;
     let rig = Journeys::at(&way.url, PATIENT, 1, "1s").await;
     rig.answer(good(21.5)).await;
@@ -282,7 +282,7 @@ async fn a_settle_whose_answer_was_lost_delays_no_later_run() {
 }
 
 #[tokio::test]
-async fn scripts_that_were_forgotten_are_taught_again() {
+async fn flushed_scripts_are_loaded_again() {
     let server = PrivateRedis::start().await;
     let rig = Journeys::at(&server.url, PATIENT, 1, "1h").await;
     rig.answer(good(21.5)).await;
@@ -294,7 +294,7 @@ async fn scripts_that_were_forgotten_are_taught_again() {
 }
 
 #[tokio::test]
-async fn a_redis_that_was_killed_grants_nothing_until_it_is_built_again() {
+async fn killed_redis_grants_nothing_until_rebuilt() {
     let mut server = PrivateRedis::start().await;
     let rig = Journeys::at(&server.url, BATCH, 45, "1h").await;
     rig.answer(ResponseTemplate::new(200).set_body_json(json!({"devices": []}))).await;

@@ -251,7 +251,7 @@ pub fn good(t: f64) -> ResponseTemplate {
 }
 
 #[tokio::test]
-async fn a_preference_becomes_a_reading_in_postgres_and_in_the_cache() {
+async fn preference_becomes_a_reading_in_postgres_and_cache() {
     let rig = Rig::new(SINGLE, 1).await;
     Mock::given(method("GET"))
         .and(path("/devices/d0"))
@@ -272,7 +272,7 @@ async fn a_preference_becomes_a_reading_in_postgres_and_in_the_cache() {
 }
 
 #[tokio::test]
-async fn one_call_serves_a_batch_and_a_device_left_out_is_gone_only_once_confirmed() {
+async fn device_left_out_of_a_batch_is_gone_only_once_confirmed() {
     let rig = Rig::new(BATCH, 3).await;
     rig.answer(ResponseTemplate::new(200).set_body_json(json!({"devices": [
         {"id": "d0", "t": 1}, {"id": "d2", "t": 2}, {"id": "stranger", "t": 3}]})))
@@ -288,7 +288,7 @@ async fn one_call_serves_a_batch_and_a_device_left_out_is_gone_only_once_confirm
 }
 
 #[tokio::test]
-async fn a_refusal_holds_the_account_and_costs_nobody_their_turn() {
+async fn throttled_call_holds_the_connection_and_keeps_rank() {
     let rig = Rig::new(BATCH, 2).await;
     rig.answer(ResponseTemplate::new(429).insert_header("retry-after", "120")).await;
     rig.land(1).await;
@@ -302,7 +302,7 @@ async fn a_refusal_holds_the_account_and_costs_nobody_their_turn() {
 }
 
 #[tokio::test]
-async fn whatever_a_cloud_answers_is_an_outcome_and_the_last_good_value_stays() {
+async fn every_response_is_an_outcome_and_keeps_the_last_good_value() {
     let huge = "x".repeat(50_000);
     for (answer, says) in [
         (
@@ -342,7 +342,7 @@ async fn whatever_a_cloud_answers_is_an_outcome_and_the_last_good_value_stays() 
 }
 
 #[tokio::test]
-async fn a_refused_credential_takes_the_connection_off_once_confirmed() {
+async fn second_refusal_in_a_row_marks_the_connection() {
     let rig = Rig::new(SINGLE, 2).await;
     rig.answer(ResponseTemplate::new(401)).await;
     while let Some(started) = rig.start(&rig.journey).await {
@@ -359,7 +359,7 @@ async fn a_refused_credential_takes_the_connection_off_once_confirmed() {
 }
 
 #[tokio::test]
-async fn a_device_that_is_gone_is_parked_with_its_reason() {
+async fn gone_device_is_parked_with_its_reason() {
     let rig = Rig::new(SINGLE, 1).await;
     rig.answer(ResponseTemplate::new(404).set_body_string("no such device")).await;
     for _ in 0..2 {
@@ -387,7 +387,7 @@ async fn hurry(rig: &Rig) {
 }
 
 #[tokio::test]
-async fn a_stale_worker_changes_nothing() {
+async fn stale_worker_changes_nothing() {
     let rig = Rig::new(SINGLE, 1).await;
     let asked =
         Mock::given(method("GET")).respond_with(good(1.0)).expect(1).mount_as_scoped(&rig.cloud).await;
@@ -416,7 +416,7 @@ async fn a_stale_worker_changes_nothing() {
 }
 
 #[tokio::test]
-async fn an_answer_that_says_the_same_adds_no_history() {
+async fn unchanged_content_adds_no_history() {
     let rig = Rig::new(SINGLE, 1).await;
     rig.answer(good(1.0)).await;
     rig.land(1).await;
@@ -434,7 +434,7 @@ async fn an_answer_that_says_the_same_adds_no_history() {
 }
 
 #[tokio::test]
-async fn calls_keep_their_distance() {
+async fn calls_keep_the_quotas_spacing() {
     let rig = Rig::new(SINGLE, 12).await;
     rig.answer(ResponseTemplate::new(200).set_body_json(json!({"t": 1, "online": true}))).await;
     let begun = Instant::now();
@@ -445,7 +445,7 @@ async fn calls_keep_their_distance() {
 }
 
 #[tokio::test]
-async fn a_lost_schedule_is_rebuilt_and_its_quotas_count_as_spent() {
+async fn lost_schedule_is_rebuilt_with_its_quotas_spent() {
     let rig = Rig::new(BATCH, 25).await;
     rig.answer(ResponseTemplate::new(200).set_body_json(json!({"devices": []}))).await;
     rig.land(1).await;
@@ -475,7 +475,7 @@ async fn a_lost_schedule_is_rebuilt_and_its_quotas_count_as_spent() {
 }
 
 #[tokio::test]
-async fn what_check_finds_it_mends() {
+async fn check_repairs_what_it_finds() {
     let rig = Rig::new(SINGLE, 5).await;
     let provider = rig.provider.parse().unwrap();
     let anchor = rig.t.app.keys.anchor(&provider);
@@ -521,7 +521,7 @@ async fn what_check_finds_it_mends() {
 }
 
 #[tokio::test]
-async fn a_preference_moves_a_waiting_job_and_an_older_one_does_not() {
+async fn newer_preference_moves_a_waiting_job_and_older_does_not() {
     use paceline::preference::jobs;
     let rig = Rig::new(SINGLE, 1).await;
     rig.answer(good(1.0)).await;
@@ -573,7 +573,7 @@ async fn shutdown_hands_back_what_was_not_sent() {
 }
 
 #[tokio::test]
-async fn a_reading_that_cannot_be_stored_costs_nobody_else_theirs() {
+async fn reading_that_postgres_rejects_loses_no_other() {
     let rig = Rig::new(BATCH, 3).await;
     // Postgres has its own idea of what fits.
     sqlx::query("ALTER TABLE latest ADD CHECK (\"values\"->>'t' <> '13')")
@@ -588,12 +588,12 @@ async fn a_reading_that_cannot_be_stored_costs_nobody_else_theirs() {
     assert_eq!(rig.value(rig.devices[1]).await, None);
     assert_eq!(rig.value(rig.devices[2]).await.unwrap().0, json!({"t": 2}));
     let (_, failing, error) = rig.standing(rig.devices[1]).await;
-    assert!(failing && error.unwrap().contains("cannot be stored"));
+    assert!(failing && error.unwrap().contains("Postgres rejects the reading"));
     assert!(rig.check().await.clean);
 }
 
 #[tokio::test]
-async fn what_cannot_be_reached_goes_on_ageing() {
+async fn offline_device_keeps_ageing() {
     let rig = Rig::new(TEAPOT, 1).await;
     rig.answer(good(1.0)).await;
     rig.land(1).await;
@@ -627,7 +627,7 @@ records = ".devices[] | {id, values: {t}}"
 "#;
 
 #[tokio::test]
-async fn an_answer_that_tells_of_others_refreshes_them_too() {
+async fn unsolicited_records_refresh_their_jobs() {
     let rig = Rig::new(WHOLE, 3).await;
     let all = json!({"devices": [
         {"id": "d0", "t": 1}, {"id": "d1", "t": 2}, {"id": "d2", "t": 3}, {"id": "unknown", "t": 4}]});

@@ -53,7 +53,7 @@ async fn kept(rig: &Rig, device: DeviceId) -> (i64, Option<Value>) {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_known_is_not_told_again() {
+async fn unchanged_response_is_not_sent_again() {
     let text =
         cloud("path = \"/d/{{ device.external_id }}\"\nrecords = \"{values: {t: .t}}\"\nconditional = true");
     let rig = Rig::new(text, 1).await;
@@ -102,7 +102,7 @@ async fn all(rig: &Rig, after: Option<i64>, answer: Value) {
 }
 
 #[tokio::test]
-async fn what_is_left_out_of_what_is_new_stays_as_it_was() {
+async fn record_left_out_of_a_partial_response_is_unchanged() {
     let rig = Rig::new(cloud(SINCE), 3).await;
     let three = |t: i64| json!([{"id": "d0", "t": t}, {"id": "d1", "t": t}, {"id": "d2", "t": null}]);
     // The third has a reading once, then is offline in what is told as a whole.
@@ -177,7 +177,7 @@ fn told(rows: &Value) -> ResponseTemplate {
 }
 
 #[tokio::test]
-async fn only_what_a_probe_says_has_changed_is_asked_for() {
+async fn probe_requests_only_changed_devices() {
     let rig = Rig::new(cloud(PROBE), 3).await;
     let [a, b, c] = [rig.devices[0], rig.devices[1], rig.devices[2]];
     for ids in ["d0,d1,d2", "d0", "d1", "d2", "d0,d1", "d1,d2", "d0,d2"] {

@@ -53,7 +53,7 @@ async fn rig(text: &'static str) -> Rig {
 }
 
 #[tokio::test]
-async fn two_who_change_some_at_once_lose_nothing() {
+async fn concurrent_changes_of_secrets_lose_nothing() {
     let rig = rig(TWO).await;
     for round in 0..20 {
         let text = format!("new-{round}");
@@ -73,7 +73,7 @@ async fn two_who_change_some_at_once_lose_nothing() {
 }
 
 #[tokio::test]
-async fn a_change_of_nothing_is_refused_and_ends_no_grant() {
+async fn empty_change_is_refused_and_ends_no_grant() {
     static OPERATORS: &str = concat!(
         "title = \"Operators\"\n[http]\nbase_url = \"{{ params.base_url }}\"\n[auth]\nkind = \"bearer\"\n",
         "[auth.oauth2]\nflow = \"code\"\nauthorize_url = \"{{ params.base_url }}/authorize\"\n",
@@ -99,7 +99,7 @@ async fn a_change_of_nothing_is_refused_and_ends_no_grant() {
 }
 
 #[tokio::test]
-async fn who_did_not_come_back_in_time_keeps_no_key_from_being_changed() {
+async fn expired_authorization_does_not_block_key_rotation() {
     let rig = rig(TWO).await;
     let app = &rig.t.app;
     let (tenant, connection) = (rig.t.tenant, rig.connection);
@@ -115,7 +115,7 @@ async fn who_did_not_come_back_in_time_keeps_no_key_from_being_changed() {
 }
 
 #[tokio::test]
-async fn where_an_owner_is_sent_to_follows_from_params_alone() {
+async fn authorization_url_sees_no_secrets() {
     static TELLING: &str = concat!(
         "title = \"Telling\"\n[http]\nbase_url = \"{{ params.base_url }}\"\n[auth]\nkind = \"bearer\"\n",
         "[auth.oauth2]\nflow = \"code\"\nauthorize_url = \"https://example.com/{{ secrets.client_secret }}\"\n",
@@ -200,7 +200,7 @@ async fn secrets_saved_between_the_mark_and_the_settle_keep_the_jobs() {
 }
 
 #[tokio::test]
-async fn a_first_refusal_of_new_secrets_is_tried_again() {
+async fn first_refusal_of_new_secrets_is_retried() {
     let rig = refused_once(&server("PACELINE_TEST_REDIS_URL")).await;
     assert_eq!(rig.start(&rig.journey).await, Some(1));
     rig.asked(2).await;

@@ -111,7 +111,7 @@ async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> 
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn slow_a_worker_whose_clock_is_wrong_changes_nothing() {
+async fn slow_worker_with_a_wrong_clock_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("calendar.toml"), CALENDAR).unwrap();
     let shim = shim(&dir).await;
@@ -207,7 +207,7 @@ async fn state(rig: &Rig) -> String {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn refusals_count_by_the_secrets_they_were_about_though_the_clocks_differ() {
+async fn refusal_counts_by_secrets_version_though_clocks_differ() {
     let dir = tempfile::tempdir().unwrap();
     let shim = shim(&dir).await;
     for off_s in [600, -600] {

@@ -27,7 +27,7 @@ async fn each_job_of_a_device_is_explained() {
     let text = binary.run("why a --tenant acme").ok().out;
     assert_eq!(
         text,
-        "energy: asked for ahead of its time; it goes as soon as a worker takes it\n\
+        "energy: refreshed ahead of its time; it waits for a worker\n\
          state: paused by its owner\n"
     );
     let json = binary.json(&format!("why {device}"));
