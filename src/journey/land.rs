@@ -166,7 +166,8 @@ impl Journey {
         match self.with_retry(|| record::write(pool, all)).await {
             Ok(written) => return Ok((written, Vec::new())),
             Err(JourneyError::Postgres(error)) if !error.is_outage() => {
-                tracing::error!(provider = %self.provider.name, %error, "Postgres rejected a batch of readings; writing them one by one");
+                let provider = &self.provider.name;
+                tracing::error!(%provider, %error, "Postgres rejected a batch of readings; writing one by one");
             }
             Err(error) => return Err(error),
         }
@@ -231,7 +232,7 @@ impl Journey {
                 Ok(settled) => {
                     if !settled.stale.is_empty() {
                         let (provider, calls) = (&self.provider.name, settled.stale.len());
-                        tracing::warn!(%provider, calls, "lease expired before settle; the calls' results were ignored");
+                        tracing::warn!(%provider, calls, "lease expired before settle; results were ignored");
                     }
                     if let Some(wait_ms) = settled.wake_in_ms {
                         self.wake

@@ -1,7 +1,7 @@
 //! The write path, as named steps: take → resolve → pace → fetch → record → cache → settle.
 //!
-//! [`Journey::pull`] takes calls and starts them; [`Journey::land`] finishes those that ended. Production loops the two,
-//! tests step them.
+//! [`Journey::pull`] takes calls and starts them; [`Journey::land`] finishes those that ended. Production loops
+//! the two, tests step them.
 
 mod call;
 mod decide;

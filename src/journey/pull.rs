@@ -107,7 +107,8 @@ impl Journey {
     async fn hand_back(&self, grants: &[Grant]) {
         let settlements: Vec<_> = grants.iter().map(|grant| Settlement::unsent(grant.call)).collect();
         if let Err(error) = self.taker.settle(&settlements, None).await {
-            tracing::warn!(provider = %self.provider.name, %error, "grants could not be handed back; their leases will expire");
+            let provider = &self.provider.name;
+            tracing::warn!(%provider, %error, "grants could not be handed back; their leases will expire");
         }
     }
 
