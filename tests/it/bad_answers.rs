@@ -208,8 +208,8 @@ async fn forbidden_address_is_never_contacted() {
             "is an address that no device cloud can have",
         ),
         ("http://example.com".to_owned(), "without TLS"),
-        (format!("http://{SECRET}@127.0.0.1:{}", cloud.port), "holds no user"),
-        ("https://example.com/?x=".to_owned(), "holds no user, query or fragment"),
+        (format!("http://{SECRET}@127.0.0.1:{}", cloud.port), "must not contain a user"),
+        ("https://example.com/?x=".to_owned(), "must not contain a user, a query or a fragment"),
         ("ftp://example.com".to_owned(), "needs http or https"),
     ] {
         let answer = ask_as(Reach::Public, SINGLE, &base_url, &["d0"]).await;

@@ -1,8 +1,8 @@
 //! Redis refusing, answering nonsense, forgetting, dying; and workers with wrong clocks. No job is lost or doubled.
 
 use crate::journey::{BATCH, PATIENT, Rig as Journeys, good};
-use crate::middleman::{Fault, Middleman, Verb};
 use crate::private_redis::PrivateRedis;
+use crate::redis_proxy::{Fault, RedisProxy, Verb};
 use crate::support::server;
 use crate::take::{Rig, T0, ended, job, order, quota};
 use paceline::journey::{Journey, Step};
@@ -183,19 +183,19 @@ const ANSWERS: [&str; 7] = [
 ];
 
 fn faults() -> impl Iterator<Item = Fault> {
-    ANSWERS.into_iter().map(Fault::Answer).chain([Fault::CutBefore, Fault::CutAfter])
+    ANSWERS.into_iter().map(Fault::Error).chain([Fault::CutBefore, Fault::CutAfter])
 }
 
 #[tokio::test]
 async fn failed_settle_is_retried_and_settles_once() {
     for fault in faults() {
-        let way = Middleman::to(&server("PACELINE_TEST_REDIS_URL")).await;
-        let rig = Journeys::at(&way.url, PATIENT, 1, "1h").await;
+        let proxy = RedisProxy::to(&server("PACELINE_TEST_REDIS_URL")).await;
+        let rig = Journeys::at(&proxy.url, PATIENT, 1, "1h").await;
         rig.answer(good(21.5)).await;
         rig.start(&rig.journey).await.unwrap();
-        way.spoil(Verb::Settle, fault);
+        proxy.inject(Verb::Settle, fault);
         assert_eq!(rig.journey.land().await.unwrap().sent, 1, "{fault:?}");
-        assert!(way.has_spoiled(), "{fault:?}");
+        assert!(proxy.has_injected(), "{fault:?}");
         lands_once(&rig).await;
     }
 }
@@ -203,13 +203,13 @@ async fn failed_settle_is_retried_and_settles_once() {
 #[tokio::test]
 async fn failure_settled_twice_counts_once() {
     for fault in [Fault::CutBefore, Fault::CutAfter] {
-        let way = Middleman::to(&server("PACELINE_TEST_REDIS_URL")).await;
-        let rig = Journeys::at(&way.url, PATIENT, 1, "1h").await;
+        let proxy = RedisProxy::to(&server("PACELINE_TEST_REDIS_URL")).await;
+        let rig = Journeys::at(&proxy.url, PATIENT, 1, "1h").await;
         rig.answer(ResponseTemplate::new(500)).await;
         rig.start(&rig.journey).await.unwrap();
-        way.spoil(Verb::Settle, fault);
+        proxy.inject(Verb::Settle, fault);
         rig.journey.land().await.unwrap();
-        assert!(way.has_spoiled(), "{fault:?}");
+        assert!(proxy.has_injected(), "{fault:?}");
         let due = rig.location(rig.devices[0]).await.due_ms - rig.t.app.redis.time_ms().await.unwrap();
         sleep(Duration::from_millis(u64::try_from(due).unwrap_or(0))).await;
         let taken = taker(&rig).take(1, None).await.unwrap();
@@ -220,17 +220,17 @@ async fn failure_settled_twice_counts_once() {
 #[tokio::test]
 async fn failed_take_loses_no_job() {
     for fault in faults() {
-        let way = Middleman::to(&server("PACELINE_TEST_REDIS_URL")).await;
-        let rig = Journeys::at(&way.url, PATIENT, 3, "1h").await;
+        let proxy = RedisProxy::to(&server("PACELINE_TEST_REDIS_URL")).await;
+        let rig = Journeys::at(&proxy.url, PATIENT, 3, "1h").await;
         rig.answer(good(21.5)).await;
         // All are due.
         sleep(Duration::from_millis(110)).await;
-        way.spoil(Verb::Take, fault);
+        proxy.inject(Verb::Take, fault);
         let spoiled = rig.journey.pull().await;
-        assert!(way.has_spoiled(), "{fault:?}");
+        assert!(proxy.has_injected(), "{fault:?}");
         match fault {
             // The driver teaches the script and asks again by itself.
-            Fault::Answer(error) if error.starts_with("NOSCRIPT") => assert!(spoiled.is_ok()),
+            Fault::Error(error) if error.starts_with("NOSCRIPT") => assert!(spoiled.is_ok()),
             _ => assert!(spoiled.is_err(), "{fault:?}: {spoiled:?}"),
         }
         // What was granted to nobody comes back when its lease has run out; nothing was sent for it.
@@ -260,13 +260,13 @@ async fn failed_take_loses_no_job() {
 /// Who settles learns from it when to look again: an answer that was lost must not make it oversleep.
 #[tokio::test]
 async fn settle_with_lost_response_delays_no_later_run() {
-    let way = Middleman::to(&server("PACELINE_TEST_REDIS_URL")).await;
-    let rig = Journeys::at(&way.url, PATIENT, 1, "1s").await;
+    let proxy = RedisProxy::to(&server("PACELINE_TEST_REDIS_URL")).await;
+    let rig = Journeys::at(&proxy.url, PATIENT, 1, "1s").await;
     rig.answer(good(21.5)).await;
     let stop = CancellationToken::new();
     let provider = rig.t.app.registry.get(rig.provider).unwrap();
     let journey = Arc::new(Journey::new(&rig.t.app, provider, stop.clone()).unwrap());
-    way.spoil(Verb::Settle, Fault::CutAfter);
+    proxy.inject(Verb::Settle, Fault::CutAfter);
     let working = tokio::spawn(paceline::journey::run(journey));
     let asked_again = async {
         let mut tick = interval(Duration::from_millis(20));
@@ -275,7 +275,7 @@ async fn settle_with_lost_response_delays_no_later_run() {
         }
     };
     timeout(Duration::from_secs(10), asked_again).await.expect("run after run");
-    assert!(way.has_spoiled());
+    assert!(proxy.has_injected());
     stop.cancel();
     timeout(Duration::from_secs(10), working).await.unwrap().unwrap();
     assert!(rig.check().await.clean);

@@ -1,4 +1,4 @@
-//! The format of definitions: its JSON Schema, and the page that explains it.
+//! The format of definitions: its JSON Schema, and its documentation page.
 
 use paceline::provider;
 use serde_json::Value;
@@ -11,30 +11,30 @@ fn schema() -> Value {
 }
 
 #[test]
-fn the_schema_is_fresh() {
+fn schema_is_up_to_date() {
     let path = Path::new(DIR).join("schema.json");
-    let made = provider::schema();
+    let generated = provider::schema();
     if std::env::var_os("UPDATE_SCHEMA").is_some() {
-        std::fs::write(&path, &made).unwrap();
+        std::fs::write(&path, &generated).unwrap();
     }
-    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
     let advice = "is stale: run this test with UPDATE_SCHEMA=1 and commit what changed";
-    assert!(made == kept, "{} {advice}", path.display());
+    assert!(generated == committed, "{} {advice}", path.display());
 }
 
-/// The schemas that a part of the schema leads to: itself, or what it refers to, or is one of.
-fn meant<'a>(root: &'a Value, part: &'a Value) -> Vec<&'a Value> {
+/// The schemas that apply to a part: itself, or those that it refers to or chooses from.
+fn resolved<'a>(root: &'a Value, part: &'a Value) -> Vec<&'a Value> {
     if let Some(name) = part["$ref"].as_str() {
         let name = name.rsplit('/').next().unwrap();
-        return meant(root, &root["definitions"][name]);
+        return resolved(root, &root["definitions"][name]);
     }
     let choices = ["anyOf", "oneOf", "allOf"].iter().filter_map(|key| part[key].as_array()).flatten();
-    choices.flat_map(|one| meant(root, one)).chain([part]).collect()
+    choices.flat_map(|one| resolved(root, one)).chain([part]).collect()
 }
 
-/// Every key of a document that the schema does not know, as a path.
-fn unknown(root: &Value, part: &Value, document: &toml::Value, at: &str) -> Vec<String> {
-    let schemas = meant(root, part);
+/// Paths of all keys of a document that the schema does not know.
+fn unknown_keys(root: &Value, part: &Value, document: &toml::Value, at: &str) -> Vec<String> {
+    let schemas = resolved(root, part);
     match document {
         toml::Value::Table(table) => table
             .iter()
@@ -45,36 +45,36 @@ fn unknown(root: &Value, part: &Value, document: &toml::Value, at: &str) -> Vec<
                     schemas.iter().find_map(|s| s.get("additionalProperties").filter(|p| p.is_object()));
                 let named = schemas.iter().find_map(|s| s["patternProperties"].as_object()?.values().next());
                 let part = own.or(any).or(named);
-                part.map_or_else(|| vec![at.clone()], |part| unknown(root, part, value, &at))
+                part.map_or_else(|| vec![at.clone()], |part| unknown_keys(root, part, value, &at))
             })
             .collect(),
         toml::Value::Array(items) => {
             let part = schemas.iter().find_map(|s| s.get("items")).unwrap_or(&Value::Null);
-            items.iter().flat_map(|item| unknown(root, part, item, at)).collect()
+            items.iter().flat_map(|item| unknown_keys(root, part, item, at)).collect()
         }
         _ => Vec::new(),
     }
 }
 
 #[test]
-fn the_schema_knows_every_key_of_the_shipped_definitions() {
+fn schema_has_every_key_of_the_shipped_definitions() {
     let schema = schema();
-    let mut seen = 0;
+    let mut checked = 0;
     for source in provider::sources(None).unwrap() {
         assert!(source.text.starts_with("#:schema ./schema.json\n"), "{} names no schema", source.file);
         let document = toml::from_str(&source.text).unwrap();
-        assert_eq!(unknown(&schema, &schema, &document, ""), [""; 0], "{}", source.file);
-        seen += 1;
+        assert_eq!(unknown_keys(&schema, &schema, &document, ""), [""; 0], "{}", source.file);
+        checked += 1;
     }
-    assert!(seen > 9);
+    assert!(checked > 9);
     let typo = toml::from_str("[[quota]]\nammount = 3\n[resource.state]\nwait = 1").unwrap();
-    assert_eq!(unknown(&schema, &schema, &typo, ""), [".quota.ammount", ".resource.state.wait"]);
+    assert_eq!(unknown_keys(&schema, &schema, &typo, ""), [".quota.ammount", ".resource.state.wait"]);
 }
 
 const README: &str = include_str!("../../config/providers/README.md");
 
 #[test]
-fn the_page_names_every_key() {
+fn page_documents_every_key() {
     fn keys(part: &Value, found: &mut std::collections::BTreeSet<String>) {
         found.extend(part["properties"].as_object().into_iter().flatten().map(|(key, _)| key.clone()));
         match part {
@@ -95,11 +95,11 @@ fn the_page_names_every_key() {
 }
 
 #[test]
-fn what_the_page_shows_loads() {
-    let mut shown = 0;
+fn examples_on_the_page_load() {
+    let mut examples = 0;
     for (part, _) in README.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap()) {
-        // What a part leaves out is as simple as it can be.
-        let others = [
+        // The simplest possible parts replace those that an example leaves out.
+        let defaults = [
             ("title = ", "title = \"Shown\"\n"),
             ("[http]", "[http]\nbase_url = \"https://api.example.com\"\n"),
             (
@@ -107,12 +107,12 @@ fn what_the_page_shows_loads() {
                 "[resource.state]\ninterval_min = \"10s\"\ninterval_default = \"1m\"\npath = \"/\"\nrecords = \".\"\n",
             ),
         ];
-        let [title, tables @ ..] = others.map(|(mark, text)| if part.contains(mark) { "" } else { text });
+        let [title, tables @ ..] = defaults.map(|(mark, text)| if part.contains(mark) { "" } else { text });
         let text = format!("{title}{part}{}", tables.concat());
         let parsed = provider::Provider::parse("shown".parse().unwrap(), "README.md", &text);
         let parsed = parsed.unwrap_or_else(|error| panic!("{error}\n{text}"));
         paceline::fetch::Fetcher::check(std::sync::Arc::new(parsed)).unwrap();
-        shown += 1;
+        examples += 1;
     }
-    assert!(shown > 7);
+    assert!(examples > 7);
 }

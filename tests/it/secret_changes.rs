@@ -1,7 +1,7 @@
 //! Changing a connection's secrets, and what is sealed beside them.
 
 use crate::journey::{PATIENT, Rig, good};
-use crate::middleman::{Fault, Middleman, Verb};
+use crate::redis_proxy::{Fault, RedisProxy, Verb};
 use crate::support::server;
 use paceline::preference::connections::{self, ConnectionRef};
 use paceline::token::{self, Pending};
@@ -181,18 +181,18 @@ async fn secrets_saved_during_the_second_refusal_keep_the_jobs() {
 #[tokio::test]
 async fn secrets_saved_between_the_mark_and_the_settle_keep_the_jobs() {
     let redis_url = server("PACELINE_TEST_REDIS_URL");
-    let way = Middleman::to(&redis_url).await;
-    let rig = refused_once(&way.url).await;
-    // Another process, past the middleman, tells the schedule of the new secrets.
+    let proxy = RedisProxy::to(&redis_url).await;
+    let rig = refused_once(&proxy.url).await;
+    // Another process, past the proxy, tells the schedule of the new secrets.
     let other = rig.t.app_at(&redis_url).await;
     assert_eq!(rig.start(&rig.journey).await, Some(1));
-    way.spoil(Verb::Settle, Fault::Hold);
+    proxy.inject(Verb::Settle, Fault::Hold);
     let save = async {
-        way.holds().await;
+        proxy.until_held().await;
         assert_eq!(state(&rig).await, "needs_reauth");
         give(&rig, "better").await;
         keep::drain(&other).await.unwrap();
-        way.release();
+        proxy.release();
     };
     let (landed, ()) = tokio::join!(rig.journey.land(), save);
     landed.unwrap();

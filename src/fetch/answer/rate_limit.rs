@@ -243,7 +243,7 @@ reset = "X-RateLimit-Reset"
     }
 
     #[test]
-    fn a_reset_is_read_in_its_unit_and_bounded_by_the_window() {
+    fn reset_is_read_in_its_unit_and_bounded_by_the_window() {
         let unit = |unit: &str, reset: &str| {
             let limits = format!("{MINUTE}unit = \"{unit}\"\n");
             held(&limits, &[("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", reset)], 0)[0].1

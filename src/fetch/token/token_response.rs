@@ -121,7 +121,7 @@ mod tests {
     fn successful_response_is_described_without_its_values() {
         let shape = shape_of(br#"{"accessToken": "canary", "ttl": 5}"#);
         assert_eq!(shape, "35 bytes with the fields accessToken, ttl");
-        assert_eq!(shape_of(b"access_token=canary&expires_in=5"), "32 bytes, no JSON object");
-        assert_eq!(shape_of(br#"["canary"]"#), "10 bytes, no JSON object");
+        assert_eq!(shape_of(b"access_token=canary&expires_in=5"), "32 bytes, not a JSON object");
+        assert_eq!(shape_of(br#"["canary"]"#), "10 bytes, not a JSON object");
     }
 }
