@@ -1,7 +1,9 @@
-//! The shape of a provider's file. Unknown keys are refused: a typo must not become a default.
+//! The shape of a provider's file. Unknown keys are refused, so that a typo does not become a default.
 
 use super::auth::{About, Auth, Param};
-use super::call::{Asked, BOOTSTRAP, Bootstrap, DISCOVERY, Discovery, Listing, Resource, Rule};
+use super::call::{
+    BOOTSTRAP, Bootstrap, BootstrapTable, DISCOVERY, Discovery, DiscoveryTable, Resource, Rule,
+};
 use super::quota::{Quota, RateLimit};
 use crate::words::{Interval, ResourceName};
 use schemars::JsonSchema;
@@ -13,54 +15,53 @@ use toml::Spanned;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {
-    /// Its name for people.
+    /// Its display name.
     pub title: String,
-    /// Where its API is documented.
+    /// The URL of its API documentation.
     #[serde(default)]
     pub docs: Option<String>,
-    /// Where and how calls go out.
+    /// How calls are sent.
     pub http: Http,
-    /// How a connection's credentials travel.
+    /// How requests carry a connection's credentials.
     #[serde(default = "no_auth")]
     #[schemars(with = "Auth")]
     pub auth: Spanned<Auth>,
-    /// What a connection must say beside its secrets. None declared: whatever it says is taken.
+    /// The params of a connection, beside its secrets. If none is declared, any param is accepted.
     #[serde(default, rename = "param")]
     #[schemars(with = "BTreeMap<String, Param>")]
     pub params: BTreeMap<String, Spanned<Param>>,
-    /// What its secrets are.
+    /// Descriptions of a connection's secrets.
     #[serde(default, rename = "secret")]
     #[schemars(with = "BTreeMap<String, About>")]
     pub secrets: BTreeMap<String, Spanned<About>>,
-    /// The limits it sets. None is a statement too: "we know of none".
+    /// The provider's limits. None means that no limit is known.
     #[serde(default, rename = "quota")]
     #[schemars(with = "Vec<Quota>")]
     pub quotas: Vec<Spanned<Quota>>,
-    /// Where answers tell what is left of a quota.
+    /// Where responses report what is left of a quota.
     #[serde(default, rename = "rate_limit")]
     #[schemars(with = "Vec<RateLimit>")]
     pub rate_limits: Vec<Spanned<RateLimit>>,
-    /// What a cloud tells of an account that its calls need.
+    /// Values of an account that calls need, asked for once.
     #[serde(default)]
-    #[schemars(with = "Option<Asked>")]
+    #[schemars(with = "Option<BootstrapTable>")]
     pub bootstrap: Option<Bootstrap>,
-    /// How a connection's devices are listed.
+    /// The call that lists a connection's devices.
     #[serde(default)]
-    #[schemars(with = "Option<Listing>")]
+    #[schemars(with = "Option<DiscoveryTable>")]
     pub discovery: Option<Discovery>,
     /// What can be fetched.
     #[serde(rename = "resource")]
     #[schemars(with = "BTreeMap<ResourceName, Resource>")]
     pub resources: BTreeMap<Spanned<ResourceName>, Spanned<Resource>>,
-    /// How answers are judged, first match first; what none matches is judged by its status.
+    /// How responses are judged; the first match counts. A response that matches none is judged by its status.
     #[serde(default, rename = "rule")]
     #[schemars(with = "Vec<Rule>")]
     pub rules: Vec<Spanned<Rule>>,
 }
 
 impl Definition {
-    /// Every request that it declares, by what it asks for: resources and their probes, the listing of devices and
-    /// bootstrap values.
+    /// Every declared request, by name: resources and their probes, discovery and bootstrap values.
     pub fn calls(&self) -> impl Iterator<Item = (&ResourceName, &Spanned<Resource>)> {
         let bootstrap = self.bootstrap.iter().map(|bootstrap| (&*BOOTSTRAP, bootstrap.call()));
         let listing = self.discovery.iter().map(|discovery| (&*DISCOVERY, discovery.call()));
@@ -70,29 +71,29 @@ impl Definition {
     }
 }
 
-/// Where and how calls go out.
+/// How calls are sent.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
     /// Template of scheme, host and leading path; sees `params` and `bootstrap`.
     #[schemars(with = "String")]
     pub base_url: Spanned<String>,
-    /// The hosts that `base_url` may come to where a param names it, such as `*.example.com`. Absent: the host that
-    /// `base_url` itself names, or any.
+    /// The hosts that calls may go to where a param sets the host, such as `*.example.com`. When absent: the host in
+    /// `base_url`, or any host if `base_url` has a template for it.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub hosts: Vec<Spanned<String>>,
-    /// The longest a whole call may take, body included.
+    /// The timeout of a request, body included.
     #[serde(default = "default_timeout")]
     pub timeout: Interval,
-    /// A larger answer is broken, as it comes over the wire or unpacked.
+    /// The largest response, compressed or decompressed; a larger one is broken.
     #[serde(default = "default_body_bytes_max")]
     pub body_bytes_max: usize,
     /// Sent with every call.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub headers: BTreeMap<Spanned<String>, String>,
-    /// How many calls one process keeps in flight.
+    /// The most calls in flight per process.
     #[serde(default = "default_in_flight")]
     pub in_flight: usize,
 }

@@ -1,16 +1,16 @@
-//! Where the cases of a definition are: what its cloud answers, and what that must come to.
+//! Where the cases of a definition are: provider responses, and the outcomes expected of them.
 
 use super::registry::Provider;
 use include_dir::{Dir, include_dir};
 use std::path::{Path, PathBuf};
 
-/// Those of the shipped definitions, built into the binary.
+/// The cases of the shipped definitions, built into the binary.
 static SHIPPED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/fixtures/providers");
 
-/// The file of them, in a directory of its own.
+/// The cases file in a definition's directory.
 const CASES: &str = "cases.toml";
 
-/// A directory of recorded answers and the cases that use them.
+/// A directory of recorded responses and the cases that use them.
 #[derive(Debug, Clone)]
 pub enum Fixtures {
     /// In a directory named like the definition, beside its file.
@@ -20,7 +20,7 @@ pub enum Fixtures {
 }
 
 impl Fixtures {
-    /// Those beside a provider's file; else those that were shipped under its name; none if there are neither.
+    /// The cases beside a provider's file, else the shipped ones of its name; none if there are neither.
     pub fn of(provider: &Provider) -> Option<Self> {
         let beside = Path::new(&provider.file).with_extension("");
         if Path::new(&provider.file).is_file() && beside.join(CASES).is_file() {
@@ -35,7 +35,7 @@ impl Fixtures {
         Path::new(&provider.file).with_extension("").join(CASES)
     }
 
-    /// The file of cases as it is named in errors, and its text.
+    /// The cases file as errors name it, and its text.
     pub fn cases(&self) -> Result<(String, String), String> {
         let name = match self {
             Self::Beside(dir) => dir.join(CASES).display().to_string(),

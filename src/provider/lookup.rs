@@ -1,4 +1,4 @@
-//! Finding what somebody named, or a sentence that names what there is.
+//! Lookup by name; an error lists the names that exist.
 
 use super::call::Resource;
 use super::quota::PLAN;
@@ -7,102 +7,100 @@ use crate::words::{Interval, Priority, ResourceName, Secrets};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What was asked of a provider and is not to be had.
+/// A name, secret, param or plan that a provider does not have, or lacks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
     /// No such provider.
     #[error("there is no provider {asked:?}: use one of {known}")]
     Provider {
-        /// What was asked for.
+        /// The requested name.
         asked: String,
-        /// Those that there are.
+        /// The existing names.
         known: String,
     },
     /// No such resource.
     #[error("provider {provider} has no resource {asked:?}: use one of {known}")]
     Resource {
-        /// Where.
+        /// The provider.
         provider: String,
-        /// What was asked for.
+        /// The requested name.
         asked: String,
-        /// Those that there are.
+        /// The existing names.
         known: String,
     },
-    /// The provider asks for secrets that are not there.
-    #[error(
-        "provider {provider} asks for {what}: give it too (--secret-file, --secret-stdin; in the API `secrets`)"
-    )]
+    /// Required secrets are missing.
+    #[error("provider {provider} needs {what}: add it (--secret-file, --secret-stdin; in the API `secrets`)")]
     NoSecret {
-        /// Which.
+        /// The provider.
         provider: String,
-        /// Of all that are missing: the name, and what it is.
+        /// The missing names, each with its description.
         what: String,
     },
-    /// There is nothing to change.
+    /// No secret was given, and the provider takes none.
     #[error(
-        "no secret is given, and provider {provider} takes none: nothing was changed; a connection that must be \
-         allowed again is so by its owner: `paceline connection authorize`, in the API POST \
+        "no secret was given, and provider {provider} takes none: nothing was changed; to authorize the connection \
+         again, let its owner use `paceline connection authorize`, or in the API POST \
          /v1/connections/ID/authorize"
     )]
     NoSecretGiven {
-        /// Which.
+        /// The provider.
         provider: String,
     },
-    /// It asks for none of this name.
+    /// The provider takes no secret of this name.
     #[error("provider {provider} takes no secret {asked:?}: {known}")]
     NeedlessSecret {
-        /// Which.
+        /// The provider.
         provider: String,
-        /// What was given.
+        /// The given name.
         asked: String,
-        /// What it takes.
+        /// The secrets that it takes.
         known: String,
     },
-    /// It asks for params that are not there.
-    #[error("provider {provider} asks for {what}: give it too (--param NAME=VALUE; in the API `params`)")]
+    /// Required params are missing.
+    #[error("provider {provider} needs {what}: add it (--param NAME=VALUE; in the API `params`)")]
     NoParam {
-        /// Which.
+        /// The provider.
         provider: String,
-        /// Of all that are missing: the name, and what it is.
+        /// The missing names, each with its description.
         what: String,
     },
-    /// It knows none of this name.
-    #[error("provider {provider} knows no param {asked:?}: {known}")]
+    /// The provider has no param of this name.
+    #[error("provider {provider} has no param {asked:?}: {known}")]
     NeedlessParam {
-        /// Which.
+        /// The provider.
         provider: String,
-        /// What was given.
+        /// The given name.
         asked: String,
-        /// What it knows.
+        /// The params that it has.
         known: String,
     },
-    /// It has no such plan.
+    /// The provider has no such plan.
     #[error("provider {provider} has no plan {asked:?}: {known}")]
     Plan {
-        /// Which.
+        /// The provider.
         provider: String,
-        /// What was asked for.
+        /// The requested name.
         asked: String,
-        /// Those that it has.
+        /// The existing plans.
         known: String,
     },
-    /// It needs what only the operator can give.
+    /// An operator's secret is missing.
     #[error(
-        "provider {provider} needs {asked} of its operator: set provider.{provider}.{asked} in the settings, or \
+        "provider {provider} needs the operator's secret {asked}: set provider.{provider}.{asked} in the settings, or \
          {variable} in the environment"
     )]
     NoOperatorSecret {
-        /// Which.
+        /// The provider.
         provider: String,
-        /// What is missing.
+        /// The missing name.
         asked: String,
-        /// The environment's name for it.
+        /// Its environment variable.
         variable: String,
     },
 }
 
 impl Registry {
-    /// The provider of this name, or the names that there are.
+    /// The provider of this name; the error lists the existing names.
     pub fn find(&self, asked: &str) -> Result<&Arc<Provider>, LookupError> {
         let known = || self.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ");
         self.get(asked).ok_or_else(|| LookupError::Provider { asked: asked.to_owned(), known: known() })
@@ -110,7 +108,7 @@ impl Registry {
 }
 
 impl Provider {
-    /// The resource of this name, or the names that there are.
+    /// The resource of this name; the error lists the existing names.
     pub fn find_resource(&self, asked: &str) -> Result<(&ResourceName, &Resource), LookupError> {
         let found = self.definition.resources.iter().find(|(name, _)| name.get_ref().as_str() == asked);
         found.map(|(name, resource)| (name.get_ref(), resource.get_ref())).ok_or_else(|| {
@@ -122,19 +120,19 @@ impl Provider {
         })
     }
 
-    /// Its resource, if it has but one.
+    /// Its resource, if it has exactly one.
     pub fn only_resource(&self) -> Option<(&ResourceName, &Resource)> {
         let mut all = self.definition.resources.iter();
         let (name, resource) = all.next().filter(|_| all.next().is_none())?;
         Some((name.get_ref(), resource.get_ref()))
     }
 
-    /// The names of its resources, for sentences.
+    /// The names of its resources, separated by commas.
     pub fn resource_list(&self) -> String {
         self.resource_names().map(ResourceName::as_str).collect::<Vec<_>>().join(", ")
     }
 
-    /// The jobs of a device of which nothing is said.
+    /// The jobs that a new device gets by default.
     pub fn default_jobs(&self) -> Vec<(ResourceName, Interval, Priority)> {
         let wanted = self.definition.resources.iter().filter(|(_, resource)| resource.get_ref().by_default);
         wanted
@@ -144,7 +142,7 @@ impl Provider {
             .collect()
     }
 
-    /// Refuses a connection without what calls need, or with what nothing would use.
+    /// Refuses a connection that lacks what calls need, or has what nothing uses.
     pub fn check_account(
         &self,
         params: &BTreeMap<String, String>,
@@ -156,7 +154,7 @@ impl Provider {
         self.check_operator(operator)
     }
 
-    /// Refuses secrets other than those that calls need.
+    /// Refuses missing and unknown secrets.
     pub fn check_secrets(&self, secrets: &Secrets) -> Result<(), LookupError> {
         let (provider, needed) = (self.name.to_string(), self.definition.auth.get_ref().secrets());
         let about =
@@ -180,14 +178,14 @@ impl Provider {
         Err(LookupError::NoSecret { provider, what })
     }
 
-    /// Refuses params other than those that are declared, if any are.
+    /// Refuses missing and unknown params, if the definition declares any.
     fn check_params(&self, params: &BTreeMap<String, String>) -> Result<(), LookupError> {
         let (provider, declared) = (self.name.to_string(), &self.definition.params);
         if declared.is_empty() {
             return Ok(());
         }
         if let Some(asked) = params.keys().find(|name| !declared.contains_key(*name)) {
-            let known = format!("it knows {}", list(declared.keys().cloned()));
+            let known = format!("it has {}", list(declared.keys().cloned()));
             return Err(LookupError::NeedlessParam { provider, asked: asked.clone(), known });
         }
         let missing = declared.iter().filter(|(name, param)| {
@@ -200,14 +198,14 @@ impl Provider {
         params.get(PLAN).map_or(Ok(()), |plan| self.check_plan(plan))
     }
 
-    /// Refuses a plan that its amounts do not know, where they depend on one.
+    /// Refuses an unknown plan, where amounts depend on one.
     pub fn check_plan(&self, asked: &str) -> Result<(), LookupError> {
         let plans = self.plans();
         if plans.contains(asked) || plans.is_empty() && self.definition.params.contains_key(PLAN) {
             return Ok(());
         }
         let known = match plans.is_empty() {
-            true => "all its connections are alike".to_owned(),
+            true => "its limits do not depend on a plan".to_owned(),
             false => format!("it has {}", list(plans.into_iter().map(str::to_owned))),
         };
         Err(LookupError::Plan { provider: self.name.to_string(), asked: asked.to_owned(), known })
@@ -227,7 +225,7 @@ impl Provider {
         }
     }
 
-    /// A connection's params, and what the definition says of those that it leaves out.
+    /// A connection's params, with the definition's defaults for absent ones.
     pub fn with_defaults(&self, mut params: BTreeMap<String, String>) -> BTreeMap<String, String> {
         for (name, param) in &self.definition.params {
             if let Some(default) = &param.get_ref().default {
@@ -250,21 +248,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_name_what_there_is() {
+    fn lookup_errors_list_the_existing_names() {
         let registry = Registry::load(None).unwrap();
         let refusal = registry.find("medow").unwrap_err().to_string();
         assert!(refusal.contains("meadow") && refusal.contains("signalk"), "{refusal}");
         let meadow = registry.find("meadow").unwrap();
         assert!(meadow.find_resource("power").unwrap_err().to_string().contains("energy, state"));
         let no_secret = meadow.check_secrets(&Secrets::default()).unwrap_err().to_string();
-        assert!(no_secret.contains("meadow asks for a secret"), "{no_secret}");
+        assert!(no_secret.contains("meadow needs a secret"), "{no_secret}");
         assert!(meadow.check_secrets(&Secrets::only("s")).is_ok());
         let signalk = registry.find("signalk").unwrap();
         assert!(signalk.check_secrets(&Secrets::only("s")).unwrap_err().to_string().contains("takes none"));
     }
 
     #[test]
-    fn what_an_account_lacks_is_named_with_what_it_is() {
+    fn missing_secrets_and_params_are_named_with_their_description() {
         let registry = Registry::load(None).unwrap();
         let (ambient, none) = (registry.find("ambient-weather").unwrap(), Secrets::default());
         let api_key = Secrets::from_iter([("api_key".to_owned(), "s".into())]);
@@ -285,12 +283,12 @@ mod tests {
             shelly.check_account(&params, &Secrets::only("s"), &none).map_err(|error| error.to_string())
         };
         assert!(params(&[]).unwrap_err().contains("the param host ("));
-        assert!(params(&[("hots", "x"), ("host", "x")]).unwrap_err().contains("it knows host"));
+        assert!(params(&[("hots", "x"), ("host", "x")]).unwrap_err().contains("it has host"));
         assert_eq!(params(&[("host", "shelly-49-eu.shelly.cloud")]), Ok(()));
     }
 
     #[test]
-    fn what_is_not_by_default_must_be_asked_for() {
+    fn default_jobs_leave_out_resources_that_are_not_by_default() {
         let registry = Registry::load(None).unwrap();
         let jobs = registry.find("meadow").unwrap().default_jobs();
         assert_eq!(jobs.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>(), ["state"]);

@@ -1,4 +1,5 @@
-//! All providers of a deployment: those shipped with the binary, and the operator's own files over them.
+//! All providers of a deployment: the shipped definitions, and the operator's own files, which replace those of the
+//! same name.
 
 use super::call::Resource;
 use super::definition::Definition;
@@ -42,13 +43,13 @@ const SHIPPED: &[(&str, &str)] = &[
 /// A provider's definition under its name.
 #[derive(Debug, Clone)]
 pub struct Provider {
-    /// Its file's name without the ending.
+    /// Its file name without the extension.
     pub name: ProviderName,
-    /// Where it was read, for messages.
+    /// The file, for messages.
     pub file: String,
-    /// What the file says.
+    /// The content of the file.
     pub definition: Definition,
-    /// The file's text, to find lines in.
+    /// The file's text, to compute line numbers.
     pub text: String,
 }
 
@@ -59,12 +60,12 @@ impl Provider {
         Ok(Self { name, file: file.to_owned(), definition, text: text.to_owned() })
     }
 
-    /// The line, from 1, at this place of its text.
+    /// The line number, from 1, at an offset of its text.
     pub fn line_at(&self, offset: usize) -> usize {
         line_of(&self.text, offset)
     }
 
-    /// What is wrong with it, each with its place in its text.
+    /// The error for a list of faults, each with its span in the text.
     pub fn refused(&self, wrong: Vec<(Range<usize>, String)>) -> LoadError {
         let error = |(span, message): (Range<usize>, String)| DefinitionError {
             file: self.file.clone(),
@@ -79,7 +80,7 @@ impl Provider {
         self.definition.resources.iter().find(|(n, _)| n.get_ref().as_str() == name).map(|(_, r)| r.get_ref())
     }
 
-    /// The call of this name: that of a resource, or the listing of devices.
+    /// The call of this name: a resource's, a probe, discovery or bootstrap.
     pub fn call(&self, name: &str) -> Option<&Resource> {
         self.definition.calls().find(|(known, _)| known.as_str() == name).map(|(_, call)| call.get_ref())
     }
@@ -89,35 +90,35 @@ impl Provider {
         self.definition.resources.keys().map(|name| name.get_ref())
     }
 
-    /// How late a call may be sent without a window overflowing: the least that headroom leaves of any quota's window,
-    /// and at least 10 ms, because no call is ever sent at its very instant.
+    /// How late a call may be sent without overflowing a window: the smallest slack of any quota, and at least 10 ms,
+    /// because no call is sent exactly at its instant.
     pub fn slack(&self) -> Duration {
         let least_ms = self.quotas().filter_map(Quota::slack_ms).fold(f64::INFINITY, f64::min);
         Duration::from_secs_f64(least_ms.clamp(10.0, 60_000.0) / 1000.0)
     }
 
-    /// Its limits.
+    /// Its quotas.
     pub fn quotas(&self) -> impl Iterator<Item = &Quota> {
         self.definition.quotas.iter().map(|q| q.get_ref())
     }
 
-    /// Whether what it allows a connection depends on that connection's terms.
+    /// Whether some quota depends on a connection's quota inputs.
     pub fn has_quota_inputs(&self) -> bool {
         self.quotas().any(Quota::varies)
     }
 
-    /// The plans that connections may be on; none if all are alike.
+    /// The plans that connections may have; empty if amounts do not depend on a plan.
     pub fn plans(&self) -> BTreeSet<&str> {
         self.quotas().flat_map(|quota| quota.amount.plans()).map(|(plan, _)| plan).collect()
     }
 
-    /// The terms of a connection with these params and so many devices.
+    /// The quota inputs of a connection with these params and this many devices.
     pub fn quota_inputs(&self, params: &BTreeMap<String, String>, devices: u32) -> QuotaInputs {
         let default = || self.definition.params.get(PLAN)?.get_ref().default.as_ref();
         QuotaInputs { plan: params.get(PLAN).or_else(default).cloned().unwrap_or_default(), devices }
     }
 
-    /// Where answers tell what is left of them.
+    /// Where responses report what is left of quotas.
     pub fn rate_limits(&self) -> impl Iterator<Item = &RateLimit> {
         self.definition.rate_limits.iter().map(|limit| limit.get_ref())
     }
@@ -128,7 +129,7 @@ impl Provider {
 pub struct Registry(BTreeMap<ProviderName, Arc<Provider>>);
 
 impl Registry {
-    /// The shipped definitions, and over them those in `dir`, if one is configured.
+    /// Loads the shipped definitions and those in `dir`, which replace shipped ones of the same name.
     pub fn load(dir: Option<&Path>) -> Result<Self, LoadError> {
         let mut all = BTreeMap::new();
         let mut errors = Vec::new();
@@ -142,7 +143,7 @@ impl Registry {
         if errors.is_empty() { Ok(Self(all)) } else { Err(LoadError::Refused(errors)) }
     }
 
-    /// Just these.
+    /// A registry of these providers only.
     pub fn of(providers: impl IntoIterator<Item = Provider>) -> Self {
         Self(providers.into_iter().map(|p| (p.name.clone(), Arc::new(p))).collect())
     }
@@ -158,14 +159,14 @@ impl Registry {
     }
 }
 
-/// The text of a definition, before anything in it is believed.
+/// The unparsed text of a definition.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Its file's name without the ending.
+    /// Its file name without the extension.
     pub name: ProviderName,
-    /// How errors name it.
+    /// The file as errors name it.
     pub file: String,
-    /// What is in it.
+    /// The content of the file.
     pub text: String,
 }
 
@@ -177,7 +178,7 @@ impl Source {
     }
 }
 
-/// The shipped definitions, by name, each unless `dir` has one of its name; and those in `dir`.
+/// The definitions in `dir`, and the shipped ones whose names `dir` does not contain; sorted by name.
 pub fn sources(dir: Option<&Path>) -> Result<Vec<Source>, LoadError> {
     let mut found = BTreeMap::new();
     for (name, text) in SHIPPED {

@@ -81,7 +81,7 @@ async fn empty_change_is_refused_and_ends_no_grant() {
         "interval_default = \"1m\"\npath = \"/devices\"\nrecords = \".\"\n",
     );
     for (text, says) in
-        [(OPERATORS, "no secret is given"), (TWO, "asks for the secret client_id and the secret")]
+        [(OPERATORS, "no secret was given"), (TWO, "needs the secret client_id and the secret")]
     {
         let rig = rig(text).await;
         let app = &rig.t.app;

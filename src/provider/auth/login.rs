@@ -1,4 +1,4 @@
-//! A login: a request that brings a token, which calls then carry in the place of a secret.
+//! A login: a request that returns a token, which calls then carry instead of a secret.
 
 use crate::provider::call::{Method, WaitUnit};
 use crate::provider::http_text::check_header;
@@ -10,11 +10,11 @@ use std::ops::Range;
 use std::sync::LazyLock;
 use toml::Spanned;
 
-/// What requests for tokens are called where resources are named, by quotas that count them.
+/// The name of token requests where resources are named: in quotas that count them.
 pub static TOKEN: LazyLock<ResourceName> = LazyLock::new(ResourceName::token);
 
-/// A request that brings a token for the connection's secrets, which calls then carry as `kind` says. The next one is
-/// asked for before it expires, and once it is refused.
+/// A request that exchanges the connection's secrets for a token, which calls then carry as `kind` says. A new one is
+/// requested before it expires, and once after it was refused.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
@@ -42,28 +42,28 @@ pub struct Login {
     /// The names of the connection's secrets that the templates use.
     #[serde(default)]
     pub secrets: Vec<String>,
-    /// The names of the operator's secrets that they use.
+    /// The names of the operator's secrets that the templates use.
     #[serde(default)]
     pub operator: Vec<String>,
-    /// jq over the answer: the token.
+    /// jq over the response: the token.
     #[schemars(with = "String")]
     pub token: Spanned<String>,
-    /// jq over the answer: how long it lives, in `unit`.
+    /// jq over the response: the token's lifetime, in `unit`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub lifetime: Option<Spanned<String>>,
-    /// What `lifetime` counts in.
+    /// The unit of `lifetime`.
     #[serde(default)]
     pub unit: WaitUnit,
-    /// How long it lives where that is not told; absent: until it is refused.
+    /// The token's lifetime if the response reports none; when absent, until it is refused.
     #[serde(default)]
     pub lifetime_default: Option<Interval>,
-    /// jq over the answer: true where name and password are refused; so are they by 400, 401 and 403.
+    /// jq over the response: true if the credentials are refused. The statuses 400, 401 and 403 refuse them too.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub refused: Option<Spanned<String>>,
-    /// The least from one login of a connection to its next, whatever comes; 30s when absent.
-    #[serde(default = "default_apart")]
+    /// The shortest time between two logins of a connection; 30s when absent.
+    #[serde(default = "default_interval_min")]
     pub interval_min: Interval,
 }
 
@@ -71,12 +71,12 @@ fn post() -> Method {
     Method::Post
 }
 
-fn default_apart() -> Interval {
+fn default_interval_min() -> Interval {
     Interval::from_ms(30_000).unwrap_or(Interval::MIN)
 }
 
 impl Login {
-    /// What it contradicts itself in.
+    /// Its contradictions.
     pub(crate) fn check(&self) -> Vec<(Range<usize>, String)> {
         let mut wrong = Vec::new();
         let mut say = |span: Range<usize>, text: String| wrong.push((span, format!("auth.login: {text}")));

@@ -1,4 +1,4 @@
-//! `[bootstrap]`: what a cloud tells of an account that its calls need.
+//! `[bootstrap]`: values of an account that calls need, such as its id, asked for once.
 
 use super::kinds::{Format, Method};
 use super::resource::Resource;
@@ -9,20 +9,20 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use toml::Spanned;
 
-/// What the request is called where resources are named, as in cases.
+/// The request's name where resources are named, as in cases.
 pub static BOOTSTRAP: LazyLock<ResourceName> = LazyLock::new(ResourceName::bootstrap);
 
-/// The request that tells it: judged as a resource's of the whole connection is.
+/// The request for bootstrap values; its response is judged as that of a resource of the whole connection.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(from = "Asked")]
+#[serde(from = "BootstrapTable")]
 pub struct Bootstrap(Spanned<Resource>);
 
-/// As the file has it. The request is made once a connection, in the place of the first call that is granted, and costs
-/// what that costs.
+/// The table in the file. The request is made once per connection, in place of the first granted call, and costs what
+/// that call costs.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Bootstrap")]
-pub(crate) struct Asked {
+pub(crate) struct BootstrapTable {
     /// The request's method.
     #[serde(default)]
     method: Method,
@@ -39,31 +39,31 @@ pub(crate) struct Asked {
     /// Templates of the fields of a form for `method = "POST"`.
     #[serde(default)]
     form: BTreeMap<String, String>,
-    /// How the answer is written.
+    /// The format of the response.
     #[serde(default)]
     format: Format,
-    /// jq: the answer → one object of texts and numbers, which templates see as `bootstrap`.
+    /// jq: the response → one object of strings and numbers, which templates see as `bootstrap`.
     #[schemars(with = "String")]
     values: Spanned<String>,
 }
 
-impl From<Asked> for Bootstrap {
-    fn from(asked: Asked) -> Self {
-        let span = asked.path.span();
+impl From<BootstrapTable> for Bootstrap {
+    fn from(table: BootstrapTable) -> Self {
+        let span = table.path.span();
         let resource = Resource {
-            method: asked.method,
-            query: asked.query,
-            json: asked.json,
-            form: asked.form,
-            format: asked.format,
-            ..Resource::of_connection(asked.path, asked.values)
+            method: table.method,
+            query: table.query,
+            json: table.json,
+            form: table.form,
+            format: table.format,
+            ..Resource::of_connection(table.path, table.values)
         };
         Self(Spanned::new(span, resource))
     }
 }
 
 impl Bootstrap {
-    /// The request as a call for a resource, whose `records` are the values.
+    /// The request as a call for a resource whose `records` are the values.
     pub fn call(&self) -> &Spanned<Resource> {
         &self.0
     }

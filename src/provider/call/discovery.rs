@@ -1,4 +1,4 @@
-//! `[discovery]`: how a connection's devices are listed.
+//! `[discovery]`: the call that lists a connection's devices.
 
 use super::kinds::{Format, Method};
 use super::pages::Pages;
@@ -10,20 +10,20 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use toml::Spanned;
 
-/// What the listing is called where resources are named: by quotas that count it, and in cases.
+/// The call's name where resources are named: in quotas that count it, and in cases.
 pub static DISCOVERY: LazyLock<ResourceName> = LazyLock::new(ResourceName::discovery);
 
-/// The call that lists a connection's devices: asked for, paged and judged as a resource of the whole connection is.
+/// The call that lists a connection's devices: sent, paged and judged as that of a resource of the whole connection.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(from = "Listing")]
+#[serde(from = "DiscoveryTable")]
 pub struct Discovery(Spanned<Resource>);
 
-/// As the file has it.
+/// The table in the file.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Discovery")]
-pub(crate) struct Listing {
-    /// What the call costs, each page.
+pub(crate) struct DiscoveryTable {
+    /// The cost per page.
     #[serde(default = "one")]
     cost: u32,
     /// The request's method.
@@ -42,15 +42,15 @@ pub(crate) struct Listing {
     /// Templates of the fields of a form for `method = "POST"`.
     #[serde(default)]
     form: BTreeMap<String, String>,
-    /// How the answer is written.
+    /// The format of the response.
     #[serde(default)]
     format: Format,
-    /// How further pages are found, if the answer has any.
+    /// How further pages are found, if there are any.
     #[serde(default)]
     #[schemars(with = "Option<Pages>")]
     pages: Option<Spanned<Pages>>,
-    /// jq: the answer → one `{id, name, group, model, resources}` a device. `id` is its external_id; the others may be
-    /// left out. `resources` are those that it gets when it is new; absent: those that are `by_default`.
+    /// jq: the response → one `{id, name, group, model, resources}` per device. `id` is its external_id; the others are
+    /// optional. `resources` are those that a new device gets; when absent, those that are `by_default`.
     #[schemars(with = "String")]
     devices: Spanned<String>,
 }
@@ -59,25 +59,25 @@ fn one() -> u32 {
     1
 }
 
-impl From<Listing> for Discovery {
-    fn from(listing: Listing) -> Self {
-        let span = listing.path.span();
+impl From<DiscoveryTable> for Discovery {
+    fn from(table: DiscoveryTable) -> Self {
+        let span = table.path.span();
         let resource = Resource {
-            cost: listing.cost,
-            method: listing.method,
-            query: listing.query,
-            json: listing.json,
-            form: listing.form,
-            format: listing.format,
-            pages: listing.pages,
-            ..Resource::of_connection(listing.path, listing.devices)
+            cost: table.cost,
+            method: table.method,
+            query: table.query,
+            json: table.json,
+            form: table.form,
+            format: table.format,
+            pages: table.pages,
+            ..Resource::of_connection(table.path, table.devices)
         };
         Self(Spanned::new(span, resource))
     }
 }
 
 impl Discovery {
-    /// The call as that of a resource, whose `records` are devices.
+    /// The call as that of a resource whose `records` are devices.
     pub fn call(&self) -> &Spanned<Resource> {
         &self.0
     }

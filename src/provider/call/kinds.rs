@@ -1,4 +1,4 @@
-//! What kinds of requests and answers there are.
+//! Kinds of requests and responses.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -10,22 +10,22 @@ pub enum Unit {
     /// One.
     #[default]
     Device,
-    /// Those whose ids it names, up to `batch_max`.
+    /// The devices whose ids the request names, up to `batch_max`.
     Batch,
-    /// All of a group.
+    /// All devices of a group.
     Group,
-    /// All of a connection.
+    /// All devices of a connection.
     Connection,
 }
 
-/// How an answer is written.
+/// The format of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// One JSON text.
+    /// One JSON document.
     #[default]
     Json,
-    /// A JSON text a line: jq sees an array of them. An error's answer is one JSON text nevertheless.
+    /// One JSON document per line: jq sees an array of them. An error response is one JSON document nevertheless.
     Ndjson,
 }
 
@@ -33,20 +33,20 @@ pub enum Format {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
-    /// Reads.
+    /// A GET request.
     #[default]
     Get,
-    /// Reads too, at clouds that ask by posting.
+    /// A POST request, for providers whose reads are POST requests.
     Post,
 }
 
-/// What a device means that is absent from an answer that should hold it.
+/// The meaning of a device that is absent from a response that should contain it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Missing {
-    /// The provider does not know it any more.
+    /// The provider no longer knows it.
     #[default]
     Gone,
-    /// The provider leaves out what it cannot reach.
+    /// The provider leaves out devices that it cannot reach.
     Offline,
 }

@@ -1,4 +1,4 @@
-//! What is asked of a cloud, and how its answers are read and judged.
+//! The requests to a provider, and how its responses are read and judged.
 
 mod bootstrap;
 mod discovery;
@@ -7,9 +7,9 @@ mod pages;
 mod resource;
 mod rule;
 
-pub(super) use bootstrap::Asked;
+pub(super) use bootstrap::BootstrapTable;
 pub use bootstrap::{BOOTSTRAP, Bootstrap};
-pub(super) use discovery::Listing;
+pub(super) use discovery::DiscoveryTable;
 pub use discovery::{DISCOVERY, Discovery};
 pub use kinds::{Format, Method, Missing, Unit};
 pub use pages::{PageBy, Pages};

@@ -1,4 +1,4 @@
-//! How a provider's answers are judged: its rules, and where a wait is told.
+//! How a provider's responses are judged: its rules, and where a response says how long to wait.
 
 use crate::provider::http_text::check_header;
 use crate::words::{Interval, Scope};
@@ -7,58 +7,55 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use toml::Spanned;
 
-/// "An answer like this means that." All that it names must fit.
+/// What responses of a certain kind mean. All conditions must match.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Any of these statuses; any at all when absent.
+    /// Any of these statuses; any status when absent.
     #[serde(default)]
     pub status: Option<Vec<u16>>,
-    /// Header → its value, whatever the case of either.
+    /// Header → its value, both compared without case.
     #[serde(default)]
     pub header: BTreeMap<String, String>,
-    /// jq over the answer's JSON: matches when its first output is true.
+    /// jq over the response's JSON: matches if its first output is true.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub body: Option<Spanned<String>>,
-    /// What it means.
+    /// What such a response means.
     pub outcome: RuleOutcome,
-    /// Bootstrap value → jq over the answer: what the first text or number that it yields is from now on, such as the
-    /// host of the right region.
+    /// Bootstrap value → jq over the response: the first string or number that it yields is the value from now on, such
+    /// as the host of the right region.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub learn: BTreeMap<String, Spanned<String>>,
-    /// Throttled: how far the hold reaches.
+    /// Throttled: the scope of the hold.
     #[serde(default)]
     pub scope: Option<Scope>,
-    /// Throttled: where the wait is told, beside `Retry-After`.
+    /// Throttled: where the response says how long to wait, beside `Retry-After`.
     #[serde(default)]
     pub wait: Option<Wait>,
 }
 
 impl Rule {
-    /// That it would match everything, or says what its outcome has no use for.
+    /// Its contradictions: it matches everything, or has keys that its outcome does not use.
     pub(crate) fn check(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         if self.status.is_none() && self.body.is_none() && self.header.is_empty() {
             wrong.push("a rule needs a status, a header or a body to match on".to_owned());
         }
         if self.outcome != RuleOutcome::Throttled && (self.wait.is_some() || self.scope.is_some()) {
-            wrong.push(
-                "scope and wait mean something with outcome = \"throttled\" only: leave them out".to_owned(),
-            );
+            wrong.push("scope and wait apply to outcome = \"throttled\" only: leave them out".to_owned());
         }
         if !self.learn.is_empty() && matches!(self.outcome, RuleOutcome::Fresh | RuleOutcome::Unchanged) {
             wrong.push(
-                "learn corrects what made a call fail: a good answer has nothing to correct".to_owned(),
+                "learn corrects what made a call fail: a good response has nothing to correct".to_owned(),
             );
         }
         wrong.extend(self.header.iter().filter_map(|(name, value)| check_header(name, value)));
         let Some(wait) = &self.wait else { return wrong };
         wrong.extend(wait.header.as_deref().and_then(|name| check_header(name, "")));
         if wait.unit != WaitUnit::default() && wait.header.is_none() && wait.body.is_none() {
-            wrong
-                .push("wait.unit tells what wait.header or wait.body counts in: name one of them".to_owned());
+            wrong.push("wait.unit is the unit of wait.header or wait.body: set one of them".to_owned());
         }
         if let Some((floor, cap)) = wait.floor.zip(wait.cap).filter(|(floor, cap)| floor > cap) {
             wrong.push(format!("wait.floor {floor} is above wait.cap {cap}"));
@@ -67,54 +64,54 @@ impl Rule {
     }
 }
 
-/// What an answer may mean.
+/// What a response may mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleOutcome {
-    /// Good: map it.
+    /// A good response: map it.
     Fresh,
-    /// Nothing new.
+    /// Nothing has changed.
     Unchanged,
-    /// Not now.
+    /// Too many requests: wait.
     Throttled,
-    /// The credential is not accepted.
+    /// The credential is refused.
     Unauthorized,
     /// The device cannot be reached.
     DeviceOffline,
-    /// The device is not known.
+    /// The provider does not know the device.
     Gone,
-    /// Try again.
+    /// A passing failure: try again.
     Transient,
-    /// It cannot be understood.
+    /// The response cannot be understood.
     Broken,
 }
 
-/// Where a wait is told, and what to assume when it is not.
+/// Where a response says how long to wait, and what to assume if it does not.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wait {
-    /// A header that tells it, in `unit`.
+    /// The header with the wait, in `unit`.
     #[serde(default)]
     pub header: Option<String>,
-    /// jq over the answer's JSON: the first number or text that it yields tells it, in `unit`.
+    /// jq over the response's JSON: the first number or string that it yields is the wait, in `unit`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub body: Option<Spanned<String>>,
-    /// What `header` or `body` count in. `Retry-After` has a unit of its own.
+    /// The unit of `header` or `body`. `Retry-After` has its own.
     #[serde(default)]
     pub unit: WaitUnit,
-    /// The wait when nothing tells it.
+    /// The wait if the response reports none.
     #[serde(default)]
     pub default: Option<Interval>,
-    /// The shortest, whatever is told.
+    /// The shortest wait, whatever the response reports.
     #[serde(default)]
     pub floor: Option<Interval>,
-    /// The longest, whatever is told.
+    /// The longest wait, whatever the response reports.
     #[serde(default)]
     pub cap: Option<Interval>,
 }
 
-/// What a told wait counts in.
+/// The unit of a reported wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitUnit {
@@ -123,10 +120,10 @@ pub enum WaitUnit {
     Seconds,
     /// Milliseconds from now.
     Ms,
-    /// The instant, in seconds since 1970.
+    /// An instant, in seconds since 1970.
     EpochS,
-    /// The instant, in milliseconds since 1970.
+    /// An instant, in milliseconds since 1970.
     EpochMs,
-    /// The instant, as an HTTP-date.
+    /// An instant, as an HTTP-date.
     HttpDate,
 }

@@ -1,4 +1,4 @@
-//! What a well-formed definition may still say wrong.
+//! Contradictions in a well-formed definition.
 
 use super::quota_check::check_quota;
 use super::resource_check::check_resource;
@@ -9,19 +9,19 @@ use crate::provider::http_text::{check_header, check_host};
 use std::collections::HashSet;
 use std::ops::Range;
 
-/// Every contradiction, with where it stands in the file.
+/// Every contradiction, with its span in the file.
 pub(crate) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
     let mut wrong = Vec::new();
     let mut names = HashSet::new();
     for quota in &definition.quotas {
-        let said = quota.get_ref();
-        if !names.insert(&said.name) {
+        let declared = quota.get_ref();
+        if !names.insert(&declared.name) {
             wrong.push((
                 quota.span(),
-                format!("quota {:?} is declared twice: give each a name of its own", said.name),
+                format!("quota {:?} is declared twice: give each a name of its own", declared.name),
             ));
         }
-        wrong.extend(check_quota(said, definition).into_iter().map(|message| (quota.span(), message)));
+        wrong.extend(check_quota(declared, definition).into_iter().map(|message| (quota.span(), message)));
     }
     for (name, value) in &definition.http.headers {
         wrong.extend(check_header(name.get_ref(), value).map(|message| (name.span(), message)));
@@ -31,14 +31,20 @@ pub(crate) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
     }
     wrong.extend(check_account(definition));
     if definition.http.in_flight == 0 {
-        wrong.push((definition.http.base_url.span(), "http.in_flight 0 would never allow a call".to_owned()));
+        wrong.push((
+            definition.http.base_url.span(),
+            "http.in_flight is 0, which allows no call: set at least 1".to_owned(),
+        ));
     }
     if definition.resources.is_empty() {
-        wrong.push((0..0, "no [resource.<name>] is declared: there would be nothing to fetch".to_owned()));
+        wrong.push((
+            0..0,
+            "no [resource.<name>] is declared, so there is nothing to fetch: add one".to_owned(),
+        ));
     }
     for (name, call) in definition.calls() {
         let what = match name {
-            name if *name == *DISCOVERY => "the listing of devices".to_owned(),
+            name if *name == *DISCOVERY => "discovery".to_owned(),
             name if *name == *BOOTSTRAP => "bootstrap".to_owned(),
             name => format!("resource {name}"),
         };
@@ -46,12 +52,15 @@ pub(crate) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
         wrong.extend(found.into_iter().map(|m| (call.span(), format!("{what}: {m}"))));
     }
     for (name, what) in [
-        (&*DISCOVERY, "the listing of devices, [discovery]"),
-        (&*BOOTSTRAP, "what calls need to know first, [bootstrap]"),
-        (&*TOKEN, "requests for tokens"),
+        (&*DISCOVERY, "the table [discovery]"),
+        (&*BOOTSTRAP, "the table [bootstrap]"),
+        (&*TOKEN, "token requests"),
     ] {
         if let Some((found, _)) = definition.resources.iter().find(|(known, _)| known.get_ref() == name) {
-            wrong.push((found.span(), format!("a resource cannot be named {name}: that is {what}")));
+            wrong.push((
+                found.span(),
+                format!("a resource cannot be named {name}: that name belongs to {what}"),
+            ));
         }
     }
     let login = definition.auth.get_ref().login.iter().map(|login| &login.get_ref().url);
@@ -59,8 +68,8 @@ pub(crate) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
     if let Some(url) =
         urls.find(|url| url.get_ref().contains("bootstrap") && definition.http.hosts.is_empty())
     {
-        let message = "http.hosts must name the hosts that calls may come to: an answer must not choose \
-                       where credentials go";
+        let message = "http.hosts must name the hosts that calls may go to: a response must not choose \
+                       where credentials are sent";
         wrong.push((url.span(), message.to_owned()));
     }
     for limit in &definition.rate_limits {
@@ -73,7 +82,7 @@ pub(crate) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
     wrong
 }
 
-/// What connections must bring, beside how it travels.
+/// Contradictions in credentials, secrets and params.
 fn check_account(definition: &Definition) -> Vec<(Range<usize>, String)> {
     let auth = definition.auth.get_ref();
     let place = |span: Range<usize>| if span.is_empty() { definition.auth.span() } else { span };
@@ -83,7 +92,7 @@ fn check_account(definition: &Definition) -> Vec<(Range<usize>, String)> {
         if !used.contains(name.as_str()) {
             wrong.push((
                 about.span(),
-                format!("secret.{name} is explained, and auth uses no secret of this name"),
+                format!("secret.{name} is described, but auth uses no secret of this name"),
             ));
         }
     }
@@ -115,15 +124,15 @@ records = "."
     const PAGED: &str = "cost_per_device = 2147483647\npath = \"/devices\"\nrecords = \".\"";
 
     #[test]
-    fn what_would_never_call_or_cannot_be_counted_is_refused() {
+    fn definitions_that_could_never_call_or_count_are_refused() {
         assert!(parse("good.toml", GOOD).is_ok());
         for (from, to, says) in [
             ("in_flight = 1", "in_flight = 0", "http.in_flight"),
             ("cost = 1\n", "cost = 2\n", "cost_per_device"),
-            ("in_flight = 1", "headers = { \"X Key\" = \"a\" }", "\"X Key\" is no header's name"),
-            ("in_flight = 1", "hosts = [\"*example.com\"]", "is no host"),
-            ("in_flight = 1", "hosts = [\"https://example.com\"]", "is no host"),
-            ("in_flight = 1", "hosts = [\"\"]", "is no host"),
+            ("in_flight = 1", "headers = { \"X Key\" = \"a\" }", "\"X Key\" is not a header name"),
+            ("in_flight = 1", "hosts = [\"*example.com\"]", "is not a host"),
+            ("in_flight = 1", "hosts = [\"https://example.com\"]", "is not a host"),
+            ("in_flight = 1", "hosts = [\"\"]", "is not a host"),
             ("[resource.state]", "[resource.discovery]", "cannot be named discovery"),
             ("[resource.state]", "[resource.bootstrap]", "cannot be named bootstrap"),
             ("https://api.example.com", "https://{{ bootstrap.host }}", "http.hosts must name"),
@@ -142,12 +151,12 @@ records = "."
             (
                 "[resource.state]",
                 "[discovery]\npath = \"x\"\ndevices = \".\"\n[resource.state]",
-                "listing of devices: path must",
+                "discovery: path must",
             ),
             (
                 "[resource.state]",
                 "[discovery]\npath = \"/\"\ndevices = \".\"\njson = \"{}\"\n[resource.state]",
-                "say method = \"POST\"",
+                "set method = \"POST\"",
             ),
             (
                 "[resource.state]",
@@ -167,27 +176,27 @@ records = "."
                      [[quota]]\nname = \"q\"\nscope = \"app\"\nkind = \"aligned\"\namount = 9\nwindow = \"minute\"",
                 "pages.within",
             ),
-            ("in_flight = 1", "headers = { \"X-Key\" = \"a\\nb\" }", "header X-Key may hold"),
+            ("in_flight = 1", "headers = { \"X-Key\" = \"a\\nb\" }", "the value of header X-Key"),
             ("path = \"/devices\"", "path = \"devices\"", "begin with /"),
             (
                 "records = \".\"",
                 "records = \".\"\n[[rule]]\nheader = { \"X:\" = \"a\" }\noutcome = \"gone\"",
-                "\"X:\" is no header's name",
+                "\"X:\" is not a header name",
             ),
             (
                 "records = \".\"",
                 "records = \".\"\n[[rule]]\nstatus = [403]\noutcome = \"throttled\"\n\
                  wait = { header = \"\" }",
-                "\"\" is no header's name",
+                "\"\" is not a header name",
             ),
             (
                 "cost_per_device = 2147483647",
                 "conditional = true\nprobe = { path = \"/\", revisions = \".\" }",
                 "keep one",
             ),
-            ("cost = 1\n", "conditional = true\nmethod = \"POST\"\n", "one GET"),
-            ("cost = 1\n", "whole_every = \"1h\"\n", "means nothing without"),
-            ("cost = 1\n", "since = \".at\"\n", "nothing asks for what is new"),
+            ("cost = 1\n", "conditional = true\nmethod = \"POST\"\n", "single GET"),
+            ("cost = 1\n", "whole_every = \"1h\"\n", "applies to since only"),
+            ("cost = 1\n", "since = \".at\"\n", "since is not used"),
             (
                 "cost_per_device = 2147483647",
                 "probe = { path = \"x\", revisions = \".\" }",
@@ -197,7 +206,7 @@ records = "."
             (
                 "unit = \"batch\"\nbatch_max = 2\ninterval_min",
                 "probe = { path = \"/\", revisions = \".\" }\ninterval_min",
-                "saves nothing",
+                "saves no call",
             ),
             ("batch_max = 2", "batch_max = 3", "cost_per_device"),
             ("records = \".\"", "records = \".\"\njson = \"{}\"", "method = \"POST\""),
@@ -210,12 +219,12 @@ records = "."
             (
                 "cost_per_device = 2147483647",
                 "pages = { by = \"number\", max = 3, more = \".m\" }",
-                "nothing says which page",
+                "nothing selects the page",
             ),
             (
                 "cost_per_device = 2147483647",
                 "pages = { by = \"number\", param = \"p\", max = 3, next = \".m\", total = \".n\" }",
-                "next means nothing",
+                "next does not apply",
             ),
             (
                 "cost_per_device = 2147483647",

@@ -1,4 +1,4 @@
-//! From a file's text to a checked definition.
+//! Parses and checks a definition file.
 
 mod check;
 mod parse;

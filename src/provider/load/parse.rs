@@ -1,22 +1,22 @@
-//! From a file's text to a checked definition, or to errors that name file, line and the key meant.
+//! Parses a file's text into a checked definition, or into errors that name file, line and the key that was meant.
 
 use super::check::check;
-use super::repair::{self, Read};
+use super::repair::{self, Parsed};
 use crate::provider::definition::Definition;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::Range;
 use std::path::PathBuf;
 
-/// One thing wrong with a definition.
+/// One error in a definition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
 #[error("{file}:{line}: {message}")]
 pub struct DefinitionError {
-    /// The file as it was named.
+    /// The file, as the caller named it.
     pub file: String,
-    /// From 1.
+    /// The line number, from 1.
     pub line: usize,
-    /// What is wrong, and what was probably meant.
+    /// The error, and what was probably meant.
     pub message: String,
 }
 
@@ -29,27 +29,27 @@ pub enum LoadError {
         path = path.display()
     )]
     Unreadable {
-        /// What was read.
+        /// The path that was read.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A file's name is no provider name.
+    /// A file name is not a provider name.
     #[error("{path}: {source}", path = path.display())]
     BadName {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: crate::words::NameError,
     },
-    /// Files that say something wrong: all of it at once.
+    /// Files have errors: all of them.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Refused(Vec<DefinitionError>),
 }
 
-/// Reads and checks one definition. `file` is how errors name it.
+/// Parses and checks one definition. `file` is how errors name it.
 pub fn parse(file: &str, text: &str) -> Result<Definition, Vec<DefinitionError>> {
-    let Read { value, mut wrong } = repair::read::<Definition>(text);
+    let Parsed { value, mut wrong } = repair::read::<Definition>(text);
     wrong.extend(value.iter().flat_map(check));
     match value {
         Some(mut definition) if wrong.is_empty() => {
@@ -68,15 +68,15 @@ pub fn parse(file: &str, text: &str) -> Result<Definition, Vec<DefinitionError>>
     }
 }
 
-/// Reads another file of a definition, with errors of the same kind.
+/// Parses another document of a definition, with errors of the same kind.
 pub fn read_document<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Vec<DefinitionError>> {
     match repair::read::<T>(text) {
-        Read { value: Some(value), wrong } if wrong.is_empty() => Ok(value),
-        Read { wrong, .. } => Err(errors(file, text, wrong)),
+        Parsed { value: Some(value), wrong } if wrong.is_empty() => Ok(value),
+        Parsed { wrong, .. } => Err(errors(file, text, wrong)),
     }
 }
 
-/// Each with its line, from the first line on.
+/// Adds line numbers, and sorts by line.
 fn errors(file: &str, text: &str, wrong: Vec<(Range<usize>, String)>) -> Vec<DefinitionError> {
     let error = |(span, message): (Range<usize>, String)| DefinitionError {
         file: file.to_owned(),
@@ -114,12 +114,12 @@ records = "."
 "#;
 
     #[test]
-    fn a_good_file_loads() {
+    fn valid_file_loads() {
         assert_eq!(parse("good.toml", GOOD).unwrap().title, "Good");
     }
 
     #[test]
-    fn a_typo_is_refused_with_file_line_and_the_key_meant() {
+    fn typo_is_refused_with_file_line_and_a_suggestion() {
         let errors = parse("typo.toml", &GOOD.replace("amount", "ammount")).unwrap_err();
         let text = errors[0].to_string();
         assert!(text.starts_with("typo.toml:7: "), "{text}");
@@ -136,12 +136,12 @@ records = "."
             ("amount = 60", "amount = 60\nreserve = 1.0", "reserve"),
             ("amount = 60", "amount = 60\nreserve = -0.1", "reserve"),
             ("amount = 60", "amount = 60\nzone = \"Mars/Olympus\"", "IANA"),
-            ("amount = 60", "amount = 60\nzone = \"Europe/Paris\"", "zone means nothing"),
-            ("amount = 60", "amount = 60\nfloor = 2", "floor means nothing"),
+            ("amount = 60", "amount = 60\nzone = \"Europe/Paris\"", "zone does not apply"),
+            ("amount = 60", "amount = 60\nfloor = 2", "floor does not apply"),
             ("amount = 60", "amount = 60\nkind = \"leaky\"", "leaky"),
             ("amount = 60", "amount = 60\nkind = \"aligned\"", "minute, hour, day or month"),
             ("amount = 60", "amount = 60\nkind = \"concurrent\"", "no window"),
-            ("amount = 60", "amount = 60\nkind = \"errors\"\nreserve = 0.5", "reserve means nothing"),
+            ("amount = 60", "amount = 60\nkind = \"errors\"\nreserve = 0.5", "reserve does not apply"),
             ("amount = 60", "amount = 60\nkind = \"adaptive\"\nfloor = 61", "floor"),
             ("amount = 60", "amount = 60\nkind = \"adaptive\"\nstart = 61", "start"),
             ("window = \"1m\"", "window = \"day\"", "aligned"),
@@ -167,21 +167,21 @@ records = "."
     }
 
     #[test]
-    fn amounts_by_plan_and_device_are_refused_with_what_would_do() {
+    fn wrong_amounts_by_plan_or_device_are_refused_with_a_remedy() {
         let plan = "[param.plan]\nabout = \"the plan\"\ndefault = \"free\"\n[[quota]]";
         let by_plan = "amount = { free = 60, paid = 90 }";
         for (amount, param, says) in [
-            ("amount = \"60\"", "[[quota]]", "a whole number, or one a plan such as"),
+            ("amount = \"60\"", "[[quota]]", "a whole number, or one per plan such as"),
             ("amount = -1", "[[quota]]", "-1 is not from 0 to"),
             ("amount = { free = \"60\" }", plan, "expected u32"),
             ("amount = {}", plan, "amount of 0"),
             ("amount = { free = 0, paid = 1 }", plan, "amount of 0"),
-            ("amount = { \"free plan\" = 60 }", plan, "a plan's name may hold"),
+            ("amount = { \"free plan\" = 60 }", plan, "a plan's name may contain"),
             (by_plan, "[[quota]]", "need a [param.plan]"),
-            ("amount = { paid = 60, gold = 90 }", plan, "\"free\", is none of its plans"),
+            ("amount = { paid = 60, gold = 90 }", plan, "\"free\", is not one of its plans"),
             ("amount = { free = 3, paid = 90 }\nburst = 4", plan, "from 1 to its amount, 3"),
-            (&format!("kind = \"adaptive\"\n{by_plan}"), plan, "by plan or by device means nothing"),
-            ("amount = 60\nper_devices = 10", "[[quota]]", "give that too"),
+            (&format!("kind = \"adaptive\"\n{by_plan}"), plan, "by plan or by device does not apply"),
+            ("amount = 60\nper_devices = 10", "[[quota]]", "set amount_per_device too"),
             ("amount = 60\namount_per_device = 1\nper_devices = 0", "[[quota]]", "at least 1"),
             (
                 &format!(
@@ -197,14 +197,14 @@ records = "."
         }
         let of_app = GOOD.replace("scope = \"connection\"", "scope = \"app\"").replace("[[quota]]", plan);
         let errors = parse("q.toml", &of_app.replace("amount = 60", by_plan)).unwrap_err();
-        assert!(errors[0].message.contains("counts the application"), "{errors:#?}");
+        assert!(errors[0].message.contains("counts the app"), "{errors:#?}");
         let errors = parse("q.toml", &of_app.replace("amount = 60", "amount = 60\namount_per_device = 2"))
             .unwrap_err();
         assert!(errors[0].message.contains("scope = \"connection\""), "{errors:#?}");
     }
 
     #[test]
-    fn devices_and_plans_add_up() {
+    fn amount_adds_up_plan_and_devices() {
         let amounts = |amount: &str, plan: &str, devices: &[u32]| -> Vec<u32> {
             let text = format!("name = \"day\"\nscope = \"connection\"\nwindow = \"1day\"\n{amount}");
             let quota: Quota = toml::from_str(&text).unwrap();
@@ -241,13 +241,13 @@ records = "."
     }
 
     #[test]
-    fn all_errors_come_at_once() {
+    fn all_errors_of_a_file_are_reported_together() {
         let text = GOOD.replace("amount = 60", "amount = 0\nheadroom = 2.0");
         assert_eq!(parse("two.toml", &text).unwrap_err().len(), 2);
     }
 
     #[test]
-    fn what_is_read_on_after_an_error_is_told_too() {
+    fn parsing_continues_after_an_error() {
         let text = GOOD
             .replace("title", "titel")
             .replace("amount = 60", "ammount = 0")
@@ -268,7 +268,7 @@ records = "."
     }
 
     #[test]
-    fn a_key_that_is_missing_is_told_once_beside_what_else_is_wrong() {
+    fn missing_key_is_reported_once_beside_other_errors() {
         let text = GOOD.replace("window = \"1m\"", "").replace("scope = \"connection\"", "");
         let text = text.replace("interval_min", "intervall_min") + "[[quota]]\nname = \"x\"\n";
         let errors: Vec<_> = parse("m.toml", &text).unwrap_err().iter().map(ToString::to_string).collect();
@@ -278,7 +278,7 @@ records = "."
     }
 
     #[test]
-    fn quotas_make_room_for_pages_that_come_late() {
+    fn quotas_are_spaced_further_for_late_pages() {
         let emission = |pages: &str| {
             let text =
                 GOOD.replace("records = \".\"", &format!("records = \".\"\nunit = \"connection\"\n{pages}"));

@@ -1,4 +1,4 @@
-//! What a well-formed quota may still say wrong.
+//! Contradictions in a well-formed quota.
 
 use super::resource_check::full_cost;
 use crate::provider::auth::TOKEN;
@@ -8,7 +8,7 @@ use crate::provider::quota::{Amount, Limit, PLAN, Quota, QuotaKind, Window, Zone
 use crate::words::Scope;
 use std::collections::BTreeSet;
 
-/// Every contradiction in it.
+/// Every contradiction.
 pub(crate) fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut say = |message: String| wrong.push(format!("quota {:?}: {message}", quota.name));
@@ -16,10 +16,10 @@ pub(crate) fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String>
     if quota.name.is_empty()
         || !quota.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     {
-        say("its name may hold letters, digits, '-' and '_'".to_owned());
+        say("its name may contain letters, digits, '-' and '_'".to_owned());
     }
     if quota.least() == 0 {
-        say("an amount of 0 would never allow a call".to_owned());
+        say("an amount of 0 allows no call: set at least 1".to_owned());
     }
     check_kind(quota, &mut say);
     check_quota_inputs(quota, definition, &mut say);
@@ -37,7 +37,8 @@ pub(crate) fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String>
     }
     for name in quota.resources.iter().flatten() {
         if *name == *BOOTSTRAP {
-            say("bootstrap values are asked for in the place of another call, and count as that".to_owned());
+            let text = "bootstrap values are requested in place of another call: leave bootstrap out";
+            say(text.to_owned());
         } else if *name == *TOKEN {
             wrong_tokens(definition, quota.scope).into_iter().for_each(&mut say);
         } else if !definition.calls().any(|(known, _)| known == name) {
@@ -49,19 +50,19 @@ pub(crate) fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String>
         if !quota.counts(name) {
             continue;
         }
-        // A call that fails at its third page has been counted twice: it must not get back what it was granted.
+        // A call that fails at its third page was counted for the first two: its grant must not be given back.
         let of = resource.get_ref();
         if !quota.errors_cost && (of.pages.is_some() || of.probe.is_some()) {
             say(format!(
-                "errors_cost = false cannot be kept for the pages or the probe of resource `{name}`"
+                "errors_cost = false is not possible with the pages or the probe of resource `{name}`: leave it out"
             ));
         }
         if let (QuotaKind::Aligned, Some(Window::Calendar(part))) = (quota.kind, quota.window) {
             let closed_ms = 2.0 * (quota.margin_ms() + resource.get_ref().pages_ms() as f64);
             if closed_ms >= part.least_ms() {
                 say(format!(
-                    "nothing is left of a {} between what is kept of both its ends for headroom and for the pages \
-                     of resource `{}`: lower headroom or pages.within",
+                    "the margins for headroom and for the pages of resource `{1}` take up the whole {0}: \
+                     lower headroom or pages.within",
                     part.as_str(),
                     name
                 ));
@@ -84,12 +85,12 @@ pub(crate) fn check_quota(quota: &Quota, definition: &Definition) -> Vec<String>
     wrong
 }
 
-/// Keys that the kind needs, and keys that would mean nothing to it.
+/// Keys that the kind needs, and keys that do not apply to it.
 fn check_kind(quota: &Quota, say: &mut impl FnMut(String)) {
     let kind = quota.kind;
     match (kind, quota.window) {
         (QuotaKind::Aligned, Some(Window::Length(length))) => say(format!(
-            "window {length} is no part of the calendar: write minute, hour, day or month, or drop kind = \"aligned\""
+            "window {length} is not a calendar unit: write minute, hour, day or month, or drop kind = \"aligned\""
         )),
         (QuotaKind::Aligned, None) => say("aligned needs a window: minute, hour, day or month".to_owned()),
         (QuotaKind::Sliding | QuotaKind::Errors | QuotaKind::Adaptive, None) => {
@@ -97,7 +98,7 @@ fn check_kind(quota: &Quota, say: &mut impl FnMut(String)) {
         }
         (QuotaKind::Sliding | QuotaKind::Errors | QuotaKind::Adaptive, Some(Window::Calendar(part))) => {
             say(format!(
-                "window \"{}\" is part of the calendar: write a length such as 1h, or kind = \"aligned\"",
+                "window \"{}\" is a calendar unit: write a length such as 1h, or kind = \"aligned\"",
                 part.as_str()
             ))
         }
@@ -117,7 +118,7 @@ fn check_kind(quota: &Quota, say: &mut impl FnMut(String)) {
         (quota.floor.is_some(), adaptive, "floor"),
     ] {
         if given && !means {
-            say(format!("{key} means nothing to this kind of quota: leave it out"));
+            say(format!("{key} does not apply to this kind of quota: leave it out"));
         }
     }
     if adaptive && !(1..=quota.least().max(1)).contains(&quota.floor()) {
@@ -136,10 +137,11 @@ fn check_kind(quota: &Quota, say: &mut impl FnMut(String)) {
     }
 }
 
-/// Amounts that are not the same for everybody.
+/// Amounts that depend on quota inputs.
 fn check_quota_inputs(quota: &Quota, definition: &Definition, say: &mut impl FnMut(String)) {
     if quota.per_devices.is_some() && quota.amount_per_device.is_none() {
-        say("per_devices says for how many devices amount_per_device is: give that too".to_owned());
+        say("per_devices is the number of devices per amount_per_device: set amount_per_device too"
+            .to_owned());
     }
     if quota.per_devices == Some(0) {
         say("per_devices must be at least 1".to_owned());
@@ -148,10 +150,11 @@ fn check_quota_inputs(quota: &Quota, definition: &Definition, say: &mut impl FnM
         return;
     }
     if matches!(quota.kind, QuotaKind::Errors | QuotaKind::Adaptive) {
-        say("an amount by plan or by device means nothing to this kind of quota: write one number".to_owned());
+        say("an amount by plan or by device does not apply to this kind of quota: write one number"
+            .to_owned());
     }
     if quota.amount_per_device.is_some() && quota.kind == QuotaKind::Concurrent {
-        say("amount_per_device means nothing to calls in flight: leave it out".to_owned());
+        say("amount_per_device does not apply to calls in flight: leave it out".to_owned());
     }
     if quota.amount_per_device.is_some() && quota.scope != Scope::Connection {
         say("amount_per_device counts the devices of a connection: it needs scope = \"connection\""
@@ -159,8 +162,7 @@ fn check_quota_inputs(quota: &Quota, definition: &Definition, say: &mut impl FnM
     }
     let Amount::ByPlan(plans) = &quota.amount else { return };
     if quota.scope == Scope::App {
-        say("plans are those of connections, and this quota counts the application: write one number"
-            .to_owned());
+        say("plans belong to connections, but this quota counts the app: write one number".to_owned());
     }
     if plans.is_empty() {
         say("no plan has an amount: write one number, or an amount for each plan".to_owned());
@@ -169,30 +171,30 @@ fn check_quota_inputs(quota: &Quota, definition: &Definition, say: &mut impl FnM
         !plan.is_empty() && plan.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     if let Some(plan) = plans.keys().find(|plan| !is_name(plan)) {
-        say(format!("plan {plan:?}: a plan's name may hold letters, digits, '-' and '_'"));
+        say(format!("plan {plan:?}: a plan's name may contain letters, digits, '-' and '_'"));
     }
     let others = definition.quotas.iter().map(|other| other.get_ref());
     let all: BTreeSet<&str> = others.flat_map(|other| other.amount.plans()).map(|(plan, _)| plan).collect();
     if let Some(plan) = all.iter().find(|plan| !plans.contains_key(**plan)) {
-        say(format!("it has no amount for plan {plan}, which another quota knows: give it one"));
+        say(format!("it has no amount for plan {plan}, which another quota names: add one"));
     }
     let Some(param) = definition.params.get(PLAN) else {
-        return say("amounts by plan need a [param.plan], by which connections say theirs".to_owned());
+        return say("amounts by plan need a [param.plan], which names a connection's plan".to_owned());
     };
     if let Some(default) = param.get_ref().default.as_ref().filter(|plan| !plans.contains_key(*plan)) {
-        say(format!("the default of [param.plan], {default:?}, is none of its plans"));
+        say(format!("the default of [param.plan], {default:?}, is not one of its plans"));
     }
 }
 
-/// What keeps a quota from counting requests for tokens.
+/// Why a quota cannot count token requests.
 fn wrong_tokens(definition: &Definition, scope: Scope) -> Option<String> {
     if !definition.auth.get_ref().has_tokens() {
-        return Some("it counts requests for tokens, and auth has neither login nor oauth2".to_owned());
+        return Some("it counts token requests, but auth has neither login nor oauth2".to_owned());
     }
     let fits = matches!(scope, Scope::App | Scope::Connection);
     (!fits).then(|| {
-        "it counts requests for tokens, which no home and no device makes: count them by app or \
-                     connection"
+        "token requests are made per connection, not per group or device: set scope = \"app\" or \
+                     \"connection\""
             .to_owned()
     })
 }

@@ -1,41 +1,41 @@
-//! Reading on after an error, so that all errors of a file come at once. What is wrong is taken out of the document, or
-//! put right where it is clear what was meant, and the rest is read again.
+//! Continues after an error, so that all errors of a file are reported together. A faulty entry is removed from the
+//! document, or renamed where the intent is clear, and the rest is deserialized again.
 
 use serde::de::DeserializeOwned;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Deserializer};
 
-/// A file with more errors than this is something else.
+/// A file with more errors than this is not a definition.
 const ERRORS_MAX: usize = 50;
 
-/// What was read of a document, and all that is wrong with it, each with its place.
-pub(crate) struct Read<T> {
-    /// The document; with errors, as it was probably meant. None if that cannot be told.
+/// A parsed document and its errors, each with its span.
+pub(crate) struct Parsed<T> {
+    /// The document; with errors, as it was probably meant. None if the intent is unclear.
     pub(crate) value: Option<T>,
-    /// What is wrong.
+    /// The errors.
     pub(crate) wrong: Vec<(Range<usize>, String)>,
 }
 
-/// Reads a document to its end.
-pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Read<T> {
+/// Parses a document to its end.
+pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Parsed<T> {
     let (mut root, broken) = DeTable::parse_recoverable(text);
     let mut wrong: Vec<_> =
         broken.iter().map(|error| (error.span().unwrap_or(0..0), error.message().to_owned())).collect();
-    // What stands behind a broken line may be anything.
+    // After a syntax error the rest cannot be interpreted.
     if !wrong.is_empty() {
-        return Read { value: None, wrong };
+        return Parsed { value: None, wrong };
     }
     let (mut whole, mut removed) = (true, Vec::new());
     while wrong.len() < ERRORS_MAX {
         let error = match T::deserialize(Deserializer::from(root.clone())) {
-            Ok(value) => return Read { value: whole.then_some(value), wrong },
+            Ok(value) => return Parsed { value: whole.then_some(value), wrong },
             Err(error) => error,
         };
         let message = error.message();
         let span = error.span().unwrap_or(0..0);
         let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-        // One that was there and was taken out for what was wrong with it.
+        // Not missing: removed above because of another error.
         let known = missing.is_some_and(|name| removed.iter().any(|key| key == name));
         if !known {
             let meant = closest(message);
@@ -52,10 +52,10 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Read<T> {
             None => break,
         }
     }
-    Read { value: None, wrong }
+    Parsed { value: None, wrong }
 }
 
-/// Gives the key at this place the name that was meant, unless there is one of that name already.
+/// Renames the key at a span, unless the new name exists already.
 fn rename(table: &mut DeTable<'_>, span: &Range<usize>, meant: &str) -> bool {
     let found = table.keys().find(|key| key.span() == *span).cloned();
     if let Some(key) = found {
@@ -70,9 +70,9 @@ fn rename(table: &mut DeTable<'_>, span: &Range<usize>, meant: &str) -> bool {
     inner_tables(table).any(|inner| rename(inner, span, meant))
 }
 
-/// Takes out the entry whose key or value is at this place; its key.
+/// Removes the entry whose key or value is at a span, and returns its key.
 fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
-    // Items first: an array of tables stands where its first item does.
+    // Items first: an array of tables has the span of its first item.
     for (key, value) in table.iter_mut() {
         let DeValue::Array(items) = value.get_mut() else { continue };
         if items.iter().any(|item| item.span() == *span) {
@@ -90,7 +90,7 @@ fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
     inner_tables(table).find_map(|inner| remove(inner, span))
 }
 
-/// The tables in a table, and those in its arrays.
+/// The tables directly inside a table or its arrays.
 fn inner_tables<'t, 'i>(table: &'t mut DeTable<'i>) -> impl Iterator<Item = &'t mut DeTable<'i>> {
     table.iter_mut().flat_map(|(_, value)| match value.get_mut() {
         DeValue::Table(inner) => vec![inner],
@@ -105,7 +105,7 @@ fn inner_tables<'t, 'i>(table: &'t mut DeTable<'i>) -> impl Iterator<Item = &'t 
     })
 }
 
-/// Adds the key that was probably meant to serde's "unknown field `x`, expected one of `a`, `b`".
+/// Adds a suggestion to serde's "unknown field `x`, expected one of `a`, `b`".
 fn meant_by(message: &str) -> String {
     match closest(message) {
         Some(name) => format!("{message}; did you mean `{name}`?"),
@@ -113,7 +113,7 @@ fn meant_by(message: &str) -> String {
     }
 }
 
-/// The key that was probably meant.
+/// The most similar known key.
 fn closest(message: &str) -> Option<String> {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let [wrong, known @ ..] = quoted.as_slice() else { return None };

@@ -1,8 +1,8 @@
-//! What a resource of a well-formed definition may still say wrong.
+//! Contradictions in a well-formed resource.
 
 use crate::provider::call::{Method, Resource, Unit};
 
-/// Every contradiction in it.
+/// Every contradiction.
 pub(crate) fn check_resource(resource: &Resource) -> Vec<String> {
     let mut wrong = Vec::new();
     if resource.interval_default < resource.interval_min {
@@ -16,18 +16,19 @@ pub(crate) fn check_resource(resource: &Resource) -> Vec<String> {
         wrong.push("path must begin with /".to_owned());
     }
     if resource.batch_max == 0 {
-        wrong.push("batch_max 0 would serve nobody".to_owned());
+        wrong.push("batch_max is 0, which serves no device: set at least 1".to_owned());
     }
     if resource.unit == Unit::Device && resource.batch_max != 1 {
         wrong.push(
-            "unit = \"device\" serves one device a call: drop batch_max, or say unit = \"batch\"".to_owned(),
+            "unit = \"device\" serves one device per call: drop batch_max, or set unit = \"batch\""
+                .to_owned(),
         );
     }
     let bodies = usize::from(resource.json.is_some()) + usize::from(!resource.form.is_empty());
     if bodies == 2 {
         wrong.push("a request has one body: leave out json or form".to_owned());
     } else if bodies == 1 && resource.method == Method::Get {
-        wrong.push("json and form are bodies of a POST: say method = \"POST\"".to_owned());
+        wrong.push("json and form are bodies of a POST: set method = \"POST\"".to_owned());
     }
     if let Some(pages) = &resource.pages {
         let body = resource.json.as_ref().map(|json| json.get_ref().as_str());
@@ -49,33 +50,33 @@ pub(crate) fn check_resource(resource: &Resource) -> Vec<String> {
     wrong
 }
 
-/// What is asked only where it is new.
+/// Contradictions in asking only for what is new.
 fn check_validators(resource: &Resource) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut say = |text: &str| wrong.push(text.to_owned());
     let ways = [resource.conditional, resource.since.is_some(), resource.probe.is_some()];
     if ways.into_iter().filter(|way| *way).count() > 1 {
-        say("conditional, since and probe are three ways to one end: keep one");
+        say("conditional, since and probe exclude each other: keep one");
     }
     if resource.conditional && (resource.method == Method::Post || resource.pages.is_some()) {
-        say("conditional is for the one GET of a call: it has no pages, and is no POST");
+        say("conditional needs a single GET per call: leave out pages, and method = \"POST\"");
     }
     if resource.whole_every.is_some() && resource.since.is_none() {
-        say("whole_every says how long since is trusted: it means nothing without");
+        say("whole_every applies to since only: set since too, or leave it out");
     }
     let body = resource.json.as_ref().map(|json| json.get_ref().as_str());
     let mut texts = resource.query.values().chain(resource.form.values()).map(String::as_str).chain(body);
     let path = resource.path.get_ref();
     if resource.since.is_some() && !texts.any(|text| text.contains("since")) && !path.contains("since") {
-        say("nothing asks for what is new: use `since` in a template");
+        say("since is not used by the request: use `since` in a template");
     }
     if resource.probe.is_some() && resource.unit == Unit::Device {
-        say("a probe of one device saves nothing: say unit = \"batch\", \"group\" or \"connection\"");
+        say("a probe for one device saves no call: set unit = \"batch\", \"group\" or \"connection\"");
     }
     wrong
 }
 
-/// What a call for as many devices as it may serve costs; none if that cannot be counted.
+/// The cost of a call for as many devices as it may serve; none on overflow.
 pub(crate) fn full_cost(resource: &Resource) -> Option<u32> {
     let pages = resource.pages.as_ref().map_or(1, |pages| pages.get_ref().max);
     let probe = resource.probe.as_ref().map_or(0, |probe| probe.cost());

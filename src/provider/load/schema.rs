@@ -1,5 +1,5 @@
-//! The format as a JSON Schema, for editors: made from the types; `config/providers/schema.json` is its copy, which a
-//! test keeps fresh.
+//! The definition format as a JSON Schema, for editors: generated from the types; `config/providers/schema.json` is its
+//! copy, which a test keeps current.
 
 use crate::provider::definition::Definition;
 use crate::provider::quota::{Window, Zone};
@@ -8,10 +8,10 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
 
-/// The schema's copy, as it comes with the binary.
+/// The shipped copy of the schema.
 pub const SCHEMA: &str = include_str!("../../../config/providers/schema.json");
 
-/// The schema as `schema.json` has it.
+/// Generates the content of `schema.json`.
 pub fn schema() -> String {
     // Draft 7 is what editors of TOML (taplo) read.
     let mut schema = SchemaSettings::draft07().into_generator().into_root_schema_for::<Definition>();

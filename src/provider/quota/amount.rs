@@ -1,4 +1,4 @@
-//! How much a quota allows: so much for everybody, or by the plan that an account is on.
+//! How much a quota allows: the same for every connection, or by the connection's plan.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
@@ -7,20 +7,20 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The param by which a connection says which plan it is on, where amounts depend on it.
+/// The connection param that names its plan, where amounts depend on it.
 pub const PLAN: &str = "plan";
 
 /// An amount as declared: `100`, or `{ free = 100, paid = 20000 }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Amount {
-    /// For everybody.
+    /// The same for every connection.
     Same(u32),
-    /// By the plan's name.
+    /// By plan name.
     ByPlan(BTreeMap<String, u32>),
 }
 
 impl Amount {
-    /// On this plan; on one that is not named, the least.
+    /// The amount on a plan; on a plan that is not named, the smallest amount.
     pub fn on(&self, plan: &str) -> u32 {
         match self {
             Self::Same(amount) => *amount,
@@ -28,7 +28,7 @@ impl Amount {
         }
     }
 
-    /// On the smallest plan.
+    /// The amount on the smallest plan.
     pub fn least(&self) -> u32 {
         match self {
             Self::Same(amount) => *amount,
@@ -36,7 +36,7 @@ impl Amount {
         }
     }
 
-    /// The plans that it names, with what they allow; none if it is the same for everybody.
+    /// The named plans with their amounts; empty if the amount is the same for every connection.
     pub fn plans(&self) -> impl Iterator<Item = (&str, u32)> {
         let all = match self {
             Self::Same(_) => None,
@@ -48,17 +48,17 @@ impl Amount {
 
 impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Declared)
+        deserializer.deserialize_any(AmountVisitor)
     }
 }
 
-struct Declared;
+struct AmountVisitor;
 
-impl<'de> Visitor<'de> for Declared {
+impl<'de> Visitor<'de> for AmountVisitor {
     type Value = Amount;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a whole number, or one a plan such as { free = 100, paid = 20000 }")
+        f.write_str("a whole number, or one per plan such as { free = 100, paid = 20000 }")
     }
 
     fn visit_i64<E: Error>(self, amount: i64) -> Result<Amount, E> {
@@ -82,7 +82,7 @@ impl JsonSchema for Amount {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "So much for everybody, or by the plan that a connection is on (its param plan).",
+            "description": "The same amount for every connection, or one per plan (the connection's param plan).",
             "anyOf": [
                 { "type": "integer", "format": "uint32", "minimum": 1, "maximum": 4294967295_u32 },
                 {

@@ -1,4 +1,4 @@
-//! Windows that the calendar opens and closes, in a zone's own time.
+//! Calendar windows in a time zone: minute, hour, day and month.
 
 use crate::words::UnixMs;
 use jiff::tz::TimeZone;
@@ -6,23 +6,23 @@ use jiff::{Timestamp, ToSpan, Zoned};
 use serde::Deserialize;
 use std::fmt;
 
-/// A part of the calendar.
+/// A calendar unit: the length of a window that begins and ends with the calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Calendar {
-    /// From :00 to :60.
+    /// Begins at second 0.
     Minute,
-    /// On the hour.
+    /// Begins on the hour.
     Hour,
-    /// From midnight.
+    /// Begins at midnight.
     Day,
-    /// From the first.
+    /// Begins at midnight of the first day.
     Month,
 }
 
 impl Calendar {
     const ALL: [Self; 4] = [Self::Minute, Self::Hour, Self::Day, Self::Month];
 
-    /// The word in definitions.
+    /// Its name in definitions.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Minute => "minute",
@@ -36,7 +36,7 @@ impl Calendar {
         Self::ALL.into_iter().find(|c| c.as_str() == word)
     }
 
-    /// Its usual length, ms; that of its shortest for a month. Changes of the clock make some days shorter.
+    /// Its usual length in ms; for a month, that of the shortest one. Daylight saving time makes some days shorter.
     pub fn least_ms(self) -> f64 {
         match self {
             Self::Minute => 60_000.0,
@@ -46,7 +46,7 @@ impl Calendar {
         }
     }
 
-    /// Three turns of the calendar: the last at or before `now`, and the two that follow.
+    /// Three window boundaries: the last at or before `now`, and the two that follow.
     pub fn turns(self, zone: &Zone, now: UnixMs) -> [UnixMs; 3] {
         let first = self.last_turn(zone, now);
         let second = self.next_turn(zone, first);
@@ -56,7 +56,7 @@ impl Calendar {
     fn last_turn(self, zone: &Zone, now: UnixMs) -> UnixMs {
         let at = zone.at(now);
         let turn = match self {
-            // Offsets of zones are whole minutes today, and of quarters of an hour: asked of the zone, not assumed.
+            // Zone offsets are not whole hours everywhere, so the zone is asked for them.
             Self::Minute => at.with().second(0).subsec_nanosecond(0).build(),
             Self::Hour => at.with().minute(0).second(0).subsec_nanosecond(0).build(),
             Self::Day => at.start_of_day(),
@@ -68,7 +68,7 @@ impl Calendar {
 
     fn next_turn(self, zone: &Zone, turn: UnixMs) -> UnixMs {
         let at = zone.at(turn);
-        // Minutes and hours are lengths of time, days and months are dates.
+        // Minutes and hours are spans of time; days and months are dates.
         let next = match self {
             Self::Minute => at.checked_add(1.minute()),
             Self::Hour => at.checked_add(1.hour()),
@@ -80,14 +80,14 @@ impl Calendar {
     }
 }
 
-/// A time zone by its IANA name; UTC when nothing is said. The names are built in, so that no machine lacks them.
+/// A time zone by its IANA name; UTC by default. The time zone database is built in, so that the host needs none.
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Zone(TimeZone);
 
-/// A zone that nobody knows.
+/// An unknown time zone name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no time zone: use an IANA name such as UTC, Europe/Paris or America/Los_Angeles")]
+#[error("{0:?} is not a time zone: use an IANA name such as UTC, Europe/Paris or America/Los_Angeles")]
 pub struct UnknownZone(String);
 
 impl TryFrom<String> for Zone {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn days_turn_at_the_zones_midnight_and_know_its_summer_time() {
+    fn day_boundaries_follow_the_zones_midnight_and_daylight_saving_time() {
         assert_eq!(
             turns(Calendar::Day, "Europe/Paris", "2026-03-28T22:59:59Z"),
             ["2026-03-27T23:00:00Z", "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"]
@@ -151,12 +151,12 @@ mod tests {
     }
 
     #[test]
-    fn hours_turn_by_the_zones_clock_and_are_lengths() {
+    fn hour_boundaries_follow_the_zones_offset() {
         assert_eq!(
             turns(Calendar::Hour, "Asia/Kathmandu", "2026-01-01T00:00:00Z"),
             ["2025-12-31T23:15:00Z", "2026-01-01T00:15:00Z", "2026-01-01T01:15:00Z"]
         );
-        // The hour that comes twice is two hours.
+        // The hour that the clock repeats counts as two.
         assert_eq!(
             turns(Calendar::Hour, "Europe/Paris", "2026-10-25T00:30:00Z"),
             ["2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z", "2026-10-25T02:00:00Z"]
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn months_and_minutes_turn() {
+    fn month_and_minute_boundaries_are_calendar_boundaries() {
         assert_eq!(
             turns(Calendar::Month, "UTC", "2026-12-31T23:59:59.999Z"),
             ["2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z", "2027-02-01T00:00:00Z"]
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_that_nobody_knows_is_refused() {
+    fn unknown_zone_is_refused() {
         assert!(Zone::try_from("Mars/Olympus".to_owned()).unwrap_err().to_string().contains("IANA"));
     }
 }

@@ -1,4 +1,4 @@
-//! A limit that a provider sets, as its file declares it and as the arithmetic of pacing wants it.
+//! A provider's limit: as its file declares it, and as the pacing arithmetic uses it.
 
 use super::amount::Amount;
 use super::calendar::{Calendar, Zone};
@@ -10,59 +10,59 @@ use serde::Deserialize;
 use std::fmt;
 use std::str::FromStr;
 
-/// One limit, as declared. Which of the keys mean something depends on the kind; the others are refused at load.
+/// One declared limit. Which keys apply depends on the kind; the others are refused at load.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quota {
-    /// What people call it: `hour`, `per-second`.
+    /// Its name in messages: `hour`, `per-second`.
     pub name: String,
     /// How it counts.
     #[serde(default)]
     pub kind: Kind,
-    /// Whom it counts.
+    /// What it counts together: the app, a connection, a group or a device.
     pub scope: Scope,
-    /// How much in a window; calls in flight for `concurrent`; failures in a row for `errors`; the most that is ever
-    /// tried in a window for `adaptive`. Or so much on each plan, of which a connection's param `plan` says one.
+    /// Cost per window; calls in flight for `concurrent`; consecutive failures for `errors`; the highest rate ever
+    /// tried per window for `adaptive`. Or an amount per plan; a connection's param `plan` selects one.
     pub amount: Amount,
-    /// So much more for each device of the connection that we know.
+    /// Added for each known device of the connection.
     #[serde(default)]
     pub amount_per_device: Option<u32>,
-    /// It is so much more for each so many devices, of which the last need not be full; 1 when absent.
+    /// `amount_per_device` is added once per this many devices, rounded up; 1 when absent.
     #[serde(default)]
     pub per_devices: Option<u32>,
-    /// The window: a length, or for `aligned` a part of the calendar.
+    /// The window: a length, or a calendar unit for `aligned`.
     #[serde(default)]
     pub window: Option<Window>,
-    /// The calendar's time zone (IANA) for `aligned`; UTC when absent.
+    /// The time zone (IANA) of the calendar for `aligned`; UTC when absent.
     #[serde(default)]
     pub zone: Zone,
-    /// How much may be spent at once after a pause; 1 when absent. More burst means a slower steady pace for `sliding`;
-    /// `aligned` gives out the rest of its amount evenly over the window.
+    /// How much may be spent at once after a pause; 1 when absent. A larger burst means a slower steady pace for
+    /// `sliding`; `aligned` gives out the rest of its amount evenly over the window.
     #[serde(default)]
     pub burst: Option<u32>,
-    /// The share of the window given up, so that jitter on the way never makes the provider count one too many;
+    /// The share of the window left unused, so that network jitter never makes the provider count one call too many;
     /// when absent, 2 %: at least 50 ms for `sliding`, at most 2 s for `aligned`.
     #[serde(default)]
     pub headroom: Option<f64>,
-    /// What the provider's own limiter forgives: a call may go this much later than its instant.
+    /// Tolerance of the provider's own limiter, ms: a call may be sent this much later than its instant.
     #[serde(default)]
     pub forgives_ms: Option<u32>,
-    /// The share kept for "refresh now", which background syncs may not spend.
+    /// The share kept for "refresh now"; background syncs may not spend it.
     #[serde(default)]
     pub reserve: f64,
-    /// Whether an answer that is an error counts.
+    /// Whether a response with an error counts.
     #[serde(default = "yes")]
     pub errors_cost: bool,
-    /// `adaptive`: what is tried first in a window; a tenth of the amount when absent.
+    /// `adaptive`: the first rate per window; a tenth of the amount when absent.
     #[serde(default)]
     pub start: Option<u32>,
-    /// `adaptive`: never slower than this in a window; 1 when absent.
+    /// `adaptive`: the lowest rate per window; 1 when absent.
     #[serde(default)]
     pub floor: Option<u32>,
-    /// Which resources it counts; all when absent.
+    /// The resources that it counts; all when absent.
     #[serde(default)]
     pub resources: Option<Vec<ResourceName>>,
-    /// How much later than its call a page may be sent, of the resources that it counts, ms.
+    /// How much later than its call a page may be sent, ms: the most of the counted resources.
     #[serde(skip)]
     pages_ms: f64,
 }
@@ -72,20 +72,20 @@ pub struct Quota {
 #[serde(rename_all = "lowercase")]
 #[schemars(rename = "QuotaKind")]
 pub enum Kind {
-    /// In any window of the length, wherever it begins.
+    /// In any window of the length, wherever the window begins.
     #[default]
     Sliding,
-    /// From one turn of the calendar to the next.
+    /// From one calendar boundary to the next.
     Aligned,
     /// Calls in flight.
     Concurrent,
-    /// Answers in a row that were errors.
+    /// Consecutive responses with an error.
     Errors,
-    /// Nobody tells: found by additive increase and multiplicative decrease.
+    /// Undocumented: found by additive increase and multiplicative decrease (AIMD).
     Adaptive,
 }
 
-/// Over what a quota counts.
+/// The window of a quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Window {
@@ -95,7 +95,7 @@ pub enum Window {
     Calendar(Calendar),
 }
 
-/// What a quota amounts to: what pacing computes with. Times in milliseconds, costs in the provider's units.
+/// A quota's limit as pacing computes with it. Times in milliseconds, costs in the provider's units.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Limit {
     /// GCRA: see `pace::Gcra`.
@@ -105,49 +105,49 @@ pub enum Limit {
         /// How much may be spent at once.
         burst: u32,
     },
-    /// A counter that the calendar resets.
+    /// A counter that is reset at calendar boundaries.
     Aligned {
-        /// How much from one turn to the next.
+        /// The amount per window.
         amount: u32,
-        /// How much of it at once; the rest is given out evenly over the window.
+        /// How much of it may be spent at once; the rest is given out evenly over the window.
         burst: u32,
-        /// How far the provider's clock may differ: nothing is sent so close to a turn.
+        /// Nothing is sent this close to a boundary, because the provider's clock may differ.
         margin_ms: f64,
-        /// Which turns.
+        /// The window.
         calendar: Calendar,
-        /// Whose calendar.
+        /// The calendar's time zone.
         zone: Zone,
     },
     /// Calls in flight.
     Concurrent {
-        /// So many.
+        /// The most at once.
         amount: u32,
     },
     /// Errors in a row.
     Errors {
-        /// So many, calls in flight counted as though they failed.
+        /// The most in a row, where calls in flight count as failed.
         amount: u32,
-        /// After the last of them, so long a pause forgets all.
+        /// Errors are forgotten this long after the last one.
         window_ms: f64,
     },
-    /// A rate that is felt for.
+    /// A rate found by trying.
     Adaptive {
-        /// The most in a window.
+        /// The highest rate per window.
         ceiling: f64,
-        /// At first.
+        /// The first rate per window.
         start: f64,
-        /// The least in a window.
+        /// The lowest rate per window.
         floor: f64,
         /// The window.
         window_ms: f64,
     },
 }
 
-/// What a call may be late on its way on a busy machine or a home's line: a share of a short window is less than that.
+/// Network and scheduling delay of a call on a busy machine or a home's line. A share of a short window is less.
 const JITTER_MS: f64 = 50.0;
-/// Clocks that are kept by NTP differ by less.
+/// Clocks synchronised by NTP differ by less.
 const SKEW_MS: f64 = 2_000.0;
-/// Given up of every window unless the file says otherwise.
+/// The share of every window left unused by default.
 const HEADROOM: f64 = 0.02;
 
 fn yes() -> bool {
@@ -155,13 +155,13 @@ fn yes() -> bool {
 }
 
 impl Quota {
-    /// What it amounts to for every call, and what that leaves for background syncs where some of it is reserved: for
-    /// everybody, or for an account of which nothing is known.
+    /// The limit for every call, and the limit for background syncs if a share is reserved: for every connection, or
+    /// for one whose quota inputs are unknown.
     pub fn limits(&self) -> (Limit, Option<Limit>) {
         self.limits_for(&QuotaInputs::default())
     }
 
-    /// Likewise for an account on these terms.
+    /// Likewise for a connection with these quota inputs.
     pub fn limits_for(&self, terms: &QuotaInputs) -> (Limit, Option<Limit>) {
         let amount = self.amount_for(terms);
         let whole = self.limit(amount, 1.0);
@@ -169,19 +169,19 @@ impl Quota {
         (whole, rest)
     }
 
-    /// How much it allows an account on these terms.
+    /// The amount for a connection with these quota inputs.
     pub fn amount_for(&self, terms: &QuotaInputs) -> u32 {
         let steps = terms.devices.div_ceil(self.devices_a_step());
         let more = self.amount_per_device.unwrap_or(0).saturating_mul(steps);
         self.amount.on(&terms.plan).saturating_add(more)
     }
 
-    /// The least that it allows anybody: on the smallest plan, without devices.
+    /// The smallest amount of any connection: on the smallest plan, without devices.
     pub fn least(&self) -> u32 {
         self.amount.least()
     }
 
-    /// Whether it may allow so much, on whatever terms.
+    /// Whether some quota inputs lead to this amount.
     pub fn may_allow(&self, amount: f64) -> bool {
         let step = f64::from(self.amount_per_device.unwrap_or(0));
         let is_of = |base: u32| {
@@ -194,17 +194,17 @@ impl Quota {
         }
     }
 
-    /// Whether it allows one account more than another.
+    /// Whether the amount depends on quota inputs.
     pub fn varies(&self) -> bool {
         self.amount_per_device.is_some() || matches!(self.amount, Amount::ByPlan(_))
     }
 
-    /// How many devices allow `amount_per_device` more.
+    /// The number of devices per step of `amount_per_device`.
     pub fn devices_a_step(&self) -> u32 {
         self.per_devices.unwrap_or(1).max(1)
     }
 
-    /// What a share of this amount, above 0 and at most 1, comes to.
+    /// The limit for a share of this amount, above 0 and at most 1.
     fn limit(&self, amount: u32, share: f64) -> Limit {
         let burst = self.burst();
         match self.kind {
@@ -233,7 +233,7 @@ impl Quota {
         }
     }
 
-    /// Learns how late pages may be: before it, no limit is computed.
+    /// Takes in how late pages may be sent. Must run before any limit is computed.
     pub(crate) fn make_room<'a>(&mut self, calls: impl Iterator<Item = (&'a ResourceName, &'a Resource)>) {
         let counted = calls.filter(|(name, _)| self.counts(name));
         let most = counted.map(|(_, call)| call.pages_ms()).max();
@@ -245,26 +245,26 @@ impl Quota {
         self.burst.unwrap_or(1)
     }
 
-    /// What an adaptive one tries first.
+    /// The first rate of an adaptive quota.
     pub fn start(&self) -> u32 {
         self.start.unwrap_or((self.least() / 10).max(self.floor()))
     }
 
-    /// What an adaptive one never goes below.
+    /// The lowest rate of an adaptive quota.
     pub fn floor(&self) -> u32 {
         self.floor.unwrap_or(1)
     }
 
-    /// W of the time in ms that one unit of cost takes to come back, which is `T = W / (N − b + 1)` with burst b.
+    /// The stretched window W in ms. One unit of cost is replenished every `T = W / (N − b + 1)` with burst b.
     ///
-    /// Headroom h stretches the window to `W / (1 − h)`, so that calls sent W apart still arrive W apart when the way
-    /// takes up to `W · h / (1 − h)` longer for one than for another. So does the time in which pages are sent: all are
-    /// spent with their call, before any of them is late. Why this T keeps every window: `pace::Gcra`.
+    /// Headroom h stretches the window to `W / (1 − h)`, so that calls sent that far apart still arrive a window apart
+    /// when one takes up to `W · h / (1 − h)` longer than another. The time in which pages are sent stretches it too:
+    /// all pages are spent with their call, before any of them is late. Why this T keeps every window: `pace::Gcra`.
     pub fn span_ms(&self) -> f64 {
         self.window_ms() + self.spare_ms() + self.pages_ms
     }
 
-    /// By how much headroom stretches a sliding window, ms.
+    /// How much headroom stretches a sliding window, ms.
     fn spare_ms(&self) -> f64 {
         let window_ms = self.window_ms();
         match self.headroom {
@@ -273,13 +273,13 @@ impl Quota {
         }
     }
 
-    /// How close to a turn of the calendar nothing is sent, ms.
+    /// The margin around a calendar boundary in which nothing is sent, ms.
     pub(crate) fn margin_ms(&self) -> f64 {
         let window_ms = self.calendar().least_ms();
         self.headroom.map_or((window_ms * HEADROOM).min(SKEW_MS), |share| window_ms * share)
     }
 
-    /// How late a call may be sent without a window overflowing, ms; none if its instant does not matter to it.
+    /// How late a call may be sent without overflowing a window, ms; none if the quota does not depend on the instant.
     pub fn slack_ms(&self) -> Option<f64> {
         let of_headroom = match self.kind {
             Kind::Sliding => Some(self.spare_ms()),
@@ -304,8 +304,8 @@ impl Quota {
         }
     }
 
-    /// Whether calls for this resource count. Requests for tokens do where they are named alone: most clouds count
-    /// them apart.
+    /// Whether calls for this resource count. Token requests count only if `resources` names them, because most
+    /// providers count them separately.
     pub fn counts(&self, resource: &ResourceName) -> bool {
         let counts = |name: &ResourceName| name.as_str() == resource.scheduled();
         self.resources.as_ref().map_or(*resource != *TOKEN, |names| names.iter().any(counts))
@@ -317,10 +317,10 @@ fn portion(amount: u32, share: f64) -> u32 {
     ((f64::from(amount) * share + 1e-9).floor() as u32).max(1)
 }
 
-/// A window that is none.
+/// An invalid window.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no window: write a length such as 10s or 1h, or minute, hour, day or month for kind = \"aligned\""
+    "{0:?} is not a window: write a length such as 10s or 1h, or minute, hour, day or month for kind = \"aligned\""
 )]
 pub struct WindowError(String);
 

@@ -1,4 +1,4 @@
-//! The limits that a provider sets, and where its answers tell what is left of them.
+//! A provider's limits, and where its responses report what is left of them.
 
 pub mod adaptive;
 mod amount;

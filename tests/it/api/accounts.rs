@@ -51,7 +51,7 @@ async fn connections_are_added_listed_and_given_new_secrets() {
     let both = json!({"username": "me", "password": SECRET});
 
     for (body, status, says) in [
-        (account(json!({"username": "me"})), 422, "asks for the secret password"),
+        (account(json!({"username": "me"})), 422, "needs the secret password"),
         (
             account(json!({"username": "me", "password": SECRET, "pin": SECRET})),
             422,
@@ -159,7 +159,7 @@ async fn connections_show_their_plan_and_change_it() {
         (&paths[0], &user, json!({"plan": "Free"}), 422, "it has auto-assist and free"),
         (&paths[0], &user, json!({"plan": ""}), 422, "it has auto-assist and free"),
         (&paths[0], &user, json!({}), 422, "plan"),
-        (&paths[2], &user, json!({"plan": "free"}), 422, "all its connections are alike"),
+        (&paths[2], &user, json!({"plan": "free"}), 422, "its limits do not depend on a plan"),
         (&paths[0], &reader, json!({"plan": "free"}), 403, "role"),
         (&"/v1/connections/9999/plan".to_owned(), &user, json!({"plan": "free"}), 404, "9999"),
     ] {
