@@ -97,7 +97,7 @@ pub(super) async fn put(
     Json(preference): Json<Preference>,
 ) -> Result<axum::Json<JobView>, ApiError> {
     let app = &api.app;
-    let device = jobs::subject(&app.pool, principal.tenant, id).await?.ok_or(ApiError::NoSuchDevice(id))?;
+    let device = jobs::device_of(&app.pool, principal.tenant, id).await?.ok_or(ApiError::NoSuchDevice(id))?;
     let provider = app.registry.get(&device.provider).ok_or_else(|| provider_gone(&device))?;
     let resource = find(provider, resource)?;
     let patch = preference.into_patch(resource.minimum)?;
@@ -168,7 +168,7 @@ pub(super) async fn refresh(
     Path((id, resource)): Path<(DeviceId, String)>,
 ) -> Result<(StatusCode, axum::Json<RefreshView>), ApiError> {
     let app = &api.app;
-    let device = jobs::subject(&app.pool, principal.tenant, id).await?.ok_or(ApiError::NoSuchDevice(id))?;
+    let device = jobs::device_of(&app.pool, principal.tenant, id).await?.ok_or(ApiError::NoSuchDevice(id))?;
     let provider = app.registry.get(&device.provider).ok_or_else(|| provider_gone(&device))?;
     let name = find(provider, resource)?.name;
     let refresh = adhoc::refresh_now(app, principal.tenant, id, &provider.name, &name).await?;

@@ -1,4 +1,4 @@
-//! What owners asked: tenants, keys, connections, devices, jobs, and the outbox that carries it to the schedule.
+//! What users set: tenants, keys, connections, devices, jobs, and the outbox that carries changes to the schedule.
 
 mod accounts;
 pub mod devices;

@@ -526,7 +526,7 @@ async fn newer_preference_moves_a_waiting_job_and_older_does_not() {
     let rig = Rig::new(SINGLE, 1).await;
     rig.answer(good(1.0)).await;
     rig.land(1).await;
-    let subject = jobs::subject(&rig.t.app.pool, rig.t.tenant, rig.devices[0]).await.unwrap().unwrap();
+    let subject = jobs::device_of(&rig.t.app.pool, rig.t.tenant, rig.devices[0]).await.unwrap().unwrap();
     let patch = jobs::JobPatch { interval: Some("10s".parse().unwrap()), ..jobs::JobPatch::default() };
     let resource = "state".parse().unwrap();
     let id = jobs::set(&rig.t.app.pool, rig.t.tenant, &subject, &resource, &patch, "1m".parse().unwrap())

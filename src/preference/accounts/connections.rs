@@ -1,4 +1,4 @@
-//! Connections: accounts at providers, their secrets sealed.
+//! Connections: accounts at providers, with sealed secrets.
 
 use crate::postgres::{Pool, PostgresError};
 use crate::seal::{SealError, Sealer};
@@ -8,57 +8,57 @@ use crate::words::{
 use sqlx::PgExecutor;
 use std::collections::BTreeMap;
 
-/// A connection to be made.
+/// A connection to be added.
 #[derive(Debug)]
 pub struct NewConnection {
-    /// Whose.
+    /// The tenant.
     pub tenant: TenantId,
-    /// Where.
+    /// The provider.
     pub provider: ProviderName,
-    /// What its owner calls it.
+    /// Its label.
     pub label: String,
-    /// What the provider's templates need.
+    /// The params that the provider's templates use.
     pub params: BTreeMap<String, String>,
-    /// The credentials that the provider asks for.
+    /// The secrets that the provider needs.
     pub secrets: Secrets,
 }
 
-/// A connection as it is found by label.
+/// A connection and its provider.
 #[derive(Debug, Clone)]
 pub struct ConnectionRef {
-    /// Itself.
+    /// The id.
     pub id: ConnectionId,
-    /// Its provider, by name.
+    /// The provider's name.
     pub provider: String,
 }
 
-/// A connection in a list: never its secret.
+/// A connection in a list, without its secrets.
 #[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
 pub struct ConnectionRow {
     /// Its number.
     pub id: i64,
-    /// What its owner calls it.
+    /// Its label.
     pub label: String,
-    /// Its provider, by name.
+    /// The provider's name.
     pub provider: String,
-    /// The plan that its owner said it is on; none of one that leaves it to the provider's definition.
+    /// Its plan; none if the provider's default applies.
     pub plan: Option<String>,
     /// `active` or `needs_reauth`.
     pub state: String,
-    /// Why it is in that state, if there is more to say.
+    /// Why it is in that state, if known.
     pub reason: Option<String>,
-    /// How many devices are under it.
+    /// The number of its devices.
     pub devices: i64,
-    /// When the cloud was last asked which there are.
+    /// When its devices were last listed.
     pub discovery_at: Option<chrono::DateTime<chrono::Utc>>,
-    /// Why that brought no list; none if it did.
+    /// Why listing its devices failed; none if it succeeded.
     pub discovery_error: Option<String>,
 }
 
-/// Why a connection could not be made or opened.
+/// An error of adding, finding or opening a connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// The tenant has one of that name there.
+    /// The tenant has a connection of this label at the provider.
     #[error("{provider} already has a connection labelled {label:?} for this tenant: choose another label")]
     Taken {
         /// The provider.
@@ -66,10 +66,10 @@ pub enum ConnectionError {
         /// The label.
         label: String,
     },
-    /// No connection has that label, or several have.
+    /// No connection has this label, or several have.
     #[error("no single connection is labelled {0:?} for this tenant")]
     Unknown(String),
-    /// Its secret.
+    /// Sealing or opening failed.
     #[error(transparent)]
     Seal(#[from] SealError),
     /// The database.
@@ -77,7 +77,7 @@ pub enum ConnectionError {
     Postgres(#[from] PostgresError),
 }
 
-/// Stores a connection. Row and secret appear together or not at all.
+/// Stores a connection with its secrets in one transaction.
 pub async fn add(pool: &Pool, sealer: &Sealer, new: NewConnection) -> Result<ConnectionId, ConnectionError> {
     let failed = || PostgresError::on("add the connection");
     let mut tx = pool.begin().await.map_err(failed())?;
@@ -97,7 +97,7 @@ pub async fn add(pool: &Pool, sealer: &Sealer, new: NewConnection) -> Result<Con
         return Err(ConnectionError::Taken { provider: new.provider, label: new.label });
     };
     if !new.secrets.is_empty() {
-        // Sealed for this id, which is why it comes second.
+        // Sealed second, because the seal is bound to the id.
         let sealed = sealer.seal_secrets(id, &new.secrets)?;
         sqlx::query!(
             "UPDATE connections SET secret_sealed = $3 WHERE tenant_id = $1 AND connection_id = $2",
@@ -113,7 +113,7 @@ pub async fn add(pool: &Pool, sealer: &Sealer, new: NewConnection) -> Result<Con
     Ok(id)
 }
 
-/// The one connection of this label, or of this number.
+/// The connection of this label or number.
 pub async fn find(pool: &Pool, tenant: TenantId, label: &str) -> Result<ConnectionRef, ConnectionError> {
     let rows = sqlx::query!(
         "SELECT connection_id, provider FROM connections
@@ -152,7 +152,7 @@ pub async fn existing(pool: &Pool, ids: &[i64]) -> Result<Vec<i64>, PostgresErro
         .map_err(PostgresError::on("find the connections"))
 }
 
-/// A tenant's connections, by label.
+/// A tenant's connections, ordered by label.
 pub async fn list(pool: &Pool, tenant: TenantId) -> Result<Vec<ConnectionRow>, PostgresError> {
     sqlx::query_as!(
         ConnectionRow,
@@ -168,7 +168,7 @@ pub async fn list(pool: &Pool, tenant: TenantId) -> Result<Vec<ConnectionRow>, P
     .map_err(PostgresError::on("list the connections"))
 }
 
-/// These connections, opened, as far as they may be used now. `counted`: with the number of their devices.
+/// Opens those of these connections that are active. `counted`: with the number of their devices.
 pub async fn open(
     pool: &Pool,
     sealer: &Sealer,
@@ -198,7 +198,7 @@ pub async fn open(
     Ok(rows.into_iter().filter_map(open).collect())
 }
 
-/// One connection, opened, whatever its state.
+/// Opens one connection, in any state.
 pub async fn open_any(
     pool: &Pool,
     sealer: &Sealer,
@@ -222,7 +222,7 @@ pub async fn open_any(
     Ok(row.ok_or_else(|| ConnectionError::Unknown(id.to_string()))?.open(sealer)?)
 }
 
-/// A connection as it is stored.
+/// A stored connection.
 struct Sealed {
     tenant_id: i64,
     connection_id: i64,
@@ -254,7 +254,7 @@ impl Sealed {
         Ok(Connection {
             id,
             tenant: TenantId(self.tenant_id),
-            // It was checked when it was stored.
+            // Checked before it was stored.
             provider: self.provider.parse().map_err(|_| SealError::Unopenable(id))?,
             params: serde_json::from_value(self.params).unwrap_or_default(),
             bootstrap: serde_json::from_value(self.bootstrap).unwrap_or_default(),
@@ -267,7 +267,7 @@ impl Sealed {
     }
 }
 
-/// A new connection that its owner has still to allow.
+/// Marks a new connection as waiting for its owner's authorization.
 pub async fn wait_for_owner(
     db: impl PgExecutor<'_>,
     id: ConnectionId,
@@ -285,7 +285,7 @@ pub async fn wait_for_owner(
     .map_err(PostgresError::on("mark the connection"))
 }
 
-/// Its owner has allowed a connection: writes the token that came of it and puts the connection back to work.
+/// Stores the token of an authorization that its owner completed, and activates the connection.
 pub async fn allow(
     pool: &Pool,
     sealer: &Sealer,
@@ -322,15 +322,15 @@ pub async fn allow(
     )
     .fetch_all(pool)
     .await
-    .map_err(PostgresError::on("keep what the owner allowed"))?;
-    tracing::debug!(connection = connection.id.0, jobs = hit.len(), "back to work");
+    .map_err(PostgresError::on("store the authorization"))?;
+    tracing::debug!(connection = connection.id.0, jobs = hit.len(), "connection active again");
     Ok(())
 }
 
 /// Marks a connection whose secrets of this version were refused.
 ///
-/// Returns the jobs that must leave the schedule, with their versions. None: the connection has newer secrets, so the
-/// refusal says nothing of it, and its jobs stay.
+/// Returns the jobs to drop from the schedule, with their versions. None if the connection has newer secrets: the
+/// refusal does not concern them, and its jobs stay.
 pub async fn needs_reauth(
     pool: &Pool,
     id: ConnectionId,
@@ -357,8 +357,7 @@ pub async fn needs_reauth(
     Ok((!rows.is_empty()).then(|| jobs.collect()))
 }
 
-/// Gives a connection these secrets in place of all that it had, and puts it back to work. What the former ones
-/// brought is forgotten.
+/// Replaces all secrets of a connection and activates it. Tokens and bootstrap values of the old ones are deleted.
 pub async fn reauthorise(
     db: impl PgExecutor<'_>,
     sealer: &Sealer,

@@ -1,12 +1,12 @@
-//! What a cloud told of an account that its calls need.
+//! Bootstrap values: what a provider reported of an account that calls need.
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{Connection, UnixMs};
 use std::collections::BTreeMap;
 
-/// Keeps bootstrap values over those of before. `of`: what was asked for them; none: they correct some.
+/// Stores bootstrap values over earlier ones. `of`: the request that returned them; none if they are corrections.
 ///
-/// Not what was heard of a connection as it was before its secrets were renewed: it may be another account's.
+/// Values fetched before the connection's secrets were renewed are not stored: they may belong to another account.
 pub async fn learn(
     pool: &Pool,
     connection: &Connection,
@@ -28,5 +28,5 @@ pub async fn learn(
     .execute(pool)
     .await
     .map(drop)
-    .map_err(PostgresError::on("keep what the cloud told of the account"))
+    .map_err(PostgresError::on("store the bootstrap values"))
 }

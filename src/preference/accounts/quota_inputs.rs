@@ -1,24 +1,23 @@
-//! What the limits of connections depend on: what their owners said, and how many devices are under them.
+//! Quota inputs: the params and the number of devices of connections, on which limits may depend.
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{ConnectionId, JobId, ProviderName, TenantId};
 use std::collections::BTreeMap;
 
-/// What is known of a connection.
+/// The quota inputs of a connection.
 #[derive(Debug, Clone)]
 pub struct QuotaInputsRow {
-    /// Which.
+    /// The connection.
     pub connection: ConnectionId,
-    /// What its owner said, its plan perhaps among it.
+    /// Its params, which may include its plan.
     pub params: BTreeMap<String, String>,
-    /// How many devices are under it.
+    /// The number of its devices.
     pub devices: u32,
-    /// When it was read, µs since the epoch by Postgres's clock. Of two readings the one that began later is the newer,
-    /// or between them nothing had changed that somebody reads after them.
+    /// When it was read, µs since the epoch by Postgres's clock. Of two rows, the one read later is at least as new.
     pub read_at_us: i64,
 }
 
-/// These connections.
+/// The quota inputs of these connections.
 pub async fn of(pool: &Pool, connections: &[i64]) -> Result<Vec<QuotaInputsRow>, PostgresError> {
     let rows = sqlx::query_as!(
         Row,
@@ -31,11 +30,11 @@ pub async fn of(pool: &Pool, connections: &[i64]) -> Result<Vec<QuotaInputsRow>,
     )
     .fetch_all(pool)
     .await
-    .map_err(PostgresError::on("read the connections' terms"))?;
+    .map_err(PostgresError::on("read the connections' quota inputs"))?;
     Ok(rows.into_iter().map(QuotaInputsRow::from).collect())
 }
 
-/// A page of a provider's connections that have jobs, by number, after `after`.
+/// A page of a provider's connections that have jobs, ordered by number, after `after`.
 pub async fn page(
     pool: &Pool,
     provider: &ProviderName,
@@ -59,12 +58,12 @@ pub async fn page(
     )
     .fetch_all(pool)
     .await
-    .map_err(PostgresError::on("read the connections' terms"))?;
+    .map_err(PostgresError::on("read the connections' quota inputs"))?;
     Ok(rows.into_iter().map(QuotaInputsRow::from).collect())
 }
 
-/// Puts a connection on another plan, with a note in the outbox for one of its jobs: the schedule hears of the
-/// connection by it. Returns that job, if it has any.
+/// Sets a connection's plan, with an outbox row for one of its jobs, which carries the quota inputs to the schedule.
+/// Returns that job, if there is any.
 pub async fn set_plan(
     pool: &Pool,
     tenant: TenantId,
@@ -86,11 +85,11 @@ pub async fn set_plan(
     )
     .fetch_optional(pool)
     .await
-    .map_err(PostgresError::on("put the connection on another plan"))?;
+    .map_err(PostgresError::on("set the connection's plan"))?;
     Ok(job.map(JobId))
 }
 
-/// Those of these connections for whose jobs notes wait in the outbox: the schedule is about to hear of them.
+/// Those of these connections that have jobs in the outbox, so that the schedule will receive their quota inputs.
 pub async fn pending(pool: &Pool, connections: &[i64]) -> Result<Vec<i64>, PostgresError> {
     sqlx::query_scalar!(
         "SELECT DISTINCT d.connection_id FROM outbox o JOIN jobs j USING (job_id)

@@ -5,11 +5,11 @@ use crate::postgres::{Pool, PostgresError};
 use crate::seal::Sealer;
 use crate::words::{ConnectionId, Secrets, TenantId};
 
-/// Changes these secrets of a connection, leaves the others as they are, and puts it back to work; or, with `awaits`,
-/// has it wait for its owner, and for this reason.
+/// Changes these secrets of a connection, leaves the others as they are, and activates it; or, with `awaits`, marks it
+/// as waiting for its owner, for this reason.
 ///
-/// `judge` is shown what the secrets will be; where it refuses them, nothing is changed. Of two who change some at
-/// once, the later one begins with what the earlier one left.
+/// `judge` checks the resulting set of secrets; if it refuses, nothing is changed. Concurrent changes are serialised
+/// by the row's lock, so that none is lost.
 pub async fn change<E>(
     pool: &Pool,
     sealer: &Sealer,
@@ -29,7 +29,7 @@ pub async fn change<E>(
     .await
     .map_err(failed())?;
     let sealed = sealed.ok_or_else(|| ConnectionError::Unknown(id.to_string()))?;
-    // What cannot be opened any more is no reason to refuse what takes its place.
+    // Secrets that can no longer be opened do not prevent their replacement.
     let opened = sealed.and_then(|sealed| sealer.open_secrets(id, &sealed).ok());
     let mut secrets = opened.unwrap_or_default();
     secrets.extend(changed);

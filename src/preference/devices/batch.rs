@@ -1,4 +1,4 @@
-//! Devices: added in batches, each with the jobs that are wanted of it.
+//! Devices: added in batches, each with its jobs.
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{ConnectionId, DeviceId, Interval, Priority, ProviderName, ResourceName, TenantId};
@@ -8,30 +8,30 @@ use std::collections::HashSet;
 /// A device to be added, or changed if the connection has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewDevice {
-    /// The provider's id of it.
+    /// The provider's id of the device.
     pub external_id: String,
-    /// What its owner calls it.
+    /// Its label.
     pub name: String,
-    /// Its home or site; empty for none.
+    /// Its group, such as a home; empty for none.
     pub group: String,
-    /// What is wanted of it.
+    /// Its jobs.
     pub jobs: Vec<(ResourceName, Interval, Priority)>,
 }
 
-/// Where devices are added.
+/// A connection with its tenant and provider: where devices are added.
 #[derive(Debug, Clone)]
 pub struct TenantConnection {
-    /// Whose.
+    /// The tenant.
     pub tenant: TenantId,
-    /// Under which account.
+    /// The connection.
     pub connection: ConnectionId,
-    /// At which provider.
+    /// The provider.
     pub provider: ProviderName,
 }
 
 /// Adds devices with their jobs and the jobs' outbox rows, all or none. External ids must be distinct.
 ///
-/// One that exists gets the new name and group, and the jobs that are named; its other jobs stay.
+/// An existing device gets the new name and group, and the named jobs; its other jobs stay.
 pub async fn add(
     pool: &Pool,
     account: &TenantConnection,
@@ -97,7 +97,7 @@ pub async fn add_in(
     .execute(&mut *tx)
     .await
     .map_err(failed())?;
-    // All jobs of these devices, named or not: a device that moved to another group takes them along.
+    // All jobs of these devices, because a device that moved to another group takes its other jobs along.
     let moved: Vec<i64> = ids.values().map(|id| id.0).collect();
     sqlx::query!(
         "INSERT INTO outbox (provider, job_id)
@@ -112,7 +112,7 @@ pub async fn add_in(
     Ok(devices.iter().filter_map(|d| ids.get(&d.external_id).copied()).collect())
 }
 
-/// The jobs that these devices have already, each as external id and resource.
+/// The existing jobs of these devices, as external id and resource.
 pub async fn jobs_of(
     tx: &mut PgConnection,
     account: &TenantConnection,

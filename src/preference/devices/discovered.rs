@@ -1,5 +1,4 @@
-//! What the cloud's own list of a connection's devices changes here: new ones are added, those that it leaves out are
-//! marked and kept.
+//! Applies a provider's list of a connection's devices: new devices are added, absent ones are marked and kept.
 
 use super::batch::{self, NewDevice, TenantConnection};
 use crate::postgres::{Pool, PostgresError};
@@ -10,41 +9,41 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// A device of a connection, as it is known before.
+/// A stored device of a connection.
 #[derive(Debug, Clone)]
 pub struct Known {
-    /// Itself.
+    /// The id.
     pub device: DeviceId,
-    /// The provider's id of it.
+    /// The provider's id of the device.
     pub external_id: String,
-    /// What its owner calls it.
+    /// Its label.
     pub name: String,
-    /// Its home or site.
+    /// Its group, such as a home.
     pub group: String,
-    /// What kind it is.
+    /// Its model.
     pub model: String,
-    /// Whether an earlier list left it out.
+    /// Whether it was absent from an earlier list.
     pub missing: bool,
-    /// Whether it was there before the list was asked for: a later one may not be in it yet.
+    /// Whether it was added before the list was requested: a newer device may be absent from the list.
     pub older: bool,
 }
 
-/// What a list changes.
+/// The changes that a list makes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Changes {
-    /// Not known before.
+    /// New devices.
     pub new: Vec<ListedDevice>,
-    /// Left out by an earlier list, and there again: their external ids.
+    /// External ids of devices that were missing and are listed again.
     pub back: Vec<String>,
-    /// Left out by this one for the first time.
+    /// Devices that are missing for the first time.
     pub missing: Vec<String>,
-    /// In another home or site, or of another kind, or called something while they had no name here.
+    /// Devices whose group or model changed, or that had no name and got one.
     pub changed: Vec<String>,
-    /// All that the list has.
+    /// The number of listed devices.
     pub listed: usize,
 }
 
-/// Compares. Pure.
+/// Compares stored devices with a list. Pure.
 pub fn compare(known: &[Known], listed: &[ListedDevice]) -> Changes {
     let by_id: HashMap<&str, &Known> = known.iter().map(|one| (one.external_id.as_str(), one)).collect();
     let mut changes = Changes { listed: listed.len(), ..Changes::default() };
@@ -64,23 +63,23 @@ pub fn compare(known: &[Known], listed: &[ListedDevice]) -> Changes {
     changes
 }
 
-/// What the list does not tell changes nothing, and a name that an owner gave stays.
+/// Whether the list changes a device. Fields that the list lacks change nothing, and a name that is set stays.
 fn differs(known: &Known, found: &ListedDevice) -> bool {
     (known.name.is_empty() && !found.name.is_empty())
         || (!found.group.is_empty() && found.group != known.group)
         || (!found.model.is_empty() && found.model != known.model)
 }
 
-/// What is wanted of a new device.
+/// The jobs of a new device.
 pub type Jobs<'a> = &'a (dyn Fn(&ListedDevice) -> Vec<(ResourceName, Interval, Priority)> + Sync);
 
-/// The database's own time, for `asked_at`: when the list is about to be asked for.
+/// Postgres's time, for `asked_at`: read before the list is requested.
 pub async fn now(pool: &Pool) -> Result<UnixMs, PostgresError> {
     let now = sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(pool).await;
-    now.map(UnixMs::from).map_err(PostgresError::on("ask the time"))
+    now.map(UnixMs::from).map_err(PostgresError::on("read the time"))
 }
 
-/// What the list would change. `asked_at`: when it was asked for.
+/// The changes that a list would make. `asked_at`: when it was requested.
 pub async fn preview(
     pool: &Pool,
     account: &TenantConnection,
@@ -91,7 +90,7 @@ pub async fn preview(
     Ok(compare(&known(&mut connection, account, asked_at).await?, listed))
 }
 
-/// Makes the changes, all or none; and the ids of the devices that are not what they were.
+/// Applies a list in one transaction. Returns the changes, and the ids of the changed devices.
 pub async fn apply(
     pool: &Pool,
     account: &TenantConnection,
@@ -99,9 +98,9 @@ pub async fn apply(
     asked_at: UnixMs,
     jobs: Jobs<'_>,
 ) -> Result<(Changes, Vec<DeviceId>), PostgresError> {
-    let failed = || PostgresError::on("keep the list of devices");
+    let failed = || PostgresError::on("store the list of devices");
     let mut tx = pool.begin().await.map_err(failed())?;
-    // One list after another.
+    // Serialises lists of one connection.
     sqlx::query!(
         "UPDATE connections SET discovery_at = now(), discovery_error = NULL
          WHERE tenant_id = $1 AND connection_id = $2",
@@ -136,7 +135,7 @@ pub async fn apply(
     Ok((changes, touched))
 }
 
-/// Gives the devices what the list tells of them. Jobs of one that moved to another home go along.
+/// Updates devices from the list. The jobs of a device that moved to another group move too.
 async fn describe(
     tx: &mut sqlx::PgConnection,
     account: &TenantConnection,
@@ -173,7 +172,7 @@ async fn describe(
     )
     .fetch_all(tx)
     .await
-    .map_err(PostgresError::on("keep the list of devices"))?;
+    .map_err(PostgresError::on("store the list of devices"))?;
     Ok(rows.into_iter().map(DeviceId).collect())
 }
 
@@ -205,7 +204,7 @@ async fn known(
     Ok(known.collect())
 }
 
-/// Notes that asking for the list brought none.
+/// Records that listing a connection's devices failed.
 pub async fn failed(
     pool: &Pool,
     tenant: TenantId,
@@ -221,18 +220,18 @@ pub async fn failed(
     )
     .execute(pool)
     .await
-    .map_err(PostgresError::on("note that devices could not be listed"))?;
+    .map_err(PostgresError::on("record that devices could not be listed"))?;
     Ok(())
 }
 
-/// A connection whose list is due.
+/// A connection whose discovery is due.
 #[derive(Debug, Clone)]
 pub struct Due {
-    /// Whose.
+    /// The tenant.
     pub tenant: TenantId,
-    /// Itself.
+    /// The id.
     pub connection: ConnectionId,
-    /// Its provider, by name.
+    /// The provider's name.
     pub provider: String,
 }
 
@@ -305,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_compared_with_what_is_known() {
+    fn list_is_compared_with_stored_devices() {
         let gone = Known { missing: true, ..known("gone") };
         let late = Known { older: false, ..known("late") };
         let before = [known("a"), known("b"), gone.clone(), late];
@@ -314,7 +313,7 @@ mod tests {
             compare(&before, &[same.clone(), listed("n", ["", "", ""]), listed("gone", ["", "", ""])]);
         assert_eq!(ids(&changes), [vec!["n"], vec!["gone"], vec!["b"], vec![]]);
         assert_eq!(changes.listed, 3);
-        // What stays away is told once.
+        // A device that stays missing is reported once.
         assert_eq!(ids(&compare(&[gone], &[])), [vec![""; 0], vec![], vec![], vec![]]);
         // A name that its owner gave stays; what the list does not tell does, too.
         assert!(compare(&[known("a")], &[same]).changed.is_empty());

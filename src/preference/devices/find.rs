@@ -1,38 +1,36 @@
-//! Which device, and which of its resources, somebody means.
+//! Finds the device and the resource that a command names.
 
 use crate::postgres::{Pool, PostgresError};
 use crate::preference::jobs::DeviceRef;
 use crate::provider::{LookupError, Provider, Resource};
 use crate::words::{DeviceId, ResourceName, TenantId};
 
-/// Why it is not clear what is meant.
+/// The name is unknown or ambiguous.
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
-    /// No device.
+    /// There is no such device.
     #[error(
         "no device answers to {0:?}: give its number, or its external id and --tenant; \
          `paceline device list` shows both"
     )]
     NoDevice(String),
-    /// Several.
-    #[error(
-        "several devices answer to {asked:?}, numbers {numbers}: give the number of one, without --tenant"
-    )]
+    /// Several devices match.
+    #[error("several devices match {asked:?}: {numbers}; name one by its number, without --tenant")]
     Devices {
-        /// What was asked for.
+        /// The requested name.
         asked: String,
-        /// Theirs.
+        /// Their numbers.
         numbers: String,
     },
-    /// No such resource.
+    /// There is no such resource.
     #[error(transparent)]
     Resource(#[from] LookupError),
-    /// Several could be meant.
-    #[error("say --resource: device {device} could mean any of {known}")]
+    /// Several resources are possible.
+    #[error("device {device} has several resources: choose one with --resource, of {known}")]
     Resources {
         /// The device.
         device: DeviceId,
-        /// What its provider has.
+        /// The provider's resources.
         known: String,
     },
     /// The database.
@@ -40,14 +38,14 @@ pub enum FindError {
     Postgres(#[from] PostgresError),
 }
 
-/// The device of this number, or, of a tenant, of this external id.
+/// The device of this number or, within a tenant, of this external id.
 pub async fn device(
     pool: &Pool,
     tenant: Option<TenantId>,
     asked: &str,
 ) -> Result<(TenantId, DeviceRef), FindError> {
     let rows = sqlx::query!(
-        // Apart, so that each part goes by an index of its own.
+        // Two branches, so that each uses its own index.
         r#"SELECT d.tenant_id AS "tenant_id!", d.device_id AS "device_id!", c.provider AS "provider!"
            FROM (SELECT tenant_id, device_id, connection_id FROM devices
                  WHERE device_id = $2 AND ($1::bigint IS NULL OR tenant_id = $1)
@@ -75,7 +73,7 @@ pub async fn device(
     }
 }
 
-/// The resource that is named; unnamed, the provider's only one, or the only one of which the device has a job.
+/// The named resource; without a name, the provider's only one, or the only one for which the device has a job.
 pub async fn resource<'a>(
     pool: &Pool,
     tenant: TenantId,

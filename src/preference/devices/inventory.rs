@@ -1,4 +1,4 @@
-//! What a tenant has: its devices with their jobs, in pages.
+//! A tenant's devices with their jobs, in pages.
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{ConnectionId, DeviceId, Interval, Priority, TenantId};
@@ -10,30 +10,30 @@ use std::collections::BTreeMap;
 pub struct DeviceRow {
     /// Its number.
     pub device: DeviceId,
-    /// The provider's id of it.
+    /// The provider's id of the device.
     pub external_id: String,
-    /// What its owner calls it.
+    /// Its label.
     pub name: String,
-    /// Its home or site; empty for none.
+    /// Its group, such as a home; empty for none.
     pub group: String,
-    /// What kind of device it is; empty where nobody tells.
+    /// Its model; empty if unknown.
     pub model: String,
-    /// Since when the cloud's own list of devices leaves it out.
+    /// Since when it is missing from the provider's list of devices.
     pub missing_since: Option<chrono::DateTime<chrono::Utc>>,
-    /// Its connection, by label.
+    /// The connection's label.
     pub connection: String,
-    /// Its provider, by name.
+    /// The provider's name.
     pub provider: String,
-    /// Its jobs, by resource.
+    /// Its jobs, by resource name.
     pub jobs: BTreeMap<String, JobRow>,
 }
 
 /// A job in a list.
 #[derive(Debug, Clone, Serialize)]
 pub struct JobRow {
-    /// How often.
+    /// The interval.
     pub interval: Option<Interval>,
-    /// How much it matters.
+    /// The priority.
     pub priority: Option<Priority>,
     /// `active`, `paused` or `parked`.
     pub state: String,
@@ -56,7 +56,7 @@ impl From<StoredJob> for JobRow {
     }
 }
 
-/// The tenant's devices after this one, by number; of one connection, if one is named.
+/// A page of the tenant's devices after this one, ordered by number; optionally of one connection.
 pub async fn page(
     pool: &Pool,
     tenant: TenantId,
@@ -89,7 +89,7 @@ pub async fn page(
         missing_since: row.missing_since,
         connection: row.label,
         provider: row.provider,
-        // Built by the statement above, in just this shape.
+        // The statement above builds this shape.
         jobs: serde_json::from_value::<BTreeMap<String, StoredJob>>(row.jobs)
             .unwrap_or_default()
             .into_iter()

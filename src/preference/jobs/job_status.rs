@@ -1,4 +1,4 @@
-//! How a device's jobs stand by what Postgres knows: what was asked, and what keeps it from being scheduled.
+//! The status of a device's jobs in Postgres: the preference, and what keeps a job from being scheduled.
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{
@@ -10,31 +10,31 @@ use crate::words::{
 pub struct JobStatus {
     /// The job.
     pub job: JobId,
-    /// Which of the device's resources.
+    /// The resource.
     pub resource: ResourceName,
-    /// How often it is asked to run.
+    /// The requested interval.
     pub interval: Interval,
-    /// How much it matters.
+    /// The priority.
     pub priority: Priority,
-    /// Whether its owner wants it, and it can succeed.
+    /// Active, paused or parked.
     pub state: JobState,
     /// Why it is parked, if it is.
     pub reason: Option<String>,
-    /// With which account.
+    /// The connection.
     pub connection: ConnectionId,
-    /// What its owner calls the account.
+    /// The connection's label.
     pub label: String,
-    /// Whether the account may be used.
+    /// Whether the connection is active.
     pub usable: bool,
-    /// Why it may not, if there is more to say.
+    /// Why it is not, if known.
     pub refusal: Option<String>,
-    /// The last good answer, if there was one.
+    /// When it was last fetched successfully, if ever.
     pub fetched_at: Option<UnixMs>,
-    /// What its turns fail by, while they do.
+    /// The current error, while the job fails.
     pub failing: Option<String>,
 }
 
-/// The device's jobs, by resource.
+/// The device's jobs, ordered by resource.
 pub async fn of_device(
     pool: &Pool,
     tenant: TenantId,
@@ -77,7 +77,7 @@ struct Row {
 }
 
 impl Row {
-    /// The row as words; the tables' checks keep it from being anything else.
+    /// Converts the row; none if it holds a value that the tables' checks exclude.
     fn status(self) -> Option<JobStatus> {
         Some(JobStatus {
             job: JobId(self.job_id),

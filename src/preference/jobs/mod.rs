@@ -1,4 +1,5 @@
-//! Jobs: what is wanted of each resource of each device, how it stands, and the outbox that tells the schedule.
+//! Jobs: the preference for each resource of each device, its status, and the outbox that carries changes to the
+//! schedule.
 
 pub mod job_status;
 pub mod outbox;

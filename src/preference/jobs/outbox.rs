@@ -1,23 +1,23 @@
-//! The outbox: which jobs the schedule has yet to hear of.
+//! The outbox: jobs whose changes the schedule does not have yet.
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::JobId;
 
-/// On this channel everybody hears that there is something to drain.
+/// The NOTIFY channel that announces new outbox rows.
 pub const CHANNEL: &str = "paceline_outbox";
 
-/// One note.
+/// An outbox row.
 #[derive(Debug, Clone)]
 pub struct Note {
     /// Its number.
     pub id: i64,
-    /// The job's provider, by name.
+    /// The name of the job's provider.
     pub provider: String,
     /// The job.
     pub job: i64,
 }
 
-/// The oldest notes.
+/// The oldest outbox rows.
 pub async fn read(pool: &Pool, limit: i64) -> Result<Vec<Note>, PostgresError> {
     sqlx::query_as!(
         Note,
@@ -29,7 +29,7 @@ pub async fn read(pool: &Pool, limit: i64) -> Result<Vec<Note>, PostgresError> {
     .map_err(PostgresError::on("read the outbox"))
 }
 
-/// Notes that the schedule is to be told of these jobs once more, and says so on the channel.
+/// Adds outbox rows for these jobs and notifies the channel.
 pub async fn note(pool: &Pool, jobs: &[i64]) -> Result<(), PostgresError> {
     sqlx::query!(
         "WITH noted AS (
@@ -44,7 +44,7 @@ pub async fn note(pool: &Pool, jobs: &[i64]) -> Result<(), PostgresError> {
     .map_err(PostgresError::on("note jobs in the outbox"))
 }
 
-/// Forgets notes that the schedule has heard. Somebody else may have been first: that is fine.
+/// Deletes outbox rows that were put into the schedule. Another process may have deleted them already.
 pub async fn forget(pool: &Pool, ids: &[i64]) -> Result<(), PostgresError> {
     sqlx::query!("DELETE FROM outbox WHERE outbox_id = ANY($1)", ids)
         .execute(pool)
@@ -53,7 +53,7 @@ pub async fn forget(pool: &Pool, ids: &[i64]) -> Result<(), PostgresError> {
         .map_err(PostgresError::on("clear the outbox"))
 }
 
-/// The notes of one job.
+/// The numbers of a job's outbox rows.
 pub async fn of_job(pool: &Pool, job: JobId) -> Result<Vec<i64>, PostgresError> {
     sqlx::query_scalar!("SELECT outbox_id FROM outbox WHERE job_id = $1", job.0)
         .fetch_all(pool)
@@ -61,7 +61,7 @@ pub async fn of_job(pool: &Pool, job: JobId) -> Result<Vec<i64>, PostgresError> 
         .map_err(PostgresError::on("read the outbox"))
 }
 
-/// Which of these jobs have notes waiting.
+/// Those of these jobs that have outbox rows.
 pub async fn pending(pool: &Pool, jobs: &[i64]) -> Result<Vec<i64>, PostgresError> {
     sqlx::query_scalar!("SELECT DISTINCT job_id FROM outbox WHERE job_id = ANY($1)", jobs)
         .fetch_all(pool)

@@ -1,4 +1,4 @@
-//! Which providers' schedules were ever built: tells a new one from one that Redis lost.
+//! Which providers' schedules were ever built: distinguishes a new schedule from one that Redis lost.
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::ProviderName;
@@ -27,7 +27,7 @@ pub async fn last_fence(pool: &Pool, provider: &ProviderName) -> Result<i64, Pos
     .map_err(PostgresError::on("read the last fence"))
 }
 
-/// Remembers that calls may be made from now on.
+/// Records that calls may be made from now on.
 pub async fn remember(pool: &Pool, provider: &ProviderName, fence: i64) -> Result<(), PostgresError> {
     sqlx::query!(
         "INSERT INTO schedules (provider, fence) VALUES ($1, $2)
@@ -38,5 +38,5 @@ pub async fn remember(pool: &Pool, provider: &ProviderName, fence: i64) -> Resul
     .execute(pool)
     .await
     .map(drop)
-    .map_err(PostgresError::on("remember the schedule"))
+    .map_err(PostgresError::on("record the schedule"))
 }

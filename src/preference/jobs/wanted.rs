@@ -1,4 +1,4 @@
-//! Jobs: what is wanted of each resource of each device.
+//! Jobs: the interval, priority and state of each resource of each device.
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{
@@ -7,48 +7,48 @@ use crate::words::{
 };
 use serde::Deserialize;
 
-/// A preference for one job. What is left out stays as it is.
+/// A change to one job's preference. Absent fields stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct JobPatch {
-    /// How often.
+    /// The interval.
     pub interval: Option<Interval>,
-    /// How much it matters.
+    /// The priority.
     pub priority: Option<Priority>,
-    /// Whether to run it at all.
+    /// Whether the job is paused.
     pub paused: Option<bool>,
 }
 
-/// What a preference is asked for.
+/// A device and its provider.
 #[derive(Debug, Clone)]
 pub struct DeviceRef {
     /// The device.
     pub device: DeviceId,
-    /// Its provider, by name.
+    /// The provider's name.
     pub provider: String,
 }
 
-/// A job as it is stored, with what is known of its runs.
+/// A stored job, with its last run and its connection's state.
 #[derive(Debug, Clone)]
 pub struct StoredJob {
     /// The job.
     pub job: Job,
-    /// The last good answer, if there was one.
+    /// When it was last fetched successfully, if ever.
     pub last_run: Option<UnixMs>,
-    /// Whether its connection may be used.
+    /// Whether its connection is active.
     pub usable: bool,
-    /// How its tenant's lanes weigh among lanes.
+    /// The weight of its tenant's lanes.
     pub weight: u32,
 }
 
 impl StoredJob {
-    /// Whether the schedule must have it.
+    /// Whether it belongs in the schedule.
     pub fn is_scheduled(&self) -> bool {
         self.usable && self.job.state == JobState::Active
     }
 }
 
-/// The device's provider, if the device is the tenant's.
-pub async fn subject(
+/// The device with its provider; none if the tenant has no such device.
+pub async fn device_of(
     pool: &Pool,
     tenant: TenantId,
     device: DeviceId,
@@ -65,9 +65,9 @@ pub async fn subject(
     Ok(provider.map(|provider| DeviceRef { device, provider }))
 }
 
-/// Stores a preference together with its outbox row; makes the job if the device has none for the resource yet.
+/// Stores a preference together with its outbox row; creates the job if the device has none for the resource.
 ///
-/// Returns the job's number. A parked job is active again: its owner has spoken.
+/// Returns the job's number. A parked job becomes active again.
 pub async fn set(
     pool: &Pool,
     tenant: TenantId,
@@ -109,11 +109,11 @@ pub async fn set(
     Ok(JobId(row.job_id))
 }
 
-/// These jobs, those that still exist.
+/// These jobs, without those that no longer exist.
 pub async fn by_id(pool: &Pool, ids: &[i64]) -> Result<Vec<StoredJob>, PostgresError> {
     let rows = sqlx::query_as!(
         JobRow,
-        // The jobs come first, whatever the planner believes of tables that it has not analysed yet.
+        // MATERIALIZED: the jobs are read first, even before the first ANALYZE of the tables.
         r#"WITH wanted AS MATERIALIZED (SELECT * FROM jobs WHERE job_id = ANY($1))
            SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!",
                   j.resource AS "resource!", j.provider AS "provider!", j.interval_ms AS "interval_ms!",
@@ -132,7 +132,7 @@ pub async fn by_id(pool: &Pool, ids: &[i64]) -> Result<Vec<StoredJob>, PostgresE
     Ok(rows.into_iter().filter_map(stored).collect())
 }
 
-/// A page of a provider's jobs, by number, after `after`.
+/// A page of a provider's jobs, ordered by number, after `after`.
 pub async fn page(
     pool: &Pool,
     provider: &ProviderName,
@@ -189,7 +189,7 @@ struct JobRow {
     fetched_at: Option<chrono::DateTime<chrono::Utc>>,
 }
 
-/// The row as words; the table's checks keep it from being anything else.
+/// Converts the row; none if it holds a value that the table's checks exclude.
 fn stored(row: JobRow) -> Option<StoredJob> {
     let job = Job {
         id: JobId(row.job_id),

@@ -1,4 +1,4 @@
-//! API keys: shown once, kept as a hash.
+//! API keys: shown once, stored as a hash.
 
 use crate::postgres::{Pool, PostgresError};
 use crate::seal::{SealError, random};
@@ -8,39 +8,39 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
-/// On this channel everybody hears that keys changed.
+/// The NOTIFY channel that announces changed keys.
 pub const CHANNEL: &str = "paceline_keys";
 
-/// Whom a key speaks for.
+/// The tenant and role of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Principal {
-    /// Whose data it may see.
+    /// The tenant whose data it may access.
     pub tenant: TenantId,
-    /// What it may do.
+    /// The role.
     pub role: Role,
 }
 
-/// A key in a list: never the key itself.
+/// A key in a list, without the key itself.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct KeyRow {
     /// Its number, for `paceline key revoke`.
     pub id: i64,
     /// Its first characters.
     pub hint: String,
-    /// What it may do.
+    /// The role.
     pub role: String,
-    /// What its owner called it.
+    /// Its label.
     pub label: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: String,
     /// When it was revoked, if it was.
     pub revoked_at: Option<String>,
 }
 
-/// Why no key could be made.
+/// An error of creating, revoking or listing keys.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// No randomness.
+    /// The system gave no random bytes.
     #[error(transparent)]
     Random(#[from] SealError),
     /// The database.
@@ -51,17 +51,17 @@ pub enum KeyError {
     Unknown {
         /// The tenant.
         tenant: TenantId,
-        /// The number asked for.
+        /// The requested number.
         id: i64,
     },
 }
 
-/// The hash a key is found by. The key holds 256 random bits, so that a fast hash is as good as a slow one.
+/// The hash by which a key is looked up. A key has 256 random bits, so a fast hash is as safe as a slow one.
 pub fn hash(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
 
-/// Makes a key and returns it with its number. It cannot be shown again.
+/// Creates a key and returns it with its number. It cannot be shown again.
 pub async fn create(pool: &Pool, who: Principal, label: &str) -> Result<(i64, SecretString), KeyError> {
     let key = format!("pl_{}_{}", who.role, URL_SAFE_NO_PAD.encode(random::<32>()?));
     let hint: String = key.chars().take(who.role.as_str().len() + 8).collect();
@@ -76,11 +76,11 @@ pub async fn create(pool: &Pool, who: Principal, label: &str) -> Result<(i64, Se
     )
     .fetch_one(pool)
     .await
-    .map_err(PostgresError::on("make the key"))?;
+    .map_err(PostgresError::on("create the key"))?;
     Ok((id, key.into()))
 }
 
-/// Revokes a key, everywhere at once.
+/// Revokes a key in all processes at once.
 pub async fn revoke(pool: &Pool, tenant: TenantId, id: i64) -> Result<(), KeyError> {
     let done = sqlx::query!(
         "WITH gone AS (UPDATE api_keys SET revoked_at = now()
@@ -116,7 +116,7 @@ pub async fn list(pool: &Pool, tenant: TenantId) -> Result<Vec<KeyRow>, Postgres
     Ok(row.collect())
 }
 
-/// Whom the key with this hash speaks for; nobody when it is unknown or revoked.
+/// The tenant and role of the key with this hash; none if it is unknown or revoked.
 pub async fn find(pool: &Pool, key_hash: &[u8; 32]) -> Result<Option<Principal>, PostgresError> {
     let row = sqlx::query!(
         "SELECT tenant_id, role FROM api_keys WHERE key_hash = $1 AND revoked_at IS NULL",

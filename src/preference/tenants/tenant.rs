@@ -1,4 +1,4 @@
-//! Tenants, by name, and how they weigh.
+//! Tenants, by name, and their weights.
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::TenantId;
@@ -6,28 +6,28 @@ use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
 
-/// Why a tenant is not to be had.
+/// An error of looking up a tenant.
 #[derive(Debug, thiserror::Error)]
 pub enum TenantError {
     /// Not a name.
     #[error("{0:?} is not a tenant name: use 1 to 63 lower-case letters, digits, '-' or '_'")]
     BadName(String),
-    /// Nobody is called that.
-    #[error("there is no tenant {0:?}; `paceline key create --tenant {0} --role user` makes it")]
+    /// There is no tenant of this name.
+    #[error("there is no tenant {0:?}; `paceline key create --tenant {0} --role user` creates it")]
     Unknown(String),
     /// The database.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
 }
 
-/// How a tenant's lanes weigh among lanes: twice the weight, twice the share of what they contend for.
+/// The weight of a tenant's lanes: twice the weight gets twice the share of a contended quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Weight(u16);
 
-/// Why a text is no weight.
+/// The text is not a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a weight is a whole number from {} to {}; a tenant begins with 1", Weight::MIN, Weight::MAX)]
+#[error("a weight is a whole number from {} to {}; the default is 1", Weight::MIN, Weight::MAX)]
 pub struct WeightError;
 
 impl Weight {
@@ -56,21 +56,21 @@ pub struct TenantRow {
     pub id: i64,
     /// Its name.
     pub name: String,
-    /// How its lanes weigh among lanes.
+    /// The weight of its lanes.
     pub weight: i32,
-    /// How many accounts it has.
+    /// The number of its connections.
     pub connections: i64,
-    /// How many devices are under them.
+    /// The number of their devices.
     pub devices: i64,
 }
 
-/// The tenant of this name, made if it is new.
+/// The tenant of this name; creates it if there is none.
 pub async fn ensure(pool: &Pool, name: &str) -> Result<TenantId, TenantError> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     if name.is_empty() || name.len() > 63 || !name.chars().all(fits) || name.starts_with(['-', '_']) {
         return Err(TenantError::BadName(name.to_owned()));
     }
-    // The no-op update makes the row of a name that exists come back too.
+    // The no-op update returns the row of an existing name too.
     let row = sqlx::query!(
         "INSERT INTO tenants (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET name = excluded.name
          RETURNING tenant_id",
@@ -78,7 +78,7 @@ pub async fn ensure(pool: &Pool, name: &str) -> Result<TenantId, TenantError> {
     )
     .fetch_one(pool)
     .await
-    .map_err(PostgresError::on("make the tenant"))?;
+    .map_err(PostgresError::on("create the tenant"))?;
     Ok(TenantId(row.tenant_id))
 }
 
@@ -105,8 +105,8 @@ pub async fn list(pool: &Pool) -> Result<Vec<TenantRow>, PostgresError> {
     .map_err(PostgresError::on("list the tenants"))
 }
 
-/// Stores a weight, together with an outbox row for every job of the tenant: the schedule learns weights by job.
-/// Returns how many jobs that are.
+/// Stores a weight, together with an outbox row for every job of the tenant, because the schedule receives weights
+/// with jobs. Returns the number of jobs.
 pub async fn set_weight(pool: &Pool, tenant: TenantId, weight: Weight) -> Result<u64, PostgresError> {
     let row = sqlx::query!(
         r#"WITH weighed AS (UPDATE tenants SET weight = $2 WHERE tenant_id = $1 RETURNING tenant_id),
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weights_have_a_range() {
+    fn weight_out_of_range_is_refused() {
         for good in ["1", "7", "1000"] {
             assert_eq!(good.parse::<Weight>().unwrap().to_string(), good);
         }

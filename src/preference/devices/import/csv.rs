@@ -1,11 +1,11 @@
-//! A CSV's header and lines. A quoted field ends on its line, so that a forgotten quote spoils one row only.
+//! The header and rows of a CSV file. A quoted field ends on its line, so that a missing quote affects one row only.
 
 use super::row::{Row, RowJob};
 use csv::{ReaderBuilder, StringRecord, Trim};
 
 const COLUMNS: [&str; 6] = ["external_id", "name", "group", "resource", "interval", "priority"];
 
-/// Which column each field is of.
+/// The column of each field.
 #[derive(Debug, Default)]
 pub(super) struct Header(Vec<&'static str>);
 
@@ -15,7 +15,7 @@ impl Header {
         for name in &fields(line)? {
             let Some(column) = COLUMNS.into_iter().find(|column| *column == name) else {
                 let known = COLUMNS.join(",");
-                return Err(format!("the header has an unknown column {name:?}: its columns may be {known}"));
+                return Err(format!("the header has an unknown column {name:?}: known columns are {known}"));
             };
             if columns.contains(&column) {
                 return Err(format!("the header has the column {column} twice"));
@@ -52,7 +52,7 @@ impl Header {
 }
 
 fn fields(line: &str) -> Result<StringRecord, String> {
-    // Quotes come in pairs, doubled ones inside a field too.
+    // Quotes come in pairs, as do doubled ones inside a field.
     if line.bytes().filter(|byte| *byte == b'"').count() % 2 == 1 {
         return Err("a quote is not closed on its line".to_owned());
     }
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_come_in_any_order() {
+    fn columns_may_be_in_any_order() {
         let header = Header::parse("interval, external_id,name").unwrap();
         let row = header.row(r#"30s,"a,1","say ""hi""""#).unwrap();
         assert_eq!((row.external_id.as_str(), row.name.as_str()), ("a,1", r#"say "hi""#));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_say_what_is_wrong() {
+    fn bad_rows_are_refused_with_the_reason() {
         let refused = |line| Header::parse(line).unwrap_err();
         assert!(refused("external_id;name").contains("unknown column \"external_id;name\""));
         assert!(refused("name,group").contains("lacks"));

@@ -1,11 +1,11 @@
-//! Lines of bounded length, numbered as an editor numbers them.
+//! Lines of bounded length, with their numbers.
 
 use std::io::{self, BufRead, Read};
 
-/// A longer line is refused, and never held in memory.
+/// Longer lines are refused, and never held in memory.
 pub(super) const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// A file by its lines.
+/// The lines of a file.
 pub(super) struct Lines<R> {
     source: R,
     buffer: Vec<u8>,
@@ -17,19 +17,19 @@ impl<R: BufRead> Lines<R> {
         Self { source, buffer: Vec::new(), number: 0 }
     }
 
-    /// The number of the line that was read last.
+    /// The number of the last line read.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 
-    /// The first byte that is neither a byte order mark nor space, as far as it can be seen without reading on.
+    /// The first byte after a byte order mark and spaces, as far as the buffer shows it.
     pub(super) fn peek(&mut self) -> io::Result<Option<u8>> {
         let ahead = self.source.fill_buf()?;
         let ahead = ahead.strip_prefix(BOM).unwrap_or(ahead);
         Ok(ahead.iter().copied().find(|byte| !byte.is_ascii_whitespace()))
     }
 
-    /// The next line that is not blank, or what is wrong with it.
+    /// The next line that is not blank, or the reason to refuse it.
     pub(super) fn next(&mut self) -> io::Result<Option<Result<&str, String>>> {
         loop {
             self.buffer.clear();
@@ -54,7 +54,7 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// Reads to the end of the line; whether there was any more of it.
+    /// Skips to the end of the line. Returns whether anything was skipped.
     fn skip_rest(&mut self) -> io::Result<bool> {
         let mut skipped = false;
         loop {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_blank_lines_and_endings_are_not_content() {
+    fn byte_order_mark_blank_lines_and_line_endings_are_skipped() {
         let lines = all(b"\xef\xbb\xbfone\r\n\r\n  \n\ntwo\nthree");
         let good = |number, text: &str| (number, Ok(text.to_owned()));
         assert_eq!(lines, [good(1, "one"), good(5, "two"), good(6, "three")]);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_does_not_spoil_the_next() {
+    fn lines_after_a_bad_line_are_read() {
         let mut bytes = b"a\n".to_vec();
         bytes.extend(vec![b'x'; 1 << 20]);
         bytes.extend(b"\nb\xff\nc\n");

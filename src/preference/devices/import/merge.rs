@@ -1,4 +1,4 @@
-//! Rows of one device made one. A device may have several rows, wherever they stand, each with other resources.
+//! Merges the rows of a device. A device may have several rows, anywhere in the file, each with other resources.
 
 use super::Wanted;
 use crate::provider::Provider;
@@ -7,17 +7,17 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
-/// Devices to be added together.
+/// Devices to add together.
 pub(super) struct Batch {
     pub wanted: Vec<Wanted>,
-    /// How many rows they come from.
+    /// The number of rows they come from.
     pub rows: u64,
 }
 
-/// The next batch, and a few words on every device before it.
+/// The next batch, and a few words of memory per earlier device.
 pub(super) struct Merge {
     resources: Vec<ResourceName>,
-    /// Hash of the id → what was said of the device. That two of a million ids share one: once in 30 million files.
+    /// Hash of the id → the device's earlier rows. Two of a million ids collide once in 30 million files.
     seen: HashMap<u64, Seen>,
     hasher: RandomState,
     /// Id → index in `wanted`.
@@ -29,7 +29,7 @@ pub(super) struct Merge {
 struct Seen {
     row: u64,
     group: u64,
-    /// One bit each, in the provider's order.
+    /// One bit per resource, in the provider's order.
     resources: u64,
 }
 
@@ -49,12 +49,12 @@ impl Merge {
         self.wanted.len()
     }
 
-    /// How many different devices there were.
+    /// The number of distinct devices.
     pub(super) fn devices(&self) -> u64 {
         self.seen.len() as u64
     }
 
-    /// Takes a row in, unless it contradicts an earlier one.
+    /// Adds a row, unless it contradicts an earlier one.
     pub(super) fn put(&mut self, row: u64, new: Wanted) -> Result<(), String> {
         let key = self.hasher.hash_one(&new.device.external_id);
         let group = self.hasher.hash_one(&new.device.group);
@@ -85,7 +85,7 @@ impl Merge {
         Ok(())
     }
 
-    /// The batch so far, and an empty one in its place; none if nothing is in it.
+    /// Takes the batch so far; none if it is empty.
     pub(super) fn take(&mut self) -> Option<Batch> {
         self.places.clear();
         let batch = Batch { wanted: std::mem::take(&mut self.wanted), rows: std::mem::take(&mut self.rows) };
@@ -95,7 +95,7 @@ impl Merge {
     fn bits(&self, new: &Wanted) -> u64 {
         let jobs = new.device.jobs.iter().chain(&new.by_default);
         let places = jobs.filter_map(|(name, ..)| self.resources.iter().position(|known| known == name));
-        // More than 64 resources share bits: such a provider's devices need their rows apart, and get an error.
+        // With more than 64 resources bits are shared, and a device with two rows may be refused.
         places.fold(0, |bits, account| bits | 1 << (account % 64))
     }
 }
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_a_device_become_one_also_across_batches() {
+    fn rows_of_a_device_are_merged_across_batches() {
         let registry = Registry::load(None).unwrap();
         let meadow = registry.get("meadow").unwrap();
         let mut merge = Merge::new(meadow);

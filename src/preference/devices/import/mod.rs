@@ -1,6 +1,6 @@
-//! Devices by the file: lines are read one by one, checked, merged by device, and added in batches.
+//! Device import: lines are read one by one, checked, merged by device, and added in batches.
 //!
-//! Only a batch and a few words per device are in memory, so that a file may be of any length.
+//! Only a batch and a few words per device are in memory, so that files of any length can be imported.
 
 mod csv;
 mod lines;
@@ -26,55 +26,55 @@ use std::io::{self, BufRead};
 /// The most devices in one batch.
 const BATCH: usize = 1000;
 
-/// A device as a file asked for it.
+/// A device from a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
-    /// With the jobs that were named.
+    /// The device with the jobs that the file names.
     pub device: NewDevice,
-    /// Jobs that were not named: a device that has them already keeps its own.
+    /// Default jobs that the file does not name; an existing device keeps its own.
     pub by_default: Vec<(ResourceName, Interval, Priority)>,
 }
 
-/// A row that cannot be had as it is.
+/// A refused row.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, thiserror::Error)]
 #[error("row {row}: {error}")]
 pub struct RowError {
-    /// The line's number, from 1, as an editor shows it.
+    /// The line number, from 1.
     pub row: u64,
-    /// What is wrong with it.
+    /// The reason.
     pub error: String,
 }
 
-/// How far an import has come.
+/// The progress of an import.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Tally {
     /// Rows read, header and blank lines not counted.
     pub read: u64,
-    /// Of these, rows that were added.
+    /// Rows that were added.
     pub added: u64,
-    /// And rows that were refused.
+    /// Rows that were refused.
     pub refused: u64,
-    /// Different devices in the rows that were not refused.
+    /// Distinct devices in the rows that were not refused.
     pub devices: u64,
 }
 
-/// Why an import ended before its file did.
+/// An error that ends an import early.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The file.
-    #[error("cannot read on after row {row}: {source}")]
+    /// The file cannot be read.
+    #[error("cannot read past row {row}: {source}")]
     Unreadable {
         /// The last row that was read.
         row: u64,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// The first line says something else than columns.
+    /// The header is invalid.
     #[error("row {row}: {error}")]
     Header {
-        /// Where it stands.
+        /// Its line number.
         row: u64,
-        /// What is wrong with it.
+        /// The reason.
         error: String,
     },
     /// The database.
@@ -82,14 +82,14 @@ pub enum ImportError {
     Stopped {
         /// The last row that was read.
         row: u64,
-        /// Rows that stay.
+        /// The number of rows that were added.
         added: u64,
-        /// Why.
+        /// The cause.
         source: PostgresError,
     },
 }
 
-/// A file on its way in.
+/// An import in progress.
 pub struct Import<'a, R> {
     rows: Rows<R>,
     provider: &'a Provider,
@@ -99,7 +99,7 @@ pub struct Import<'a, R> {
 }
 
 impl<'a, R: BufRead> Import<'a, R> {
-    /// Begins: reads a CSV's header. `refused` hears of every row that cannot be had.
+    /// Starts an import and reads a CSV's header. `refused` is called for every refused row.
     pub fn new(
         source: R,
         format: Option<Format>,
@@ -115,13 +115,13 @@ impl<'a, R: BufRead> Import<'a, R> {
         })
     }
 
-    /// Reads it all and adds nothing.
+    /// Reads the whole file and adds nothing.
     pub fn check(mut self) -> Result<Tally, ImportError> {
         while self.batch()?.is_some() {}
         Ok(self.tally)
     }
 
-    /// Adds every row that can be had, a batch at a time; `progress` hears after each.
+    /// Adds all valid rows, a batch at a time; `progress` is called after each batch.
     pub async fn add(
         mut self,
         pool: &Pool,
@@ -158,7 +158,7 @@ impl<'a, R: BufRead> Import<'a, R> {
         Ok(self.tally)
     }
 
-    /// The next devices; none at the end of the file.
+    /// The next batch; none at the end of the file.
     fn batch(&mut self) -> Result<Option<merge::Batch>, ImportError> {
         while self.merge.len() < BATCH {
             let Some((row, read)) = self.rows.next()? else { break };
@@ -180,7 +180,7 @@ impl<'a, R: BufRead> Import<'a, R> {
     }
 }
 
-/// Adds devices in a transaction of their own.
+/// Adds devices in one transaction.
 pub async fn add(
     pool: &Pool,
     account: &TenantConnection,

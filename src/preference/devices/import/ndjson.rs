@@ -1,4 +1,4 @@
-//! A line that is a JSON object.
+//! Rows as JSON objects, one per line.
 
 use super::row::{Row, RowJob};
 use serde::Deserialize;
@@ -21,7 +21,7 @@ struct Job {
 }
 
 pub(super) fn row(line: &str) -> Result<Row, String> {
-    // The line's number is ours to tell.
+    // The caller adds the line number.
     let line: Line =
         serde_json::from_str(line).map_err(|e| e.to_string().replace(" at line 1 column", " at column"))?;
     let job = |(resource, job): (String, Job)| RowJob {
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_but_the_id_may_be_left_out() {
+    fn only_the_id_is_required() {
         assert_eq!(row(r#"{"external_id":"a"}"#).unwrap().external_id, "a");
         let full =
             r#"{"external_id":"a","name":"A","group":null,"jobs":{"state":{"interval":"30s"},"energy":{}}}"#;
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_say_what_is_wrong() {
+    fn bad_rows_are_refused_with_the_reason() {
         for (line, says) in [
             (
                 r#"{"external_id":"a","intervall":"1s"}"#,

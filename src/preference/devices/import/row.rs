@@ -1,25 +1,25 @@
-//! A row of a file, whatever the format.
+//! A row of a file of either format.
 
-/// A row as it was written; `None` and empty are the same: not said.
+/// A row as written; `None` and empty both mean absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Row {
     /// The provider's id of the device.
     pub external_id: String,
-    /// What its owner calls it.
+    /// Its label.
     pub name: String,
-    /// Its home or site.
+    /// Its group, such as a home.
     pub group: String,
-    /// What is wanted of it.
+    /// Its jobs.
     pub jobs: Vec<RowJob>,
 }
 
-/// One resource of a row; never all empty.
+/// A resource of a row; at least one field is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RowJob {
-    /// Which.
+    /// The connection.
     pub resource: Option<String>,
-    /// How often.
+    /// The interval.
     pub interval: Option<String>,
-    /// How much it matters.
+    /// The priority.
     pub priority: Option<String>,
 }

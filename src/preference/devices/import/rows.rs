@@ -1,4 +1,4 @@
-//! Rows of either format.
+//! The rows of a file of either format.
 
 use super::csv::Header;
 use super::lines::Lines;
@@ -8,17 +8,17 @@ use std::io::BufRead;
 use std::path::Path;
 use std::str::FromStr;
 
-/// How a file is written.
+/// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Comma-separated, under a header.
     Csv,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Ndjson,
 }
 
 impl Format {
-    /// What a file's ending says.
+    /// The format of a file extension.
     pub fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "csv" => Some(Self::Csv),
@@ -44,7 +44,7 @@ enum Shape {
     Ndjson,
 }
 
-/// A file by its rows.
+/// The rows of a file.
 pub(super) struct Rows<R> {
     lines: Lines<R>,
     shape: Shape,
@@ -68,7 +68,7 @@ impl<R: BufRead> Rows<R> {
         Ok(Self { lines, shape })
     }
 
-    /// The next row with its number, or what is wrong with it.
+    /// The next row with its number, or the reason to refuse it.
     #[expect(clippy::type_complexity, reason = "a number, and a row or a sentence")]
     pub(super) fn next(&mut self) -> Result<Option<(u64, Result<Row, String>)>, ImportError> {
         let row = self.lines.number();
@@ -81,7 +81,7 @@ impl<R: BufRead> Rows<R> {
         Ok(Some((self.lines.number(), read)))
     }
 
-    /// The number of the row that was read last.
+    /// The number of the last row read.
     pub(super) fn row(&self) -> u64 {
         self.lines.number()
     }

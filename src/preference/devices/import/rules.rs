@@ -1,14 +1,14 @@
-//! What a row must say to become a device with jobs.
+//! Checks a row and converts it to a device with jobs.
 
 use super::{Row, RowJob, Wanted};
 use crate::preference::devices::NewDevice;
 use crate::provider::Provider;
 use crate::words::{Interval, Priority, ResourceName};
 
-/// The most bytes in an id, a name or a group.
+/// The longest id, name or group in bytes.
 const TEXT_BYTES_MAX: usize = 255;
 
-/// The device that a row describes, or what is wrong with the row.
+/// The device of a row, or the reason to refuse the row.
 pub fn check(provider: &Provider, row: Row) -> Result<Wanted, String> {
     if row.external_id.is_empty() {
         return Err("external_id: it is empty; write the provider's id of the device".to_owned());
@@ -19,7 +19,7 @@ pub fn check(provider: &Provider, row: Row) -> Result<Wanted, String> {
     let jobs = row.jobs.iter().map(|job| check_job(provider, job)).collect::<Result<Vec<_>, _>>()?;
     let by_default = if jobs.is_empty() { provider.default_jobs() } else { Vec::new() };
     if jobs.is_empty() && by_default.is_empty() {
-        return Err(format!("resource: say which is wanted, of {}", provider.resource_list()));
+        return Err(format!("resource: name one of {}", provider.resource_list()));
     }
     let Row { external_id, name, group, .. } = row;
     Ok(Wanted { device: NewDevice { external_id, name, group, jobs }, by_default })
@@ -27,10 +27,10 @@ pub fn check(provider: &Provider, row: Row) -> Result<Wanted, String> {
 
 fn check_text(column: &str, text: &str) -> Result<(), String> {
     if text.len() > TEXT_BYTES_MAX {
-        return Err(format!("{column}: it has {} bytes; at most {TEXT_BYTES_MAX} are taken", text.len()));
+        return Err(format!("{column}: it has {} bytes; at most {TEXT_BYTES_MAX} are allowed", text.len()));
     }
     match text.chars().find(|c| c.is_control()) {
-        Some(control) => Err(format!("{column}: it holds the control character {control:?}; leave that out")),
+        Some(control) => Err(format!("{column}: it contains the control character {control:?}; remove it")),
         None => Ok(()),
     }
 }
@@ -38,7 +38,7 @@ fn check_text(column: &str, text: &str) -> Result<(), String> {
 fn check_job(provider: &Provider, job: &RowJob) -> Result<(ResourceName, Interval, Priority), String> {
     let asked = match &job.resource {
         Some(name) => name.clone(),
-        None => the_one(provider)?.to_string(),
+        None => only_resource_of(provider)?.to_string(),
     };
     let (name, resource) = provider.find_resource(&asked).map_err(|error| format!("resource: {error}"))?;
     let interval = match &job.interval {
@@ -53,10 +53,11 @@ fn check_job(provider: &Provider, job: &RowJob) -> Result<(ResourceName, Interva
     Ok((name.clone(), interval, priority))
 }
 
-/// The resource that is meant when none is named.
-fn the_one(provider: &Provider) -> Result<ResourceName, String> {
-    let unclear =
-        || format!("resource: say for which the interval and priority are, of {}", provider.resource_list());
+/// The resource of a row that names none.
+fn only_resource_of(provider: &Provider) -> Result<ResourceName, String> {
+    let unclear = || {
+        format!("resource: name the one that interval and priority are for, of {}", provider.resource_list())
+    };
     match provider.default_jobs().as_slice() {
         [(name, ..)] => Ok(name.clone()),
         _ => Err(unclear()),
@@ -77,11 +78,12 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_begins_with_its_column() {
+    fn refusal_begins_with_the_column() {
         assert!(refusal(|row| row.external_id.clear()).starts_with("external_id: "));
         assert!(refusal(|row| row.name = "x".repeat(256)).starts_with("name: it has 256 bytes"));
         assert!(
-            refusal(|row| row.group = "a\0".to_owned()).starts_with("group: it holds the control character")
+            refusal(|row| row.group = "a\0".to_owned())
+                .starts_with("group: it contains the control character")
         );
         assert!(
             refusal(|row| row.jobs[0].resource = Some("power".to_owned()))
@@ -93,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_is_the_providers_default() {
+    fn absent_fields_take_the_providers_default() {
         let registry = Registry::load(None).unwrap();
         let meadow = registry.get("meadow").unwrap();
         let row = Row { external_id: "a".to_owned(), ..Row::default() };
