@@ -6,4 +6,4 @@ pub mod outbox;
 pub mod schedules;
 mod wanted;
 
-pub use wanted::{DeviceRef, JobPatch, StoredJob, by_id, last_id, page, set, subject};
+pub use wanted::{DeviceRef, JobPatch, StoredJob, by_id, device_of, last_id, page, set};
