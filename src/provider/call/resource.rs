@@ -121,8 +121,8 @@ impl Resource {
         }
     }
 
-    /// The cost per call without that of its devices: all pages that it may have, and its probe. Saturates; load refuses
-    /// a definition that would.
+    /// The cost per call without that of its devices: all pages that it may have, and its probe. Saturates; loading
+    /// refuses a definition that would.
     pub fn cost_per_call(&self) -> u32 {
         let pages = self.pages.as_ref().map_or(1, |pages| pages.get_ref().max);
         self.cost.saturating_mul(pages).saturating_add(self.probe.as_ref().map_or(0, |probe| probe.cost()))
