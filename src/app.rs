@@ -1,5 +1,11 @@
 //! What all parts of a process share, built once.
 
+mod client;
+mod detached;
+
+pub use client::ProviderClient;
+pub use detached::TaskFailed;
+
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::postgres::{self, Pool, PostgresError};
@@ -37,10 +43,11 @@ pub struct App {
     pub sealer: Sealer,
     /// The time, as Redis tells it.
     pub clock: Clock,
-    /// Tasks that must finish even if the caller is cancelled.
+    /// Tasks that must finish even if the caller goes away.
     pub detached: TaskTracker,
     /// Restarts long-lived tasks that panic.
     pub supervisor: Supervisor,
+    clients: client::Clients,
 }
 
 /// Why a process cannot begin. Each says in a sentence what to do.
@@ -95,6 +102,7 @@ impl App {
             clock,
             detached: TaskTracker::new(),
             supervisor: Supervisor::default(),
+            clients: client::Clients::default(),
         })
     }
 

@@ -1,6 +1,5 @@
-//! One real call outside of the schedule, to see what becomes of it. It is granted by the same quotas as every other
-//! call and settled like one, so that a trial breaks no limit and what it learns (a hold, an error) counts; nothing of
-//! what it reads is stored.
+//! One real ad-hoc call, to see what becomes of it. It is granted by the same quotas as every other call and settled
+//! like one, so that a trial breaks no limit and what it learns (a hold, an error) counts; it stores no reading.
 
 use crate::adhoc::{AdHocCall, AdHocError};
 use crate::app::App;
@@ -15,22 +14,23 @@ use crate::words::{
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// What to try.
 #[derive(Debug)]
-pub struct Wanted<'a> {
+pub struct TrialRequest {
     /// Where.
-    pub provider: &'a Arc<Provider>,
+    pub provider: Arc<Provider>,
     /// Whose.
     pub tenant: TenantId,
     /// With which account.
     pub connection: ConnectionId,
     /// For which of its devices: its number, or its external id; its first when absent.
-    pub device: Option<&'a str>,
+    pub device: Option<String>,
     /// What of it.
-    pub resource: &'a ResourceName,
+    pub resource: ResourceName,
     /// How long to wait for the quotas.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 /// What became of it.
@@ -72,26 +72,31 @@ pub enum TrialError {
     Postgres(#[from] PostgresError),
 }
 
-/// Makes the call, as soon as every quota lets it.
-pub async fn run(app: &App, wanted: &Wanted<'_>) -> Result<Trial, TrialError> {
-    let provider = wanted.provider;
+/// Makes the call, as soon as every quota lets it. Once it is sent, it is settled even if the caller goes away.
+pub async fn run(app: &App, request: TrialRequest) -> Result<Trial, TrialError> {
+    let sent = app.run_detached(|app, abandoned| async move { send(&app, &request, &abandoned).await }).await;
+    sent.map_err(AdHocError::from)?
+}
+
+async fn send(app: &App, wanted: &TrialRequest, abandoned: &CancellationToken) -> Result<Trial, TrialError> {
+    let provider = &wanted.provider;
     let target = target(app, wanted).await?;
     let lane = lane(wanted.connection, &target.group);
     let full = provider.resource(wanted.resource.as_str()).map_or(0, |resource| resource.cost_of(1));
     let request =
         ReserveRequest { lane, resource: wanted.resource.clone(), cost: full, devices: vec![target.device] };
     let whose = (wanted.tenant, wanted.connection);
-    let adhoc = AdHocCall::begin(app, provider, whose, &request, wanted.patience).await?;
+    let adhoc = AdHocCall::reserve(app, provider, whose, &request, wanted.timeout, abandoned).await?;
     let connection = adhoc.connection.clone();
     let call = Call { connection, resource: wanted.resource.clone(), targets: vec![target.clone()] };
     let sent = Instant::now();
     let asked_at = app.clock.now();
-    let (answer, trace) = adhoc.fetcher.fetch_traced(&call, asked_at).await;
+    let (answer, trace) = adhoc.fetcher().fetch_traced(&call, asked_at).await;
     adhoc.learn(&answer.bootstrap_values, asked_at).await;
     let took = sent.elapsed();
     let is_unauthorized =
         answer.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Unauthorized { .. }));
-    adhoc.end(answer.end, answer.holds.clone(), is_unauthorized).await;
+    adhoc.settle(answer.end, answer.holds.clone(), is_unauthorized).await;
     let cost = match answer.end {
         End::Unsent => 0,
         _ => full,
@@ -104,14 +109,17 @@ pub async fn run(app: &App, wanted: &Wanted<'_>) -> Result<Trial, TrialError> {
 const PAGE: i64 = 500;
 
 /// The device that is asked for. One that was not added yet has no number.
-async fn target(app: &App, wanted: &Wanted<'_>) -> Result<Target, TrialError> {
+async fn target(app: &App, wanted: &TrialRequest) -> Result<Target, TrialError> {
     let mut after = DeviceId(0);
     loop {
         let page = inventory::page(&app.pool, wanted.tenant, Some(wanted.connection), after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.device;
         let found = page.into_iter().find(|row| {
-            wanted.device.is_none_or(|asked| row.external_id == asked || row.device.to_string() == asked)
+            wanted
+                .device
+                .as_ref()
+                .is_none_or(|asked| row.external_id == *asked || row.device.to_string() == *asked)
         });
         if let Some(row) = found {
             return Ok(Target {
@@ -123,8 +131,8 @@ async fn target(app: &App, wanted: &Wanted<'_>) -> Result<Target, TrialError> {
             });
         }
     }
-    let stranger = wanted.device.ok_or(TrialError::NoDevice)?.to_owned();
-    let mut own = wanted.provider.quotas().filter(|quota| quota.counts(wanted.resource));
+    let stranger = wanted.device.clone().ok_or(TrialError::NoDevice)?;
+    let mut own = wanted.provider.quotas().filter(|quota| quota.counts(&wanted.resource));
     if own.any(|quota| matches!(quota.scope, Scope::Group | Scope::Device)) {
         return Err(TrialError::Stranger(stranger));
     }

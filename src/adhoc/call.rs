@@ -1,31 +1,31 @@
-//! One call outside of the schedule: leave is asked of every quota that counts it, and its end is settled, as for any
-//! other call. What is fetched is its caller's.
+//! One ad-hoc call: reserved with every quota that counts it, and settled like any other. Its caller sends it.
 
-use crate::app::App;
-use crate::authorise::{self, Authoriser, BootstrapState, Ready};
+use crate::app::{App, ProviderClient, TaskFailed};
+use crate::authorise::{Authoriser, BootstrapState, Ready};
 use crate::fetch::Fetcher;
 use crate::keep::{self, KeepError};
 use crate::postgres::PostgresError;
 use crate::preference::connections;
 use crate::provider::{LoadError, Provider};
 use crate::redis::RedisError;
-use crate::take::{ReserveOutcome, ReserveRequest, Settlement, Taker};
+use crate::take::{ReserveOutcome, ReserveRequest, Settlement};
 use crate::words::{CallId, Connection, ConnectionId, DeviceId, End, Hold, Outcome, TenantId, UnixMs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Why nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum AdHocError {
-    /// The account may not be used.
+    /// The connection's credential was refused before, or cannot be opened.
     #[error(
         "the connection's credential was refused before, or cannot be opened: give it a new one by \
          `paceline connection secret`"
     )]
     Unusable,
-    /// Nor does the cloud give a token for it.
+    /// The provider gives no token for it.
     #[error(
         "nothing was sent: {0}; its owner gives new secrets by `paceline connection secret`, or allows it again by \
          `paceline connection authorize`"
@@ -36,48 +36,56 @@ pub enum AdHocError {
     NotYet {
         /// The quota's name, or the hold's reason.
         by: String,
-        /// When it will.
+        /// For people: "for another 3s".
         when: String,
+        /// The same, ms, where it is known.
+        wait_ms: Option<f64>,
     },
-    /// What its calls need could not be learned.
-    #[error("the cloud was asked what calls need to know of the account first, and did not tell: {0}")]
-    Unknown(String),
-    /// The process did not get to it in time.
-    #[error("nothing was sent: the instant that was granted has passed on this busy machine; try again")]
+    /// The bootstrap values that its calls need could not be had.
+    #[error("the provider was asked for the values that calls of this account need, and gave none: {0}")]
+    Bootstrap(String),
+    /// The process was too busy.
+    #[error("nothing was sent: this machine was too busy to send at the granted instant; try again")]
     Late,
+    /// Nobody waits for the call any more.
+    #[error("nothing was sent: the call was cancelled before it was sent")]
+    Abandoned,
     /// The definition.
     #[error(transparent)]
     Definition(#[from] LoadError),
-    /// Housekeeping.
+    /// The schedule could not be rebuilt.
     #[error(transparent)]
     Keep(#[from] KeepError),
     /// Redis.
-    #[error("the schedule in Redis, which grants every call, could not be asked; nothing was sent")]
+    #[error("nothing was sent: Redis, which grants every call, could not be asked")]
     Redis(#[from] RedisError),
     /// Postgres.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
+    /// A bug: the task panicked.
+    #[error(transparent)]
+    Task(#[from] TaskFailed),
 }
 
-/// A call that may be sent now.
+/// A reserved call that may be sent now. It must be settled: make and send it in a detached task.
 pub struct AdHocCall {
-    /// What makes it.
-    pub fetcher: Arc<Fetcher>,
     /// The account, with a token that works where the provider gives such.
     pub connection: Arc<Connection>,
     authoriser: Authoriser,
-    taker: Taker,
-    grant: CallId,
+    client: Arc<ProviderClient>,
+    call: CallId,
 }
 
 impl AdHocCall {
-    /// Waits until every quota lets the call through, for so long at most.
-    pub async fn begin(
+    /// Reserves the call, waiting for at most `timeout` until every quota lets it through. When `abandoned` is cancelled
+    /// before, nothing is sent.
+    pub async fn reserve(
         app: &App,
         provider: &Arc<Provider>,
         (tenant, connection): (TenantId, ConnectionId),
         request: &ReserveRequest,
-        patience: Duration,
+        timeout: Duration,
+        abandoned: &CancellationToken,
     ) -> Result<Self, AdHocError> {
         let opened =
             connections::open(&app.pool, &app.sealer, &[connection.0], provider.has_quota_inputs()).await?;
@@ -85,83 +93,92 @@ impl AdHocCall {
         let connection = Arc::new(own.ok_or(AdHocError::Unusable)?);
         // Before a token is asked for: a quota may count that, too.
         keep::rebuild_if_lost(app, &provider.name).await?;
-        let fetcher = authorise::fetcher(app, provider)?;
-        let authoriser = Authoriser::new(app, provider, &fetcher);
+        let (client, authoriser) = (app.client(provider)?, Authoriser::new(app, provider)?);
         let connection = match authoriser.ready(&connection).await {
             Ready::Go(connection) => connection,
             Ready::NotYet(until, by) => {
-                return Err(AdHocError::NotYet { by, when: format!("before {until}") });
+                let wait_ms = until.since_ms(app.clock.now()).max(0) as f64;
+                return Err(AdHocError::NotYet {
+                    by,
+                    when: format!("before {until}"),
+                    wait_ms: Some(wait_ms),
+                });
             }
             Ready::Refused(reason) => return Err(AdHocError::Refused(reason)),
         };
-        let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
-        taker.observe_time(app.clock.now());
-        let deadline = Instant::now() + patience;
-        let mut grant = leave(app, provider, &taker, request, patience).await?;
-        let connection = match authoriser.known(&connection).await {
-            BootstrapState::Yes(connection) => connection,
+        let deadline = Instant::now() + timeout;
+        let reserve = async || {
+            let left = deadline.saturating_duration_since(Instant::now());
+            reserve(app, &client, request, left, abandoned).await
+        };
+        let call = reserve().await?;
+        let (connection, call) = match authoriser.known(&connection).await {
+            BootstrapState::Yes(connection) => (connection, call),
             BootstrapState::NotYet(by) => {
-                taker.settle(&[Settlement::unsent(grant)], None).await?;
-                let when = "right now".to_owned();
-                return Err(AdHocError::NotYet { by, when });
+                client.taker.settle(&[Settlement::unsent(call)], None).await?;
+                return Err(AdHocError::NotYet { by, when: "right now".to_owned(), wait_ms: None });
             }
             BootstrapState::Ask(_asking) => {
-                let connection = look_up(app, &fetcher, &authoriser, &taker, connection, grant).await?;
-                let left = deadline.saturating_duration_since(Instant::now());
-                grant = leave(app, provider, &taker, request, left).await?;
-                connection
+                (bootstrap(app, &client, &authoriser, connection, call).await?, reserve().await?)
             }
         };
-        Ok(Self { fetcher, connection, authoriser, taker, grant })
+        Ok(Self { connection, authoriser, client, call })
     }
 
-    /// Keeps what the answer corrected of what is known of the account.
+    /// Sends it.
+    pub fn fetcher(&self) -> &Fetcher {
+        &self.client.fetcher
+    }
+
+    /// Keeps the bootstrap values that the response corrected.
     pub async fn learn(&self, learned: &BTreeMap<String, String>, asked_at: UnixMs) {
         self.authoriser.learn(&self.connection, learned, false, asked_at).await;
     }
 
-    /// Tells how it ended. What it brought is worth keeping even if the schedule cannot be told.
-    pub async fn end(self, end: End, holds: Vec<(Hold, Option<DeviceId>)>, is_unauthorized: bool) {
+    /// Settles it. What it brought is worth keeping even if that fails.
+    pub async fn settle(self, end: End, holds: Vec<(Hold, Option<DeviceId>)>, is_unauthorized: bool) {
         if is_unauthorized {
             self.authoriser.refused(&self.connection).await;
         }
-        let settlement = Settlement { end, holds, ..Settlement::unsent(self.grant) };
-        if let Err(error) = self.taker.settle(&[settlement], None).await {
-            tracing::warn!(%error, "the schedule was not told how the call ended: its lease runs out by itself");
+        let settlement = Settlement { end, holds, ..Settlement::unsent(self.call) };
+        if let Err(error) = self.client.taker.settle(&[settlement], None).await {
+            tracing::warn!(%error, "ad-hoc call not settled; its lease expires by itself");
         }
     }
 }
 
-/// Waits until every quota lets one call through, for so long at most.
-async fn leave(
+async fn reserve(
     app: &App,
-    provider: &Provider,
-    taker: &Taker,
+    client: &ProviderClient,
     request: &ReserveRequest,
-    patience: Duration,
+    timeout: Duration,
+    abandoned: &CancellationToken,
 ) -> Result<CallId, AdHocError> {
-    let (grant, latest) = match taker.reserve_within(request, patience, app.tolerance(provider)).await? {
+    let tolerance = app.tolerance(&client.provider);
+    let (call, latest) = match client.taker.reserve_within(request, timeout, tolerance, abandoned).await? {
         ReserveOutcome::Go { call, latest } => (call, latest),
-        ReserveOutcome::NotYet { by, when, .. } => return Err(AdHocError::NotYet { by, when }),
+        ReserveOutcome::NotYet { by, when, wait_ms } => {
+            return Err(AdHocError::NotYet { by, when, wait_ms });
+        }
+        ReserveOutcome::Abandoned => return Err(AdHocError::Abandoned),
     };
     if Instant::now() > latest {
-        taker.settle(&[Settlement::unsent(grant)], None).await?;
+        client.taker.settle(&[Settlement::unsent(call)], None).await?;
         return Err(AdHocError::Late);
     }
-    Ok(grant)
+    Ok(call)
 }
 
-/// Asks what must be known of the account first, for what was granted.
-async fn look_up(
+/// Spends the reserved call on asking for bootstrap values.
+async fn bootstrap(
     app: &App,
-    fetcher: &Fetcher,
+    client: &ProviderClient,
     authoriser: &Authoriser,
-    taker: &Taker,
     connection: Arc<Connection>,
-    grant: CallId,
+    call: CallId,
 ) -> Result<Arc<Connection>, AdHocError> {
     let asked_at = app.clock.now();
-    let found = fetcher.bootstrap(connection.clone(), asked_at).await;
+    let found = client.fetcher.bootstrap(connection.clone(), asked_at).await;
     if matches!(found.values, Err(Outcome::Unauthorized { .. })) {
         authoriser.refused(&connection).await;
     }
@@ -169,16 +186,9 @@ async fn look_up(
     if let Ok(values) = &found.values {
         authoriser.learn(&connection, values, true, asked_at).await;
     }
-    let settlement = Settlement { end: found.end, holds: found.holds, ..Settlement::unsent(grant) };
-    taker.settle(&[settlement], None).await?;
-    match found.values {
-        Ok(bootstrap) => {
-            let bootstrap_of = fetcher.bootstrap_request_hash();
-            Ok(Arc::new(Connection { bootstrap, bootstrap_of, ..Connection::clone(&connection) }))
-        }
-        Err(outcome) => {
-            let why = outcome.describe();
-            Err(AdHocError::Unknown(why))
-        }
-    }
+    let settlement = Settlement { end: found.end, holds: found.holds, ..Settlement::unsent(call) };
+    client.taker.settle(&[settlement], None).await?;
+    let bootstrap = found.values.map_err(|outcome| AdHocError::Bootstrap(outcome.describe()))?;
+    let bootstrap_of = client.fetcher.bootstrap_request_hash();
+    Ok(Arc::new(Connection { bootstrap, bootstrap_of, ..Connection::clone(&connection) }))
 }

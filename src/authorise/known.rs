@@ -31,19 +31,19 @@ impl Drop for Asking {
 impl Authoriser {
     /// Finds out whether a call of the connection can be made. Most of the time nobody is asked.
     pub async fn known(&self, connection: &Arc<Connection>) -> BootstrapState {
-        if !self.fetcher.needs_bootstrap(connection) {
+        if !self.client.fetcher.needs_bootstrap(connection) {
             return BootstrapState::Yes(connection.clone());
         }
         let asking = {
-            let mut all = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.client.lookups.lock().unwrap_or_else(PoisonError::into_inner);
             if !all.insert(connection.id) {
                 return BootstrapState::NotYet("its account is being looked up".to_owned());
             }
-            Asking { all: self.asking.clone(), connection: connection.id }
+            Asking { all: self.client.lookups.clone(), connection: connection.id }
         };
         // It may have been learned since the connection was read.
         match connections::open(&self.app.pool, &self.app.sealer, &[connection.id.0], false).await {
-            Ok(now) => match now.into_iter().find(|now| !self.fetcher.needs_bootstrap(now)) {
+            Ok(now) => match now.into_iter().find(|now| !self.client.fetcher.needs_bootstrap(now)) {
                 Some(now) => {
                     // The token may be one that the older secrets brought: its refusal counts against those.
                     let secrets_version = connection.secrets_version;
@@ -71,7 +71,7 @@ impl Authoriser {
         if values.is_empty() && !whole {
             return;
         }
-        let of = self.fetcher.bootstrap_request_hash().filter(|_| whole);
+        let of = self.client.fetcher.bootstrap_request_hash().filter(|_| whole);
         match learned::learn(&self.app.pool, connection, values, of.as_deref(), asked_at).await {
             Ok(()) => {
                 let names: Vec<_> = values.keys().collect();

@@ -8,11 +8,6 @@ mod renew;
 mod reseal;
 mod reserve;
 
-use crate::app::App;
-use crate::fetch::{Fetcher, Reach};
-use crate::provider::{LoadError, Provider};
-use std::sync::Arc;
-
 pub use add::{Added, add, renew_secrets};
 pub use known::{Asking, BootstrapState};
 pub use owner::{
@@ -21,10 +16,3 @@ pub use owner::{
 };
 pub use renew::{Authoriser, Ready};
 pub use reseal::{Resealed, reseal};
-
-/// What makes the calls of a provider, as far as its operator lets them go and with what its operator was given.
-pub fn fetcher(app: &App, provider: &Arc<Provider>) -> Result<Arc<Fetcher>, LoadError> {
-    let reach = Reach::of(&app.settings.providers.private_networks, &provider.name);
-    let operator = app.settings.provider.of(&provider.name);
-    Fetcher::new(provider.clone(), reach, operator).map(Arc::new)
-}

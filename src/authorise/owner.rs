@@ -1,6 +1,5 @@
 //! An owner allows a connection: in a browser, which comes back with a code, or by a code that is typed in elsewhere.
 
-use super::fetcher;
 use super::reserve::{self, NotYet};
 use crate::app::App;
 use crate::fetch::DeviceCode;
@@ -13,8 +12,8 @@ use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// So long leave for the exchange is waited for, where a quota counts it: its code does not live for long.
-const LEAVE: Duration = Duration::from_secs(10);
+/// How long the exchange waits for its reservation, where a quota counts it. Short: its code expires soon.
+const RESERVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// So long an owner may take.
 const PATIENCE_MS: i64 = 10 * 60 * 1000;
 
@@ -115,7 +114,7 @@ pub async fn begin(
     need(provider, Flow::Code)?;
     let now = app.clock.now();
     let redirect_url = redirect_url(app, provider)?;
-    let request = fetcher(app, provider)?.authorization_request(connection, &redirect_url, now)?;
+    let request = app.client(provider)?.fetcher.authorization_request(connection, &redirect_url, now)?;
     let expires_at = now.plus_ms(PATIENCE_MS);
     let (tenant, id, verifier) = (connection.tenant, connection.id, request.verifier);
     let pending = Pending { tenant, connection: id, verifier, redirect_url };
@@ -139,12 +138,13 @@ pub async fn finish(
         connections::open_any(&app.pool, &app.sealer, pending.tenant, pending.connection).await?;
     let provider = app.registry.find(connection.provider.as_str())?;
     let (verifier, redirect_url) = (pending.verifier.as_ref(), pending.redirect_url.as_str());
-    let fetcher = fetcher(app, provider)?;
-    let leave = reserve::ask(app, provider, connection.id, LEAVE).await;
-    let leave = leave.map_err(|NotYet { until, reason }| AuthoriseError::NotYet { until, reason })?;
+    let client = app.client(provider)?;
+    let reserved = reserve::reserve(app, &client, connection.id, RESERVE_TIMEOUT).await;
+    let reserved = reserved.map_err(|NotYet { until, reason }| AuthoriseError::NotYet { until, reason })?;
     let now = app.clock.now();
-    let granted = fetcher.exchange(&connection, code.expose_secret(), verifier, redirect_url, now).await;
-    leave.end(granted.as_ref().map_or_else(NoToken::end, |_| End::Good)).await;
+    let granted =
+        client.fetcher.exchange(&connection, code.expose_secret(), verifier, redirect_url, now).await;
+    reserved.end(granted.as_ref().map_or_else(NoToken::end, |_| End::Good)).await;
     allowed(app, &connection, &granted?, now).await?;
     Ok((pending.tenant, pending.connection))
 }
@@ -156,7 +156,7 @@ pub async fn device_code(
     connection: &Connection,
 ) -> Result<DeviceCode, AuthoriseError> {
     need(provider, Flow::Device)?;
-    Ok(fetcher(app, provider)?.device_code(connection, app.clock.now()).await?)
+    Ok(app.client(provider)?.fetcher.device_code(connection, app.clock.now()).await?)
 }
 
 /// Waits until the owner has typed it in.
@@ -166,7 +166,7 @@ pub async fn finish_device(
     connection: &Connection,
     code: &DeviceCode,
 ) -> Result<(), AuthoriseError> {
-    let granted = fetcher(app, provider)?.device_token(connection, code, || app.clock.now()).await?;
+    let granted = app.client(provider)?.fetcher.device_token(connection, code, || app.clock.now()).await?;
     allowed(app, connection, &granted, app.clock.now()).await
 }
 

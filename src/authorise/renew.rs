@@ -1,20 +1,18 @@
 //! Renewing a token: begun by one process, asked once, written, and only then used.
 
 use super::reserve::{self, NotYet};
-use crate::app::App;
-use crate::fetch::Fetcher;
-use crate::provider::Provider;
+use crate::app::{App, ProviderClient};
+use crate::provider::{LoadError, Provider};
 use crate::retry::Retry;
 use crate::token::{self, Renewal, StartOutcome, TokenError};
-use crate::words::{Connection, ConnectionId, End, NoToken, Token, UnixMs};
+use crate::words::{Connection, End, NoToken, Token, UnixMs};
 use rand::Rng;
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long leave for the request is waited for, where a quota counts it.
-const LEAVE: Duration = Duration::from_secs(2);
+/// How long a request waits for its reservation, where a quota counts it.
+const RESERVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// After the request's own time limit there is so long to write what it brought.
 const WRITING: Duration = Duration::from_secs(15);
 /// The longest wait after failures in a row.
@@ -40,23 +38,19 @@ pub enum Ready {
 #[derive(Clone)]
 pub struct Authoriser {
     pub(super) app: App,
-    provider: Arc<Provider>,
-    pub(super) fetcher: Arc<Fetcher>,
-    /// Connections whose accounts are being looked up by this process.
-    pub(super) asking: Arc<Mutex<HashSet<ConnectionId>>>,
+    pub(super) client: Arc<ProviderClient>,
 }
 
 impl Authoriser {
     /// Of this provider.
-    pub fn new(app: &App, provider: &Arc<Provider>, fetcher: &Arc<Fetcher>) -> Self {
-        let (provider, fetcher, asking) = (provider.clone(), fetcher.clone(), Arc::default());
-        Self { app: app.clone(), provider, fetcher, asking }
+    pub fn new(app: &App, provider: &Arc<Provider>) -> Result<Self, LoadError> {
+        Ok(Self { app: app.clone(), client: app.client(provider)? })
     }
 
     /// The connection with a token that works, as far as is known. Most of the time it has one, and nobody is asked.
     pub async fn ready(&self, connection: &Arc<Connection>) -> Ready {
         let now = self.app.clock.now();
-        let has_tokens = self.provider.definition.auth.get_ref().has_tokens();
+        let has_tokens = self.client.provider.definition.auth.get_ref().has_tokens();
         if !has_tokens || connection.token.as_ref().is_some_and(|token| !token.is_due(now)) {
             return Ready::Go(connection.clone());
         }
@@ -89,8 +83,8 @@ impl Authoriser {
     async fn renew(&self, connection: &Arc<Connection>, now: UnixMs) -> Result<Ready, TokenError> {
         let (pool, sealer) = (&self.app.pool, &self.app.sealer);
         let known = connection.token.as_ref().map(|token| token.generation);
-        let timeout = Duration::from_millis(self.provider.definition.http.timeout.as_ms());
-        let patience = LEAVE + timeout + WRITING;
+        let timeout = Duration::from_millis(self.client.provider.definition.http.timeout.as_ms());
+        let patience = RESERVE_TIMEOUT + timeout + WRITING;
         let apart_ms = self.apart().as_millis() as i64;
         let spans = (patience.as_millis() as i64, apart_ms);
         let renewal = match token::begin(pool, sealer, connection, known, now, spans).await? {
@@ -116,16 +110,16 @@ impl Authoriser {
         now: UnixMs,
     ) -> Result<Ready, TokenError> {
         let (pool, sealer) = (&self.app.pool, &self.app.sealer);
-        let leave = match reserve::ask(&self.app, &self.provider, connection.id, LEAVE).await {
-            Ok(leave) => leave,
+        let reserved = match reserve::reserve(&self.app, &self.client, connection.id, RESERVE_TIMEOUT).await {
+            Ok(reserved) => reserved,
             Err(NotYet { until, reason }) => {
                 token::put_off(pool, connection, renewal, &reason, until).await?;
                 return Ok(Ready::NotYet(until, reason));
             }
         };
         let as_kept = Connection { token: renewal.from.clone(), ..Connection::clone(connection) };
-        let answer = self.fetcher.token(&as_kept, now).await;
-        leave.end(answer.as_ref().map_or_else(NoToken::end, |_| End::Good)).await;
+        let answer = self.client.fetcher.token(&as_kept, now).await;
+        reserved.end(answer.as_ref().map_or_else(NoToken::end, |_| End::Good)).await;
         match answer {
             Ok(granted) => {
                 // For as long as it takes Postgres to come back: the token before may work no more. A process that is
@@ -154,7 +148,7 @@ impl Authoriser {
 
     /// The least from one renewal of a connection to its next.
     fn apart(&self) -> Duration {
-        let auth = self.provider.definition.auth.get_ref();
+        let auth = self.client.provider.definition.auth.get_ref();
         Duration::from_millis(auth.token_interval_min().map_or(0, |length| length.as_ms()))
     }
 
@@ -171,7 +165,7 @@ impl Authoriser {
         let marked = token::give_up(pool, connection, renewal, &reason, until).await?;
         let Some(jobs) = marked else { return Ok(changed(self.app.clock.now())) };
         tracing::warn!(connection = connection.id.0, reason, "connection needs its owner's word again");
-        if let Err(error) = self.app.queue.drop(&self.provider.name, &jobs).await {
+        if let Err(error) = self.app.queue.drop(&self.client.provider.name, &jobs).await {
             // The next check finds them, and until then each call finds the connection unusable.
             tracing::warn!(connection = connection.id.0, %error, "its jobs are still on the schedule");
         }

@@ -1,18 +1,20 @@
-//! A reservation for a token request, where a quota counts such: asked, and settled with how the request ended, as for
-//! any call outside of the schedule.
+//! The reservation of a token request, where a quota counts token requests: made before the request and settled after
+//! it, as for any ad-hoc call.
 
-use crate::app::App;
-use crate::provider::{Provider, TOKEN};
-use crate::take::{ReserveOutcome, ReserveRequest, Settlement, Taker};
+use crate::app::{App, ProviderClient};
+use crate::provider::TOKEN;
+use crate::take::{ReserveOutcome, ReserveRequest, Settlement};
 use crate::words::{CallId, ConnectionId, End, UnixMs, lane};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-/// After this, whoever could not be asked is asked again, ms.
-const AGAIN_MS: i64 = 1_000;
+/// Without a known wait, the next attempt is this far away.
+const RETRY_MS: i64 = 1_000;
 
 /// A request that may be sent now.
-pub(super) struct ReservedRequest(Option<(Taker, CallId)>);
+pub(super) struct ReservedRequest(Option<(Arc<ProviderClient>, CallId)>);
 
 /// One that may not.
 #[derive(Debug)]
@@ -23,35 +25,36 @@ pub(super) struct NotYet {
     pub(super) reason: String,
 }
 
-/// Waits for leave, for so long at most. Where no quota counts requests for tokens, there is nothing to wait for.
-pub(super) async fn ask(
+/// Reserves the request, waiting for at most `timeout`. Where no quota counts token requests, there is nothing to reserve.
+pub(super) async fn reserve(
     app: &App,
-    provider: &Provider,
+    client: &Arc<ProviderClient>,
     connection: ConnectionId,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<ReservedRequest, NotYet> {
+    let provider = &client.provider;
     if !provider.quotas().any(|quota| quota.counts(&TOKEN)) {
         return Ok(ReservedRequest(None));
     }
-    let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
-    taker.observe_time(app.clock.now());
     let (lane, resource) = (lane(connection, ""), TOKEN.clone());
     let request = ReserveRequest { lane, resource, cost: 1, devices: Vec::new() };
-    let waited = taker.reserve_within(&request, patience, app.tolerance(provider)).await;
+    // Its callers are detached tasks: they wait even if whoever needs the token goes away.
+    let never = CancellationToken::new();
+    let waited = client.taker.reserve_within(&request, timeout, app.tolerance(provider), &never).await;
     let now = app.clock.now();
     match waited {
         Ok(ReserveOutcome::Go { call, latest }) if Instant::now() <= latest => {
-            Ok(ReservedRequest(Some((taker, call))))
+            Ok(ReservedRequest(Some((client.clone(), call))))
         }
         Ok(ReserveOutcome::Go { call, .. }) => {
-            ReservedRequest(Some((taker, call))).end(End::Unsent).await;
+            ReservedRequest(Some((client.clone(), call))).end(End::Unsent).await;
             Err(NotYet {
-                until: now.plus_ms(AGAIN_MS),
-                reason: "the instant that was granted has passed on this busy machine".to_owned(),
+                until: now.plus_ms(RETRY_MS),
+                reason: "this machine was too busy to send at the granted instant".to_owned(),
             })
         }
         Ok(ReserveOutcome::NotYet { by, wait_ms, .. }) => {
-            let wait_ms = wait_ms.map_or(AGAIN_MS, |ms| ms.ceil() as i64);
+            let wait_ms = wait_ms.map_or(RETRY_MS, |ms| ms.ceil() as i64);
             // A hold's reason says it by itself.
             let reason = by.strip_prefix("hold: ").map_or_else(
                 || format!("quota {by} lets no request for its token through yet"),
@@ -59,20 +62,24 @@ pub(super) async fn ask(
             );
             Err(NotYet { until: now.plus_ms(wait_ms), reason })
         }
+        Ok(ReserveOutcome::Abandoned) => {
+            Err(NotYet { until: now, reason: "nobody waits for the token any more".to_owned() })
+        }
         Err(error) => {
-            tracing::warn!(provider = %provider.name, %error, "no leave for a token; will try again");
-            let reason = "Redis is away, by which requests for tokens are granted".to_owned();
-            Err(NotYet { until: now.plus_ms(AGAIN_MS), reason })
+            tracing::warn!(provider = %provider.name, %error, "token request not reserved; will try again");
+            let reason = "Redis, which grants token requests, cannot be reached".to_owned();
+            Err(NotYet { until: now.plus_ms(RETRY_MS), reason })
         }
     }
 }
 
 impl ReservedRequest {
-    /// Tells how the request ended. If that cannot be told, its lease runs out by itself.
+    /// Settles the request. If that fails, its lease expires by itself.
     pub(super) async fn end(self, end: End) {
-        let Some((taker, call)) = self.0 else { return };
-        if let Err(error) = taker.settle(&[Settlement { end, ..Settlement::unsent(call) }], None).await {
-            tracing::warn!(%error, "the schedule was not told how a request for a token ended");
+        let Some((client, call)) = self.0 else { return };
+        if let Err(error) = client.taker.settle(&[Settlement { end, ..Settlement::unsent(call) }], None).await
+        {
+            tracing::warn!(%error, "token request not settled; its lease expires by itself");
         }
     }
 }

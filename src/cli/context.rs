@@ -1,11 +1,14 @@
 //! What a command needs: settings, logs, servers and the app; opened before it and closed after it.
 
 use super::servers::{self, CommandServers};
+use super::stop::stop_on_signal;
 use super::{CliError, Global, Output, sealing_key};
 use crate::app::{App, Servers, StartError};
 use crate::postgres;
 use crate::settings::Settings;
 use crate::telemetry;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// An open app, and the private servers under it, if any.
 pub struct Context {
@@ -36,10 +39,21 @@ impl Context {
         }
     }
 
-    /// Closes the pool and releases the private servers.
+    /// Lets detached tasks finish, closes the pool and releases the private servers.
     pub async fn close(self) -> Result<(), CliError> {
+        self.app.detached.close();
+        let grace = Duration::from_millis(self.app.settings.shutdown.grace.as_ms());
+        if timeout(grace, self.app.detached.wait()).await.is_err() {
+            tracing::warn!("a call was cut off; its lease expires by itself");
+        }
         self.app.pool.close().await;
         Ok(self.servers.release().await?)
+    }
+
+    /// Waits for what makes a call, or for Ctrl-C: what has sent nothing yet stops then, and what was sent is settled
+    /// when the context closes.
+    pub async fn until_interrupted<T>(&self, work: impl Future<Output = T>) -> Result<T, CliError> {
+        stop_on_signal().run_until_cancelled(work).await.ok_or_else(|| CliError::refused("interrupted"))
     }
 
     /// Drains the outbox, so that stored changes reach the schedule at once. If that fails, the keeper does it.

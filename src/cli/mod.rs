@@ -15,6 +15,7 @@ mod provider;
 mod schedule;
 mod sealing_key;
 mod servers;
+mod stop;
 mod table;
 
 pub use context::Context;

@@ -15,18 +15,19 @@ use crate::words::{
 };
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// Whose devices to list.
-#[derive(Debug, Clone, Copy)]
-pub struct DiscoverRequest<'a> {
+#[derive(Debug, Clone)]
+pub struct DiscoverRequest {
     /// Where.
-    pub provider: &'a Arc<Provider>,
+    pub provider: Arc<Provider>,
     /// Whose.
     pub tenant: TenantId,
     /// Of which account.
     pub connection: ConnectionId,
     /// How long to wait for the quotas.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// Only tell what would change.
     pub dry_run: bool,
 }
@@ -50,13 +51,24 @@ pub enum DiscoverError {
     Postgres(#[from] PostgresError),
 }
 
-/// Asks for the list as soon as every quota lets it, and keeps what it changes.
-pub async fn discover(app: &App, request: DiscoverRequest<'_>) -> Result<Changes, DiscoverError> {
+/// Asks for the list as soon as every quota lets it, and keeps what it changes. Once it is asked for, this finishes even
+/// if the caller goes away.
+pub async fn discover(app: &App, request: DiscoverRequest) -> Result<Changes, DiscoverError> {
+    let listed =
+        app.run_detached(|app, abandoned| async move { run(&app, &request, &abandoned).await }).await;
+    listed.map_err(AdHocError::from)?
+}
+
+async fn run(
+    app: &App,
+    request: &DiscoverRequest,
+    abandoned: &CancellationToken,
+) -> Result<Changes, DiscoverError> {
     let asked_at = discovered::now(&app.pool).await?;
-    let listed = match list(app, &request).await {
+    let listed = match list(app, request, abandoned).await {
         Ok(Ok(listed)) => listed,
-        // What it takes to ask could not be learned: not asked again at each turn.
-        Err(error @ DiscoverError::NotSent(AdHocError::Unknown(_))) => {
+        // The account's own request failed: noted like a list that failed, so that it is not tried at every look.
+        Err(error @ DiscoverError::NotSent(AdHocError::Bootstrap(_))) => {
             if !request.dry_run {
                 let why = error.to_string();
                 discovered::failed(&app.pool, request.tenant, request.connection, &why).await?;
@@ -80,7 +92,7 @@ pub async fn discover(app: &App, request: DiscoverRequest<'_>) -> Result<Changes
     if request.dry_run {
         return Ok(discovered::preview(&app.pool, &account, &listed, asked_at).await?);
     }
-    let jobs = |one: &ListedDevice| jobs_of(request.provider, one);
+    let jobs = |one: &ListedDevice| jobs_of(&request.provider, one);
     let (changes, touched) = discovered::apply(&app.pool, &account, &listed, asked_at, &jobs).await?;
     tell(app, request.tenant, &touched).await;
     Ok(changes)
@@ -110,20 +122,21 @@ async fn tell(app: &App, tenant: TenantId, touched: &[DeviceId]) {
 
 async fn list(
     app: &App,
-    request: &DiscoverRequest<'_>,
+    request: &DiscoverRequest,
+    abandoned: &CancellationToken,
 ) -> Result<Result<Vec<ListedDevice>, Outcome>, DiscoverError> {
-    let provider = request.provider;
+    let provider = &request.provider;
     let Some(declared) = provider.call(DISCOVERY.as_str()) else {
         return Err(DiscoverError::Undeclared(provider.name.to_string()));
     };
     let (lane, cost) = (lane(request.connection, ""), declared.cost_of(0));
     let reserve = ReserveRequest { lane, resource: DISCOVERY.clone(), cost, devices: Vec::new() };
     let whose = (request.tenant, request.connection);
-    let call = AdHocCall::begin(app, provider, whose, &reserve, request.patience).await?;
+    let call = AdHocCall::reserve(app, provider, whose, &reserve, request.timeout, abandoned).await?;
     let asked_at = app.clock.now();
-    let listing = call.fetcher.list(call.connection.clone(), asked_at, None).await;
+    let listing = call.fetcher().list(call.connection.clone(), asked_at, None).await;
     call.learn(&listing.bootstrap_values, asked_at).await;
     let is_unauthorized = matches!(listing.devices, Err(Outcome::Unauthorized { .. }));
-    call.end(listing.end, listing.holds, is_unauthorized).await;
+    call.settle(listing.end, listing.holds, is_unauthorized).await;
     Ok(listing.devices)
 }

@@ -14,8 +14,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 const A_TURN: i64 = 20;
 /// After a list that failed.
 const AGAIN: Duration = Duration::from_secs(60 * 60);
-/// How long one connection's quotas are waited for: the others are waiting, too, and its turn comes again.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one connection's quotas may take: others wait too, and it is tried again.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Asks for the lists that are due, one after the other. Returns how many there were.
 pub async fn discover_due(app: &App) -> Result<usize, KeepError> {
@@ -28,9 +28,15 @@ pub async fn discover_due(app: &App) -> Result<usize, KeepError> {
     let _held = crate::postgres::lock(&app.pool, "paceline discovery").await?;
     let due = discovered::due(&app.pool, &names, every, AGAIN, A_TURN).await?;
     for one in &due {
-        let Some(provider) = app.registry.get(&one.provider) else { continue };
+        let Some(provider) = app.registry.get(&one.provider).cloned() else { continue };
         let (tenant, connection) = (one.tenant, one.connection);
-        let request = DiscoverRequest { provider, tenant, connection, patience: PATIENCE, dry_run: false };
+        let request = DiscoverRequest {
+            provider: provider.clone(),
+            tenant,
+            connection,
+            timeout: TIMEOUT,
+            dry_run: false,
+        };
         match discover(app, request).await {
             Ok(changes) => tracing::info!(
                 provider = %provider.name,

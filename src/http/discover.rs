@@ -13,8 +13,8 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Somebody waits for the answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the quotas may take: a client waits for the response.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How to ask.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -126,12 +126,7 @@ pub(super) async fn discover(
     let provider = api.app.registry.get(&found.provider);
     let provider = provider.ok_or(ApiError::NotListable(found.provider.clone()))?;
     let How { dry_run } = how;
-    let request = DiscoverRequest {
-        provider,
-        tenant: principal.tenant,
-        connection: found.id,
-        patience: PATIENCE,
-        dry_run,
-    };
+    let (provider, tenant) = (provider.clone(), principal.tenant);
+    let request = DiscoverRequest { provider, tenant, connection: found.id, timeout: TIMEOUT, dry_run };
     Ok(Json(Discovered::of(dry_run, discovery::discover(&api.app, request).await?)))
 }

@@ -348,15 +348,15 @@ impl From<AdHocError> for ApiError {
         match error {
             AdHocError::Unusable => Self::UnusableConnection("its credential was refused".to_owned()),
             AdHocError::Refused(reason) => Self::UnusableConnection(reason),
-            AdHocError::NotYet { by, when } => Self::NotYet { by, when },
+            AdHocError::NotYet { by, when, .. } => Self::NotYet { by, when },
             // The API makes ad-hoc calls only to list devices.
-            AdHocError::Unknown(why) => Self::NoList(why),
-            AdHocError::Late => Self::ScheduleTimedOut,
+            AdHocError::Bootstrap(why) => Self::NoList(why),
+            AdHocError::Late | AdHocError::Abandoned => Self::ScheduleTimedOut,
             AdHocError::Redis(error) | AdHocError::Keep(KeepError::Redis(error)) => {
                 Self::RedisUnavailable(error)
             }
             AdHocError::Postgres(error) | AdHocError::Keep(KeepError::Postgres(error)) => error.into(),
-            AdHocError::Definition(_) => Self::Internal(error.into()),
+            AdHocError::Definition(_) | AdHocError::Task(_) => Self::Internal(error.into()),
         }
     }
 }

@@ -228,7 +228,7 @@ impl Journey {
     async fn settle(&self, batch: &Batch) -> Result<(), JourneyError> {
         let deadline = self.deadline();
         for failures in 0.. {
-            match self.taker.settle(&batch.settlements, None).await {
+            match self.client.taker.settle(&batch.settlements, None).await {
                 Ok(settled) => {
                     if !settled.stale.is_empty() {
                         let (provider, calls) = (&self.provider.name, settled.stale.len());

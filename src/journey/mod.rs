@@ -16,14 +16,14 @@ pub use pull::Step;
 pub use run::{listen, run};
 use wake::Wake;
 
-use crate::app::App;
-use crate::authorise::{self, Authoriser};
-use crate::fetch::{Fetcher, Validators};
+use crate::app::{App, ProviderClient};
+use crate::authorise::Authoriser;
+use crate::fetch::Validators;
 use crate::pace::Gate;
 use crate::postgres::PostgresError;
 use crate::provider::{LoadError, Provider};
 use crate::redis::RedisError;
-use crate::take::{Grant, GrantedJob, Taker, Verdict};
+use crate::take::{Grant, GrantedJob, Verdict};
 use crate::words::{DeviceId, End, Hold, JobId, Outcome, Record, TenantId, UnixMs};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,8 +36,7 @@ use tokio_util::task::TaskTracker;
 pub struct Journey {
     app: App,
     provider: Arc<Provider>,
-    taker: Taker,
-    fetcher: Arc<Fetcher>,
+    client: Arc<ProviderClient>,
     authoriser: Arc<Authoriser>,
     gate: Arc<Gate>,
     /// One permit per call that is not settled.
@@ -101,13 +100,9 @@ impl Journey {
     /// The journey of a provider's jobs.
     pub fn new(app: &App, provider: &Arc<Provider>, stop: CancellationToken) -> Result<Self, LoadError> {
         let (ended_in, ended_out) = mpsc::unbounded_channel();
-        let taker = Taker::new(app.redis.clone(), provider, &app.taker_settings());
-        taker.observe_time(app.clock.now());
-        let fetcher = authorise::fetcher(app, provider)?;
         Ok(Self {
-            taker,
-            authoriser: Arc::new(Authoriser::new(app, provider, &fetcher)),
-            fetcher,
+            client: app.client(provider)?,
+            authoriser: Arc::new(Authoriser::new(app, provider)?),
             gate: Arc::new(Gate::new(provider)),
             slots: Arc::new(Semaphore::new(provider.definition.http.in_flight)),
             calls: TaskTracker::new(),

@@ -36,7 +36,7 @@ impl Journey {
         // Never closed: the semaphore lives as long as the journey.
         drop(self.slots.acquire().await);
         let asked = Instant::now();
-        let taken = self.taker.take(self.slots.available_permits(), None).await?;
+        let taken = self.client.taker.take(self.slots.available_permits(), None).await?;
         let received = Instant::now();
         self.app.clock.learn(taken.now);
         let wake = (taken.wake_in_ms >= 0.0).then(|| Duration::from_secs_f64(taken.wake_in_ms / 1000.0));
@@ -106,7 +106,7 @@ impl Journey {
     /// Returns grants unsent. If that fails too, their leases expire.
     async fn hand_back(&self, grants: &[Grant]) {
         let settlements: Vec<_> = grants.iter().map(|grant| Settlement::unsent(grant.call)).collect();
-        if let Err(error) = self.taker.settle(&settlements, None).await {
+        if let Err(error) = self.client.taker.settle(&settlements, None).await {
             let provider = &self.provider.name;
             tracing::warn!(%provider, %error, "grants could not be handed back; their leases will expire");
         }
@@ -154,7 +154,7 @@ impl Journey {
         };
         let call = Call { connection, resource: ended.grant.resource.clone(), targets };
         let flight = Flight {
-            fetcher: self.fetcher.clone(),
+            fetcher: self.client.fetcher.clone(),
             authoriser: self.authoriser.clone(),
             gate: self.gate.clone(),
             terms: self.provider.quota_inputs(&call.connection.params, call.connection.devices),

@@ -1,13 +1,15 @@
 //! Waiting for a reservation and for its instant.
 
 use super::reserve::{Reservation, ReserveRequest};
+use super::settle::Settlement;
 use super::taker::Taker;
 use crate::redis::RedisError;
 use crate::words::CallId;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
-/// What came of waiting for leave.
+/// What came of waiting for a reservation.
 #[derive(Debug)]
 pub enum ReserveOutcome {
     /// Its instant has come: it may be sent until `latest`.
@@ -17,7 +19,7 @@ pub enum ReserveOutcome {
         /// Later than this it is handed back.
         latest: Instant,
     },
-    /// It would have to wait for longer than there is patience.
+    /// It would have to wait beyond the timeout.
     NotYet {
         /// The quota's name, or `hold: ` and its reason.
         by: String,
@@ -26,34 +28,43 @@ pub enum ReserveOutcome {
         /// The same, ms; none: not before a call ends.
         wait_ms: Option<f64>,
     },
+    /// Nobody wants the call any more.
+    Abandoned,
 }
 
 impl Taker {
-    /// Waits for leave and for its instant. `tolerance`: how long after that the call may still be sent.
+    /// Reserves a call, waiting for at most `timeout`, and then for its instant. `tolerance`: how long after that the
+    /// call may still be sent. `abandoned`: cancelled when nobody wants the call any more; a grant is then handed back.
     pub async fn reserve_within(
         &self,
         request: &ReserveRequest,
-        patience: Duration,
+        timeout: Duration,
         tolerance: Duration,
+        abandoned: &CancellationToken,
     ) -> Result<ReserveOutcome, RedisError> {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         loop {
             let asked = Instant::now();
             let (by, wait_ms) = match self.reserve(request, None).await? {
                 Reservation::Granted(call, in_ms) => {
                     let wait = Duration::from_secs_f64(in_ms / 1000.0);
-                    sleep_until(Instant::now() + wait).await;
+                    if abandoned.run_until_cancelled(sleep(wait)).await.is_none() {
+                        self.settle(&[Settlement::unsent(call)], None).await?;
+                        return Ok(ReserveOutcome::Abandoned);
+                    }
                     return Ok(ReserveOutcome::Go { call, latest: asked + wait + tolerance });
                 }
                 Reservation::NotYet { by, wait_ms } => (by, wait_ms),
                 Reservation::NotBuilt => ("a schedule that is not built".to_owned(), Some(1_000.0)),
             };
-            // Whose turn comes with the end of a call is not told in time: looked for often enough.
+            // The end of a call is not announced: look often enough.
             let wait = wait_ms.map_or(Duration::from_millis(500), |ms| Duration::from_secs_f64(ms / 1000.0));
             if Instant::now() + wait > deadline {
                 return Ok(ReserveOutcome::NotYet { by, when: when(wait_ms), wait_ms });
             }
-            sleep(wait).await;
+            if abandoned.run_until_cancelled(sleep(wait)).await.is_none() {
+                return Ok(ReserveOutcome::Abandoned);
+            }
         }
     }
 }

@@ -225,14 +225,14 @@ async fn a_list_that_waits_for_the_account_is_not_asked_for_at_every_turn() {
     let rig = Rig::new(text.leak(), 0).await;
     Mock::given(path("/me")).respond_with(ResponseTemplate::new(500)).mount(&rig.cloud).await;
     let wanted = discovery::DiscoverRequest {
-        provider: rig.t.app.registry.get(rig.provider).unwrap(),
+        provider: rig.t.app.registry.get(rig.provider).unwrap().clone(),
         tenant: rig.t.tenant,
         connection: rig.connection,
-        patience: Duration::from_secs(5),
+        timeout: Duration::from_secs(5),
         dry_run: false,
     };
     let error = discovery::discover(&rig.t.app, wanted).await.unwrap_err().to_string();
-    assert!(error.contains("did not tell: transient: HTTP 500"), "{error}");
+    assert!(error.contains("gave none: transient: HTTP 500"), "{error}");
     let sql = "SELECT discovery_error FROM connections WHERE discovery_at IS NOT NULL";
     let kept: Option<String> = sqlx::query_scalar(sql).fetch_one(&rig.t.app.pool).await.unwrap();
     assert_eq!(kept, Some(error));

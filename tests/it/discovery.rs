@@ -9,9 +9,15 @@ use paceline::http;
 use paceline::preference::discovered::Changes;
 use paceline::words::{DeviceId, Role};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use wiremock::{Mock, ResponseTemplate, matchers};
+use wiremock::{Mock, Request as Asked, ResponseTemplate, matchers};
 
 const LISTED: &str = r#"
 title = "ListedDevice"
@@ -47,12 +53,12 @@ async fn list(rig: &Rig, devices: Value) {
     rig.answer(ResponseTemplate::new(200).set_body_json(json!({"devices": devices}))).await;
 }
 
-fn request(rig: &Rig) -> DiscoverRequest<'_> {
+fn request(rig: &Rig) -> DiscoverRequest {
     DiscoverRequest {
-        provider: rig.t.app.registry.get(rig.provider).unwrap(),
+        provider: rig.t.app.registry.get(rig.provider).unwrap().clone(),
         tenant: rig.t.tenant,
         connection: rig.connection,
-        patience: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
         dry_run: false,
     }
 }
@@ -308,4 +314,119 @@ async fn the_api_lists_and_shows_what_is_missing() {
     for path in [path.as_str(), "/v1/connections/main/discover"] {
         assert_eq!(ask("POST", path, &key).await.0, StatusCode::NOT_FOUND);
     }
+}
+
+/// How many calls are leased.
+async fn leases(rig: &Rig) -> i64 {
+    let name = rig.provider.parse().unwrap();
+    let mut count = redis::cmd("ZCARD");
+    count.arg(format!("{}leases", rig.t.app.keys.anchor(&name)));
+    count.query_async(&mut rig.t.app.redis.link()).await.unwrap()
+}
+
+/// Asks the API for a list over a TCP connection, and closes that once the cloud has been asked.
+async fn ask_and_go_away(rig: &Rig, answer: ResponseTemplate) {
+    let asked = Arc::new(Notify::new());
+    let notify = asked.clone();
+    let slow = answer.set_delay(Duration::from_millis(500));
+    rig.cloud.reset().await;
+    Mock::given(matchers::method("GET"))
+        .respond_with(move |_: &Asked| {
+            notify.notify_one();
+            slow.clone()
+        })
+        .mount(&rig.cloud)
+        .await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (at, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+    let api = tokio::spawn(http::serve(rig.t.app.clone(), listener, stop.clone()));
+    let key = rig.t.key(Role::User).await;
+    let mut client = TcpStream::connect(at).await.unwrap();
+    let request = format!(
+        "POST /v1/connections/main/discover HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-length: 0\r\n\r\n"
+    );
+    client.write_all(request.as_bytes()).await.unwrap();
+    asked.notified().await;
+    drop(client);
+    stop.cancel();
+    api.await.unwrap().unwrap();
+    rig.t.app.detached.close();
+    rig.t.app.detached.wait().await;
+}
+
+#[tokio::test]
+async fn a_list_is_kept_and_settled_although_the_client_has_disconnected() {
+    let rig = Rig::new(LISTED, 0).await;
+    let devices = json!({"devices": [{"id": "a"}]});
+    ask_and_go_away(&rig, ResponseTemplate::new(200).set_body_json(devices)).await;
+    assert_eq!(kept(&rig).await, [row("a", "", "", "", false, STATE)]);
+    assert_eq!(leases(&rig).await, 0);
+}
+
+#[tokio::test]
+async fn a_hold_is_kept_although_the_client_has_disconnected() {
+    let rig = Rig::new(LISTED, 0).await;
+    ask_and_go_away(&rig, ResponseTemplate::new(429).insert_header("retry-after", "120")).await;
+    assert_eq!(leases(&rig).await, 0);
+    let error = discover(&rig).await.unwrap_err().to_string();
+    assert!(error.contains("HTTP 429"), "{error}");
+}
+
+#[tokio::test]
+async fn a_client_that_disconnects_while_its_call_waits_for_the_quota_has_nothing_sent() {
+    let rig = Rig::new(SCARCE, 0).await;
+    list(&rig, json!([])).await;
+    discover(&rig).await.unwrap();
+    let request = DiscoverRequest { timeout: Duration::from_secs(24 * 3600), ..request(&rig) };
+    let app = rig.t.app.clone();
+    let waiting = tokio::spawn(async move { discovery::discover(&app, request).await });
+    while rig.t.app.detached.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    waiting.abort();
+    rig.t.app.detached.close();
+    tokio::time::timeout(Duration::from_secs(10), rig.t.app.detached.wait()).await.expect("it stops waiting");
+    assert_eq!(rig.cloud.received_requests().await.unwrap().len(), 1);
+    assert_eq!(leases(&rig).await, 0);
+}
+
+/// A cloud without devices that counts the connections to it.
+async fn counting_cloud() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (at, connections) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let count = connections.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let (mut request, mut some) = (Vec::new(), [0; 1024]);
+                while let Ok(read @ 1..) = stream.read(&mut some).await {
+                    request.extend_from_slice(&some[..read]);
+                    if request.ends_with(b"\r\n\r\n") {
+                        request.clear();
+                        let body = r#"{"devices":[]}"#;
+                        let answer =
+                            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    (format!("http://{at}"), connections)
+}
+
+#[tokio::test]
+async fn all_calls_of_a_provider_share_one_client() {
+    let rig = Rig::new(LISTED, 0).await;
+    let (url, connections) = counting_cloud().await;
+    let connection = rig.t.connect(rig.provider, "counted", &url).await;
+    for _ in 0..3 {
+        let request = DiscoverRequest { connection, ..request(&rig) };
+        assert_eq!(discovery::discover(&rig.t.app, request).await.unwrap().listed, 0);
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 1, "the HTTP connection is used again");
+    let provider = rig.t.app.registry.get(rig.provider).unwrap();
+    let [one, other] = [&rig.t.app, &rig.t.app.clone()].map(|app| app.client(provider).unwrap());
+    assert!(Arc::ptr_eq(&one, &other));
 }

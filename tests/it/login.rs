@@ -1,7 +1,7 @@
 //! Logins: a token is asked for once, written before it is used, renewed in time; its refusal is the owner's to mend.
 
 use crate::journey::Rig;
-use paceline::authorise::{self, Authoriser, Ready};
+use paceline::authorise::{Authoriser, Ready};
 use paceline::journey::{Journey, Step};
 use paceline::preference::connections;
 use paceline::token::{self, StartOutcome};
@@ -87,7 +87,7 @@ async fn connection(rig: &Rig) -> Arc<Connection> {
 
 fn authoriser(rig: &Rig) -> Authoriser {
     let provider = rig.t.app.registry.get(rig.provider).unwrap();
-    Authoriser::new(&rig.t.app, provider, &authorise::fetcher(&rig.t.app, provider).unwrap())
+    Authoriser::new(&rig.t.app, provider).unwrap()
 }
 
 async fn standing(rig: &Rig) -> (String, Option<String>) {

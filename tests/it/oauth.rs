@@ -100,7 +100,7 @@ async fn connection(rig: &Rig) -> Arc<Connection> {
 
 fn authoriser(rig: &Rig) -> Authoriser {
     let provider = rig.t.app.registry.get(rig.provider).unwrap();
-    Authoriser::new(&rig.t.app, provider, &authorise::fetcher(&rig.t.app, provider).unwrap())
+    Authoriser::new(&rig.t.app, provider).unwrap()
 }
 
 async fn standing(rig: &Rig) -> (String, Option<String>) {

@@ -1,7 +1,7 @@
 //! Requests for tokens under the quotas that name them.
 
 use crate::journey::Rig;
-use paceline::authorise::{self, Authoriser, Ready};
+use paceline::authorise::{Authoriser, Ready};
 use paceline::keep;
 use paceline::preference::connections;
 use paceline::provider::{Provider, TOKEN};
@@ -66,7 +66,7 @@ async fn a_quota_that_names_tokens_is_shared_by_all_connections_and_the_third_re
     Mock::given(method("GET")).respond_with(good).mount(&rig.cloud).await;
     rig.land(1).await;
     let provider = app.registry.get(rig.provider).unwrap();
-    let authoriser = Authoriser::new(app, provider, &authorise::fetcher(app, provider).unwrap());
+    let authoriser = Authoriser::new(app, provider).unwrap();
     assert!(authoriser.refused(&*opened(&rig, rig.connection).await).await);
     let age = "UPDATE tokens SET asked_at = now() - interval '1 h', retry_at = NULL";
     sqlx::query(age).execute(&app.pool).await.unwrap();

@@ -251,10 +251,11 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
         Command::Discover { tenant, label, dry_run, wait } => {
             let tenant = tenants::find(pool, &tenant).await?;
             let connection = connections::find(pool, tenant, &label).await?;
-            let provider = context.app.registry.find(&connection.provider)?;
-            let patience = Duration::from_millis(wait.as_ms());
-            let request = DiscoverRequest { provider, tenant, connection: connection.id, patience, dry_run };
-            let changes = discovery::discover(&context.app, request).await.map_err(CliError::refused)?;
+            let provider = context.app.registry.find(&connection.provider)?.clone();
+            let timeout = Duration::from_millis(wait.as_ms());
+            let request = DiscoverRequest { provider, tenant, connection: connection.id, timeout, dry_run };
+            let listed = context.until_interrupted(discovery::discover(&context.app, request)).await?;
+            let changes = listed.map_err(CliError::refused)?;
             context.output.answer(&DiscoveryReport { dry_run, changes })
         }
         Command::Plan { tenant, label, plan } => {

@@ -1,6 +1,6 @@
 //! `paceline demo`: everything on this machine, against a simulated cloud.
 
-use super::stop::stop_on_signal;
+use crate::cli::stop::stop_on_signal;
 use crate::cli::{CliError, Global};
 use crate::demo::{DemoOptions, run as run_demo};
 use std::time::Duration;

@@ -4,4 +4,3 @@ pub(super) mod cloud;
 pub(super) mod demo;
 pub(super) mod migrate;
 pub(super) mod serve;
-mod stop;

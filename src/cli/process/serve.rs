@@ -1,7 +1,7 @@
 //! `paceline serve`: runs the chosen roles until stopped.
 
-use super::stop::stop_on_signal;
 use crate::cli::context::Context;
+use crate::cli::stop::stop_on_signal;
 use crate::cli::{CliError, Global};
 use crate::serve::{Role, ServeError, serve};
 use tokio::net::TcpListener;

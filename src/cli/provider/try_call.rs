@@ -4,7 +4,7 @@ use crate::cli::{CliError, Context};
 use crate::fetch::{Exchange, Trace};
 use crate::preference::{connections, tenants};
 use crate::provider::{Provider, Quota, QuotaKind};
-use crate::trial::{self, Trial, Wanted};
+use crate::trial::{self, Trial, TrialRequest};
 use crate::words::{Interval, Outcome, Record, ResourceName, Scope};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -216,15 +216,15 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
             return Err(CliError::refused(format!("give --resource: {} has {known}", provider.name)));
         }
     };
-    let request = Wanted {
-        provider,
+    let request = TrialRequest {
+        provider: provider.clone(),
         tenant,
         connection: connection.id,
-        device: args.device.as_deref(),
-        resource,
-        patience: Duration::from_millis(args.wait.as_ms()),
+        device: args.device,
+        resource: resource.clone(),
+        timeout: Duration::from_millis(args.wait.as_ms()),
     };
-    let trial = trial::run(app, &request).await.map_err(CliError::refused)?;
+    let trial = context.until_interrupted(trial::run(app, request)).await?.map_err(CliError::refused)?;
     let is_success = matches!(
         trial.answer.outcomes.first(),
         Some((_, Outcome::Fresh(_) | Outcome::Unchanged | Outcome::DeviceOffline))

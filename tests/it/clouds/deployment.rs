@@ -148,7 +148,8 @@ impl DeployedCase {
         let (values, is_known) = (&case.bootstrap, provider.definition.bootstrap.is_some() && !is_bootstrap);
         let opened =
             connections::open_any(&app.pool, &app.sealer, self.tenant, self.connection).await.unwrap();
-        let of = authorise::fetcher(app, provider).unwrap().bootstrap_request_hash().filter(|_| is_known);
+        let fetcher = &app.client(provider).unwrap().fetcher;
+        let of = fetcher.bootstrap_request_hash().filter(|_| is_known);
         learned::learn(&app.pool, &opened, values, of.as_deref(), app.clock.now()).await.unwrap();
         // A bootstrap case needs a call of any resource, in whose place the values are requested.
         let first = provider.resource_names().next().unwrap();

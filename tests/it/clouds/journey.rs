@@ -4,7 +4,7 @@ use super::deployment::{AnyCase, DeployedCase, previous_reading};
 use super::stored;
 use paceline::adhoc::AdHocError;
 use paceline::app::App;
-use paceline::authorise::{self, Authoriser, Ready};
+use paceline::authorise::{Authoriser, Ready};
 use paceline::discovery::{self, DiscoverError};
 use paceline::fetch::cases::SECRET;
 use paceline::fetch::cases::TokenCase;
@@ -236,16 +236,16 @@ async fn fetch_bootstrap_values(app: &App, deployed: &DeployedCase, case: &Case)
 async fn discover(app: &App, deployed: &DeployedCase, case: &Case) -> Vec<Difference> {
     let (tenant, connection) = (deployed.tenant, deployed.connection);
     let request = discovery::DiscoverRequest {
-        provider: &deployed.redirected.provider,
+        provider: deployed.redirected.provider.clone(),
         tenant,
         connection,
-        patience: TIMEOUT,
+        timeout: TIMEOUT,
         dry_run: false,
     };
     let began = now(app).await;
-    let mut listed = discovery::discover(app, request).await;
+    let mut listed = discovery::discover(app, request.clone()).await;
     while matches!(listed, Err(DiscoverError::NotSent(AdHocError::Late))) {
-        listed = discovery::discover(app, request).await;
+        listed = discovery::discover(app, request.clone()).await;
     }
     let devices = match listed {
         Ok(_) => Ok(stored::listed(app, deployed).await),
@@ -274,10 +274,10 @@ async fn renew_token(app: &App, deployed: &DeployedCase, case: &TokenCase) -> Ve
     let open = async || {
         connections::open_any(&app.pool, &app.sealer, deployed.tenant, deployed.connection).await.unwrap()
     };
-    let authoriser = Authoriser::new(app, provider, &authorise::fetcher(app, provider).unwrap());
+    let authoriser = Authoriser::new(app, provider).unwrap();
     let began = now(app).await;
     let mut ready = authoriser.ready(&Arc::new(open().await)).await;
-    while matches!(&ready, Ready::NotYet(_, why) if why.contains("busy machine")) {
+    while matches!(&ready, Ready::NotYet(_, why) if why.contains("too busy")) {
         sleep(Duration::from_millis(500)).await;
         ready = authoriser.ready(&Arc::new(open().await)).await;
     }
