@@ -37,6 +37,11 @@ impl Retry {
     pub fn wait(&self, failures: u32, rng: &mut impl Rng) -> Duration {
         self.bound(failures).mul_f64(rng.random_range(0.0..=1.0))
     }
+
+    /// A wait of at least half its bound: for what must not come back at once, however often it failed.
+    pub fn jittered(&self, failures: u32, chance: &mut impl Rng) -> Duration {
+        self.bound(failures) / 2 + self.wait(failures, chance) / 2
+    }
 }
 
 /// Waits between attempts to reach a server again.

@@ -1,5 +1,5 @@
-//! What a process needs to call a provider, built once: jq programs and templates are compiled once, and all calls share
-//! one HTTP connection pool.
+//! What a process needs to call a provider, built once: jq programs and templates are compiled once, and all calls
+//! share one HTTP connection pool.
 
 use super::App;
 use crate::fetch::{Fetcher, Reach};

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 pub struct TaskFailed(#[from] JoinError);
 
 impl App {
-    /// Runs work to its end, whether or not the caller waits for it. The token is cancelled when the caller goes away: by
-    /// it, work that has sent nothing yet can stop.
+    /// Runs work to its end, whether or not the caller waits for it. The token is cancelled when the caller goes away:
+    /// by it, work that has sent nothing yet can stop.
     pub async fn run_detached<T, F>(
         &self,
         work: impl FnOnce(Self, CancellationToken) -> F,

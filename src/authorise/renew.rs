@@ -142,7 +142,7 @@ impl Authoriser {
     /// (`told_ms`), and longer and longer, each by itself, so that those that failed together do not come back so.
     fn pause_ms(&self, failures: u32, told_ms: Option<i64>, chance: &mut impl Rng) -> i64 {
         let backoff = Retry { base: self.apart(), cap: RETRY_MAX };
-        let own = backoff.bound(failures) / 2 + backoff.wait(failures, chance) / 2;
+        let own = backoff.jittered(failures, chance);
         told_ms.unwrap_or(0).max(own.as_millis() as i64)
     }
 

@@ -8,7 +8,9 @@ use crate::keep;
 use crate::postgres::PostgresError;
 use crate::preference::devices::TenantConnection;
 use crate::preference::discovered::{self, Changes};
+use crate::preference::discovery_claim::{self, Claim};
 use crate::provider::{DISCOVERY, Provider};
+use crate::retry::Retry;
 use crate::take::ReserveRequest;
 use crate::words::{
     ConnectionId, DeviceId, Interval, ListedDevice, Outcome, Priority, ResourceName, TenantId, lane,
@@ -16,6 +18,9 @@ use crate::words::{
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// The longest wait after the first list that failed. It doubles with each in a row, up to `discovery.every`.
+const RETRY: Duration = Duration::from_secs(60 * 60);
 
 /// Whose devices to list.
 #[derive(Debug, Clone)]
@@ -40,6 +45,9 @@ pub enum DiscoverError {
         "{0} does not say how devices are listed: add them by `paceline device add`, or [discovery] to its file"
     )]
     Undeclared(String),
+    /// A list that was begun later was kept first.
+    #[error("a later list of the connection's devices was kept meanwhile; this one changed nothing")]
+    Superseded,
     /// The cloud's answer is no list.
     #[error("the cloud gave no list: {0}; the devices are what they were")]
     NoList(String),
@@ -54,33 +62,43 @@ pub enum DiscoverError {
 /// Asks for the list as soon as every quota lets it, and keeps what it changes. Once it is asked for, this finishes even
 /// if the caller goes away.
 pub async fn discover(app: &App, request: DiscoverRequest) -> Result<Changes, DiscoverError> {
+    discover_claimed(app, request, None).await
+}
+
+/// The same, of a list that was claimed already.
+pub(super) async fn discover_claimed(
+    app: &App,
+    request: DiscoverRequest,
+    claim: Option<Claim>,
+) -> Result<Changes, DiscoverError> {
     let listed =
-        app.run_detached(|app, abandoned| async move { run(&app, &request, &abandoned).await }).await;
+        app.run_detached(|app, abandoned| async move { run(&app, &request, claim, &abandoned).await }).await;
     listed.map_err(AdHocError::from)?
 }
 
 async fn run(
     app: &App,
     request: &DiscoverRequest,
+    claim: Option<Claim>,
     abandoned: &CancellationToken,
 ) -> Result<Changes, DiscoverError> {
-    let asked_at = discovered::now(&app.pool).await?;
+    let pool = &app.pool;
+    let asked_at = discovered::now(pool).await?;
+    let claim = match claim {
+        None if !request.dry_run => discovery_claim::claim(pool, request.tenant, request.connection).await?,
+        claim => claim,
+    };
     let listed = match list(app, request, abandoned).await {
         Ok(Ok(listed)) => listed,
         // The account's own request failed: noted like a list that failed, so that it is not tried at every look.
         Err(error @ DiscoverError::NotSent(AdHocError::Bootstrap(_))) => {
-            if !request.dry_run {
-                let why = error.to_string();
-                discovered::failed(&app.pool, request.tenant, request.connection, &why).await?;
-            }
+            note_failure(app, claim, &error.to_string()).await?;
             return Err(error);
         }
         Err(error) => return Err(error),
         Ok(Err(outcome)) => {
             let why = outcome.describe();
-            if !request.dry_run {
-                discovered::failed(&app.pool, request.tenant, request.connection, &why).await?;
-            }
+            note_failure(app, claim, &why).await?;
             return Err(DiscoverError::NoList(why));
         }
     };
@@ -89,13 +107,21 @@ async fn run(
         connection: request.connection,
         provider: request.provider.name.clone(),
     };
-    if request.dry_run {
-        return Ok(discovered::preview(&app.pool, &account, &listed, asked_at).await?);
-    }
+    let Some(claim) = claim else {
+        return Ok(discovered::preview(pool, &account, &listed, asked_at).await?);
+    };
     let jobs = |one: &ListedDevice| jobs_of(&request.provider, one);
-    let (changes, touched) = discovered::apply(&app.pool, &account, &listed, asked_at, &jobs).await?;
+    let kept = discovered::apply(pool, &account, claim, &listed, asked_at, &jobs).await?;
+    let (changes, touched) = kept.ok_or(DiscoverError::Superseded)?;
     tell(app, request.tenant, &touched).await;
     Ok(changes)
+}
+
+async fn note_failure(app: &App, claim: Option<Claim>, why: &str) -> Result<(), DiscoverError> {
+    let Some(claim) = claim else { return Ok(()) };
+    let every = Duration::from_millis(app.settings.discovery.every.as_ms());
+    let retry = Retry { base: RETRY.min(every), cap: every }.jittered(claim.failures, &mut rand::rng());
+    Ok(discovery_claim::failed(&app.pool, claim, why, retry).await?)
 }
 
 /// What a new device gets: the resources that the list names, or else those by default.

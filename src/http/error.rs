@@ -336,6 +336,7 @@ impl From<DiscoverError> for ApiError {
         match error {
             DiscoverError::Undeclared(provider) => Self::NotListable(provider),
             DiscoverError::NoList(why) => Self::NoList(why),
+            DiscoverError::Superseded => Self::NoList(error.to_string()),
             DiscoverError::NotSent(error) => error.into(),
             DiscoverError::Postgres(error) => error.into(),
         }

@@ -15,7 +15,7 @@ mod run;
 pub use check::{CheckReport, Problem, check};
 pub use outbox::{drain, tell_soon};
 pub use plan::{PlanError, set_plan};
-pub use rebuild::rebuild_if_lost;
+pub use rebuild::{Rebuild, rebuild_if_lost};
 pub use run::{check_in_turn, run};
 
 use crate::app::App;

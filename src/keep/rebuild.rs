@@ -8,20 +8,35 @@ use crate::words::{JobId, ProviderName};
 
 const PAGE: i64 = 2000;
 
+/// What became of a schedule that may have been lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rebuild {
+    /// It was not lost.
+    NotNeeded,
+    /// It was built from Postgres, with so many jobs.
+    Done(u64),
+    /// Another caller or process is building it.
+    UnderWay,
+}
+
 /// Builds a provider's schedule if Redis has none, or restarted and may have forgotten its last moments.
-/// Returns how many jobs were put; `None` if all was well.
-pub async fn rebuild_if_lost(app: &App, provider: &ProviderName) -> Result<Option<u64>, KeepError> {
+pub async fn rebuild_if_lost(app: &App, provider: &ProviderName) -> Result<Rebuild, KeepError> {
     if app.queue.is_live(provider).await? {
-        return Ok(None);
+        return Ok(Rebuild::NotNeeded);
     }
     // Nothing is granted on a server that starts until its schedule is built: the place to refuse one that may evict.
     app.redis.inspect().await?;
-    let _held =
-        postgres::lock(&app.pool, &format!("paceline rebuild {provider} {}", app.keys.anchor(provider)))
-            .await?;
-    // Somebody else may have been first.
+    let name = format!("paceline rebuild {provider} {}", app.keys.anchor(provider));
+    let Some(held) = postgres::try_lock(&app.pool, &name).await? else { return Ok(Rebuild::UnderWay) };
+    let done = rebuild(app, provider).await;
+    held.release().await;
+    done
+}
+
+async fn rebuild(app: &App, provider: &ProviderName) -> Result<Rebuild, KeepError> {
+    // Another may have finished just before.
     if app.queue.is_live(provider).await? {
-        return Ok(None);
+        return Ok(Rebuild::NotNeeded);
     }
     let known = schedules::is_known(&app.pool, provider).await?;
     let fence = schedules::last_fence(&app.pool, provider).await?;
@@ -43,5 +58,5 @@ pub async fn rebuild_if_lost(app: &App, provider: &ProviderName) -> Result<Optio
     if known {
         tracing::warn!(%provider, jobs = put, "schedule rebuilt from Postgres; its quotas count as spent");
     }
-    Ok(Some(put))
+    Ok(Rebuild::Done(put))
 }

@@ -1,6 +1,6 @@
 //! The keeper's loops.
 
-use super::{CheckReport, KeepError, check, drain, history, rebuild_if_lost};
+use super::{CheckReport, KeepError, Rebuild, check, drain, history, rebuild_if_lost};
 use crate::app::App;
 use crate::postgres;
 use crate::preference::outbox::CHANNEL;
@@ -82,12 +82,16 @@ async fn keep_built(app: &App) {
 async fn build_all(app: &App) -> bool {
     let mut built = true;
     for provider in app.registry.iter() {
-        if let Err(error) = rebuild_if_lost(app, &provider.name).await {
+        match rebuild_if_lost(app, &provider.name).await {
+            Ok(Rebuild::NotNeeded | Rebuild::Done(_)) => {}
+            // Looked at again: whoever builds it may die over it.
+            Ok(Rebuild::UnderWay) => built = false,
             // An unsuitable Redis was logged by the inspection that found it.
-            if !matches!(error, KeepError::Redis(RedisError::Unsuitable { .. })) {
+            Err(KeepError::Redis(RedisError::Unsuitable { .. })) => built = false,
+            Err(error) => {
                 tracing::warn!(provider = %provider.name, %error, "schedule not looked after; will try again");
+                built = false;
             }
-            built = false;
         }
     }
     built

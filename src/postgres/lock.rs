@@ -1,17 +1,39 @@
 //! Advisory locks: one process at a time. Postgres releases a dead process's lock with its connection.
 
 use super::{Pool, PostgresError};
-use sqlx::postgres::{PgAdvisoryLock, PgAdvisoryLockGuard};
+use sqlx::postgres::{PgAdvisoryLock, PgAdvisoryLockGuard, PgConnection};
+use sqlx::{Connection, Either};
 
-/// Holds a named lock while it lives.
+/// Holds a named lock, on a connection of its own: its holder works with those of the pool.
 pub struct Held {
-    _guard: PgAdvisoryLockGuard<sqlx::pool::PoolConnection<sqlx::Postgres>>,
+    guard: PgAdvisoryLockGuard<PgConnection>,
 }
 
-/// Waits for the lock of this name.
-pub async fn lock(pool: &Pool, name: &str) -> Result<Held, PostgresError> {
-    let connection = pool.acquire().await.map_err(PostgresError::on("connect"))?;
-    let guard =
-        PgAdvisoryLock::new(name).acquire(connection).await.map_err(PostgresError::on("take a lock"))?;
-    Ok(Held { _guard: guard })
+/// Takes the lock of this name; none if another holds it.
+pub async fn try_lock(pool: &Pool, name: &str) -> Result<Option<Held>, PostgresError> {
+    let connection =
+        PgConnection::connect_with(&pool.connect_options()).await.map_err(PostgresError::on("connect"))?;
+    match PgAdvisoryLock::new(name).try_acquire(connection).await.map_err(PostgresError::on("take a lock"))? {
+        Either::Left(guard) => Ok(Some(Held { guard })),
+        Either::Right(connection) => {
+            close(connection).await;
+            Ok(None)
+        }
+    }
+}
+
+impl Held {
+    /// Gives it up at once. One that is dropped is given up as soon as Postgres sees its connection closed.
+    pub async fn release(self) {
+        match self.guard.release_now().await {
+            Ok(connection) => close(connection).await,
+            Err(error) => tracing::debug!(%error, "lock not released; it goes with its connection"),
+        }
+    }
+}
+
+async fn close(connection: PgConnection) {
+    if let Err(error) = connection.close().await {
+        tracing::debug!(%error, "connection not closed");
+    }
 }

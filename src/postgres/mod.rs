@@ -9,7 +9,7 @@ use std::time::Duration;
 mod lock;
 mod schema;
 
-pub use lock::{Held, lock};
+pub use lock::{Held, try_lock};
 pub use schema::{LOCK_WAIT, begin_ddl, check_migrated, migrate};
 pub use sqlx::PgPool as Pool;
 pub use sqlx::postgres::PgListener as Listener;

@@ -5,16 +5,18 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use paceline::adhoc::AdHocError;
 use paceline::discovery::{self, DiscoverError, DiscoverRequest};
-use paceline::http;
-use paceline::preference::discovered::Changes;
+use paceline::preference::devices::TenantConnection;
+use paceline::preference::discovered::{self, Changes};
+use paceline::preference::discovery_claim;
 use paceline::words::{DeviceId, Role};
+use paceline::{http, keep, postgres};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use wiremock::{Mock, Request as Asked, ResponseTemplate, matchers};
@@ -61,6 +63,10 @@ fn request(rig: &Rig) -> DiscoverRequest {
         timeout: Duration::from_secs(1),
         dry_run: false,
     }
+}
+
+async fn discover_due(rig: &Rig) -> usize {
+    discovery::discover_due(&rig.t.app).await.unwrap()
 }
 
 async fn discover(rig: &Rig) -> Result<Changes, DiscoverError> {
@@ -234,11 +240,9 @@ async fn lists_are_asked_for_by_themselves_once_in_a_while() {
     assert_eq!(discovery::discover_due(&rig.t.app).await.unwrap(), 0);
     assert_eq!(kept(&rig).await, [row("a", "", "", "", false, STATE)]);
     let pass = async |hours: f64| {
-        sqlx::query("UPDATE connections SET discovery_at = discovery_at - make_interval(secs => $1)")
-            .bind(hours * 3600.0)
-            .execute(&rig.t.app.pool)
-            .await
-            .unwrap();
+        let sooner = "UPDATE connections SET discovery_at = discovery_at - make_interval(secs => $1),
+                             discovery_retry_at = discovery_retry_at - make_interval(secs => $1)";
+        sqlx::query(sooner).bind(hours * 3600.0).execute(&rig.t.app.pool).await.unwrap();
     };
     pass(23.0).await;
     assert_eq!(discovery::discover_due(&rig.t.app).await.unwrap(), 0);
@@ -261,6 +265,96 @@ async fn lists_are_asked_for_by_themselves_once_in_a_while() {
     let mut app = rig.t.app.clone();
     app.settings.discovery.automatic = false;
     assert_eq!(discovery::discover_due(&app).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn connections_that_cannot_be_asked_leave_their_turn_to_others() {
+    let rig = Rig::new(LISTED, 0).await;
+    rig.answer(ResponseTemplate::new(429).insert_header("retry-after", "7200")).await;
+    for n in 0..25 {
+        let connection = rig.t.connect(rig.provider, &format!("held {n}"), &rig.cloud.uri()).await;
+        let held = DiscoverRequest { connection, ..request(&rig) };
+        assert!(discovery::discover(&rig.t.app, held).await.unwrap_err().to_string().contains("throttled"));
+    }
+    // As though nobody had tried: their holds are all that is known of them.
+    let untried = "UPDATE connections SET discovery_at = NULL, discovery_error = NULL, discovery_failures = 0,
+                          discovery_retry_at = NULL, created_at = now() - interval '1 day' WHERE label LIKE 'held%'";
+    sqlx::query(untried).execute(&rig.t.app.pool).await.unwrap();
+    list(&rig, json!([{"id": "a"}])).await;
+    let tried = [discover_due(&rig).await, discover_due(&rig).await, discover_due(&rig).await];
+    assert_eq!(tried, [20, 6, 0]);
+    assert_eq!(kept(&rig).await, [row("a", "", "", "", false, STATE)]);
+    assert_eq!(
+        rig.cloud.received_requests().await.unwrap().len(),
+        1,
+        "nothing is sent for those that are held"
+    );
+}
+
+#[tokio::test]
+async fn a_claim_of_a_dead_process_expires_and_its_late_list_changes_nothing() {
+    let rig = Rig::new(LISTED, 0).await;
+    let app = &rig.t.app;
+    let (names, day, minutes) =
+        (["mocked".to_owned()], Duration::from_secs(86_400), Duration::from_secs(600));
+    let claimed = discovery_claim::claim_due(&app.pool, &names, day, minutes, 20).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(discover_due(&rig).await, 0, "it is being listed");
+    sqlx::query("UPDATE connections SET discovery_retry_at = now()").execute(&app.pool).await.unwrap();
+    list(&rig, json!([{"id": "a"}])).await;
+    assert_eq!(discover_due(&rig).await, 1);
+    let account = TenantConnection {
+        tenant: rig.t.tenant,
+        connection: rig.connection,
+        provider: "mocked".parse().unwrap(),
+    };
+    let now = discovered::now(&app.pool).await.unwrap();
+    let late = discovered::apply(&app.pool, &account, claimed[0].0, &[], now, &|_| Vec::new()).await.unwrap();
+    assert!(late.is_none());
+    discovery_claim::failed(&app.pool, claimed[0].0, "late", day).await.unwrap();
+    assert_eq!(kept(&rig).await, [row("a", "", "", "", false, STATE)]);
+    let noted: Option<String> =
+        sqlx::query_scalar("SELECT discovery_error FROM connections").fetch_one(&app.pool).await.unwrap();
+    assert_eq!(noted, None);
+}
+
+#[tokio::test]
+async fn api_answers_from_a_single_connection_to_postgres_while_clouds_are_asked() {
+    let patient = LISTED.replace("timeout = \"2s\"", "timeout = \"60s\"");
+    let mut rig = Rig::new(patient.leak(), 0).await;
+    let cloud = RawCloud::start(false).await;
+    for n in 0..5 {
+        rig.t.connect(rig.provider, &format!("more {n}"), &cloud.url).await;
+    }
+    let key = rig.t.key(Role::Reader).await;
+    rig.t.app.pool = postgres::connect(&rig.t.database_url, 1).await.unwrap();
+    let app = rig.t.app.clone();
+    let listing = tokio::spawn(async move { discovery::discover_due(&app).await.unwrap() });
+    let in_time = Duration::from_secs(30);
+    tokio::time::timeout(in_time, cloud.asked.notified()).await.expect("a list is asked for");
+    let request = Request::builder().uri("/v1/connections").header("authorization", format!("Bearer {key}"));
+    let answer = http::router(rig.t.app.clone()).oneshot(request.body(Body::empty()).unwrap());
+    let answer = tokio::time::timeout(in_time, answer).await.expect("an answer meanwhile");
+    assert_eq!(answer.unwrap().status(), StatusCode::OK);
+    assert!(!listing.is_finished());
+    cloud.answers.send_replace(true);
+    assert_eq!(listing.await.unwrap(), 6);
+}
+
+#[tokio::test]
+async fn housekeeping_that_another_does_waits_for_nobody_and_binds_no_connection_of_the_pool() {
+    let mut rig = Rig::new(LISTED, 0).await;
+    rig.t.app.pool = postgres::connect(&rig.t.database_url, 1).await.unwrap();
+    let app = &rig.t.app;
+    let provider: paceline::words::ProviderName = "mocked".parse().unwrap();
+    let mut lose = redis::cmd("DEL");
+    lose.arg(format!("{}meta", app.keys.anchor(&provider)));
+    let _: i64 = lose.query_async(&mut app.redis.link()).await.unwrap();
+    let name = format!("paceline rebuild {provider} {}", app.keys.anchor(&provider));
+    let held = postgres::try_lock(&app.pool, &name).await.unwrap().expect("it is free");
+    assert_eq!(keep::rebuild_if_lost(app, &provider).await.unwrap(), keep::Rebuild::UnderWay);
+    held.release().await;
+    assert_eq!(keep::rebuild_if_lost(app, &provider).await.unwrap(), keep::Rebuild::Done(0));
 }
 
 #[tokio::test]
@@ -343,7 +437,7 @@ async fn ask_and_go_away(rig: &Rig, answer: ResponseTemplate) {
     let key = rig.t.key(Role::User).await;
     let mut client = TcpStream::connect(at).await.unwrap();
     let request = format!(
-        "POST /v1/connections/main/discover HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-length: 0\r\n\r\n"
+        "POST /v1/connections/main/discover HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n\r\n"
     );
     client.write_all(request.as_bytes()).await.unwrap();
     asked.notified().await;
@@ -390,42 +484,59 @@ async fn a_client_that_disconnects_while_its_call_waits_for_the_quota_has_nothin
     assert_eq!(leases(&rig).await, 0);
 }
 
-/// A cloud without devices that counts the connections to it.
-async fn counting_cloud() -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (at, connections) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
-    let count = connections.clone();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            count.fetch_add(1, Ordering::Relaxed);
-            tokio::spawn(async move {
-                let (mut request, mut some) = (Vec::new(), [0; 1024]);
-                while let Ok(read @ 1..) = stream.read(&mut some).await {
-                    request.extend_from_slice(&some[..read]);
-                    if request.ends_with(b"\r\n\r\n") {
-                        request.clear();
-                        let body = r#"{"devices":[]}"#;
-                        let answer =
-                            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-                        stream.write_all(answer.as_bytes()).await.unwrap();
-                    }
+/// A cloud without devices that counts the TCP connections to it, and answers once it is told to.
+struct RawCloud {
+    url: String,
+    connections: Arc<AtomicUsize>,
+    asked: Arc<Notify>,
+    answers: watch::Sender<bool>,
+}
+
+impl RawCloud {
+    async fn start(answers: bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (url, answers) =
+            (format!("http://{}", listener.local_addr().unwrap()), watch::Sender::new(answers));
+        let (connections, asked) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let cloud = Self { url, connections: connections.clone(), asked: asked.clone(), answers };
+        let gate = cloud.answers.subscribe();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(Self::answer(stream, asked.clone(), gate.clone()));
+            }
+        });
+        cloud
+    }
+
+    async fn answer(mut stream: TcpStream, asked: Arc<Notify>, mut gate: watch::Receiver<bool>) {
+        let (mut request, mut some) = (Vec::new(), [0; 1024]);
+        while let Ok(read @ 1..) = stream.read(&mut some).await {
+            request.extend_from_slice(&some[..read]);
+            if request.ends_with(b"\r\n\r\n") {
+                request.clear();
+                asked.notify_one();
+                if gate.wait_for(|answers| *answers).await.is_err() {
+                    return;
                 }
-            });
+                let body = r#"{"devices":[]}"#;
+                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
         }
-    });
-    (format!("http://{at}"), connections)
+    }
 }
 
 #[tokio::test]
 async fn all_calls_of_a_provider_share_one_client() {
     let rig = Rig::new(LISTED, 0).await;
-    let (url, connections) = counting_cloud().await;
-    let connection = rig.t.connect(rig.provider, "counted", &url).await;
+    let cloud = RawCloud::start(true).await;
+    let connection = rig.t.connect(rig.provider, "counted", &cloud.url).await;
     for _ in 0..3 {
         let request = DiscoverRequest { connection, ..request(&rig) };
         assert_eq!(discovery::discover(&rig.t.app, request).await.unwrap().listed, 0);
     }
-    assert_eq!(connections.load(Ordering::Relaxed), 1, "the HTTP connection is used again");
+    assert_eq!(cloud.connections.load(Ordering::Relaxed), 1, "the HTTP connection is used again");
     let provider = rig.t.app.registry.get(rig.provider).unwrap();
     let [one, other] = [&rig.t.app, &rig.t.app.clone()].map(|app| app.client(provider).unwrap());
     assert!(Arc::ptr_eq(&one, &other));

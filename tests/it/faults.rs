@@ -316,7 +316,8 @@ async fn killed_redis_grants_nothing_until_rebuilt() {
     assert_eq!(step, Step::Idle(None));
     assert!(!rig.t.app.queue.is_live(&provider).await.unwrap());
     let revived = rig.t.app.redis.time_ms().await.unwrap();
-    assert_eq!(keep::rebuild_if_lost(&rig.t.app, &provider).await.unwrap(), Some(45));
+    let rebuilt = keep::rebuild_if_lost(&rig.t.app, &provider).await.unwrap();
+    assert_eq!(rebuilt, keep::Rebuild::Done(45));
     let report = rig.check().await;
     assert!(report.clean && report.scheduled == 45, "{report:?}");
     // The burst of 10 is gone: what is due at once has its first call only T after the revival, about 104 ms.

@@ -464,9 +464,10 @@ async fn lost_schedule_is_rebuilt_with_its_quotas_spent() {
     assert_eq!(rig.journey.pull().await.unwrap(), Step::Idle(None));
     assert!(!rig.check().await.clean);
     let begun = Instant::now();
-    let put = keep::rebuild_if_lost(&rig.t.app, &provider).await.unwrap();
-    assert_eq!(put, Some(25));
-    assert_eq!(keep::rebuild_if_lost(&rig.t.app, &provider).await.unwrap(), None);
+    let rebuilt = keep::rebuild_if_lost(&rig.t.app, &provider).await.unwrap();
+    assert_eq!(rebuilt, keep::Rebuild::Done(25));
+    let again = keep::rebuild_if_lost(&rig.t.app, &provider).await.unwrap();
+    assert_eq!(again, keep::Rebuild::NotNeeded);
     assert!(rig.check().await.clean);
     // The burst of 10 is gone: one call a 60 s / 591 / 0.98, about 104 ms.
     hurry(&rig).await;

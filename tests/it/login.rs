@@ -219,7 +219,7 @@ async fn two_processes_ask_for_one_token() {
 async fn what_was_written_before_a_crash_is_used_after_it_and_what_was_not_is_asked_for_again() {
     let rig = rig(1, "token-2").await;
     let (app, mine) = (&rig.t.app, connection(&rig).await);
-    // StartOutcome, and never heard of again.
+    // Started, and never heard of again.
     let (now, spans) = (app.clock.now(), (300, 0));
     let begun = token::begin(&app.pool, &app.sealer, &mine, None, now, spans).await.unwrap();
     assert!(matches!(begun, StartOutcome::Mine(_)), "{begun:?}");
@@ -227,7 +227,7 @@ async fn what_was_written_before_a_crash_is_used_after_it_and_what_was_not_is_as
     assert!(reason.contains("being renewed"), "{reason}");
     assert_eq!(logins(&rig).await, 0);
     sqlx::query(
-        "UPDATE tokens SET renewing_until = now() - interval '1 ms', asked_at = now() - interval '1 s'",
+        "UPDATE tokens SET renewing_until = now() - interval '1 s', asked_at = now() - interval '2 s'",
     )
     .execute(&app.pool)
     .await

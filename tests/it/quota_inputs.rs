@@ -212,7 +212,7 @@ async fn schedule_learns_of_devices_and_plans_and_a_check_repairs_it() {
     assert!(report.clean && report.problems[0].what.contains("does not know its plan"), "{report:?}");
     let keys: Vec<String> = ["meta", "quota_inputs"].map(|key| app.keys.anchor(&provider) + key).to_vec();
     redis::cmd("DEL").arg(keys).query_async::<()>(&mut link).await.unwrap();
-    assert_eq!(keep::rebuild_if_lost(app, &provider).await.unwrap(), Some(2));
+    assert_eq!(keep::rebuild_if_lost(app, &provider).await.unwrap(), keep::Rebuild::Done(2));
     assert_eq!(known().await, Some(update(0, "free", 2, 0).terms));
 }
 

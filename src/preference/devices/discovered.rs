@@ -1,13 +1,11 @@
 //! Applies a provider's list of a connection's devices: new devices are added, absent ones are marked and kept.
 
 use super::batch::{self, NewDevice, TenantConnection};
+use super::discovery_claim::Claim;
 use crate::postgres::{Pool, PostgresError};
-use crate::words::{
-    ConnectionId, DeviceId, Interval, ListedDevice, Priority, ResourceName, TenantId, UnixMs,
-};
+use crate::words::{DeviceId, Interval, ListedDevice, Priority, ResourceName, UnixMs};
 use serde::Serialize;
 use std::collections::HashMap;
-use std::time::Duration;
 
 /// A stored device of a connection.
 #[derive(Debug, Clone)]
@@ -90,26 +88,33 @@ pub async fn preview(
     Ok(compare(&known(&mut connection, account, asked_at).await?, listed))
 }
 
-/// Applies a list in one transaction. Returns the changes, and the ids of the changed devices.
+/// Applies a list in one transaction. Returns the changes, and the ids of the changed devices; none if a list that was
+/// requested later has been applied already.
 pub async fn apply(
     pool: &Pool,
     account: &TenantConnection,
+    claim: Claim,
     listed: &[ListedDevice],
     asked_at: UnixMs,
     jobs: Jobs<'_>,
-) -> Result<(Changes, Vec<DeviceId>), PostgresError> {
+) -> Result<Option<(Changes, Vec<DeviceId>)>, PostgresError> {
     let failed = || PostgresError::on("store the list of devices");
     let mut tx = pool.begin().await.map_err(failed())?;
-    // Serialises lists of one connection.
-    sqlx::query!(
-        "UPDATE connections SET discovery_at = now(), discovery_error = NULL
-         WHERE tenant_id = $1 AND connection_id = $2",
+    // Locks the row, which serialises the lists of one connection.
+    let latest = sqlx::query!(
+        "UPDATE connections SET discovery_at = now(), discovery_error = NULL, discovery_kept = $3,
+                discovery_failures = 0, discovery_retry_at = NULL
+         WHERE tenant_id = $1 AND connection_id = $2 AND discovery_kept < $3",
         account.tenant.0,
-        account.connection.0
+        account.connection.0,
+        claim.number
     )
     .execute(&mut *tx)
     .await
     .map_err(failed())?;
+    if latest.rows_affected() == 0 {
+        return Ok(None);
+    }
     let changes = compare(&known(&mut tx, account, asked_at).await?, listed);
     let device = |listed: &ListedDevice| NewDevice {
         external_id: listed.external_id.clone(),
@@ -132,7 +137,7 @@ pub async fn apply(
     .map_err(failed())?;
     tx.commit().await.map_err(failed())?;
     touched.extend(missing.into_iter().map(DeviceId));
-    Ok((changes, touched))
+    Ok(Some((changes, touched)))
 }
 
 /// Updates devices from the list. The jobs of a device that moved to another group move too.
@@ -202,69 +207,6 @@ async fn known(
         older: row.older,
     });
     Ok(known.collect())
-}
-
-/// Records that listing a connection's devices failed.
-pub async fn failed(
-    pool: &Pool,
-    tenant: TenantId,
-    connection: ConnectionId,
-    why: &str,
-) -> Result<(), PostgresError> {
-    sqlx::query!(
-        "UPDATE connections SET discovery_at = now(), discovery_error = $3
-         WHERE tenant_id = $1 AND connection_id = $2",
-        tenant.0,
-        connection.0,
-        why
-    )
-    .execute(pool)
-    .await
-    .map_err(PostgresError::on("record that devices could not be listed"))?;
-    Ok(())
-}
-
-/// A connection whose discovery is due.
-#[derive(Debug, Clone)]
-pub struct Due {
-    /// The tenant.
-    pub tenant: TenantId,
-    /// The id.
-    pub connection: ConnectionId,
-    /// The provider's name.
-    pub provider: String,
-}
-
-/// Some of the connections at these providers whose list was not asked for within `every`; within `again`, if that
-/// brought none. Those that wait longest first.
-pub async fn due(
-    pool: &Pool,
-    providers: &[String],
-    every: Duration,
-    again: Duration,
-    limit: i64,
-) -> Result<Vec<Due>, PostgresError> {
-    let rows = sqlx::query!(
-        "SELECT tenant_id, connection_id, provider FROM connections
-         WHERE state = 'active' AND provider = ANY($1)
-           AND (discovery_at IS NULL
-                OR discovery_at < now() - make_interval(
-                    secs => CASE WHEN discovery_error IS NULL THEN $2::float8 ELSE $3::float8 END))
-         ORDER BY discovery_at NULLS FIRST, connection_id LIMIT $4",
-        providers,
-        every.as_secs_f64(),
-        again.min(every).as_secs_f64(),
-        limit
-    )
-    .fetch_all(pool)
-    .await
-    .map_err(PostgresError::on("find whose devices to list"))?;
-    let due = rows.into_iter().map(|row| Due {
-        tenant: TenantId(row.tenant_id),
-        connection: ConnectionId(row.connection_id),
-        provider: row.provider,
-    });
-    Ok(due.collect())
 }
 
 #[cfg(test)]

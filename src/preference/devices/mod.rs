@@ -2,6 +2,7 @@
 
 mod batch;
 pub mod discovered;
+pub mod discovery_claim;
 pub mod find;
 pub mod import;
 pub mod inventory;
