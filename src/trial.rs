@@ -1,7 +1,7 @@
 //! One real ad-hoc call, to see what becomes of it. It is granted by the same quotas as every other call and settled
 //! like one, so that a trial breaks no limit and what it learns (a hold, an error) counts; it stores no reading.
 
-use crate::adhoc::{AdHocCall, AdHocError};
+use crate::adhoc::{AdHocCall, AdHocError, KEEP_MS};
 use crate::app::App;
 use crate::fetch::{Call, CallResult, Target, Trace};
 use crate::postgres::PostgresError;
@@ -83,8 +83,13 @@ async fn send(app: &App, wanted: &TrialRequest, abandoned: &CancellationToken) -
     let target = target(app, wanted).await?;
     let lane = lane(wanted.connection, &target.group);
     let full = provider.resource(wanted.resource.as_str()).map_or(0, |resource| resource.cost_of(1));
-    let request =
-        ReserveRequest { lane, resource: wanted.resource.clone(), cost: full, devices: vec![target.device] };
+    let request = ReserveRequest {
+        lane,
+        resource: wanted.resource.clone(),
+        cost: full,
+        devices: vec![target.device],
+        keep_ms: KEEP_MS,
+    };
     let whose = (wanted.tenant, wanted.connection);
     let adhoc = AdHocCall::reserve(app, provider, whose, &request, wanted.timeout, abandoned).await?;
     let connection = adhoc.connection.clone();

@@ -16,6 +16,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// For how long a saturated limit keeps a place for an ad-hoc call after its instant, ms: whoever gave up waiting may
+/// try again by then.
+pub const KEEP_MS: u32 = 120_000;
+
 /// Why nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum AdHocError {
@@ -77,8 +81,8 @@ pub struct AdHocCall {
 }
 
 impl AdHocCall {
-    /// Reserves the call, waiting for at most `timeout` until every quota lets it through. When `abandoned` is cancelled
-    /// before, nothing is sent.
+    /// Reserves the call, waiting for at most `timeout` until every quota lets it through. When `abandoned` is
+    /// cancelled before, nothing is sent.
     pub async fn reserve(
         app: &App,
         provider: &Arc<Provider>,

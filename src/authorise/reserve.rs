@@ -25,7 +25,8 @@ pub(super) struct NotYet {
     pub(super) reason: String,
 }
 
-/// Reserves the request, waiting for at most `timeout`. Where no quota counts token requests, there is nothing to reserve.
+/// Reserves the request, waiting for at most `timeout`. Where no quota counts token requests, there is nothing to
+/// reserve.
 pub(super) async fn reserve(
     app: &App,
     client: &Arc<ProviderClient>,
@@ -37,7 +38,7 @@ pub(super) async fn reserve(
         return Ok(ReservedRequest(None));
     }
     let (lane, resource) = (lane(connection, ""), TOKEN.clone());
-    let request = ReserveRequest { lane, resource, cost: 1, devices: Vec::new() };
+    let request = ReserveRequest { lane, resource, cost: 1, devices: Vec::new(), keep_ms: 0 };
     // Its callers are detached tasks: they wait even if whoever needs the token goes away.
     let never = CancellationToken::new();
     let waited = client.taker.reserve_within(&request, timeout, app.tolerance(provider), &never).await;

@@ -1,7 +1,7 @@
 //! The cloud's own list of a connection's devices: asked for under all quotas, as any call is, and what it changes is
 //! kept. A list that fails, breaks off or is not understood changes nothing.
 
-use crate::adhoc::{AdHocCall, AdHocError};
+use crate::adhoc::{AdHocCall, AdHocError, KEEP_MS};
 use crate::app::App;
 use crate::cache::META;
 use crate::keep;
@@ -59,8 +59,8 @@ pub enum DiscoverError {
     Postgres(#[from] PostgresError),
 }
 
-/// Asks for the list as soon as every quota lets it, and keeps what it changes. Once it is asked for, this finishes even
-/// if the caller goes away.
+/// Asks for the list as soon as every quota lets it, and keeps what it changes. Once it is asked for, this finishes
+/// even if the caller goes away.
 pub async fn discover(app: &App, request: DiscoverRequest) -> Result<Changes, DiscoverError> {
     discover_claimed(app, request, None).await
 }
@@ -156,7 +156,8 @@ async fn list(
         return Err(DiscoverError::Undeclared(provider.name.to_string()));
     };
     let (lane, cost) = (lane(request.connection, ""), declared.cost_of(0));
-    let reserve = ReserveRequest { lane, resource: DISCOVERY.clone(), cost, devices: Vec::new() };
+    let reserve =
+        ReserveRequest { lane, resource: DISCOVERY.clone(), cost, devices: Vec::new(), keep_ms: KEEP_MS };
     let whose = (request.tenant, request.connection);
     let call = AdHocCall::reserve(app, provider, whose, &reserve, request.timeout, abandoned).await?;
     let asked_at = app.clock.now();

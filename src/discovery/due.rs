@@ -21,7 +21,7 @@ const AT_ONCE: usize = 4;
 /// After this a claim of a dead process is free. Longer than a batch takes; if not, the later list counts.
 const LEASE: Duration = Duration::from_secs(10 * 60);
 /// How long one connection's quotas may take: others wait too, and it is tried again.
-const TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// Waits after attempts that no quota or hold let through.
 const NOT_SENT: Retry = Retry { base: Duration::from_secs(30), cap: Duration::from_secs(60 * 60) };
 
@@ -54,7 +54,8 @@ async fn list(app: &App, claim: Claim, provider: String) {
         Err(error) => error,
     };
     tracing::warn!(provider, connection = connection.0, %error, "devices not listed; will try again");
-    // One that was asked and gave no list has noted that itself; what failed at Postgres is free when its claim expires.
+    // One that was asked and gave no list has noted that itself; what failed at Postgres is free when its claim
+    // expires.
     if let DiscoverError::NotSent(why) = &error {
         let retry = retry_after(why, claim.failures, &mut rand::rng());
         if let Err(error) = discovery_claim::put_off(&app.pool, claim, retry).await {
@@ -63,7 +64,8 @@ async fn list(app: &App, claim: Claim, provider: String) {
     }
 }
 
-/// When a list that was not sent is tried again: longer and longer, each by itself, and not before what stopped it opens.
+/// When a list that was not sent is tried again: longer and longer, each by itself, and not before what stopped it
+/// opens.
 fn retry_after(why: &AdHocError, failures: u32, rng: &mut impl Rng) -> Duration {
     let own = NOT_SENT.jittered(failures, rng);
     match why {

@@ -14,6 +14,9 @@ pub struct ReserveRequest {
     pub cost: u32,
     /// The devices in the call.
     pub devices: Vec<DeviceId>,
+    /// For how long after its instant limits keep a place for a call that must wait, so that jobs do not take all that
+    /// a saturated limit gives; 0: they keep none.
+    pub keep_ms: u32,
 }
 
 /// What `reserve.lua` says.

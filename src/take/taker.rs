@@ -40,6 +40,7 @@ const MODULES: &[Module] = &[
     Module("VariableLimit", include_str!("lua/quota/variable_limit.lua")),
     Module("Gauge", include_str!("lua/quota/gauge.lua")),
     Module("State", include_str!("lua/quota/state.lua")),
+    Module("Places", include_str!("lua/quota/places.lua")),
     Module("Chain", include_str!("lua/quota/chain.lua")),
     Module("Found", include_str!("lua/take/found.lua")),
     Module("Rank", include_str!("lua/take/rank.lua")),

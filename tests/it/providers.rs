@@ -143,7 +143,10 @@ async fn reserve(rig: &Rig) -> Reservation {
     let taker = Taker::new(rig.t.app.redis.clone(), provider, &rig.t.app.taker_settings());
     let (lane, resource) = (rig.connection.to_string(), "state".parse().unwrap());
     let cost = provider.resource("state").unwrap().cost_of(0);
-    taker.reserve(&ReserveRequest { lane, resource, cost, devices: Vec::new() }, None).await.unwrap()
+    taker
+        .reserve(&ReserveRequest { lane, resource, cost, devices: Vec::new(), keep_ms: 0 }, None)
+        .await
+        .unwrap()
 }
 
 /// The burst is two pages: two calls of one page, or one call of two.

@@ -318,8 +318,13 @@ async fn reservation_counts_like_a_call_and_is_refunded_if_unsent() {
     let rig = Rig::new(&text, 1).await;
     let jobs = put_overdue(&rig, 1).await;
     let devices = vec![DeviceId(9)];
-    let request =
-        ReserveRequest { lane: "1".to_owned(), resource: "state".parse().unwrap(), cost: 1, devices };
+    let request = ReserveRequest {
+        lane: "1".to_owned(),
+        resource: "state".parse().unwrap(),
+        cost: 1,
+        devices,
+        keep_ms: 0,
+    };
     let ask = async |at: i64| rig.taker.reserve(&request, Some(UnixMs(at))).await.unwrap();
     let Reservation::Granted(first, in_ms) = ask(T0).await else { panic!("all quotas are free") };
     assert_eq!(in_ms, 0.0);
@@ -348,9 +353,83 @@ async fn expired_reservation_frees_its_concurrent_slot_and_stays_spent() {
         resource: "state".parse().unwrap(),
         cost: 1,
         devices: Vec::new(),
+        keep_ms: 0,
     };
     assert!(matches!(rig.taker.reserve(&request, Some(UnixMs(T0))).await.unwrap(), Reservation::Granted(..)));
     assert_eq!(rig.take(9, T0 + 600_000).await.reaped, 1);
     let outcome = rig.taker.reserve(&request, Some(UnixMs(T0 + 600_001))).await.unwrap();
     assert!(matches!(outcome, Reservation::NotYet { by, .. } if by == "app"));
+}
+
+/// How many jobs are granted while an ad-hoc call waits that asks again whenever it is told to; none: too many. Calls
+/// take 20 ms, and the next jobs are taken as soon as they have ended.
+async fn granted_meanwhile(rig: &Rig, request: &ReserveRequest, from: i64) -> Option<usize> {
+    let (mut granted, mut ask_at, mut in_flight) = (0, from, None);
+    for now in (from..from + 600_000).step_by(20) {
+        if let Some(taken) = in_flight.take() {
+            rig.settle_all(&taken, End::Good, now).await;
+        }
+        let taken = rig.take(100, now).await;
+        granted += taken.grants.len();
+        in_flight = Some(taken);
+        if granted > 100 {
+            return None;
+        }
+        if now < ask_at {
+            continue;
+        }
+        match rig.taker.reserve(request, Some(UnixMs(now))).await.unwrap() {
+            Reservation::Granted(..) => return Some(granted),
+            Reservation::NotYet { wait_ms, .. } => ask_at = now + wait_ms.map_or(500, |ms| ms.ceil() as i64),
+            Reservation::NotBuilt => unreachable!("it is built"),
+        }
+    }
+    None
+}
+
+#[tokio::test]
+async fn saturated_limit_lets_an_adhoc_call_through_after_few_jobs() {
+    let per_second = |scope, amount, burst| quota("second", scope, amount, "1s", burst);
+    let two = per_second("connection", 8, 1) + &quota("minute", "app", 300, "1m", 1);
+    for (text, cost) in [
+        (per_second("connection", 10, 1), 1),
+        (per_second("connection", 10, 5), 1),
+        (per_second("connection", 10, 2), 3),
+        (per_second("app", 10, 1), 1),
+        (quota("minute", "connection", 6, "1m", 1), 1),
+        (quota_of_kind("minute", "aligned", "connection", 600, "window = \"minute\"\nburst = 1"), 1),
+        (two, 1),
+        (quota_of_kind("at-once", "concurrent", "connection", 1, ""), 1),
+    ] {
+        let rig = Rig::new(&text, 1).await;
+        put_overdue(&rig, 400).await;
+        // Past what the bursts give.
+        for step in 0..50 {
+            let taken = rig.take(100, T0 + 20 * step).await;
+            rig.settle_all(&taken, End::Good, T0 + 20 * step).await;
+        }
+        let lane = "1".to_owned();
+        let resource = "state".parse().unwrap();
+        let request = ReserveRequest { lane, resource, cost, devices: Vec::new(), keep_ms: 60_000 };
+        let from = T0 + 1_000;
+        let granted = granted_meanwhile(&rig, &request, from).await;
+        assert!(granted.is_some_and(|granted| granted <= 6), "{text}: {granted:?} jobs came before it");
+    }
+}
+
+#[tokio::test]
+async fn place_of_a_call_that_never_asks_again_expires() {
+    let rig = Rig::new(&quota_of_kind("at-once", "concurrent", "connection", 1, ""), 1).await;
+    put_overdue(&rig, 3).await;
+    let first = rig.take(1, T0).await;
+    assert_eq!(first.grants.len(), 1);
+    let (lane, resource) = ("1".to_owned(), "state".parse().unwrap());
+    let request = ReserveRequest { lane, resource, cost: 1, devices: Vec::new(), keep_ms: 5_000 };
+    let asked = rig.taker.reserve(&request, Some(UnixMs(T0 + 10))).await.unwrap();
+    assert!(matches!(asked, Reservation::NotYet { .. }), "{asked:?}");
+    rig.settle_all(&first, End::Good, T0 + 20).await;
+    let kept = rig.take(1, T0 + 30).await;
+    assert!(kept.grants.is_empty(), "its place is kept");
+    assert_eq!(kept.bound[0].until_ms as i64, T0 + 5_010, "and others are woken when it expires");
+    assert_eq!(rig.take(1, T0 + 5_010).await.grants.len(), 1);
 }

@@ -564,7 +564,7 @@ async fn schedule_built_with_another_layout_is_built_again() {
     built.query_async::<()>(&mut rig.t.app.redis.link()).await.unwrap();
     assert!(!queue.is_live(&rig.provider).await.unwrap());
     let put = paceline::keep::rebuild_if_lost(&rig.t.app, &rig.provider).await.unwrap();
-    assert!(put.is_some() && queue.is_live(&rig.provider).await.unwrap());
+    assert!(matches!(put, paceline::keep::Rebuild::Done(_)) && queue.is_live(&rig.provider).await.unwrap());
 }
 
 #[tokio::test]

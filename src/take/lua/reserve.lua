@@ -3,27 +3,39 @@
 -- KEYS  1 anchor
 -- ARGV  1 now in ms, or '' for Redis's own
 --       2 msgpack, the spec: as for take
---       3 msgpack {lane, resource, cost, devices = {id…}}
+--       3 msgpack {lane, resource, cost, devices = {id…}, keep_ms}; keep_ms: for how long after its instant limits keep
+--         a place for a call that must wait (see places.lua); 0: they keep none
 -- Returns msgpack {live, now, call, in_ms, by}
 --   call   its number, a lease without jobs that settle ends; 0: not yet
 --   in_ms  when it may be sent, at most the horizon away; for call 0, when it may ask again, -1 when a call has ended
 --   by     for call 0, the quota or hold that does not allow it
 --   live   false when the schedule was not built on this run of the server, as for take
--- Uses: Keys, Lease, Run, State, Chain
+-- Uses: Keys, Lease, Run, State, Places, Chain
 local now = Run.now
 if not Run.is_live() then return cmsgpack.pack({ false, now, 0, -1, '' }) end
 local request, members = cmsgpack.unpack(ARGV[3]), {}
 for i, device in ipairs(request.devices) do members[i] = { device = device } end
 local cost = request.cost
+Places.of(request.lane .. ' ' .. request.resource)
 local chain = Chain.of({ name = request.lane }, request.resource)
 local own = Chain.own_links(chain, members)
 
 local at, by = Chain.agreed(chain.app, own, chain.state, cost, now, true)
 if at > Run.limit then
+  if request.keep_ms > 0 then
+    local function alone(link) return (Chain.earliest({ link }, chain.state, cost, now, true)) end
+    Places.keep(chain.app, chain.state, cost, at, request.keep_ms, alone)
+    Places.keep(own, chain.state, cost, at, request.keep_ms, alone)
+    Places.save()
+  end
   State.write() -- what is corrupt counts as spent from here on
-  return cmsgpack.pack({ true, now, 0, at == math.huge and -1 or at - now, Chain.name_of(by) })
+  -- As soon as it can be granted: a place is of use only before jobs are granted the instants after it.
+  local wait = math.max(at - Run.limit, 1)
+  return cmsgpack.pack({ true, now, 0, at == math.huge and -1 or wait, Chain.name_of(by) })
 end
 
+Places.granted(at)
+Places.save()
 local held, after = Chain.spend(chain, own, cost, at, true)
 local call = Lease.next_number(Run.fence, now)
 local lease = string.format('%.0f', call)

@@ -1,8 +1,8 @@
 -- Run: what take, settle and reserve are given, and what the schedule says of itself as they begin.
 -- Uses: Keys, Clock, ARGV[1], ARGV[2]
--- Gives: now, spec, limit, epoch, v, finish, fence, has_app_until, is_live
+-- Gives: now, spec, limit, epoch, v, finish, fence, has_app_until, places, is_live
 local now, spec = Clock.now_ms(ARGV[1]), cmsgpack.unpack(ARGV[2])
-local meta = redis.call('HMGET', Keys.meta, 'run', 'epoch', 'v', 'finish', 'fence', 'app_until')
+local meta = redis.call('HMGET', Keys.meta, 'run', 'epoch', 'v', 'finish', 'fence', 'app_until', 'places')
 
 return {
   now = now,
@@ -16,6 +16,7 @@ return {
   finish = tonumber(meta[4] or 0),
   fence = meta[5],
   has_app_until = meta[6] and true or false,
+  places = meta[7],
   -- Whether the schedule was built on this run of the server (see revive.lua).
   is_live = function() return meta[1] == Clock.run_id() end,
 }

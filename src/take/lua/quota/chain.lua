@@ -1,13 +1,14 @@
 -- Chain: the limits and holds that a call must be granted by, from the whole app's to the device's own. A link is a
 -- quota's gauge; a hold, with the instant it `ends`; or, for a sliding quota of a connection, only its place `at` in
 -- the connection's state.
--- Uses: Keys, Run, Gcra, VariableLimit, Gauge, State
+-- Uses: Keys, Run, Gcra, VariableLimit, Gauge, State, Places
 -- Gives: prefetch, link_name, of, own_links, earliest, agreed, name_of, spend, release, wake_freed
 local BLOCKED, now, spec = Keys.blocked, Run.now, Run.spec
 local prepare = Gcra.prepare
 local usual, inputs_of = VariableLimit.usual, VariableLimit.inputs_of
 local earliest_of, spend_of, learn = Gauge.earliest, Gauge.spend, Gauge.learn
 local state_of, ensure, gauge, touch = State.of, State.ensure, State.gauge, State.touch
+local has_places, later = Places.any, Places.later
 
 -- The quotas of a set that count calls of a resource, by scope. Computed once per script.
 local function quotas_of(set, resource)
@@ -187,6 +188,7 @@ local function earliest(links, state, cost, from, urgent)
       else
         t = earliest_of[q.kind](q, link, cost, at)
       end
+      if has_places then t = later(t, link, state, cost, at) end
     end
     if t and t > at then at, by = t, link end
   end
