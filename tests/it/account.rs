@@ -30,6 +30,7 @@ scope = "connection"
 amount = 50
 window = "1s"
 burst = 10
+forgives_ms = 5000
 [resource.state]
 interval_min = "1s"
 interval_default = "1m"

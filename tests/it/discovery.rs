@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use wiremock::{Mock, Request as Asked, ResponseTemplate, matchers};
@@ -331,11 +331,15 @@ async fn api_answers_from_a_single_connection_to_postgres_while_clouds_are_asked
     let app = rig.t.app.clone();
     let listing = tokio::spawn(async move { discovery::discover_due(&app).await.unwrap() });
     let in_time = Duration::from_secs(30);
-    tokio::time::timeout(in_time, cloud.asked.notified()).await.expect("a list is asked for");
+    // As many as are asked for at once.
+    let asked = tokio::time::timeout(in_time, cloud.asked.acquire_many(4)).await;
+    asked.expect("lists are asked for").unwrap().forget();
     let request = Request::builder().uri("/v1/connections").header("authorization", format!("Bearer {key}"));
     let answer = http::router(rig.t.app.clone()).oneshot(request.body(Body::empty()).unwrap());
     let answer = tokio::time::timeout(in_time, answer).await.expect("an answer meanwhile");
-    assert_eq!(answer.unwrap().status(), StatusCode::OK);
+    let (head, body) = answer.unwrap().into_parts();
+    let body = to_bytes(body, 1 << 20).await.unwrap();
+    assert_eq!(head.status, StatusCode::OK, "{}", String::from_utf8_lossy(&body));
     assert!(!listing.is_finished());
     cloud.answers.send_replace(true);
     assert_eq!(listing.await.unwrap(), 6);
@@ -488,7 +492,8 @@ async fn a_client_that_disconnects_while_its_call_waits_for_the_quota_has_nothin
 struct RawCloud {
     url: String,
     connections: Arc<AtomicUsize>,
-    asked: Arc<Notify>,
+    /// One permit per request.
+    asked: Arc<Semaphore>,
     answers: watch::Sender<bool>,
 }
 
@@ -497,7 +502,7 @@ impl RawCloud {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (url, answers) =
             (format!("http://{}", listener.local_addr().unwrap()), watch::Sender::new(answers));
-        let (connections, asked) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let (connections, asked) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
         let cloud = Self { url, connections: connections.clone(), asked: asked.clone(), answers };
         let gate = cloud.answers.subscribe();
         tokio::spawn(async move {
@@ -509,13 +514,13 @@ impl RawCloud {
         cloud
     }
 
-    async fn answer(mut stream: TcpStream, asked: Arc<Notify>, mut gate: watch::Receiver<bool>) {
+    async fn answer(mut stream: TcpStream, asked: Arc<Semaphore>, mut gate: watch::Receiver<bool>) {
         let (mut request, mut some) = (Vec::new(), [0; 1024]);
         while let Ok(read @ 1..) = stream.read(&mut some).await {
             request.extend_from_slice(&some[..read]);
             if request.ends_with(b"\r\n\r\n") {
                 request.clear();
-                asked.notify_one();
+                asked.add_permits(1);
                 if gate.wait_for(|answers| *answers).await.is_err() {
                     return;
                 }
