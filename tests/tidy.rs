@@ -150,7 +150,7 @@ const SPAWNERS: &[&str] = &[
     "src/http/keyring.rs",
     "src/journey/run.rs",
     "src/demo/run.rs",
-    "src/cli/process/stop.rs",
+    "src/cli/stop.rs",
     "src/cloud/",
 ];
 

@@ -80,6 +80,7 @@ fn retry_after(why: &AdHocError, failures: u32, rng: &mut impl Rng) -> Duration 
 pub async fn run(app: App, stop: CancellationToken) {
     let looking = async {
         loop {
+            app.redis.until_usable().await;
             match discover_due(&app).await {
                 // There may be more.
                 Ok(tried) if tried as i64 == BATCH => continue,
