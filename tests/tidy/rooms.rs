@@ -111,13 +111,13 @@ fn cycles(imports: &[Import<'_>]) -> Vec<Finding> {
 fn shortest_cycle<'a>(start: &'a str, graph: &Graph<'a>) -> Option<Vec<&'a str>> {
     let mut queue = VecDeque::from([vec![start]]);
     let mut seen = BTreeSet::new();
-    while let Some(way) = queue.pop_front() {
-        for next in graph.get(way[way.len() - 1]).into_iter().flat_map(|it| it.keys().copied()) {
+    while let Some(path) = queue.pop_front() {
+        for next in graph.get(path[path.len() - 1]).into_iter().flat_map(|it| it.keys().copied()) {
             if next == start {
-                return Some(way);
+                return Some(path);
             }
             if seen.insert(next) {
-                queue.push_back([&way[..], &[next]].concat());
+                queue.push_back([&path[..], &[next]].concat());
             }
         }
     }
@@ -156,7 +156,7 @@ fn order(files: &[File], imports: &[Import<'_>]) -> Vec<Finding> {
     findings
 }
 
-/// A folder with many files says nothing about their order.
+/// Limits the number of files per folder: in a long list the structure cannot be seen.
 fn size(files: &[File]) -> Vec<Finding> {
     let mut by_folder: BTreeMap<&str, Vec<&File>> = BTreeMap::new();
     for file in files.iter().filter(|it| it.path.ends_with(".rs") && !is_mod_file(it)) {

@@ -1,4 +1,4 @@
-//! Commands of whoever runs the service: keys, tenants, the check of the schedule.
+//! Commands for operators: API keys, tenants, the check of the schedule, rotation of the sealing key.
 
 pub(super) mod check;
 pub(super) mod key;

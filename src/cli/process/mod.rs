@@ -1,4 +1,4 @@
-//! Commands that run something themselves: the service, the demo, the simulated cloud, a migration.
+//! Commands that run a process or prepare it: the service, the demo, the simulated cloud, the migration.
 
 pub(super) mod cloud;
 pub(super) mod demo;

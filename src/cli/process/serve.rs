@@ -22,7 +22,9 @@ Examples:
   paceline serve --roles api                    # the HTTP API only
   PACELINE__HTTP__LISTEN=0.0.0.0:8077 paceline serve --roles fetch,keep
 
-At least one process needs the role keep. SIGTERM or Ctrl-C stops the process gracefully, a second one at once.";
+At least one process needs the role keep. SIGTERM or Ctrl-C stops the process gracefully, a second one at once. \
+A task that panics is restarted; if it keeps panicking, the process stops with exit code 1, so that its supervisor \
+can start it again.";
 
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), CliError> {
     let settings = crate::cli::context::load(global)?;

@@ -1,4 +1,4 @@
-//! Commands about jobs: how often, how late, and why.
+//! Commands about jobs: preferences, "refresh now", lag, forecast, explanation.
 
 pub(super) mod lag;
 pub(super) mod plan;

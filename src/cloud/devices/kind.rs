@@ -1,4 +1,4 @@
-//! What kinds of devices there are.
+//! Kinds of devices.
 
 use serde::Serialize;
 

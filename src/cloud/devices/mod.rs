@@ -1,4 +1,4 @@
-//! The devices that exist, and what they measure: functions of the seed, the device and the time.
+//! The devices and their values: functions of the seed, the device and the time.
 
 mod energy;
 mod fleet;

@@ -1,4 +1,4 @@
-//! The limits that requests are counted against, and the referee that keeps the score.
+//! The limits that requests are counted against, and the referee that counts them.
 
 mod gate;
 mod limit;
