@@ -14,6 +14,9 @@ pub use schema::{LOCK_WAIT, begin_ddl, check_migrated, migrate};
 pub use sqlx::PgPool as Pool;
 pub use sqlx::postgres::PgListener as Listener;
 
+/// How long a caller waits for a connection of the pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// What went wrong with Postgres.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
@@ -103,7 +106,7 @@ pub async fn connect(url: &SecretString, connections_max: u32) -> Result<PgPool,
     let at = format!("{}:{}/{database}", options.get_host(), options.get_port());
     PgPoolOptions::new()
         .max_connections(connections_max)
-        .acquire_timeout(Duration::from_secs(3))
+        .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_with(options.application_name("paceline"))
         .await
         .map_err(|error| PostgresError::Unreachable { at, reason: plain(&error) })
@@ -120,7 +123,12 @@ fn plain(error: &sqlx::Error) -> String {
 
 /// Opens a connection of its own that receives notifications.
 pub async fn listen(pool: &PgPool, channel: &str) -> Result<Listener, PostgresError> {
-    let mut listener = Listener::connect_with(pool).await.map_err(PostgresError::on("listen"))?;
+    // A pool of its own: a listener keeps its connection, and would take it from everybody else in `pool`.
+    let options = (*pool.connect_options()).clone();
+    let own = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+    let own = own.acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await;
+    let own = own.map_err(PostgresError::on("listen"))?;
+    let mut listener = Listener::connect_with(&own).await.map_err(PostgresError::on("listen"))?;
     listener.listen(channel).await.map_err(PostgresError::on("listen"))?;
     Ok(listener)
 }

@@ -119,7 +119,7 @@ fn a_quota_that_counts_tokens_where_there_are_none_is_refused() {
     let without = format!("{before}{}", &rest[rest.find("[[quota]]").unwrap()..]);
     for (text, says) in [
         (without, "neither login nor oauth2"),
-        (COUNTED.replace("scope = \"app\"", "scope = \"device\""), "count them by app or connection"),
+        (COUNTED.replace("scope = \"app\"", "scope = \"device\""), "made per connection"),
         (COUNTED.replace("[resource.state]", "[resource.token]"), "cannot be named token"),
     ] {
         let error = parse(&text).unwrap_err().to_string();

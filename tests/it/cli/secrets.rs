@@ -53,7 +53,9 @@ async fn several_secrets_are_given_by_name_and_never_shown() {
     );
     let (name, password) = (binary.file("name", "me@home\n"), binary.file("password", "wrong-one\n"));
     let both = format!("{add} --secret-file username={name} --secret-file password={password}");
-    binary.run(&both).refused(1, &["PACELINE__PROVIDER__KEYED_CLOUD__APP_KEY", "the operator's secret app_key"]);
+    binary
+        .run(&both)
+        .refused(1, &["PACELINE__PROVIDER__KEYED_CLOUD__APP_KEY", "the operator's secret app_key"]);
 
     let binary = binary.set("PACELINE__PROVIDER__KEYED_CLOUD__APP_KEY", "app-s3cret");
     binary
