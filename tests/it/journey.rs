@@ -388,7 +388,7 @@ async fn hurry(rig: &Rig) {
 
 #[tokio::test]
 async fn stale_worker_changes_nothing() {
-    let rig = Rig::new(SINGLE, 1).await;
+    let rig = Rig::new(PATIENT, 1).await;
     let asked =
         Mock::given(method("GET")).respond_with(good(1.0)).expect(1).mount_as_scoped(&rig.cloud).await;
     // A worker takes the job and is paused past its lease; another takes it over and finishes.
