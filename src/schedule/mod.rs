@@ -1,4 +1,4 @@
-//! The schedule in Redis: who is due when, who waits in rank, and where a job is.
+//! The schedule in Redis: which jobs are due when, which wait in rank, and where a job is.
 
 mod gone;
 mod offset;

@@ -1,4 +1,4 @@
-//! Rank: who is served first among those that are ready. Pure; `take.lua` computes the same.
+//! Rank: which ready job is served first. Pure; `take/lua/take/rank.lua` computes the same.
 
 /// `base / delay^k`, the lowest first: 1 is the most urgent base, and a larger `k` lets waiting outweigh priority.
 ///

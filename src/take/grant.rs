@@ -105,7 +105,7 @@ fn next<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(row: &mut A) -> Result<T, A
     row.next_element()?.ok_or_else(|| serde::de::Error::custom("a call is cut off"))
 }
 
-/// One that is no number was never ours: whatever put it there, there is no job to be mended.
+/// An id that is no number is not Paceline's: there is no job to be repaired.
 fn job_ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<JobId>, D::Error> {
     let texts: Vec<String> = Deserialize::deserialize(deserializer)?;
     Ok(texts.iter().filter_map(|text| text.parse().ok()).collect())

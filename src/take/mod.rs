@@ -1,4 +1,4 @@
-//! Take and settle: the script that decides who is called when, and the one that ends calls.
+//! Take and settle: the script that decides which calls are made when, and the one that ends calls.
 
 mod grant;
 mod reserve;
