@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 /// Handles to the servers and what is built from the settings.
 #[derive(Clone)]
 pub struct App {
-    /// As they were read.
+    /// The settings.
     pub settings: Settings,
     /// Postgres.
     pub pool: Pool,
@@ -41,7 +41,7 @@ pub struct App {
     pub cache: Cache,
     /// Credentials at rest.
     pub sealer: Sealer,
-    /// The time, as Redis tells it.
+    /// The time by Redis's clock.
     pub clock: Clock,
     /// Tasks that must finish even if the caller goes away.
     pub detached: TaskTracker,
@@ -50,7 +50,7 @@ pub struct App {
     clients: client::Clients,
 }
 
-/// Why a process cannot begin. Each says in a sentence what to do.
+/// Why a process cannot start. Each error says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Postgres.

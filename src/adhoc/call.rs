@@ -116,13 +116,13 @@ impl AdHocCall {
             reserve(app, &client, request, left, abandoned).await
         };
         let call = reserve().await?;
-        let (connection, call) = match authoriser.known(&connection).await {
+        let (connection, call) = match authoriser.bootstrap_state(&connection).await {
             BootstrapState::Yes(connection) => (connection, call),
             BootstrapState::NotYet(by) => {
                 client.taker.settle(&[Settlement::unsent(call)], None).await?;
                 return Err(AdHocError::NotYet { by, when: "right now".to_owned(), wait_ms: None });
             }
-            BootstrapState::Ask(_asking) => {
+            BootstrapState::Ask(_lookup) => {
                 (bootstrap(app, &client, &authoriser, connection, call).await?, reserve().await?)
             }
         };

@@ -11,10 +11,10 @@ use serde::Serialize;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Somebody waits for the answer: a schedule that takes longer is as good as away.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// A client waits for the response: a Redis that takes longer counts as unreachable.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What came of it.
+/// What became of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RefreshStatus {
@@ -26,10 +26,10 @@ pub enum RefreshStatus {
     Running,
 }
 
-/// A refresh that was asked for.
+/// An accepted refresh.
 #[derive(Debug, Clone)]
 pub struct Refreshed {
-    /// What came of it.
+    /// What became of it.
     pub status: RefreshStatus,
     /// When the last good answer so far came: once there is a later one, it has run.
     pub fetched_at: Option<UnixMs>,
@@ -49,7 +49,7 @@ pub enum RefreshError {
         /// The resource.
         resource: ResourceName,
     },
-    /// Its owner said: not now.
+    /// Its owner paused it.
     #[error(
         "{resource} of device {device} is paused by its owner: `paceline set {device} --resource {resource} --resume` \
          runs it again"
@@ -85,8 +85,8 @@ pub enum RefreshError {
         /// Why.
         reason: String,
     },
-    /// The schedule does not have it although it must: it was lost, or changes at this moment.
-    #[error("the schedule has not heard of the job yet; try again in a few seconds")]
+    /// The schedule lacks it: it was lost, or is being changed.
+    #[error("the job is not in the schedule yet; try again in a few seconds")]
     NotYet,
     /// The schedule did not answer in time.
     #[error("the schedule in Redis did not answer in time; try again in a few seconds")]
@@ -99,7 +99,7 @@ pub enum RefreshError {
     Postgres(#[from] PostgresError),
 }
 
-/// Lets a job of the tenant's device run now. Asked twice, it runs once.
+/// Puts a job of the tenant's device first. Asked twice, it runs once.
 pub async fn refresh_now(
     app: &App,
     tenant: TenantId,
@@ -133,18 +133,18 @@ fn scheduled(status: JobStatus, device: DeviceId) -> Result<JobStatus, RefreshEr
         JobState::Parked => Err(RefreshError::Parked {
             device,
             resource: resource.clone(),
-            reason: status.reason.unwrap_or_else(|| "no reason is kept".to_owned()),
+            reason: status.reason.unwrap_or_else(|| "no reason is stored".to_owned()),
         }),
         JobState::Active if !status.usable => Err(RefreshError::NeedsReauth {
             label: label.clone(),
-            reason: status.refusal.unwrap_or_else(|| "no reason is kept".to_owned()),
+            reason: status.refusal.unwrap_or_else(|| "no reason is stored".to_owned()),
         }),
         JobState::Active => Ok(status),
     }
 }
 
 async fn ask(app: &App, provider: &ProviderName, job: JobId) -> Result<Refresh, RefreshError> {
-    let answers = timeout(PATIENCE, app.queue.refresh(provider, &[job])).await;
+    let answers = timeout(TIMEOUT, app.queue.refresh(provider, &[job])).await;
     let answers = answers.map_err(|_| RefreshError::NoAnswer)??;
     Ok(answers.first().copied().unwrap_or(Refresh::Unknown))
 }

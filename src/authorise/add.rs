@@ -1,4 +1,4 @@
-//! New connections, and new secrets for those that there are: judged by the provider's definition before they are kept.
+//! Adds connections and replaces their secrets, once both are what the provider's definition asks for.
 
 use super::AuthoriseError;
 use crate::app::App;
@@ -7,7 +7,7 @@ use crate::preference::secrets;
 use crate::provider::LookupError;
 use crate::words::{ConnectionId, Secrets};
 
-/// Why a new connection does not call yet.
+/// The reason shown for a connection that waits for its owner.
 const NOT_YET: &str = "not authorised yet: `paceline connection authorize` does that";
 
 /// A connection that was added.
@@ -31,8 +31,7 @@ pub async fn add(app: &App, new: NewConnection) -> Result<Added, AuthoriseError>
     Ok(Added { id, awaits_owner })
 }
 
-/// Gives a connection new secrets; those that are not given stay. Where its owner must allow it, that is to be done
-/// anew.
+/// Replaces the given secrets of a connection. If its owner must authorise it, that has to be done again.
 pub async fn renew_secrets(
     app: &App,
     tenant: crate::words::TenantId,

@@ -1,15 +1,15 @@
-//! Keeps connections able to call: their owners allow them, their tokens are renewed before they expire and once a call
-//! that carries one is refused, and what the cloud will not renew is handed back to the owner.
+//! Keeps connections able to call: owners authorise them, tokens are renewed before they expire and after a call that
+//! carried one was refused, and a connection whose token the provider will not renew waits for its owner.
 
 mod add;
-mod known;
+mod bootstrap;
 mod owner;
 mod renew;
 mod reseal;
 mod reserve;
 
 pub use add::{Added, add, renew_secrets};
-pub use known::{Asking, BootstrapState};
+pub use bootstrap::{BootstrapState, Lookup};
 pub use owner::{
     AuthoriseError, CALLBACK, Callback, StartedAuthorization, begin, device_code, finish, finish_device,
     is_same,

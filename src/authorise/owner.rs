@@ -1,4 +1,4 @@
-//! An owner allows a connection: in a browser, which comes back with a code, or by a code that is typed in elsewhere.
+//! Authorisation by the owner: in a browser, which comes back with a code, or by a code typed in on another device.
 
 use super::reserve::{self, NotYet};
 use crate::app::App;
@@ -14,35 +14,35 @@ use std::time::Duration;
 
 /// How long the exchange waits for its reservation, where a quota counts it. Short: its code expires soon.
 const RESERVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// So long an owner may take.
-const PATIENCE_MS: i64 = 10 * 60 * 1000;
+/// How long an owner may take.
+const OWNER_TIMEOUT_MS: i64 = 10 * 60 * 1000;
 
-/// Where browsers come back to, below `http.public_url`.
+/// The callback's path below `http.public_url`.
 pub const CALLBACK: &str = "/v1/authorize/callback";
 
-/// Why a connection could not be allowed.
+/// Why a connection could not be authorised.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthoriseError {
-    /// The provider has no such way.
+    /// The provider is authorised in another way.
     #[error("provider {provider} is not authorised by {way}: {instead}")]
-    OtherWay {
-        /// Which.
+    OtherFlow {
+        /// The provider.
         provider: String,
-        /// What was asked for.
+        /// The way that was asked for.
         way: &'static str,
-        /// What there is.
+        /// The way there is.
         instead: &'static str,
     },
-    /// Nobody knows where the browser is to come back to.
+    /// The callback's address is not configured.
     #[error(
-        "nothing says where the browser comes back to: set http.public_url, or provider.{0}.redirect_url to what is \
+        "the callback's address is not configured: set http.public_url, or provider.{0}.redirect_url to what is \
          registered at the provider"
     )]
-    NoWayBack(String),
-    /// Nobody was sent away with it, or it was used, or it is too old.
-    #[error("this way back was used before or is older than 10 minutes: begin again")]
+    NoRedirectUrl(String),
+    /// The state is unknown: never issued, used before, or expired.
+    #[error("this authorization was used before or is older than 10 minutes: begin again")]
     Stale,
-    /// The owner, or the provider, said no.
+    /// The owner or the provider refused.
     #[error("it was not allowed: {0}")]
     Denied(String),
     /// A quota or a hold.
@@ -59,13 +59,13 @@ pub enum AuthoriseError {
     /// There is no such connection.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    /// Nor such a provider.
+    /// There is no such provider.
     #[error(transparent)]
     Lookup(#[from] LookupError),
-    /// Its definition.
+    /// The definition.
     #[error(transparent)]
     Definition(#[from] LoadError),
-    /// The way could not be noted, or what it brought.
+    /// The authorisation or its token could not be stored.
     #[error(transparent)]
     Token(#[from] TokenError),
     /// The database.
@@ -80,32 +80,32 @@ impl From<NoToken> for AuthoriseError {
     }
 }
 
-/// Whether a way back belongs to where it is taken.
-pub fn is_same(brought: &SecretString, asked: &SecretString) -> bool {
-    brought.expose_secret() == asked.expose_secret()
+/// Whether a callback's state is the one that was issued.
+pub fn is_same(brought: &SecretString, issued: &SecretString) -> bool {
+    brought.expose_secret() == issued.expose_secret()
 }
 
-/// A way that an owner may go now.
+/// Where an owner goes to authorise a connection.
 #[derive(Debug)]
 pub struct StartedAuthorization {
-    /// Where to.
+    /// The provider's address.
     pub url: String,
-    /// What the way back must bring.
+    /// What the callback must bring.
     pub state: SecretString,
-    /// Until when.
+    /// When it expires.
     pub expires_at: UnixMs,
 }
 
-/// What an owner came back with.
+/// What the provider's callback brings.
 #[derive(Debug)]
 pub enum Callback {
-    /// It is allowed: what is to be exchanged for a token.
+    /// What is exchanged for a token.
     Code(SecretString),
-    /// It is not.
+    /// Why the owner or the provider refused.
     Error(String),
 }
 
-/// Sends an owner to the provider.
+/// Starts an authorisation in a browser.
 pub async fn begin(
     app: &App,
     provider: &Arc<Provider>,
@@ -115,14 +115,14 @@ pub async fn begin(
     let now = app.clock.now();
     let redirect_url = redirect_url(app, provider)?;
     let request = app.client(provider)?.fetcher.authorization_request(connection, &redirect_url, now)?;
-    let expires_at = now.plus_ms(PATIENCE_MS);
+    let expires_at = now.plus_ms(OWNER_TIMEOUT_MS);
     let (tenant, id, verifier) = (connection.tenant, connection.id, request.verifier);
     let pending = Pending { tenant, connection: id, verifier, redirect_url };
     token::wait_for(&app.pool, &app.sealer, &request.state, &pending, expires_at).await?;
     Ok(StartedAuthorization { url: request.url, state: request.state, expires_at })
 }
 
-/// Takes an owner back: once a state.
+/// Ends an authorisation by its callback. A state is good once.
 pub async fn finish(
     app: &App,
     state: &SecretString,
@@ -149,7 +149,7 @@ pub async fn finish(
     Ok((pending.tenant, pending.connection))
 }
 
-/// A code for the owner to type in elsewhere.
+/// A code for the owner to type in on another device.
 pub async fn device_code(
     app: &App,
     provider: &Arc<Provider>,
@@ -159,7 +159,7 @@ pub async fn device_code(
     Ok(app.client(provider)?.fetcher.device_code(connection, app.clock.now()).await?)
 }
 
-/// Waits until the owner has typed it in.
+/// Waits until the owner has typed the code in.
 pub async fn finish_device(
     app: &App,
     provider: &Arc<Provider>,
@@ -170,7 +170,7 @@ pub async fn finish_device(
     allowed(app, connection, &granted, app.clock.now()).await
 }
 
-/// The token is written and the connection back at work together.
+/// Stores the token and makes the connection active, in one transaction.
 async fn allowed(
     app: &App,
     connection: &Connection,
@@ -187,7 +187,7 @@ fn need(provider: &Provider, flow: Flow) -> Result<(), AuthoriseError> {
     if declared == Some(flow) {
         return Ok(());
     }
-    Err(AuthoriseError::OtherWay {
+    Err(AuthoriseError::OtherFlow {
         provider: provider.name.to_string(),
         way: match flow {
             Flow::Code => "a browser",
@@ -209,7 +209,7 @@ fn redirect_url(app: &App, provider: &Provider) -> Result<String, AuthoriseError
         return Ok(url.expose_secret().to_owned());
     }
     match app.settings.http.public_url.trim_end_matches('/') {
-        "" => Err(AuthoriseError::NoWayBack(provider.name.to_string())),
+        "" => Err(AuthoriseError::NoRedirectUrl(provider.name.to_string())),
         public => Ok(format!("{public}{CALLBACK}")),
     }
 }

@@ -1,4 +1,4 @@
-//! Renewing a token: begun by one process, asked once, written, and only then used.
+//! Renews tokens: one process starts a renewal, asks once, writes the token, and only then uses it.
 
 use super::reserve::{self, NotYet};
 use crate::app::{App, ProviderClient};
@@ -13,28 +13,28 @@ use tokio::time::{Instant, sleep};
 
 /// How long a request waits for its reservation, where a quota counts it.
 const RESERVE_TIMEOUT: Duration = Duration::from_secs(2);
-/// After the request's own time limit there is so long to write what it brought.
-const WRITING: Duration = Duration::from_secs(15);
+/// How long writing the token may take after the request.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest wait after failures in a row.
 const RETRY_MAX: Duration = Duration::from_secs(3600);
-/// Waits between attempts to write what a renewal brought. Short: once Postgres is back, a token that rotates must be
-/// there before another asks with the one of before.
+/// Waits between attempts to write a token. Short: a refresh token that rotates must be stored before another process
+/// asks with the old one.
 const WRITE: Retry = Retry { base: Duration::from_millis(100), cap: Duration::from_millis(500) };
-/// A server of ours is away.
-const AWAY_MS: i64 = 1_000;
+/// The wait while Postgres cannot be reached, or another process was faster.
+const RETRY_MS: i64 = 1_000;
 
 /// Whether a connection may call now.
 #[derive(Debug)]
 pub enum Ready {
-    /// With this.
+    /// With this token.
     Go(Arc<Connection>),
     /// Not before this instant.
     NotYet(UnixMs, String),
-    /// Not before its owner has authorised it again; it is marked so.
+    /// Not before its owner has authorised it again; the connection is marked.
     Refused(String),
 }
 
-/// Keeps the tokens of one provider's connections.
+/// Keeps the tokens and bootstrap values of one provider's connections.
 #[derive(Clone)]
 pub struct Authoriser {
     pub(super) app: App,
@@ -47,7 +47,7 @@ impl Authoriser {
         Ok(Self { app: app.clone(), client: app.client(provider)? })
     }
 
-    /// The connection with a token that works, as far as is known. Most of the time it has one, and nobody is asked.
+    /// The connection with a token that works, as far as is known. Usually it has one, and nothing is asked.
     pub async fn ready(&self, connection: &Arc<Connection>) -> Ready {
         let now = self.app.clock.now();
         let has_tokens = self.client.provider.definition.auth.get_ref().has_tokens();
@@ -56,10 +56,10 @@ impl Authoriser {
         }
         let renewed = self.renew(connection, now).await.unwrap_or_else(|error| {
             tracing::warn!(connection = connection.id.0, %error, "token not renewed; will try again");
-            Ready::NotYet(now.plus_ms(AWAY_MS), "its token could not be renewed".to_owned())
+            Ready::NotYet(now.plus_ms(RETRY_MS), "its token could not be renewed".to_owned())
         });
         match (renewed, &connection.token) {
-            // What is about to expire works until then.
+            // One that is about to expire works until then.
             (Ready::NotYet(..), Some(token)) if token.is_good(now) => Ready::Go(connection.clone()),
             (ready, _) => ready,
         }
@@ -70,12 +70,12 @@ impl Authoriser {
     pub async fn refused(&self, connection: &Connection) -> bool {
         let Some(token) = &connection.token else { return true };
         let now = self.app.clock.now();
-        let deadline = Instant::now() + WRITING;
+        let deadline = Instant::now() + WRITE_TIMEOUT;
         let noted =
-            patiently(Some(deadline), || token::expire(&self.app.pool, connection, token.generation, now));
+            retry_outage(Some(deadline), || token::expire(&self.app.pool, connection, token.generation, now));
         let noted = noted.await;
         if let Err(error) = &noted {
-            tracing::warn!(connection = connection.id.0, %error, "refused token not given up yet");
+            tracing::warn!(connection = connection.id.0, %error, "refused token not marked as expired");
         }
         noted.is_ok()
     }
@@ -84,25 +84,25 @@ impl Authoriser {
         let (pool, sealer) = (&self.app.pool, &self.app.sealer);
         let known = connection.token.as_ref().map(|token| token.generation);
         let timeout = Duration::from_millis(self.client.provider.definition.http.timeout.as_ms());
-        let patience = RESERVE_TIMEOUT + timeout + WRITING;
-        let apart_ms = self.apart().as_millis() as i64;
-        let spans = (patience.as_millis() as i64, apart_ms);
+        let span = RESERVE_TIMEOUT + timeout + WRITE_TIMEOUT;
+        let min_interval_ms = self.min_interval().as_millis() as i64;
+        let spans = (span.as_millis() as i64, min_interval_ms);
         let renewal = match token::begin(pool, sealer, connection, known, now, spans).await? {
             StartOutcome::Mine(renewal) => renewal,
             StartOutcome::Done(token) => return Ok(Ready::Go(with(connection, token))),
             StartOutcome::NotYet(until, reason) => return Ok(Ready::NotYet(until, reason)),
         };
-        // Once it is sent it is seen through, even if whoever waits for it goes away: a refresh token that rotates is
-        // spent by then, and what takes its place is told once.
+        // It must finish even if the caller goes away: a refresh token that rotates is spent by the request, and the
+        // response with the next one comes once.
         let (this, connection) = (self.clone(), connection.clone());
         let asked = self.app.detached.spawn(async move { this.ask(&connection, &renewal, now).await });
         asked.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "the renewal of a token was cut off");
-            Ok(Ready::NotYet(now.plus_ms(AWAY_MS), "its token could not be renewed".to_owned()))
+            tracing::error!(%error, "token renewal task failed");
+            Ok(Ready::NotYet(now.plus_ms(RETRY_MS), "its token could not be renewed".to_owned()))
         })
     }
 
-    /// Asks for the token of a renewal that was begun, as soon as quotas let it, and writes it.
+    /// Asks for the token of a started renewal, as soon as quotas let it, and writes it.
     async fn ask(
         &self,
         connection: &Arc<Connection>,
@@ -122,15 +122,16 @@ impl Authoriser {
         reserved.end(answer.as_ref().map_or_else(NoToken::end, |_| End::Good)).await;
         match answer {
             Ok(granted) => {
-                // For as long as it takes Postgres to come back: the token before may work no more. A process that is
-                // told to stop cuts it off when its grace is over.
+                // For as long as Postgres cannot be reached: the previous token may no longer work. At shutdown it is
+                // cut off after the grace.
                 let kept =
-                    patiently(None, || token::keep(pool, sealer, connection, renewal, &granted, now)).await?;
+                    retry_outage(None, || token::keep(pool, sealer, connection, renewal, &granted, now))
+                        .await?;
                 Ok(kept.map_or_else(|| changed(now), |token| Ready::Go(with(connection, token))))
             }
             Err(NoToken::Refused { reason }) => self.give_up(connection, renewal, reason, now).await,
             Err(NoToken::Later { reason, wait_ms, .. }) => {
-                let wait_ms = self.pause_ms(renewal.failures, wait_ms, &mut rand::rng());
+                let wait_ms = self.delay_ms(renewal.failures, wait_ms, &mut rand::rng());
                 let until = now.plus_ms(wait_ms);
                 token::fail(pool, connection, renewal, &reason, until).await?;
                 Ok(Ready::NotYet(until, format!("its token cannot be renewed yet: {reason}")))
@@ -138,21 +139,21 @@ impl Authoriser {
         }
     }
 
-    /// How long a connection waits after a failure, ms, with so many before it in a row: at least as the cloud asks
-    /// (`told_ms`), and longer and longer, each by itself, so that those that failed together do not come back so.
-    fn pause_ms(&self, failures: u32, told_ms: Option<i64>, chance: &mut impl Rng) -> i64 {
-        let backoff = Retry { base: self.apart(), cap: RETRY_MAX };
-        let own = backoff.jittered(failures, chance);
-        told_ms.unwrap_or(0).max(own.as_millis() as i64)
+    /// The wait after a failure, ms, with so many before it in a row: at least what the provider asked for
+    /// (`reported_ms`), and a backoff with jitter, so that connections that failed together do not come back together.
+    fn delay_ms(&self, failures: u32, reported_ms: Option<i64>, rng: &mut impl Rng) -> i64 {
+        let backoff = Retry { base: self.min_interval(), cap: RETRY_MAX };
+        let own = backoff.jittered(failures, rng);
+        reported_ms.unwrap_or(0).max(own.as_millis() as i64)
     }
 
-    /// The least from one renewal of a connection to its next.
-    fn apart(&self) -> Duration {
+    /// The least time from one renewal of a connection to its next.
+    fn min_interval(&self) -> Duration {
         let auth = self.client.provider.definition.auth.get_ref();
         Duration::from_millis(auth.token_interval_min().map_or(0, |length| length.as_ms()))
     }
 
-    /// Nothing but its owner's word helps: its jobs leave the schedule until then.
+    /// Only its owner can help: marks the connection and takes its jobs off the schedule.
     async fn give_up(
         &self,
         connection: &Connection,
@@ -161,25 +162,29 @@ impl Authoriser {
         asked_at: UnixMs,
     ) -> Result<Ready, TokenError> {
         let pool = &self.app.pool;
-        let until = asked_at.plus_ms(self.apart().as_millis() as i64);
+        let until = asked_at.plus_ms(self.min_interval().as_millis() as i64);
         let marked = token::give_up(pool, connection, renewal, &reason, until).await?;
         let Some(jobs) = marked else { return Ok(changed(self.app.clock.now())) };
-        tracing::warn!(connection = connection.id.0, reason, "connection needs its owner's word again");
+        tracing::warn!(
+            connection = connection.id.0,
+            reason,
+            "connection waits for its owner to authorise it again"
+        );
         if let Err(error) = self.app.queue.drop(&self.client.provider.name, &jobs).await {
-            // The next check finds them, and until then each call finds the connection unusable.
+            // The next check repairs that; until then each call finds the connection unusable.
             tracing::warn!(connection = connection.id.0, %error, "its jobs are still on the schedule");
         }
         Ok(Ready::Refused(reason))
     }
 }
 
-/// Another process was faster: what it wrote counts.
+/// Another process was faster: its token counts.
 fn changed(now: UnixMs) -> Ready {
-    Ready::NotYet(now.plus_ms(AWAY_MS), "its token has changed".to_owned())
+    Ready::NotYet(now.plus_ms(RETRY_MS), "its token has changed".to_owned())
 }
 
-/// Tries again while Postgres is away, until the deadline if there is one.
-async fn patiently<T, F: Future<Output = Result<T, TokenError>>>(
+/// Tries again while Postgres cannot be reached, until the deadline if there is one.
+async fn retry_outage<T, F: Future<Output = Result<T, TokenError>>>(
     deadline: Option<Instant>,
     attempt: impl Fn() -> F,
 ) -> Result<T, TokenError> {
@@ -188,8 +193,8 @@ async fn patiently<T, F: Future<Output = Result<T, TokenError>>>(
         match attempt().await {
             Err(error) if error.is_outage() && deadline.is_none_or(|deadline| Instant::now() < deadline) => {
                 tracing::warn!(%error, "token not written; will try again");
-                let nap = WRITE.wait(failures, &mut rand::rng());
-                sleep(nap).await;
+                let delay = WRITE.wait(failures, &mut rand::rng());
+                sleep(delay).await;
                 failures += 1;
             }
             other => return other,

@@ -1,5 +1,5 @@
-//! Sealing everything again under the current key. What one pass does not get to, another does: each row is replaced by
-//! itself, and until then a former key opens it.
+//! Seals everything again under the current key, row by row. Until a row's turn, a former key opens it; a row that a
+//! pass missed is left for the next pass.
 
 use crate::app::App;
 use crate::postgres::PostgresError;
@@ -7,35 +7,35 @@ use crate::token;
 use crate::words::ConnectionId;
 use std::collections::BTreeSet;
 
-/// Passes over all rows: one that changes while it is looked at is looked at again.
+/// Passes over all rows: one that changes during a pass is sealed by the next.
 const PASSES: u32 = 5;
 
 /// What was done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Resealed {
-    /// Sealed again, secrets, tokens and owners' ways back each by itself.
+    /// How many values were sealed again: secrets, tokens and pending authorisations count one by one.
     pub sealed: u64,
-    /// Connections of which something no key opens.
+    /// Connections with a value that no key opens.
     pub unopenable: BTreeSet<i64>,
-    /// Rows that changed whenever they were looked at.
+    /// Values that changed during every pass.
     pub left: u64,
 }
 
-/// Does it. `progress` is told how many are done by then.
+/// Seals everything again. `progress` is given the number of values sealed so far.
 pub async fn reseal(app: &App, mut progress: impl FnMut(u64)) -> Result<Resealed, PostgresError> {
     let (pool, sealer) = (&app.pool, &app.sealer);
     let (mark, mut all) = (sealer.current_prefix(), Resealed::default());
-    token::forget_late(pool, app.clock.now()).await?;
+    token::delete_expired(pool, app.clock.now()).await?;
     for _ in 0..PASSES {
         (all.left, all.unopenable) = (0, BTreeSet::new());
         let mut after = ConnectionId(0);
         loop {
-            let (found, last) = token::others(pool, &mark, after).await?;
-            for lying in found {
-                match sealer.reseal(lying.place, &lying.sealed) {
-                    Ok(sealed) if token::replace(pool, &lying, &sealed).await? => all.sealed += 1,
+            let (found, last) = token::sealed_by_other_keys(pool, &mark, after).await?;
+            for value in found {
+                match sealer.reseal(value.context, &value.sealed) {
+                    Ok(sealed) if token::replace(pool, &value, &sealed).await? => all.sealed += 1,
                     Ok(_) => all.left += 1,
-                    Err(_) => drop(all.unopenable.insert(lying.place.owner().0)),
+                    Err(_) => drop(all.unopenable.insert(value.context.owner().0)),
                 }
             }
             progress(all.sealed);

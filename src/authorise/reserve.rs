@@ -16,7 +16,7 @@ const RETRY_MS: i64 = 1_000;
 /// A request that may be sent now.
 pub(super) struct ReservedRequest(Option<(Arc<ProviderClient>, CallId)>);
 
-/// One that may not.
+/// The request may not be sent yet.
 #[derive(Debug)]
 pub(super) struct NotYet {
     /// Not before this.

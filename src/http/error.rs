@@ -302,8 +302,8 @@ impl From<AuthoriseError> for ApiError {
             AuthoriseError::Connection(ConnectionError::Postgres(error))
             | AuthoriseError::Token(TokenError::Postgres(error))
             | AuthoriseError::Postgres(error) => error.into(),
-            AuthoriseError::OtherWay { .. }
-            | AuthoriseError::NoWayBack(_)
+            AuthoriseError::OtherFlow { .. }
+            | AuthoriseError::NoRedirectUrl(_)
             | AuthoriseError::Stale
             | AuthoriseError::Denied(_) => Self::NotAuthorised(error),
             AuthoriseError::NoToken(_) | AuthoriseError::NotYet { .. } => Self::NoToken(error),

@@ -1,7 +1,7 @@
 //! One call: wait for its instant, pass the local governor, send, or hand the grant back.
 
 use super::{Ended, Wanted};
-use crate::authorise::{Asking, Authoriser, BootstrapState, Ready};
+use crate::authorise::{Authoriser, BootstrapState, Lookup, Ready};
 use crate::clock::Clock;
 use crate::fetch::{Call, CallResult, Fetcher};
 use crate::pace::{Gate, GateCall};
@@ -55,12 +55,12 @@ impl Flight {
                 return ended;
             }
         }
-        let asking = match self.authoriser.known(&call.connection).await {
+        let lookup = match self.authoriser.bootstrap_state(&call.connection).await {
             BootstrapState::Yes(connection) => {
                 call.connection = connection;
                 None
             }
-            BootstrapState::Ask(asking) => Some(asking),
+            BootstrapState::Ask(lookup) => Some(lookup),
             BootstrapState::NotYet(reason) => {
                 let until = self.clock.now().plus_ms(LOOKUP_MS);
                 ended.outcomes = not_sent(&call, &reason);
@@ -73,9 +73,9 @@ impl Flight {
             return ended;
         }
         ended.secrets_version = call.connection.secrets_version;
-        let (sent_at, looked_up) = (self.clock.now(), asking.is_some());
-        let mut answer = match asking {
-            Some(asking) => self.look_up(&call, sent_at, asking).await,
+        let (sent_at, looked_up) = (self.clock.now(), lookup.is_some());
+        let mut answer = match lookup {
+            Some(lookup) => self.look_up(&call, sent_at, lookup).await,
             None => self.fetcher.fetch(&call, sent_at).await,
         };
         self.authoriser.learn(&call.connection, &answer.bootstrap_values, false, sent_at).await;
@@ -103,7 +103,7 @@ impl Flight {
     }
 
     /// Asks for the account's bootstrap values in place of the call, on its grant.
-    async fn look_up(&self, call: &Call, now: UnixMs, asking: Asking) -> CallResult {
+    async fn look_up(&self, call: &Call, now: UnixMs, lookup: Lookup) -> CallResult {
         let found = self.fetcher.bootstrap(call.connection.clone(), now).await;
         let outcome = match found.values {
             Ok(values) => {
@@ -112,7 +112,7 @@ impl Flight {
             }
             Err(outcome) => of_account(outcome),
         };
-        drop(asking);
+        drop(lookup);
         let outcomes = call.targets.iter().map(|target| (target.job, outcome.clone())).collect();
         CallResult {
             end: found.end,

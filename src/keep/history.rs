@@ -1,11 +1,11 @@
-//! The history's days: the next ones are made, old ones dropped.
+//! Partitions of the history, one per day: creates the next ones and drops old ones.
 
 use super::KeepError;
 use crate::app::App;
 use crate::postgres;
 use crate::record::history;
 
-/// Days for which partitions are made ahead: a keeper may be away for a weekend.
+/// Partitions created ahead, in days: no keeper may run for a weekend.
 const AHEAD: u64 = 3;
 
 pub(super) async fn turn(app: &App) -> Result<(), KeepError> {

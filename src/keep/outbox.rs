@@ -11,9 +11,9 @@ use tokio::time::timeout;
 
 const BATCH: i64 = 1000;
 
-/// Tells the schedule of every job in the outbox, as it is now. Returns how many notes there were.
+/// Puts every job that the outbox names into the schedule, as it is now. Returns how many rows there were.
 ///
-/// Safe at any time from any process: a note names a job, and an older version never overwrites a newer one.
+/// Safe at any time from any process: a row only names a job, and an older version never overwrites a newer one.
 pub async fn drain(app: &App) -> Result<usize, KeepError> {
     let mut drained = 0;
     loop {
@@ -36,19 +36,19 @@ pub async fn drain(app: &App) -> Result<usize, KeepError> {
     }
 }
 
-/// Tells the schedule of one job, for somebody who waits for an answer: not after a backlog, and not for long. What
-/// does not work at once is left for the keeper.
+/// Puts one job into the schedule, for a caller that waits: not after a backlog, and not for long. If it fails, the
+/// keeper does it.
 pub async fn tell_soon(app: &App, provider: &ProviderName, job: JobId) {
-    let telling = async {
+    let putting = async {
         let notes = outbox::of_job(&app.pool, job).await?;
         tell(app, provider, &HashSet::from([job.0])).await?;
         outbox::forget(&app.pool, &notes).await?;
         Ok::<_, KeepError>(())
     };
-    match timeout(Duration::from_millis(500), telling).await {
+    match timeout(Duration::from_millis(500), putting).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "the schedule hears of it later"),
-        Err(_) => tracing::debug!("the schedule hears of it later: no answer in time"),
+        Ok(Err(error)) => tracing::debug!(%error, "job not put; the keeper does it"),
+        Err(_) => tracing::debug!("job not put in time; the keeper does it"),
     }
 }
 
@@ -61,12 +61,12 @@ async fn tell(app: &App, provider: &ProviderName, ids: &HashSet<i64>) -> Result<
     let versions: HashMap<_, _> = stored.iter().map(|s| (s.job.id, s.job.version)).collect();
     let entries: Vec<_> = stored.into_iter().filter_map(|job| entry(app, job)).collect();
     let wanted: HashSet<JobId> = entries.iter().map(|e| e.job.id).collect();
-    // One that Postgres no longer has is gone in whatever version.
+    // A job that Postgres no longer has is dropped whatever its version.
     let version = |id: &i64| versions.get(&JobId(*id)).copied().unwrap_or(i64::from(u32::MAX));
     let unwanted: Vec<(JobId, i64)> =
         ids.iter().filter(|id| !wanted.contains(&JobId(**id))).map(|id| (JobId(*id), version(id))).collect();
     app.queue.put(provider, &entries).await?;
     app.queue.drop(provider, &unwanted).await?;
-    // The cache shows what was asked before, if it was asked while Redis was away.
+    // The cache shows the older preference if this one was set while Redis could not be reached.
     Ok(app.cache.forget(devices, META).await?)
 }

@@ -1,4 +1,4 @@
-//! Redis is derived: what it has lost is built again from Postgres.
+//! Builds a schedule that Redis has lost again from Postgres.
 
 use super::{KeepError, entry, quota_inputs};
 use crate::app::App;
@@ -42,7 +42,7 @@ async fn rebuild(app: &App, provider: &ProviderName) -> Result<Rebuild, KeepErro
     let fence = schedules::last_fence(&app.pool, provider).await?;
     // Remembered before anything can be sent: from now on a loss is a loss.
     schedules::remember(&app.pool, provider, fence).await?;
-    // Before anything is granted by what may be out of date.
+    // Before anything is granted by quota inputs that may be out of date.
     quota_inputs::tell_all(app, provider).await?;
     app.queue.revive(provider, known, fence, None).await?;
     let (mut after, mut put) = (JobId(0), 0);

@@ -10,11 +10,11 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How soon a restart of Redis is noticed …
+/// How soon a restart of Redis is noticed.
 const GUARD_EVERY: Duration = Duration::from_secs(1);
-/// … and that somebody emptied it, in so many looks.
-const LOOKS_A_CHECK: u64 = 10;
-/// Notes whose notification was lost with a connection are found after this.
+/// An emptied Redis is noticed within this many looks.
+const LOOKS_PER_CHECK: u64 = 10;
+/// Rows whose notification was lost with a connection are found after this.
 const DRAIN_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 /// A whole pass over a million jobs takes seconds: seldom enough not to be felt.
 const CHECK_EVERY: Duration = Duration::from_secs(10 * 60);
@@ -23,7 +23,7 @@ const CHECK_TURN: Duration = Duration::from_secs(9 * 60);
 const HISTORY_EVERY: Duration = Duration::from_secs(60 * 60);
 const HISTORY_RETRY: Retry = Retry { base: Duration::from_secs(5), cap: Duration::from_secs(10 * 60) };
 
-/// Keeps house until stopped.
+/// Runs the keeper's loops until stopped.
 pub async fn run(app: App, stop: CancellationToken) {
     let supervisor = &app.supervisor;
     tokio::select! {
@@ -35,16 +35,16 @@ pub async fn run(app: App, stop: CancellationToken) {
     }
 }
 
-/// Drains whenever somebody notes something.
+/// Drains the outbox whenever a row is added.
 async fn keep_drained(app: &App) {
     let mut failures = 0;
     loop {
         app.redis.until_usable().await;
         let interrupted = drain_on_notice(app, &mut failures).await;
-        tracing::warn!(error = %interrupted, "outbox waits; will try again");
-        let nap = RECONNECT.wait(failures, &mut rand::rng());
+        tracing::warn!(error = %interrupted, "outbox not drained; will try again");
+        let delay = RECONNECT.wait(failures, &mut rand::rng());
         failures += 1;
-        sleep(nap).await;
+        sleep(delay).await;
     }
 }
 
@@ -64,13 +64,13 @@ async fn drain_on_notice(app: &App, failures: &mut u32) -> KeepError {
     }
 }
 
-/// Rebuilds what Redis has lost.
+/// Rebuilds schedules that Redis has lost.
 async fn keep_built(app: &App) {
     let mut known = None;
     for look in 0_u64.. {
         app.redis.until_usable().await;
         let run = app.redis.run_id().await.ok();
-        if run.is_none() || run != known || look % LOOKS_A_CHECK == 0 {
+        if run.is_none() || run != known || look % LOOKS_PER_CHECK == 0 {
             let built = build_all(app).await;
             known = run.filter(|_| built);
         }
@@ -78,18 +78,18 @@ async fn keep_built(app: &App) {
     }
 }
 
-/// Whether all are built now.
+/// Whether all schedules are built.
 async fn build_all(app: &App) -> bool {
     let mut built = true;
     for provider in app.registry.iter() {
         match rebuild_if_lost(app, &provider.name).await {
             Ok(Rebuild::NotNeeded | Rebuild::Done(_)) => {}
-            // Looked at again: whoever builds it may die over it.
+            // Its builder may die: look again.
             Ok(Rebuild::UnderWay) => built = false,
             // An unsuitable Redis was logged by the inspection that found it.
             Err(KeepError::Redis(RedisError::Unsuitable { .. })) => built = false,
             Err(error) => {
-                tracing::warn!(provider = %provider.name, %error, "schedule not looked after; will try again");
+                tracing::warn!(provider = %provider.name, %error, "schedule not rebuilt; will try again");
                 built = false;
             }
         }
@@ -97,7 +97,7 @@ async fn build_all(app: &App) -> bool {
     built
 }
 
-/// Whatever race or mishap left a job in no place or in two: it is found and mended.
+/// Finds and repairs jobs that a race or a failure left in no place or in two.
 async fn keep_sound(app: &App) {
     loop {
         sleep(CHECK_EVERY).await;

@@ -25,7 +25,7 @@
 //! | `{p}:quota:app`, `{p}:quota:<connection>` | hash | likewise one field each: of the app; of groups and devices |
 //! | `{p}:quota_inputs` | hash | connection → its devices, since when, read when, its plan; if quotas depend on it |
 //! | `{p}:gone` | zset | connection that Postgres no longer has → when that was first seen, ms |
-//! | `{p}:meta` | hash | `v`, `finish` virtual times, `fence`, `run`, `epoch`, `built`, `app_until`, `app_why` |
+//! | `{p}:meta` | hash | `v`, `finish`: virtual times; `fence run epoch built app_until app_why places` |
 //! | `{p}:wake` | channel | wake-ups: there is something to take |
 //! | `{p}:stats:<minute>` | hash | lag histogram and outcome counts of that minute |
 //! | `check` | text | the process whose turn it is to check all schedules; expires |

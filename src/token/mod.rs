@@ -1,10 +1,10 @@
-//! Tokens that logins and grants bring: kept sealed, renewed by one process at a time, and written before they are
-//! used; and owners who are on their way to allow a connection. Never asks a cloud itself.
+//! Tokens of logins and OAuth grants: stored sealed, renewed by one process at a time, and written before they are
+//! used; and the authorisations that owners have been sent to. Never asks a provider itself.
 
 mod pending;
 mod reseal;
 mod store;
 
-pub use pending::{Pending, forget_late, redeem, wait_for};
-pub use reseal::{Lying, others, replace};
+pub use pending::{Pending, delete_expired, redeem, wait_for};
+pub use reseal::{SealedValue, replace, sealed_by_other_keys};
 pub use store::{Renewal, StartOutcome, TokenError, begin, expire, fail, give_up, keep, put_off};

@@ -1,5 +1,5 @@
-//! Owners who have gone to a cloud to allow a connection: each comes back with a state that is good once, and not for
-//! long. Of the state only a hash is kept.
+//! Pending authorisations: an owner was sent to a provider and comes back with a `state`, which is good once and
+//! expires. Only its hash is stored.
 
 use super::TokenError;
 use crate::postgres::{Pool, PostgresError};
@@ -8,20 +8,20 @@ use crate::words::{ConnectionId, TenantId, UnixMs};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-/// Somebody who has gone, and is to come back.
+/// An authorisation that waits for its callback.
 #[derive(Debug)]
 pub struct Pending {
     /// Whose connection.
     pub tenant: TenantId,
-    /// Which.
+    /// Which connection.
     pub connection: ConnectionId,
-    /// What proves the way back, where the provider takes such.
+    /// The PKCE verifier, where the provider supports PKCE.
     pub verifier: Option<SecretString>,
-    /// Where the way back leads.
+    /// The callback's address.
     pub redirect_url: String,
 }
 
-/// Notes that somebody goes, in the place of all who went for the same connection before.
+/// Stores an authorisation. It replaces an earlier one of the same connection.
 pub async fn wait_for(
     pool: &Pool,
     sealer: &Sealer,
@@ -46,11 +46,11 @@ pub async fn wait_for(
     )
     .execute(pool)
     .await
-    .map_err(PostgresError::on("note that an owner is asked"))?;
+    .map_err(PostgresError::on("store a pending authorisation"))?;
     Ok(())
 }
 
-/// Whoever comes back with this state, once.
+/// Takes the authorisation of this state: once, and only before it expires.
 pub async fn redeem(
     pool: &Pool,
     sealer: &Sealer,
@@ -64,7 +64,7 @@ pub async fn redeem(
     )
     .fetch_optional(pool)
     .await
-    .map_err(PostgresError::on("find who comes back"))?;
+    .map_err(PostgresError::on("find a pending authorisation"))?;
     let Some(row) = row.filter(|row| now < UnixMs::from(row.expires_at)) else { return Ok(None) };
     let connection = ConnectionId(row.connection_id);
     let text = sealer.open(SealContext::Authorisation(connection), &row.sealed)?;
@@ -73,16 +73,16 @@ pub async fn redeem(
     Ok(Some(Pending { tenant: TenantId(row.tenant_id), connection, verifier, redirect_url }))
 }
 
-/// Forgets who did not come back in time: what is sealed of them is of no use.
-pub async fn forget_late(pool: &Pool, now: UnixMs) -> Result<u64, PostgresError> {
+/// Deletes authorisations whose callback did not come in time. Returns how many.
+pub async fn delete_expired(pool: &Pool, now: UnixMs) -> Result<u64, PostgresError> {
     sqlx::query!("DELETE FROM authorisations WHERE expires_at <= $1", now.to_datetime())
         .execute(pool)
         .await
         .map(|done| done.rows_affected())
-        .map_err(PostgresError::on("forget who did not come back"))
+        .map_err(PostgresError::on("delete expired authorisations"))
 }
 
-/// It is random, so that there is nothing to stretch.
+/// The state is random, so a plain hash is enough.
 fn hash(state: &SecretString) -> [u8; 32] {
     Sha256::digest(state.expose_secret().as_bytes()).into()
 }

@@ -1,28 +1,28 @@
-//! What is sealed by another key than the current one, and its replacing: a row at a time, while it is as it was read.
+//! Finds values that are sealed by another key than the current one, and replaces each if it has not changed since.
 
 use crate::postgres::{Pool, PostgresError};
 use crate::seal::SealContext;
 use crate::words::ConnectionId;
 
-/// Rows that are read at once.
+/// Rows per query.
 const PAGE: i64 = 200;
 
-/// Something sealed, and where it lies.
+/// A sealed value.
 #[derive(Debug)]
-pub struct Lying {
-    /// What it is.
-    pub place: SealContext,
-    /// As it lies there.
+pub struct SealedValue {
+    /// Which value it is.
+    pub context: SealContext,
+    /// As it was read.
     pub sealed: Vec<u8>,
 }
 
-/// Some of what does not begin with this mark, of connections after this one; and the last connection that was looked
-/// at, none at the end.
-pub async fn others(
+/// Values of a page of connections after this one that do not begin with the current key's mark; and the last
+/// connection of the page, none at the end.
+pub async fn sealed_by_other_keys(
     pool: &Pool,
     mark: &[u8],
     after: ConnectionId,
-) -> Result<(Vec<Lying>, Option<ConnectionId>), PostgresError> {
+) -> Result<(Vec<SealedValue>, Option<ConnectionId>), PostgresError> {
     let rows = sqlx::query!(
         r#"WITH page AS MATERIALIZED (
                SELECT tenant_id, connection_id, secret_sealed FROM connections
@@ -46,20 +46,20 @@ pub async fn others(
             (SealContext::Authorisation(id), row.way),
         ];
         let other = |sealed: &Vec<u8>| !sealed.starts_with(mark);
-        found.extend(
-            all.into_iter()
-                .filter_map(|(place, sealed)| Some(Lying { place, sealed: sealed.filter(other)? })),
-        );
+        found
+            .extend(all.into_iter().filter_map(|(context, sealed)| {
+                Some(SealedValue { context, sealed: sealed.filter(other)? })
+            }));
     }
     Ok((found, last))
 }
 
-/// Puts this in its place; not if it has changed since it was read.
-pub async fn replace(pool: &Pool, lying: &Lying, sealed: &[u8]) -> Result<bool, PostgresError> {
+/// Replaces a value, unless it has changed since it was read. Returns whether it did.
+pub async fn replace(pool: &Pool, value: &SealedValue, sealed: &[u8]) -> Result<bool, PostgresError> {
     let failed = || PostgresError::on("seal again");
-    let old = lying.sealed.as_slice();
+    let old = value.sealed.as_slice();
     let done =
-        match lying.place {
+        match value.context {
             SealContext::Secrets(ConnectionId(id)) => sqlx::query!(
                 "UPDATE connections SET secret_sealed = $3 WHERE connection_id = $1 AND secret_sealed = $2",
                 id,

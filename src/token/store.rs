@@ -1,8 +1,8 @@
 //! The table of tokens.
 //!
-//! A renewal is begun by whoever puts its number into the row, for a bounded time; nobody holds a lock or a transaction
-//! while the cloud is asked. What it brings is written only over the token that it began with, so that a slow renewal
-//! never undoes a later one.
+//! A process starts a renewal by writing its number into the row, for a bounded time: no lock or transaction is held
+//! while the provider is asked. The new token only overwrites the token that the renewal started with, so that a slow
+//! renewal never undoes a later one.
 
 use crate::postgres::{Pool, PostgresError};
 use crate::seal::{SealError, Sealer};
@@ -20,48 +20,48 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// Whether the database could not be asked at all.
+    /// Whether the database could not be reached.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Postgres(error) if error.is_outage())
     }
 }
 
-/// What came of beginning a renewal.
+/// What came of starting a renewal.
 #[derive(Debug)]
 pub enum StartOutcome {
-    /// It is this process's to do.
+    /// This process does it.
     Mine(Renewal),
     /// Another did it meanwhile.
     Done(Token),
-    /// Not before this instant, and why: another does it, or it was asked too recently, or it failed.
+    /// Not before this instant, and why: another does it, or the last request was too recent, or it failed.
     NotYet(UnixMs, String),
 }
 
-/// A renewal that this process has begun.
+/// A renewal that this process has started.
 #[derive(Debug)]
 pub struct Renewal {
     number: i64,
     generation: i64,
     /// The token that it renews; none: it is the first.
     pub from: Option<Token>,
-    /// How often it has failed in a row before.
+    /// Failures in a row before it.
     pub failures: u32,
 }
 
-/// How often whoever waits for another's renewal looks again, ms. Usually it takes a few hundred.
-const LOOK_AGAIN_MS: i64 = 500;
+/// The wait for another process's renewal, ms. It usually takes a few hundred.
+const OTHERS_RENEWAL_MS: i64 = 500;
 
-/// Begins a renewal of a connection's token, unless it is not due any more, on its way, or too soon.
+/// Starts a renewal of a connection's token, unless it is no longer due, under way, or too soon.
 ///
-/// `known`: the generation that is to be renewed, none for the first; `patience_ms`: how long it may take; `apart_ms`:
-/// the least from one to the next.
+/// `known`: the generation that is to be renewed, none for the first; `timeout_ms`: how long it may take;
+/// `min_interval_ms`: the least time from one renewal to the next.
 pub async fn begin(
     pool: &Pool,
     sealer: &Sealer,
     connection: &Connection,
     known: Option<i64>,
     now: UnixMs,
-    (patience_ms, apart_ms): (i64, i64),
+    (timeout_ms, min_interval_ms): (i64, i64),
 ) -> Result<StartOutcome, TokenError> {
     let failed = || PostgresError::on("begin the renewal of a token");
     let (tenant, id) = (connection.tenant.0, connection.id.0);
@@ -75,8 +75,11 @@ pub async fn begin(
     .execute(pool)
     .await
     .map_err(failed())?;
-    let (at, apart, until) =
-        (now.to_datetime(), now.plus_ms(-apart_ms).to_datetime(), now.plus_ms(patience_ms).to_datetime());
+    let (at, earliest, until) = (
+        now.to_datetime(),
+        now.plus_ms(-min_interval_ms).to_datetime(),
+        now.plus_ms(timeout_ms).to_datetime(),
+    );
     let mine = sqlx::query!(
         // Not with secrets that were replaced since they were read: the cloud's answer would be about those.
         "WITH current AS (
@@ -91,7 +94,7 @@ pub async fn begin(
         tenant,
         id,
         at,
-        apart,
+        earliest,
         until,
         known,
         connection.secrets_version
@@ -105,17 +108,17 @@ pub async fn begin(
         let (generation, failures) = (row.generation, row.failures.unsigned_abs());
         return Ok(StartOutcome::Mine(Renewal { number: row.renewal, generation, from, failures }));
     }
-    not_mine(pool, sealer, connection, known, now, apart_ms).await
+    not_mine(pool, sealer, connection, known, now, min_interval_ms).await
 }
 
-/// Why it is not this process's to do.
+/// Why this process does not do it.
 async fn not_mine(
     pool: &Pool,
     sealer: &Sealer,
     connection: &Connection,
     known: Option<i64>,
     now: UnixMs,
-    apart_ms: i64,
+    min_interval_ms: i64,
 ) -> Result<StartOutcome, TokenError> {
     let row = sqlx::query!(
         "SELECT sealed, generation, renew_at, expires_at, renewing_until, asked_at, retry_at, failure
@@ -126,7 +129,7 @@ async fn not_mine(
     .fetch_optional(pool)
     .await
     .map_err(PostgresError::on("read a token"))?;
-    let soon = StartOutcome::NotYet(now.plus_ms(LOOK_AGAIN_MS), "its token is being renewed".to_owned());
+    let soon = StartOutcome::NotYet(now.plus_ms(OTHERS_RENEWAL_MS), "its token is being renewed".to_owned());
     let Some(row) = row else { return Ok(soon) };
     if let Some(sealed) = row.sealed.filter(|_| known != Some(row.generation)) {
         let kept = Kept { generation: row.generation, renew_at: row.renew_at, expires_at: row.expires_at };
@@ -137,8 +140,8 @@ async fn not_mine(
     if renewing.is_some_and(|until| now < until) {
         return Ok(soon);
     }
-    let apart = asked.map(|at| at.plus_ms(apart_ms));
-    let until = apart.into_iter().chain(retry).max().filter(|until| now < *until);
+    let earliest = asked.map(|at| at.plus_ms(min_interval_ms));
+    let until = earliest.into_iter().chain(retry).max().filter(|until| now < *until);
     Ok(until.map_or(soon, |until| {
         let failure = row.failure.map(|failure| format!(": {failure}")).unwrap_or_default();
         StartOutcome::NotYet(until, format!("its token cannot be renewed yet{failure}"))
@@ -177,7 +180,7 @@ pub async fn keep(
     Ok((written.rows_affected() == 1).then_some(token))
 }
 
-/// Notes that a renewal failed, and when it may be tried again; nothing, if another wrote a token or began meanwhile.
+/// Notes that a renewal failed and when to try again; nothing if another wrote a token or started a renewal meanwhile.
 pub async fn fail(
     pool: &Pool,
     connection: &Connection,

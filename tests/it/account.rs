@@ -7,7 +7,9 @@ use paceline::preference::{connections, learned};
 use paceline::words::Secrets;
 use paceline::{discovery, keep};
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use wiremock::matchers::{any, header, path};
 use wiremock::{Mock, ResponseTemplate};
@@ -221,7 +223,7 @@ async fn nothing_is_learned_that_leads_calls_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_list_that_waits_for_the_account_is_not_asked_for_at_every_turn() {
+async fn list_whose_bootstrap_failed_is_not_tried_at_every_look() {
     let text = format!("{ACCOUNT}[discovery]\npath = \"/list\"\ndevices = \".[]\"\n");
     let rig = Rig::new(text.leak(), 0).await;
     Mock::given(path("/me")).respond_with(ResponseTemplate::new(500)).mount(&rig.cloud).await;
@@ -238,4 +240,38 @@ async fn a_list_that_waits_for_the_account_is_not_asked_for_at_every_turn() {
     let kept: Option<String> = sqlx::query_scalar(sql).fetch_one(&rig.t.app.pool).await.unwrap();
     assert_eq!(kept, Some(error));
     assert_eq!(asked(&rig, "/list").await, 0);
+}
+
+#[tokio::test]
+async fn bootstrap_values_are_stored_although_the_caller_goes_away() {
+    let text = format!("{ACCOUNT}[discovery]\npath = \"/list\"\ndevices = \".[]\"\n");
+    let rig = Rig::new(text.leak(), 0).await;
+    let asked_for = Arc::new(Notify::new());
+    let notify = asked_for.clone();
+    let values = json!({"homes": [{"id": "7"}], "plan": 3});
+    let slow = ResponseTemplate::new(200).set_body_json(values).set_delay(Duration::from_millis(300));
+    let respond = move |_: &wiremock::Request| {
+        notify.notify_one();
+        slow.clone()
+    };
+    Mock::given(path("/me")).respond_with(respond).mount(&rig.cloud).await;
+    let request = discovery::DiscoverRequest {
+        provider: rig.t.app.registry.get(rig.provider).unwrap().clone(),
+        tenant: rig.t.tenant,
+        connection: rig.connection,
+        timeout: Duration::from_secs(5),
+        dry_run: false,
+    };
+    let app = rig.t.app.clone();
+    let caller = tokio::spawn(async move { discovery::discover(&app, request).await });
+    asked_for.notified().await;
+    caller.abort();
+    rig.t.app.detached.close();
+    rig.t.app.detached.wait().await;
+    assert_eq!(kept(&rig).await, json!({"at": true, "of": {"home": "7", "plan": "3"}}));
+    assert_eq!(asked(&rig, "/list").await, 0, "the list itself was not sent yet");
+    let mut leases = redis::cmd("ZCARD");
+    leases.arg(format!("{}leases", rig.t.app.keys.anchor(&rig.provider.parse().unwrap())));
+    let leases: i64 = leases.query_async(&mut rig.t.app.redis.link()).await.unwrap();
+    assert_eq!(leases, 0);
 }
