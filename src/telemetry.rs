@@ -11,11 +11,11 @@ pub fn init(log: &Log) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("info")))
         .with_writer(std::io::stderr);
-    let begun = match log.format {
+    let initialised = match log.format {
         LogFormat::Json => builder.json().try_init(),
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
     };
-    if unreadable && begun.is_ok() {
+    if unreadable && initialised.is_ok() {
         tracing::warn!(filter = %log.filter, "log.filter cannot be parsed; using info");
     }
 }

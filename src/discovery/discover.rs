@@ -45,7 +45,7 @@ pub enum DiscoverError {
         "{0} does not say how devices are listed: add them by `paceline device add`, or [discovery] to its file"
     )]
     Undeclared(String),
-    /// A list that was begun later was kept first.
+    /// A list that was started later was stored first.
     #[error("a later list of the connection's devices was kept meanwhile; this one changed nothing")]
     Superseded,
     /// The cloud's answer is no list.

@@ -238,8 +238,8 @@ pub(super) async fn authorize(
     if let Err(error) = crate::keep::rebuild_if_lost(app, &provider.name).await {
         tracing::debug!(%error, "could not check whether the schedule was lost");
     }
-    let begun = authorise::begin(app, provider, &opened.map_err(AuthoriseError::from)?).await?;
-    Ok(axum::Json(AuthorizationUrl { url: begun.url, expires_at: begun.expires_at.to_string() }))
+    let started = authorise::begin(app, provider, &opened.map_err(AuthoriseError::from)?).await?;
+    Ok(axum::Json(AuthorizationUrl { url: started.url, expires_at: started.expires_at.to_string() }))
 }
 
 /// Completes an authorization. Needs no key: the `state` authenticates the request and works once.

@@ -40,7 +40,7 @@ pub(super) struct Discovered {
     back: Vec<String>,
     /// External ids of those that this list is the first to leave out. They are kept, and fetched as before.
     missing: Vec<String>,
-    /// External ids of those whose home, kind or missing name is told anew.
+    /// External ids of devices whose group or model changed, or that had no name and got one.
     changed: Vec<String>,
 }
 

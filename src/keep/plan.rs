@@ -29,7 +29,7 @@ pub async fn set_plan(
 ) -> Result<(), PlanError> {
     let provider = app.registry.find(&found.provider)?;
     provider.check_plan(plan)?;
-    // One without jobs is told of when it has some: until then nothing of it is scheduled.
+    // A connection without jobs has nothing in the schedule; its quota inputs follow with its first job.
     if let Some(job) = quota_inputs::set_plan(&app.pool, tenant, found.id, plan).await? {
         tell_soon(app, &provider.name, job).await;
     }

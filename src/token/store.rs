@@ -204,7 +204,7 @@ pub async fn fail(
     Ok(())
 }
 
-/// Puts off a renewal that was begun and not asked for: no quota let the request through. It is no failure, and the
+/// Postpones a renewal that was started but not requested, because no quota let the request through. It is no failure, and the
 /// least interval begins with the request itself.
 pub async fn put_off(
     pool: &Pool,

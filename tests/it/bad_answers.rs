@@ -52,7 +52,7 @@ async fn ask(text: &str, base_url: &str, ids: &[&str]) -> CallResult {
     ask_as(Reach::Private, text, base_url, ids).await
 }
 
-/// The outcome's word and what is told of it.
+/// The outcome's name and its description.
 fn told(answer: &CallResult) -> String {
     let outcome = &answer.outcomes[0].1;
     format!("{}: {}", outcome.as_str(), outcome.detail())
@@ -144,11 +144,11 @@ fn misbehaving() -> Vec<(raw::Response, &'static str)> {
 async fn every_network_failure_is_an_outcome_in_time() {
     for (answer, says) in misbehaving() {
         let cloud = Raw::start(answer).await;
-        let begun = Instant::now();
+        let started = Instant::now();
         let answer = ask(SINGLE, &cloud.url(), &["d0"]).await;
         assert!(told(&answer).starts_with(says), "{says}: {}", told(&answer));
         // The definition's timeout is 2 s.
-        assert!(begun.elapsed() < Duration::from_secs(4), "{says}: {:?}", begun.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(4), "{says}: {:?}", started.elapsed());
         assert_eq!(cloud.connections(), 1, "{says}: sent once");
     }
 }
@@ -315,10 +315,10 @@ async fn senseless_waits_are_bounded() {
 async fn wait_counts_from_the_responses_arrival() {
     let slow = Duration::from_millis(700);
     let template = ResponseTemplate::new(429).insert_header("retry-after", "5").set_delay(slow);
-    let begun = Instant::now();
+    let started = Instant::now();
     let answer = ask(SINGLE, &mocked(template).await.uri(), &["d0"]).await;
     let wait_ms = answer.holds[0].0.until.since_ms(NOW);
-    assert!((5_700..=5_000 + begun.elapsed().as_millis() as i64).contains(&wait_ms), "{wait_ms}");
+    assert!((5_700..=5_000 + started.elapsed().as_millis() as i64).contains(&wait_ms), "{wait_ms}");
 }
 
 #[tokio::test]

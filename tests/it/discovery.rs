@@ -491,7 +491,7 @@ async fn a_client_that_disconnects_while_its_call_waits_for_the_quota_has_nothin
     assert_eq!(leases(&rig).await, 0);
 }
 
-/// A cloud without devices that counts the TCP connections to it, and answers once it is told to.
+/// A cloud without devices that counts the TCP connections to it, and answers when the test says so.
 struct RawCloud {
     url: String,
     connections: Arc<AtomicUsize>,

@@ -437,10 +437,10 @@ async fn unchanged_content_adds_no_history() {
 async fn calls_keep_the_quotas_spacing() {
     let rig = Rig::new(SINGLE, 12).await;
     rig.answer(ResponseTemplate::new(200).set_body_json(json!({"t": 1, "online": true}))).await;
-    let begun = Instant::now();
+    let started = Instant::now();
     rig.land(12).await;
     // 50 a second with 2 % headroom: 12 calls take 11 gaps of 20.4 ms.
-    assert!(begun.elapsed() >= Duration::from_millis(11 * 20), "{:?}", begun.elapsed());
+    assert!(started.elapsed() >= Duration::from_millis(11 * 20), "{:?}", started.elapsed());
     assert!(rig.check().await.clean);
 }
 
@@ -463,7 +463,7 @@ async fn lost_schedule_is_rebuilt_with_its_quotas_spent() {
     // Nothing is granted on a schedule that is not there.
     assert_eq!(rig.journey.pull().await.unwrap(), Step::Idle(None));
     assert!(!rig.check().await.clean);
-    let begun = Instant::now();
+    let started = Instant::now();
     let rebuilt = keep::rebuild_if_lost(&rig.t.app, &provider).await.unwrap();
     assert_eq!(rebuilt, keep::Rebuild::Done(25));
     let again = keep::rebuild_if_lost(&rig.t.app, &provider).await.unwrap();
@@ -472,7 +472,7 @@ async fn lost_schedule_is_rebuilt_with_its_quotas_spent() {
     // The burst of 10 is gone: one call a 60 s / 591 / 0.98, about 104 ms.
     hurry(&rig).await;
     rig.land(2).await;
-    assert!(begun.elapsed() >= Duration::from_millis(200), "{:?}", begun.elapsed());
+    assert!(started.elapsed() >= Duration::from_millis(200), "{:?}", started.elapsed());
 }
 
 #[tokio::test]

@@ -221,8 +221,8 @@ async fn what_was_written_before_a_crash_is_used_after_it_and_what_was_not_is_as
     let (app, mine) = (&rig.t.app, connection(&rig).await);
     // Started, and never heard of again.
     let (now, spans) = (app.clock.now(), (300, 0));
-    let begun = token::begin(&app.pool, &app.sealer, &mine, None, now, spans).await.unwrap();
-    assert!(matches!(begun, StartOutcome::Mine(_)), "{begun:?}");
+    let started = token::begin(&app.pool, &app.sealer, &mine, None, now, spans).await.unwrap();
+    assert!(matches!(started, StartOutcome::Mine(_)), "{started:?}");
     let Ready::NotYet(_, reason) = authoriser(&rig).ready(&mine).await else { panic!("another has it") };
     assert!(reason.contains("being renewed"), "{reason}");
     assert_eq!(logins(&rig).await, 0);
@@ -239,7 +239,7 @@ async fn what_was_written_before_a_crash_is_used_after_it_and_what_was_not_is_as
     assert_eq!(other.token.as_ref().unwrap().generation, 1);
     assert_eq!(logins(&rig).await, 1);
     // The one that was thought dead comes back with what it was given: too late.
-    let StartOutcome::Mine(late) = begun else { panic!() };
+    let StartOutcome::Mine(late) = started else { panic!() };
     let granted = paceline::words::Granted { access: "late".into(), refresh: None, lifetime_ms: Some(1_000) };
     let kept = token::keep(&app.pool, &app.sealer, &mine, &late, &granted, now).await.unwrap();
     assert!(kept.is_none(), "{kept:?}");
@@ -250,14 +250,14 @@ async fn a_refusal_says_nothing_of_a_token_that_another_wrote_meanwhile() {
     let rig = rig(1, "token-1").await;
     let (app, mine) = (&rig.t.app, connection(&rig).await);
     let now = app.clock.now();
-    let mut begun = Vec::new();
+    let mut started = Vec::new();
     // The second finds the time of the first run out, and begins with the same token.
     for at in [now, now.plus_ms(1)] {
         let one = token::begin(&app.pool, &app.sealer, &mine, None, at, (0, 0)).await.unwrap();
         let StartOutcome::Mine(renewal) = one else { panic!("{one:?}") };
-        begun.push(renewal);
+        started.push(renewal);
     }
-    let [slow, refused] = &begun[..] else { panic!() };
+    let [slow, refused] = &started[..] else { panic!() };
     let give_up =
         async |renewal| token::give_up(&app.pool, &mine, renewal, "spent", now.plus_ms(2)).await.unwrap();
     // Not the slow one's to say: the other has it now.
@@ -273,8 +273,8 @@ async fn a_refusal_says_nothing_of_a_token_that_another_wrote_meanwhile() {
     assert_eq!(failed, (0, None));
     // What is said of the token that is there counts.
     let later = now.plus_ms(2_000);
-    let begun = token::begin(&app.pool, &app.sealer, &mine, Some(1), later, (0, 0)).await.unwrap();
-    let StartOutcome::Mine(last) = begun else { panic!("{begun:?}") };
+    let started = token::begin(&app.pool, &app.sealer, &mine, Some(1), later, (0, 0)).await.unwrap();
+    let StartOutcome::Mine(last) = started else { panic!("{started:?}") };
     assert_eq!(give_up(&last).await.unwrap().len(), 1);
     assert_eq!(standing(&rig).await, ("needs_reauth".to_owned(), Some("spent".to_owned())));
 }

@@ -105,7 +105,7 @@ async fn all(rig: &Rig, after: Option<i64>, answer: Value) {
 async fn record_left_out_of_a_partial_response_is_unchanged() {
     let rig = Rig::new(cloud(SINCE), 3).await;
     let three = |t: i64| json!([{"id": "d0", "t": t}, {"id": "d1", "t": t}, {"id": "d2", "t": null}]);
-    // The third has a reading once, then is offline in what is told as a whole.
+    // The third has a reading once, then is offline in a complete response.
     let first = json!([{"id": "d0", "t": 1}, {"id": "d1", "t": 1}, {"id": "d2", "t": 1}]);
     all(&rig, None, json!({"at": 100, "all": first})).await;
     rig.read_all(&rig.journey).await;

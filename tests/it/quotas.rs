@@ -361,7 +361,7 @@ async fn expired_reservation_frees_its_concurrent_slot_and_stays_spent() {
     assert!(matches!(outcome, Reservation::NotYet { by, .. } if by == "app"));
 }
 
-/// How many jobs are granted while an ad-hoc call waits that asks again whenever it is told to; none: too many. Calls
+/// How many jobs are granted while an ad-hoc call waits and asks again at each wake time; none: too many. Calls
 /// take 20 ms, and the next jobs are taken as soon as they have ended.
 async fn granted_meanwhile(rig: &Rig, request: &ReserveRequest, from: i64) -> Option<usize> {
     let (mut granted, mut ask_at, mut in_flight) = (0, from, None);

@@ -127,8 +127,8 @@ async fn authorization_url_sees_no_secrets() {
         rig.t.app.settings.http.public_url = "https://paceline.example.com".to_owned();
         let app = &rig.t.app;
         let provider = app.registry.get(rig.provider).unwrap();
-        let begun = authorise::begin(app, provider, &*opened(&rig).await).await;
-        assert_eq!(begun.is_ok(), is_good, "{begun:?}");
+        let started = authorise::begin(app, provider, &*opened(&rig).await).await;
+        assert_eq!(started.is_ok(), is_good, "{started:?}");
     }
 }
 

@@ -80,7 +80,7 @@ async fn a_quota_that_names_tokens_is_shared_by_all_connections_and_the_third_re
     assert_eq!(rig.start(&rig.journey).await, Some(1));
     assert_eq!(rig.journey.land().await.unwrap().sent, 0);
     assert_eq!(logins(&rig).await, 2);
-    // It keeps its turn, and is told for what it waits.
+    // It keeps its turn, and the reason names what it waits for.
     let place = rig.location(device).await;
     assert!(place.is_sound() && !place.leased, "{place:?}");
     let ready = authoriser.ready(&opened(&rig, other).await).await;

@@ -77,7 +77,7 @@ impl World {
         self.workers[worker].hungry = full;
         if taken.wake_in_ms == 0.0 && taken.grants.is_empty() {
             self.wrong.push(format!(
-                "wake: a worker with room for {calls} got {granted:?} and is told to ask again at once"
+                "wake: a worker with room for {calls} got {granted:?} and must ask again at once"
             ));
         }
         if taken.wake_in_ms >= 0.0 && !(full && calls == free) {

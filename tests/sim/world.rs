@@ -213,7 +213,7 @@ impl World {
         self.wrong.is_empty()
     }
 
-    /// The faults end. From now on all that is asked for must come, by nothing but what workers are told.
+    /// Ends the faults. From now on every job must run, with workers waking only when scripts tell them to.
     async fn calm_down(&mut self) {
         if !self.wrong.is_empty() {
             return;
@@ -224,12 +224,12 @@ impl World {
             worker.paused_until = 0;
         }
         self.wake_all();
-        let (begun, bound) = (self.now, self.patience_ms());
-        while self.waits_since(begun).is_some() {
+        let (started, bound) = (self.now, self.patience_ms());
+        while self.waits_since(started).is_some() {
             if !self.step().await {
                 return;
             }
-            if let Some(id) = self.waits_since(begun).filter(|_| self.now > begun + bound) {
+            if let Some(id) = self.waits_since(started).filter(|_| self.now > started + bound) {
                 let location = self.rig.locate(&[JobId(id)]).await;
                 let what = format!("starved: job {id} was not sent for {bound} ms: {location:?}");
                 self.wrong.push(what);
@@ -240,8 +240,8 @@ impl World {
         self.wrong.extend(self.model.check(&self.ids, &locations, self.now));
     }
 
-    fn waits_since(&self, begun: i64) -> Option<i64> {
-        let known = |job: &crate::model::Known| job.at != At::Nowhere && !job.dropped && job.sent <= begun;
+    fn waits_since(&self, started: i64) -> Option<i64> {
+        let known = |job: &crate::model::Known| job.at != At::Nowhere && !job.dropped && job.sent <= started;
         self.model.jobs.iter().find(|(_, job)| known(job)).map(|(id, _)| *id)
     }
 

@@ -6,7 +6,7 @@ use crate::postgres::{Pool, PostgresError};
 use crate::words::{ConnectionId, TenantId};
 use std::time::Duration;
 
-/// A list that was begun. Of two lists, the one with the greater number counts.
+/// A started listing of a connection's devices. Of two, the one with the greater number counts.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim {
     /// Whose.
