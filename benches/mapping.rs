@@ -102,6 +102,7 @@ fn call(provider: &Provider) -> Result<Call, Failed> {
         bootstrap: Default::default(),
         bootstrap_of: None,
         secrets_version: 1,
+        refused: false,
         secrets: paceline::words::Secrets::default(),
         token: None,
     };

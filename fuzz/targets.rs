@@ -106,6 +106,7 @@ fn clouds_of(provider: &Arc<Provider>) -> Vec<Cloud> {
         bootstrap: Default::default(),
         bootstrap_of: None,
         secrets_version: 1,
+        refused: false,
         secrets: Secrets::only(SECRET),
         token: None,
     });

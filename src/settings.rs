@@ -55,7 +55,7 @@ section!(
         /// Retries after transient failures.
         retry: Retry,
         /// Parking of jobs that keep failing.
-        park: Park,
+        probe: Probe,
         /// When a reading counts as fresh.
         fresh: Fresh,
         /// The cache.
@@ -179,17 +179,19 @@ section!(
 section!(
     /// `[retry]`
     Retry {
-        /// Upper bound of the first delay.
+        /// Upper bound of the wait before the one early retry after a failure that may pass.
         base: Interval,
-        /// Upper bound of every delay.
+        /// The longest wait after failures that may pass.
         cap: Interval,
-        /// Attempts per run.
-        attempts_max: u32,
+        /// Failures in a row after which a job counts as failing.
+        failing_after: u32,
     }
 );
 section!(
-    /// `[park]`
-    Park {
+    /// `[probe]`
+    Probe {
+        /// The longest wait between two attempts of a job that keeps failing.
+        cap: Interval,
         /// "No such device" responses in a row.
         gone_after: u32,
         /// Unreadable responses in a row.

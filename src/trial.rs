@@ -47,7 +47,7 @@ pub struct Trial {
     /// What it cost.
     pub cost: u32,
     /// What the connection's limits depend on.
-    pub terms: QuotaInputs,
+    pub inputs: QuotaInputs,
 }
 
 /// Why nothing was tried.
@@ -106,8 +106,8 @@ async fn send(app: &App, wanted: &TrialRequest, abandoned: &CancellationToken) -
         End::Unsent => 0,
         _ => full,
     };
-    let terms = provider.quota_inputs(&call.connection.params, call.connection.devices);
-    Ok(Trial { external_id: target.external_id, trace, answer, took, cost, terms })
+    let inputs = provider.quota_inputs(&call.connection.params, call.connection.devices);
+    Ok(Trial { external_id: target.external_id, trace, answer, took, cost, inputs })
 }
 
 /// Devices in one page.

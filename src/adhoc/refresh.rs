@@ -60,19 +60,6 @@ pub enum RefreshError {
         /// The resource.
         resource: ResourceName,
     },
-    /// It cannot succeed as it is.
-    #[error(
-        "{resource} of device {device} is parked ({reason}): once that is mended, \
-         `paceline set {device} --resource {resource} --resume` runs it again"
-    )]
-    Parked {
-        /// The device.
-        device: DeviceId,
-        /// The resource.
-        resource: ResourceName,
-        /// Why.
-        reason: String,
-    },
     /// Its account may not be used.
     #[error(
         "the provider refuses the credential of connection {label:?} ({reason}): \
@@ -130,16 +117,11 @@ fn scheduled(status: JobStatus, device: DeviceId) -> Result<JobStatus, RefreshEr
     let JobStatus { resource, label, .. } = &status;
     match status.state {
         JobState::Paused => Err(RefreshError::Paused { device, resource: resource.clone() }),
-        JobState::Parked => Err(RefreshError::Parked {
-            device,
-            resource: resource.clone(),
-            reason: status.reason.unwrap_or_else(|| "no reason is stored".to_owned()),
-        }),
-        JobState::Active if !status.usable => Err(RefreshError::NeedsReauth {
+        JobState::Active | JobState::Probing if !status.usable => Err(RefreshError::NeedsReauth {
             label: label.clone(),
             reason: status.refusal.unwrap_or_else(|| "no reason is stored".to_owned()),
         }),
-        JobState::Active => Ok(status),
+        JobState::Active | JobState::Probing => Ok(status),
     }
 }
 

@@ -1,8 +1,8 @@
-//! Authorisation by the owner: in a browser, which comes back with a code, or by a code typed in on another device.
+//! Authorisation by the owner: in a browser, which is redirected back with a code, or by a code entered on another device.
 
-use super::reserve::{self, NotYet};
-use crate::app::App;
-use crate::fetch::DeviceCode;
+use super::reserve::{self, NotYet, ReservedRequest};
+use crate::app::{App, ProviderClient};
+use crate::fetch::{DeviceCode, Reservations};
 use crate::postgres::PostgresError;
 use crate::preference::connections::{self, ConnectionError};
 use crate::provider::{Flow, LoadError, LookupError, Provider};
@@ -11,6 +11,7 @@ use crate::words::{Connection, ConnectionId, End, Granted, NoToken, TenantId, Un
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long the exchange waits for its reservation, where a quota counts it. Short: its code expires soon.
 const RESERVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -139,8 +140,7 @@ pub async fn finish(
     let provider = app.registry.find(connection.provider.as_str())?;
     let (verifier, redirect_url) = (pending.verifier.as_ref(), pending.redirect_url.as_str());
     let client = app.client(provider)?;
-    let reserved = reserve::reserve(app, &client, connection.id, RESERVE_TIMEOUT).await;
-    let reserved = reserved.map_err(|NotYet { until, reason }| AuthoriseError::NotYet { until, reason })?;
+    let reserved = reserve_request(app, &client, connection.id).await?;
     let now = app.clock.now();
     let granted =
         client.fetcher.exchange(&connection, code.expose_secret(), verifier, redirect_url, now).await;
@@ -156,7 +156,11 @@ pub async fn device_code(
     connection: &Connection,
 ) -> Result<DeviceCode, AuthoriseError> {
     need(provider, Flow::Device)?;
-    Ok(app.client(provider)?.fetcher.device_code(connection, app.clock.now()).await?)
+    let client = app.client(provider)?;
+    let reserved = reserve_request(app, &client, connection.id).await?;
+    let code = client.fetcher.device_code(connection, app.clock.now()).await;
+    reserved.end(code.as_ref().map_or_else(NoToken::end, |_| End::Good)).await;
+    Ok(code?)
 }
 
 /// Waits until the owner has typed the code in.
@@ -166,8 +170,45 @@ pub async fn finish_device(
     connection: &Connection,
     code: &DeviceCode,
 ) -> Result<(), AuthoriseError> {
-    let granted = app.client(provider)?.fetcher.device_token(connection, code, || app.clock.now()).await?;
+    let client = app.client(provider)?;
+    let deadline = Instant::now() + code.lifetime;
+    let polls = Polls { app, client: &client, connection: connection.id, deadline };
+    let granted = client.fetcher.device_token(connection, code, || app.clock.now(), &polls).await?;
     allowed(app, connection, &granted, app.clock.now()).await
+}
+
+/// The reservations of a device code's polls.
+struct Polls<'a> {
+    app: &'a App,
+    client: &'a Arc<ProviderClient>,
+    connection: ConnectionId,
+    /// When the code expires.
+    deadline: Instant,
+}
+
+impl Reservations for Polls<'_> {
+    type Reserved = ReservedRequest;
+
+    /// Waits until quotas and holds let the poll be sent, at most while the code is valid.
+    async fn reserve(&self) -> Result<ReservedRequest, String> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let reserved = reserve::reserve(self.app, self.client, self.connection, left).await;
+        reserved.map_err(|NotYet { reason, .. }| reason)
+    }
+
+    async fn end(&self, reserved: ReservedRequest, end: End) {
+        reserved.end(end).await;
+    }
+}
+
+/// Reserves one request for a token, where a quota counts it.
+async fn reserve_request(
+    app: &App,
+    client: &Arc<ProviderClient>,
+    connection: ConnectionId,
+) -> Result<ReservedRequest, AuthoriseError> {
+    let reserved = reserve::reserve(app, client, connection, RESERVE_TIMEOUT).await;
+    reserved.map_err(|NotYet { until, reason }| AuthoriseError::NotYet { until, reason })
 }
 
 /// Stores the token and makes the connection active, in one transaction.

@@ -40,11 +40,14 @@ pub(super) struct Summary {
 }
 
 /// Outcomes that are no errors. Throttled calls are counted on their own.
-const NO_ERRORS: [&str; 5] = ["fresh", "unchanged", "device_offline", "not_sent", "throttled"];
+const NO_ERRORS: [&str; 6] = ["fresh", "unchanged", "device_offline", "no_data", "not_sent", "throttled"];
 
 impl Line {
     pub(super) fn new(at_s: u64, before: &Self, stats: &Stats, lag: &LagReport, cloud: &Figures) -> Self {
-        let syncs = ["fresh", "unchanged", "device_offline"].iter().map(|outcome| stats.ended(outcome)).sum();
+        let syncs = ["fresh", "unchanged", "device_offline", "no_data"]
+            .iter()
+            .map(|outcome| stats.ended(outcome))
+            .sum();
         let jobs = lag.providers.get("meadow").map(|p| p.jobs.clone()).unwrap_or_default();
         Self {
             at_s,

@@ -11,7 +11,7 @@ use crate::preference::job_status::{self, JobStatus};
 use crate::provider::Provider;
 use crate::redis::RedisError;
 use crate::schedule::JobLocation;
-use crate::words::{DeviceId, JobId, JobState, ResourceName, TenantId};
+use crate::words::{DeviceId, JobId, ResourceName, TenantId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ pub async fn device(
 ) -> Result<Vec<Explained>, ExplainError> {
     let mut statuses = job_status::of_device(&app.pool, tenant, device).await?;
     statuses.retain(|status| resource.is_none_or(|only| status.resource == *only));
-    let is_planned = statuses.iter().any(|status| status.state == JobState::Active && status.usable);
+    let is_planned = statuses.iter().any(|status| status.state.is_scheduled() && status.usable);
     let plans = if is_planned { plans(app, device, provider).await? } else { HashMap::new() };
     let ids: Vec<_> = statuses.iter().map(|status| status.job).collect();
     let is_built = app.queue.is_live(&provider.name).await?;

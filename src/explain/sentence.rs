@@ -26,18 +26,28 @@ pub struct Facts<'a> {
     pub plan: Option<&'a str>,
 }
 
-/// Prefix of a hold in [`JobLocation::why`]; without it, `why` is a quota's name.
+/// Prefix of a hold in [`JobLocation::blocked_by`]; without it, that is a quota's name.
 const HOLD: &str = "hold: ";
 
 /// Where a job is and what it waits for: `due in 12 s (every 30s, normal)`. Without a full stop.
 pub fn sentence(facts: &Facts<'_>) -> String {
     let status = facts.status;
-    let told = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "no reason is recorded".to_owned());
+    let recorded =
+        |reason: &Option<String>| reason.clone().unwrap_or_else(|| "no reason is recorded".to_owned());
     match status.state {
         JobState::Paused => "paused by its owner".to_owned(),
-        JobState::Parked => format!("parked: {}", told(&status.reason)),
-        JobState::Active if !status.usable => {
-            format!("connection {:?} needs a new credential: {}", status.label, told(&status.refusal))
+        JobState::Active | JobState::Probing if !status.usable => format!(
+            "the provider refuses the credential of connection {:?}, which one of its jobs tries again ever more rarely: {}",
+            status.label,
+            recorded(&status.refusal)
+        ),
+        JobState::Probing => {
+            let since = status.state_at.map_or(String::new(), |at| format!(" since {at}"));
+            let reason = recorded(&status.reason);
+            format!(
+                "it keeps failing{since}, and is tried again ever more rarely ({reason}): {}",
+                scheduled(facts)
+            )
         }
         JobState::Active => {
             let mut text = scheduled(facts);
@@ -114,14 +124,14 @@ fn obstacle(facts: &Facts<'_>) -> Option<Obstacle> {
     // Negative or infinite: until a call ends.
     let until = (location.until_ms >= 0.0 && location.until_ms.is_finite())
         .then_some(UnixMs(location.until_ms as i64));
-    if location.why.is_empty() || until.is_some_and(|until| until <= *now) {
+    if location.blocked_by.is_empty() || until.is_some_and(|until| until <= *now) {
         return None;
     }
-    if let Some(reason) = location.why.strip_prefix(HOLD) {
+    if let Some(reason) = location.blocked_by.strip_prefix(HOLD) {
         let until = until.map_or(String::new(), |until| format!(", until {}", instant(until, *now)));
         return Some(Obstacle::Hold(format!("held: {reason}{until}")));
     }
-    let quota = facts.provider.quotas().find(|quota| quota.name == location.why);
+    let quota = facts.provider.quotas().find(|quota| quota.name == location.blocked_by);
     let of = quota.map_or(String::new(), |quota| format!(" of {}", holder(&holder_in(facts, quota.scope))));
     // For calls in flight the instant is only an upper bound: one ends by then.
     let is_in_flight = quota.is_some_and(|quota| quota.kind == QuotaKind::Concurrent);
@@ -129,7 +139,7 @@ fn obstacle(facts: &Facts<'_>) -> Option<Obstacle> {
         Some(until) => format!("in {}", span(until.since_ms(*now))),
         None => "when a call ends".to_owned(),
     };
-    Some(Obstacle::Quota(format!("quota `{}`{of} allows it {when}", location.why)))
+    Some(Obstacle::Quota(format!("quota `{}`{of} allows it {when}", location.blocked_by)))
 }
 
 /// The holder of the job in a scope.
@@ -170,7 +180,7 @@ mod tests {
     const NOW: UnixMs = UnixMs(1_800_007_200_000);
 
     const PROVIDER: &str = r#"
-title = "Told"
+title = "Explained"
 [http]
 base_url = "http://127.0.0.1:9"
 [[quota]]
@@ -212,6 +222,7 @@ records = "."
             interval: "30s".parse().unwrap(),
             priority: Priority::Normal,
             state: JobState::Active,
+            state_at: None,
             reason: None,
             connection: ConnectionId(3),
             label: "home".to_owned(),
@@ -237,7 +248,7 @@ records = "."
             lane: "3".to_owned(),
             lane_awake: true,
             until_ms: 0.0,
-            why: String::new(),
+            blocked_by: String::new(),
         }
     }
 
@@ -246,11 +257,16 @@ records = "."
     }
 
     fn stopped(location: JobLocation, why: &str, in_ms: i64) -> JobLocation {
-        JobLocation { until_ms: (NOW.0 + in_ms) as f64, why: why.to_owned(), ..location }
+        JobLocation { until_ms: (NOW.0 + in_ms) as f64, blocked_by: why.to_owned(), ..location }
     }
 
-    fn told(status: &JobStatus, location: &JobLocation, is_built: bool, plan: Option<&str>) -> String {
-        let provider = Provider::parse("told".parse().unwrap(), "told.toml", PROVIDER).unwrap();
+    fn sentence_for(
+        status: &JobStatus,
+        location: &JobLocation,
+        is_built: bool,
+        plan: Option<&str>,
+    ) -> String {
+        let provider = Provider::parse("explained".parse().unwrap(), "explained.toml", PROVIDER).unwrap();
         let device = DeviceId(7);
         sentence(&Facts { now: NOW, device, provider: &provider, is_built, status, location, plan })
     }
@@ -260,19 +276,22 @@ records = "."
         let reason = Some("gone: HTTP 404".to_owned());
         for (status, text) in [
             (JobStatus { state: JobState::Paused, ..status() }, "paused by its owner"),
-            (JobStatus { state: JobState::Parked, reason, ..status() }, "parked: gone: HTTP 404"),
-            (JobStatus { state: JobState::Parked, ..status() }, "parked: no reason is recorded"),
+            (
+                JobStatus { state: JobState::Probing, reason, ..status() },
+                "it keeps failing, and is tried again ever more rarely (gone: HTTP 404): due in 12 s (every 30s, normal)",
+            ),
             (
                 JobStatus { usable: false, refusal: Some("HTTP 401".to_owned()), ..status() },
-                "connection \"home\" needs a new credential: HTTP 401",
+                "the provider refuses the credential of connection \"home\", which one of its jobs tries again ever more \
+                 rarely: HTTP 401",
             ),
             (
                 JobStatus { resource: "power".parse().unwrap(), ..status() },
-                "provider told declares no resource power any more",
+                "provider explained declares no resource power any more",
             ),
         ] {
             assert_eq!(
-                told(&status, &location(12_000), true, Some("no plan")).replace("; no plan", ""),
+                sentence_for(&status, &location(12_000), true, Some("no plan")).replace("; no plan", ""),
                 text
             );
         }
@@ -341,9 +360,9 @@ records = "."
                 "the schedule has lost it; `paceline check --repair` puts it back",
             ),
         ] {
-            assert_eq!(told(&status(), &location, true, None), text, "{location:?}");
+            assert_eq!(sentence_for(&status(), &location, true, None), text, "{location:?}");
         }
-        let unbuilt = told(&status(), &location(12_000), false, None);
+        let unbuilt = sentence_for(&status(), &location(12_000), false, None);
         assert_eq!(
             unbuilt,
             "the schedule is not built since Redis started; a keeper builds it (`paceline serve`)"
@@ -354,7 +373,12 @@ records = "."
     fn failure_and_plan_follow() {
         let failing = JobStatus { failing: Some("transient: HTTP 502".to_owned()), ..status() };
         assert_eq!(
-            told(&failing, &location(12_000), true, Some("asked 30s, gets 47s: quota hour of connection 3")),
+            sentence_for(
+                &failing,
+                &location(12_000),
+                true,
+                Some("asked 30s, gets 47s: quota hour of connection 3")
+            ),
             "due in 12 s (every 30s, normal); its last run failed: transient: HTTP 502; \
              asked 30s, gets 47s: quota hour of connection 3"
         );

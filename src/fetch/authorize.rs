@@ -1,7 +1,7 @@
 //! Token requests of a provider, by the method that its definition declares.
 
 use super::Fetcher;
-use super::token::{AuthorizationRequest, DeviceCode, OAuth, TokenContext};
+use super::token::{AuthorizationRequest, DeviceCode, OAuth, Reservations, TokenContext};
 use crate::words::{Connection, Granted, NoToken, UnixMs};
 use secrecy::SecretString;
 
@@ -39,15 +39,17 @@ impl Fetcher {
         self.oauth()?.device_code(&self.wire, &self.token_context(connection, now)).await
     }
 
-    /// Waits until the owner has entered the code, at most while the code is valid, and returns the first token.
+    /// Waits until the owner has entered the code, at most while the code is valid, and returns the first token. Each
+    /// poll is sent under a reservation of its own.
     pub async fn device_token(
         &self,
         connection: &Connection,
         code: &DeviceCode,
         now: impl Fn() -> UnixMs + Send + Sync,
+        reservations: &impl Reservations,
     ) -> Result<Granted, NoToken> {
         let context = self.token_context(connection, now());
-        self.oauth()?.device_token(&self.wire, &context, code, now).await
+        self.oauth()?.device_token(&self.wire, &context, code, now, reservations).await
     }
 
     fn oauth(&self) -> Result<&OAuth, NoToken> {

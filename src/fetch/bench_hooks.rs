@@ -1,7 +1,7 @@
 //! Access to single parts of a call, for `benches/` and `fuzz/` only.
 
+use super::answer::elements::Mapping;
 use super::answer::mapping;
-use super::jq::Program;
 use super::wire::{Body, Response, ScriptedResponses};
 use super::{Call, CallResult, Fetcher, bootstrap, probe};
 use crate::provider::{BOOTSTRAP, DISCOVERY, LoadError, Provider};
@@ -23,22 +23,22 @@ impl Fetcher {
     #[doc(hidden)]
     pub fn texts_besides_records(&self, body: &[u8]) -> Vec<String> {
         let Ok(json) = mapping::parse(body) else { return Vec::new() };
-        let read = |(name, program): (&ResourceName, &Program)| match name {
+        let read = |(name, of): (&ResourceName, &Mapping)| match name {
             name if *name == *DISCOVERY => {
-                let found = mapping::devices(program, &json).unwrap_or_default().into_iter();
+                let found = mapping::devices(of, &json).unwrap_or_default().into_iter();
                 found.flat_map(|one| [one.external_id, one.name, one.group, one.model]).collect()
             }
             name if *name == *BOOTSTRAP => {
-                let found = bootstrap::values(program, &json).unwrap_or_default().into_iter();
+                let found = bootstrap::values(of, &json).unwrap_or_default().into_iter();
                 found.flatten().flat_map(|(name, value)| [name, value]).collect()
             }
             name if name.scheduled() != name.as_str() => {
-                let found = probe::revisions(program, &json).unwrap_or_default().into_iter();
+                let found = probe::revisions(of, &json).unwrap_or_default().into_iter();
                 found.flat_map(|one| [Some(one.external_id), one.revision]).flatten().collect()
             }
             _ => Vec::new(),
         };
-        self.programs.iter().flat_map(read).collect()
+        self.mappings.iter().flat_map(read).collect()
     }
 
     /// The result of a call for a response of one page. Invalid headers are left out.

@@ -1,11 +1,11 @@
 //! Fetches bootstrap values: account data that calls need, such as an id. Requested and judged like a resource.
 
 use super::Fetcher;
-use super::answer::mapping;
+use super::answer::elements::Mapping;
+use super::answer::mapping::value;
 use super::answer::validate::request_hash;
 use super::call::{Call, CallResult};
 use super::client::PagedResult;
-use super::jq::Program;
 use super::request::{contains_secret, parse_url, redact};
 use crate::provider::BOOTSTRAP;
 use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, UnixMs};
@@ -105,8 +105,8 @@ impl Fetcher {
 }
 
 /// The bootstrap values of a response: one object.
-pub(super) fn values(program: &Program, response: &Val) -> Result<Vec<BTreeMap<String, String>>, String> {
-    let first = program.first(response, mapping::value).map_err(|error| format!("values failed: {error}"))?;
+pub(super) fn values(mapping: &Mapping, response: &Val) -> Result<Vec<BTreeMap<String, String>>, String> {
+    let first = mapping.records.first(response, value).map_err(|error| format!("values failed: {error}"))?;
     let Some(Some(Value::Object(found))) = first else {
         return Err("values yields no object: it must yield an object of texts and numbers".to_owned());
     };

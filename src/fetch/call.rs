@@ -41,10 +41,21 @@ pub struct CallResult {
     pub holds: Vec<(Hold, Option<DeviceId>)>,
     /// Unsolicited records, of devices that the call did not ask for; each has its device's id.
     pub others: Vec<Record>,
+    /// Values and times that were left out of records.
+    pub rejected: Vec<Rejected>,
     /// Bootstrap values of the account that the response corrects.
     pub bootstrap_values: BTreeMap<String, String>,
     /// Validators for the next calls.
     pub validators: Validators,
+}
+
+/// A value or a time that was left out of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// The provider's id of the device; none if the call was for one device.
+    pub external_id: Option<String>,
+    /// What was left out, and why, as a sentence.
+    pub reason: String,
 }
 
 /// The validators of a response, with which the next call can ask for changes only.

@@ -1,8 +1,9 @@
 //! Makes calls: rendered, sent once, judged, mapped.
 
+use super::answer::elements::{Element, Mapping};
 use super::answer::{
     EndedEarly, Judge, Page, Pager, all, assign_records, assign_records_until, describe_unexpected, mapping,
-    rate_limit, readings, validate,
+    rate_limit, text, validate,
 };
 use super::call::{Call, CallResult, Validators};
 use super::jq::{OffRuntime, Program};
@@ -19,7 +20,6 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
-use toml::Spanned;
 
 /// On a response of this size, parsing and direct programs take about 0.25 ms together.
 const LIGHT_BYTES: usize = 8 << 10;
@@ -30,7 +30,7 @@ pub struct Fetcher {
     pub(super) wire: Wire,
     pub(super) preparer: Preparer,
     judge: Judge,
-    pub(super) programs: HashMap<ResourceName, Program>,
+    pub(super) mappings: HashMap<ResourceName, Mapping>,
     /// The programs that read change tokens.
     change_token_programs: HashMap<ResourceName, Program>,
     pub(super) pagers: HashMap<ResourceName, Pager>,
@@ -73,7 +73,7 @@ struct FailedPage {
 }
 
 /// Maps a page's JSON.
-pub(super) type Reader<T> = fn(&Program, &Val) -> Result<Vec<T>, String>;
+pub(super) type Reader<T> = fn(&Mapping, &Val) -> Result<Vec<T>, String>;
 
 impl Fetcher {
     /// Compiles everything that the definition declares, so that no call can fail on a malformed program or template.
@@ -103,17 +103,20 @@ impl Fetcher {
         let preparer = preparer.map_err(|found| errors.extend(found)).ok();
         let tokens = Tokens::compile(&provider).map_err(|found| errors.extend(found)).ok();
         let judge = Judge::compile(&provider).map_err(|found| errors.extend(found)).ok();
-        let (mut programs, mut pagers, mut change_token_programs) =
+        let (mut mappings, mut pagers, mut change_token_programs) =
             (HashMap::new(), HashMap::new(), HashMap::new());
         let credentials = provider.definition.auth.get_ref().query_names();
         for (name, call) in provider.definition.calls() {
-            let mut compile =
-                |text: &Spanned<String>, into: &mut HashMap<_, _>| match Program::compile(text.get_ref()) {
-                    Ok(program) => drop(into.insert(name.clone(), program)),
+            match Mapping::compile(call.get_ref()) {
+                Ok(mapping) => drop(mappings.insert(name.clone(), mapping)),
+                Err(found) => errors.extend(found),
+            }
+            if let Some(text) = &call.get_ref().since {
+                match Program::compile(text.get_ref()) {
+                    Ok(program) => drop(change_token_programs.insert(name.clone(), program)),
                     Err(error) => errors.push((text.span(), error)),
-                };
-            compile(&call.get_ref().records, &mut programs);
-            call.get_ref().since.iter().for_each(|text| compile(text, &mut change_token_programs));
+                }
+            }
             match call.get_ref().pages.as_ref().map(|pages| Pager::compile(pages.get_ref(), &credentials)) {
                 Some(Ok(pager)) => drop(pagers.insert(name.clone(), pager)),
                 Some(Err(found)) => errors.extend(found),
@@ -123,12 +126,12 @@ impl Fetcher {
         match (preparer, judge, tokens) {
             (Some(preparer), Some(judge), Some(tokens)) if errors.is_empty() => Ok(Self {
                 off_runtime: OffRuntime::default(),
-                is_direct: is_direct(&judge, [&programs, &change_token_programs], &pagers),
+                is_direct: is_direct(&judge, &mappings, &change_token_programs, &pagers),
                 provider,
                 wire,
                 preparer,
                 judge,
-                programs,
+                mappings,
                 change_token_programs,
                 pagers,
                 in_flight: InFlight::default(),
@@ -179,9 +182,9 @@ impl Fetcher {
         now: UnixMs,
         trace: Option<&mut Trace>,
     ) -> CallResult {
-        let pages = self.fetch_pages(resource, call, now, trace, readings).await;
+        let pages = self.fetch_pages(resource, call, now, trace, Mapping::read).await;
         let PagedResult { found, ended, holds, bootstrap_values, validator, is_part } = pages;
-        let is_complete = ended.is_ok();
+        let is_complete = ended.is_ok() && found.iter().all(|element| matches!(element, Element::Read(..)));
         let result = match ended {
             Ok(end) => assign_records(resource, call, found, end, is_part),
             Err(ended) => assign_records_until(resource, call, found, ended),
@@ -281,7 +284,7 @@ impl Fetcher {
         let resource = self.provider.resource(call.resource.as_str())?;
         let device = call.targets.first().map(|target| target.device);
         let mut holds = Vec::new();
-        let mut result = match self.evaluate(resource, call, response, now, None, readings) {
+        let mut result = match self.evaluate(resource, call, response, now, None, Mapping::read) {
             Ok(mapped) => assign_records(resource, call, mapped.found, mapped.end, false),
             Err(failed) => {
                 rate_limit::join(&mut holds, Vec::from_iter(failed.hold), device);
@@ -329,11 +332,16 @@ impl Fetcher {
         trace: Option<&mut Trace>,
         reader: Reader<T>,
     ) -> Result<MappedPage<T>, Box<FailedPage>> {
-        let body = response.body.bytes.as_slice();
+        let body = &*text::clean(&response.body.bytes, &response.headers);
+        let is_good = response.status < 400;
         let json = match (&response.body.error, resource.format) {
             (Some(error), _) => Err(error.reason().to_owned()),
-            (None, Format::Ndjson) if response.status < 400 => mapping::parse_lines(body),
-            (None, Format::Json | Format::Ndjson) => mapping::parse(body),
+            // Answered, and nothing to read.
+            (None, _) if is_good && body.trim_ascii().is_empty() => Ok(Val::Null),
+            (None, Format::Ndjson) if is_good => mapping::parse_lines(body),
+            (None, Format::Csv) if is_good => mapping::parse_csv(body),
+            (None, Format::Text) => Ok(mapping::parse_text(body)),
+            (None, _) => mapping::parse(body),
         };
         let verdict = self.judge.judge(response.status, &response.headers, json.as_ref().ok());
         if let Some(trace) = trace {
@@ -354,9 +362,17 @@ impl Fetcher {
                 let ended = EndedEarly { end: End::Throttled, outcome: Outcome::Throttled };
                 return Err(Box::new(FailedPage { ended, hold: Some(hold), bootstrap_values }));
             }
+            // A 304 to a request without a validator confirms nothing.
+            RuleOutcome::Unchanged
+                if response.status == 304 && !self.is_conditional(resource, call, response) =>
+            {
+                let reason = "HTTP 304 to a request that was not conditional".to_owned();
+                Outcome::Broken { reason, excerpt: String::new() }
+            }
             RuleOutcome::Unchanged => Outcome::Unchanged,
             RuleOutcome::Unauthorized => Outcome::Unauthorized { reason: summary() },
             RuleOutcome::DeviceOffline => Outcome::DeviceOffline,
+            RuleOutcome::NoData => Outcome::NoData { reason: summary() },
             RuleOutcome::Gone => Outcome::Gone { reason: summary() },
             RuleOutcome::Transient => Outcome::Transient { reason: summary() },
             RuleOutcome::Broken => {
@@ -364,6 +380,13 @@ impl Fetcher {
             }
         };
         Err(Box::new(FailedPage { ended: EndedEarly { end, outcome }, hold: None, bootstrap_values }))
+    }
+
+    /// Whether the request of this response had a validator, to which the provider may answer that nothing has changed.
+    fn is_conditional(&self, resource: &Resource, call: &Call, response: &Response) -> bool {
+        let names = self.preparer.credential_names();
+        validate::change_token(resource, call, UnixMs(0)).is_some()
+            || validate::is_conditional(resource, call, &response.url, &names)
     }
 
     /// Maps the JSON of a good response.
@@ -376,8 +399,8 @@ impl Fetcher {
     ) -> Result<MappedPage<T>, String> {
         let name = &call.resource;
         let mapped = || {
-            let (json, program) = (json?, self.programs.get(name).ok_or("no mapping for this resource")?);
-            let found = reader(program, &json)?;
+            let (json, mapping) = (json?, self.mappings.get(name).ok_or("no mapping for this resource")?);
+            let found = reader(mapping, &json)?;
             let token =
                 self.change_token_programs.get(name).map(|program| program.first(&json, mapping::value));
             let token = token.transpose().map_err(|error| format!("since failed: {error}"))?;
@@ -389,11 +412,14 @@ impl Fetcher {
     }
 }
 
-type Programs = HashMap<ResourceName, Program>;
-
 /// Whether all of these programs run directly.
-fn is_direct(judge: &Judge, programs: [&Programs; 2], pagers: &HashMap<ResourceName, Pager>) -> bool {
+fn is_direct(
+    judge: &Judge,
+    mappings: &HashMap<ResourceName, Mapping>,
+    change_token_programs: &HashMap<ResourceName, Program>,
+    pagers: &HashMap<ResourceName, Pager>,
+) -> bool {
     let paging = pagers.values().flat_map(Pager::programs);
-    let programs = programs.into_iter().flat_map(HashMap::values);
+    let programs = mappings.values().flat_map(Mapping::programs).chain(change_token_programs.values());
     programs.chain(paging).chain(judge.programs()).all(Program::is_direct)
 }

@@ -32,10 +32,10 @@ mod trace;
 mod wire;
 
 pub use bootstrap::Bootstrapped;
-pub use call::{Call, CallResult, Target, Validators};
+pub use call::{Call, CallResult, Rejected, Target, Validators};
 pub use cases::{CaseResult, Difference, run_cases};
 pub use client::Fetcher;
 pub use list::Listing;
-pub use token::{AuthorizationRequest, DeviceCode};
+pub use token::{AuthorizationRequest, DeviceCode, Reservations};
 pub use trace::{Exchange, ReceivedResponse, SentRequest, Trace};
 pub use wire::Reach;

@@ -1,11 +1,11 @@
 //! Two-step reads: a probe lists the devices' revisions, and only changed devices are fetched.
 
 use super::Fetcher;
-use super::answer::mapping::{self, RECORDS_MAX};
+use super::answer::elements::{Mapping, RECORDS_MAX};
+use super::answer::mapping::value;
 use super::answer::{EndedEarly, assign_records_until, rate_limit, validate};
 use super::call::{Call, CallResult, Target, Validators};
 use super::client::PagedResult;
-use super::jq::Program;
 use super::trace::Trace;
 use crate::provider::{Missing, Probe, Resource};
 use crate::words::{End, JobId, Outcome, UnixMs};
@@ -25,10 +25,10 @@ pub(super) struct DeviceRevision {
 }
 
 /// The revisions in a probe's response.
-pub(super) fn revisions(program: &Program, response: &Val) -> Result<Vec<DeviceRevision>, String> {
+pub(super) fn revisions(mapping: &Mapping, response: &Val) -> Result<Vec<DeviceRevision>, String> {
     let (mut revisions, mut failure) = (Vec::new(), None);
-    let ended = program.run(response, |found| {
-        match mapping::value(&found)
+    let ended = mapping.records.run(response, |found| {
+        match value(&found)
             .ok_or_else(|| "it yields a value that is too large".to_owned())
             .and_then(device_revision)
         {
@@ -131,22 +131,31 @@ impl Fetcher {
         // The probe was sent, so the whole call does not count as unsent.
         let end = if second.end == End::Unsent { End::Good } else { second.end };
         let validators = Validators { by_job, all: None };
-        CallResult { end, outcomes, holds, others: second.others, bootstrap_values, validators }
+        let (others, rejected) = (second.others, second.rejected);
+        CallResult { end, outcomes, holds, others, rejected, bootstrap_values, validators }
     }
 }
 
 /// Splits the devices of a call into unchanged and changed. A device whose revision is the one stored with its reading
 /// is unchanged.
 fn split(resource: &Resource, call: &Call, found: Vec<DeviceRevision>) -> Split {
+    let is_empty = found.is_empty();
     let mut by_id: HashMap<String, DeviceRevision> =
         found.into_iter().map(|one| (one.external_id.clone(), one)).collect();
     let mut split = Split { outcomes: Vec::new(), changed: Vec::new() };
     for target in &call.targets {
         let outcome = match by_id.remove(&target.external_id) {
-            None if resource.missing == Missing::Offline => Outcome::DeviceOffline,
-            None => Outcome::Gone {
-                reason: "the response to the provider's probe does not list the device".to_owned(),
-            },
+            None if is_empty => {
+                Outcome::NoData { reason: "the response to the provider's probe is empty".to_owned() }
+            }
+            None => {
+                let reason = "the response to the provider's probe does not list the device".to_owned();
+                match resource.missing {
+                    Missing::Gone => Outcome::Gone { reason },
+                    Missing::Offline => Outcome::DeviceOffline,
+                    Missing::NoData => Outcome::NoData { reason },
+                }
+            }
             Some(one) if !one.online => Outcome::DeviceOffline,
             Some(one) => {
                 let now = one.revision.clone().map(|revision| validate::of_revision(resource, revision));

@@ -37,7 +37,7 @@ pub(super) struct Discovered {
     /// Added with what they get by default.
     new: Vec<NewDevice>,
     /// External ids of those that earlier lists left out.
-    back: Vec<String>,
+    found_again: Vec<String>,
     /// External ids of those that this list is the first to leave out. They are kept, and fetched as before.
     missing: Vec<String>,
     /// External ids of devices whose group or model changed, or that had no name and got one.
@@ -63,18 +63,18 @@ pub(super) struct NewDevice {
 
 impl Discovered {
     fn of(dry_run: bool, changes: Changes) -> Self {
-        let told = |text: String| Some(text).filter(|text| !text.is_empty());
+        let non_empty = |text: String| Some(text).filter(|text| !text.is_empty());
         let new = changes.new.into_iter().map(|one| NewDevice {
             external_id: one.external_id,
             name: one.name,
-            group: told(one.group),
-            model: told(one.model),
+            group: non_empty(one.group),
+            model: non_empty(one.model),
         });
         Self {
             dry_run,
             listed: changes.listed,
             new: new.collect(),
-            back: changes.back,
+            found_again: changes.found_again,
             missing: changes.missing,
             changed: changes.changed,
         }

@@ -77,11 +77,6 @@ pub(super) enum ApiError {
     )]
     Paused { device: DeviceId, resource: ResourceName },
     #[error(
-        "{resource} of device {device} is parked ({reason}); fix the cause, then resume it with \
-         PUT /v1/devices/{device}/jobs/{resource} and {{\"paused\": false}}"
-    )]
-    Parked { device: DeviceId, resource: ResourceName, reason: String },
-    #[error(
         "the provider refused the credential of connection {label:?} ({reason}); store new secrets with \
          PUT /v1/connections/ID/secrets, or, where its owner must authorize it, get the URL with \
          POST /v1/connections/ID/authorize"
@@ -169,7 +164,6 @@ impl ApiError {
             Self::ProviderGone { .. } => (S::CONFLICT, "provider-gone", "Provider no longer defined"),
             Self::NoSuchJob { .. } => (S::NOT_FOUND, "no-such-job", "No such job"),
             Self::Paused { .. } => (S::CONFLICT, "paused", "Paused"),
-            Self::Parked { .. } => (S::CONFLICT, "parked", "Parked"),
             Self::NeedsReauth { .. } => (S::CONFLICT, "needs-reauth", "Credential refused"),
             Self::BlankLabel => (S::UNPROCESSABLE_ENTITY, "no-label", "No label"),
             Self::NoSuchConnection(_) => (S::NOT_FOUND, "no-such-connection", "No such connection"),
@@ -320,7 +314,6 @@ impl From<RefreshError> for ApiError {
         match error {
             RefreshError::NoJob { device, resource } => Self::NoSuchJob { device, resource },
             RefreshError::Paused { device, resource } => Self::Paused { device, resource },
-            RefreshError::Parked { device, resource, reason } => Self::Parked { device, resource, reason },
             RefreshError::NeedsReauth { label, reason } => Self::NeedsReauth { label, reason },
             RefreshError::NotYet => Self::JobNotScheduled,
             RefreshError::NoAnswer => Self::ScheduleTimedOut,

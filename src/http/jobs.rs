@@ -80,7 +80,7 @@ enum PreferenceRefusal {
 
 /// Sets the refresh interval, priority or pause of a device's resource.
 ///
-/// Creates the job if the device has none for the resource. Reactivates a parked job.
+/// Creates the job if the device has none for the resource. A probing job becomes active, and is tried at once.
 #[utoipa::path(
     put, path = "/v1/devices/{id}/jobs/{resource}", operation_id = "set_job", tag = "jobs", security(("bearer" = [])),
     params(
@@ -144,7 +144,7 @@ enum RefreshRefusal {
     /// No such device, not yours, its provider has no such resource, or there is no job for it yet
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),
-    /// The job is paused or parked, the connection's credential was refused, or the provider is no longer defined
+    /// The job is paused, the connection's credential was refused, or the provider is no longer defined
     #[response(status = 409, content_type = "application/problem+json")]
     NotScheduled(Problem),
 }

@@ -33,7 +33,7 @@ pub(super) struct Flight {
     pub(super) gate: Arc<Gate>,
     pub(super) clock: Clock,
     pub(super) cost: u32,
-    pub(super) terms: QuotaInputs,
+    pub(super) quota_inputs: QuotaInputs,
     pub(super) stop: CancellationToken,
 }
 
@@ -97,6 +97,7 @@ impl Flight {
             outcomes: answer.outcomes,
             holds: answer.holds,
             unsolicited: answer.others,
+            rejected: answer.rejected,
             validators: answer.validators,
             ..ended
         }
@@ -132,7 +133,7 @@ impl Flight {
             lane,
             resource: &call.resource,
             cost: self.cost,
-            quota_inputs: &self.terms,
+            quota_inputs: &self.quota_inputs,
             devices: &devices,
         };
         let mut at = send_at;
@@ -172,6 +173,7 @@ fn of_account(outcome: Outcome) -> Outcome {
         Outcome::Fresh(_)
         | Outcome::Unchanged
         | Outcome::DeviceOffline
+        | Outcome::NoData { .. }
         | Outcome::Gone { .. }
         | Outcome::Broken { .. } => {
             let why = outcome.describe();

@@ -7,28 +7,28 @@ use crate::words::{Outcome, UnixMs};
 use rand::Rng;
 use std::time::Duration;
 
-/// Limits of retries.
+/// When failures in a row count as lasting.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
-    /// Delays after transient failures.
-    pub retry: Retry,
-    /// Attempts per run; then the run is skipped.
-    pub attempts_max: u32,
-    /// A job is parked after so many "no such device" in a row.
+    /// The wait before the one early retry.
+    pub early: Retry,
+    /// Failures that may pass.
+    pub failing_after: u32,
+    /// "No such device".
     pub gone_after: u32,
-    /// A job is parked after so many unusable responses in a row.
+    /// Unusable responses.
     pub broken_after: u32,
 }
 
 impl Policy {
     /// From the settings.
     pub fn of(settings: &Settings) -> Self {
-        let ms = |interval: crate::words::Interval| Duration::from_millis(interval.as_ms());
+        let base = Duration::from_millis(settings.retry.base.as_ms());
         Self {
-            retry: Retry { base: ms(settings.retry.base), cap: ms(settings.retry.cap) },
-            attempts_max: settings.retry.attempts_max,
-            gone_after: settings.park.gone_after,
-            broken_after: settings.park.broken_after,
+            early: Retry { base, cap: base },
+            failing_after: settings.retry.failing_after,
+            gone_after: settings.probe.gone_after,
+            broken_after: settings.probe.broken_after,
         }
     }
 }
@@ -38,21 +38,24 @@ impl Policy {
 pub struct Decision {
     /// Where the schedule puts it.
     pub verdict: Verdict,
-    /// The run was skipped, or the failure is lasting: the job counts as failing.
+    /// The failure is lasting: the job counts as failing.
     pub failing: bool,
-    /// It leaves the schedule.
-    pub park: bool,
-    /// The provider refuses the connection's secrets: all of its jobs leave the schedule.
+    /// It is probing: behind all that are well, and ever more rarely, until it succeeds.
+    pub probing: bool,
+    /// The provider refuses the connection's secrets: all of its jobs but one leave the schedule.
     pub reauth: bool,
 }
 
 impl Decision {
     fn just(verdict: Verdict) -> Self {
-        Self { verdict, failing: false, park: false, reauth: false }
+        Self { verdict, failing: false, probing: false, reauth: false }
     }
 }
 
 /// Decides by the outcome, the job's earlier failures, and when the call was sent.
+///
+/// A failure that may pass is retried early once. Apart from that a job waits 2^(n-1) of its intervals after the nth
+/// failure of a kind in a row, up to a limit: failures cost no more calls than health, and nothing is off for good.
 pub fn decide(
     outcome: &Outcome,
     job: &GrantedJob,
@@ -60,42 +63,36 @@ pub fn decide(
     policy: &Policy,
     rng: &mut impl Rng,
 ) -> Decision {
-    // Failures of different kinds do not add up: an outage followed by one 404 must not park the job.
-    let failures = |kind: FailureKind| if job.kind == kind as u8 { job.attempts + 1 } else { 1 };
-    let cap_ms = policy.retry.cap.as_millis() as u64;
-    let mut later = |kind: FailureKind| {
-        let wait = policy.retry.wait(failures(kind) - 1, rng);
-        Verdict::Later(wait.as_millis() as u64, kind)
-    };
-    match outcome {
+    let kind = match outcome {
         Outcome::Fresh(_) | Outcome::Unchanged | Outcome::DeviceOffline => {
-            Decision::just(Verdict::Done(sent_at))
+            return Decision::just(Verdict::Done(sent_at));
         }
-        Outcome::Throttled | Outcome::NotSent { .. } => Decision::just(Verdict::Again),
-        // One refusal may be a glitch of the provider; two in a row are final.
-        Outcome::Unauthorized { .. } if failures(FailureKind::Unauthorized) >= 2 => {
-            Decision { reauth: true, ..Decision::just(Verdict::Drop(job.version)) }
-        }
-        Outcome::Gone { .. } if failures(FailureKind::Gone) >= policy.gone_after => {
-            Decision { park: true, ..Decision::just(Verdict::Drop(job.version)) }
-        }
-        Outcome::Broken { .. } if failures(FailureKind::Broken) >= policy.broken_after => {
-            Decision { park: true, ..Decision::just(Verdict::Drop(job.version)) }
-        }
-        // Confirmed at the job's regular runs, so that one bad minute parks nothing.
-        Outcome::Gone { .. } => {
-            Decision { failing: true, ..Decision::just(Verdict::Miss(cap_ms, FailureKind::Gone)) }
-        }
-        Outcome::Broken { .. } => {
-            Decision { failing: true, ..Decision::just(Verdict::Miss(cap_ms, FailureKind::Broken)) }
-        }
-        Outcome::Transient { .. } if failures(FailureKind::Transient) >= policy.attempts_max => {
-            Decision { failing: true, ..Decision::just(Verdict::Skip) }
-        }
-        Outcome::Transient { .. } => Decision::just(later(FailureKind::Transient)),
-        Outcome::Unauthorized { .. } => Decision::just(later(FailureKind::Unauthorized)),
+        Outcome::Throttled | Outcome::NotSent { .. } => return Decision::just(Verdict::Again),
+        Outcome::Transient { .. } => FailureKind::Transient,
+        Outcome::Unauthorized { .. } => FailureKind::Unauthorized,
+        Outcome::Gone { .. } => FailureKind::Gone,
+        Outcome::Broken { .. } => FailureKind::Broken,
+        Outcome::NoData { .. } => FailureKind::NoData,
+    };
+    // Failures of different kinds do not add up: an outage followed by one 404 says nothing of the device.
+    let failures = if job.kind == kind as u8 { job.attempts + 1 } else { 1 };
+    let may_pass = matches!(kind, FailureKind::Transient | FailureKind::Unauthorized);
+    let missed = Decision::just(match failures - u32::from(may_pass) {
+        0 => Verdict::Later(policy.early.wait(0, rng).as_millis() as u64, kind),
+        counted => Verdict::Miss(1 << (counted - 1).min(DOUBLINGS_MAX), kind),
+    });
+    match kind {
+        FailureKind::Transient => Decision { failing: failures >= policy.failing_after, ..missed },
+        // One refusal may be a glitch of the provider; two in a row are about the connection.
+        FailureKind::Unauthorized => Decision { reauth: failures >= 2, ..missed },
+        FailureKind::Gone => Decision { failing: true, probing: failures >= policy.gone_after, ..missed },
+        FailureKind::Broken => Decision { failing: true, probing: failures >= policy.broken_after, ..missed },
+        FailureKind::NoData => missed,
     }
 }
+
+/// A wait of so many doublings is longer than any limit.
+const DOUBLINGS_MAX: u32 = 30;
 
 #[cfg(test)]
 mod tests {
@@ -104,8 +101,8 @@ mod tests {
     use rand::SeedableRng;
 
     const POLICY: Policy = Policy {
-        retry: Retry { base: Duration::from_secs(1), cap: Duration::from_secs(60) },
-        attempts_max: 6,
+        early: Retry { base: Duration::from_secs(1), cap: Duration::from_secs(1) },
+        failing_after: 6,
         gone_after: 3,
         broken_after: 10,
     };
@@ -115,6 +112,7 @@ mod tests {
             Outcome::Unauthorized { .. } => FailureKind::Unauthorized,
             Outcome::Gone { .. } => FailureKind::Gone,
             Outcome::Broken { .. } => FailureKind::Broken,
+            Outcome::NoData { .. } => FailureKind::NoData,
             _ => FailureKind::Transient,
         };
         after(outcome, attempts, kind)
@@ -132,32 +130,47 @@ mod tests {
     }
 
     #[test]
-    fn transient_failure_is_retried_within_bounds_then_skipped_as_failing() {
-        let transient = Outcome::Transient { reason: String::new() };
-        for attempts in 0..5 {
-            assert!(matches!(decided(&transient, attempts).verdict, Verdict::Later(ms, _) if ms <= 60_000));
+    fn every_failure_in_a_row_doubles_the_wait() {
+        let reason = String::new;
+        for (outcome, kind) in [
+            (Outcome::Gone { reason: reason() }, FailureKind::Gone),
+            (Outcome::Broken { reason: reason(), excerpt: reason() }, FailureKind::Broken),
+            (Outcome::NoData { reason: reason() }, FailureKind::NoData),
+        ] {
+            for (failures, intervals) in [(0, 1), (1, 2), (2, 4), (9, 512), (255, 1 << 30)] {
+                assert_eq!(decided(&outcome, failures).verdict, Verdict::Miss(intervals, kind));
+            }
         }
-        let skipped = decided(&transient, 5);
-        assert_eq!((skipped.verdict, skipped.failing, skipped.park), (Verdict::Skip, true, false));
+        for (outcome, kind) in [
+            (Outcome::Transient { reason: reason() }, FailureKind::Transient),
+            (Outcome::Unauthorized { reason: reason() }, FailureKind::Unauthorized),
+        ] {
+            let early = decided(&outcome, 0).verdict;
+            assert!(matches!(early, Verdict::Later(ms, of) if ms <= 1_000 && of == kind), "{early:?}");
+            for (failures, intervals) in [(1, 1), (2, 2), (3, 4), (255, 1 << 30)] {
+                assert_eq!(decided(&outcome, failures).verdict, Verdict::Miss(intervals, kind));
+            }
+        }
     }
 
     #[test]
-    fn lasting_failure_parks_once_confirmed() {
+    fn lasting_failure_is_marked_once_confirmed() {
+        let transient = Outcome::Transient { reason: String::new() };
+        assert!(!decided(&transient, 4).failing && decided(&transient, 5).failing);
         let gone = Outcome::Gone { reason: String::new() };
-        assert!(!decided(&gone, 1).park);
-        assert!(decided(&gone, 2).park);
+        assert!(!decided(&gone, 1).probing && decided(&gone, 2).probing);
         let broken = Outcome::Broken { reason: String::new(), excerpt: String::new() };
-        assert!(!decided(&broken, 8).park);
-        assert!(decided(&broken, 9).park);
+        assert!(!decided(&broken, 8).probing && decided(&broken, 9).probing);
         let refused = Outcome::Unauthorized { reason: String::new() };
-        assert!(!decided(&refused, 0).reauth);
-        assert!(decided(&refused, 1).reauth);
+        assert!(!decided(&refused, 0).reauth && decided(&refused, 1).reauth);
+        let empty = Outcome::NoData { reason: String::new() };
+        assert!(!decided(&empty, 100).probing && !decided(&empty, 100).failing);
     }
 
     #[test]
     fn failures_of_different_kinds_do_not_add_up() {
         let gone = Outcome::Gone { reason: String::new() };
-        assert!(!after(&gone, 5, FailureKind::Transient).park);
+        assert!(!after(&gone, 5, FailureKind::Transient).probing);
         let refused = Outcome::Unauthorized { reason: String::new() };
         assert!(!after(&refused, 5, FailureKind::Transient).reauth);
     }

@@ -8,11 +8,13 @@ use crate::record::{self, Failure, Observation, Written};
 use crate::retry::RECONNECT;
 use crate::take::{FailureKind, Settlement, Verdict};
 use crate::watch::{self, Stats};
-use crate::words::{ConnectionId, DeviceId, JobId, Outcome, TenantId};
+use crate::words::{ConnectionId, DeviceId, JobId, Outcome, Record, TenantId, UnixMs};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
+/// A provider's clock may be this much ahead of ours, ms.
+const CLOCK_SKEW_MS: i64 = 60_000;
 /// Calls per batch, so that one SQL statement stays small.
 const BATCH: usize = 256;
 
@@ -31,9 +33,12 @@ struct Batch {
     observations: Vec<Observation>,
     failures: Vec<Failure>,
     recovered: Vec<i64>,
+    /// Connections whose credentials are accepted again.
+    restored: Vec<i64>,
     /// By connection and version of its secrets: why, and the jobs that were to leave the schedule.
     refused: HashMap<(ConnectionId, i64), (String, HashSet<JobId>)>,
-    parked: Vec<(TenantId, DeviceId)>,
+    /// Devices with a job that is probing from now on.
+    probing: Vec<(TenantId, DeviceId)>,
     settlements: Vec<Settlement>,
     stats: Stats,
 }
@@ -60,7 +65,7 @@ impl Journey {
         self.note_unsolicited(ended, &mut batch).await?;
         let slots = self.record(&mut batch).await?;
         let cached = self.fill_cache(&slots).await;
-        self.forget_parked(&batch).await;
+        self.forget_probing(&batch).await;
         self.settle(&batch).await?;
         if !cached {
             // Redis is back: without this, readers would see its old values until the next run.
@@ -75,6 +80,8 @@ impl Journey {
         for call in ended {
             let mut verdicts = call.unserved.clone();
             batch.stats.calls += u64::from(call.sent_at.is_some());
+            batch.stats.rejected += call.rejected.len() as u64;
+            self.log_rejected(call);
             for (job, outcome) in &call.outcomes {
                 let Some(wanted) = call.wanted.get(job) else { continue };
                 let sent_at = call.sent_at.unwrap_or(call.fetched_at);
@@ -95,6 +102,15 @@ impl Journey {
             });
         }
         batch
+    }
+
+    /// One line per call, whatever its number of devices.
+    fn log_rejected(&self, call: &Ended) {
+        if let Some(first) = call.rejected.first() {
+            let (provider, resource) = (&self.provider.name, call.grant.resource.as_str());
+            let (device, reason, count) = (first.external_id.as_deref(), &first.reason, call.rejected.len());
+            tracing::debug!(%provider, resource, device, reason, count, "values were left out of records");
+        }
     }
 
     /// Unsolicited records refresh the jobs of their devices too.
@@ -125,7 +141,7 @@ impl Journey {
                     fetched_at: call.fetched_at,
                     online: Some(record.online),
                     validator: call.validators.all.clone(),
-                    record: Some(record.clone()),
+                    record: Some(without_future(record, call.fetched_at, &mut batch.stats)),
                 });
             }
         }
@@ -139,6 +155,7 @@ impl Journey {
         batch.reject(rejected);
         self.write_failures(&batch.failures).await?;
         self.with_retry(|| record::recover(pool, &batch.recovered)).await?;
+        self.with_retry(|| connections::restore(pool, &batch.restored)).await?;
         let mut off = Vec::new();
         for ((connection, version), (reason, jobs)) in std::mem::take(&mut batch.refused) {
             let marked =
@@ -183,7 +200,7 @@ impl Journey {
                     outcome: "broken",
                     detail: format!("Postgres rejects the reading: {error}"),
                     failing: true,
-                    park: false,
+                    probing: false,
                 }),
                 Err(error) => return Err(error),
             }
@@ -218,10 +235,10 @@ impl Journey {
         put.is_ok()
     }
 
-    async fn forget_parked(&self, batch: &Batch) {
+    async fn forget_probing(&self, batch: &Batch) {
         // On failure readers see the devices' old state until their next change.
-        if let Err(error) = self.app.cache.forget(batch.parked.iter().copied(), META).await {
-            tracing::debug!(devices = batch.parked.len(), %error, "cached devices not invalidated");
+        if let Err(error) = self.app.cache.forget(batch.probing.iter().copied(), META).await {
+            tracing::debug!(devices = batch.probing.len(), %error, "cached devices not invalidated");
         }
     }
 
@@ -295,7 +312,7 @@ impl Batch {
     fn reject(&mut self, rejected: Vec<Failure>) {
         let jobs: HashSet<JobId> = rejected.iter().map(|failure| failure.job).collect();
         self.recovered.retain(|job| !jobs.contains(&JobId(*job)));
-        self.redirect(&jobs, Verdict::Miss(0, FailureKind::Broken));
+        self.redirect(&jobs, Verdict::Miss(1, FailureKind::Broken));
         self.failures.extend(rejected);
     }
 
@@ -310,11 +327,17 @@ impl Batch {
     fn note(&mut self, call: &Ended, job: JobId, outcome: &Outcome, decision: Decision) {
         let Some(wanted) = call.wanted.get(&job) else { return };
         let observed = match outcome {
-            Outcome::Fresh(record) => Some((Some(record.clone()), Some(record.online))),
+            Outcome::Fresh(record) => {
+                let record = without_future(record, call.fetched_at, &mut self.stats);
+                let online = record.online;
+                Some((Some(record), Some(online)))
+            }
             Outcome::Unchanged => Some((None, None)),
             Outcome::DeviceOffline => Some((None, Some(false))),
             _ => None,
         };
+        let is_accepted = observed.is_some() || matches!(outcome, Outcome::NoData { .. });
+        self.restored.extend(call.was_refused.filter(|_| is_accepted).map(|connection| connection.0));
         if let Some((record, online)) = observed {
             self.observations.push(Observation {
                 tenant: wanted.tenant,
@@ -341,8 +364,10 @@ impl Batch {
             let refused = self.refused.entry((connection, call.secrets_version));
             refused.or_insert_with(|| (outcome.detail(), HashSet::new())).1.insert(job);
         }
-        if decision.park {
-            self.parked.push((wanted.tenant, wanted.device));
+        if decision.probing {
+            let (job, outcome) = (job.0, outcome.describe());
+            tracing::warn!(job, outcome, "job keeps failing, and is tried again ever more rarely");
+            self.probing.push((wanted.tenant, wanted.device));
         }
         self.failures.push(Failure {
             tenant: wanted.tenant,
@@ -351,10 +376,18 @@ impl Batch {
             at: call.fetched_at,
             outcome: outcome.as_str(),
             detail: outcome.detail(),
-            failing: decision.failing || decision.park,
-            park: decision.park,
+            failing: decision.failing,
+            probing: decision.probing,
         });
     }
+}
+
+/// The record with a time that has passed: one in the future becomes that of the call, and counts as left out.
+fn without_future(record: &Record, fetched_at: UnixMs, stats: &mut Stats) -> Record {
+    let is_future = record.observed_at.is_some_and(|at| at.since_ms(fetched_at) > CLOCK_SKEW_MS);
+    stats.rejected += u64::from(is_future);
+    let observed_at = if is_future { Some(fetched_at) } else { record.observed_at };
+    Record { observed_at, ..record.clone() }
 }
 
 fn slot(written: &Written) -> Option<Slot> {

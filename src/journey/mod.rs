@@ -18,13 +18,13 @@ use wake::Wake;
 
 use crate::app::{App, ProviderClient};
 use crate::authorise::Authoriser;
-use crate::fetch::Validators;
+use crate::fetch::{Rejected, Validators};
 use crate::pace::Gate;
 use crate::postgres::PostgresError;
 use crate::provider::{LoadError, Provider};
 use crate::redis::RedisError;
 use crate::take::{Grant, GrantedJob, Verdict};
-use crate::words::{DeviceId, End, Hold, JobId, Outcome, Record, TenantId, UnixMs};
+use crate::words::{ConnectionId, DeviceId, End, Hold, JobId, Outcome, Record, TenantId, UnixMs};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,6 +84,10 @@ struct Ended {
     wanted: HashMap<JobId, Wanted>,
     /// Version of the secrets that the call carried: a refusal counts only against these.
     secrets_version: i64,
+    /// Whether the connection's credentials were refused before: the call probes it.
+    was_refused: Option<ConnectionId>,
+    /// Values and times that were left out of records.
+    rejected: Vec<Rejected>,
     outcomes: Vec<(JobId, Outcome)>,
     holds: Vec<(Hold, Option<DeviceId>)>,
     /// Records of devices that the call did not ask for.

@@ -123,7 +123,7 @@ impl Journey {
                 .get(&job.id.0)
                 .and_then(|r| Some((r, resolved.connections.get(&r.connection_id)?)));
             let Some((row, found)) = usable else {
-                // Paused, parked, deleted or without secrets since the job was put.
+                // Paused, deleted or refused by the provider since the job was put.
                 unserved.push((job.id, Verdict::Drop(job.version)));
                 continue;
             };
@@ -136,6 +136,11 @@ impl Journey {
             fetched_at: planned,
             wanted,
             secrets_version: connection.as_ref().map_or(0, |connection| connection.secrets_version),
+            was_refused: connection
+                .as_ref()
+                .filter(|connection| connection.refused)
+                .map(|connection| connection.id),
+            rejected: Vec::new(),
             end: End::Unsent,
             outcomes: Vec::new(),
             holds: Vec::new(),
@@ -157,7 +162,7 @@ impl Journey {
             fetcher: self.client.fetcher.clone(),
             authoriser: self.authoriser.clone(),
             gate: self.gate.clone(),
-            terms: self.provider.quota_inputs(&call.connection.params, call.connection.devices),
+            quota_inputs: self.provider.quota_inputs(&call.connection.params, call.connection.devices),
             clock: self.app.clock.clone(),
             cost: self
                 .provider

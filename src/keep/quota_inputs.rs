@@ -20,8 +20,8 @@ pub(super) async fn tell(
     connections: &HashSet<ConnectionId>,
 ) -> Result<(), KeepError> {
     let Some(provider) = with_quota_inputs(app, provider) else { return Ok(()) };
-    let told = read(app, provider, connections.iter().copied()).await?;
-    Ok(app.queue.put_quota_inputs(&provider.name, &told, false, None).await?)
+    let updates = read(app, provider, connections.iter().copied()).await?;
+    Ok(app.queue.put_quota_inputs(&provider.name, &updates, false, None).await?)
 }
 
 /// Tells the schedule of all connections of a provider, whatever it knows of them.
@@ -32,12 +32,12 @@ pub(super) async fn tell_all(app: &App, provider: &ProviderName) -> Result<(), K
         let page = quota_inputs::page(&app.pool, &provider.name, after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = last.connection;
-        let told: Vec<_> = page.iter().map(|known| told(provider, known)).collect();
-        app.queue.put_quota_inputs(&provider.name, &told, true, None).await?;
+        let updates: Vec<_> = page.iter().map(|known| update(provider, known)).collect();
+        app.queue.put_quota_inputs(&provider.name, &updates, true, None).await?;
     }
 }
 
-/// The connections that the schedule has on other terms than Postgres, save those with a note in the outbox, and what
+/// The connections that the schedule has on other inputs than Postgres, save those with a note in the outbox, and what
 /// is wrong with each.
 pub(super) async fn compare(
     app: &App,
@@ -49,18 +49,19 @@ pub(super) async fn compare(
         let page = quota_inputs::page(&app.pool, &provider.name, after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.connection;
-        let told: Vec<_> = page.iter().map(|known| told(provider, known)).collect();
-        suspects.extend(differing(app, provider, told).await?.into_iter().map(|(connection, _)| connection));
+        let updates: Vec<_> = page.iter().map(|known| update(provider, known)).collect();
+        suspects
+            .extend(differing(app, provider, updates).await?.into_iter().map(|(connection, _)| connection));
     }
     if suspects.is_empty() {
         return Ok(Vec::new());
     }
-    // One on its way between the two while we looked is no fault: whatever is one stays one.
+    // An update may have been between the two during the comparison: a real difference is still there afterwards.
     sleep(Duration::from_millis(300)).await;
     let raw: Vec<i64> = suspects.iter().map(|connection| connection.0).collect();
-    let told = read(app, provider, suspects).await?;
+    let updates = read(app, provider, suspects).await?;
     let pending: HashSet<i64> = quota_inputs::pending(&app.pool, &raw).await?.into_iter().collect();
-    let mut wrong = differing(app, provider, told).await?;
+    let mut wrong = differing(app, provider, updates).await?;
     wrong.retain(|(connection, _)| !pending.contains(&connection.0));
     Ok(wrong)
 }
@@ -72,29 +73,32 @@ pub(super) async fn mend(
     wrong: &[(ConnectionId, String)],
 ) -> Result<u64, KeepError> {
     let Some(provider) = with_quota_inputs(app, provider).filter(|_| !wrong.is_empty()) else { return Ok(0) };
-    let told = read(app, provider, wrong.iter().map(|(connection, _)| *connection)).await?;
-    app.queue.put_quota_inputs(&provider.name, &told, true, None).await?;
+    let updates = read(app, provider, wrong.iter().map(|(connection, _)| *connection)).await?;
+    app.queue.put_quota_inputs(&provider.name, &updates, true, None).await?;
     Ok(wrong.len() as u64)
 }
 
 async fn differing(
     app: &App,
     provider: &Provider,
-    told: Vec<QuotaInputsUpdate>,
+    updates: Vec<QuotaInputsUpdate>,
 ) -> Result<Vec<(ConnectionId, String)>, KeepError> {
-    let ids: Vec<_> = told.iter().map(|told| told.connection).collect();
+    let ids: Vec<_> = updates.iter().map(|update| update.connection).collect();
     let kept = app.queue.quota_inputs(&provider.name, &ids).await?;
-    let differ = told.into_iter().zip(kept).filter(|(told, kept)| kept.as_ref() != Some(&told.terms));
-    let what = |(told, kept): (QuotaInputsUpdate, Option<_>)| {
+    let differ = updates.into_iter().zip(kept).filter(|(update, kept)| kept.as_ref() != Some(&update.inputs));
+    let what = |(update, kept): (QuotaInputsUpdate, Option<_>)| {
         let what = match kept {
             None => {
-                format!("connection {}: the schedule does not know its plan and devices", told.connection)
+                format!("connection {}: the schedule does not know its plan and devices", update.connection)
             }
             Some(_) => {
-                format!("connection {}: the schedule has an older plan or number of devices", told.connection)
+                format!(
+                    "connection {}: the schedule has an older plan or number of devices",
+                    update.connection
+                )
             }
         };
-        (told.connection, what)
+        (update.connection, what)
     };
     Ok(differ.map(what).collect())
 }
@@ -109,13 +113,13 @@ async fn read(
     connections: impl IntoIterator<Item = ConnectionId>,
 ) -> Result<Vec<QuotaInputsUpdate>, KeepError> {
     let ids: Vec<i64> = connections.into_iter().map(|connection| connection.0).collect();
-    Ok(quota_inputs::of(&app.pool, &ids).await?.iter().map(|known| told(provider, known)).collect())
+    Ok(quota_inputs::of(&app.pool, &ids).await?.iter().map(|known| update(provider, known)).collect())
 }
 
-fn told(provider: &Provider, known: &QuotaInputsRow) -> QuotaInputsUpdate {
+fn update(provider: &Provider, known: &QuotaInputsRow) -> QuotaInputsUpdate {
     QuotaInputsUpdate {
         connection: known.connection,
-        terms: provider.quota_inputs(&known.params, known.devices),
+        inputs: provider.quota_inputs(&known.params, known.devices),
         read_at_us: known.read_at_us,
     }
 }

@@ -109,7 +109,7 @@ impl Gauge {
                 *tat_ms = tat_ms.max(at_ms) + cost * window_ms / *rate;
             }
             (Self::Aligned { window_start_ms, spent }, Limit::Aligned { calendar, zone, .. }) => {
-                let start_ms = calendar.turns(zone, UnixMs(at_ms as i64))[0].0 as f64;
+                let start_ms = calendar.boundaries(zone, UnixMs(at_ms as i64))[0].0 as f64;
                 if start_ms > *window_start_ms {
                     (*window_start_ms, *spent) = (start_ms, 0.0);
                 }
@@ -163,7 +163,7 @@ fn aligned(
     cost: f64,
     from_ms: f64,
 ) -> f64 {
-    let boundaries_ms = calendar.turns(zone, UnixMs(from_ms as i64)).map(|at| at.0 as f64);
+    let boundaries_ms = calendar.boundaries(zone, UnixMs(from_ms as i64)).map(|at| at.0 as f64);
     for window in boundaries_ms.windows(2) {
         // A call in a later window was granted already, and the state no longer holds what this one has left.
         if window_start_ms > window[0] {

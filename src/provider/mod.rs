@@ -1,6 +1,6 @@
 //! Providers, as declared in `config/providers/<name>.toml`: loaded and checked before anything is called.
 //!
-//! `definition` is a file's shape, made of `quota/`, `auth/` and `call/`; `load/` reads and checks it; `registry` holds
+//! `definition` is a file's shape, made of `quota/`, `auth/`, `call/` and `value/`; `load/` reads and checks it; `registry` holds
 //! all providers, and `lookup` finds what somebody named. Imports run that way only (`ORDER` in `tests/tidy.rs`).
 
 mod auth;
@@ -12,6 +12,7 @@ mod load;
 mod lookup;
 mod quota;
 mod registry;
+pub mod value;
 
 pub use auth::{
     About, Auth, AuthKind, BASIC, CLIENT, ClientAuth, Encoding, Flow, Key, Login, OAuth2, Param, Sign,

@@ -20,8 +20,8 @@ pub struct Failure {
     pub detail: String,
     /// Whether the job counts as failing, not just as late.
     pub failing: bool,
-    /// Whether it leaves the schedule.
-    pub park: bool,
+    /// Whether it is probing from now on.
+    pub probing: bool,
 }
 
 /// Stores failures as events and in the jobs' status. Never touches the last good value.
@@ -33,18 +33,17 @@ pub async fn write(pool: &Pool, failures: &[Failure]) -> Result<(), PostgresErro
         "WITH input AS (
              SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::timestamptz[], $4::text[], $5::text[],
                                   $6::boolean[], $7::boolean[], $8::bigint[])
-                 AS t (tenant_id, job_id, at, outcome, detail, failing, park, fence)),
-         told AS (
+                 AS t (tenant_id, job_id, at, outcome, detail, failing, probing, fence)),
+         events AS (
              INSERT INTO sync_events (tenant_id, job_id, at, outcome, detail)
              SELECT tenant_id, job_id, at, outcome, detail FROM input)
          UPDATE jobs j SET
              last_error = i.outcome || CASE WHEN i.detail = '' THEN '' ELSE ': ' || i.detail END,
              last_error_at = i.at,
              failing_since = CASE WHEN i.failing THEN coalesce(j.failing_since, i.at) ELSE j.failing_since END,
-             state = CASE WHEN i.park AND j.state = 'active' THEN 'parked' ELSE j.state END,
-             version = CASE WHEN i.park AND j.state = 'active' THEN j.version + 1 ELSE j.version END,
-             state_reason = CASE WHEN i.park AND j.state = 'active' THEN i.outcome || ': ' || i.detail
-                                 ELSE j.state_reason END
+             state = CASE WHEN i.probing AND j.state = 'active' THEN 'probing' ELSE j.state END,
+             state_at = CASE WHEN i.probing AND j.state = 'active' THEN i.at ELSE j.state_at END,
+             state_reason = CASE WHEN i.probing THEN i.outcome || ': ' || i.detail ELSE j.state_reason END
          FROM input i WHERE (j.tenant_id, j.job_id) = (i.tenant_id, i.job_id)
          -- The fence: a worker that comes after a later success changes nothing.
          AND NOT EXISTS (SELECT 1 FROM latest l
@@ -56,7 +55,7 @@ pub async fn write(pool: &Pool, failures: &[Failure]) -> Result<(), PostgresErro
         &failures.iter().map(|f| f.outcome.to_owned()).collect::<Vec<_>>(),
         &failures.iter().map(|f| f.detail.clone()).collect::<Vec<_>>(),
         &failures.iter().map(|f| f.failing).collect::<Vec<_>>(),
-        &failures.iter().map(|f| f.park).collect::<Vec<_>>(),
+        &failures.iter().map(|f| f.probing).collect::<Vec<_>>(),
         &failures.iter().map(|f| f.call.0).collect::<Vec<_>>(),
     )
     .execute(pool)
@@ -65,16 +64,41 @@ pub async fn write(pool: &Pool, failures: &[Failure]) -> Result<(), PostgresErro
     .map_err(PostgresError::on("record the failures"))
 }
 
-/// Clears the failing mark of jobs that succeeded.
+/// Clears the failing mark of jobs that succeeded. Those that were probing are active again, with the interval and the
+/// priority that their owners chose; others of their connections that probe for the same reason are tried at once.
 pub async fn recover(pool: &Pool, jobs: &[i64]) -> Result<(), PostgresError> {
     if jobs.is_empty() {
         return Ok(());
     }
     sqlx::query!(
-        "UPDATE jobs SET failing_since = NULL WHERE job_id = ANY($1) AND failing_since IS NOT NULL",
+        "WITH before AS (
+             SELECT j.tenant_id, j.job_id, j.provider, j.state, split_part(j.state_reason, ':', 1) AS reason,
+                    d.connection_id
+             FROM jobs j JOIN devices d USING (tenant_id, device_id)
+             WHERE j.job_id = ANY($1) AND (j.failing_since IS NOT NULL OR j.state = 'probing')
+             FOR NO KEY UPDATE OF j),
+         recovered AS (
+             UPDATE jobs j SET failing_since = NULL,
+                 state = CASE WHEN j.state = 'probing' THEN 'active' ELSE j.state END,
+                 state_at = CASE WHEN j.state = 'probing' THEN now() ELSE j.state_at END,
+                 state_reason = CASE WHEN j.state = 'probing' THEN NULL ELSE j.state_reason END
+             FROM before b WHERE (j.tenant_id, j.job_id) = (b.tenant_id, b.job_id)),
+         siblings AS (
+             -- A newer version: the schedule forgets their failures.
+             UPDATE jobs j SET state = 'active', state_at = now(), state_reason = NULL, version = j.version + 1
+             FROM before b JOIN devices d ON d.tenant_id = b.tenant_id AND d.connection_id = b.connection_id
+             WHERE b.state = 'probing' AND j.tenant_id = d.tenant_id AND j.device_id = d.device_id
+               AND j.state = 'probing' AND split_part(j.state_reason, ':', 1) = b.reason
+               AND j.job_id <> ALL($1)
+             RETURNING j.provider, j.job_id),
+         noted AS (
+             INSERT INTO outbox (provider, job_id)
+             SELECT provider, job_id FROM before WHERE state = 'probing'
+             UNION SELECT provider, job_id FROM siblings)
+         SELECT pg_notify('paceline_outbox', '')::text AS notified FROM before WHERE state = 'probing' LIMIT 1",
         jobs
     )
-    .execute(pool)
+    .fetch_all(pool)
     .await
     .map(drop)
     .map_err(PostgresError::on("note the recovery"))

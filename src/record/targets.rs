@@ -24,7 +24,7 @@ pub struct TargetRow {
 }
 
 /// For each pair of a job and a device's id at the provider: the job of that device with the same connection and
-/// resource, if it is active. Keyed by the job of the pair.
+/// resource, if it is scheduled. Keyed by the job of the pair.
 pub async fn siblings(
     pool: &Pool,
     pairs: &[(JobId, &str)],
@@ -49,7 +49,7 @@ pub async fn siblings(
                   n.group_key AS "group_key!", j.failing_since IS NOT NULL AS "failing!"
            FROM named n
            JOIN jobs j ON j.tenant_id = n.tenant_id AND j.device_id = n.device_id AND j.resource = n.resource
-           WHERE j.state = 'active'"#,
+           WHERE j.state IN ('active', 'probing')"#,
         &jobs,
         &ids
     )
@@ -71,14 +71,17 @@ pub async fn siblings(
     Ok(found)
 }
 
-/// Those of these jobs that are active. The schedule may lag behind a pause.
+/// Those of these jobs that belong on the schedule, which may lag behind a pause or a refusal.
 pub async fn read(pool: &Pool, jobs: &[i64]) -> Result<Vec<TargetRow>, PostgresError> {
     sqlx::query_as!(
         TargetRow,
-        r#"WITH wanted AS MATERIALIZED (SELECT * FROM jobs WHERE job_id = ANY($1) AND state = 'active')
+        r#"WITH wanted AS MATERIALIZED (
+               SELECT * FROM jobs WHERE job_id = ANY($1) AND state IN ('active', 'probing'))
            SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!", d.connection_id,
                   d.external_id, d.group_key, j.failing_since IS NOT NULL AS "failing!"
-           FROM wanted j JOIN devices d USING (tenant_id, device_id)"#,
+           FROM wanted j JOIN devices d USING (tenant_id, device_id)
+           JOIN connections c USING (tenant_id, connection_id)
+           WHERE c.state = 'active' OR is_probe(c.tenant_id, c.connection_id, j.job_id)"#,
         jobs
     )
     .fetch_all(pool)

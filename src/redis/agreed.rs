@@ -1,4 +1,4 @@
-//! What Rust and the scripts must agree on, each said once: scripts find it in the table `Const`.
+//! Constants that Rust and the scripts share, each defined once: scripts find it in the table `Const`.
 
 /// 2^32 / the golden ratio: multiples of it, modulo 2^32, fall as far apart as they can (Knuth, TAOCP vol. 3, 6.4).
 pub const GOLDEN: u32 = 0x9E37_79B9;

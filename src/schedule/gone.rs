@@ -59,7 +59,7 @@ impl Queue {
             std::iter::once(connection.to_string()).chain(lanes.iter().cloned()).collect::<Vec<_>>()
         };
         let rows: Vec<_> = gone.iter().map(row).collect();
-        // Once at least: who is back must be told even if nobody is gone.
+        // At least one run: `back` must be applied even if no connection is gone.
         let batches = rows.chunks(BATCH).chain(rows.is_empty().then_some(&[][..]));
         let mut deleted = 0;
         for batch in batches {

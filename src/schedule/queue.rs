@@ -49,7 +49,7 @@ pub struct JobLocation {
     /// Until when it must wait, ms since the epoch; 0: nothing holds it back, or not before a call ends.
     pub until_ms: f64,
     /// The quota or hold that does not allow it before; empty for none.
-    pub why: String,
+    pub blocked_by: String,
 }
 
 /// What "refresh now" comes to.

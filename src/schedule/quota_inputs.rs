@@ -11,7 +11,7 @@ pub struct QuotaInputsUpdate {
     /// The connection.
     pub connection: ConnectionId,
     /// Its quota inputs.
-    pub terms: QuotaInputs,
+    pub inputs: QuotaInputs,
     /// When, µs since the epoch: an older reading never overwrites a newer.
     pub read_at_us: i64,
 }
@@ -33,7 +33,7 @@ impl Queue {
         let script = &self.scripts.put_quota_inputs;
         for batch in updates.chunks(BATCH) {
             let row = |of: &QuotaInputsUpdate| {
-                (of.connection.to_string(), of.terms.plan.clone(), of.terms.devices, of.read_at_us)
+                (of.connection.to_string(), of.inputs.plan.clone(), of.inputs.devices, of.read_at_us)
             };
             let packed = script.pack(&batch.iter().map(row).collect::<Vec<_>>())?;
             let args = [now.as_bytes(), overwrite.as_bytes(), &packed];

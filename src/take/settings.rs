@@ -21,6 +21,8 @@ pub struct TakerSettings {
     pub k: f64,
     /// Base priority of each class, realtime first.
     pub base: [f64; 5],
+    /// The longest waits after failures in a row: that may pass, and that last.
+    pub waits_max: [Interval; 2],
     /// The prefix of every key's name.
     pub keys: Keys,
 }
@@ -37,6 +39,7 @@ impl TakerSettings {
             ride_max: take.ride_max,
             k: rank.k,
             base: [rank.realtime, rank.high, rank.normal, rank.low, rank.background],
+            waits_max: [settings.retry.cap, settings.probe.cap],
             keys,
         }
     }

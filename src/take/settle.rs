@@ -42,6 +42,8 @@ pub enum FailureKind {
     Gone = 3,
     /// The answer cannot be understood.
     Broken = 4,
+    /// The answer has nothing to read.
+    NoData = 5,
 }
 
 /// Where a job goes.
@@ -53,10 +55,9 @@ pub enum Verdict {
     Again,
     /// One attempt more of this kind of failure, due after so many ms.
     Later(u64, FailureKind),
-    /// One attempt more of this kind; the next run is on the grid, at least so many ms away.
+    /// One attempt more of this kind; next at the last point of the grid within so many intervals, up to
+    /// [`super::TakerSettings::waits_max`].
     Miss(u64, FailureKind),
-    /// This run is given up: next at the next point of its grid.
-    Skip,
     /// Off the schedule, unless its owner has changed it since this version of the preference.
     Drop(i64),
 }
@@ -226,8 +227,7 @@ fn word(verdict: Verdict) -> (&'static str, i64, u8) {
         Verdict::Done(sent) => ("done", sent.0, 0),
         Verdict::Again => ("again", 0, 0),
         Verdict::Later(delay, kind) => ("later", ms(delay), kind as u8),
-        Verdict::Miss(least, kind) => ("miss", ms(least), kind as u8),
-        Verdict::Skip => ("skip", 0, 0),
+        Verdict::Miss(intervals, kind) => ("miss", ms(intervals), kind as u8),
         Verdict::Drop(version) => ("drop", version, 0),
     }
 }

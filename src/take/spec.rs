@@ -17,6 +17,8 @@ pub(super) struct Spec {
     piggyback_ms: u64,
     k: f64,
     base: [f64; 5],
+    /// The longest waits after failures in a row: that may pass, and that last.
+    waits_max_ms: [u64; 2],
     /// Whether any quota is aligned, adaptive, or does not count errors: scripts need not look otherwise.
     has_aligned: bool,
     has_adaptive: bool,
@@ -124,6 +126,7 @@ impl Spec {
             piggyback_ms: settings.ride_max.as_ms(),
             k: settings.k,
             base: settings.base,
+            waits_max_ms: settings.waits_max.map(crate::words::Interval::as_ms),
             has_aligned: any(|limit| matches!(limit, LimitSpec::Aligned { .. })),
             has_adaptive: any(|limit| matches!(limit, LimitSpec::Adaptive { .. })),
             has_free_errors: quotas.iter().any(|q| q.free_errors),
@@ -150,7 +153,7 @@ impl Spec {
                 (&mut quota.limit, &quota.source)
                 && !(boundaries[0]..boundaries[1]).contains(&now.0)
             {
-                *boundaries = calendar.turns(zone, now).map(|boundary| boundary.0);
+                *boundaries = calendar.boundaries(zone, now).map(|boundary| boundary.0);
             }
         }
     }

@@ -262,7 +262,8 @@ pub async fn give_up(
          SELECT j.job_id AS "job_id?", j.version AS "version?" FROM failed
          LEFT JOIN marked m USING (tenant_id, connection_id)
          LEFT JOIN devices d ON d.tenant_id = m.tenant_id AND d.connection_id = m.connection_id
-         LEFT JOIN jobs j ON j.tenant_id = d.tenant_id AND j.device_id = d.device_id"#,
+         LEFT JOIN jobs j ON j.tenant_id = d.tenant_id AND j.device_id = d.device_id
+                          AND NOT is_probe(d.tenant_id, d.connection_id, j.job_id)"#,
         connection.tenant.0,
         connection.id.0,
         renewal.number,

@@ -45,8 +45,8 @@ pub struct JobCounts {
     pub never: i64,
     /// Of these, those that are failing.
     pub failing: i64,
-    /// Jobs taken off the schedule with a reason.
-    pub parked: i64,
+    /// Jobs that keep failing, and are tried again ever more rarely.
+    pub probing: i64,
     /// The largest excess of age over interval, ms; 0 when nothing is late.
     pub worst_late_ms: i64,
 }
@@ -69,6 +69,8 @@ pub struct Schedule {
 pub struct Recent {
     /// Calls sent.
     pub calls: u64,
+    /// Values that were left out of records: implausible, or not what their names say.
+    pub rejected_values: u64,
     /// Job outcomes by their words.
     pub outcomes: BTreeMap<String, u64>,
     /// Send time minus due time: half of the jobs were not later, ms.
@@ -143,7 +145,7 @@ async fn job_counts(
                   count(*) FILTER (WHERE state = 'active' AND late_ms <= grace_ms) AS "fresh!",
                   count(*) FILTER (WHERE state = 'active' AND fetched_at IS NULL) AS "never!",
                   count(*) FILTER (WHERE state = 'active' AND failing_since IS NOT NULL) AS "failing!",
-                  count(*) FILTER (WHERE state = 'parked') AS "parked!",
+                  count(*) FILTER (WHERE state = 'probing') AS "probing!",
                   coalesce(max(late_ms) FILTER (WHERE state = 'active' AND late_ms > 0), 0)::bigint AS "worst!"
            FROM standing GROUP BY provider"#,
         tenant.map(|t| t.0),
@@ -161,7 +163,7 @@ async fn job_counts(
             fresh_share: 0.0,
             never: row.never,
             failing: row.failing,
-            parked: row.parked,
+            probing: row.probing,
             worst_late_ms: row.worst,
         };
         (row.provider, Provider { jobs, ..Provider::default() })
@@ -186,6 +188,7 @@ async fn recent(sources: &Sources<'_>, provider: &ProviderName, now: UnixMs) -> 
     let stats = Stats::read(sources.redis, sources.keys, provider, now, RECENT_MINUTES).await?;
     Ok(Recent {
         calls: stats.calls,
+        rejected_values: stats.rejected,
         lag_p50_ms: stats.lag_ms(0.5),
         lag_p99_ms: stats.lag_ms(0.99),
         lag_max_ms: stats.lag_ms(1.0),

@@ -16,6 +16,8 @@ pub struct Stats {
     pub outcomes: BTreeMap<String, u64>,
     /// Calls sent.
     pub calls: u64,
+    /// Values that were left out of records.
+    pub rejected: u64,
     /// Lag bucket → jobs.
     lag: BTreeMap<u32, u64>,
 }
@@ -60,6 +62,7 @@ impl Stats {
         match field.split_once(':') {
             Some(("lag", bucket)) => *self.lag.entry(bucket.parse().unwrap_or(0)).or_default() += count,
             Some(("out", word)) => *self.outcomes.entry(word.to_owned()).or_default() += count,
+            _ if field == "rejected" => self.rejected += count,
             _ => self.calls += count,
         }
     }
@@ -106,6 +109,9 @@ pub async fn add(
         pipe.hincr(&key, format!("out:{word}"), *count).ignore();
     }
     pipe.hincr(&key, "calls", stats.calls).ignore();
+    if stats.rejected > 0 {
+        pipe.hincr(&key, "rejected", stats.rejected).ignore();
+    }
     pipe.expire(&key, KEEP_S).ignore();
     pipe.query_async::<()>(&mut redis.link())
         .await

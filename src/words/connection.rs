@@ -22,6 +22,8 @@ pub struct Connection {
     pub devices: u32,
     /// Grows with each change of its secrets or grant: a response to older ones does not count against newer ones.
     pub secrets_version: i64,
+    /// Whether the provider refused its credentials: one job probes it.
+    pub refused: bool,
     /// Its credentials, by the names in the definition.
     pub secrets: Secrets,
     /// The current token, where the provider uses a login or OAuth 2.0.

@@ -11,8 +11,9 @@ pub enum JobState {
     Active,
     /// Paused by its owner.
     Paused,
-    /// Taken off the schedule because it keeps failing; the reason is stored.
-    Parked,
+    /// Scheduled, behind those that are well and ever more rarely, because it keeps failing; the reason is stored. Its next
+    /// success makes it active again.
+    Probing,
 }
 
 impl JobState {
@@ -21,13 +22,18 @@ impl JobState {
         match self {
             Self::Active => "active",
             Self::Paused => "paused",
-            Self::Parked => "parked",
+            Self::Probing => "probing",
         }
     }
 
     /// The state with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Active, Self::Paused, Self::Parked].into_iter().find(|s| s.as_str() == name)
+        [Self::Active, Self::Paused, Self::Probing].into_iter().find(|s| s.as_str() == name)
+    }
+
+    /// Whether a job in this state is on the schedule.
+    pub fn is_scheduled(self) -> bool {
+        matches!(self, Self::Active | Self::Probing)
     }
 }
 

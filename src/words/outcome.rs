@@ -22,6 +22,11 @@ pub enum Outcome {
     },
     /// The provider cannot reach the device.
     DeviceOffline,
+    /// Answered, about this device, and there is nothing to read. The last value stays.
+    NoData {
+        /// What the response has instead.
+        reason: String,
+    },
     /// The provider does not know the device (any longer).
     Gone {
         /// The provider's reason.
@@ -55,6 +60,7 @@ impl Outcome {
             Self::Throttled => "throttled",
             Self::Unauthorized { .. } => "unauthorized",
             Self::DeviceOffline => "device_offline",
+            Self::NoData { .. } => "no_data",
             Self::Gone { .. } => "gone",
             Self::Transient { .. } => "transient",
             Self::Broken { .. } => "broken",
@@ -76,6 +82,7 @@ impl Outcome {
             Self::Fresh(_) | Self::Unchanged | Self::DeviceOffline | Self::Throttled => String::new(),
             Self::Broken { reason, excerpt } => format!("{reason}; the response began: {excerpt}"),
             Self::Unauthorized { reason }
+            | Self::NoData { reason }
             | Self::Gone { reason }
             | Self::Transient { reason }
             | Self::NotSent { reason } => reason.clone(),

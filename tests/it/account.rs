@@ -84,7 +84,7 @@ async fn due_again(rig: &Rig) {
 }
 
 #[tokio::test]
-async fn it_is_asked_for_once_for_all_calls_of_the_account_and_kept() {
+async fn bootstrap_values_are_requested_once_per_connection_and_stored() {
     let rig = Rig::new(ACCOUNT, 4).await;
     me(&rig, "7", "s3cret", Duration::from_millis(300)).await;
     devices(&rig, "7", good()).await;
@@ -109,7 +109,7 @@ async fn it_is_asked_for_once_for_all_calls_of_the_account_and_kept() {
 }
 
 #[tokio::test]
-async fn a_cloud_that_does_not_tell_is_judged_as_by_any_call() {
+async fn failed_bootstrap_is_judged_like_any_call() {
     let rig = Rig::new(ACCOUNT, 1).await;
     let busy = ResponseTemplate::new(429).insert_header("retry-after", "600");
     Mock::given(path("/me")).respond_with(busy).mount(&rig.cloud).await;
@@ -140,7 +140,7 @@ async fn a_cloud_that_does_not_tell_is_judged_as_by_any_call() {
 }
 
 #[tokio::test]
-async fn a_wrong_one_is_corrected_by_what_the_cloud_answers() {
+async fn wrong_region_is_corrected_by_the_response() {
     let rig = Rig::new(ACCOUNT, 1).await;
     me(&rig, "7", "s3cret", Duration::ZERO).await;
     let moved = ResponseTemplate::new(421).set_body_json(json!({"moved_to": "8"}));
@@ -152,7 +152,7 @@ async fn a_wrong_one_is_corrected_by_what_the_cloud_answers() {
 }
 
 #[tokio::test]
-async fn other_secrets_may_be_another_account() {
+async fn new_secrets_clear_the_bootstrap_values() {
     let rig = Rig::new(ACCOUNT, 1).await;
     me(&rig, "7", "s3cret", Duration::ZERO).await;
     me(&rig, "9", "other", Duration::ZERO).await;
@@ -177,7 +177,7 @@ async fn other_secrets_may_be_another_account() {
 }
 
 #[tokio::test]
-async fn what_the_accounts_request_comes_to_is_not_said_of_its_devices() {
+async fn failure_of_the_bootstrap_request_is_not_recorded_for_its_devices() {
     for status in [404, 304, 409] {
         let rig = Rig::new(ACCOUNT, 1).await;
         Mock::given(path("/me")).respond_with(ResponseTemplate::new(status)).mount(&rig.cloud).await;
@@ -192,7 +192,7 @@ async fn what_the_accounts_request_comes_to_is_not_said_of_its_devices() {
 }
 
 #[tokio::test]
-async fn nothing_is_learned_that_leads_calls_elsewhere() {
+async fn bootstrap_values_that_lead_calls_to_other_hosts_are_rejected() {
     let text = ACCOUNT
         .replace("\"{{ params.base_url }}\"", "\"{{ bootstrap.url | default(params.base_url) }}\"")
         .replace("values = \"{home: .homes[0].id, plan}\"", "values = \"{home: .home} + (.more // {})\"")
@@ -223,7 +223,7 @@ async fn nothing_is_learned_that_leads_calls_elsewhere() {
 }
 
 #[tokio::test]
-async fn list_whose_bootstrap_failed_is_not_tried_at_every_look() {
+async fn discovery_whose_bootstrap_failed_waits_before_the_next_try() {
     let text = format!("{ACCOUNT}[discovery]\npath = \"/list\"\ndevices = \".[]\"\n");
     let rig = Rig::new(text.leak(), 0).await;
     Mock::given(path("/me")).respond_with(ResponseTemplate::new(500)).mount(&rig.cloud).await;

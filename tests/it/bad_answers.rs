@@ -37,6 +37,7 @@ async fn ask_as(reach: Reach, text: &str, base_url: &str, ids: &[&str]) -> CallR
         bootstrap_of: None,
         devices: 0,
         secrets_version: 1,
+        refused: false,
         secrets: Secrets::only(SECRET),
         token: None,
     };

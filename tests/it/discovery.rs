@@ -137,7 +137,7 @@ async fn devices_appear_vanish_and_come_back_and_none_is_deleted() {
     assert_eq!(discover(&rig).await.unwrap(), Changes { listed: 1, ..Changes::default() });
     list(&rig, json!([moved, b, b])).await;
     let changes = discover(&rig).await.unwrap();
-    assert_eq!(changes, Changes { listed: 2, back: vec!["7".to_owned()], ..Changes::default() });
+    assert_eq!(changes, Changes { listed: 2, found_again: vec!["7".to_owned()], ..Changes::default() });
     assert!(kept(&rig).await.iter().all(|(.., missing, _)| !missing));
 }
 
@@ -376,7 +376,8 @@ async fn the_api_lists_and_shows_what_is_missing() {
     list(&rig, json!([{"id": "a", "name": "Hall", "kind": "m1"}])).await;
     let (status, body) = ask("POST", "/v1/connections/main/discover?dry_run=true", &user).await;
     let new = json!([{"external_id": "a", "name": "Hall", "group": null, "model": "m1"}]);
-    let told = json!({"dry_run": true, "listed": 1, "new": new, "back": [], "missing": [], "changed": []});
+    let told =
+        json!({"dry_run": true, "listed": 1, "new": new, "found_again": [], "missing": [], "changed": []});
     assert_eq!((status, body), (StatusCode::OK, told));
     assert!(kept(&rig).await.is_empty());
     let path = format!("/v1/connections/{}/discover", rig.connection);

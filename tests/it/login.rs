@@ -127,7 +127,7 @@ async fn stored(rig: &Rig) -> String {
 }
 
 #[tokio::test]
-async fn a_token_is_asked_for_once_and_carried_by_every_call() {
+async fn token_is_requested_once_and_sent_with_every_call() {
     let rig = rig(3, "token-1").await;
     until_read(&rig, &[&rig.journey]).await;
     assert_eq!(logins(&rig).await, 1);
@@ -143,7 +143,7 @@ async fn a_token_is_asked_for_once_and_carried_by_every_call() {
 }
 
 #[tokio::test]
-async fn one_that_expires_in_the_middle_is_renewed_once_and_the_device_fetched() {
+async fn token_refused_during_calls_is_renewed_once_and_the_device_is_fetched() {
     let rig = rig(1, "token-1").await;
     rig.land(1).await;
     // From now on the cloud takes the next one only, long before the first one's time.
@@ -169,7 +169,7 @@ async fn one_that_expires_in_the_middle_is_renewed_once_and_the_device_fetched()
 }
 
 #[tokio::test]
-async fn it_is_renewed_before_it_expires_and_used_meanwhile_if_that_fails() {
+async fn token_is_renewed_before_it_expires_and_used_until_then_if_renewal_fails() {
     let rig = rig(1, "token-1").await;
     rig.land(1).await;
     sqlx::query("UPDATE tokens SET renew_at = now() - interval '1 s', asked_at = now() - interval '1 h'")
@@ -198,7 +198,7 @@ async fn it_is_renewed_before_it_expires_and_used_meanwhile_if_that_fails() {
 }
 
 #[tokio::test]
-async fn two_processes_ask_for_one_token() {
+async fn two_processes_request_one_token() {
     let rig = Rig::new(LOGIN, 4).await;
     cloud(&rig.cloud, "token-1", Duration::from_millis(200)).await;
     let provider = rig.t.app.registry.get(rig.provider).unwrap();
@@ -216,7 +216,7 @@ async fn two_processes_ask_for_one_token() {
 }
 
 #[tokio::test]
-async fn what_was_written_before_a_crash_is_used_after_it_and_what_was_not_is_asked_for_again() {
+async fn token_stored_before_a_crash_is_used_and_one_not_stored_is_requested_again() {
     let rig = rig(1, "token-2").await;
     let (app, mine) = (&rig.t.app, connection(&rig).await);
     // Started, and never heard of again.
@@ -246,7 +246,7 @@ async fn what_was_written_before_a_crash_is_used_after_it_and_what_was_not_is_as
 }
 
 #[tokio::test]
-async fn a_refusal_says_nothing_of_a_token_that_another_wrote_meanwhile() {
+async fn refusal_leaves_a_token_alone_that_another_process_stored_meanwhile() {
     let rig = rig(1, "token-1").await;
     let (app, mine) = (&rig.t.app, connection(&rig).await);
     let now = app.clock.now();
@@ -280,7 +280,7 @@ async fn a_refusal_says_nothing_of_a_token_that_another_wrote_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_refused_login_is_asked_once_and_waits_for_the_owner() {
+async fn refused_login_is_sent_once_and_waits_for_the_owner() {
     let rig = Rig::new(LOGIN, 2).await;
     let refused = ResponseTemplate::new(401).set_body_string("no such password: s3cret");
     Mock::given(path("/login")).respond_with(refused).expect(1).mount(&rig.cloud).await;
@@ -316,7 +316,7 @@ async fn a_refused_login_is_asked_once_and_waits_for_the_owner() {
 }
 
 #[tokio::test]
-async fn while_the_cloud_gives_no_token_the_account_is_held_and_not_asked_again() {
+async fn failed_login_holds_the_connection_and_is_not_repeated_at_once() {
     let rig = Rig::new(LOGIN, 2).await;
     let busy = ResponseTemplate::new(429).insert_header("retry-after", "600");
     Mock::given(path("/login")).respond_with(busy).expect(1).mount(&rig.cloud).await;
@@ -340,7 +340,7 @@ async fn while_the_cloud_gives_no_token_the_account_is_held_and_not_asked_again(
 }
 
 #[tokio::test]
-async fn a_token_that_nobody_waits_for_any_more_is_kept_all_the_same() {
+async fn token_is_stored_although_its_caller_goes_away() {
     let rig = Rig::new(LOGIN, 1).await;
     cloud(&rig.cloud, "token-1", Duration::from_millis(300)).await;
     let (authoriser, mine) = (authoriser(&rig), connection(&rig).await);

@@ -9,7 +9,8 @@ use paceline::http;
 use paceline::preference::{connections, tenants};
 use paceline::words::{Connection, Role, Secrets, TenantId};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use tokio::time::Instant;
 use tower::ServiceExt;
 use wiremock::matchers::{body_string_contains, header, method, path};
 use wiremock::{Mock, ResponseTemplate};
@@ -54,6 +55,17 @@ interval_min = "1s"
 interval_default = "1m"
 path = "/devices/{{ device.external_id }}"
 records = "{values: {t: .t}}"
+"#;
+
+/// Counts requests for tokens: one per two seconds.
+const TOKEN_QUOTA: &str = r#"
+[[quota]]
+name = "tokens"
+scope = "app"
+amount = 1
+burst = 1
+window = "2s"
+resources = ["token"]
 "#;
 
 /// A rig whose connection waits for its owner.
@@ -283,7 +295,36 @@ async fn what_the_cloud_ends_is_the_owners_to_mend_and_what_may_pass_is_not() {
 }
 
 #[tokio::test]
-async fn a_code_that_is_typed_in_elsewhere_is_waited_for() {
+async fn polls_for_a_device_code_wait_for_the_quota_of_token_requests() {
+    let rig = rig(Box::leak(format!("{DEVICE}{TOKEN_QUOTA}").into_boxed_str())).await;
+    let app = &rig.t.app;
+    let (sent, pending) = (Arc::new(Mutex::new(Vec::new())), json!({"error": "authorization_pending"}));
+    let seen = sent.clone();
+    let answer = move |_: &wiremock::Request| {
+        let mut seen = seen.lock().unwrap();
+        seen.push(Instant::now());
+        match seen.len() {
+            1 => ResponseTemplate::new(200)
+                .set_body_json(json!({"device_code": "dev-1", "user_code": "ABCD",
+                "verification_uri": "https://x.example/link", "expires_in": 60, "interval": 1})),
+            2 => ResponseTemplate::new(400).set_body_json(&pending),
+            _ => token(1, 3600),
+        }
+    };
+    Mock::given(method("POST")).respond_with(answer).mount(&rig.cloud).await;
+    let provider = app.registry.get(rig.provider).unwrap();
+    let connection = connection(&rig).await;
+    let code = authorise::device_code(app, provider, &connection).await.unwrap();
+    authorise::finish_device(app, provider, &connection, &code).await.unwrap();
+    let sent = sent.lock().unwrap();
+    let gaps_ms: Vec<_> = sent.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
+    // The requests left at least two seconds apart; how long each travelled differs by less than 100 ms.
+    assert!(gaps_ms.len() == 2 && gaps_ms.iter().all(|gap| *gap > 1_900), "{gaps_ms:?}");
+    assert_eq!(standing(&rig).await.0, "active");
+}
+
+#[tokio::test]
+async fn device_code_is_polled_until_the_owner_enters_it() {
     let rig = rig(DEVICE).await;
     let app = &rig.t.app;
     let told = json!({"device_code": "dev-1", "user_code": "ABCD", "verification_uri": "https://x.example/link",

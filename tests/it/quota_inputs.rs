@@ -25,8 +25,8 @@ fn plans(more: &str) -> String {
 }
 
 fn update(connection: i64, plan: &str, devices: u32, read_at_us: i64) -> QuotaInputsUpdate {
-    let terms = QuotaInputs { plan: plan.to_owned(), devices };
-    QuotaInputsUpdate { connection: ConnectionId(connection), terms, read_at_us }
+    let inputs = QuotaInputs { plan: plan.to_owned(), devices };
+    QuotaInputsUpdate { connection: ConnectionId(connection), inputs, read_at_us }
 }
 
 impl Rig {
@@ -85,9 +85,9 @@ async fn older_inputs_are_ignored() {
     rig.put_inputs(update(1, "paid", 9, 6), T0).await;
     let stored =
         async || rig.queue().quota_inputs(&rig.provider, &[ConnectionId(1), ConnectionId(2)]).await.unwrap();
-    assert_eq!(stored().await, [Some(update(1, "free", 3, 0).terms), None]);
+    assert_eq!(stored().await, [Some(update(1, "free", 3, 0).inputs), None]);
     rig.queue().put_quota_inputs(&rig.provider, &[update(1, "paid", 9, 6)], true, None).await.unwrap();
-    assert_eq!(stored().await, [Some(update(1, "paid", 9, 0).terms), None]);
+    assert_eq!(stored().await, [Some(update(1, "paid", 9, 0).inputs), None]);
 }
 
 #[tokio::test]
@@ -178,13 +178,13 @@ async fn schedule_learns_of_devices_and_plans_and_a_check_repairs_it() {
     let known = async || app.queue.quota_inputs(&provider, &[connection]).await.unwrap().remove(0);
     assert_eq!(known().await, None);
     keep::drain(app).await.unwrap();
-    assert_eq!(known().await, Some(update(0, "free", 3, 0).terms));
+    assert_eq!(known().await, Some(update(0, "free", 3, 0).inputs));
 
     let found = connections::find(&app.pool, test.tenant, "home").await.unwrap();
     let refused = keep::set_plan(app, test.tenant, &found, "pro").await.unwrap_err().to_string();
     assert!(refused.contains("has no plan \"pro\": it has free and paid"), "{refused}");
     keep::set_plan(app, test.tenant, &found, "paid").await.unwrap();
-    assert_eq!(known().await, Some(update(0, "paid", 3, 0).terms));
+    assert_eq!(known().await, Some(update(0, "paid", 3, 0).inputs));
     assert!(keep::check(app, false).await.unwrap().clean);
 
     sqlx::query("UPDATE connections SET params = '{}'").execute(&app.pool).await.unwrap();
@@ -200,7 +200,7 @@ async fn schedule_learns_of_devices_and_plans_and_a_check_repairs_it() {
     let says = |what: &str| report.problems.iter().any(|problem| problem.what.contains(what));
     assert!(says("has an older plan or number of devices"), "{report:?}");
     assert!(keep::check(app, true).await.unwrap().clean);
-    assert_eq!(known().await, Some(update(0, "free", 2, 0).terms), "the definition's default");
+    assert_eq!(known().await, Some(update(0, "free", 2, 0).inputs), "the definition's default");
 
     let mut link = app.redis.link();
     redis::cmd("DEL")
@@ -213,7 +213,7 @@ async fn schedule_learns_of_devices_and_plans_and_a_check_repairs_it() {
     let keys: Vec<String> = ["meta", "quota_inputs"].map(|key| app.keys.anchor(&provider) + key).to_vec();
     redis::cmd("DEL").arg(keys).query_async::<()>(&mut link).await.unwrap();
     assert_eq!(keep::rebuild_if_lost(app, &provider).await.unwrap(), keep::Rebuild::Done(2));
-    assert_eq!(known().await, Some(update(0, "free", 2, 0).terms));
+    assert_eq!(known().await, Some(update(0, "free", 2, 0).inputs));
 }
 
 #[tokio::test]
@@ -236,5 +236,5 @@ async fn forecast_names_the_plan_that_limits_a_job() {
     assert!(why.starts_with("asked 1s, gets 14s") && why.ends_with("allows 780 in 1h on plan paid"), "{why}");
     let opened = connections::open(&test.app.pool, &test.app.sealer, &[connection.0], true).await.unwrap();
     let Connection { params, devices, .. } = &opened[0];
-    assert_eq!(Provider::quota_inputs(provider, params, *devices), update(0, "paid", 3, 0).terms);
+    assert_eq!(Provider::quota_inputs(provider, params, *devices), update(0, "paid", 3, 0).inputs);
 }

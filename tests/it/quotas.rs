@@ -159,7 +159,7 @@ async fn concurrent_quota_of_the_app_stops_all_lanes() {
         if n < 2 {
             assert_eq!((taken.bound[0].lane.as_str(), taken.bound[0].until_ms), ("", -1.0));
             let location = rig.queue().locate(&rig.provider, &[JobId(3)]).await.unwrap().remove(0);
-            assert_eq!((location.why.as_str(), location.until_ms), ("at-once", -1.0));
+            assert_eq!((location.blocked_by.as_str(), location.until_ms), ("at-once", -1.0));
         }
         seen.extend(order(&taken));
         assert!(rig.take(10, T0 + n).await.grants.is_empty());
@@ -275,7 +275,7 @@ async fn hold_of_a_device_does_not_stop_other_devices_of_its_lane() {
     rig.finish(others, T0 + 3).await;
     let location = rig.queue().locate(&rig.provider, &[JobId(1)]).await.unwrap().remove(0);
     // It competes again 250 ms before the hold ends, as calls may be granted that far ahead.
-    assert_eq!((location.why.as_str(), location.until_ms as i64), ("hold: HTTP 429", T0 + 59_750));
+    assert_eq!((location.blocked_by.as_str(), location.until_ms as i64), ("hold: HTTP 429", T0 + 59_750));
     rig.assert_sound(&jobs).await;
     assert_eq!(order(&rig.take(10, T0 + 60_000).await), [1]);
 }

@@ -145,7 +145,7 @@ pub fn order(taken: &Taken) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn take_ranks_as_the_definition_says() {
+async fn take_orders_jobs_by_rank() {
     for seed in 0..20 {
         let rig = Rig::new("", 1).await;
         let mut chance = StdRng::seed_from_u64(seed);
@@ -210,7 +210,7 @@ async fn all_quotas_of_the_chain_are_spent_together_or_none_is() {
 }
 
 #[tokio::test]
-async fn a_throttled_account_blocks_nobody_else() {
+async fn hold_of_a_connection_blocks_no_other_connection() {
     let rig = Rig::new(&quota("own", "connection", 100, "1s", 1), 1).await;
     let jobs: Vec<_> = (1..=4).map(|id| job(id, 1 + id % 2, Priority::Normal)).collect();
     rig.put(&jobs, |_| T0 - 4_000_000).await;
@@ -234,7 +234,7 @@ async fn a_throttled_account_blocks_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_devices_own_limit_sets_only_that_device_aside() {
+async fn device_quota_delays_only_its_device() {
     let rig = Rig::new(&quota("each", "device", 1, "1m", 1), 1).await;
     let mut jobs: Vec<_> = (1..=3).map(|id| job(id, 1, Priority::Normal)).collect();
     // Two resources of one device share its limit.
@@ -265,7 +265,7 @@ async fn groups_have_quotas_of_their_own() {
 }
 
 #[tokio::test]
-async fn an_endpoints_quota_leaves_the_other_endpoint_alone() {
+async fn quota_of_one_resource_does_not_limit_another() {
     let only = quota("state-only", "connection", 1, "1m", 1) + "resources = [\"state\"]\n";
     let rig = Rig::new(&only, 1).await;
     let mut jobs: Vec<_> = (1..=4).map(|id| job(id, 1, Priority::Normal)).collect();
@@ -303,7 +303,7 @@ async fn a_lost_workers_calls_are_taken_again_and_its_settlement_is_refused() {
 }
 
 #[tokio::test]
-async fn an_unsent_grant_goes_back_unless_a_later_one_was_made() {
+async fn unsent_grant_is_refunded_unless_a_later_one_was_made() {
     let rig = Rig::new(&quota("own", "connection", 1, "1m", 1), 1).await;
     let jobs: Vec<_> = (1..=2).map(|id| job(id, 1, Priority::Normal)).collect();
     rig.put(&jobs, |_| T0 - 4_000_000).await;
@@ -330,7 +330,7 @@ async fn an_unsent_grant_goes_back_unless_a_later_one_was_made() {
 }
 
 #[tokio::test]
-async fn a_dropped_job_that_is_leased_is_forgotten_when_its_call_ends() {
+async fn job_dropped_while_leased_is_deleted_when_its_call_ends() {
     let rig = Rig::new("", 1).await;
     let jobs: Vec<_> = (1..=2).map(|id| job(id, 1, Priority::Normal)).collect();
     rig.put(&jobs, |_| T0 - 4_000_000).await;
@@ -415,7 +415,7 @@ fn over_quota(sent: &[(f64, String)], amount: usize, window_ms: f64) {
 }
 
 #[tokio::test]
-async fn a_group_may_be_called_anything() {
+async fn group_names_may_contain_any_character() {
     let rig = Rig::new(&quota("home", "group", 1, "1m", 1), 1).await;
     let named = |id: i64| Job { group: "Flat #3: 1.OG".into(), ..job(id, 1, Priority::Normal) };
     let jobs = [named(1), named(2)];
@@ -428,7 +428,7 @@ async fn a_group_may_be_called_anything() {
 }
 
 #[tokio::test]
-async fn a_quota_of_one_resource_holds_back_no_other() {
+async fn exhausted_quota_of_one_resource_delays_no_other() {
     let only = quota("energy-only", "connection", 1, "1h", 1) + "resources = [\"energy\"]\n";
     let rig = Rig::new(&only, 1).await;
     let energy = |id: i64| Job { resource: "energy".parse().unwrap(), ..job(id, 1, Priority::Realtime) };

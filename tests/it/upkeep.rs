@@ -193,7 +193,7 @@ records = ".devices[] | {id, values: {t}}"
     let rig = Rig::at(&server.url, MANY, 50, "1h").await;
     rig.answer(ResponseTemplate::new(200).set_body_json(json!({"devices": []}))).await;
     let mut app = rig.t.app.clone();
-    app.settings.park.gone_after = 1;
+    app.settings.probe.gone_after = 1;
     let provider = app.registry.get(rig.provider).unwrap();
     let journey = Journey::new(&app, provider, CancellationToken::new()).unwrap();
     let watch = server.link().await;

@@ -139,9 +139,11 @@ async fn slow_worker_with_a_wrong_clock_changes_nothing() {
             .unwrap();
         let jobs: Vec<_> = jobs.into_iter().map(JobId).collect();
         let places = || async { t.app.queue.locate(&provider, &jobs).await.unwrap() };
-        until("the window is spent", || async { places().await[..6].iter().any(|p| p.why == "minute") })
-            .await;
-        until("a refusal holds", || async { places().await[6].why.starts_with("hold") }).await;
+        until("the window is spent", || async {
+            places().await[..6].iter().any(|p| p.blocked_by == "minute")
+        })
+        .await;
+        until("a refusal holds", || async { places().await[6].blocked_by.starts_with("hold") }).await;
         until("three readings", || async {
             let rows: i64 =
                 sqlx::query_scalar("SELECT count(*) FROM readings").fetch_one(&t.app.pool).await.unwrap();
@@ -160,7 +162,7 @@ async fn slow_worker_with_a_wrong_clock_changes_nothing() {
         for minute in [began / 60_000, now / 60_000] {
             assert!(times.iter().filter(|at| *at / 60_000 == minute).count() <= 3, "{off}: {times:?}");
         }
-        let waits = places.iter().find(|p| p.why == "minute").map(|p| p.until_ms as i64);
+        let waits = places.iter().find(|p| p.blocked_by == "minute").map(|p| p.until_ms as i64);
         assert!(waits.is_some_and(|at| at > began && at <= now + 62_000), "{off}: {now} {waits:?}");
         // Holds: from the refusal on.
         let hold = places[6].until_ms as i64;

@@ -17,7 +17,7 @@ const fn settle(from: &'static str, to: &'static str) -> Change {
 
 /// Some seed fails, and says that this property is broken.
 async fn is_seen(says: &str, setup: Setup<'_>) {
-    is_seen_by(says, setup, |seed| Limits::of(seed).without_terms()).await;
+    is_seen_by(says, setup, |seed| Limits::of(seed).without_quota_inputs()).await;
 }
 
 /// Likewise of runs with these limits.

@@ -23,7 +23,7 @@ impl World {
             }
         }
         let call = out.call.clone();
-        let wrong = self.referee.sent(&call, at, &self.terms);
+        let wrong = self.referee.sent(&call, at, &self.accounts);
         self.say(format!(
             "call {} of {} is sent at {:.3}, will be {end:?}",
             number % 32,
@@ -114,17 +114,20 @@ impl World {
         let sent = UnixMs(out.sent.unwrap_or_default() as i64);
         let mut settlement = Settlement { end, ..Settlement::unsent(grant.call) };
         let wait = self.chance.within(100, 8_000) as u64;
+        let intervals = 1 << self.chance.within(0, 3);
         for job in &grant.jobs {
             let verdict = match end {
                 End::Good if self.has(Fault::Error) && self.chance.hits(0.08) => self.chance.pick(&[
-                    Some(Verdict::Miss(wait, FailureKind::Gone)),
-                    Some(Verdict::Miss(wait, FailureKind::Broken)),
+                    Some(Verdict::Miss(intervals, FailureKind::Gone)),
+                    Some(Verdict::Miss(intervals, FailureKind::NoData)),
                     Some(Verdict::Drop(job.version)),
                     None,
                 ]),
                 End::Good => Some(Verdict::Done(sent)),
-                End::Error | End::Lost if self.chance.hits(0.2) => Some(Verdict::Skip),
-                End::Error | End::Lost => Some(Verdict::Later(wait, FailureKind::Transient)),
+                End::Error | End::Lost if self.chance.hits(0.2) => {
+                    Some(Verdict::Later(wait, FailureKind::Transient))
+                }
+                End::Error | End::Lost => Some(Verdict::Miss(intervals, FailureKind::Transient)),
                 End::Throttled | End::Unsent => Some(Verdict::Again),
             };
             settlement.jobs.extend(verdict.map(|verdict| (job.id, verdict)));

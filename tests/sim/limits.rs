@@ -87,7 +87,7 @@ impl Limits {
     }
 
     /// The same without quotas that depend on quota inputs.
-    pub fn without_terms(mut self) -> Self {
+    pub fn without_quota_inputs(mut self) -> Self {
         self.plans = false;
         self.faults.remove(&Fault::QuotaInputs);
         self

@@ -28,8 +28,8 @@ pub struct Known {
     pub last: i64,
     /// It was put off, so that even a "refresh now" waits.
     pub put_off: bool,
-    attempts: u32,
-    kind: u8,
+    pub attempts: u32,
+    pub kind: u8,
     /// When it was last sent, whatever became of it.
     pub sent: i64,
 }
@@ -69,7 +69,7 @@ impl Known {
         (self.attempts, self.kind) = (0, 0);
     }
 
-    fn end(&mut self, verdict: Verdict, now: i64) {
+    fn end(&mut self, verdict: Verdict, now: i64, waits_max: [i64; 2]) {
         self.at = At::Waiting;
         if self.dropped || matches!(verdict, Verdict::Drop(version) if version >= self.entry.job.version) {
             self.forget();
@@ -82,19 +82,23 @@ impl Known {
             Verdict::Done(sent) => {
                 self.last = self.last.max(sent.0);
                 self.calm();
-                self.due = self.grid_after(self.last.max(self.due));
+                let point = self.grid_after(self.last.max(self.due));
+                // A refresh ahead of its time never puts the next run off by more than an interval.
+                self.due = point.min(self.last + self.interval());
             }
             Verdict::Later(wait, kind) => {
                 self.fail(kind);
                 self.due = now + wait as i64;
             }
-            Verdict::Miss(least, kind) => {
+            Verdict::Miss(intervals, kind) => {
                 self.fail(kind);
-                self.due = self.grid_after(now + least as i64);
-            }
-            Verdict::Skip => {
-                self.calm();
-                self.due = self.grid_after(now);
+                let most = waits_max[usize::from(kind != FailureKind::Transient)].max(self.interval());
+                let wait = (intervals as i64).saturating_mul(self.interval()).min(most);
+                self.due = self.grid_after(now + wait - self.interval());
+                assert!(
+                    self.due > now && self.due <= now + wait,
+                    "a failure puts off by its own wait at most"
+                );
             }
         }
     }
@@ -151,6 +155,11 @@ impl Model {
         job.dropped = false;
         job.last = job.last.max(last_run);
         let moved = old.offset_ms != entry.offset_ms || old.job.interval != entry.job.interval;
+        if entry.job.version > old.job.version && job.attempts > 0 && job.at == At::Waiting && in_due {
+            job.due = now;
+            job.calm();
+            return;
+        }
         // Where it waits for its time its grid is the new one at once; else when its call ends.
         if moved && job.at == At::Waiting && in_due {
             job.due = job.grid_after(now);
@@ -288,7 +297,8 @@ impl Model {
             let verdicts: HashMap<JobId, Verdict> = settlement.jobs.iter().copied().collect();
             for id in ids {
                 let job = self.jobs.get_mut(&id.0).expect("a job of the scenario");
-                job.end(verdicts.get(&id).copied().unwrap_or(Verdict::Again), now);
+                let waits_max = self.settings.waits_max.map(|wait| wait.as_ms() as i64);
+                job.end(verdicts.get(&id).copied().unwrap_or(Verdict::Again), now, waits_max);
                 ended.insert(id);
             }
             live.push(settlement);
@@ -305,7 +315,7 @@ impl Model {
         if job.at == At::Waiting && sent.0 > job.last && ended.insert(id) {
             (job.last, job.urgent, job.put_off) = (sent.0, false, false);
             job.calm();
-            job.due = job.due.max(sent.0 + job.interval());
+            job.due = sent.0 + job.interval();
         }
     }
 

@@ -143,6 +143,7 @@ fn settings(k: f64) -> TakerSettings {
         ride_max: interval(300_000),
         k,
         base: BASE,
+        waits_max: [60_000, 600_000].map(interval),
         keys: own_keys(),
     }
 }

@@ -111,7 +111,7 @@ impl World {
         self.model.wipe();
         // Holds are not kept elsewhere.
         self.holds.clear();
-        self.all_terms().await;
+        self.put_all_quota_inputs().await;
         self.rig.revive(true, self.fence, self.now).await;
         self.epoch = self.now;
         self.put_all().await;
@@ -123,9 +123,10 @@ impl World {
         let scenario = &self.scenario;
         let known = self.model.jobs.values().filter(|job| job.at != At::Nowhere);
         let demands: Vec<_> = known.map(|job| demand(&job.entry)).collect();
-        let terms = |entry: &Entry| (entry.job.connection, self.terms.now(&entry.job.connection.to_string()));
-        let terms = scenario.entries.iter().map(terms).collect();
-        let plan = plan(&scenario.provider, &demands, &terms, scenario.settings.k, &scenario.settings.base);
+        let inputs =
+            |entry: &Entry| (entry.job.connection, self.accounts.now(&entry.job.connection.to_string()));
+        let inputs = scenario.entries.iter().map(inputs).collect();
+        let plan = plan(&scenario.provider, &demands, &inputs, scenario.settings.k, &scenario.settings.base);
         let slowest = plan.jobs.iter().filter_map(|job| job.effective_ms).fold(0.0, f64::max);
         let held = self.holds.values().map(|until| until - self.now).fold(0, i64::max);
         let windows: i64 = scenario
@@ -141,8 +142,9 @@ impl World {
                 (_, None) => 0,
             })
             .sum();
+        let put_off = self.model.jobs.values().map(|job| job.due - self.now).fold(0, i64::max);
         // A felt rate may be at its floor, and calls in flight set a pace that no plan knows.
-        4 * slowest as i64 + held + 2 * windows + 3 * scenario.lease_ms() + 30_000
+        put_off + 4 * slowest as i64 + held + 2 * windows + 3 * scenario.lease_ms() + 30_000
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Accounts(pub HashMap<String, Account>);
 impl Accounts {
     pub fn now(&self, connection: &str) -> QuotaInputs {
         let account = self.0.get(connection).and_then(|account| account.known.last());
-        account.map(|(_, terms)| terms.clone()).unwrap_or_default()
+        account.map(|(_, inputs)| inputs.clone()).unwrap_or_default()
     }
 
     pub fn since(&self, connection: &str) -> i64 {
@@ -42,24 +42,24 @@ impl Accounts {
             .iter()
             .zip(ends)
             .filter(|(_, end)| *end > from)
-            .map(|((_, terms), _)| terms.clone())
+            .map(|((_, inputs), _)| inputs.clone())
             .collect()
     }
 
     /// Those of them that allow most by this quota.
     pub fn most(&self, quota: &Quota, connection: &str, from: f64, after: f64) -> QuotaInputs {
         let in_force = self.in_force(connection, from, after).into_iter();
-        in_force.max_by_key(|terms| quota.amount_for(terms)).unwrap_or_default()
+        in_force.max_by_key(|inputs| quota.amount_for(inputs)).unwrap_or_default()
     }
 
-    fn set(&mut self, connection: &str, terms: QuotaInputs, now: i64) {
+    fn set(&mut self, connection: &str, inputs: QuotaInputs, now: i64) {
         let account = self.0.entry(connection.to_owned()).or_insert(Account { known: Vec::new(), since: 0 });
         if let Some((_, before)) = account.known.last()
-            && (before.plan != terms.plan || terms.devices < before.devices)
+            && (before.plan != inputs.plan || inputs.devices < before.devices)
         {
             account.since = now;
         }
-        account.known.push((now, terms));
+        account.known.push((now, inputs));
     }
 }
 
@@ -69,12 +69,12 @@ fn some(chance: &mut Chance) -> QuotaInputs {
 
 impl World {
     /// What connections begin with; the schedule does not know some.
-    pub async fn first_terms(&mut self) {
+    pub async fn set_first_quota_inputs(&mut self) {
         for connection in 1..=self.limits.connections as i64 {
             let mut chance = Chance::new(self.limits.seed, 5_000 + connection as u64);
             if self.limits.plans && chance.hits(0.8) {
-                let terms = some(&mut chance);
-                self.change_quota_inputs(connection, terms).await;
+                let inputs = some(&mut chance);
+                self.change_quota_inputs(connection, inputs).await;
             }
         }
     }
@@ -82,41 +82,44 @@ impl World {
     /// An owner changes the plan, a device comes or goes; or what was read before arrives late and changes nothing.
     pub async fn terms_step(&mut self) {
         let connection = self.chance.within(1, self.limits.connections as i64);
-        let mut terms = self.terms.now(&connection.to_string());
+        let mut inputs = self.accounts.now(&connection.to_string());
         match self.chance.within(0, 4) {
-            0 => terms.devices += 1,
-            1 => terms.devices = terms.devices.saturating_sub(1),
+            0 => inputs.devices += 1,
+            1 => inputs.devices = inputs.devices.saturating_sub(1),
             2 => {
-                let terms = some(&mut self.chance);
+                let inputs = some(&mut self.chance);
                 let known =
-                    [QuotaInputsUpdate { connection: ConnectionId(connection), terms, read_at_us: 0 }];
-                if self.terms.0.contains_key(&connection.to_string()) {
+                    [QuotaInputsUpdate { connection: ConnectionId(connection), inputs, read_at_us: 0 }];
+                if self.accounts.0.contains_key(&connection.to_string()) {
                     self.rig.put_quota_inputs(&known, false, self.now).await;
                 }
                 return;
             }
-            _ => terms = some(&mut self.chance),
+            _ => inputs = some(&mut self.chance),
         }
-        self.change_quota_inputs(connection, terms).await;
+        self.change_quota_inputs(connection, inputs).await;
     }
 
-    async fn change_quota_inputs(&mut self, connection: i64, terms: QuotaInputs) {
-        self.say(format!("connection {connection} is on {terms:?}"));
-        self.terms.set(&connection.to_string(), terms.clone(), self.now);
-        let known =
-            [QuotaInputsUpdate { connection: ConnectionId(connection), terms, read_at_us: self.now * 1_000 }];
+    async fn change_quota_inputs(&mut self, connection: i64, inputs: QuotaInputs) {
+        self.say(format!("connection {connection} is on {inputs:?}"));
+        self.accounts.set(&connection.to_string(), inputs.clone(), self.now);
+        let known = [QuotaInputsUpdate {
+            connection: ConnectionId(connection),
+            inputs,
+            read_at_us: self.now * 1_000,
+        }];
         self.rig.put_quota_inputs(&known, false, self.now).await;
     }
 
     /// After a loss all are put again.
-    pub async fn all_terms(&mut self) {
+    pub async fn put_all_quota_inputs(&mut self) {
         let known = |(connection, account): (&String, &mut Account)| {
             account.since = 0;
             let connection = ConnectionId(connection.parse().expect("a number"));
-            let (_, terms) = account.known.last()?.clone();
-            Some(QuotaInputsUpdate { connection, terms, read_at_us: self.now * 1_000 })
+            let (_, inputs) = account.known.last()?.clone();
+            Some(QuotaInputsUpdate { connection, inputs, read_at_us: self.now * 1_000 })
         };
-        let known: Vec<_> = self.terms.0.iter_mut().filter_map(known).collect();
+        let known: Vec<_> = self.accounts.0.iter_mut().filter_map(known).collect();
         self.rig.put_quota_inputs(&known, true, self.now).await;
     }
 }

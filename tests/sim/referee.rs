@@ -93,26 +93,26 @@ impl Referee {
                 QuotaKind::Aligned => self.window_ms(quota, at),
                 _ => at - window_ms(quota),
             };
-            let terms = accounts.most(quota, connection(&call.lane), from, AHEAD_MS + self.late_ms);
-            let terms = &terms;
+            let inputs = accounts.most(quota, connection(&call.lane), from, AHEAD_MS + self.late_ms);
+            let inputs = &inputs;
             for holder in holders(quota.scope, &call.lane, &call.devices) {
                 let book = self.books.entry((number, holder.clone())).or_default();
                 let (held, most) = match quota.kind {
                     QuotaKind::Sliding => {
-                        (book.slide(quota, terms, cost, call.urgent, at), sliding(quota, terms))
+                        (book.slide(quota, inputs, cost, call.urgent, at), sliding(quota, inputs))
                     }
                     QuotaKind::Adaptive => {
                         let most = (f64::from(quota.least()) * (1.0 + self.late_ms / window_ms(quota))).ceil()
                             as u32;
-                        (book.slide(quota, terms, cost, call.urgent, at), (most + call.cost, None))
+                        (book.slide(quota, inputs, cost, call.urgent, at), (most + call.cost, None))
                     }
                     QuotaKind::Aligned => (
                         book.calendar(quota, cost, call.urgent, at + self.skew_ms as f64),
-                        amounts(quota, terms),
+                        amounts(quota, inputs),
                     ),
                     QuotaKind::Concurrent => {
                         book.flying.add(1, call.urgent);
-                        (book.flying, amounts(quota, terms))
+                        (book.flying, amounts(quota, inputs))
                     }
                     QuotaKind::Errors => continue,
                 };
@@ -133,7 +133,7 @@ impl Referee {
         match quota.limits().0 {
             Limit::Aligned { calendar, zone, .. } => {
                 let theirs = UnixMs(at as i64 + self.skew_ms);
-                (calendar.turns(&zone, theirs)[0].0 - self.skew_ms) as f64
+                (calendar.boundaries(&zone, theirs)[0].0 - self.skew_ms) as f64
             }
             _ => at,
         }
@@ -170,10 +170,10 @@ impl Referee {
 
 impl Book {
     /// What the window that ends now holds. It is half open: instants exactly a window apart are in different ones.
-    fn slide(&mut self, quota: &Quota, terms: &QuotaInputs, cost: u32, urgent: bool, at: f64) -> Sum {
+    fn slide(&mut self, quota: &Quota, inputs: &QuotaInputs, cost: u32, urgent: bool, at: f64) -> Sum {
         self.sent.push_back((at, cost, urgent));
         // Arrival times are kept to a thousandth of a ms, and each call of a window may be rounded.
-        let hair = 0.001 * f64::from(quota.amount_for(terms) + 2);
+        let hair = 0.001 * f64::from(quota.amount_for(inputs) + 2);
         let from = at - window_ms(quota) + hair;
         while self.sent.front().is_some_and(|(sent, ..)| *sent <= from) {
             self.sent.pop_front();
@@ -185,7 +185,7 @@ impl Book {
 
     fn calendar(&mut self, quota: &Quota, cost: u32, urgent: bool, at: f64) -> Sum {
         if let Limit::Aligned { calendar, zone, .. } = quota.limits().0 {
-            let boundary = calendar.turns(&zone, UnixMs(at as i64))[0].0;
+            let boundary = calendar.boundaries(&zone, UnixMs(at as i64))[0].0;
             if boundary != self.window.0 {
                 self.window = (boundary, Sum::default());
             }
@@ -203,19 +203,19 @@ fn window_ms(quota: &Quota) -> f64 {
 }
 
 /// The most that a window may hold, and of it of background syncs.
-fn amounts(quota: &Quota, terms: &QuotaInputs) -> (u32, Option<u32>) {
+fn amounts(quota: &Quota, inputs: &QuotaInputs) -> (u32, Option<u32>) {
     let amount = |limit: Limit| match limit {
         Limit::Aligned { amount, .. } | Limit::Concurrent { amount } => amount,
         _ => u32::MAX,
     };
-    let (whole, rest) = quota.limits_for(terms);
+    let (whole, rest) = quota.limits_for(inputs);
     (amount(whole), rest.map(amount))
 }
 
 /// Likewise of a sliding one. With burst b and emission interval T a window of length W holds fewer than `b + W / T`.
-fn sliding(quota: &Quota, terms: &QuotaInputs) -> (u32, Option<u32>) {
-    let amount = quota.amount_for(terms);
-    let rest = match quota.limits_for(terms) {
+fn sliding(quota: &Quota, inputs: &QuotaInputs) -> (u32, Option<u32>) {
+    let amount = quota.amount_for(inputs);
+    let rest = match quota.limits_for(inputs) {
         (Limit::Sliding { emission_ms: all, burst }, Some(Limit::Sliding { emission_ms, .. })) => {
             let steps = f64::from(amount - burst + 1) * all / emission_ms;
             Some((f64::from(burst) + steps - 1e-6).ceil() as u32 - 1)

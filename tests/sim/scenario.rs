@@ -113,6 +113,7 @@ impl Scenario {
                 ride_max: interval(300_000),
                 k: chance.pick(&[1.0, 1.0, 2.0, 0.5]),
                 base: [1.0, 2.0, 4.0, 8.0, 16.0],
+                waits_max: [60_000, 600_000].map(interval),
                 keys,
             },
             provider,
@@ -267,13 +268,13 @@ fn quota(chance: &mut Chance, number: usize, kinds: &[Kind], demand: &Demand, pl
         say("resources", format!("[\"{}\"]", kinds[chance.within(0, kinds.len() as i64 - 1) as usize].name));
     }
     if plans && scope != "app" && (paced || kind == "concurrent") && chance.hits(0.6) {
-        text = on_terms(chance, text, amount, paced && scope == "connection");
+        text = with_quota_inputs(chance, text, amount, paced && scope == "connection");
     }
     text
 }
 
 /// The same with an amount that depends on the account; it is the smallest's.
-fn on_terms(chance: &mut Chance, mut text: String, amount: u32, by_device: bool) -> String {
+fn with_quota_inputs(chance: &mut Chance, mut text: String, amount: u32, by_device: bool) -> String {
     if chance.hits(0.7) {
         let large = amount * chance.within(2, 8) as u32;
         let by_plan = format!("amount = {{ small = {amount}, large = {large} }}\n");

@@ -9,7 +9,7 @@ use crate::rig::Fields;
 use paceline::pace::{Gauge, Gcra};
 use paceline::provider::{Limit, Provider, Quota};
 use paceline::schedule::{JobLocation, score};
-use paceline::take::{Grant, Taken, TakerSettings};
+use paceline::take::{FailureKind, Grant, Taken, TakerSettings};
 use paceline::words::{JobId, ResourceName, Scope};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -34,7 +34,7 @@ pub struct Twin<'a> {
     without_calm: HashMap<(String, String), (Limit, Gauge)>,
     /// When the schedule was last revived after a loss; 0 for never.
     epoch: f64,
-    terms: &'a Accounts,
+    accounts: &'a Accounts,
     lease_ms: f64,
     now: f64,
     ready: BTreeMap<(String, ResourceName), Vec<Ranked>>,
@@ -76,7 +76,7 @@ fn stored(limit: &Limit, raw: Option<&String>, epoch: f64) -> Option<Gauge> {
 impl<'a> Twin<'a> {
     pub fn new(
         (provider, settings, lease_ms): (&'a Provider, &'a TakerSettings, i64),
-        (fields, epoch, terms): (Fields, i64, &'a Accounts),
+        (fields, epoch, accounts): (Fields, i64, &'a Accounts),
         (model, ids, locations, due): (&Model, &[JobId], &[JobLocation], &HashMap<i64, f64>),
         now: i64,
     ) -> Self {
@@ -87,7 +87,7 @@ impl<'a> Twin<'a> {
             gauges: HashMap::new(),
             without_calm: HashMap::new(),
             epoch: epoch as f64,
-            terms,
+            accounts,
             lease_ms: lease_ms as f64,
             now: now as f64,
             ready: BTreeMap::new(),
@@ -107,7 +107,12 @@ impl<'a> Twin<'a> {
                 twin.soon.insert(id.0, *at);
                 continue;
             }
-            let since = if job.last > 0 { job.last } else { (job.due - job.interval()).max(0) };
+            let since = match job.last {
+                // It keeps failing: behind those that are well.
+                _ if job.attempts > 0 && job.kind > FailureKind::Transient as u8 => job.due,
+                0 => (job.due - job.interval()).max(0),
+                last => last,
+            };
             let base = settings.base[usize::from(job.entry.job.priority.class()) - 1];
             let ranked = Ranked {
                 score: if job.urgent {
@@ -176,7 +181,8 @@ impl<'a> Twin<'a> {
                 continue;
             }
             let job = &model.jobs[&id.0].entry.job;
-            let named = |(_, field): &(String, String)| field.split(['~', '@']).next() == Some(&location.why);
+            let named =
+                |(_, field): &(String, String)| field.split(['~', '@']).next() == Some(&location.blocked_by);
             let keys = self.chain(&location.lane, &job.resource, &[job.device.0], false);
             let mut gauges = keys.iter().filter(|key| named(key)).filter_map(|key| self.gauges.get(key));
             let has_room = |(limit, gauge): &(Limit, Gauge)| {
@@ -187,7 +193,7 @@ impl<'a> Twin<'a> {
                 self.wrong.push(format!(
                     "wake: job {id} sleeps {} ms more for {}, which has room",
                     location.until_ms - self.now,
-                    location.why
+                    location.blocked_by
                 ));
             }
         }
@@ -304,7 +310,7 @@ impl<'a> Twin<'a> {
     ) -> Vec<(String, String)> {
         let mut found = Vec::new();
         for quota in self.provider.quotas().filter(|q| q.counts(resource)) {
-            let (whole, rest) = quota.limits_for(&self.terms.now(connection(lane)));
+            let (whole, rest) = quota.limits_for(&self.accounts.now(connection(lane)));
             let limits = [Some((whole, "")), rest.filter(|_| !urgent).map(|limit| (limit, "~"))];
             for holder in holders(quota.scope, lane, devices) {
                 for (limit, mark) in limits.iter().flatten() {
@@ -376,7 +382,7 @@ impl<'a> Twin<'a> {
 
     /// What is stored of a quota, by its connection's quota inputs.
     fn stored(&self, varies: bool, limit: &Limit, key: &(String, String), fields: &Fields) -> Option<Gauge> {
-        let since = if varies { self.terms.since(&key.0) } else { 0 };
+        let since = if varies { self.accounts.since(&key.0) } else { 0 };
         let horizon_ms = self.settings.horizon.as_ms() as f64;
         // As though all had been spent at the last instant that was granted by other inputs.
         let since = if since > 0 { since as f64 + horizon_ms } else { 0.0 };

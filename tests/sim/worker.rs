@@ -138,7 +138,7 @@ impl World {
         let scenario = &self.scenario;
         Twin::new(
             (&scenario.provider, &scenario.settings, scenario.lease_ms()),
-            (fields, self.epoch, &self.terms),
+            (fields, self.epoch, &self.accounts),
             (&self.model, self.ids(), locations, due),
             self.now,
         )

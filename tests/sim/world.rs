@@ -83,8 +83,8 @@ pub struct World {
     pub refusals: HashMap<String, Refusal>,
     pub wanted: BTreeSet<i64>,
     pub epoch: i64,
-    /// On what terms accounts are.
-    pub terms: Accounts,
+    /// On what accounts accounts are.
+    pub accounts: Accounts,
     pub fence: i64,
     /// Faults are over: what is left must come right by itself.
     pub quiet: bool,
@@ -153,7 +153,7 @@ impl World {
             refusals: HashMap::new(),
             wanted: scenario.entries.iter().map(|e| e.job.id.0).collect(),
             epoch: 0,
-            terms: Accounts::default(),
+            accounts: Accounts::default(),
             fence: 0,
             quiet: false,
             wrong: Vec::new(),
@@ -169,7 +169,7 @@ impl World {
     }
 
     async fn go(&mut self) {
-        self.first_terms().await;
+        self.set_first_quota_inputs().await;
         self.rig.revive(false, 0, self.now - 1).await;
         self.put_all().await;
         self.wake_all();

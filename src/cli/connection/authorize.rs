@@ -31,6 +31,8 @@ pub(super) async fn run(context: &Context, tenant: &str, label: String) -> Resul
     let connection_ref = connections::find(&app.pool, tenant, &label).await?;
     let provider = app.registry.find(&connection_ref.provider)?;
     let connection = connections::open_any(&app.pool, &app.sealer, tenant, connection_ref.id).await?;
+    // Quotas may count requests for tokens: a reservation needs the quota state in Redis.
+    crate::keep::rebuild_if_lost(app, &provider.name).await.map_err(CliError::refused)?;
     let oauth2 = provider.definition.auth.get_ref().oauth2.as_ref();
     if oauth2.is_some_and(|oauth2| oauth2.get_ref().flow == Flow::Device) {
         let code = authorise::device_code(app, provider, &connection).await?;
@@ -42,8 +44,6 @@ pub(super) async fn run(context: &Context, tenant: &str, label: String) -> Resul
         ));
         authorise::finish_device(app, provider, &connection, &code).await?;
     } else {
-        // Quotas may count the token exchange: a reservation needs the quota state in Redis.
-        crate::keep::rebuild_if_lost(app, &provider.name).await.map_err(CliError::refused)?;
         let request = authorise::begin(app, provider, &connection).await?;
         context.output.note(&format!(
             "Open this address, sign in and allow access. Then paste the address that the browser was redirected to, \

@@ -200,16 +200,20 @@ struct DiscoveryReport {
 
 impl fmt::Display for DiscoveryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Changes { new, back, missing, changed, listed } = &self.changes;
+        let Changes { new, found_again, missing, changed, listed } = &self.changes;
         let heading = if self.dry_run { "Dry run, nothing stored" } else { "Done" };
         for device in new {
             writeln!(f, "new      {}  {}", device.external_id, device.name)?;
         }
-        for (what, ids) in [("back", back), ("missing", missing), ("changed", changed)] {
+        for (what, ids) in [("again", found_again), ("missing", missing), ("changed", changed)] {
             ids.iter().try_for_each(|id| writeln!(f, "{what:<8} {id}"))?;
         }
-        let (new, back, missing, changed) = (new.len(), back.len(), missing.len(), changed.len());
-        write!(f, "{heading}: {listed} listed, {new} new, {back} back, {missing} missing, {changed} changed.")
+        let (new, again, missing, changed) = (new.len(), found_again.len(), missing.len(), changed.len());
+        write!(
+            f,
+            "{heading}: {listed} listed, {new} new, {again} found again, {missing} missing, {changed} \
+             changed."
+        )
     }
 }
 

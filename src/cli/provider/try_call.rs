@@ -22,7 +22,7 @@ Examples:
 
 Makes one real call, ahead of waiting jobs. The quotas grant and count it like any other call, and a refusal by \
 the provider holds other calls back likewise. Readings are shown, not stored. Secrets are shown as ***. Exit code \
-0 if the outcome is fresh, unchanged or device_offline; 1 otherwise.")]
+0 if the outcome is fresh, unchanged, device_offline or no_data; 1 otherwise.")]
 pub struct Args {
     /// Name of the provider
     provider: String,
@@ -92,7 +92,7 @@ impl From<&Record> for RecordView {
 
 impl TrialReport {
     fn new(trial: Trial, provider: &Provider, resource: &ResourceName) -> Self {
-        let Trial { external_id, trace, answer, took, cost, terms } = trial;
+        let Trial { external_id, trace, answer, took, cost, inputs } = trial;
         let outcome = answer.outcomes.first().map(|(_, outcome)| outcome);
         let record = match outcome {
             Some(Outcome::Fresh(record)) => Some(record.into()),
@@ -117,7 +117,7 @@ impl TrialReport {
             others: answer.others.iter().map(RecordView::from).collect(),
             holds: holds.collect(),
             cost,
-            quotas: quotas.map(|quota| quota_text(quota, quota.amount_for(&terms))).collect(),
+            quotas: quotas.map(|quota| quota_text(quota, quota.amount_for(&inputs))).collect(),
         }
     }
 }
@@ -227,7 +227,7 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let trial = context.until_interrupted(trial::run(app, request)).await?.map_err(CliError::refused)?;
     let is_success = matches!(
         trial.answer.outcomes.first(),
-        Some((_, Outcome::Fresh(_) | Outcome::Unchanged | Outcome::DeviceOffline))
+        Some((_, Outcome::Fresh(_) | Outcome::Unchanged | Outcome::DeviceOffline | Outcome::NoData { .. }))
     );
     let report = TrialReport::new(trial, provider, resource);
     context.output.answer(&report)?;

@@ -23,17 +23,17 @@ struct Report(LagReport);
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let used: Vec<_> =
-            self.0.providers.iter().filter(|(_, lag)| lag.jobs.active + lag.jobs.parked > 0).collect();
+            self.0.providers.iter().filter(|(_, lag)| lag.jobs.active + lag.jobs.probing > 0).collect();
         if used.is_empty() {
             return f.write_str("No jobs yet: `paceline device add` creates some.");
         }
         let mut table = table::new(&[
-            "provider", "jobs", "fresh", "never", "failing", "parked", "due", "waiting", "blocked",
+            "provider", "jobs", "fresh", "never", "failing", "probing", "due", "waiting", "blocked",
         ]);
         for (name, lag) in &used {
             let jobs = &lag.jobs;
             let schedule = lag.schedule.clone().unwrap_or_default();
-            let figures = [jobs.active, jobs.fresh, jobs.never, jobs.failing, jobs.parked];
+            let figures = [jobs.active, jobs.fresh, jobs.never, jobs.failing, jobs.probing];
             let waiting = [schedule.due, schedule.lanes_waiting, schedule.lanes_blocked];
             let figures = figures.into_iter().chain(waiting).map(|figure| figure.to_string());
             table.add_row(std::iter::once((*name).clone()).chain(figures));

@@ -42,7 +42,7 @@ struct PatchArgs {
     /// Stop fetching until --resume
     #[arg(long, conflicts_with = "resume")]
     pause: bool,
-    /// Fetch again after --pause, or after the job was parked
+    /// Fetch again after --pause; a probing job is tried at once
     #[arg(long)]
     resume: bool,
 }

@@ -64,7 +64,7 @@ impl From<Explained> for JobReport {
             place: places.iter().find(|(is_here, _)| *is_here).map(|(_, name)| *name),
             due_at: location.known.then(|| UnixMs(location.due_ms).to_string()),
             until: has_end.then(|| UnixMs(location.until_ms as i64).to_string()),
-            why: Some(location.why).filter(|why| !why.is_empty()),
+            why: Some(location.blocked_by).filter(|why| !why.is_empty()),
             plan,
         }
     }

@@ -1,45 +1,24 @@
-//! Maps a response to records: parsed, run through jq, and checked value by value.
+//! Converts what jq programs yield, value by value and within bounds, and parses bodies for them.
 
-use crate::fetch::jq::Program;
-use crate::words::{ListedDevice, Record, UnixMs};
+use super::elements::Mapping;
+use super::values::RawValue;
+use crate::words::{ListedDevice, UnixMs};
 use jaq_json::{Num, Val};
 use serde_json::{Map, Number, Value};
+use std::collections::BTreeMap;
 
 /// No account has more devices.
 const DEVICES_MAX: usize = 100_000;
-/// More records in one response are a mistake of the program.
-pub(crate) const RECORDS_MAX: usize = 10_000;
 /// Values plus bytes of text in all records of one response. No response is so large, but a program can produce more.
 const CONTENT_MAX: usize = 32 << 20;
 /// How deep a value may be nested; serde_json's limit for responses.
 const DEPTH_MAX: u8 = 127;
 
-/// The records that a program yields for a response, or why the response does not fit.
-pub(crate) fn records(program: &Program, response: &Val) -> Result<Vec<Record>, String> {
-    let (mut records, mut failure) = (Vec::new(), None);
-    let mut converter = Converter { budget: CONTENT_MAX };
-    let ended = program.run(response, |found| {
-        if records.len() == RECORDS_MAX {
-            failure = Some(format!("mapping yields more than {RECORDS_MAX} records"));
-        } else {
-            match converter.record(&found) {
-                Ok(record) => records.push(record),
-                Err(error) => failure = Some(error),
-            }
-        }
-        failure.is_none()
-    });
-    match failure {
-        Some(failure) => Err(failure),
-        None => ended.map(|()| records).map_err(|error| format!("mapping failed: {error}")),
-    }
-}
-
 /// The devices that a program yields for a listing, in order; may contain one twice.
-pub(crate) fn devices(program: &Program, response: &Val) -> Result<Vec<ListedDevice>, String> {
+pub(crate) fn devices(mapping: &Mapping, response: &Val) -> Result<Vec<ListedDevice>, String> {
     let (mut devices, mut failure) = (Vec::new(), None);
-    let mut converter = Converter { budget: CONTENT_MAX };
-    let ended = program.run(response, |found| {
+    let mut converter = Converter::new();
+    let ended = mapping.records.run(response, |found| {
         match converter.device(&found) {
             Ok(device) => devices.push(device),
             Err(error) => failure = Some(error),
@@ -57,7 +36,7 @@ pub(crate) fn devices(program: &Program, response: &Val) -> Result<Vec<ListedDev
 
 /// A text or number, as text.
 pub(crate) fn text(found: &Val) -> Option<String> {
-    match (Converter { budget: CONTENT_MAX }).value(found, 0).ok()? {
+    match Converter::new().value(found, 0).ok()? {
         Value::String(text) => Some(text),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
@@ -66,7 +45,7 @@ pub(crate) fn text(found: &Val) -> Option<String> {
 
 /// Any value within the limits.
 pub(crate) fn value(found: &Val) -> Option<Value> {
-    (Converter { budget: CONTENT_MAX }).value(found, 0).ok()
+    Converter::new().value(found, 0).ok()
 }
 
 /// Parses a JSON body for jq.
@@ -77,34 +56,86 @@ pub(crate) fn parse(body: &[u8]) -> Result<Val, String> {
 /// Parses a body with one JSON text per line into an array.
 pub(crate) fn parse_lines(body: &[u8]) -> Result<Val, String> {
     let lines = body.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    let read = |(n, line)| {
-        serde_json::from_slice::<Val>(line)
-            .map_err(|error| format!("line {} of the response is not JSON: {error}", n + 1))
-    };
-    lines.enumerate().map(read).collect()
+    let (mut read, mut failure) = (Vec::new(), None);
+    for (n, line) in lines.enumerate() {
+        match serde_json::from_slice::<Val>(line) {
+            Ok(value) => read.push(value),
+            Err(error) => {
+                failure.get_or_insert_with(|| format!("line {} of the response is not JSON: {error}", n + 1));
+            }
+        }
+    }
+    match failure {
+        // A line cut short loses no other; a body without a single line of JSON is something else.
+        Some(failure) if read.is_empty() => Err(failure),
+        _ => Ok(read.into_iter().collect()),
+    }
 }
 
-/// Converts the output of a mapping, and bounds its total size.
-struct Converter {
+/// A body as one text.
+pub(crate) fn parse_text(body: &[u8]) -> Val {
+    Val::utf8_str(String::from_utf8_lossy(body).into_owned())
+}
+
+/// A CSV body with a header line, as an array of objects whose values are texts.
+pub(crate) fn parse_csv(body: &[u8]) -> Result<Val, String> {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(body);
+    let failed = |error: csv::Error| format!("the response is not CSV: {error}");
+    let names = reader.headers().map_err(failed)?.clone();
+    let text = |text: &str| Val::utf8_str(text.to_owned());
+    let row = |row: Result<csv::StringRecord, csv::Error>| {
+        let row = row.map_err(failed)?;
+        Ok(Val::obj(names.iter().zip(row.iter()).map(|(name, value)| (text(name), text(value))).collect()))
+    };
+    reader.records().map(row).collect()
+}
+
+/// A record as the program yields it.
+#[derive(Debug, Default)]
+pub(crate) struct RawRecord {
+    pub(crate) external_id: Option<String>,
+    pub(crate) observed_at: Option<UnixMs>,
+    pub(crate) online: bool,
+    pub(crate) values: BTreeMap<String, RawValue>,
+    /// A sentence per value or time that was left out.
+    pub(crate) rejected: Vec<String>,
+}
+
+/// Converts the output of programs, and bounds its total size.
+pub(crate) struct Converter {
     budget: usize,
 }
 
 impl Converter {
-    fn record(&mut self, found: &Val) -> Result<Record, String> {
+    pub(crate) fn new() -> Self {
+        Self { budget: CONTENT_MAX }
+    }
+
+    /// Whether all that it may convert was converted: what follows is lost.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.budget == 0
+    }
+
+    /// A record. What is wrong with its time or one of its values is noted, and only that is left out.
+    pub(crate) fn record(&mut self, found: &Val) -> Result<RawRecord, String> {
         let Val::Obj(found) = found else {
             return Err(
                 "mapping yields a value that is not a record {id, values, observed_at, online}".to_owned()
             );
         };
-        let (mut external_id, mut observed_at, mut online, mut values) = (None, None, true, None);
+        let mut record = RawRecord { online: true, ..RawRecord::default() };
+        let mut values = None;
         for (key, value) in found.iter() {
             match (self.text(key)?.as_str(), value) {
-                ("values", Val::Obj(of)) => values = Some(self.object(of, 0)?),
+                ("values", Val::Obj(of)) => values = Some(of),
                 ("values", _) => return Err("mapping yields `values` that is not an object".to_owned()),
-                ("id", id) => external_id = self.id(id)?,
-                ("observed_at", at) => observed_at = self.observed_at(at)?,
+                ("id", id) => record.external_id = self.id(id)?,
+                ("observed_at", at) => match self.observed_at(at) {
+                    Ok(at) => record.observed_at = at,
+                    Err(why) => record.rejected.push(why),
+                },
                 ("online", Val::Null) => (),
-                ("online", Val::Bool(value)) => online = *value,
+                ("online", Val::Bool(value)) => record.online = *value,
                 ("online", _) => {
                     return Err("mapping yields `online` that is neither true nor false".to_owned());
                 }
@@ -115,8 +146,39 @@ impl Converter {
                 }
             }
         }
-        let values = values.ok_or("mapping yields a record without values")?;
-        Ok(Record { external_id, observed_at, online, values })
+        for (name, value) in values.ok_or("mapping yields a record without values")?.iter() {
+            let name = self.text(name)?;
+            match self.raw(value) {
+                Ok(Some(raw)) => drop(record.values.insert(name, raw)),
+                Ok(None) => {}
+                Err(why) if self.is_exhausted() => return Err(why),
+                Err(why) => record.rejected.push(format!("{name}: {why}")),
+            }
+        }
+        Ok(record)
+    }
+
+    /// A scalar, perhaps as `{value, unit}`; none for null.
+    fn raw(&mut self, value: &Val) -> Result<Option<RawValue>, String> {
+        let (value, unit) = match value {
+            Val::Obj(told) if told.len() == 2 => {
+                let of = |name: &'static str| told.get(&Val::utf8_str(name));
+                let value = of("value").zip(of("unit")).map(|(value, unit)| (value, Some(unit)));
+                value.ok_or("it is an object, and values are scalars")?
+            }
+            value => (value, None),
+        };
+        let unit = match unit {
+            None | Some(Val::Null) => None,
+            Some(unit) => Some(self.text(unit)?),
+        };
+        Ok(match self.value(value, 0)? {
+            Value::Null => None,
+            Value::Array(_) | Value::Object(_) => {
+                return Err("it is a list or an object, and values are scalars".to_owned());
+            }
+            value => Some(RawValue { value, unit }),
+        })
     }
 
     fn device(&mut self, found: &Val) -> Result<ListedDevice, String> {
@@ -217,7 +279,11 @@ impl Converter {
 
     fn spend(&mut self, amount: usize) -> Result<(), String> {
         let rest = self.budget.checked_sub(amount);
-        self.budget = rest.ok_or_else(|| format!("mapping yields more than {CONTENT_MAX} bytes"))?;
+        let exceeded = || format!("mapping yields more than {CONTENT_MAX} bytes");
+        self.budget = rest.ok_or_else(|| {
+            self.budget = 0;
+            exceeded()
+        })?;
         Ok(())
     }
 }
@@ -243,69 +309,13 @@ fn json_number(number: &Num) -> Result<Number, String> {
 mod tests {
     use super::*;
 
-    fn mapped(code: &str, body: &str) -> Result<Vec<Record>, String> {
-        records(&Program::compile(code).unwrap(), &parse(body.as_bytes()).unwrap())
-    }
-
-    #[test]
-    fn numbers_are_mapped_exactly() {
-        let body =
-            r#"{"a":18446744073709551615,"b":-9223372036854775808,"c":0.1,"d":1e300,"e":20.0,"f":1e-320}"#;
-        let found = mapped("{id: .a, values: .}", body).unwrap().remove(0);
-        assert_eq!(Value::Object(found.values), serde_json::from_str::<Value>(body).unwrap());
-        assert_eq!(found.external_id.as_deref(), Some("18446744073709551615"));
-        for code in ["{values: {t: nan}}", "{values: {t: infinite}}", "{values: {t: (-infinite)}}"] {
-            assert!(mapped(code, "null").unwrap_err().contains("not a JSON number"), "{code}");
-        }
-        // A number beyond the range of a double is not rounded to infinity.
-        assert!(parse(b"[1e999]").is_err());
-    }
-
-    #[test]
-    fn malformed_records_are_refused() {
-        for (code, says) in [
-            ("1", "not a record"),
-            ("{id: 1}", "without values"),
-            ("{values: 1}", "not an object"),
-            ("{values: {}, value: 1}", "\"value\""),
-            ("{values: {}, online: 1}", "neither true nor false"),
-            ("{values: {}, id: true}", "neither text nor number"),
-            ("{values: {}, observed_at: 1e300}", "out of range"),
-            ("{values: {}, observed_at: []}", "RFC 3339"),
-            ("{values: {a: \"x\\u0000\"}}", "NUL"),
-            ("{values: {\"x\\u0000\": 1}}", "NUL"),
-            ("{values: {(1): 1}}", "key that is not text"),
-            ("{values: {a: (\"/w==\" | @base64d | tobytes)}}", "bytes that are not text"),
-            ("{values: {a: reduce range(200) as $i (0; [.])}}", "nested deeper"),
-            ("{values: {a: reduce range(26) as $i (\"x\"; . + .)}}", "more than"),
-        ] {
-            let error = mapped(code, "null").expect_err(code);
-            assert!(error.contains(says), "{code}: {error}");
-        }
-        assert!(mapped("{values: {}, online: null, observed_at: null, id: null}", "null").unwrap()[0].online);
-    }
-
-    #[test]
-    fn maps_records_with_ids_times_and_values() {
-        let program =
-            Program::compile(".devices[] | {id, observed_at: .at, online, values: {t: .t}}").unwrap();
-        let response = parse(
-            br#"{"devices":[{"id":7,"at":"2026-01-01T00:00:00.5Z","online":false,"t":1.5},
-                                          {"id":"b","at":1767225600000,"t":null}]}"#,
-        );
-        let records = records(&program, &response.unwrap()).unwrap();
-        assert_eq!(records[0].external_id.as_deref(), Some("7"));
-        assert_eq!(records[0].observed_at, Some(UnixMs(1_767_225_600_500)));
-        assert!(!records[0].online);
-        assert_eq!(records[1].values["t"], Value::Null);
-        assert_eq!(records[1].observed_at, Some(UnixMs(1_767_225_600_000)));
-        assert!(records[1].online);
-    }
-
     #[test]
     fn listed_devices_need_ids() {
         let list = |code: &str, body: &str| {
-            devices(&Program::compile(code).unwrap(), &parse(body.as_bytes()).unwrap())
+            let table =
+                format!("interval_min = '1s'\ninterval_default = '1m'\npath = '/'\nrecords = '{code}'");
+            let mapping = Mapping::compile(&toml::from_str(&table).unwrap()).unwrap();
+            devices(&mapping, &parse(body.as_bytes()).unwrap())
         };
         let found =
             list(".[]", r#"[{"id":7,"name":"a","group":null,"model":3},{"id":"b","resources":["state"]}]"#);
@@ -333,36 +343,5 @@ mod tests {
         }
         let many = format!("[{}]", vec![r#"{"id":1}"#; DEVICES_MAX + 1].join(","));
         assert!(list(".[]", &many).unwrap_err().contains("more than"));
-    }
-
-    #[test]
-    fn unfit_responses_and_programs_are_errors() {
-        let program = Program::compile(".devices[] | {id, values: .v}").unwrap();
-        let bodies =
-            [r#"{"devices":5}"#, r#"{"devices":[{"id":{},"v":{}}]}"#, r#"{"devices":[{"id":1,"v":3}]}"#];
-        for body in bodies.map(str::as_bytes) {
-            assert!(records(&program, &parse(body).unwrap()).is_err());
-        }
-        for body in [&b""[..], b"<html>", b"{\"devices\":[", b"NaN", b"[1e999"] {
-            assert!(parse(body).is_err());
-        }
-        assert!(Program::compile(".devices[").is_err());
-        assert!(Program::compile("nonsense(1)").is_err());
-    }
-
-    #[test]
-    fn ndjson_becomes_an_array() {
-        let program = Program::compile(".[] | {id: .result.id, values: .result.v}").unwrap();
-        let response =
-            parse_lines(b"{\"result\":{\"id\":1,\"v\":{}}}\n\r\n{\"result\":{\"id\":2,\"v\":{}}}\n");
-        assert_eq!(records(&program, &response.unwrap()).unwrap().len(), 2);
-        assert!(records(&program, &parse_lines(b"").unwrap()).unwrap().is_empty());
-        assert!(parse_lines(b"{}\n{\"cut").unwrap_err().contains("line 2"));
-    }
-
-    #[test]
-    fn endless_program_stops_at_the_record_limit() {
-        let program = Program::compile("repeat({values: {}})").unwrap();
-        assert!(records(&program, &Val::Null).unwrap_err().contains("more than"));
     }
 }

@@ -90,7 +90,7 @@ fn reset_ms(reported: Option<i64>, quota: &Quota, inputs: &QuotaInputs, now: Uni
             (window / f64::from(quota.amount_for(inputs)), window * WINDOWS_MAX)
         }
         Some(Window::Calendar(calendar)) => {
-            let window = calendar.turns(&quota.zone, now)[1].since_ms(now) as f64;
+            let window = calendar.boundaries(&quota.zone, now)[1].since_ms(now) as f64;
             let days = if calendar == Calendar::Month { 31.0 / 28.0 } else { 1.0 };
             (window, calendar.least_ms() * days * WINDOWS_MAX)
         }

@@ -28,6 +28,9 @@ pub(crate) fn request_hash(resource: &Resource, url: Option<(&Url, &[&str])>) ->
     };
     add(resource.path.get_ref());
     add(resource.records.get_ref());
+    add(resource.each.as_ref().map_or("", |each| each.get_ref()));
+    add(resource.id.as_ref().map_or("", |id| id.get_ref()));
+    add(&format!("{:?}", resource.value));
     for (name, text) in resource.query.iter().chain(&resource.form) {
         add(name);
         add(text);
@@ -54,6 +57,12 @@ fn common_validator(call: &Call) -> Option<&Validator> {
     let same =
         |v: &Validator| (&v.of, &v.etag, &v.last_modified) == (&first.of, &first.etag, &first.last_modified);
     call.targets.iter().all(|target| target.validator.as_ref().is_some_and(same)).then_some(first)
+}
+
+/// Whether the request to this URL had a validator's headers.
+pub(crate) fn is_conditional(resource: &Resource, call: &Call, url: &Url, credentials: &[&str]) -> bool {
+    let own = || request_hash(resource, Some((url, credentials)));
+    resource.conditional && common_validator(call).is_some_and(|known| known.of == own())
 }
 
 /// The headers of a conditional request, to which the cloud may respond 304 (RFC 9110, 13.1).
@@ -169,6 +178,7 @@ mod tests {
             bootstrap_of: None,
             devices: 0,
             secrets_version: 1,
+            refused: false,
             secrets: Secrets::default(),
             token: None,
         };

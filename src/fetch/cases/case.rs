@@ -148,6 +148,26 @@ pub struct Expected {
     /// All devices of a listing, ordered by id.
     #[serde(default)]
     pub devices: Option<Vec<ExpectedDevice>>,
+    /// What further devices come to, by their id; one that is absent comes to the same outcome as the first.
+    #[serde(default)]
+    pub others: BTreeMap<String, ExpectedOutcome>,
+}
+
+/// What one further device of a case comes to. Absent parts may be anything.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectedOutcome {
+    /// Name of the outcome.
+    pub outcome: String,
+    /// Whether the device is online.
+    #[serde(default)]
+    pub online: Option<bool>,
+    /// All values of the record.
+    #[serde(default)]
+    pub values: Option<Map<String, Value>>,
+    /// When the values were observed, by the source's clock.
+    #[serde(default)]
+    pub observed_at: Option<DateTime<Utc>>,
 }
 
 /// An expected device of a listing.

@@ -1,6 +1,6 @@
 //! Compares a case's expectations with the result. Pure.
 
-use super::case::{Case, Difference, ExpectedRequest, ExpectedValidators};
+use super::case::{Case, Difference, Expected, ExpectedOutcome, ExpectedRequest, ExpectedValidators};
 use super::fixtures::{SECRET, secret};
 use crate::fetch::request::secret_forms;
 use crate::fetch::{Bootstrapped, CallResult, Listing};
@@ -8,8 +8,9 @@ use crate::provider::BASIC;
 use crate::words::{DeviceId, Hold, Outcome, Record, ResourceName, UnixMs};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
 use reqwest::Request;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Collected differences.
@@ -68,6 +69,10 @@ fn compare_request(request: &ExpectedRequest, sent: &Request, differences: &mut 
     let body = sent.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     for (key, expected) in request.json.iter().flatten() {
+        let expected = match expected {
+            Value::String(text) => Value::String(with_secrets(text)),
+            other => other.clone(),
+        };
         differences.note(format!("request.json.{key}"), expected, or_none(json.get(key)));
     }
     let form: BTreeMap<_, _> = form_urlencoded::parse(body).collect();
@@ -115,8 +120,12 @@ impl Case {
             return differences.0;
         }
         if let Outcome::Fresh(record) = outcome {
-            compare_record(self, record, &mut differences);
+            let Expected { online, observed_at, values, .. } = expect;
+            let expect =
+                ExpectedRecord { online: *online, values: values.as_ref(), observed_at: *observed_at };
+            compare_record("", &expect, record, &mut differences);
         }
+        compare_others(self, result, &mut differences);
         compare_bootstrap_values(self, &result.bootstrap_values, &mut differences);
         let is_stored = matches!(outcome, Outcome::Fresh(_) | Outcome::Unchanged | Outcome::DeviceOffline);
         let stored =
@@ -203,19 +212,46 @@ fn compare_holds_and_secrets(
     differences.note("secret shown", false, has_secret);
 }
 
-fn compare_record(case: &Case, record: &Record, differences: &mut Differences) {
-    let expect = &case.expect;
+/// What a record is expected to be; absent parts may be anything.
+struct ExpectedRecord<'a> {
+    online: Option<bool>,
+    values: Option<&'a Map<String, Value>>,
+    observed_at: Option<DateTime<Utc>>,
+}
+
+/// `of` is put before the names of what differs.
+fn compare_record(of: &str, expect: &ExpectedRecord<'_>, record: &Record, differences: &mut Differences) {
     if let Some(online) = expect.online {
-        differences.note("online", online, record.online);
+        differences.note(format!("{of}online"), online, record.online);
     }
     if let Some(at) = expect.observed_at {
-        differences.note("observed_at", UnixMs(at.timestamp_millis()), or_none(record.observed_at));
+        let expected = UnixMs(at.timestamp_millis());
+        differences.note(format!("{of}observed_at"), expected, or_none(record.observed_at));
     }
-    let Some(values) = &expect.values else { return };
+    let Some(values) = expect.values else { return };
     for (name, expected) in values {
-        differences.note(format!("values.{name}"), expected, or_none(record.values.get(name)));
+        differences.note(format!("{of}values.{name}"), expected, or_none(record.values.get(name)));
     }
     for (name, got) in record.values.iter().filter(|(name, _)| !values.contains_key(*name)) {
-        differences.note(format!("values.{name}"), "nothing", got);
+        differences.note(format!("{of}values.{name}"), "nothing", got);
+    }
+}
+
+/// Compares the outcomes of all devices but the first.
+fn compare_others(case: &Case, result: &CallResult, differences: &mut Differences) {
+    for (id, (_, outcome)) in case.devices.iter().zip(&result.outcomes).skip(1) {
+        let expect = case.expect.others.get(id);
+        let expected = expect.map_or(&case.expect.outcome, |expect| &expect.outcome);
+        if outcome.as_str() != expected {
+            differences.note(format!("others.{id}.outcome"), expected, outcome.describe());
+        } else if let (Some(expect), Outcome::Fresh(record)) = (expect, outcome) {
+            let ExpectedOutcome { online, values, observed_at, .. } = expect;
+            let expect =
+                ExpectedRecord { online: *online, values: values.as_ref(), observed_at: *observed_at };
+            compare_record(&format!("others.{id}."), &expect, record, differences);
+        }
+    }
+    for unknown in case.expect.others.keys().filter(|id| !case.devices.iter().skip(1).any(|one| one == *id)) {
+        differences.note(format!("others.{unknown}"), "a further device of the case", "no such device");
     }
 }

@@ -36,6 +36,7 @@ pub(crate) fn connection(provider: &Provider, params: &BTreeMap<String, String>)
         bootstrap: BTreeMap::new(),
         bootstrap_of: None,
         secrets_version: 1,
+        refused: false,
         secrets: secrets(auth.secrets()),
         token: auth.has_tokens().then(|| Token {
             access: token("token"),

@@ -9,6 +9,7 @@
 use super::bounds::{Bounds, factor};
 use super::count::{FACTOR, STEP, counted};
 use super::direct::Direct;
+use super::functions::{self, number_or_null, parse_json, to_number, utc};
 use jaq_core::box_iter::box_once;
 use jaq_core::data::{DataT, HasLut};
 use jaq_core::load::parse::{Def, Parser, Term};
@@ -106,6 +107,7 @@ impl Program {
 
     fn interpreted(main: Term<&str>) -> Result<Self, String> {
         let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        let defs = defs.filter(|def| !functions::replaces(def.name)).chain(functions::defs());
         let defs = defs.map(as_short).chain([Def { name: MAIN, args: Vec::new(), body: main }]).map(counted);
         let arena = Arena::default();
         let modules = Loader::new(defs).load(&arena, File { code: MAIN, path: () }).map_err(|errors| {
@@ -135,9 +137,7 @@ impl Program {
     ) -> Result<(), String> {
         match self {
             Self::Direct(direct) => direct.run(bounds, answer, each),
-            Self::Interpreted(filter) => {
-                stacker::grow(STACK_BYTES, || interpret(filter, bounds, answer.clone(), each))
-            }
+            Self::Interpreted(filter) => on_large_stack(|| interpret(filter, bounds, answer.clone(), each)),
         }
     }
 
@@ -193,7 +193,23 @@ fn natives() -> impl Iterator<Item = Fun<Bounded>> {
                 Err(error) => box_once(Err(error)),
             });
     let factor = Native::new(|(_, value): Cv<'_, Bounded>| box_once(factor(value).map_err(Exn::from)));
-    all.chain([(STEP, v(0), step), (FACTOR, v(0), factor)])
+    all.filter(|(name, ..)| !functions::replaces(name)).chain([
+        (STEP, v(0), step),
+        (FACTOR, v(0), factor),
+        ("fromjson", v(0), Native::new(|(_, value)| output(parse_json(&value)))),
+        ("tonumber", v(0), Native::new(|(_, value)| output(to_number(&value)))),
+        ("number_or_null", v(0), Native::new(|(_, value)| output(Ok(number_or_null(&value))))),
+        ("utc", v(0), Native::new(|(_, value)| output(utc(&value)))),
+    ])
+}
+
+fn output<'a>(output: Result<Val, String>) -> ValXs<'a, Val> {
+    box_once(output.map_err(|error| Exn::from(Error::str(error))))
+}
+
+/// Runs programs on a stack on which any nesting that they can build is dropped safely. Nested uses share one stack.
+pub(crate) fn on_large_stack<T>(run: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(STACK_BYTES / 2, STACK_BYTES, run)
 }
 
 fn refused<'a>() -> ValXs<'a, Val> {

@@ -169,6 +169,7 @@ mod tests {
             bootstrap_of: None,
             devices: 0,
             secrets_version: 1,
+            refused: false,
             secrets: own.clone(),
             token: None,
         };

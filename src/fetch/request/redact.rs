@@ -14,6 +14,7 @@ pub(crate) fn redact(forms: &[String], result: &mut CallResult) {
         match outcome {
             Outcome::Fresh(_) | Outcome::Unchanged | Outcome::Throttled | Outcome::DeviceOffline => (),
             Outcome::Unauthorized { reason }
+            | Outcome::NoData { reason }
             | Outcome::Gone { reason }
             | Outcome::Transient { reason }
             | Outcome::NotSent { reason } => redact_text(reason, forms),
@@ -22,6 +23,9 @@ pub(crate) fn redact(forms: &[String], result: &mut CallResult) {
                 redact_text(excerpt, forms);
             }
         }
+    }
+    for rejected in &mut result.rejected {
+        redact_text(&mut rejected.reason, forms);
     }
     for (hold, _) in &mut result.holds {
         redact_text(&mut hold.reason, forms);

@@ -206,6 +206,7 @@ records = "."
             bootstrap_of: None,
             devices: 0,
             secrets_version: 1,
+            refused: false,
             secrets: crate::words::Secrets::default(),
             token: None,
         };

@@ -148,6 +148,7 @@ mod tests {
             bootstrap_of: None,
             devices: 0,
             secrets_version: 1,
+            refused: false,
             secrets: secrets.map(|(name, secret)| (name.to_owned(), secret.into())).into_iter().collect(),
             token: None,
         };

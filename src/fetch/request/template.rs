@@ -43,6 +43,7 @@ impl Templates {
             out.write_str(&text).map_err(Error::from)
         });
         paths.add_filter("segments", segments);
+        paths.add_filter("each_encoded", each_encoded);
         Self { paths, plain, json }
     }
 
@@ -85,6 +86,16 @@ fn segment(text: &str) -> Result<String, Error> {
         ));
     }
     Ok(utf8_percent_encode(text, RESERVED).to_string())
+}
+
+/// Encodes each item and joins them by a separator that stays as it is: `a,b` is two ids to a server, `a%2Cb` one.
+fn each_encoded(items: &Value, separator: &str) -> Result<Value, Error> {
+    if !separator.bytes().all(|byte| b",;:+|".contains(&byte)) {
+        let reason = format!("{separator:?} is not allowed between ids: use one of , ; : + |");
+        return Err(Error::new(ErrorKind::InvalidOperation, reason));
+    }
+    let parts: Result<Vec<_>, _> = items.try_iter()?.map(|item| segment(&item.to_string())).collect();
+    Ok(Value::from_safe_string(parts?.join(separator)))
 }
 
 /// Encodes several segments and keeps the slashes.

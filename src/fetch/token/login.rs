@@ -3,7 +3,7 @@
 
 use super::token_context::{TokenContext, redacted};
 use super::token_response::{describe, end_of};
-use crate::fetch::answer::{mapping, wait};
+use crate::fetch::answer::{mapping, text, wait};
 use crate::fetch::jq::Program;
 use crate::fetch::request::{Body, Kind, RenderContext, RequestError, Templates, parse_url};
 use crate::fetch::wire::{NoResponse, Response, Wire};
@@ -126,7 +126,7 @@ impl Login {
 
     fn read(&self, response: &Response, now: UnixMs) -> Result<Granted, NoToken> {
         let described = describe(response);
-        let json = mapping::parse(&response.body.bytes).ok();
+        let json = mapping::parse(&text::clean(&response.body.bytes, &response.headers)).ok();
         let is_refusal = self.refused.as_ref().zip(json.as_ref()).is_some_and(|(jq, json)| jq.holds(json));
         if is_refusal || matches!(response.status, 400 | 401 | 403) {
             return Err(NoToken::Refused { reason: format!("the login was refused: {described}") });

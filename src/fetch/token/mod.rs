@@ -7,6 +7,6 @@ mod token_response;
 mod tokens;
 
 pub(super) use oauth::OAuth;
-pub use oauth::{AuthorizationRequest, DeviceCode};
+pub use oauth::{AuthorizationRequest, DeviceCode, Reservations};
 pub(super) use token_context::TokenContext;
 pub(super) use tokens::Tokens;

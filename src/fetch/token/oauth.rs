@@ -56,6 +56,16 @@ pub struct DeviceCode {
     response: StandardDeviceAuthorizationResponse,
 }
 
+/// Where the polls of a device code get permission to be sent.
+pub trait Reservations: Sync {
+    /// Permission to send one poll.
+    type Reserved: Send;
+    /// Waits until the quotas let one poll be sent; otherwise the reason, and the poll is tried again later.
+    fn reserve(&self) -> impl Future<Output = Result<Self::Reserved, String>> + Send;
+    /// Reports how the poll ended.
+    fn end(&self, reserved: Self::Reserved, end: End) -> impl Future<Output = ()> + Send;
+}
+
 type Client = BasicClient<EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 
 impl OAuth {
@@ -176,16 +186,18 @@ impl OAuth {
         })
     }
 
-    /// Waits until the owner has entered the code, and returns the first token. Polls as often as the provider says.
+    /// Waits until the owner has entered the code, and returns the first token. Polls as often as the provider says,
+    /// and no poll is sent without a reservation.
     pub(crate) async fn device_token(
         &self,
         wire: &Wire,
         context: &TokenContext<'_>,
         code: &DeviceCode,
         now: impl Fn() -> UnixMs + Send + Sync,
+        reservations: &impl Reservations,
     ) -> Result<Granted, NoToken> {
         let client = self.client(context).map_err(unsendable)?;
-        let http = self.transport(wire, context);
+        let http = ReservingTransport { transport: self.transport(wire, context), reservations };
         let request =
             client.exchange_device_access_token(&code.response).set_time_fn(move || now().to_datetime());
         let response = request.request_async(&http, tokio::time::sleep, Some(code.lifetime)).await;
@@ -276,6 +288,28 @@ impl<'c> AsyncHttpClient<'c> for HttpTransport<'_> {
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(self.send(request))
+    }
+}
+
+/// Sends each request under a reservation of its own.
+struct ReservingTransport<'a, R> {
+    transport: HttpTransport<'a>,
+    reservations: &'a R,
+}
+
+impl<'c, R: Reservations> AsyncHttpClient<'c> for ReservingTransport<'_, R> {
+    type Error = TokenFailure;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, TokenFailure>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(async move {
+            let unsent = |reason| TokenFailure { reason, wait_ms: None, end: End::Unsent };
+            let reserved = self.reservations.reserve().await.map_err(unsent)?;
+            let response = self.transport.send(request).await;
+            let end = response.as_ref().map_or_else(|failure| failure.end, |_| End::Good);
+            self.reservations.end(reserved, end).await;
+            response
+        })
     }
 }
 

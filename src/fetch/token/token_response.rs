@@ -1,6 +1,6 @@
 //! Reads token responses (RFC 6749), and normalises those that deviate from it.
 
-use crate::fetch::answer::{mapping, wait};
+use crate::fetch::answer::{mapping, text, wait};
 use crate::fetch::jq::Program;
 use crate::fetch::wire::{Response, excerpt};
 use crate::words::{End, NoToken, UnixMs};
@@ -74,7 +74,8 @@ pub(crate) fn normalise(
     if matches!(response.status, 408 | 429 | 500..) {
         return Err(failure(described()));
     }
-    let json = mapping::parse(&response.body.bytes).map_err(|_| failure(described()))?;
+    let body = text::clean(&response.body.bytes, &response.headers);
+    let json = mapping::parse(&body).map_err(|_| failure(described()))?;
     let json = match program {
         Some(program) => {
             let first = program

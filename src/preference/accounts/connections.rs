@@ -168,7 +168,7 @@ pub async fn list(pool: &Pool, tenant: TenantId) -> Result<Vec<ConnectionRow>, P
     .map_err(PostgresError::on("list the connections"))
 }
 
-/// Opens those of these connections that are active. `counted`: with the number of their devices.
+/// Opens these connections, whatever their state. `counted`: with the number of their devices.
 pub async fn open(
     pool: &Pool,
     sealer: &Sealer,
@@ -177,13 +177,14 @@ pub async fn open(
 ) -> Result<Vec<Connection>, PostgresError> {
     let rows = sqlx::query_as!(
         Sealed,
-        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.bootstrap, c.bootstrap_of, c.secrets_version,
-                  c.secret_sealed,
+        r#"SELECT c.tenant_id AS "tenant_id!", c.connection_id AS "connection_id!", c.provider AS "provider!",
+                  c.params AS "params!", c.bootstrap AS "bootstrap!", c.bootstrap_of,
+                  c.secrets_version AS "secrets_version!", c.secret_sealed, c.state <> 'active' AS "refused!",
                   CASE WHEN $2 THEN (SELECT count(*) FROM devices d WHERE d.tenant_id = c.tenant_id
                                      AND d.connection_id = c.connection_id) ELSE 0 END AS "devices!",
                   t.sealed AS "token?", t.generation AS "generation?", t.renew_at, t.expires_at
            FROM connections c LEFT JOIN tokens t USING (tenant_id, connection_id)
-           WHERE c.connection_id = ANY($1) AND c.state = 'active'"#,
+           WHERE c.connection_id = ANY($1)"#,
         ids,
         counted
     )
@@ -207,8 +208,9 @@ pub async fn open_any(
 ) -> Result<Connection, ConnectionError> {
     let row = sqlx::query_as!(
         Sealed,
-        r#"SELECT c.tenant_id, c.connection_id, c.provider, c.params, c.bootstrap, c.bootstrap_of, c.secrets_version,
-                  c.secret_sealed,
+        r#"SELECT c.tenant_id AS "tenant_id!", c.connection_id AS "connection_id!", c.provider AS "provider!",
+                  c.params AS "params!", c.bootstrap AS "bootstrap!", c.bootstrap_of,
+                  c.secrets_version AS "secrets_version!", c.secret_sealed, c.state <> 'active' AS "refused!",
                   0::bigint AS "devices!",
                   t.sealed AS "token?", t.generation AS "generation?", t.renew_at, t.expires_at
            FROM connections c LEFT JOIN tokens t USING (tenant_id, connection_id)
@@ -232,6 +234,7 @@ struct Sealed {
     bootstrap_of: Option<String>,
     secrets_version: i64,
     secret_sealed: Option<Vec<u8>>,
+    refused: bool,
     devices: i64,
     token: Option<Vec<u8>>,
     generation: Option<i64>,
@@ -261,6 +264,7 @@ impl Sealed {
             bootstrap_of: self.bootstrap_of,
             devices: u32::try_from(self.devices).unwrap_or(u32::MAX),
             secrets_version: self.secrets_version,
+            refused: self.refused,
             secrets: secrets.unwrap_or_default(),
             token,
         })
@@ -329,8 +333,8 @@ pub async fn allow(
 
 /// Marks a connection whose secrets of this version were refused.
 ///
-/// Returns the jobs to drop from the schedule, with their versions. None if the connection has newer secrets: the
-/// refusal does not concern them, and its jobs stay.
+/// Returns the jobs to drop from the schedule, with their versions: all but the one that probes it. None if the connection
+/// has newer secrets: the refusal does not concern them, and its jobs stay.
 pub async fn needs_reauth(
     pool: &Pool,
     id: ConnectionId,
@@ -345,7 +349,9 @@ pub async fn needs_reauth(
                UPDATE connections c SET state = 'needs_reauth', state_reason = $2, state_at = now() FROM refused r
                WHERE c.tenant_id = r.tenant_id AND c.connection_id = r.connection_id AND c.state = 'active')
            SELECT j.job_id AS "job_id?", j.version AS "version?" FROM refused
-           LEFT JOIN devices d USING (tenant_id, connection_id) LEFT JOIN jobs j USING (tenant_id, device_id)"#,
+           LEFT JOIN devices d USING (tenant_id, connection_id)
+           LEFT JOIN jobs j ON j.tenant_id = d.tenant_id AND j.device_id = d.device_id
+                            AND NOT is_probe(d.tenant_id, d.connection_id, j.job_id)"#,
         id.0,
         reason,
         secrets_version
@@ -355,6 +361,30 @@ pub async fn needs_reauth(
     .map_err(PostgresError::on("mark the connection"))?;
     let jobs = rows.iter().filter_map(|row| Some((JobId(row.job_id?), row.version?)));
     Ok((!rows.is_empty()).then(|| jobs.collect()))
+}
+
+/// Activates connections whose credentials the provider accepts again: all of their jobs return to the schedule.
+pub async fn restore(pool: &Pool, ids: &[i64]) -> Result<(), PostgresError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "WITH mended AS (
+             UPDATE connections SET state = 'active', state_reason = NULL, state_at = now()
+             WHERE connection_id = ANY($1) AND state <> 'active' RETURNING tenant_id, connection_id, provider),
+         -- A drop that was decided before this names an older version, so it leaves the job on the schedule.
+         newer AS (
+             UPDATE jobs j SET version = j.version + 1
+             FROM mended m JOIN devices d USING (tenant_id, connection_id)
+             WHERE j.tenant_id = d.tenant_id AND j.device_id = d.device_id RETURNING j.provider, j.job_id),
+         noted AS (INSERT INTO outbox (provider, job_id) SELECT provider, job_id FROM newer)
+         SELECT pg_notify('paceline_outbox', '')::text AS notified FROM mended",
+        ids
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("activate the connections"))?;
+    Ok(())
 }
 
 /// Replaces all secrets of a connection and activates it. Tokens and bootstrap values of the old ones are deleted.

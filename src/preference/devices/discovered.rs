@@ -32,7 +32,7 @@ pub struct Changes {
     /// New devices.
     pub new: Vec<ListedDevice>,
     /// External ids of devices that were missing and are listed again.
-    pub back: Vec<String>,
+    pub found_again: Vec<String>,
     /// Devices that are missing for the first time.
     pub missing: Vec<String>,
     /// Devices whose group or model changed, or that had no name and got one.
@@ -49,7 +49,7 @@ pub fn compare(known: &[Known], listed: &[ListedDevice]) -> Changes {
         let id = found.external_id.clone();
         match by_id.get(id.as_str()) {
             None => changes.new.push(found.clone()),
-            Some(known) if known.missing => changes.back.push(id),
+            Some(known) if known.missing => changes.found_again.push(id),
             Some(known) if differs(known, found) => changes.changed.push(id),
             Some(_) => {}
         }
@@ -148,7 +148,7 @@ async fn describe(
     listed: &[ListedDevice],
 ) -> Result<Vec<DeviceId>, PostgresError> {
     let new = changes.new.iter().map(|one| &one.external_id);
-    let ids: std::collections::HashSet<_> = new.chain(&changes.back).chain(&changes.changed).collect();
+    let ids: std::collections::HashSet<_> = new.chain(&changes.found_again).chain(&changes.changed).collect();
     let told: Vec<_> = listed.iter().filter(|one| ids.contains(&one.external_id)).collect();
     let column =
         |of: fn(&ListedDevice) -> &String| told.iter().map(|one| of(one).clone()).collect::<Vec<String>>();
@@ -164,6 +164,12 @@ async fn describe(
              FROM told t
              WHERE d.tenant_id = $1 AND d.connection_id = $2 AND d.external_id = t.external_id
              RETURNING d.tenant_id, d.device_id),
+         -- A device that is listed again may be read again: a newer version makes the schedule forget its failures.
+         again AS (
+             UPDATE jobs j SET state = 'active', state_reason = NULL, state_at = now(), version = j.version + 1
+             FROM devices d
+             WHERE d.tenant_id = $1 AND d.connection_id = $2 AND d.external_id = ANY($7)
+               AND j.tenant_id = d.tenant_id AND j.device_id = d.device_id AND j.state = 'probing'),
          noted AS (
              INSERT INTO outbox (provider, job_id)
              SELECT j.provider, j.job_id FROM described JOIN jobs j USING (tenant_id, device_id))
@@ -173,7 +179,8 @@ async fn describe(
         &column(|one| &one.external_id),
         &column(|one| &one.name),
         &column(|one| &one.group),
-        &column(|one| &one.model)
+        &column(|one| &one.model),
+        &changes.found_again
     )
     .fetch_all(tx)
     .await
@@ -239,7 +246,7 @@ mod tests {
     fn ids(changes: &Changes) -> [Vec<&str>; 4] {
         [
             changes.new.iter().map(|one| one.external_id.as_str()).collect(),
-            changes.back.iter().map(String::as_str).collect(),
+            changes.found_again.iter().map(String::as_str).collect(),
             changes.missing.iter().map(String::as_str).collect(),
             changes.changed.iter().map(String::as_str).collect(),
         ]

@@ -35,7 +35,7 @@ pub struct JobRow {
     pub interval: Option<Interval>,
     /// The priority.
     pub priority: Option<Priority>,
-    /// `active`, `paused` or `parked`.
+    /// `active`, `paused` or `probing`.
     pub state: String,
 }
 

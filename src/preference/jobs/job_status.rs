@@ -16,9 +16,11 @@ pub struct JobStatus {
     pub interval: Interval,
     /// The priority.
     pub priority: Priority,
-    /// Active, paused or parked.
+    /// Active, paused or probing.
     pub state: JobState,
-    /// Why it is parked, if it is.
+    /// When it entered the state, if that is known.
+    pub state_at: Option<UnixMs>,
+    /// Why it is probing, if it is.
     pub reason: Option<String>,
     /// The connection.
     pub connection: ConnectionId,
@@ -44,8 +46,8 @@ pub async fn of_device(
         Row,
         r#"WITH wanted AS MATERIALIZED (SELECT * FROM jobs WHERE tenant_id = $1 AND device_id = $2)
            SELECT j.job_id AS "job_id!", j.resource AS "resource!", j.interval_ms AS "interval_ms!",
-                  j.priority AS "priority!", j.state AS "state!", j.state_reason, d.connection_id, c.label,
-                  c.state = 'active' AS "usable!", c.state_reason AS refusal, l.fetched_at AS "fetched_at?",
+                  j.priority AS "priority!", j.state AS "state!", j.state_at, j.state_reason, d.connection_id,
+                  c.label, c.state = 'active' AS "usable!", c.state_reason AS refusal, l.fetched_at AS "fetched_at?",
                   CASE WHEN j.failing_since IS NOT NULL THEN coalesce(j.last_error, '') END AS failing
            FROM wanted j
            JOIN devices d USING (tenant_id, device_id)
@@ -67,6 +69,7 @@ struct Row {
     interval_ms: i64,
     priority: i16,
     state: String,
+    state_at: Option<chrono::DateTime<chrono::Utc>>,
     state_reason: Option<String>,
     connection_id: i64,
     label: String,
@@ -85,6 +88,7 @@ impl Row {
             interval: Interval::from_ms(self.interval_ms.try_into().ok()?)?,
             priority: Priority::from_class(self.priority.try_into().ok()?)?,
             state: JobState::from_name(&self.state)?,
+            state_at: self.state_at.map(UnixMs::from),
             reason: self.state_reason,
             connection: ConnectionId(self.connection_id),
             label: self.label,

@@ -34,7 +34,7 @@ pub struct StoredJob {
     pub job: Job,
     /// When it was last fetched successfully, if ever.
     pub last_run: Option<UnixMs>,
-    /// Whether its connection is active.
+    /// Whether its connection is active, or the job probes it.
     pub usable: bool,
     /// The weight of its tenant's lanes.
     pub weight: u32,
@@ -43,7 +43,7 @@ pub struct StoredJob {
 impl StoredJob {
     /// Whether it belongs in the schedule.
     pub fn is_scheduled(&self) -> bool {
-        self.usable && self.job.state == JobState::Active
+        self.usable && self.job.state.is_scheduled()
     }
 }
 
@@ -67,7 +67,7 @@ pub async fn device_of(
 
 /// Stores a preference together with its outbox row; creates the job if the device has none for the resource.
 ///
-/// Returns the job's number. A parked job becomes active again.
+/// Returns the job's number. A probing job becomes active, and is tried at once.
 pub async fn set(
     pool: &Pool,
     tenant: TenantId,
@@ -90,6 +90,7 @@ pub async fn set(
                               WHEN $7 IS NULL AND j.state = 'paused' THEN 'paused'
                               ELSE 'active' END,
                  state_reason = NULL,
+                 state_at = now(),
                  version = j.version + 1
              RETURNING job_id, provider),
          told AS (INSERT INTO outbox (provider, job_id) SELECT provider, job_id FROM job)
@@ -118,7 +119,8 @@ pub async fn by_id(pool: &Pool, ids: &[i64]) -> Result<Vec<StoredJob>, PostgresE
            SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!",
                   j.resource AS "resource!", j.provider AS "provider!", j.interval_ms AS "interval_ms!",
                   j.priority AS "priority!", j.state AS "state!", j.version AS "version!", d.connection_id,
-                  d.group_key, c.state = 'active' AS "usable!", t.weight, l.fetched_at AS "fetched_at?"
+                  d.group_key,
+                  c.state = 'active' OR is_probe(c.tenant_id, c.connection_id, j.job_id) AS "usable!", t.weight, l.fetched_at AS "fetched_at?"
            FROM wanted j
            JOIN tenants t USING (tenant_id)
            JOIN devices d USING (tenant_id, device_id)
@@ -146,7 +148,8 @@ pub async fn page(
            SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!",
                   j.resource AS "resource!", j.provider AS "provider!", j.interval_ms AS "interval_ms!",
                   j.priority AS "priority!", j.state AS "state!", j.version AS "version!", d.connection_id,
-                  d.group_key, c.state = 'active' AS "usable!", t.weight, l.fetched_at AS "fetched_at?"
+                  d.group_key,
+                  c.state = 'active' OR is_probe(c.tenant_id, c.connection_id, j.job_id) AS "usable!", t.weight, l.fetched_at AS "fetched_at?"
            FROM wanted j
            JOIN tenants t USING (tenant_id)
            JOIN devices d USING (tenant_id, device_id)
@@ -191,6 +194,8 @@ struct JobRow {
 
 /// Converts the row; none if it holds a value that the table's checks exclude.
 fn stored(row: JobRow) -> Option<StoredJob> {
+    let (state, priority) =
+        (JobState::from_name(&row.state)?, Priority::from_class(row.priority.try_into().ok()?)?);
     let job = Job {
         id: JobId(row.job_id),
         tenant: TenantId(row.tenant_id),
@@ -200,8 +205,9 @@ fn stored(row: JobRow) -> Option<StoredJob> {
         group: row.group_key,
         resource: row.resource.parse().ok()?,
         interval: Interval::from_ms(row.interval_ms.try_into().ok()?)?,
-        priority: Priority::from_class(row.priority.try_into().ok()?)?,
-        state: JobState::from_name(&row.state)?,
+        // Behind those that are well, whatever its owner chose.
+        priority: if state == JobState::Probing { Priority::Background } else { priority },
+        state,
         version: row.version,
     };
     Some(StoredJob {

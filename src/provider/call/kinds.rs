@@ -25,8 +25,12 @@ pub enum Format {
     /// One JSON document.
     #[default]
     Json,
-    /// One JSON document per line: jq sees an array of them. An error response is one JSON document nevertheless.
+    /// One JSON document per line: jq sees an array of them. A line that is none is left out. An error response is one JSON document nevertheless.
     Ndjson,
+    /// Text: jq sees one string.
+    Text,
+    /// CSV with a header line: jq sees an array of objects, whose values are strings.
+    Csv,
 }
 
 /// The request's method.
@@ -42,11 +46,13 @@ pub enum Method {
 
 /// The meaning of a device that is absent from a response that should contain it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Missing {
     /// The provider no longer knows it.
     #[default]
     Gone,
     /// The provider leaves out devices that it cannot reach.
     Offline,
+    /// The provider leaves out devices that have no data.
+    NoData,
 }

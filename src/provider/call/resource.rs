@@ -2,6 +2,7 @@
 
 use super::kinds::{Format, Method, Missing, Unit};
 use super::pages::Pages;
+use crate::provider::value::DeclaredValue;
 use crate::words::{Interval, ResourceName};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -75,9 +76,21 @@ pub struct Resource {
     #[serde(default)]
     #[schemars(with = "Option<ProbeTable>")]
     pub probe: Option<Box<Probe>>,
-    /// jq: the response → one `{id, values, observed_at, online}` per device.
+    /// jq: the response → its elements, each read by itself, so that one that cannot be read loses no other. When absent,
+    /// the response is the one element.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub each: Option<Spanned<String>>,
+    /// jq: an element → the device's external id. An element that cannot be read is then this device's failure.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub id: Option<Spanned<String>>,
+    /// jq: an element → `{id, values, observed_at, online}` per device.
     #[schemars(with = "String")]
     pub records: Spanned<String>,
+    /// What is known about the values, by name. Names of the vocabulary are known without.
+    #[serde(default)]
+    pub value: BTreeMap<String, DeclaredValue>,
     /// The meaning of a device that is absent from a response that should contain it.
     #[serde(default)]
     pub missing: Missing,
@@ -106,7 +119,10 @@ impl Resource {
             since: None,
             whole_every: None,
             probe: None,
+            each: None,
+            id: None,
             records,
+            value: BTreeMap::new(),
             missing: Missing::Gone,
         }
     }

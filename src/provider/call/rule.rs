@@ -78,6 +78,8 @@ pub enum RuleOutcome {
     Unauthorized,
     /// The device cannot be reached.
     DeviceOffline,
+    /// About the device, and there is nothing to read.
+    NoData,
     /// The provider does not know the device.
     Gone,
     /// A passing failure: try again.

@@ -208,8 +208,8 @@ records = "."
         let amounts = |amount: &str, plan: &str, devices: &[u32]| -> Vec<u32> {
             let text = format!("name = \"day\"\nscope = \"connection\"\nwindow = \"1day\"\n{amount}");
             let quota: Quota = toml::from_str(&text).unwrap();
-            let terms = |devices: &u32| QuotaInputs { plan: plan.to_owned(), devices: *devices };
-            devices.iter().map(|devices| quota.amount_for(&terms(devices))).collect()
+            let inputs = |devices: &u32| QuotaInputs { plan: plan.to_owned(), devices: *devices };
+            devices.iter().map(|devices| quota.amount_for(&inputs(devices))).collect()
         };
         // As VeSync has it, and FusionSolar.
         let vesync = "amount = 3200\namount_per_device = 1500";

@@ -36,6 +36,7 @@ pub(crate) fn check_resource(resource: &Resource) -> Vec<String> {
         wrong.extend(pages.get_ref().check(resource.unit, &texts.chain(body).collect::<Vec<_>>()));
     }
     wrong.extend(check_validators(resource));
+    wrong.extend(resource.value.iter().flat_map(|(name, value)| value.check(name)));
     let probe = resource.probe.iter().flat_map(|probe| check_resource(probe.call()));
     wrong.extend(probe.map(|message| format!("probe: {message}")));
     if resource.cost == 0 && resource.cost_per_device == 0 {

@@ -47,27 +47,27 @@ impl Calendar {
     }
 
     /// Three window boundaries: the last at or before `now`, and the two that follow.
-    pub fn turns(self, zone: &Zone, now: UnixMs) -> [UnixMs; 3] {
-        let first = self.last_turn(zone, now);
-        let second = self.next_turn(zone, first);
-        [first, second, self.next_turn(zone, second)]
+    pub fn boundaries(self, zone: &Zone, now: UnixMs) -> [UnixMs; 3] {
+        let first = self.last_boundary(zone, now);
+        let second = self.next_boundary(zone, first);
+        [first, second, self.next_boundary(zone, second)]
     }
 
-    fn last_turn(self, zone: &Zone, now: UnixMs) -> UnixMs {
+    fn last_boundary(self, zone: &Zone, now: UnixMs) -> UnixMs {
         let at = zone.at(now);
-        let turn = match self {
+        let boundary = match self {
             // Zone offsets are not whole hours everywhere, so the zone is asked for them.
             Self::Minute => at.with().second(0).subsec_nanosecond(0).build(),
             Self::Hour => at.with().minute(0).second(0).subsec_nanosecond(0).build(),
             Self::Day => at.start_of_day(),
             Self::Month => at.first_of_month().and_then(|first| first.start_of_day()),
         };
-        let turn = turn.map_or(now, |turn| UnixMs(turn.timestamp().as_millisecond()));
-        turn.min(now)
+        let boundary = boundary.map_or(now, |boundary| UnixMs(boundary.timestamp().as_millisecond()));
+        boundary.min(now)
     }
 
-    fn next_turn(self, zone: &Zone, turn: UnixMs) -> UnixMs {
-        let at = zone.at(turn);
+    fn next_boundary(self, zone: &Zone, boundary: UnixMs) -> UnixMs {
+        let at = zone.at(boundary);
         // Minutes and hours are spans of time; days and months are dates.
         let next = match self {
             Self::Minute => at.checked_add(1.minute()),
@@ -75,7 +75,7 @@ impl Calendar {
             Self::Day => at.checked_add(1.day()).and_then(|day| day.start_of_day()),
             Self::Month => at.checked_add(1.month()).and_then(|day| day.start_of_day()),
         };
-        let usual = turn.plus_ms(self.least_ms() as i64);
+        let usual = boundary.plus_ms(self.least_ms() as i64);
         next.map_or(usual, |next| UnixMs(next.timestamp().as_millisecond()))
     }
 }
@@ -133,19 +133,19 @@ mod tests {
         Zone::try_from(name.to_owned()).unwrap()
     }
 
-    fn turns(calendar: Calendar, name: &str, now: &str) -> [String; 3] {
+    fn boundaries(calendar: Calendar, name: &str, now: &str) -> [String; 3] {
         let now = now.parse::<Timestamp>().unwrap().as_millisecond();
-        calendar.turns(&zone(name), UnixMs(now)).map(|at| at.to_string().replace(".000Z", "Z"))
+        calendar.boundaries(&zone(name), UnixMs(now)).map(|at| at.to_string().replace(".000Z", "Z"))
     }
 
     #[test]
     fn day_boundaries_follow_the_zones_midnight_and_daylight_saving_time() {
         assert_eq!(
-            turns(Calendar::Day, "Europe/Paris", "2026-03-28T22:59:59Z"),
+            boundaries(Calendar::Day, "Europe/Paris", "2026-03-28T22:59:59Z"),
             ["2026-03-27T23:00:00Z", "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"]
         );
         assert_eq!(
-            turns(Calendar::Day, "America/Los_Angeles", "2026-11-01T08:00:00Z"),
+            boundaries(Calendar::Day, "America/Los_Angeles", "2026-11-01T08:00:00Z"),
             ["2026-11-01T07:00:00Z", "2026-11-02T08:00:00Z", "2026-11-03T08:00:00Z"]
         );
     }
@@ -153,12 +153,12 @@ mod tests {
     #[test]
     fn hour_boundaries_follow_the_zones_offset() {
         assert_eq!(
-            turns(Calendar::Hour, "Asia/Kathmandu", "2026-01-01T00:00:00Z"),
+            boundaries(Calendar::Hour, "Asia/Kathmandu", "2026-01-01T00:00:00Z"),
             ["2025-12-31T23:15:00Z", "2026-01-01T00:15:00Z", "2026-01-01T01:15:00Z"]
         );
         // The hour that the clock repeats counts as two.
         assert_eq!(
-            turns(Calendar::Hour, "Europe/Paris", "2026-10-25T00:30:00Z"),
+            boundaries(Calendar::Hour, "Europe/Paris", "2026-10-25T00:30:00Z"),
             ["2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z", "2026-10-25T02:00:00Z"]
         );
     }
@@ -166,11 +166,11 @@ mod tests {
     #[test]
     fn month_and_minute_boundaries_are_calendar_boundaries() {
         assert_eq!(
-            turns(Calendar::Month, "UTC", "2026-12-31T23:59:59.999Z"),
+            boundaries(Calendar::Month, "UTC", "2026-12-31T23:59:59.999Z"),
             ["2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z", "2027-02-01T00:00:00Z"]
         );
         assert_eq!(
-            turns(Calendar::Minute, "UTC", "2026-01-01T00:00:00Z"),
+            boundaries(Calendar::Minute, "UTC", "2026-01-01T00:00:00Z"),
             ["2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", "2026-01-01T00:02:00Z"]
         );
     }

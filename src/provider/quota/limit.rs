@@ -162,18 +162,18 @@ impl Quota {
     }
 
     /// Likewise for a connection with these quota inputs.
-    pub fn limits_for(&self, terms: &QuotaInputs) -> (Limit, Option<Limit>) {
-        let amount = self.amount_for(terms);
+    pub fn limits_for(&self, inputs: &QuotaInputs) -> (Limit, Option<Limit>) {
+        let amount = self.amount_for(inputs);
         let whole = self.limit(amount, 1.0);
         let rest = (self.reserve > 0.0).then(|| self.limit(amount, 1.0 - self.reserve));
         (whole, rest)
     }
 
     /// The amount for a connection with these quota inputs.
-    pub fn amount_for(&self, terms: &QuotaInputs) -> u32 {
-        let steps = terms.devices.div_ceil(self.devices_a_step());
+    pub fn amount_for(&self, inputs: &QuotaInputs) -> u32 {
+        let steps = inputs.devices.div_ceil(self.devices_a_step());
         let more = self.amount_per_device.unwrap_or(0).saturating_mul(steps);
-        self.amount.on(&terms.plan).saturating_add(more)
+        self.amount.on(&inputs.plan).saturating_add(more)
     }
 
     /// The smallest amount of any connection: on the smallest plan, without devices.

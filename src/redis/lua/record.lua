@@ -1,7 +1,7 @@
 -- Record: a job as the schedule keeps it: its bytes, the hash it is kept in, and its grid. Ids stay the strings that
 -- Redis returns, because turning numbers into text is the most expensive thing a script does.
 -- Uses: Keys, Command, Const
--- Gives: queue_name, class_prefix, class_of, ready_key, waiting_since, grid_after, pack, unpack, succeeded, read, find,
+-- Gives: queue_name, class_prefix, class_of, ready_key, waiting_since, grid_after, due_after, pack, unpack, succeeded, read, find,
 --   forget, stage, write_staged, write
 local JOBS, READY, send = Keys.jobs, Keys.ready, Command.send
 local format, floor, read_bytes, write_bytes = string.format, math.floor, struct.unpack, struct.pack
@@ -26,8 +26,11 @@ local class_prefix = { [0] = '0:', '1:', '2:', '3:', '4:', '5:' }
 local function class_of(j) return j.urgent and 0 or j.class end
 local function ready_key(j) return READY .. class_prefix[class_of(j)] .. queue_name(j) end
 
--- The instant from which a ready job counts as waiting: its last run, or one interval before due if it never ran.
+-- The instant from which a ready job counts as waiting: its last run, or one interval before due if it never ran. One that
+-- keeps failing waits from its due time on: it ranks behind those that are well, and is served in the end.
+local LASTING = 2
 local function waiting_since(j)
+  if j.attempts > 0 and j.kind >= LASTING then return j.due end
   if j.last > 0 then return j.last end
   return math.max(0, j.due - j.interval)
 end
@@ -36,6 +39,14 @@ end
 -- the epoch, so it cannot drift, and a rebuild finds it again.
 local function grid_after(interval, offset, t)
   return (floor((t - offset) / interval) + 1) * interval + offset
+end
+
+-- When a job is due after a success: at the next point of its grid that is not the one it ran for. One that ran early,
+-- such as by "refresh now", is due an interval after it at most.
+local function due_after(interval, offset, last, due)
+  local point = grid_after(interval, offset, last > due and last or due)
+  if point - last > interval then return last + interval end
+  return point
 end
 
 -- The layout: version, class, flags, attempts, interval, offset, due, last run, version of the preference, device,
@@ -78,7 +89,7 @@ local function succeeded(raw, shared, sent)
   local v, class, flags, _, interval, offset, due, last = read_bytes(HEAD, raw)
   if v ~= VERSION or flags % 2 == 1 or interval == 0 then return nil end
   if sent > last then last = sent end
-  due = grid_after(interval, offset, last > due and last or due)
+  due = due_after(interval, offset, last, due)
   -- It may share a call as before; nothing urgent and no failure is left.
   local next_raw = write_bytes(HEAD, v, class, flags % 4, 0, interval, offset, due, last) .. raw:sub(REST)
   if not shared then return next_raw, due end
@@ -147,6 +158,6 @@ end
 
 return {
   queue_name = queue_name, class_prefix = class_prefix, class_of = class_of, ready_key = ready_key,
-  waiting_since = waiting_since, grid_after = grid_after, pack = pack_job, unpack = unpack_job, succeeded = succeeded,
+  waiting_since = waiting_since, grid_after = grid_after, due_after = due_after, pack = pack_job, unpack = unpack_job, succeeded = succeeded,
   read = read, find = find, forget = forget, stage = stage, write_staged = write_staged, write = write,
 }

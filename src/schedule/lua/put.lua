@@ -7,7 +7,8 @@
 --         shared: its call may serve others too; weight: of its lane among lanes, 1 for most
 -- Returns how many were put; a job with an older version than the schedule's is left alone.
 --
--- A new job is due within the spread; a job whose interval changed, at the next point of its new grid.
+-- A new job is due within the spread; a job whose interval changed, at the next point of its new grid; one that failed and
+-- has a newer version, at once.
 -- A waiting job keeps its place in rank; a leased one keeps its lease and is settled by the new preference.
 -- Uses: Keys, Command, Clock, Record, Due, Lanes
 local now, spread = Clock.now_ms(ARGV[1]), tonumber(ARGV[2])
@@ -35,7 +36,10 @@ local function put_again(id, j, old)
   local waits = Due.at(id, old)
   if waits then
     local moved = j.interval ~= old.interval or j.offset ~= old.offset
-    if moved then
+    if j.version > old.version and old.attempts > 0 then
+      -- What its owner changes, or the provider's list has again, may work again.
+      moved, j.due, j.attempts, j.kind = true, now, 0, 0
+    elseif moved then
       j.due = grid_after(j.interval, j.offset, now)
       j.attempts, j.kind = 0, 0
     end

@@ -8,12 +8,13 @@
 --                 verdict, number, kind, how many jobs, id…, verdict, number, …}…}; both tables may be false
 --         digit   the call's place in its lease, see lease.lua
 --         end     'unsent' (what it spent may go back), 'good', 'error', 'throttled' or 'lost'
---         verdict 'done'  number = when it was sent: next run at the next point of the grid, attempts 0
+--         verdict 'done'  number = when it was sent: next run at the next point of the grid, an interval later at most,
+--                         attempts 0
 --                 'again' back to ready with its rank (throttled, not sent); so are jobs without a verdict
 --                 'later' number = delay in ms: one attempt more of this kind of failure, due again after it
---                 'miss'  one attempt more of this kind; next at a point of the grid at least number ms away
---                 'skip'  this run is given up: next point of the grid, attempts 0
---                 'drop'  number = version: forgotten (parked, paused, deleted) unless its owner has changed it since
+--                 'miss'  one attempt more of this kind; next at the last point of the grid within number intervals,
+--                         at most spec.waits_max_ms, and not before the next point
+--                 'drop'  number = version: forgotten (paused, deleted) unless its owner has changed it since
 --         unsolicited  jobs that the answer has records of without being asked: due again an interval after it
 --       4 msgpack array of {id, sent_ms}: more unsolicited jobs of calls that were settled just before
 -- Returns msgpack {stale, wake_ms}: the positions (from 0) of calls whose leases had expired: nothing was changed for

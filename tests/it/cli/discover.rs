@@ -42,13 +42,13 @@ async fn dry_run_stores_nothing_and_discovery_adds_the_listed_devices() {
     let discover = "connection discover --tenant acme main";
     let dry_run = binary.run(&format!("{discover} --dry-run")).ok().out;
     let expected =
-        "new      a  Hall\nDry run, nothing stored: 1 listed, 1 new, 0 back, 0 missing, 0 changed.\n";
+        "new      a  Hall\nDry run, nothing stored: 1 listed, 1 new, 0 found again, 0 missing, 0 changed.\n";
     assert_eq!(dry_run, expected);
     assert!(binary.run("device list --tenant acme").ok().out.contains("No devices yet"));
     assert_eq!(binary.json(discover)["new"][0]["external_id"], "a");
     assert!(binary.run("device list --tenant acme").ok().out.contains("Hall"));
     let again = binary.run(discover).ok().out;
-    assert_eq!(again, "Done: 1 listed, 0 new, 0 back, 0 missing, 0 changed.\n");
+    assert_eq!(again, "Done: 1 listed, 0 new, 0 found again, 0 missing, 0 changed.\n");
     // The mock serves the list three times; the fourth request gets 404.
     binary.run(discover).refused(1, &["the cloud gave no list: gone: HTTP 404"]);
     assert!(

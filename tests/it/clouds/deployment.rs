@@ -86,9 +86,9 @@ pub async fn deploy_all() -> (TestApp, Vec<DeployedCase>) {
 async fn test_app(deployed: &[DeployedCase]) -> TestApp {
     let mut t = TestApp::with_settings(&[], |settings| {
         settings.schedule.first_run_spread = "100ms".parse().unwrap();
-        settings.retry.base = "100ms".parse().unwrap();
         settings.take.tolerance = "5s".parse().unwrap();
-        settings.park.gone_after = 1;
+        settings.retry.base = "100ms".parse().unwrap();
+        settings.probe.gone_after = 1;
         let names = deployed.iter().map(|case| case.redirected.provider.name.to_string());
         settings.providers.private_networks = names.collect();
         let operators = deployed.iter().map(|case| {

@@ -5,7 +5,8 @@
 local now, floor, add_due, add_ready = Run.now, math.floor, Due.add, Lanes.add_ready
 local add_alone, add_shared = Due.add_alone, Due.add_shared
 local succeeded, stage, grid_after, ready_key = Record.succeeded, Record.stage, Record.grid_after, Record.ready_key
-local VERDICTS = Ended.VERDICTS
+local VERDICTS, TRANSIENT = Ended.VERDICTS, 1
+local waits_max = { [TRANSIENT] = Run.spec.waits_max_ms[1], lasting = Run.spec.waits_max_ms[2] }
 
 -- Ids to be forgotten; records to be written, unpacked and packed; and ready sets to be filled.
 local gone, changed, staged, ready = {}, {}, {}, {}
@@ -60,13 +61,11 @@ local function end_job(id, raw, verdict, number, kind)
     j.urgent = false
     if verdict == 'done' then
       j.last, j.attempts, j.kind = math.max(j.last, math.floor(number)), 0, 0
-      j.due = grid_after(j.interval, j.offset, math.max(j.last, j.due))
-    elseif verdict == 'miss' then
-      fail(j, kind)
-      j.due = grid_after(j.interval, j.offset, now + math.floor(number))
+      j.due = Record.due_after(j.interval, j.offset, j.last, j.due)
     else
-      j.attempts, j.kind = 0, 0
-      j.due = grid_after(j.interval, j.offset, now)
+      fail(j, kind)
+      local wait = math.min(number * j.interval, math.max(j.interval, waits_max[kind] or waits_max.lasting))
+      j.due = grid_after(j.interval, j.offset, now + wait - j.interval)
     end
     due_again(id, j)
   end
@@ -127,7 +126,7 @@ local function refresh_unsolicited(ended)
       settled[id] = true
       if Due.at(id, j) or redis.call('ZREM', ready_key(j), id) == 1 then
         j.last, j.urgent, j.attempts, j.kind = sent, false, 0, 0
-        j.due = math.max(j.due, sent + j.interval)
+        j.due = sent + j.interval
         due_again(id, j)
       end
     end
