@@ -93,7 +93,7 @@ impl AdHocCall {
     ) -> Result<Self, AdHocError> {
         let opened =
             connections::open(&app.pool, &app.sealer, &[connection.0], provider.has_quota_inputs()).await?;
-        let own = opened.into_iter().find(|connection| connection.tenant == tenant);
+        let own = opened.into_iter().find(|connection| connection.tenant == tenant && !connection.refused);
         let connection = Arc::new(own.ok_or(AdHocError::Unusable)?);
         // Before a token is asked for: a quota may count that, too.
         keep::rebuild_if_lost(app, &provider.name).await?;

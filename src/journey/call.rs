@@ -1,11 +1,10 @@
 //! One call: wait for its instant, pass the local governor, send, or hand the grant back.
 
-use super::{Ended, Wanted};
+use super::{Ended, Wanted, refused};
 use crate::authorise::{Authoriser, BootstrapState, Lookup, Ready};
 use crate::clock::Clock;
 use crate::fetch::{Call, CallResult, Fetcher};
 use crate::pace::{Gate, GateCall};
-use crate::take::Verdict;
 use crate::words::{End, Hold, JobId, Outcome, QuotaInputs, Scope, UnixMs};
 use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
@@ -48,10 +47,11 @@ impl Flight {
                 ended.holds = vec![(Hold { scope: Scope::Connection, until, reason }, None)];
                 return ended;
             }
-            // The renewal marked the connection and dropped its jobs.
+            // The renewal marked the connection and dropped its jobs, but for the one that probes it: that asks again, ever
+            // more rarely.
             Ready::Refused(_) => {
-                let off = |(job, wanted): (&JobId, &Wanted)| (*job, Verdict::Drop(wanted.granted.version));
-                ended.unserved.extend(ended.wanted.iter().map(off));
+                let later = |(job, wanted): (&JobId, &Wanted)| (*job, refused(&wanted.granted));
+                ended.unserved.extend(ended.wanted.iter().map(later));
                 return ended;
             }
         }

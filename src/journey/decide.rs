@@ -91,6 +91,13 @@ pub fn decide(
     }
 }
 
+/// The verdict on a job whose connection got no token, because its credentials were refused.
+pub fn refused(job: &GrantedJob) -> Verdict {
+    let kind = FailureKind::Unauthorized;
+    let failures = if job.kind == kind as u8 { job.attempts + 1 } else { 1 };
+    Verdict::Miss(1 << failures.min(DOUBLINGS_MAX), kind)
+}
+
 /// A wait of so many doublings is longer than any limit.
 const DOUBLINGS_MAX: u32 = 30;
 

@@ -36,7 +36,12 @@ pub async fn write(pool: &Pool, failures: &[Failure]) -> Result<(), PostgresErro
                  AS t (tenant_id, job_id, at, outcome, detail, failing, probing, fence)),
          events AS (
              INSERT INTO sync_events (tenant_id, job_id, at, outcome, detail)
-             SELECT tenant_id, job_id, at, outcome, detail FROM input)
+             SELECT tenant_id, job_id, at, outcome, detail FROM input),
+         -- The schedule puts them behind those that are well.
+         noted AS (
+             INSERT INTO outbox (provider, job_id)
+             SELECT j.provider, j.job_id FROM input i JOIN jobs j USING (tenant_id, job_id)
+             WHERE i.probing AND j.state = 'active')
          UPDATE jobs j SET
              last_error = i.outcome || CASE WHEN i.detail = '' THEN '' ELSE ': ' || i.detail END,
              last_error_at = i.at,

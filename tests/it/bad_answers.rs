@@ -96,10 +96,10 @@ fn misbehaving() -> Vec<(raw::Response, &'static str)> {
         (json_of("200 OK", "", &"[".repeat(19_000)), "broken: the response is not JSON: recursion limit"),
         (
             json_of("200 OK", "", r#"{"error":{"code":17}}"#),
-            "broken: the response has no data for the device",
+            "no_data: the provider's response has no value of the device",
         ),
         // What the device could not tell, and what it never had.
-        (json_of("200 OK", "", r#"{"id":"d0","online":true,"t":null}"#), "device_offline"),
+        (json_of("200 OK", "", r#"{"id":"d0","online":true,"t":null}"#), "no_data"),
         (json_of("200 OK", "", r#"{"online":false,"t":null}"#), "device_offline"),
         (
             raw::Response::of("200 OK", "content-type: text/html\r\n", PORTAL.as_bytes()),
@@ -267,11 +267,15 @@ async fn each_device_of_a_batch_has_its_own_outcome() {
         other => json!(other.as_str()),
     };
     assert_eq!((value(0), value(1), value(2), value(3)), (json!("newer"), json!(2), json!(3), json!("gone")));
-    assert_eq!((value(4), value(5)), (json!(4), json!("device_offline")));
-    // One that does not fit spoils the answer: nobody knows what the rest of it is worth.
+    assert_eq!((value(4), value(5)), (json!(4), json!("no_data")));
+    // One that cannot be read loses no other; a device that is not among the others is not gone for that.
     let devices = json!({"devices": [{"id": "same", "t": 1}, {"id": {}, "t": 1}]});
     let cloud = mocked(ResponseTemplate::new(200).set_body_json(devices)).await;
-    assert!(told(&ask(&text, &cloud.uri(), &["same"]).await).starts_with("broken: mapping yields an id"));
+    let answer = ask(&text, &cloud.uri(), &["same", "missing"]).await;
+    assert!(matches!(answer.outcomes[0].1, Outcome::Fresh(_)), "{answer:?}");
+    let missing = answer.outcomes[1].1.describe();
+    assert!(missing.starts_with("broken: 1 records could not be read"), "{missing}");
+    assert!(missing.contains("mapping yields an id"), "{missing}");
 }
 
 #[tokio::test]

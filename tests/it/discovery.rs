@@ -153,7 +153,7 @@ async fn a_list_that_is_none_changes_nothing() {
             "unauthorized: HTTP 401: no such key: ***",
         ),
         (ResponseTemplate::new(404), "gone: HTTP 404"),
-        (ResponseTemplate::new(304), "unchanged"),
+        (ResponseTemplate::new(304), "broken: HTTP 304 to a request that was not conditional"),
         (
             ResponseTemplate::new(200).set_body_string("<html>Sign in</html>"),
             "broken: the response is not JSON",

@@ -20,10 +20,6 @@ async fn credential_in_a_response_is_redacted_everywhere() {
         (ResponseTemplate::new(418).set_body_string("s3cret s3cret"), "*** ***"),
         (ResponseTemplate::new(500).set_body_string(cut), "x***"),
         (ResponseTemplate::new(200).set_body_json(json!(["s3cret"])), "mapping failed"),
-        (
-            ResponseTemplate::new(200).set_body_json(json!({"id": "d0", "at": "s3cret"})),
-            "observed_at \"***\"",
-        ),
         (ResponseTemplate::new(302).insert_header("location", "/in/s3cret"), "/in/***;"),
     ] {
         let rig = Rig::new(SINGLE, 1).await;

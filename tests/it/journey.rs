@@ -309,16 +309,20 @@ async fn every_response_is_an_outcome_and_keeps_the_last_good_value() {
             ResponseTemplate::new(200).set_body_string("<html>Sign in</html>"),
             "broken: the response is not JSON",
         ),
-        (ResponseTemplate::new(200).set_body_string(""), "broken: the response is not JSON"),
+        (ResponseTemplate::new(200).set_body_string(""), "no_data: the provider's response is empty"),
+        (ResponseTemplate::new(204), "no_data: the provider's response is empty"),
+        (ResponseTemplate::new(200).set_body_json(json!(null)), "no_data: the provider's response is empty"),
+        (ResponseTemplate::new(200).set_body_json(json!({})), "no_data: the provider's response is empty"),
+        (ResponseTemplate::new(304), "broken: HTTP 304 to a request that was not conditional"),
         (ResponseTemplate::new(200).set_body_string(huge), "broken: the response is larger"),
         (ResponseTemplate::new(200).set_body_json(json!([1, 2])), "broken: mapping failed"),
         (
-            ResponseTemplate::new(200).set_body_json(json!({"id": "d0", "t": "a\u{0}b"})),
-            "broken: mapping yields text",
+            ResponseTemplate::new(200).set_body_json(json!({"id": "another", "t": 1})),
+            "broken: the response is about another device: another",
         ),
         (
-            ResponseTemplate::new(200).set_body_json(json!({"id": "d0", "at": "yesterday"})),
-            "broken: observed_at",
+            ResponseTemplate::new(200).set_body_json(json!({"id": "d0", "t": null})),
+            "no_data: the provider's response has no value",
         ),
         (good(99.0).set_delay(Duration::from_secs(3)), "transient: no response within the timeout"),
         (ResponseTemplate::new(500), "transient: HTTP 500"),
@@ -341,38 +345,105 @@ async fn every_response_is_an_outcome_and_keeps_the_last_good_value() {
     }
 }
 
-#[tokio::test]
-async fn second_refusal_in_a_row_marks_the_connection() {
-    let rig = Rig::new(SINGLE, 2).await;
-    rig.answer(ResponseTemplate::new(401)).await;
-    while let Some(started) = rig.start(&rig.journey).await {
-        let mut landed = 0;
-        while landed < started {
-            landed += rig.journey.land().await.unwrap().ended;
+/// A good answer that names no device.
+fn anonymous(t: f64) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(json!({"t": t}))
+}
+
+/// Runs what is due, or would be, until `reached` or for ten rounds.
+async fn run_until(rig: &Rig, reached: impl AsyncFn() -> bool) {
+    for _ in 0..10 {
+        if reached().await {
+            return;
+        }
+        keep::drain(&rig.t.app).await.unwrap();
+        hurry(rig).await;
+        let mut left = rig.start(&rig.journey).await.unwrap_or(0);
+        while left > 0 {
+            left -= rig.journey.land().await.unwrap().ended;
         }
     }
-    let state: String =
-        sqlx::query_scalar("SELECT state FROM connections").fetch_one(&rig.t.app.pool).await.unwrap();
-    assert_eq!(state, "needs_reauth");
-    let report = rig.check().await;
-    assert!(report.clean && report.scheduled == 0, "{report:?}");
+    panic!("not reached in ten rounds");
 }
 
 #[tokio::test]
-async fn gone_device_is_parked_with_its_reason() {
-    let rig = Rig::new(SINGLE, 1).await;
-    rig.answer(ResponseTemplate::new(404).set_body_string("no such device")).await;
-    for _ in 0..2 {
+async fn refused_connection_is_probed_by_one_job_and_comes_back_by_itself() {
+    let rig = Rig::new(SINGLE, 3).await;
+    rig.answer(ResponseTemplate::new(401)).await;
+    let state = async || -> String {
+        sqlx::query_scalar("SELECT state FROM connections").fetch_one(&rig.t.app.pool).await.unwrap()
+    };
+    run_until(&rig, async || state().await == "needs_reauth").await;
+    keep::drain(&rig.t.app).await.unwrap();
+    let report = rig.check().await;
+    assert!(report.clean && report.scheduled == 1, "{report:?}");
+    // Each further refusal costs one call, and doubles the wait.
+    let sent = async || rig.cloud.received_requests().await.unwrap().len();
+    let (before, device) = (sent().await, rig.devices[0]);
+    let mut waits = Vec::new();
+    for n in 1..=3 {
+        hurry(&rig).await;
         rig.land(1).await;
-        assert_eq!(rig.standing(rig.devices[0]).await.0, "active");
+        assert_eq!(sent().await, before + n);
+        waits.push(rig.location(device).await.due_ms - rig.t.app.clock.now().0);
+    }
+    assert!(waits[1] > waits[0] && waits[2] > waits[1], "{waits:?}");
+    // The morning after, without a hand.
+    rig.answer(anonymous(21.0)).await;
+    hurry(&rig).await;
+    rig.land(1).await;
+    assert_eq!(state().await, "active");
+    keep::drain(&rig.t.app).await.unwrap();
+    let report = rig.check().await;
+    assert!(report.clean && report.scheduled == 3, "{report:?}");
+    run_until(&rig, async || {
+        let read = sqlx::query_scalar("SELECT count(*) FROM latest").fetch_one(&rig.t.app.pool);
+        let read: i64 = read.await.unwrap();
+        read == 3
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn gone_device_is_tried_ever_more_rarely_and_comes_back_by_itself() {
+    let rig = Rig::new(SINGLE, 2).await;
+    rig.answer(ResponseTemplate::new(404).set_body_string("no such device")).await;
+    let states = async || -> Vec<String> {
+        let states = sqlx::query_scalar("SELECT state FROM jobs ORDER BY job_id");
+        states.fetch_all(&rig.t.app.pool).await.unwrap()
+    };
+    for _ in 0..2 {
+        rig.land(2).await;
+        assert_eq!(states().await, ["active", "active"]);
         hurry(&rig).await;
     }
-    rig.land(1).await;
-    let (state, _, error) = rig.standing(rig.devices[0]).await;
-    assert_eq!(state, "parked");
+    rig.land(2).await;
+    assert_eq!(states().await, ["probing", "probing"]);
+    let (_, _, error) = rig.standing(rig.devices[0]).await;
     assert!(error.unwrap().contains("no such device"));
+    keep::drain(&rig.t.app).await.unwrap();
+    let probing = rig.location(rig.devices[0]).await;
+    let hour_ms = 3_600_000;
+    let wait_ms = probing.due_ms - rig.t.app.clock.now().0;
+    assert!(wait_ms > 2 * hour_ms && wait_ms <= 4 * hour_ms, "{wait_ms}");
+    assert_eq!(probing.class, 5, "behind what is well");
     let report = rig.check().await;
-    assert!(report.clean && report.scheduled == 0, "{report:?}");
+    assert!(report.clean && report.scheduled == 2, "{report:?}");
+    // One success restores it, and its sibling is tried at once.
+    rig.answer(anonymous(20.0)).await;
+    let anchor = rig.t.app.keys.anchor(&rig.provider.parse().unwrap());
+    let first: i64 =
+        sqlx::query_scalar("SELECT min(job_id) FROM jobs").fetch_one(&rig.t.app.pool).await.unwrap();
+    let mut link = rig.t.app.redis.link();
+    let due = format!("{anchor}due");
+    redis::cmd("ZADD").arg(&due).arg(0).arg(first).query_async::<()>(&mut link).await.unwrap();
+    rig.land(1).await;
+    assert_eq!(states().await, ["active", "active"]);
+    keep::drain(&rig.t.app).await.unwrap();
+    assert_eq!(rig.location(rig.devices[0]).await.class, 3);
+    rig.land(1).await;
+    assert_eq!(rig.value(rig.devices[1]).await, Some((json!({"t": 20.0}), true)));
+    assert!(rig.check().await.clean);
 }
 
 /// Moves every waiting job's time to now.

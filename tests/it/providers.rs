@@ -18,13 +18,13 @@ fn recordings() -> [(&'static str, ResponseTemplate, serde_json::Value, bool); 5
         (
             "navigation/position",
             json(include_str!("../../fixtures/providers/signalk/position.json")),
-            json!({"longitude": 24.7366563, "latitude": 59.724980699999996}),
+            json!({"longitude_deg": 24.7366563, "latitude_deg": 59.724980699999996}),
             true,
         ),
         (
             "navigation/speedOverGround",
             json(include_str!("../../fixtures/providers/signalk/speed_over_ground.json")),
-            json!({"value": 3.47}),
+            json!({"speed_mps": 3.47}),
             true,
         ),
         (

@@ -83,7 +83,8 @@ impl Record {
     fn succeeded(&self, sent: u64) -> Self {
         let (interval, last) = (i128::from(self.interval), self.last.max(sent));
         let from = i128::from(last.max(self.due)) - i128::from(self.offset);
-        let due = (from.div_euclid(interval) + 1) * interval + i128::from(self.offset);
+        let point = (from.div_euclid(interval) + 1) * interval + i128::from(self.offset);
+        let due = if self.urgent { point.min(i128::from(last) + interval) } else { point };
         Self { last, due: due as u64, urgent: false, kind: 0, attempts: 0, ..self.clone() }
     }
 }

@@ -176,7 +176,7 @@ async fn reads(redis: &Redis) -> u64 {
 }
 
 #[tokio::test]
-async fn devices_that_are_parked_together_leave_the_cache_in_one_round_trip() {
+async fn devices_that_start_to_probe_together_leave_the_cache_in_one_round_trip() {
     const MANY: &str = r#"
 title = "Many"
 [http]
@@ -191,7 +191,8 @@ records = ".devices[] | {id, values: {t}}"
 "#;
     let server = PrivateRedis::start().await;
     let rig = Rig::at(&server.url, MANY, 50, "1h").await;
-    rig.answer(ResponseTemplate::new(200).set_body_json(json!({"devices": []}))).await;
+    rig.answer(ResponseTemplate::new(200).set_body_json(json!({"devices": [{"id": "another", "t": 1}]})))
+        .await;
     let mut app = rig.t.app.clone();
     app.settings.probe.gone_after = 1;
     let provider = app.registry.get(rig.provider).unwrap();
@@ -202,11 +203,11 @@ records = ".devices[] | {id, values: {t}}"
     let before = reads(&watch).await;
     journey.land().await.unwrap();
     let spent = reads(&watch).await - before;
-    let parked: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state = 'parked'")
+    let probing: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state = 'probing'")
         .fetch_one(&app.pool)
         .await
         .unwrap();
-    assert_eq!(parked, 50);
+    assert_eq!(probing, 50);
     assert!(spent < 25, "{spent} reads for 50 devices");
 }
 

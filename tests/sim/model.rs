@@ -32,6 +32,8 @@ pub struct Known {
     pub kind: u8,
     /// When it was last sent, whatever became of it.
     pub sent: i64,
+    /// The version it was leased with.
+    leased_version: i64,
 }
 
 /// Some calls of one take.
@@ -75,6 +77,14 @@ impl Known {
             self.forget();
             return;
         }
+        let is_failure = matches!(verdict, Verdict::Later(..) | Verdict::Miss(..));
+        if is_failure && self.entry.job.version > self.leased_version {
+            // Its owner has changed it since: the failure says nothing of it as it is now.
+            (self.put_off, self.due) = (false, now);
+            self.calm();
+            return;
+        }
+        let was_urgent = self.urgent;
         self.put_off = matches!(verdict, Verdict::Later(..));
         self.urgent &= matches!(verdict, Verdict::Again | Verdict::Later(..) | Verdict::Drop(_));
         match verdict {
@@ -83,8 +93,8 @@ impl Known {
                 self.last = self.last.max(sent.0);
                 self.calm();
                 let point = self.grid_after(self.last.max(self.due));
-                // A refresh ahead of its time never puts the next run off by more than an interval.
-                self.due = point.min(self.last + self.interval());
+                // A refresh never puts the next run off by more than an interval.
+                self.due = if was_urgent { point.min(self.last + self.interval()) } else { point };
             }
             Verdict::Later(wait, kind) => {
                 self.fail(kind);
@@ -125,6 +135,7 @@ impl Model {
             attempts: 0,
             kind: 0,
             sent: T0,
+            leased_version: 0,
             entry: entry.clone(),
         };
         Self {
@@ -258,6 +269,7 @@ impl Model {
         let job = self.jobs.get_mut(&granted.id.0)?;
         let was = job.at;
         job.at = At::Leased(grant.call.0);
+        job.leased_version = granted.version;
         let early = job.due as f64 - at;
         // Whoever is not the first may ride along a little early.
         let ride = (settings.ride_share * job.interval() as f64).min(settings.ride_max.as_ms() as f64);

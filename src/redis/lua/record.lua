@@ -41,11 +41,11 @@ local function grid_after(interval, offset, t)
   return (floor((t - offset) / interval) + 1) * interval + offset
 end
 
--- When a job is due after a success: at the next point of its grid that is not the one it ran for. One that ran early,
--- such as by "refresh now", is due an interval after it at most.
-local function due_after(interval, offset, last, due)
+-- When a job is due after a success: at the next point of its grid that is not the one it ran for. "Refresh now" never
+-- puts the next run off by more than an interval.
+local function due_after(interval, offset, last, due, was_urgent)
   local point = grid_after(interval, offset, last > due and last or due)
-  if point - last > interval then return last + interval end
+  if was_urgent and point - last > interval then return last + interval end
   return point
 end
 
@@ -89,7 +89,7 @@ local function succeeded(raw, shared, sent)
   local v, class, flags, _, interval, offset, due, last = read_bytes(HEAD, raw)
   if v ~= VERSION or flags % 2 == 1 or interval == 0 then return nil end
   if sent > last then last = sent end
-  due = due_after(interval, offset, last, due)
+  due = due_after(interval, offset, last, due, flags % 8 >= 4)
   -- It may share a call as before; nothing urgent and no failure is left.
   local next_raw = write_bytes(HEAD, v, class, flags % 4, 0, interval, offset, due, last) .. raw:sub(REST)
   if not shared then return next_raw, due end

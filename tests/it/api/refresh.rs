@@ -61,11 +61,6 @@ async fn refresh_of_an_unscheduled_job_says_what_to_do() {
     for (sql, problem, says) in [
         ("UPDATE jobs SET state = 'paused'", "paused", r#"{"paused": false}"#),
         (
-            "UPDATE jobs SET state = 'parked', state_reason = 'gone: no such device'",
-            "parked",
-            "(gone: no such device)",
-        ),
-        (
             "WITH mended AS (UPDATE jobs SET state = 'active')
              UPDATE connections SET state = 'needs_reauth', state_reason = 'HTTP 401'",
             "needs-reauth",

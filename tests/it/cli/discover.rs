@@ -29,9 +29,12 @@ async fn dry_run_stores_nothing_and_discovery_adds_the_listed_devices() {
     Mock::given(matchers::path("/devices")).respond_with(list).up_to_n_times(3).mount(&cloud).await;
     let binary = Binary::new().await;
     binary.file("providers/listed.toml", DEFINITION);
+    let (before, rest) = DEFINITION.split_once("[discovery]").expect("a list");
+    let unlisted = [before, &rest[rest.find("[resource.state]").expect("a resource")..]].concat();
+    binary.file("providers/unlisted.toml", &unlisted);
     let binary = binary
         .set("PACELINE__PROVIDERS__DIR", "providers")
-        .set("PACELINE__PROVIDERS__PRIVATE_NETWORKS", "listed,signalk");
+        .set("PACELINE__PROVIDERS__PRIVATE_NETWORKS", "listed,unlisted");
     let add = |provider: &str, label: &str| {
         let base_url = cloud.uri();
         format!(
@@ -54,6 +57,6 @@ async fn dry_run_stores_nothing_and_discovery_adds_the_listed_devices() {
     assert!(
         binary.run("connection list --tenant acme").ok().out.contains("1; discovery failed: gone: HTTP 404")
     );
-    binary.run(&add("signalk", "boat")).ok();
+    binary.run(&add("unlisted", "boat")).ok();
     binary.run("connection discover --tenant acme boat").refused(1, &["does not say how devices are listed"]);
 }

@@ -151,7 +151,7 @@ async fn compare_states(
 ) -> Vec<Difference> {
     let mut differences = Vec::new();
     let outcome = case.expect.outcome.as_str();
-    let is_failure = matches!(outcome, "unauthorized" | "gone" | "transient" | "broken");
+    let is_failure = matches!(outcome, "unauthorized" | "gone" | "transient" | "broken" | "no_data");
     let stored = stored::state(app, job).await;
     let error = stored.last_error.unwrap_or_default();
     compare(
@@ -161,7 +161,7 @@ async fn compare_states(
         json!(error.starts_with(&format!("{outcome}: "))),
     );
     compare(&mut differences, "failing", json!(matches!(outcome, "gone" | "broken")), json!(stored.failing));
-    let state = if outcome == "gone" { "parked" } else { "active" };
+    let state = if outcome == "gone" { "probing" } else { "active" };
     compare(&mut differences, "state", json!(state), json!(stored.state));
     let reason = stored.state_reason.is_some_and(|reason| reason.starts_with("gone: "));
     compare(&mut differences, "state_reason", json!(outcome == "gone"), json!(reason));
@@ -172,7 +172,6 @@ async fn compare_states(
     let location =
         async || app.queue.locate(&deployed.redirected.provider.name, &[job]).await.unwrap().remove(0);
     let expected = match outcome {
-        "gone" => json!([false, false, false, false]),
         // It stays ready, with its rank.
         "throttled" => json!([true, false, true, false]),
         _ => json!([true, true, false, false]),
@@ -197,8 +196,9 @@ async fn compare_states(
                 json!(stored.connection),
             );
             compare(&mut differences, "its reason", json!(true), json!(stored.refusal.is_some()));
-            let off = json!([false, false, false, false]);
-            compare(&mut differences, "location, refused twice", off, at(&location().await));
+            // The only job of the connection probes it.
+            let probing = json!([true, true, false, false]);
+            compare(&mut differences, "location, refused twice", probing, at(&location().await));
         }
         _ => {}
     }

@@ -106,6 +106,7 @@ pub fn failure(word: &str, reason: String) -> Outcome {
         "broken" => Outcome::Broken { reason, excerpt: String::new() },
         "unchanged" => Outcome::Unchanged,
         "device_offline" => Outcome::DeviceOffline,
+        "no_data" => Outcome::NoData { reason },
         other => panic!("{other}: {reason}"),
     }
 }

@@ -13,14 +13,14 @@ local gone, changed, staged, ready = {}, {}, {}, {}
 local wake
 
 -- A job is as it was leased, unless its owner has changed it since: then it is as the schedule has it now.
-local jobs = {}
+local jobs, is_changed = {}, {}
 local function read_changed(ids)
   if #ids == 0 or redis.call('EXISTS', Keys.changed) == 0 then return end
   local some = {}
   for i, is in ipairs(Command.ask('SMISMEMBER', Keys.changed, ids)) do
     if is == 1 then some[#some + 1] = ids[i] end
   end
-  for id, j in pairs(Record.find(some)) do jobs[id] = j end
+  for id, j in pairs(Record.find(some)) do jobs[id], is_changed[id] = j, true end
   Command.send('SREM', Keys.changed, some)
 end
 local function job_of(id, raw)
@@ -44,6 +44,12 @@ local function fail(j, kind)
   j.kind = kind
 end
 
+-- Whether its owner has changed the job since it was leased: its failure says nothing of it as it is now.
+local function is_newer(id, raw, j)
+  local leased = is_changed[id] and Record.unpack(id, raw)
+  return leased and j.version > leased.version
+end
+
 local function end_job(id, raw, verdict, number, kind)
   local j = job_of(id, raw)
   if verdict == 'drop' and j and j.version > number then verdict = 'again' end
@@ -53,15 +59,19 @@ local function end_job(id, raw, verdict, number, kind)
     add_ready(ready, id, j)
   elseif verdict == 'again' then
     due_again(id, j) -- it was granted for its instant, or piggybacked: its time is still to come
+  elseif (verdict == 'later' or verdict == 'miss') and is_newer(id, raw, j) then
+    j.attempts, j.kind, j.due = 0, 0, now
+    due_again(id, j)
   elseif verdict == 'later' then
     fail(j, kind)
     j.due = now + math.floor(number)
     due_again(id, j)
   else
+    local was_urgent = j.urgent
     j.urgent = false
     if verdict == 'done' then
       j.last, j.attempts, j.kind = math.max(j.last, math.floor(number)), 0, 0
-      j.due = Record.due_after(j.interval, j.offset, j.last, j.due)
+      j.due = Record.due_after(j.interval, j.offset, j.last, j.due, was_urgent)
     else
       fail(j, kind)
       local wait = math.min(number * j.interval, math.max(j.interval, waits_max[kind] or waits_max.lasting))
