@@ -3,7 +3,7 @@
 use super::AuthoriseError;
 use crate::app::App;
 use crate::preference::connections::{self, ConnectionRef, NewConnection};
-use crate::preference::secrets;
+use crate::preference::{refusals, secrets};
 use crate::provider::LookupError;
 use crate::words::{ConnectionId, Secrets};
 
@@ -26,7 +26,7 @@ pub async fn add(app: &App, new: NewConnection) -> Result<Added, AuthoriseError>
     let id = connections::add(&app.pool, &app.sealer, new).await?;
     let awaits_owner = provider.definition.auth.get_ref().needs_owner();
     if awaits_owner {
-        connections::wait_for_owner(&app.pool, id, NOT_YET).await?;
+        refusals::wait_for_owner(&app.pool, id, NOT_YET).await?;
     }
     Ok(Added { id, awaits_owner })
 }

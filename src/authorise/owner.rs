@@ -1,4 +1,5 @@
-//! Authorisation by the owner: in a browser, which is redirected back with a code, or by a code entered on another device.
+//! Authorisation by the owner: in a browser, which is redirected back with a code, or by a code entered on another
+//! device.
 
 use super::reserve::{self, NotYet, ReservedRequest};
 use crate::app::{App, ProviderClient};

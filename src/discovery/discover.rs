@@ -138,7 +138,7 @@ fn jobs_of(provider: &Provider, listed: &ListedDevice) -> Vec<(ResourceName, Int
 /// changed.
 async fn tell(app: &App, tenant: TenantId, touched: &[DeviceId]) {
     if let Err(error) = keep::drain(app).await {
-        tracing::warn!(%error, "devices were found, but the schedule was not updated; the outbox will be drained later");
+        tracing::warn!(%error, "devices were found, and the schedule learns of them later");
     }
     let devices = touched.iter().map(|device| (tenant, *device));
     if let Err(error) = app.cache.forget(devices, META).await {

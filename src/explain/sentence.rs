@@ -37,17 +37,14 @@ pub fn sentence(facts: &Facts<'_>) -> String {
     match status.state {
         JobState::Paused => "paused by its owner".to_owned(),
         JobState::Active | JobState::Probing if !status.usable => format!(
-            "the provider refuses the credential of connection {:?}, which one of its jobs tries again ever more rarely: {}",
+            "the provider refuses the credential of connection {:?}, and one job tries again: {}",
             status.label,
             recorded(&status.refusal)
         ),
         JobState::Probing => {
             let since = status.state_at.map_or(String::new(), |at| format!(" since {at}"));
             let reason = recorded(&status.reason);
-            format!(
-                "it keeps failing{since}, and is tried again ever more rarely ({reason}): {}",
-                scheduled(facts)
-            )
+            format!("it keeps failing{since} and is tried ever more rarely ({reason}): {}", scheduled(facts))
         }
         JobState::Active => {
             let mut text = scheduled(facts);
@@ -278,12 +275,11 @@ records = "."
             (JobStatus { state: JobState::Paused, ..status() }, "paused by its owner"),
             (
                 JobStatus { state: JobState::Probing, reason, ..status() },
-                "it keeps failing, and is tried again ever more rarely (gone: HTTP 404): due in 12 s (every 30s, normal)",
+                "it keeps failing and is tried ever more rarely (gone: HTTP 404): due in 12 s (every 30s, normal)",
             ),
             (
                 JobStatus { usable: false, refusal: Some("HTTP 401".to_owned()), ..status() },
-                "the provider refuses the credential of connection \"home\", which one of its jobs tries again ever more \
-                 rarely: HTTP 401",
+                "the provider refuses the credential of connection \"home\", and one job tries again: HTTP 401",
             ),
             (
                 JobStatus { resource: "power".parse().unwrap(), ..status() },

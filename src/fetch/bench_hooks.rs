@@ -25,7 +25,7 @@ impl Fetcher {
         let Ok(json) = mapping::parse(body) else { return Vec::new() };
         let read = |(name, of): (&ResourceName, &Mapping)| match name {
             name if *name == *DISCOVERY => {
-                let found = mapping::devices(of, &json).unwrap_or_default().into_iter();
+                let found = mapping::devices(&of.records, &json).unwrap_or_default().into_iter();
                 found.flat_map(|one| [one.external_id, one.name, one.group, one.model]).collect()
             }
             name if *name == *BOOTSTRAP => {

@@ -5,7 +5,7 @@ use super::answer::elements::Mapping;
 use super::answer::mapping::value;
 use super::answer::validate::request_hash;
 use super::call::{Call, CallResult};
-use super::client::PagedResult;
+use super::page::PagedResult;
 use super::request::{contains_secret, parse_url, redact};
 use crate::provider::BOOTSTRAP;
 use crate::words::{Connection, DeviceId, End, Hold, JobId, Outcome, UnixMs};

@@ -7,16 +7,16 @@ use super::answer::{
 };
 use super::call::{Call, CallResult, Validators};
 use super::jq::{OffRuntime, Program};
+use super::page::{FailedPage, MappedPage, PagedResult, Reader};
 use super::request::{Preparer, redact, redact_text};
 use super::token::Tokens;
 use super::trace::Trace;
 use super::wire::{InFlight, NoResponse, Reach, Response, ScriptedResponses, Wire, excerpt};
 use crate::provider::{Format, LoadError, Provider, Resource, RuleOutcome};
-use crate::words::{DeviceId, End, Hold, Outcome, ResourceName, Scope, Secrets, UnixMs, Validator};
+use crate::words::{End, Hold, Outcome, ResourceName, Scope, Secrets, UnixMs};
 use jaq_json::Val;
 use reqwest::Request;
 use reqwest::header::HeaderMap;
-use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
@@ -40,40 +40,6 @@ pub struct Fetcher {
     is_direct: bool,
     pub(super) tokens: Tokens,
 }
-
-/// A page that was mapped.
-struct MappedPage<T> {
-    /// The whole page, if the next one is found from it.
-    json: Option<Val>,
-    found: Vec<T>,
-    /// The page's change token.
-    change_token: Option<Value>,
-    end: End,
-}
-
-/// The result of all pages of a call.
-pub(super) struct PagedResult<T> {
-    pub(super) found: Vec<T>,
-    /// How the call ended; an error if it ended before the last page.
-    pub(super) ended: Result<End, EndedEarly>,
-    pub(super) holds: Vec<(Hold, Option<DeviceId>)>,
-    /// Bootstrap values that a response corrects.
-    pub(super) bootstrap_values: BTreeMap<String, String>,
-    /// The validator of the first page.
-    pub(super) validator: Option<Validator>,
-    /// Whether the request asked for changes only.
-    pub(super) is_part: bool,
-}
-
-/// A page that ended the call: how, the hold that it asks for, and the bootstrap values that it corrects.
-struct FailedPage {
-    ended: EndedEarly,
-    hold: Option<Hold>,
-    bootstrap_values: BTreeMap<String, String>,
-}
-
-/// Maps a page's JSON.
-pub(super) type Reader<T> = fn(&Mapping, &Val) -> Result<Vec<T>, String>;
 
 impl Fetcher {
     /// Compiles everything that the definition declares, so that no call can fail on a malformed program or template.

@@ -1,7 +1,7 @@
 //! Fetches the list of a connection's devices: requested, judged and paged like a resource.
 
 use super::answer::mapping;
-use super::client::PagedResult;
+use super::page::PagedResult;
 use super::request::redact;
 use super::trace::Trace;
 use super::{Call, CallResult, Fetcher};
@@ -39,8 +39,9 @@ impl Fetcher {
                 bootstrap_values: BTreeMap::new(),
             };
         };
-        let PagedResult { found, ended, holds, bootstrap_values, .. } =
-            self.fetch_pages(resource, &call, now, trace, mapping::devices).await;
+        let PagedResult { found, ended, holds, bootstrap_values, .. } = self
+            .fetch_pages(resource, &call, now, trace, |of, json| mapping::devices(&of.records, json))
+            .await;
         let (end, devices) = match ended {
             Ok(end) => (end, self.deduplicated(found)),
             Err(ended) => (ended.end, Err(ended.outcome)),

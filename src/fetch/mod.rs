@@ -25,6 +25,7 @@ pub mod cases;
 mod client;
 mod jq;
 mod list;
+mod page;
 mod probe;
 mod request;
 mod token;

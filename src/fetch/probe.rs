@@ -5,7 +5,7 @@ use super::answer::elements::{Mapping, RECORDS_MAX};
 use super::answer::mapping::value;
 use super::answer::{EndedEarly, assign_records_until, rate_limit, validate};
 use super::call::{Call, CallResult, Target, Validators};
-use super::client::PagedResult;
+use super::page::PagedResult;
 use super::trace::Trace;
 use crate::provider::{Missing, Probe, Resource};
 use crate::words::{End, JobId, Outcome, UnixMs};

@@ -47,8 +47,8 @@ impl Flight {
                 ended.holds = vec![(Hold { scope: Scope::Connection, until, reason }, None)];
                 return ended;
             }
-            // The renewal marked the connection and dropped its jobs, but for the one that probes it: that asks again, ever
-            // more rarely.
+            // The renewal marked the connection and dropped its jobs, but for the one that probes it: that asks again,
+            // ever more rarely.
             Ready::Refused(_) => {
                 let later = |(job, wanted): (&JobId, &Wanted)| (*job, refused(&wanted.granted));
                 ended.unserved.extend(ended.wanted.iter().map(later));

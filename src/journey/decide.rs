@@ -3,7 +3,7 @@
 use crate::retry::Retry;
 use crate::settings::Settings;
 use crate::take::{FailureKind, GrantedJob, Verdict};
-use crate::words::{Outcome, UnixMs};
+use crate::words::{Outcome, Record, UnixMs};
 use rand::Rng;
 use std::time::Duration;
 
@@ -101,6 +101,17 @@ pub fn refused(job: &GrantedJob) -> Verdict {
 /// A wait of so many doublings is longer than any limit.
 const DOUBLINGS_MAX: u32 = 30;
 
+/// A provider's clock may be this much ahead of ours, ms.
+const CLOCK_SKEW_MS: i64 = 60_000;
+
+/// The record with a time that has passed: one in the future becomes that of the call, and counts as rejected.
+pub fn past(record: &Record, fetched_at: UnixMs, rejected: &mut u64) -> Record {
+    let is_future = record.observed_at.is_some_and(|at| at.since_ms(fetched_at) > CLOCK_SKEW_MS);
+    *rejected += u64::from(is_future);
+    let observed_at = if is_future { Some(fetched_at) } else { record.observed_at };
+    Record { observed_at, ..record.clone() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,5 +196,19 @@ mod tests {
     #[test]
     fn offline_device_keeps_its_schedule() {
         assert_eq!(decided(&Outcome::DeviceOffline, 4).verdict, Verdict::Done(UnixMs(1000)));
+    }
+
+    #[test]
+    fn time_in_the_future_becomes_that_of_the_call() {
+        let record = |at| Record {
+            external_id: None,
+            observed_at: Some(UnixMs(at)),
+            online: true,
+            values: serde_json::Map::new(),
+        };
+        let (mut rejected, now) = (0, UnixMs(1_000_000));
+        assert_eq!(past(&record(1_030_000), now, &mut rejected).observed_at, Some(UnixMs(1_030_000)));
+        assert_eq!(past(&record(1_090_000), now, &mut rejected).observed_at, Some(now));
+        assert_eq!(rejected, 1);
     }
 }

@@ -1,20 +1,18 @@
 //! Ends calls in batches: record, then cache, then settle.
 
-use super::{Decision, Ended, Journey, JourneyError, Policy, decide};
+use super::{Decision, Ended, Journey, JourneyError, Policy, decide, past};
 use crate::cache::{META, Slot};
 use crate::postgres::PostgresError;
-use crate::preference::connections;
+use crate::preference::refusals;
 use crate::record::{self, Failure, Observation, Written};
 use crate::retry::RECONNECT;
 use crate::take::{FailureKind, Settlement, Verdict};
 use crate::watch::{self, Stats};
-use crate::words::{ConnectionId, DeviceId, JobId, Outcome, Record, TenantId, UnixMs};
+use crate::words::{ConnectionId, DeviceId, JobId, Outcome, TenantId};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// A provider's clock may be this much ahead of ours, ms.
-const CLOCK_SKEW_MS: i64 = 60_000;
 /// Calls per batch, so that one SQL statement stays small.
 const BATCH: usize = 256;
 
@@ -141,7 +139,7 @@ impl Journey {
                     fetched_at: call.fetched_at,
                     online: Some(record.online),
                     validator: call.validators.all.clone(),
-                    record: Some(without_future(record, call.fetched_at, &mut batch.stats)),
+                    record: Some(past(record, call.fetched_at, &mut batch.stats.rejected)),
                 });
             }
         }
@@ -155,11 +153,11 @@ impl Journey {
         batch.reject(rejected);
         self.write_failures(&batch.failures).await?;
         self.with_retry(|| record::recover(pool, &batch.recovered)).await?;
-        self.with_retry(|| connections::restore(pool, &batch.restored)).await?;
+        self.with_retry(|| refusals::restore(pool, &batch.restored)).await?;
         let mut off = Vec::new();
         for ((connection, version), (reason, jobs)) in std::mem::take(&mut batch.refused) {
             let marked =
-                self.with_retry(|| connections::needs_reauth(pool, connection, &reason, version)).await?;
+                self.with_retry(|| refusals::needs_reauth(pool, connection, &reason, version)).await?;
             match marked {
                 Some(all) => {
                     off.extend(all);
@@ -328,7 +326,7 @@ impl Batch {
         let Some(wanted) = call.wanted.get(&job) else { return };
         let observed = match outcome {
             Outcome::Fresh(record) => {
-                let record = without_future(record, call.fetched_at, &mut self.stats);
+                let record = past(record, call.fetched_at, &mut self.stats.rejected);
                 let online = record.online;
                 Some((Some(record), Some(online)))
             }
@@ -380,14 +378,6 @@ impl Batch {
             probing: decision.probing,
         });
     }
-}
-
-/// The record with a time that has passed: one in the future becomes that of the call, and counts as left out.
-fn without_future(record: &Record, fetched_at: UnixMs, stats: &mut Stats) -> Record {
-    let is_future = record.observed_at.is_some_and(|at| at.since_ms(fetched_at) > CLOCK_SKEW_MS);
-    stats.rejected += u64::from(is_future);
-    let observed_at = if is_future { Some(fetched_at) } else { record.observed_at };
-    Record { observed_at, ..record.clone() }
 }
 
 fn slot(written: &Written) -> Option<Slot> {

@@ -10,7 +10,7 @@ mod pull;
 mod run;
 mod wake;
 
-pub use decide::{Decision, Policy, decide, refused};
+pub use decide::{Decision, Policy, decide, past, refused};
 pub use land::Landed;
 pub use pull::Step;
 pub use run::{listen, run};

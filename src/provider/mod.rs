@@ -1,7 +1,8 @@
 //! Providers, as declared in `config/providers/<name>.toml`: loaded and checked before anything is called.
 //!
-//! `definition` is a file's shape, made of `quota/`, `auth/`, `call/` and `value/`; `load/` reads and checks it; `registry` holds
-//! all providers, and `lookup` finds what somebody named. Imports run that way only (`ORDER` in `tests/tidy.rs`).
+//! `definition` is a file's shape, made of `quota/`, `auth/`, `call/` and `value/`; `load/` reads and checks it;
+//! `registry` holds all providers, and `lookup` finds what somebody named. Imports run that way only (`ORDER` in
+//! `tests/tidy.rs`).
 
 mod auth;
 mod call;

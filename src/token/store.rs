@@ -204,8 +204,8 @@ pub async fn fail(
     Ok(())
 }
 
-/// Postpones a renewal that was started but not requested, because no quota let the request through. It is no failure, and the
-/// least interval begins with the request itself.
+/// Postpones a renewal that was started but not requested, because no quota let the request through. It is no failure,
+/// and the least interval begins with the request itself.
 pub async fn put_off(
     pool: &Pool,
     connection: &Connection,

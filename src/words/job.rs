@@ -11,8 +11,8 @@ pub enum JobState {
     Active,
     /// Paused by its owner.
     Paused,
-    /// Scheduled, behind those that are well and ever more rarely, because it keeps failing; the reason is stored. Its next
-    /// success makes it active again.
+    /// Scheduled, behind those that are well and ever more rarely, because it keeps failing; the reason is stored. Its
+    /// next success makes it active again.
     Probing,
 }
 

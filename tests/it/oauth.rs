@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use paceline::authorise::{self, Authoriser, Ready};
 use paceline::http;
-use paceline::preference::{connections, tenants};
+use paceline::preference::{connections, refusals, tenants};
 use paceline::words::{Connection, Role, Secrets, TenantId};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -76,7 +76,7 @@ async fn rig(text: &'static str) -> Rig {
     let secrets: Secrets =
         client.map(|(name, secret)| (name.to_owned(), secret.into())).into_iter().collect();
     connections::reauthorise(&app.pool, &app.sealer, rig.t.tenant, rig.connection, &secrets).await.unwrap();
-    connections::wait_for_owner(&app.pool, rig.connection, "not yet").await.unwrap();
+    refusals::wait_for_owner(&app.pool, rig.connection, "not yet").await.unwrap();
     rig
 }
 

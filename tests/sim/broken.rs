@@ -183,6 +183,18 @@ async fn hold_that_shrinks_is_seen() {
 }
 
 #[tokio::test]
+async fn refresh_that_puts_the_next_run_off_is_seen() {
+    let unbounded = settle("if was_urgent and point - last > interval then", "if false then");
+    seen_from_outside("grid", &[unbounded]).await;
+}
+
+#[tokio::test]
+async fn failure_that_waits_longer_than_its_own_wait_is_seen() {
+    let later = settle("now + wait - j.interval)", "now + wait)");
+    seen_from_outside("grid", &[later]).await;
+}
+
+#[tokio::test]
 async fn grid_that_drifts_is_seen() {
     let drifts =
         settle("return (floor((t - offset) / interval) + 1) * interval + offset", "return t + interval");

@@ -76,8 +76,8 @@ impl Sorted {
         sorted
     }
 
-    /// Of two records with one id: prefer one that can be read, then one with values, then the later observation, then the
-    /// last.
+    /// Of two records with one id: prefer one that can be read, then one with values, then the later observation, then
+    /// the last.
     fn add(&mut self, id: Option<String>, found: Result<Record, String>) {
         let rank = |found: &Result<Record, String>| {
             found.as_ref().ok().map(|record| (!record.has_no_values(), record.observed_at))

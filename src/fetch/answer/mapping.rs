@@ -1,7 +1,7 @@
 //! Converts what jq programs yield, value by value and within bounds, and parses bodies for them.
 
-use super::elements::Mapping;
 use super::values::RawValue;
+use crate::fetch::jq::Program;
 use crate::words::{ListedDevice, UnixMs};
 use jaq_json::{Num, Val};
 use serde_json::{Map, Number, Value};
@@ -15,10 +15,10 @@ const CONTENT_MAX: usize = 32 << 20;
 const DEPTH_MAX: u8 = 127;
 
 /// The devices that a program yields for a listing, in order; may contain one twice.
-pub(crate) fn devices(mapping: &Mapping, response: &Val) -> Result<Vec<ListedDevice>, String> {
+pub(crate) fn devices(program: &Program, response: &Val) -> Result<Vec<ListedDevice>, String> {
     let (mut devices, mut failure) = (Vec::new(), None);
     let mut converter = Converter::new();
-    let ended = mapping.records.run(response, |found| {
+    let ended = program.run(response, |found| {
         match converter.device(&found) {
             Ok(device) => devices.push(device),
             Err(error) => failure = Some(error),
@@ -312,10 +312,7 @@ mod tests {
     #[test]
     fn listed_devices_need_ids() {
         let list = |code: &str, body: &str| {
-            let table =
-                format!("interval_min = '1s'\ninterval_default = '1m'\npath = '/'\nrecords = '{code}'");
-            let mapping = Mapping::compile(&toml::from_str(&table).unwrap()).unwrap();
-            devices(&mapping, &parse(body.as_bytes()).unwrap())
+            devices(&Program::compile(code).unwrap(), &parse(body.as_bytes()).unwrap())
         };
         let found =
             list(".[]", r#"[{"id":7,"name":"a","group":null,"model":3},{"id":"b","resources":["state"]}]"#);

@@ -1,4 +1,5 @@
-//! Text of a response, made clean once, before anything reads it: its charset, byte order mark, NUL and lone surrogates.
+//! Text of a response, made clean once, before anything reads it: its charset, byte order mark, NUL and lone
+//! surrogates.
 //!
 //! Postgres's jsonb stores neither NUL nor lone surrogates, and one such character would make it refuse a whole batch.
 

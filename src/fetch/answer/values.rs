@@ -239,7 +239,8 @@ mod tests {
 
     #[test]
     fn unit_that_the_response_tells_is_converted() {
-        let raw = json!({"temperature_c": {"value": 67, "unit": "F"}, "cooler_temperature_c": {"value": 41, "unit": "F"},
+        let raw = json!({"temperature_c": {"value": 67, "unit": "F"},
+            "cooler_temperature_c": {"value": 41, "unit": "F"},
             "energy_wh": {"value": 1.25, "unit": "kWh"}, "pressure_hpa": {"value": 101.3, "unit": "kPa"}});
         let (values, rejected) = applied("", raw);
         let expected = json!({"temperature_c": 19.444444, "cooler_temperature_c": 5.0, "energy_wh": 1250.0,

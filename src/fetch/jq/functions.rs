@@ -1,7 +1,7 @@
 //! Functions of jq that differ from the interpreter's own, and those that definitions have beside jq's.
 //!
-//! `fromjson` and `tonumber` follow jq 1.7: a text holds exactly one value. The interpreter's own yield several outputs for
-//! a text such as `1,5`, and none for an empty one.
+//! `fromjson` and `tonumber` follow jq 1.7: a text holds exactly one value. The interpreter's own yield several outputs
+//! for a text such as `1,5`, and none for an empty one.
 
 use jaq_core::load::parse::Def;
 use jaq_json::Val;

@@ -3,4 +3,5 @@
 pub mod connections;
 pub mod learned;
 pub mod quota_inputs;
+pub mod refusals;
 pub mod secrets;

@@ -1,6 +1,7 @@
 //! Changing some of a connection's secrets.
 
 use super::connections::{self, ConnectionError};
+use super::refusals;
 use crate::postgres::{Pool, PostgresError};
 use crate::seal::Sealer;
 use crate::words::{ConnectionId, Secrets, TenantId};
@@ -38,7 +39,7 @@ pub async fn change<E>(
     }
     connections::reauthorise(&mut *tx, sealer, tenant, id, &secrets).await?;
     if let Some(reason) = awaits {
-        connections::wait_for_owner(&mut *tx, id, reason).await?;
+        refusals::wait_for_owner(&mut *tx, id, reason).await?;
     }
     tx.commit().await.map_err(failed())?;
     Ok(Ok(()))

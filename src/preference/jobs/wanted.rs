@@ -120,7 +120,8 @@ pub async fn by_id(pool: &Pool, ids: &[i64]) -> Result<Vec<StoredJob>, PostgresE
                   j.resource AS "resource!", j.provider AS "provider!", j.interval_ms AS "interval_ms!",
                   j.priority AS "priority!", j.state AS "state!", j.version AS "version!", d.connection_id,
                   d.group_key,
-                  c.state = 'active' OR is_probe(c.tenant_id, c.connection_id, j.job_id) AS "usable!", t.weight, l.fetched_at AS "fetched_at?"
+                  c.state = 'active' OR is_probe(c.tenant_id, c.connection_id, j.job_id) AS "usable!", t.weight,
+                  l.fetched_at AS "fetched_at?"
            FROM wanted j
            JOIN tenants t USING (tenant_id)
            JOIN devices d USING (tenant_id, device_id)
@@ -149,7 +150,8 @@ pub async fn page(
                   j.resource AS "resource!", j.provider AS "provider!", j.interval_ms AS "interval_ms!",
                   j.priority AS "priority!", j.state AS "state!", j.version AS "version!", d.connection_id,
                   d.group_key,
-                  c.state = 'active' OR is_probe(c.tenant_id, c.connection_id, j.job_id) AS "usable!", t.weight, l.fetched_at AS "fetched_at?"
+                  c.state = 'active' OR is_probe(c.tenant_id, c.connection_id, j.job_id) AS "usable!", t.weight,
+                  l.fetched_at AS "fetched_at?"
            FROM wanted j
            JOIN tenants t USING (tenant_id)
            JOIN devices d USING (tenant_id, device_id)

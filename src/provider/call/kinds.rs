@@ -25,7 +25,8 @@ pub enum Format {
     /// One JSON document.
     #[default]
     Json,
-    /// One JSON document per line: jq sees an array of them. A line that is none is left out. An error response is one JSON document nevertheless.
+    /// One JSON document per line: jq sees an array of them. A line that is none is left out. An error response is one
+    /// JSON document nevertheless.
     Ndjson,
     /// Text: jq sees one string.
     Text,

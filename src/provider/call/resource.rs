@@ -76,8 +76,8 @@ pub struct Resource {
     #[serde(default)]
     #[schemars(with = "Option<ProbeTable>")]
     pub probe: Option<Box<Probe>>,
-    /// jq: the response → its elements, each read by itself, so that one that cannot be read loses no other. When absent,
-    /// the response is the one element.
+    /// jq: the response → its elements, each read by itself, so that one that cannot be read loses no other. When
+    /// absent, the response is the one element.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub each: Option<Spanned<String>>,

@@ -36,8 +36,8 @@ const fn text(name: &'static str, label: &'static str) -> Term {
     Term { name, label, kind: Kind::Text }
 }
 
-/// Every name. Ranges are what instruments of homes, weather and vehicles can show: anything else is a fault of a sensor or
-/// a code of its cloud.
+/// Every name. Ranges are what instruments of homes, weather and vehicles can show: anything else is a fault of a
+/// sensor or a code of its cloud.
 pub const VOCABULARY: &[Term] = &[
     number("temperature_c", "Temperature", Q::Temperature, -90.0, 120.0),
     number("outdoor_temperature_c", "Outdoor temperature", Q::Temperature, -90.0, 70.0),

@@ -1,8 +1,8 @@
 -- Record: a job as the schedule keeps it: its bytes, the hash it is kept in, and its grid. Ids stay the strings that
 -- Redis returns, because turning numbers into text is the most expensive thing a script does.
 -- Uses: Keys, Command, Const
--- Gives: queue_name, class_prefix, class_of, ready_key, waiting_since, grid_after, due_after, pack, unpack, succeeded, read, find,
---   forget, stage, write_staged, write
+-- Gives: queue_name, class_prefix, class_of, ready_key, waiting_since, grid_after, due_after, pack, unpack,
+--   succeeded, read, find, forget, stage, write_staged, write
 local JOBS, READY, send = Keys.jobs, Keys.ready, Command.send
 local format, floor, read_bytes, write_bytes = string.format, math.floor, struct.unpack, struct.pack
 
@@ -26,8 +26,8 @@ local class_prefix = { [0] = '0:', '1:', '2:', '3:', '4:', '5:' }
 local function class_of(j) return j.urgent and 0 or j.class end
 local function ready_key(j) return READY .. class_prefix[class_of(j)] .. queue_name(j) end
 
--- The instant from which a ready job counts as waiting: its last run, or one interval before due if it never ran. One that
--- keeps failing waits from its due time on: it ranks behind those that are well, and is served in the end.
+-- The instant from which a ready job counts as waiting: its last run, or one interval before due if it never ran. One
+-- that keeps failing waits from its due time on: it ranks behind those that are well, and is served in the end.
 local LASTING = 2
 local function waiting_since(j)
   if j.attempts > 0 and j.kind >= LASTING then return j.due end
@@ -158,6 +158,7 @@ end
 
 return {
   queue_name = queue_name, class_prefix = class_prefix, class_of = class_of, ready_key = ready_key,
-  waiting_since = waiting_since, grid_after = grid_after, due_after = due_after, pack = pack_job, unpack = unpack_job, succeeded = succeeded,
+  waiting_since = waiting_since, grid_after = grid_after, due_after = due_after, pack = pack_job,
+  unpack = unpack_job, succeeded = succeeded,
   read = read, find = find, forget = forget, stage = stage, write_staged = write_staged, write = write,
 }

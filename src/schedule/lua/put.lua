@@ -7,8 +7,8 @@
 --         shared: its call may serve others too; weight: of its lane among lanes, 1 for most
 -- Returns how many were put; a job with an older version than the schedule's is left alone.
 --
--- A new job is due within the spread; a job whose interval changed, at the next point of its new grid; one that failed and
--- has a newer version, at once.
+-- A new job is due within the spread; a job whose interval changed, at the next point of its new grid; one that failed
+-- and has a newer version, at once.
 -- A waiting job keeps its place in rank; a leased one keeps its lease and is settled by the new preference.
 -- Uses: Keys, Command, Clock, Record, Due, Lanes
 local now, spread = Clock.now_ms(ARGV[1]), tonumber(ARGV[2])

@@ -213,7 +213,12 @@ resource = "state"
 devices = ["a", "b"]
 answer = { status = 200, body = '{"devices": [{"id": "a", "t": 1}], "more": true}' }
 then = [{ answer = { status = 429, headers = { Retry-After = "9" } } }]
-expect = { outcome = "fresh", values = { t = 1 }, scope = "connection", wait = "9s", others.b = { outcome = "throttled" } }
+[case.expect]
+outcome = "fresh"
+values = { t = 1 }
+scope = "connection"
+wait = "9s"
+others.b = { outcome = "throttled" }
 
 [[case]]
 name = "a device on a page that was refused waits"
@@ -221,7 +226,11 @@ resource = "state"
 devices = ["b", "a"]
 answer = { status = 200, body = '{"devices": [{"id": "a", "t": 1}], "more": true}' }
 then = [{ answer = { status = 429, headers = { Retry-After = "9" } } }]
-expect = { outcome = "throttled", scope = "connection", wait = "9s", others.a = { outcome = "fresh", values = { t = 1 } } }
+[case.expect]
+outcome = "throttled"
+scope = "connection"
+wait = "9s"
+others.a = { outcome = "fresh", values = { t = 1 } }
 
 [[case]]
 name = "absent from all pages"

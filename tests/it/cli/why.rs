@@ -41,7 +41,7 @@ async fn each_job_of_a_device_is_explained() {
         .await
         .expect("probing");
     let probing = binary.run(&format!("why {device} --resource state")).ok().out;
-    let expected = "state: it keeps failing, and is tried again ever more rarely (gone: HTTP 404): ";
+    let expected = "state: it keeps failing and is tried ever more rarely (gone: HTTP 404): ";
     assert!(probing.starts_with(expected), "{probing}");
 
     sqlx::query("DELETE FROM jobs WHERE resource = 'energy'").execute(&app.pool).await.expect("gone");

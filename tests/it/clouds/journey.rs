@@ -265,7 +265,8 @@ async fn discover(app: &App, deployed: &DeployedCase, case: &Case) -> Vec<Differ
         case.now(),
     ));
     let count = stored::listed(app, deployed).await.len();
-    compare(&mut differences, "no devices added", json!(is_refused), json!(count == 0));
+    let is_empty = is_refused || case.expect.devices.as_ref().is_some_and(Vec::is_empty);
+    compare(&mut differences, "no devices added", json!(is_empty), json!(count == 0));
     differences
 }
 
