@@ -316,7 +316,7 @@ async fn polls_for_a_device_code_wait_for_the_quota_of_token_requests() {
     let connection = connection(&rig).await;
     let code = authorise::device_code(app, provider, &connection).await.unwrap();
     authorise::finish_device(app, provider, &connection, &code).await.unwrap();
-    let sent = sent.lock().unwrap();
+    let sent = sent.lock().unwrap().clone();
     let gaps_ms: Vec<_> = sent.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
     // The requests left at least two seconds apart; how long each travelled differs by less than 100 ms.
     assert!(gaps_ms.len() == 2 && gaps_ms.iter().all(|gap| *gap > 1_900), "{gaps_ms:?}");
