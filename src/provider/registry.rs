@@ -24,6 +24,8 @@ const SHIPPED: &[(&str, &str)] = &[
     ("home-connect", include_str!("../../config/providers/home-connect.toml")),
     ("meadow", include_str!("../../config/providers/meadow.toml")),
     ("netatmo", include_str!("../../config/providers/netatmo.toml")),
+    ("netatmo-energy", include_str!("../../config/providers/netatmo-energy.toml")),
+    ("netatmo-home-coach", include_str!("../../config/providers/netatmo-home-coach.toml")),
     ("node-red", include_str!("../../config/providers/node-red.toml")),
     ("open-meteo", include_str!("../../config/providers/open-meteo.toml")),
     ("purpleair", include_str!("../../config/providers/purpleair.toml")),

@@ -12,7 +12,9 @@ use paceline::preference::devices::{self, NewDevice, TenantConnection};
 use paceline::preference::{learned, tenants};
 use paceline::provider::{Fixtures, Provider, Registry};
 use paceline::record::{self, Observation};
-use paceline::words::{CallId, ConnectionId, DeviceId, Granted, JobId, Priority, Record, TenantId, UnixMs};
+use paceline::words::{
+    CallId, ConnectionId, DeviceId, Granted, JobId, Priority, Record, ResourceName, TenantId, UnixMs,
+};
 use paceline::{authorise, keep};
 use reqwest::Request;
 use serde_json::json;
@@ -110,6 +112,13 @@ async fn test_app(deployed: &[DeployedCase]) -> TestApp {
 }
 
 impl DeployedCase {
+    /// The resources that the case expects a listed device to get, if it names them.
+    pub fn expected_resources(&self, external_id: &str) -> Option<&[ResourceName]> {
+        let AnyCase::Call(case) = &self.case else { return None };
+        let device = case.expect.devices.iter().flatten().find(|device| device.id == external_id)?;
+        device.resources.as_deref()
+    }
+
     /// The name for messages.
     pub fn name(&self) -> String {
         let name = match &self.case {

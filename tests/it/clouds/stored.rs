@@ -185,8 +185,11 @@ pub async fn listed(app: &App, case: &DeployedCase) -> Vec<ListedDevice> {
     default.sort();
     let listed =
         |(external_id, name, group, model, resources): (String, String, String, String, Vec<String>)| {
-            let resources: Vec<_> = resources.iter().map(|name| name.parse().unwrap()).collect();
-            let resources = (resources != default).then_some(resources);
+            let mut resources: Vec<_> = resources.iter().map(|name| name.parse().unwrap()).collect();
+            let expected = case.expected_resources(&external_id);
+            // A case may name the resources that devices get anyway, in any order.
+            resources.sort_by_key(|name| expected.unwrap_or_default().iter().position(|one| one == name));
+            let resources = (expected.is_some() || resources != default).then_some(resources);
             ListedDevice { external_id, name, group, model, resources }
         };
     rows.into_iter().map(listed).collect()
