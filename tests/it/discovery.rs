@@ -479,12 +479,12 @@ async fn a_client_that_disconnects_while_its_call_waits_for_the_quota_has_nothin
     let request = DiscoverRequest { timeout: Duration::from_secs(24 * 3600), ..request(&rig) };
     let app = rig.t.app.clone();
     let waiting = tokio::spawn(async move { discovery::discover(&app, request).await });
-    let begun = async {
+    let detached = async {
         while rig.t.app.detached.is_empty() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), begun).await.expect("it is a detached task");
+    tokio::time::timeout(Duration::from_secs(30), detached).await.expect("it is a detached task");
     waiting.abort();
     rig.t.app.detached.close();
     tokio::time::timeout(Duration::from_secs(10), rig.t.app.detached.wait()).await.expect("it stops waiting");

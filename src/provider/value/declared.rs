@@ -4,7 +4,7 @@ use super::{Kind, find, quantity_of_suffix};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// How a value is read, and what readers are told of it.
+/// How a value is read and described.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeclaredValue {
@@ -12,7 +12,7 @@ pub struct DeclaredValue {
     #[serde(default)]
     pub from: Option<Names>,
     /// The unit of what the response says; converted if the vocabulary has another. For a value that is not in the
-    /// vocabulary, the unit that readers are told.
+    /// vocabulary, the unit of readings.
     #[serde(default)]
     pub unit: Option<String>,
     /// The number is multiplied by this, before its unit is converted.
