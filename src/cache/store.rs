@@ -81,6 +81,22 @@ impl Cache {
         for (tenant, device) in devices {
             pipe.hdel(self.keys.device(tenant, device), field).ignore();
         }
+        self.write(pipe).await
+    }
+
+    /// Deletes all that is cached of these devices in one round trip.
+    pub async fn delete(
+        &self,
+        devices: impl IntoIterator<Item = (TenantId, DeviceId)>,
+    ) -> Result<(), RedisError> {
+        let mut pipe = redis::pipe();
+        for (tenant, device) in devices {
+            pipe.unlink(self.keys.device(tenant, device)).ignore();
+        }
+        self.write(pipe).await
+    }
+
+    async fn write(&self, pipe: redis::Pipeline) -> Result<(), RedisError> {
         if pipe.is_empty() {
             return Ok(());
         }

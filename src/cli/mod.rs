@@ -5,6 +5,7 @@
 //! Exit codes: 0 done; 1 refused, or a check failed; 2 could not start (arguments, settings, servers, files).
 
 mod admin;
+mod confirm;
 mod connection;
 pub mod context;
 mod device;

@@ -40,8 +40,10 @@ pub(super) struct Discovered {
     found_again: Vec<String>,
     /// External ids of those that this list is the first to leave out. They are kept, and fetched as before.
     missing: Vec<String>,
-    /// External ids of devices whose group or model changed, or that had no name and got one.
+    /// External ids of devices whose name, group or model changed. A name that the owner gave stays.
     changed: Vec<String>,
+    /// External ids of listed devices that were removed here: they stay removed until they are added by hand.
+    removed: Vec<String>,
 }
 
 /// A device that was not known before.
@@ -77,6 +79,7 @@ impl Discovered {
             found_again: changes.found_again,
             missing: changes.missing,
             changed: changes.changed,
+            removed: changes.removed,
         }
     }
 }

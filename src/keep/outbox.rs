@@ -3,7 +3,8 @@
 use super::{KeepError, entry, quota_inputs};
 use crate::app::App;
 use crate::cache::META;
-use crate::preference::{jobs, outbox};
+use crate::preference::jobs;
+use crate::preference::outbox::{self, RemovedDevice};
 use crate::words::{JobId, ProviderName};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -21,14 +22,16 @@ pub async fn drain(app: &App) -> Result<usize, KeepError> {
         if notes.is_empty() {
             return Ok(drained);
         }
-        let mut by_provider: BTreeMap<&str, HashSet<i64>> = BTreeMap::new();
+        let mut by_provider: BTreeMap<&str, (HashSet<i64>, HashSet<RemovedDevice>)> = BTreeMap::new();
         for note in &notes {
-            by_provider.entry(&note.provider).or_default().insert(note.job);
+            let (jobs, removed) = by_provider.entry(&note.provider).or_default();
+            jobs.insert(note.job);
+            removed.extend(note.removed);
         }
-        for (provider, ids) in by_provider {
+        for (provider, (ids, removed)) in by_provider {
             // The column holds only what was a provider's name when it was written.
             let Ok(provider) = provider.parse::<ProviderName>() else { continue };
-            tell(app, &provider, &ids).await?;
+            tell(app, &provider, &ids, &removed).await?;
         }
         let ids: Vec<i64> = notes.iter().map(|note| note.id).collect();
         outbox::forget(&app.pool, &ids).await?;
@@ -41,7 +44,7 @@ pub async fn drain(app: &App) -> Result<usize, KeepError> {
 pub async fn tell_soon(app: &App, provider: &ProviderName, job: JobId) {
     let putting = async {
         let notes = outbox::of_job(&app.pool, job).await?;
-        tell(app, provider, &HashSet::from([job.0])).await?;
+        tell(app, provider, &HashSet::from([job.0]), &HashSet::new()).await?;
         outbox::forget(&app.pool, &notes).await?;
         Ok::<_, KeepError>(())
     };
@@ -52,10 +55,16 @@ pub async fn tell_soon(app: &App, provider: &ProviderName, job: JobId) {
     }
 }
 
-async fn tell(app: &App, provider: &ProviderName, ids: &HashSet<i64>) -> Result<(), KeepError> {
+async fn tell(
+    app: &App,
+    provider: &ProviderName,
+    ids: &HashSet<i64>,
+    removed: &HashSet<RemovedDevice>,
+) -> Result<(), KeepError> {
     let ids: Vec<i64> = ids.iter().copied().collect();
     let stored = jobs::by_id(&app.pool, &ids).await?;
-    let connections: HashSet<_> = stored.iter().map(|s| s.job.connection).collect();
+    let shrunk = removed.iter().map(|device| device.connection);
+    let connections: HashSet<_> = stored.iter().map(|s| s.job.connection).chain(shrunk).collect();
     quota_inputs::tell(app, provider, &connections).await?;
     let devices: HashSet<_> = stored.iter().map(|s| (s.job.tenant, s.job.device)).collect();
     let versions: HashMap<_, _> = stored.iter().map(|s| (s.job.id, s.job.version)).collect();
@@ -67,6 +76,7 @@ async fn tell(app: &App, provider: &ProviderName, ids: &HashSet<i64>) -> Result<
         ids.iter().filter(|id| !wanted.contains(&JobId(**id))).map(|id| (JobId(*id), version(id))).collect();
     app.queue.put(provider, &entries).await?;
     app.queue.drop(provider, &unwanted).await?;
+    app.cache.delete(removed.iter().map(|one| (one.tenant, one.device))).await?;
     // The cache shows the older preference if this one was set while Redis could not be reached.
     Ok(app.cache.forget(devices, META).await?)
 }

@@ -35,8 +35,10 @@ pub async fn write(pool: &Pool, failures: &[Failure]) -> Result<(), PostgresErro
                                   $6::boolean[], $7::boolean[], $8::bigint[])
                  AS t (tenant_id, job_id, at, outcome, detail, failing, probing, fence)),
          events AS (
+             -- None of a job that was removed meanwhile.
              INSERT INTO sync_events (tenant_id, job_id, at, outcome, detail)
-             SELECT tenant_id, job_id, at, outcome, detail FROM input),
+             SELECT i.tenant_id, i.job_id, i.at, i.outcome, i.detail
+             FROM input i JOIN jobs j USING (tenant_id, job_id)),
          -- The schedule puts them behind those that are well.
          noted AS (
              INSERT INTO outbox (provider, job_id)

@@ -1,5 +1,6 @@
 //! Readings and failures into Postgres: batched, fenced, idempotent. Nothing is settled before it is here.
 
+pub mod erase;
 mod failures;
 pub mod history;
 mod targets;

@@ -5,6 +5,7 @@ mod import;
 mod plan;
 mod provider;
 mod refresh;
+mod remove;
 mod secrets;
 mod start;
 mod tenant;

@@ -1,5 +1,7 @@
 //! Which devices a connection has, as its cloud lists them.
 
+mod names;
+
 use crate::journey::Rig;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
@@ -118,7 +120,7 @@ async fn devices_appear_vanish_and_come_back_and_none_is_deleted() {
     assert!(report.clean && report.scheduled == 3, "{report:?}");
 
     // Its owner's name stays; what it moved to, and what it is, follows the list.
-    sqlx::query("UPDATE devices SET name = 'Mine' WHERE external_id = 'a'")
+    sqlx::query("UPDATE devices SET name = 'Mine', name_origin = 'owner' WHERE external_id = 'a'")
         .execute(&rig.t.app.pool)
         .await
         .unwrap();
@@ -376,8 +378,8 @@ async fn the_api_lists_and_shows_what_is_missing() {
     list(&rig, json!([{"id": "a", "name": "Hall", "kind": "m1"}])).await;
     let (status, body) = ask("POST", "/v1/connections/main/discover?dry_run=true", &user).await;
     let new = json!([{"external_id": "a", "name": "Hall", "group": null, "model": "m1"}]);
-    let told =
-        json!({"dry_run": true, "listed": 1, "new": new, "found_again": [], "missing": [], "changed": []});
+    let told = json!({"dry_run": true, "listed": 1, "new": new, "found_again": [], "missing": [],
+               "changed": [], "removed": []});
     assert_eq!((status, body), (StatusCode::OK, told));
     assert!(kept(&rig).await.is_empty());
     let path = format!("/v1/connections/{}/discover", rig.connection);

@@ -1,6 +1,7 @@
-//! `paceline connection add | list | authorize | discover | plan | secret`
+//! `paceline connection add | list | authorize | discover | plan | remove | secret`
 
 mod authorize;
+mod remove;
 mod secret;
 
 use crate::authorise;
@@ -63,8 +64,9 @@ Examples:
   paceline connection discover --tenant acme main
 
 Makes one call, granted by the quotas like any other, ahead of waiting jobs. New devices are added with the \
-definition's default jobs; devices absent from the list are marked as missing, and kept. `paceline serve` does \
-this automatically: see [discovery] in the settings.")]
+definition's default jobs; devices absent from the list are marked as missing, and kept. Names follow the list, \
+except those that you gave. Devices that you removed are not added. `paceline serve` does this automatically: see \
+[discovery] in the settings.")]
     Discover {
         /// Tenant that owns the connection
         #[arg(long, value_name = "NAME")]
@@ -93,6 +95,25 @@ plan=NAME.")]
         label: String,
         /// Name of the plan, as the provider's definition declares it
         plan: String,
+    },
+    /// Remove a connection with its secrets, devices, jobs and history
+    #[command(after_help = "\
+Examples:
+  paceline connection remove --tenant acme main
+  paceline connection remove --tenant acme main --yes --json
+
+Deletes the connection with its secrets and tokens, and its devices with their jobs, latest values, history and \
+events; nothing of them is kept here. Access that its owner granted at the provider stays until it is withdrawn \
+there.")]
+    Remove {
+        /// Tenant that owns the connection
+        #[arg(long, value_name = "NAME")]
+        tenant: String,
+        /// Label or number of the connection
+        label: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
     /// Replace a connection's secrets and resume its jobs; secrets not given stay as they are
     #[command(after_help = "\
@@ -200,12 +221,14 @@ struct DiscoveryReport {
 
 impl fmt::Display for DiscoveryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Changes { new, found_again, missing, changed, listed } = &self.changes;
+        let Changes { new, found_again, missing, changed, removed, listed } = &self.changes;
         let heading = if self.dry_run { "Dry run, nothing stored" } else { "Done" };
         for device in new {
             writeln!(f, "new      {}  {}", device.external_id, device.name)?;
         }
-        for (what, ids) in [("again", found_again), ("missing", missing), ("changed", changed)] {
+        for (what, ids) in
+            [("again", found_again), ("missing", missing), ("changed", changed), ("removed", removed)]
+        {
             ids.iter().try_for_each(|id| writeln!(f, "{what:<8} {id}"))?;
         }
         let (new, again, missing, changed) = (new.len(), found_again.len(), missing.len(), changed.len());
@@ -213,7 +236,14 @@ impl fmt::Display for DiscoveryReport {
             f,
             "{heading}: {listed} listed, {new} new, {again} found again, {missing} missing, {changed} \
              changed."
-        )
+        )?;
+        match removed.len() {
+            0 => Ok(()),
+            count => write!(
+                f,
+                " {count} were removed here and are not added; `paceline device add` adds a removed device again."
+            ),
+        }
     }
 }
 
@@ -268,6 +298,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
             keep::set_plan(&context.app, tenant, &connection, &plan).await.map_err(CliError::refused)?;
             context.output.answer(&PlanSet { id: connection.id.0, label, plan })
         }
+        Command::Remove { tenant, label, yes } => remove::run(context, &tenant, label, yes).await,
         Command::Secret { tenant, label, secret } => {
             let tenant = tenants::find(pool, &tenant).await?;
             let connection = connections::find(pool, tenant, &label).await?;

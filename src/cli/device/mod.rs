@@ -1,8 +1,9 @@
-//! `paceline device add | import | list`
+//! `paceline device add | import | list | remove`
 
 mod add;
 mod import;
 mod list;
+mod remove;
 
 use super::{CliError, Context};
 use crate::preference::devices::TenantConnection;
@@ -19,6 +20,8 @@ pub enum Command {
     Import(import::Args),
     /// List a tenant's devices with their jobs
     List(list::Args),
+    /// Remove devices with their jobs and history
+    Remove(remove::Args),
 }
 
 /// Runs the subcommand.
@@ -27,6 +30,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
         Command::Add(args) => add::run(context, args).await,
         Command::Import(args) => import::run(context, args).await,
         Command::List(args) => list::run(context, args).await,
+        Command::Remove(args) => remove::run(context, args).await,
     }
 }
 

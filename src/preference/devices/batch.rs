@@ -29,7 +29,31 @@ pub struct TenantConnection {
     pub provider: ProviderName,
 }
 
-/// Adds devices with their jobs and the jobs' outbox rows, all or none. External ids must be distinct.
+/// Who added a device or named it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Its owner: the name stays, and a removed device returns.
+    Owner,
+    /// The provider's list of devices: the name follows it.
+    Provider,
+}
+
+impl Origin {
+    /// Its name in Postgres.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Provider => "provider",
+        }
+    }
+
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        [Self::Owner, Self::Provider].into_iter().find(|origin| origin.as_str() == name)
+    }
+}
+
+/// Adds devices for their owner, with their jobs and the jobs' outbox rows, all or none. External ids must be
+/// distinct.
 ///
 /// An existing device gets the new name and group, and the named jobs; its other jobs stay.
 pub async fn add(
@@ -39,37 +63,47 @@ pub async fn add(
 ) -> Result<Vec<DeviceId>, PostgresError> {
     let failed = || PostgresError::on("add the devices");
     let mut tx = pool.begin().await.map_err(failed())?;
-    let ids = add_in(&mut tx, account, devices).await?;
+    let ids = add_in(&mut tx, account, devices, Origin::Owner).await?;
     tx.commit().await.map_err(failed())?;
     Ok(ids)
 }
 
-/// [`add`] within a transaction.
+/// [`add`] within a transaction. An owner's name is replaced by another name of the owner's only.
 pub async fn add_in(
     tx: &mut PgConnection,
     account: &TenantConnection,
     devices: &[NewDevice],
+    by: Origin,
 ) -> Result<Vec<DeviceId>, PostgresError> {
     let failed = || PostgresError::on("add the devices");
     let external: Vec<String> = devices.iter().map(|d| d.external_id.clone()).collect();
     let names: Vec<String> = devices.iter().map(|d| d.name.clone()).collect();
     let groups: Vec<String> = devices.iter().map(|d| d.group.clone()).collect();
     let rows = sqlx::query!(
-        "INSERT INTO devices AS d (tenant_id, connection_id, external_id, name, group_key)
-         SELECT $1, $2, * FROM UNNEST($3::text[], $4::text[], $5::text[])
+        "INSERT INTO devices AS d (tenant_id, connection_id, external_id, name, name_origin, group_key)
+         SELECT $1, $2, t.external_id, t.name, CASE WHEN t.name <> '' THEN $6 END, t.group_key
+         FROM UNNEST($3::text[], $4::text[], $5::text[]) AS t (external_id, name, group_key)
          ON CONFLICT (tenant_id, connection_id, external_id) DO UPDATE SET
-             name = CASE WHEN excluded.name = '' THEN d.name ELSE excluded.name END,
+             (name, name_origin) = (
+                 SELECT CASE WHEN replaced THEN excluded.name ELSE d.name END,
+                        CASE WHEN replaced THEN excluded.name_origin ELSE d.name_origin END
+                 FROM (VALUES (excluded.name <> '' AND (excluded.name_origin = 'owner' OR d.name = ''
+                                                        OR d.name_origin = 'provider'))) AS t (replaced)),
              group_key = excluded.group_key
          RETURNING device_id, external_id",
         account.tenant.0,
         account.connection.0,
         &external,
         &names,
-        &groups
+        &groups,
+        by.as_str()
     )
     .fetch_all(&mut *tx)
     .await
     .map_err(failed())?;
+    if by == Origin::Owner {
+        forget_removals(tx, account, &external).await?;
+    }
     let ids: std::collections::HashMap<_, _> =
         rows.into_iter().map(|row| (row.external_id, DeviceId(row.device_id))).collect();
     let mut wanted = Wanted::default();
@@ -110,6 +144,24 @@ pub async fn add_in(
     .map_err(failed())?;
     sqlx::query!("SELECT pg_notify('paceline_outbox', '')").execute(&mut *tx).await.map_err(failed())?;
     Ok(devices.iter().filter_map(|d| ids.get(&d.external_id).copied()).collect())
+}
+
+/// From here on the provider's list may add these devices again.
+async fn forget_removals(
+    tx: &mut PgConnection,
+    account: &TenantConnection,
+    external: &[String],
+) -> Result<(), PostgresError> {
+    sqlx::query!(
+        "DELETE FROM removed_devices WHERE tenant_id = $1 AND connection_id = $2 AND external_id = ANY($3)",
+        account.tenant.0,
+        account.connection.0,
+        external
+    )
+    .execute(tx)
+    .await
+    .map(drop)
+    .map_err(PostgresError::on("add the devices"))
 }
 
 /// The existing jobs of these devices, as external id and resource.

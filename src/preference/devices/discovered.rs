@@ -1,11 +1,11 @@
 //! Applies a provider's list of a connection's devices: new devices are added, absent ones are marked and kept.
 
-use super::batch::{self, NewDevice, TenantConnection};
+use super::batch::{self, NewDevice, Origin, TenantConnection};
 use super::discovery_claim::Claim;
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{DeviceId, Interval, ListedDevice, Priority, ResourceName, UnixMs};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A stored device of a connection.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub struct Known {
     pub external_id: String,
     /// Its label.
     pub name: String,
+    /// Who gave it the label; none if it has none or that is not known.
+    pub name_origin: Option<Origin>,
     /// Its group, such as a home.
     pub group: String,
     /// Its model.
@@ -35,35 +37,39 @@ pub struct Changes {
     pub found_again: Vec<String>,
     /// Devices that are missing for the first time.
     pub missing: Vec<String>,
-    /// Devices whose group or model changed, or that had no name and got one.
+    /// Devices whose name, group or model changed.
     pub changed: Vec<String>,
+    /// Listed devices that were removed here: the list does not add them.
+    pub removed: Vec<String>,
     /// The number of listed devices.
     pub listed: usize,
 }
 
-/// Compares stored devices with a list. Pure.
-pub fn compare(known: &[Known], listed: &[ListedDevice]) -> Changes {
+/// Compares stored and removed devices with a list. Pure.
+pub fn compare(known: &[Known], removed: &HashSet<String>, listed: &[ListedDevice]) -> Changes {
     let by_id: HashMap<&str, &Known> = known.iter().map(|one| (one.external_id.as_str(), one)).collect();
     let mut changes = Changes { listed: listed.len(), ..Changes::default() };
     for found in listed {
         let id = found.external_id.clone();
         match by_id.get(id.as_str()) {
+            None if removed.contains(&id) => changes.removed.push(id),
             None => changes.new.push(found.clone()),
             Some(known) if known.missing => changes.found_again.push(id),
             Some(known) if differs(known, found) => changes.changed.push(id),
             Some(_) => {}
         }
     }
-    let there: std::collections::HashSet<&str> = listed.iter().map(|one| one.external_id.as_str()).collect();
+    let there: HashSet<&str> = listed.iter().map(|one| one.external_id.as_str()).collect();
     let left_out =
         known.iter().filter(|one| one.older && !one.missing && !there.contains(one.external_id.as_str()));
     changes.missing = left_out.map(|one| one.external_id.clone()).collect();
     changes
 }
 
-/// Whether the list changes a device. Fields that the list lacks change nothing, and a name that is set stays.
+/// Whether the list changes a device. Fields that the list lacks change nothing, and an owner's name stays.
 fn differs(known: &Known, found: &ListedDevice) -> bool {
-    (known.name.is_empty() && !found.name.is_empty())
+    let follows = known.name.is_empty() || known.name_origin == Some(Origin::Provider);
+    (follows && !found.name.is_empty() && found.name != known.name)
         || (!found.group.is_empty() && found.group != known.group)
         || (!found.model.is_empty() && found.model != known.model)
 }
@@ -85,7 +91,8 @@ pub async fn preview(
     asked_at: UnixMs,
 ) -> Result<Changes, PostgresError> {
     let mut connection = pool.acquire().await.map_err(PostgresError::on("connect"))?;
-    Ok(compare(&known(&mut connection, account, asked_at).await?, listed))
+    let removed = removed(&mut connection, account).await?;
+    Ok(compare(&known(&mut connection, account, asked_at).await?, &removed, listed))
 }
 
 /// Applies a list in one transaction. Returns the changes, and the ids of the changed devices; none if a list that was
@@ -115,7 +122,9 @@ pub async fn apply(
     if latest.rows_affected() == 0 {
         return Ok(None);
     }
-    let changes = compare(&known(&mut tx, account, asked_at).await?, listed);
+    note_origins(&mut tx, account, listed).await?;
+    let removed = removed(&mut tx, account).await?;
+    let changes = compare(&known(&mut tx, account, asked_at).await?, &removed, listed);
     let device = |listed: &ListedDevice| NewDevice {
         external_id: listed.external_id.clone(),
         name: listed.name.clone(),
@@ -123,7 +132,7 @@ pub async fn apply(
         jobs: jobs(listed),
     };
     let new: Vec<_> = changes.new.iter().map(device).collect();
-    batch::add_in(&mut tx, account, &new).await?;
+    batch::add_in(&mut tx, account, &new, Origin::Provider).await?;
     let mut touched = describe(&mut tx, account, &changes, listed).await?;
     let missing = sqlx::query_scalar!(
         "UPDATE devices SET missing_since = now()
@@ -140,6 +149,30 @@ pub async fn apply(
     Ok(Some((changes, touched)))
 }
 
+/// Names of unknown origin that the list has, too, are the provider's.
+async fn note_origins(
+    tx: &mut sqlx::PgConnection,
+    account: &TenantConnection,
+    listed: &[ListedDevice],
+) -> Result<(), PostgresError> {
+    let (ids, names): (Vec<String>, Vec<String>) =
+        listed.iter().map(|one| (one.external_id.clone(), one.name.clone())).unzip();
+    sqlx::query!(
+        "UPDATE devices d SET name_origin = 'provider'
+         FROM UNNEST($3::text[], $4::text[]) AS t (external_id, name)
+         WHERE d.tenant_id = $1 AND d.connection_id = $2 AND d.external_id = t.external_id
+           AND d.name_origin IS NULL AND d.name <> '' AND d.name = t.name",
+        account.tenant.0,
+        account.connection.0,
+        &ids,
+        &names
+    )
+    .execute(tx)
+    .await
+    .map(drop)
+    .map_err(PostgresError::on("store the list of devices"))
+}
+
 /// Updates devices from the list. The jobs of a device that moved to another group move too.
 async fn describe(
     tx: &mut sqlx::PgConnection,
@@ -148,7 +181,7 @@ async fn describe(
     listed: &[ListedDevice],
 ) -> Result<Vec<DeviceId>, PostgresError> {
     let new = changes.new.iter().map(|one| &one.external_id);
-    let ids: std::collections::HashSet<_> = new.chain(&changes.found_again).chain(&changes.changed).collect();
+    let ids: HashSet<_> = new.chain(&changes.found_again).chain(&changes.changed).collect();
     let told: Vec<_> = listed.iter().filter(|one| ids.contains(&one.external_id)).collect();
     let column =
         |of: fn(&ListedDevice) -> &String| told.iter().map(|one| of(one).clone()).collect::<Vec<String>>();
@@ -157,7 +190,10 @@ async fn describe(
              SELECT * FROM UNNEST($3::text[], $4::text[], $5::text[], $6::text[]) AS t (external_id, name, grp, model)),
          described AS (
              UPDATE devices d SET
-                 name = CASE WHEN d.name = '' THEN t.name ELSE d.name END,
+                 (name, name_origin) = (
+                     SELECT CASE WHEN replaced THEN t.name ELSE d.name END,
+                            CASE WHEN replaced THEN 'provider' ELSE d.name_origin END
+                     FROM (VALUES (t.name <> '' AND (d.name = '' OR d.name_origin = 'provider'))) AS c (replaced)),
                  group_key = CASE WHEN t.grp = '' THEN d.group_key ELSE t.grp END,
                  model = CASE WHEN t.model = '' THEN d.model ELSE t.model END,
                  missing_since = NULL
@@ -194,7 +230,7 @@ async fn known(
     asked_at: UnixMs,
 ) -> Result<Vec<Known>, PostgresError> {
     let rows = sqlx::query!(
-        r#"SELECT device_id, external_id, name, group_key, model, missing_since IS NOT NULL AS "missing!",
+        r#"SELECT device_id, external_id, name, name_origin, group_key, model, missing_since IS NOT NULL AS "missing!",
                   created_at < $3 AS "older!"
            FROM devices WHERE tenant_id = $1 AND connection_id = $2 ORDER BY device_id"#,
         account.tenant.0,
@@ -208,12 +244,29 @@ async fn known(
         device: DeviceId(row.device_id),
         external_id: row.external_id,
         name: row.name,
+        name_origin: row.name_origin.as_deref().and_then(Origin::from_name),
         group: row.group_key,
         model: row.model,
         missing: row.missing,
         older: row.older,
     });
     Ok(known.collect())
+}
+
+/// External ids of the connection's removed devices.
+async fn removed(
+    tx: &mut sqlx::PgConnection,
+    account: &TenantConnection,
+) -> Result<HashSet<String>, PostgresError> {
+    let ids = sqlx::query_scalar!(
+        "SELECT external_id FROM removed_devices WHERE tenant_id = $1 AND connection_id = $2",
+        account.tenant.0,
+        account.connection.0
+    )
+    .fetch_all(tx)
+    .await
+    .map_err(PostgresError::on("read the connection's removed devices"))?;
+    Ok(ids.into_iter().collect())
 }
 
 #[cfg(test)]
@@ -225,6 +278,7 @@ mod tests {
             device: DeviceId(1),
             external_id: id.to_owned(),
             name: "Mine".to_owned(),
+            name_origin: Some(Origin::Owner),
             group: "home".to_owned(),
             model: "m1".to_owned(),
             missing: false,
@@ -252,6 +306,10 @@ mod tests {
         ]
     }
 
+    fn compare_with(known: &[Known], listed: &[ListedDevice]) -> Changes {
+        compare(known, &HashSet::from(["away".to_owned()]), listed)
+    }
+
     #[test]
     fn list_is_compared_with_stored_devices() {
         let gone = Known { missing: true, ..known("gone") };
@@ -259,17 +317,28 @@ mod tests {
         let before = [known("a"), known("b"), gone.clone(), late];
         let same = listed("a", ["Theirs", "home", ""]);
         let changes =
-            compare(&before, &[same.clone(), listed("n", ["", "", ""]), listed("gone", ["", "", ""])]);
+            compare_with(&before, &[same.clone(), listed("n", ["", "", ""]), listed("gone", ["", "", ""])]);
         assert_eq!(ids(&changes), [vec!["n"], vec!["gone"], vec!["b"], vec![]]);
         assert_eq!(changes.listed, 3);
+        let removed = compare_with(&[], &[listed("away", ["", "", ""])]);
+        assert_eq!((removed.new.len(), removed.removed), (0, vec!["away".to_owned()]));
         // A device that stays missing is reported once.
-        assert_eq!(ids(&compare(&[gone], &[])), [vec![""; 0], vec![], vec![], vec![]]);
+        assert_eq!(ids(&compare_with(&[gone], &[])), [vec![""; 0], vec![], vec![], vec![]]);
         // A name that its owner gave stays; what the list does not tell does, too.
-        assert!(compare(&[known("a")], &[same]).changed.is_empty());
+        assert!(compare_with(&[known("a")], &[same]).changed.is_empty());
         for told in [["", "office", ""], ["", "", "m2"]] {
-            assert_eq!(compare(&[known("a")], &[listed("a", told)]).changed, ["a"]);
+            assert_eq!(compare_with(&[known("a")], &[listed("a", told)]).changed, ["a"]);
         }
-        let unnamed = Known { name: String::new(), ..known("a") };
-        assert_eq!(compare(&[unnamed], &[listed("a", ["Theirs", "", ""])]).changed, ["a"]);
+        let renamed = listed("a", ["Theirs", "", ""]);
+        let unnamed = Known { name: String::new(), name_origin: None, ..known("a") };
+        let theirs = Known { name_origin: Some(Origin::Provider), ..known("a") };
+        let unknown = Known { name_origin: None, ..known("a") };
+        for (before, changed) in [(unnamed, true), (theirs.clone(), true), (unknown, false)] {
+            assert_eq!(
+                compare_with(&[before], std::slice::from_ref(&renamed)).changed.len(),
+                usize::from(changed)
+            );
+        }
+        assert!(compare_with(&[theirs], &[listed("a", ["", "", ""])]).changed.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Devices: added one by one, by the file or by the cloud's own list; found and listed.
+//! Devices: added one by one, by the file or by the cloud's own list; found, listed and removed.
 
 mod batch;
 pub mod discovered;
@@ -6,5 +6,6 @@ pub mod discovery_claim;
 pub mod find;
 pub mod import;
 pub mod inventory;
+pub mod removal;
 
-pub use batch::{NewDevice, TenantConnection, add, add_in, jobs_of};
+pub use batch::{NewDevice, Origin, TenantConnection, add, add_in, jobs_of};

@@ -1,7 +1,7 @@
 //! The outbox: jobs whose changes the schedule does not have yet.
 
 use crate::postgres::{Pool, PostgresError};
-use crate::words::JobId;
+use crate::words::{ConnectionId, DeviceId, JobId, TenantId};
 
 /// The NOTIFY channel that announces new outbox rows.
 pub const CHANNEL: &str = "paceline_outbox";
@@ -15,18 +15,41 @@ pub struct Note {
     pub provider: String,
     /// The job.
     pub job: i64,
+    /// The job's device, if it was removed.
+    pub removed: Option<RemovedDevice>,
+}
+
+/// A device that Postgres no longer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RemovedDevice {
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its connection, which may be removed, too.
+    pub connection: ConnectionId,
+    /// Its number.
+    pub device: DeviceId,
 }
 
 /// The oldest outbox rows.
 pub async fn read(pool: &Pool, limit: i64) -> Result<Vec<Note>, PostgresError> {
-    sqlx::query_as!(
-        Note,
-        "SELECT outbox_id AS id, provider, job_id AS job FROM outbox ORDER BY outbox_id LIMIT $1",
+    let rows = sqlx::query!(
+        "SELECT outbox_id, provider, job_id, removed_tenant, removed_connection, removed_device
+         FROM outbox ORDER BY outbox_id LIMIT $1",
         limit
     )
     .fetch_all(pool)
     .await
-    .map_err(PostgresError::on("read the outbox"))
+    .map_err(PostgresError::on("read the outbox"))?;
+    let note = rows.into_iter().map(|row| {
+        let removed = row.removed_tenant.zip(row.removed_connection).zip(row.removed_device);
+        let removed = removed.map(|((tenant, connection), device)| RemovedDevice {
+            tenant: TenantId(tenant),
+            connection: ConnectionId(connection),
+            device: DeviceId(device),
+        });
+        Note { id: row.outbox_id, provider: row.provider, job: row.job_id, removed }
+    });
+    Ok(note.collect())
 }
 
 /// Adds outbox rows for these jobs and notifies the channel.
@@ -53,9 +76,9 @@ pub async fn forget(pool: &Pool, ids: &[i64]) -> Result<(), PostgresError> {
         .map_err(PostgresError::on("clear the outbox"))
 }
 
-/// The numbers of a job's outbox rows.
+/// The numbers of a job's outbox rows, without those of its removal, which also name a device.
 pub async fn of_job(pool: &Pool, job: JobId) -> Result<Vec<i64>, PostgresError> {
-    sqlx::query_scalar!("SELECT outbox_id FROM outbox WHERE job_id = $1", job.0)
+    sqlx::query_scalar!("SELECT outbox_id FROM outbox WHERE job_id = $1 AND removed_device IS NULL", job.0)
         .fetch_all(pool)
         .await
         .map_err(PostgresError::on("read the outbox"))

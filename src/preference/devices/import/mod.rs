@@ -14,7 +14,7 @@ pub use row::{Row, RowJob};
 pub use rows::Format;
 pub use rules::check;
 
-use super::batch::{self, NewDevice, TenantConnection};
+use super::batch::{self, NewDevice, Origin, TenantConnection};
 use crate::postgres::{Pool, PostgresError};
 use crate::provider::Provider;
 use crate::words::{Interval, Priority, ResourceName};
@@ -212,5 +212,6 @@ async fn add_in(
         device
     };
     let devices: Vec<_> = wanted.into_iter().map(complete).collect();
-    Ok(batch::add_in(tx, account, &devices).await?.into_iter().map(|id| id.0).collect())
+    let ids = batch::add_in(tx, account, &devices, Origin::Owner).await?;
+    Ok(ids.into_iter().map(|id| id.0).collect())
 }
