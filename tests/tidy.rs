@@ -78,7 +78,7 @@ const ORDER: &[(&str, &[&[&str]])] = &[
     (
         "src/provider",
         &[
-            &["fixtures", "lookup"],
+            &["fixtures", "lookup", "overview"],
             &["registry"],
             &["load"],
             &["definition"],

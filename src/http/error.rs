@@ -87,6 +87,8 @@ pub(super) enum ApiError {
     #[error("you have no connection {0}; GET /v1/connections lists your connections")]
     NoSuchConnection(String),
     #[error("{0}")]
+    NoSuchProvider(LookupError),
+    #[error("{0}")]
     BadConnection(LookupError),
     #[error("{0}")]
     LabelTaken(ConnectionError),
@@ -167,6 +169,7 @@ impl ApiError {
             Self::NeedsReauth { .. } => (S::CONFLICT, "needs-reauth", "Credential refused"),
             Self::BlankLabel => (S::UNPROCESSABLE_ENTITY, "no-label", "No label"),
             Self::NoSuchConnection(_) => (S::NOT_FOUND, "no-such-connection", "No such connection"),
+            Self::NoSuchProvider(_) => (S::NOT_FOUND, "no-such-provider", "No such provider"),
             Self::BadConnection(_) => (S::UNPROCESSABLE_ENTITY, "bad-connection", "Connection not accepted"),
             Self::LabelTaken(_) => (S::CONFLICT, "label-taken", "Label taken"),
             Self::NotAuthorised(_) => (S::CONFLICT, "not-authorised", "Not authorised"),

@@ -12,6 +12,7 @@ mod keyring;
 mod lag;
 mod layers;
 mod openapi;
+mod providers;
 mod refusals;
 
 pub use openapi::document;

@@ -1,6 +1,6 @@
 //! The API's OpenAPI description, generated from the code. `openapi.json` is a committed copy; a test checks it.
 
-use super::{Api, connections, devices, discover, health, jobs, lag};
+use super::{Api, connections, devices, discover, health, jobs, lag, providers};
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
@@ -21,6 +21,7 @@ use utoipa_axum::routes;
     tags(
         (name = "devices", description = "Latest values and their age"),
         (name = "jobs", description = "Refresh intervals and priorities"),
+        (name = "providers", description = "What readings hold: names, units and labels of values"),
         (name = "connections", description = "Accounts at providers, their authorization and their devices"),
         (name = "lag", description = "How late refreshes are"),
         (name = "health", description = "For operators"),
@@ -49,6 +50,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(devices::show))
         .routes(routes!(jobs::put))
         .routes(routes!(jobs::refresh))
+        .routes(routes!(providers::show))
         .routes(routes!(connections::list, connections::add))
         .routes(routes!(connections::put_secrets))
         .routes(routes!(connections::put_plan))

@@ -1,8 +1,8 @@
 //! Providers, as declared in `config/providers/<name>.toml`: loaded and checked before anything is called.
 //!
 //! `definition` is a file's shape, made of `quota/`, `auth/`, `call/` and `value/`; `load/` reads and checks it;
-//! `registry` holds all providers, and `lookup` finds what somebody named. Imports run that way only (`ORDER` in
-//! `tests/tidy.rs`).
+//! `registry` holds all providers, `lookup` finds what somebody named, and `overview` describes one. Imports run that
+//! way only (`ORDER` in `tests/tidy.rs`).
 
 mod auth;
 mod call;
@@ -11,6 +11,7 @@ mod fixtures;
 mod http_text;
 mod load;
 mod lookup;
+mod overview;
 mod quota;
 mod registry;
 pub mod value;
@@ -28,5 +29,6 @@ pub use fixtures::Fixtures;
 pub(crate) use load::line_of;
 pub use load::{DefinitionError, LoadError, SCHEMA, parse, read_document, schema};
 pub use lookup::LookupError;
+pub use overview::{ProviderOverview, ResourceOverview, ValueOverview};
 pub use quota::{Amount, Calendar, Limit, PLAN, Quota, QuotaKind, RateLimit, Window, Zone, adaptive};
 pub use registry::{Provider, Registry, Source, sources};

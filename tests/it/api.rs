@@ -5,6 +5,7 @@ mod accounts;
 mod bad_input;
 mod outage;
 mod preference;
+mod providers;
 mod reading;
 mod refresh;
 mod serving;

@@ -1,8 +1,9 @@
-//! `paceline provider list | check | try | new`
+//! `paceline provider list | show | check | try | new`
 
 mod check;
 mod list;
 mod new;
+mod show;
 mod try_call;
 
 use super::{CliError, Global, context};
@@ -16,6 +17,8 @@ Examples:
   paceline provider list
   paceline provider list --json | jq -r '.providers[].name'")]
     List,
+    /// Show a provider's resources, and the values of their readings
+    Show(show::Args),
     /// Check definitions, and run their cases
     Check(check::Args),
     /// Make one real call, and show it step by step
@@ -28,6 +31,7 @@ Examples:
 pub(super) async fn run(global: &Global, command: Command) -> Result<(), CliError> {
     match command {
         Command::List => list::run(global),
+        Command::Show(args) => show::run(global, &args),
         Command::Check(args) => check::run(global, args).await,
         Command::Try(args) => {
             context::run_with_context(global, async |context| try_call::run(context, args).await).await

@@ -45,6 +45,14 @@ fn shipped_definitions_are_listed_and_checked_without_servers() {
     let binary = Binary::bare();
     let list = binary.run("provider list").ok().out;
     assert!(list.contains("govee") && list.contains("Signal K server"), "{list}");
+    let shown = binary.run("provider show awair").ok().out;
+    assert!(
+        shown.contains("temperature_c") && shown.contains("Humidity") && shown.contains("ppm"),
+        "{shown}"
+    );
+    let shown = binary.json("provider show tado");
+    assert_eq!(shown["resources"]["climate"]["values"]["running"]["label"], "Air conditioner is working");
+    binary.run("provider show nowhere").refused(1, &["there is no provider \"nowhere\"", "govee"]);
     let checked = binary.run("provider check").ok().out;
     assert!(checked.contains("govee") && checked.contains("7 of 7 cases"), "{checked}");
     assert!(checked.ends_with("definitions checked, 0 failed\n"), "{checked}");
