@@ -65,7 +65,7 @@ const ORDER: &[(&str, &[&[&str]])] = &[
         "src/fetch",
         &[
             &["cases", "bench_hooks"],
-            &["bootstrap", "list", "probe", "authorize"],
+            &["bootstrap", "list", "probe", "authorize", "check"],
             &["client"],
             &["page"],
             &["trace", "token"],

@@ -49,11 +49,6 @@ impl Fetcher {
         Self::compile(provider, wire, operator)
     }
 
-    /// Checks that everything in the definition compiles.
-    pub fn check(provider: Arc<Provider>) -> Result<(), LoadError> {
-        Self::scripted(provider, ScriptedResponses::default(), Secrets::default()).map(drop)
-    }
-
     /// A fetcher that receives scripted responses instead of using the network.
     pub(super) fn scripted(
         provider: Arc<Provider>,
@@ -78,9 +73,9 @@ impl Fetcher {
                 Err(found) => errors.extend(found),
             }
             if let Some(text) = &call.get_ref().since {
-                match Program::compile(text.get_ref()) {
+                match Program::read(text) {
                     Ok(program) => drop(change_token_programs.insert(name.clone(), program)),
-                    Err(error) => errors.push((text.span(), error)),
+                    Err(error) => errors.push(error),
                 }
             }
             match call.get_ref().pages.as_ref().map(|pages| Pager::compile(pages.get_ref(), &credentials)) {

@@ -8,6 +8,7 @@
 //! | `cases/` | runs the cases of a definition: a whole call except for the network |
 //! | `bench_hooks` | gives benches and fuzz targets access to single parts of a call |
 //! | `bootstrap`, `list`, `probe`, `authorize` | calls for bootstrap values, lists of devices, revisions, tokens |
+//! | `check/` | refuses definitions that compile and cannot work |
 //! | `client` | makes the call, page by page, and returns one outcome per job |
 //! | `trace`, `token/` | records a call's HTTP exchanges for people · requests tokens by a login or by OAuth 2.0 |
 //! | `request/` | builds the request: templates, credentials, signature; redacts secrets in results |
@@ -22,6 +23,7 @@ mod bench_hooks;
 mod bootstrap;
 mod call;
 pub mod cases;
+mod check;
 mod client;
 mod jq;
 mod list;

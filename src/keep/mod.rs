@@ -42,7 +42,7 @@ fn entry(app: &App, stored: StoredJob) -> Option<Entry> {
     let provider = app.registry.get(stored.job.provider.as_str())?;
     let resource = provider.resource(stored.job.resource.as_str())?;
     stored.is_scheduled().then(|| Entry {
-        offset_ms: offset_ms(&stored.job, resource.unit, resource.batch_max),
+        offset_ms: offset_ms(&stored.job, resource.unit, resource.places()),
         last_run: stored.last_run,
         shared: resource.places() > 1,
         weight: stored.weight,

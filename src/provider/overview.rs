@@ -83,9 +83,9 @@ impl Resource {
     fn overview(&self) -> ResourceOverview {
         let (unit, batch_max) = match self.unit {
             Unit::Device => ("device", Some(1)),
-            Unit::Batch => ("batch", Some(self.batch_max)),
-            Unit::Group => ("group", self.parted()),
-            Unit::Connection => ("connection", self.parted()),
+            Unit::Batch => ("batch", self.batch_max),
+            Unit::Group => ("group", self.batch_max),
+            Unit::Connection => ("connection", self.batch_max),
         };
         let declared = self.value.iter().map(|(name, declared)| (name.clone(), value(name, Some(declared))));
         // A name that a declared value is taken from is not a reading's.
@@ -107,11 +107,6 @@ impl Resource {
             batch_max,
             values,
         }
-    }
-
-    /// The most devices of one call, if it may be fewer than all.
-    fn parted(&self) -> Option<u32> {
-        Some(self.batch_max).filter(|most| *most > 1)
     }
 }
 

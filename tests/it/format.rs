@@ -1,5 +1,6 @@
 //! The format of definitions: its JSON Schema, and its documentation page.
 
+use paceline::fetch::{Fetcher, Reach};
 use paceline::provider;
 use serde_json::Value;
 use std::path::Path;
@@ -111,7 +112,8 @@ fn examples_on_the_page_load() {
         let text = format!("{title}{part}{}", tables.concat());
         let parsed = provider::Provider::parse("shown".parse().unwrap(), "README.md", &text);
         let parsed = parsed.unwrap_or_else(|error| panic!("{error}\n{text}"));
-        paceline::fetch::Fetcher::check(std::sync::Arc::new(parsed)).unwrap();
+        Fetcher::check(std::sync::Arc::new(parsed), Reach::Public)
+            .unwrap_or_else(|error| panic!("{error}\n{text}"));
         examples += 1;
     }
     assert!(examples > 7);

@@ -89,7 +89,7 @@ impl World {
         }
         entry.job.priority = self.chance.pick(&Priority::ALL);
         let resource = self.scenario.provider.resource(entry.job.resource.as_str());
-        let (unit, batch_max) = resource.map_or((Unit::Device, 1), |r| (r.unit, r.batch_max));
+        let (unit, batch_max) = resource.map_or((Unit::Device, 1), |r| (r.unit, r.places()));
         entry.offset_ms = offset_ms(&entry.job, unit, batch_max);
         entry.last_run = (last > 0).then_some(UnixMs(last));
         self.say(format!(

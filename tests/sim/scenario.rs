@@ -84,17 +84,16 @@ impl Scenario {
         let late_ms = if limits.has(Fault::Late) { least_slack } else { 0.0 };
         // What of a margin is not taken by lateness is for the clocks.
         let skew = (margins.fold(2_000.0, f64::min) - late_ms).max(0.0) as i64;
-        let locations = |name: &str| {
-            provider.resource(name).map_or((Unit::Device, 1, 1), |r| (r.unit, r.batch_max, r.places()))
-        };
+        let unit_of =
+            |name: &str| provider.resource(name).map_or((Unit::Device, 1), |r| (r.unit, r.places()));
         let entries = jobs.into_iter().enumerate().map(|(n, (job, _))| {
             let mut chance = Chance::new(limits.seed, 2_000 + n as u64);
-            let (unit, batch_max, locations) = locations(job.resource.as_str());
+            let (unit, places) = unit_of(job.resource.as_str());
             let interval = job.interval.as_ms() as i64;
             Entry {
-                offset_ms: offset_ms(&job, unit, batch_max),
+                offset_ms: offset_ms(&job, unit, places),
                 last_run: chance.hits(0.7).then(|| UnixMs(T0 - chance.within(1, 4 * interval))),
-                shared: locations > 1,
+                shared: places > 1,
                 weight: [1, 1, 2, 3][job.connection.0 as usize % 4],
                 job,
             }

@@ -1,8 +1,9 @@
 //! `paceline provider check`
 
 use crate::cli::{CliError, Global, Output, context};
-use crate::fetch::{CaseResult, Fetcher, run_cases};
+use crate::fetch::{CaseResult, Fetcher, Reach, run_cases};
 use crate::provider::{self, DefinitionError, Fixtures, LoadError, Provider, Source};
+use crate::settings::Names;
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ Examples:
   paceline provider check providers/mycloud.toml
   paceline provider check --json | jq '.providers[] | select(.ok | not)'
 
-Reports every error with its file and line, and suggests the key for a misspelt one. The cases of mycloud.toml are \
+Reports every error with its file and line, and suggests the key for a misspelt one; also what loads and can only \
+fail, such as plain http to the internet, or records of several devices without an id. The cases of mycloud.toml are \
 in mycloud/cases.toml beside it: a request, the provider's response and the outcome expected. No provider is \
 called; Postgres and Redis are not needed. Exit code 0 if every definition is valid and every case passes, 1 \
 otherwise.")]
@@ -91,7 +93,7 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<(), CliError> {
     .map_err(CliError::cannot_start)?;
     let mut providers = Vec::with_capacity(sources.len());
     for source in sources {
-        providers.push(check(source).await);
+        providers.push(check(source, &settings.providers.private_networks).await);
     }
     let ok = providers.iter().all(|checked| checked.ok);
     Output { json: global.json }.answer(&Report { ok, providers })?;
@@ -101,7 +103,7 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<(), CliError> {
     }
 }
 
-async fn check(source: Source) -> ProviderReport {
+async fn check(source: Source, private_networks: &Names) -> ProviderReport {
     let Source { name, file, text } = source;
     let mut checked = ProviderReport {
         name: name.to_string(),
@@ -113,7 +115,8 @@ async fn check(source: Source) -> ProviderReport {
     };
     let compiled = Provider::parse(name, &file, &text).and_then(|provider| {
         let provider = Arc::new(provider);
-        Fetcher::check(provider.clone()).map(|()| provider)
+        let reach = Reach::of(private_networks, &provider.name);
+        Fetcher::check(provider.clone(), reach).map(|()| provider)
     });
     let provider = match compiled {
         Ok(provider) => provider,

@@ -2,7 +2,7 @@
 
 use super::mapping::{self, Converter, RawRecord};
 use super::values::ValueTable;
-use crate::fetch::jq::{Bounds, Program, on_large_stack};
+use crate::fetch::jq::{Bounds, Program, ResponseBounds, on_large_stack};
 use crate::provider::Resource;
 use crate::words::Record;
 use jaq_json::Val;
@@ -35,9 +35,8 @@ impl Mapping {
     /// Compiles the programs. Errors have their position in the file.
     pub(crate) fn compile(resource: &Resource) -> Result<Self, Vec<(Range<usize>, String)>> {
         let mut errors = Vec::new();
-        let mut program = |text: &Spanned<String>| {
-            Program::compile(text.get_ref()).map_err(|error| errors.push((text.span(), error))).ok()
-        };
+        let mut program =
+            |text: &Spanned<String>| Program::read(text).map_err(|error| errors.push(error)).ok();
         let each = resource.each.as_ref().map(&mut program);
         let id = resource.id.as_ref().map(&mut program);
         let records = program(&resource.records);
@@ -67,17 +66,17 @@ impl Mapping {
         if is_nothing(response) {
             return Ok(Vec::new());
         }
-        // All elements share the limits.
-        let bounds = Bounds::usual();
+        let bounds = ResponseBounds::usual();
         let mut reader =
             Reader { mapping: self, converter: Converter::new(), elements: Vec::new(), failure: None };
         match &self.each {
-            None => reader.element(response, &bounds),
+            None => drop(bounds.element(|bounds| reader.element(response, bounds))),
             Some(each) => {
-                let ended = each.run(response, |element| {
-                    reader.element(&element, &bounds);
-                    reader.failure.is_none()
+                let ended = each.run_within(bounds.each(), response, |element| {
+                    let read = bounds.element(|bounds| reader.element(&element, bounds));
+                    read.is_ok() && reader.failure.is_none()
                 });
+                let ended = ended.and(bounds.each().stopped().map_or(Ok(()), |why| Err(why.to_owned())));
                 if let (Err(error), None) = (ended, &reader.failure) {
                     reader.elements.push(Element::Unreadable(None, format!("each failed: {error}")));
                 }
@@ -120,7 +119,9 @@ impl Reader<'_> {
     fn element(&mut self, element: &Val, bounds: &Bounds) {
         let mapping = self.mapping;
         let id = mapping.id.as_ref();
-        let id = id.and_then(|program| program.first(element, mapping::text).ok().flatten().flatten());
+        let id = id.and_then(|program| {
+            program.first_within(bounds, element, mapping::text).ok().flatten().flatten()
+        });
         let ended = mapping.records.run_within(bounds, element, |found| {
             if self.elements.len() >= RECORDS_MAX {
                 self.failure = Some(format!("mapping yields more than {RECORDS_MAX} records"));
@@ -137,11 +138,7 @@ impl Reader<'_> {
             self.failure.is_none()
         });
         if let (Err(error), None) = (ended, &self.failure) {
-            if let Some(stopped) = bounds.stopped() {
-                self.failure = Some(format!("mapping failed: {stopped}"));
-            } else {
-                self.elements.push(Element::Unreadable(id, format!("mapping failed: {error}")));
-            }
+            self.elements.push(Element::Unreadable(id, format!("mapping failed: {error}")));
         }
     }
 
@@ -258,6 +255,42 @@ mod tests {
         };
         assert_eq!((good.external_id.as_deref(), id.as_str()), (Some("1"), "2"));
         assert!(why.contains("1,5"), "the reason has the offending value: {why}");
+    }
+
+    /// Takes about 400 steps: with 2,000 elements far more than one program may.
+    const LONG: &str =
+        "each = \".[]\"\nid = \".id\"\nrecords = \"{values: {sum: (reduce range(.n) as $i (0; . + $i))}}\"";
+
+    #[test]
+    fn limits_of_jq_grow_with_the_number_of_elements() {
+        let body: Vec<_> = (0..2_000).map(|id| json!({"id": id, "n": 400})).collect();
+        let elements = read(LONG, &json!(body).to_string()).unwrap();
+        assert_eq!(elements.len(), 2_000);
+        assert!(elements.into_iter().filter_map(record).all(|found| found.values["sum"] == json!(79_800)));
+    }
+
+    #[test]
+    fn element_that_exceeds_the_limits_of_jq_leaves_the_others_theirs() {
+        let n = |id| if id % 10 == 3 { 1e9 } else { 400.0 };
+        let body: Vec<_> = (0..60).map(|id| json!({"id": id, "n": n(id)})).collect();
+        let elements = read(LONG, &json!(body).to_string()).unwrap();
+        for (id, element) in elements.iter().enumerate() {
+            match element {
+                Element::Read(..) => assert_ne!(id % 10, 3),
+                Element::Unreadable(of, why) => {
+                    assert!(id % 10 == 3 && of.as_deref() == Some(id.to_string().as_str()), "{id}: {why}");
+                    assert!(why.contains("too many steps"), "{why}");
+                }
+            }
+        }
+        assert_eq!(elements.len(), 60);
+    }
+
+    #[test]
+    fn endless_program_of_elements_is_stopped() {
+        let keys = "each = \"repeat(1)\"\nid = \".id\"\nrecords = \"empty\"";
+        let ended = read(keys, "[1]");
+        assert!(ended.as_ref().is_err_and(|why| why.contains("the program takes too")), "{ended:?}");
     }
 
     #[test]

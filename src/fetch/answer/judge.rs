@@ -62,7 +62,7 @@ impl Judge {
         let mut errors = Vec::new();
         let mut program = |text: Option<&Spanned<String>>| {
             let text = text?;
-            Program::compile(text.get_ref()).map_err(|error| errors.push((text.span(), error))).ok()
+            Program::read(text).map_err(|error| errors.push(error)).ok()
         };
         let compile = |rule: &Spanned<Rule>| {
             let (offset, rule) = (rule.span().start, rule.get_ref().clone());

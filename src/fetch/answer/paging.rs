@@ -39,7 +39,7 @@ impl Pager {
         let mut errors = Vec::new();
         let mut program = |text: &Option<Spanned<String>>| {
             let text = text.as_ref()?;
-            Program::compile(text.get_ref()).map_err(|error| errors.push((text.span(), error))).ok()
+            Program::read(text).map_err(|error| errors.push(error)).ok()
         };
         let (more, total, next) = (program(&pages.more), program(&pages.total), program(&pages.next));
         if !errors.is_empty() {

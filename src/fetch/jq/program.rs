@@ -9,6 +9,7 @@
 use super::bounds::{Bounds, factor};
 use super::count::{FACTOR, STEP, counted};
 use super::direct::Direct;
+use super::error::CompileError;
 use super::functions::{self, number_or_null, parse_json, to_number, utc};
 use jaq_core::box_iter::box_once;
 use jaq_core::data::{DataT, HasLut};
@@ -17,6 +18,8 @@ use jaq_core::load::{Arena, File, Lexer, Loader};
 use jaq_core::native::{Fun, v};
 use jaq_core::{Compiler, Ctx, Cv, Error, Exn, Lut, Native, ValXs, Vars, unwrap_valr};
 use jaq_json::Val;
+use std::ops::Range;
+use toml::Spanned;
 
 /// Stack for nested calls.
 const DEPTH_BYTES_MAX: usize = 4 << 20;
@@ -78,23 +81,28 @@ fn stack_address() -> usize {
 }
 
 impl Program {
+    /// Compiles a program of a definition. An error has its position in the file.
+    pub(crate) fn read(text: &Spanned<String>) -> Result<Self, (Range<usize>, String)> {
+        Self::compile(text.get_ref()).map_err(|error| error.in_file(text))
+    }
+
     /// Compiles a program; an error describes what is wrong with it.
-    pub(crate) fn compile(code: &str) -> Result<Self, String> {
+    pub(crate) fn compile(code: &str) -> Result<Self, CompileError> {
         if code.len() > CODE_BYTES_MAX {
-            return Err(format!("bad jq: the program is longer than {CODE_BYTES_MAX} bytes"));
+            return Err(CompileError::whole(format!("the program is longer than {CODE_BYTES_MAX} bytes")));
         }
         // Compiling recurses by the nesting of the text.
         stacker::grow(STACK_BYTES, || Self::compile_deep(code))
     }
 
-    fn compile_deep(code: &str) -> Result<Self, String> {
-        let tokens = Lexer::new(code).lex().map_err(|errors| format!("bad jq: {errors:?}"))?;
+    fn compile_deep(code: &str) -> Result<Self, CompileError> {
+        let tokens = Lexer::new(code).lex().map_err(|errors| CompileError::lexing(code, errors))?;
         let main = Parser::new(&tokens)
             .parse(|parser| parser.term())
-            .map_err(|errors| format!("bad jq: {errors:?}"))?;
+            .map_err(|errors| CompileError::parsing(code, errors))?;
         match Direct::compile(&main).filter(|_| is_shallow(code)) {
             Some(direct) => Ok(Self::Direct(direct)),
-            None => Self::interpreted(main),
+            None => Self::interpreted(code, main),
         }
     }
 
@@ -102,19 +110,19 @@ impl Program {
     #[cfg(test)]
     pub(crate) fn compile_interpreted(code: &str) -> Self {
         let tokens = Lexer::new(code).lex().unwrap();
-        Self::interpreted(Parser::new(&tokens).parse(|parser| parser.term()).unwrap()).unwrap()
+        Self::interpreted(code, Parser::new(&tokens).parse(|parser| parser.term()).unwrap()).unwrap()
     }
 
-    fn interpreted(main: Term<&str>) -> Result<Self, String> {
+    fn interpreted(code: &str, main: Term<&str>) -> Result<Self, CompileError> {
         let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
         let defs = defs.filter(|def| !functions::replaces(def.name)).chain(functions::defs());
         let defs = defs.map(as_short).chain([Def { name: MAIN, args: Vec::new(), body: main }]).map(counted);
         let arena = Arena::default();
         let modules = Loader::new(defs).load(&arena, File { code: MAIN, path: () }).map_err(|errors| {
-            format!("bad jq: {:?}", errors.into_iter().map(|(_, e)| e).collect::<Vec<_>>())
+            CompileError::whole(format!("{:?}", errors.into_iter().map(|(_, e)| e).collect::<Vec<_>>()))
         })?;
         let filter = Compiler::default().with_funs(natives()).compile(modules).map_err(|errors| {
-            format!("bad jq: {:?}", errors.into_iter().map(|(_, e)| e).collect::<Vec<_>>())
+            CompileError::undefined(code, errors.into_iter().flat_map(|(_, found)| found))
         })?;
         Ok(Self::Interpreted(filter))
     }
@@ -143,8 +151,17 @@ impl Program {
 
     /// Converts the program's first output, if there is one.
     pub(crate) fn first<T>(&self, answer: &Val, of: impl FnOnce(&Val) -> T) -> Result<Option<T>, String> {
+        self.first_within(&Bounds::usual(), answer, of)
+    }
+
+    pub(crate) fn first_within<T>(
+        &self,
+        bounds: &Bounds,
+        answer: &Val,
+        of: impl FnOnce(&Val) -> T,
+    ) -> Result<Option<T>, String> {
         let (mut first, mut of) = (None, Some(of));
-        self.run(answer, |found| {
+        self.run_within(bounds, answer, |found| {
             first = of.take().map(|of| of(&found));
             false
         })?;
@@ -252,7 +269,7 @@ mod tests {
             let ran = Program::compile(&code).map(|program| program.run(&Val::Null, |_| true));
             assert!(matches!(&ran, Ok(Ok(()) | Err(_)) | Err(_)), "{open}: {ran:?}");
             let longer = Program::compile(&[code.as_str(), &" ".repeat(CODE_BYTES_MAX)].concat());
-            assert!(longer.is_err_and(|error| error.contains("longer than")));
+            assert!(longer.is_err_and(|error| error.to_string().contains("longer than")));
         }
     }
 
@@ -344,8 +361,11 @@ mod tests {
     #[test]
     fn functions_beyond_the_response_are_errors() {
         for code in ["env", "$ENV", "halt", "halt_error", "debug", "stderr", "input", "include \"a\"; ."] {
-            let ran = Program::compile(code).and_then(|program| program.run(&Val::Null, |_| true));
-            assert!(ran.is_err(), "{code}");
+            let program = Program::compile(code);
+            assert!(
+                program.is_err() || program.is_ok_and(|it| it.run(&Val::Null, |_| true).is_err()),
+                "{code}"
+            );
         }
     }
 }

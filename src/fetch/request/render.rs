@@ -12,6 +12,7 @@ use minijinja::{Value, context};
 use reqwest::Url;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use toml::Spanned;
 
 /// A provider's request templates, compiled.
 pub(crate) struct Requests(Templates);
@@ -58,6 +59,35 @@ impl Requests {
             return Err(errors);
         }
         Ok(Self(templates))
+    }
+
+    /// The variables of `base_url`.
+    pub(crate) fn base_url_variables(&self) -> Vec<String> {
+        self.0.variables(Kind::Plain, "base_url")
+    }
+
+    /// The variables of each template of a request, with its key and its span in the file.
+    pub(crate) fn variables(
+        &self,
+        name: &ResourceName,
+        call: &Spanned<Resource>,
+    ) -> Vec<(String, Range<usize>, Vec<String>)> {
+        let resource = call.get_ref();
+        let of = |kind, name: String| self.0.variables(kind, &name);
+        let path = ("path".to_owned(), resource.path.span(), of(Kind::Path, path_name(name)));
+        let query = resource
+            .query
+            .keys()
+            .map(|key| (format!("query.{key}"), call.span(), of(Kind::Plain, query_name(name, key))));
+        let form = resource
+            .form
+            .keys()
+            .map(|key| (format!("form.{key}"), call.span(), of(Kind::Plain, form_name(name, key))));
+        let json = resource
+            .json
+            .iter()
+            .map(|text| ("json".to_owned(), text.span(), of(Kind::Json, json_name(name))));
+        [path].into_iter().chain(query).chain(form).chain(json).collect()
     }
 
     /// The base URL, without a trailing slash.

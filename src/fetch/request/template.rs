@@ -65,13 +65,28 @@ impl Templates {
         }
     }
 
-    pub(crate) fn render(&self, kind: Kind, name: &str, values: &Value) -> Result<String, RequestError> {
-        let env = match kind {
+    /// The variables that a template uses, with their first attribute, such as `device.external_id`; sorted.
+    pub(crate) fn variables(&self, kind: Kind, name: &str) -> Vec<String> {
+        let env = self.env(kind);
+        let Ok(template) = env.get_template(name) else { return Vec::new() };
+        let is_global = |name: &String| name == "loop" || env.globals().any(|(known, _)| known == name);
+        let found = template.undeclared_variables(true).into_iter().filter(|name| !is_global(name));
+        let mut found: Vec<_> = found.collect();
+        found.sort();
+        found
+    }
+
+    fn env(&self, kind: Kind) -> &Environment<'static> {
+        match kind {
             Kind::Path => &self.paths,
             Kind::Plain => &self.plain,
             Kind::Json => &self.json,
-        };
-        env.get_template(name)
+        }
+    }
+
+    pub(crate) fn render(&self, kind: Kind, name: &str, values: &Value) -> Result<String, RequestError> {
+        self.env(kind)
+            .get_template(name)
             .and_then(|template| template.render(values))
             .map_err(|error| RequestError::Template { what: name.to_owned(), error })
     }

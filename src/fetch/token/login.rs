@@ -44,7 +44,7 @@ impl Login {
         }
         let mut program = |text: Option<&Spanned<String>>| {
             let text = text?;
-            Program::compile(text.get_ref()).map_err(|error| errors.push((text.span(), error))).ok()
+            Program::read(text).map_err(|error| errors.push(error)).ok()
         };
         let (token, lifetime) = (program(Some(&declared.token)), program(declared.lifetime.as_ref()));
         let refused = program(declared.refused.as_ref());

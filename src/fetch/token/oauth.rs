@@ -76,9 +76,10 @@ impl OAuth {
         for (name, url) in declared.urls().chain(authorize) {
             urls.add((Kind::Plain, name.to_owned()), url.get_ref(), url.span(), &mut errors);
         }
-        let normaliser = declared.answer.as_ref().and_then(|text| {
-            Program::compile(text.get_ref()).map_err(|error| errors.push((text.span(), error))).ok()
-        });
+        let normaliser = declared
+            .answer
+            .as_ref()
+            .and_then(|text| Program::read(text).map_err(|error| errors.push(error)).ok());
         if errors.is_empty() {
             Ok(Self { declared: declared.clone(), urls, normaliser })
         } else {

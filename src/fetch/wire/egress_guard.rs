@@ -5,12 +5,13 @@
 //! redirect the call; an IP address in the URL is checked before the request.
 
 use super::address_class::{AddressClass, address_class};
-use crate::provider::Definition;
+use crate::provider::{Definition, Provider};
 use crate::settings::Names;
 use crate::words::ProviderName;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
 /// How far a provider's calls may reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +118,43 @@ impl Resolve for EgressGuard {
     }
 }
 
+/// The URLs of a definition that no call may go to, each with its span in the file. What a connection's params decide
+/// is not known yet. Private networks pass: the operator may still allow them.
+pub(crate) fn unreachable_urls(provider: &Provider, reach: Reach) -> Vec<(Range<usize>, String)> {
+    let definition = &provider.definition;
+    let mut wrong = Vec::new();
+    for url in definition.auth.get_ref().token_urls().chain([&definition.http.base_url]) {
+        let (text, is_plain) = (url.get_ref(), url.get_ref().starts_with("http://"));
+        let Some(host) = literal_host(text) else {
+            let named = definition.http.hosts.iter().map(|host| host.get_ref().trim_start_matches("*."));
+            let public = named.filter(|host| !is_private(host)).next();
+            if let Some(host) = public.filter(|_| is_plain && reach == Reach::Public) {
+                let refusal = Refusal::Plain { host: host.to_owned(), provider: provider.name.clone() };
+                wrong.push((url.span(), refusal.to_string()));
+            }
+            continue;
+        };
+        let reach = if is_private(&host) { Reach::Private } else { reach };
+        let scheme = if is_plain { "http" } else { "https" };
+        if let Ok(target) = Url::parse(&format!("{scheme}://{host}/"))
+            && let Err(refusal) = EgressGuard::new(&provider.name, definition, reach).check(&target)
+        {
+            wrong.push((url.span(), refusal.to_string()));
+        }
+    }
+    wrong
+}
+
+/// Whether a host is in a private network: by its address, or by a name that the internet does not know.
+fn is_private(host: &str) -> bool {
+    if let Ok(address) = host.trim_matches(['[', ']']).parse() {
+        return address_class(address) == AddressClass::Private;
+    }
+    let suffixes = ["local", "localhost", "lan", "internal", "home.arpa"];
+    let is_below = |suffix: &&str| host.strip_suffix(*suffix).is_some_and(|rest| rest.ends_with('.'));
+    !host.contains('.') || suffixes.iter().any(is_below)
+}
+
 /// The hosts of a definition: `http.hosts`, or the base URL's host if it contains no param; and the hosts of its token
 /// URLs.
 fn hosts(definition: &Definition) -> Vec<String> {
@@ -152,7 +190,6 @@ fn host_matches(host: &str, pattern: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::Provider;
 
     fn guard(http: &str, reach: Reach) -> EgressGuard {
         let text = format!(

@@ -10,5 +10,6 @@ mod send;
 
 pub(super) use body::{Body, excerpt};
 pub use egress_guard::Reach;
+pub(super) use egress_guard::unreachable_urls;
 pub(super) use in_flight::InFlight;
 pub(super) use send::{NoResponse, Response, ScriptedResponses, Wire};

@@ -40,7 +40,7 @@ impl CallCost {
         match resource.unit {
             Unit::Device => Self { per_call: cost + per_device, per_job: 0.0, batch_max: 1.0 },
             Unit::Batch => {
-                Self { per_call: cost, per_job: per_device, batch_max: f64::from(resource.batch_max) }
+                Self { per_call: cost, per_job: per_device, batch_max: f64::from(resource.places()) }
             }
             // Every call includes all jobs, due or not.
             Unit::Group | Unit::Connection => {
@@ -137,7 +137,7 @@ fn unlimited_calls(demands: &[Demand], jobs: &[Placement], resource: &Resource) 
     // Which jobs share a grid: must agree with `schedule::offset_ms`.
     let per_grid = match resource.unit {
         Unit::Device => return jobs.iter().map(|placement| 1.0 / interval_ms(placement) as f64).sum(),
-        Unit::Batch => i64::from(resource.batch_max.max(1)),
+        Unit::Batch => i64::from(resource.places().max(1)),
         Unit::Group | Unit::Connection => {
             return instants_per_ms(&mut jobs.iter().map(interval_ms).collect());
         }

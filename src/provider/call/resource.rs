@@ -23,9 +23,9 @@ pub struct Resource {
     /// How many devices one call serves.
     #[serde(default)]
     pub unit: Unit,
-    /// The most devices per call; 1 for `unit = "device"`. All of a group or connection when absent.
-    #[serde(default = "one")]
-    pub batch_max: u32,
+    /// The most devices per call; required for `unit = "batch"`. All of a group or connection when absent.
+    #[serde(default)]
+    pub batch_max: Option<u32>,
     /// The shortest interval that a user may set.
     pub interval_min: Interval,
     /// The interval of a new job by default.
@@ -103,7 +103,7 @@ impl Resource {
         Self {
             by_default: false,
             unit: Unit::Connection,
-            batch_max: 1,
+            batch_max: None,
             interval_min: day,
             interval_default: day,
             cost: 1,
@@ -131,9 +131,8 @@ impl Resource {
     pub fn places(&self) -> u32 {
         match self.unit {
             Unit::Device => 1,
-            Unit::Batch => self.batch_max,
-            Unit::Group | Unit::Connection if self.batch_max == 1 => WHOLE_MAX,
-            Unit::Group | Unit::Connection => self.batch_max,
+            Unit::Batch => self.batch_max.unwrap_or(1),
+            Unit::Group | Unit::Connection => self.batch_max.unwrap_or(WHOLE_MAX),
         }
     }
 

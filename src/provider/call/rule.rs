@@ -43,6 +43,14 @@ impl Rule {
         if self.status.is_none() && self.body.is_none() && self.header.is_empty() {
             wrong.push("a rule needs a status, a header or a body to match on".to_owned());
         }
+        if let Some(status) = &self.status {
+            let is_status = |status: &u16| (100..600).contains(status);
+            if let Some(never) = status.iter().find(|status| !is_status(status)) {
+                wrong.push(format!("{never} is no HTTP status, from 100 to 599: correct it"));
+            } else if status.is_empty() {
+                wrong.push("status = [] matches no response: name a status, or leave it out".to_owned());
+            }
+        }
         if self.outcome != RuleOutcome::Throttled && (self.wait.is_some() || self.scope.is_some()) {
             wrong.push("scope and wait apply to outcome = \"throttled\" only: leave them out".to_owned());
         }

@@ -36,6 +36,17 @@ pub(crate) fn check(definition: &Definition) -> Vec<(Range<usize>, String)> {
             "http.in_flight is 0, which allows no call: set at least 1".to_owned(),
         ));
     }
+    if definition.http.body_bytes_max == 0 {
+        wrong.push((
+            definition.http.base_url.span(),
+            "http.body_bytes_max is 0, so that every response is too large: raise it, or leave it out"
+                .to_owned(),
+        ));
+    }
+    for (name, _) in definition.http.headers.iter().filter(|(_, value)| value.contains("{{")) {
+        let message = "http.headers are sent as they stand, not as templates: for a key, use [[auth.key]]";
+        wrong.push((name.span(), message.to_owned()));
+    }
     if definition.resources.is_empty() {
         wrong.push((
             0..0,
@@ -128,6 +139,20 @@ records = "."
         assert!(parse("good.toml", GOOD).is_ok());
         for (from, to, says) in [
             ("in_flight = 1", "in_flight = 0", "http.in_flight"),
+            ("in_flight = 1", "body_bytes_max = 0", "http.body_bytes_max is 0"),
+            ("in_flight = 1", "headers = { X-Key = \"{{ params.key }}\" }", "not as templates"),
+            ("batch_max = 2\n", "", "without batch_max: set it"),
+            ("batch_max = 2\n", "batch_max = 0\n", "batch_max is 0"),
+            (
+                "records = \".\"",
+                "records = \".\"\n[[rule]]\nstatus = [4290]\noutcome = \"gone\"",
+                "4290 is no HTTP status",
+            ),
+            (
+                "records = \".\"",
+                "records = \".\"\n[[rule]]\nstatus = []\noutcome = \"gone\"",
+                "matches no response",
+            ),
             ("cost = 1\n", "cost = 2\n", "cost_per_device"),
             ("in_flight = 1", "headers = { \"X Key\" = \"a\" }", "\"X Key\" is not a header name"),
             ("in_flight = 1", "hosts = [\"*example.com\"]", "is not a host"),

@@ -15,10 +15,16 @@ pub(crate) fn check_resource(resource: &Resource) -> Vec<String> {
     if !resource.path.get_ref().starts_with('/') {
         wrong.push("path must begin with /".to_owned());
     }
-    if resource.batch_max == 0 {
+    if resource.batch_max == Some(0) {
         wrong.push("batch_max is 0, which serves no device: set at least 1".to_owned());
     }
-    if resource.unit == Unit::Device && resource.batch_max != 1 {
+    if resource.unit == Unit::Batch && resource.batch_max.is_none() {
+        wrong.push(
+            "unit = \"batch\" without batch_max: set it to the most devices that the provider takes in one call"
+                .to_owned(),
+        );
+    }
+    if resource.unit == Unit::Device && resource.batch_max.is_some_and(|max| max != 1) {
         wrong.push(
             "unit = \"device\" serves one device per call: drop batch_max, or set unit = \"batch\""
                 .to_owned(),
