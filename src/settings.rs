@@ -52,6 +52,8 @@ section!(
         rank: Rank,
         /// Granting calls.
         take: Take,
+        /// Requests for tokens.
+        token: Token,
         /// Retries after transient failures.
         retry: Retry,
         /// Parking of jobs that keep failing.
@@ -174,6 +176,13 @@ section!(
         lease: Interval,
         /// How late a call may still be sent.
         tolerance: Interval,
+    }
+);
+section!(
+    /// `[token]`
+    Token {
+        /// The timeout of a request for a token, if it is longer than that of the provider's calls.
+        timeout: Interval,
     }
 );
 section!(

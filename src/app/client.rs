@@ -8,6 +8,7 @@ use crate::take::Taker;
 use crate::words::{ConnectionId, ProviderName};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// The client of one provider.
 pub struct ProviderClient {
@@ -45,9 +46,11 @@ impl App {
     fn build_client(&self, provider: &Arc<Provider>) -> Result<ProviderClient, LoadError> {
         let reach = Reach::of(&self.settings.providers.private_networks, &provider.name);
         let operator = self.settings.provider.of(&provider.name);
+        let token_timeout = Duration::from_millis(self.settings.token.timeout.as_ms());
+        let fetcher = Fetcher::new(provider.clone(), reach, operator)?.with_token_timeout(token_timeout);
         Ok(ProviderClient {
             provider: provider.clone(),
-            fetcher: Arc::new(Fetcher::new(provider.clone(), reach, operator)?),
+            fetcher: Arc::new(fetcher),
             taker: Taker::new(self.redis.clone(), provider, &self.taker_settings()),
             lookups: Arc::default(),
         })

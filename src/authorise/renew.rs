@@ -9,7 +9,7 @@ use crate::words::{Connection, End, NoToken, Token, UnixMs};
 use rand::Rng;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a request waits for its reservation, where a quota counts it.
 const RESERVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -83,8 +83,7 @@ impl Authoriser {
     async fn renew(&self, connection: &Arc<Connection>, now: UnixMs) -> Result<Ready, TokenError> {
         let (pool, sealer) = (&self.app.pool, &self.app.sealer);
         let known = connection.token.as_ref().map(|token| token.generation);
-        let timeout = Duration::from_millis(self.client.provider.definition.http.timeout.as_ms());
-        let span = RESERVE_TIMEOUT + timeout + WRITE_TIMEOUT;
+        let span = RESERVE_TIMEOUT + self.client.fetcher.token_timeout() + WRITE_TIMEOUT;
         let min_interval_ms = self.min_interval().as_millis() as i64;
         let spans = (span.as_millis() as i64, min_interval_ms);
         let renewal = match token::begin(pool, sealer, connection, known, now, spans).await? {
@@ -96,10 +95,20 @@ impl Authoriser {
         // response with the next one comes once.
         let (this, connection) = (self.clone(), connection.clone());
         let asked = self.app.detached.spawn(async move { this.ask(&connection, &renewal, now).await });
-        asked.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "token renewal task failed");
-            Ok(Ready::NotYet(now.plus_ms(RETRY_MS), "its token could not be renewed".to_owned()))
-        })
+        // The caller waits no longer than for a call. A late token is written all the same, and later calls use it.
+        let call_timeout = Duration::from_millis(self.client.provider.definition.http.timeout.as_ms());
+        let not_yet = |reason: &str| {
+            let until = self.app.clock.now().plus_ms(RETRY_MS);
+            Ok(Ready::NotYet(until, reason.to_owned()))
+        };
+        match timeout(RESERVE_TIMEOUT + call_timeout, asked).await {
+            Ok(Ok(ready)) => ready,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "token renewal task failed");
+                not_yet("its token could not be renewed")
+            }
+            Err(_) => not_yet("the provider takes long to renew its token"),
+        }
     }
 
     /// Asks for the token of a started renewal, as soon as quotas let it, and writes it.

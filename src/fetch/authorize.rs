@@ -4,8 +4,22 @@ use super::Fetcher;
 use super::token::{AuthorizationRequest, DeviceCode, OAuth, Reservations, TokenContext};
 use crate::words::{Connection, Granted, NoToken, UnixMs};
 use secrecy::SecretString;
+use std::time::Duration;
 
 impl Fetcher {
+    /// Lets requests for tokens take longer than calls: a refresh token that rotates is spent by the request, and the
+    /// response that comes late has the next one.
+    #[must_use]
+    pub fn with_token_timeout(mut self, timeout: Duration) -> Self {
+        self.token_timeout = self.token_timeout.max(timeout);
+        self
+    }
+
+    /// How long a request for a token may take.
+    pub fn token_timeout(&self) -> Duration {
+        self.token_timeout
+    }
+
     /// Requests a connection's next token.
     pub async fn token(&self, connection: &Connection, now: UnixMs) -> Result<Granted, NoToken> {
         self.tokens.next(&self.wire, &self.token_context(connection, now)).await
@@ -61,6 +75,7 @@ impl Fetcher {
             render: self.preparer.context(connection, now),
             preparer: &self.preparer,
             off_runtime: &self.off_runtime,
+            timeout: self.token_timeout,
         }
     }
 }

@@ -19,6 +19,7 @@ use reqwest::Request;
 use reqwest::header::HeaderMap;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// On a response of this size, parsing and direct programs take about 0.25 ms together.
@@ -39,6 +40,7 @@ pub struct Fetcher {
     /// Whether all programs that read responses run directly.
     is_direct: bool,
     pub(super) tokens: Tokens,
+    pub(super) token_timeout: Duration,
 }
 
 impl Fetcher {
@@ -86,6 +88,7 @@ impl Fetcher {
         }
         match (preparer, judge, tokens) {
             (Some(preparer), Some(judge), Some(tokens)) if errors.is_empty() => Ok(Self {
+                token_timeout: Duration::from_millis(provider.definition.http.timeout.as_ms()),
                 off_runtime: OffRuntime::default(),
                 is_direct: is_direct(&judge, &mappings, &change_token_programs, &pagers),
                 provider,

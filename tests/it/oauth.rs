@@ -10,6 +10,7 @@ use paceline::preference::{connections, refusals, tenants};
 use paceline::words::{Connection, Role, Secrets, TenantId};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::time::Instant;
 use tower::ServiceExt;
 use wiremock::matchers::{body_string_contains, header, method, path};
@@ -264,6 +265,29 @@ async fn what_rotates_is_written_before_it_is_used_and_a_crash_in_between_is_sur
     assert_eq!(rig.value(rig.devices[0]).await, Some((json!({"t": 1}), true)));
     rig.cloud.verify().await;
     assert!(rig.check().await.clean);
+}
+
+#[tokio::test]
+async fn token_that_comes_after_a_calls_timeout_is_stored_and_used() {
+    let hasty = CODE.replace("timeout = \"2s\"", "timeout = \"1s\"");
+    let rig = rig(hasty.leak()).await;
+    allowed(&rig, 0).await;
+    gives(&rig, "refresh_token=refresh-1", token(2, 3600).set_delay(Duration::from_secs(5))).await;
+    reads(&rig, "access-2").await;
+    let ready = authoriser(&rig).ready(&connection(&rig).await).await;
+    let Ready::NotYet(_, reason) = ready else { panic!("{ready:?}") };
+    assert!(reason.contains("takes long"), "{reason}");
+    // Nobody asks with the spent refresh token meanwhile.
+    sqlx::query("UPDATE tokens SET asked_at = NULL").execute(&rig.t.app.pool).await.unwrap();
+    let ready = authoriser(&rig).ready(&connection(&rig).await).await;
+    assert!(matches!(&ready, Ready::NotYet(_, reason) if reason.contains("being renewed")), "{ready:?}");
+    rig.t.app.detached.close();
+    rig.t.app.detached.wait().await;
+    assert_eq!(connection(&rig).await.token.as_ref().unwrap().generation, 2);
+    rig.t.app.detached.reopen();
+    rig.land(1).await;
+    assert_eq!(rig.value(rig.devices[0]).await, Some((json!({"t": 1}), true)));
+    rig.cloud.verify().await;
 }
 
 #[tokio::test]

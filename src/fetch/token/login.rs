@@ -85,6 +85,7 @@ impl Login {
             Method::Post => reqwest::Method::POST,
         };
         let mut request = Request::new(method, url);
+        *request.timeout_mut() = Some(context.timeout);
         *request.headers_mut() = context.preparer.headers.clone();
         for key in self.declared.headers.keys().map(Spanned::get_ref) {
             let invalid = || RequestError::Header { name: key.clone() };

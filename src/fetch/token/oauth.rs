@@ -252,6 +252,7 @@ impl OAuth {
             normaliser: self.normaliser.as_ref(),
             off_runtime: context.off_runtime,
             now: context.render.now,
+            timeout: context.timeout,
         }
     }
 
@@ -281,6 +282,7 @@ struct HttpTransport<'a> {
     normaliser: Option<&'a Program>,
     off_runtime: &'a OffRuntime,
     now: UnixMs,
+    timeout: Duration,
 }
 
 impl<'c> AsyncHttpClient<'c> for HttpTransport<'_> {
@@ -320,6 +322,7 @@ impl HttpTransport<'_> {
         let url: Url =
             parse_url(&request.uri().to_string()).map_err(|error| failure(error.to_string(), End::Unsent))?;
         let mut sent = Request::new(request.method().clone(), url);
+        *sent.timeout_mut() = Some(self.timeout);
         *sent.headers_mut() = self.headers.clone();
         for (name, value) in request.headers() {
             let mut value = value.clone();

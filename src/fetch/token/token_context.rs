@@ -4,6 +4,7 @@ use crate::fetch::jq::OffRuntime;
 use crate::fetch::request::{Preparer, RenderContext, redact_text, secret_forms};
 use crate::words::NoToken;
 use secrecy::ExposeSecret;
+use std::time::Duration;
 
 /// The input of a token request.
 pub(crate) struct TokenContext<'a> {
@@ -11,6 +12,8 @@ pub(crate) struct TokenContext<'a> {
     pub(crate) preparer: &'a Preparer,
     /// Where responses are read.
     pub(crate) off_runtime: &'a OffRuntime,
+    /// How long a request may take, body included.
+    pub(crate) timeout: Duration,
 }
 
 /// Redacts an error's text: a cloud may repeat what it was sent.
