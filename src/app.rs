@@ -2,6 +2,7 @@
 
 mod client;
 mod detached;
+mod reload;
 
 pub use client::ProviderClient;
 pub use detached::TaskFailed;

@@ -1,4 +1,4 @@
-//! A running process: its roles, until it is stopped.
+//! A running process: its roles, until it is stopped. Definitions are re-read on request.
 
 use crate::app::App;
 use crate::journey::{self, Journey};
@@ -6,10 +6,12 @@ use crate::provider::LoadError;
 use crate::supervise::GaveUp;
 use crate::words::UnixMs;
 use crate::{discovery, http, keep};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::time::sleep;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +32,9 @@ pub enum ServeError {
     /// A provider's definition cannot be used; nothing was started.
     #[error(transparent)]
     Definition(#[from] LoadError),
+    /// The API's socket cannot be used; nothing was started.
+    #[error("cannot use the API's socket: {0}")]
+    Socket(#[from] std::io::Error),
     /// A task failed for good; the others were stopped in good order.
     #[error(transparent)]
     GaveUp(#[from] GaveUp),
@@ -46,6 +51,55 @@ pub async fn serve(
     app: App,
     roles: &[Role],
     listener: Option<TcpListener>,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    serve_and_reload(app, roles, listener, stop, &Notify::new()).await
+}
+
+/// [`serve`], and whenever `reload` is notified re-reads the definitions. If some are new, the roles stop as at the
+/// end, so that calls land or are handed back, and start again with them; the API's socket stays open.
+pub async fn serve_and_reload(
+    mut app: App,
+    roles: &[Role],
+    listener: Option<TcpListener>,
+    stop: CancellationToken,
+    reload: &Notify,
+) -> Result<(), ServeError> {
+    let socket = listener.map(TcpListener::into_std).transpose()?.map(Arc::new);
+    loop {
+        let round = stop.child_token();
+        let mut running = pin!(run_roles(app.clone(), roles, socket.clone(), round.clone()));
+        let registry = loop {
+            tokio::select! {
+                ended = &mut running => {
+                    finish_detached(&app).await;
+                    return ended;
+                }
+                () = reload.notified() => {}
+            }
+            if let Some(registry) = app.re_read_definitions() {
+                break registry;
+            }
+        };
+        round.cancel();
+        running.await?;
+        app.registry = registry;
+    }
+}
+
+/// Waits for tasks that must finish, at most for the shutdown grace.
+async fn finish_detached(app: &App) {
+    app.detached.close();
+    let grace = Duration::from_millis(app.settings.shutdown.grace.as_ms());
+    if timeout(grace, app.detached.wait()).await.is_err() {
+        tracing::warn!("tasks cut off at shutdown; a token that comes now is lost");
+    }
+}
+
+async fn run_roles(
+    app: App,
+    roles: &[Role],
+    socket: Option<Arc<std::net::TcpListener>>,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     // Its own, so that a task that fails for good stops the others here, and nothing else of the caller.
@@ -71,22 +125,19 @@ pub async fn serve(
             supervisor.run("discovery", &stop, || discovery::run(app.clone(), stop.clone())).await
         });
     }
-    if let Some(listener) = listener.filter(|_| roles.contains(&Role::Api)) {
-        tasks.spawn(answer(app.clone(), listener, stop.clone()));
+    if let Some(socket) = socket.filter(|_| roles.contains(&Role::Api)) {
+        tasks.spawn(answer(app.clone(), socket, stop.clone()));
     }
     tasks.close();
     let ended = async {
-        let failure = tokio::select! {
+        tokio::select! {
             () = tasks.wait() => None,
             failure = app.supervisor.gave_up() => {
                 stop.cancel();
                 tasks.wait().await;
                 Some(failure)
             }
-        };
-        app.detached.close();
-        app.detached.wait().await;
-        failure
+        }
     };
     // Whatever the roles: readers are shown ages, and calls outside of the schedule are granted, too.
     let looking = async {
@@ -107,13 +158,9 @@ async fn listen(app: App, journeys: Vec<Arc<Journey>>, stop: CancellationToken) 
 }
 
 /// Serves the API. A restart goes on accepting at the same socket.
-async fn answer(app: App, listener: TcpListener, stop: CancellationToken) {
+async fn answer(app: App, socket: Arc<std::net::TcpListener>, stop: CancellationToken) {
     let supervisor = app.supervisor.clone();
     let failed = |error: std::io::Error| supervisor.give_up("API", error.to_string());
-    let socket = match listener.into_std() {
-        Ok(socket) => socket,
-        Err(error) => return failed(error),
-    };
     let serve = async || {
         let served = match socket.try_clone().and_then(TcpListener::from_std) {
             Ok(listener) => http::serve(app.clone(), listener, stop.clone()).await,

@@ -1,5 +1,7 @@
-//! Stops the process on SIGTERM or Ctrl-C.
+//! Stops the process on SIGTERM or Ctrl-C, and passes on SIGHUP.
 
+use std::sync::Arc;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Returns a token that Ctrl-C or SIGTERM cancels. A second signal ends the process at once.
@@ -14,6 +16,24 @@ pub(super) fn stop_on_signal() -> CancellationToken {
         std::process::exit(130);
     });
     stop
+}
+
+/// Returns what SIGHUP notifies; without this the signal would end the process.
+pub(super) fn reload_on_signal() -> Arc<Notify> {
+    let reload = Arc::new(Notify::new());
+    #[cfg(unix)]
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
+        Ok(mut hangup) => {
+            let notified = reload.clone();
+            tokio::spawn(async move {
+                while hangup.recv().await.is_some() {
+                    notified.notify_one();
+                }
+            });
+        }
+        Err(error) => tracing::warn!(%error, "SIGHUP cannot be handled; definitions are read at start only"),
+    }
+    reload
 }
 
 #[cfg(unix)]

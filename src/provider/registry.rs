@@ -150,6 +150,13 @@ impl Registry {
         Self(providers.into_iter().map(|p| (p.name.clone(), Arc::new(p))).collect())
     }
 
+    /// A registry with these providers added, or in place of those of the same name.
+    pub fn with(&self, providers: impl IntoIterator<Item = Arc<Provider>>) -> Self {
+        let mut all = self.0.clone();
+        all.extend(providers.into_iter().map(|provider| (provider.name.clone(), provider)));
+        Self(all)
+    }
+
     /// The provider of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Provider>> {
         self.0.get(name)

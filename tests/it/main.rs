@@ -27,6 +27,7 @@ mod quotas;
 mod raw;
 mod record;
 mod redis_proxy;
+mod reload;
 mod removal;
 mod secret_changes;
 mod sharing;

@@ -1,9 +1,9 @@
 //! `paceline serve`: runs the chosen roles until stopped.
 
 use crate::cli::context::Context;
-use crate::cli::stop::stop_on_signal;
+use crate::cli::stop::{reload_on_signal, stop_on_signal};
 use crate::cli::{CliError, Global};
-use crate::serve::{Role, ServeError, serve};
+use crate::serve::{Role, ServeError, serve_and_reload};
 use tokio::net::TcpListener;
 
 /// Runs Paceline until it is stopped: then calls in flight are completed, and those not yet sent are handed back.
@@ -22,7 +22,8 @@ Examples:
   paceline serve --roles api                    # the HTTP API only
   PACELINE__HTTP__LISTEN=0.0.0.0:8077 paceline serve --roles fetch,keep
 
-At least one process needs the role keep. SIGTERM or Ctrl-C stops the process gracefully, a second one at once. \
+At least one process needs the role keep. SIGHUP re-reads the definitions in providers.dir: one that is refused is \
+logged, and the one before stays. SIGTERM or Ctrl-C stops the process gracefully, a second one at once. \
 A task that panics is restarted; if it keeps panicking, the process stops with exit code 1, so that its supervisor \
 can start it again.";
 
@@ -33,14 +34,16 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), CliError> {
         true => Some(listen(&settings.http.listen).await?),
         false => None,
     };
-    let stop = stop_on_signal();
+    let (stop, reload) = (stop_on_signal(), reload_on_signal());
     let context = Context::open(global).await?;
     announce(&context, listener.as_ref())?;
-    let served = serve(context.app.clone(), &args.roles, listener, stop).await;
+    let served = serve_and_reload(context.app.clone(), &args.roles, listener, stop, &reload).await;
     let closed = context.close().await;
     match served {
         Ok(()) => closed,
-        Err(ServeError::Definition(error)) => Err(CliError::cannot_start(error)),
+        Err(error @ (ServeError::Definition(_) | ServeError::Socket(_))) => {
+            Err(CliError::cannot_start(error))
+        }
         Err(error @ ServeError::GaveUp(_)) => Err(CliError::refused(error)),
     }
 }
