@@ -1,5 +1,7 @@
 //! Quantities, each with the one unit that readings have, and the units that responses may have instead.
 
+use std::borrow::Cow;
+
 /// What a number measures. Readings have it in one unit, [`Quantity::symbol`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantity {
@@ -99,11 +101,11 @@ impl Quantity {
 
     /// How a number in this unit is converted; none if the unit does not belong to the quantity.
     pub fn conversion(self, unit: &str) -> Option<Conversion> {
-        let unit = unit.trim();
+        let unit = &*one_spelling(unit);
         let (factor, offset) = match (self, unit) {
             _ if unit == self.symbol() => (1.0, 0.0),
-            (Self::Temperature, "C" | "c" | "celsius" | "Celsius" | "CELSIUS" | "℃") => (1.0, 0.0),
-            (Self::Temperature, "F" | "f" | "°F" | "℉" | "fahrenheit" | "Fahrenheit" | "FAHRENHEIT") => {
+            (Self::Temperature, "C" | "c" | "celsius" | "Celsius" | "CELSIUS") => (1.0, 0.0),
+            (Self::Temperature, "F" | "f" | "°F" | "fahrenheit" | "Fahrenheit" | "FAHRENHEIT") => {
                 (5.0 / 9.0, -160.0 / 9.0)
             }
             (Self::Temperature, "K") => (1.0, -273.15),
@@ -112,49 +114,89 @@ impl Quantity {
             (Self::Pressure, "hpa" | "mbar" | "mBar" | "MBAR") => (1.0, 0.0),
             (Self::Pressure, "Pa") => (0.01, 0.0),
             (Self::Pressure, "kPa") => (10.0, 0.0),
+            (Self::Pressure, "MPa") => (10_000.0, 0.0),
+            (Self::Pressure, "bar") => (1_000.0, 0.0),
+            (Self::Pressure, "cbar") => (10.0, 0.0),
+            (Self::Pressure, "psi") => (68.947_572_93, 0.0),
             (Self::Pressure, "inHg") => (33.863_886_67, 0.0),
             (Self::Pressure, "mmHg") => (1.333_223_87, 0.0),
             (Self::Concentration, "ppb") => (0.001, 0.0),
             (Self::TraceConcentration, "ppm") => (1_000.0, 0.0),
-            (
-                Self::MassConcentration,
-                "μg/m³" | "ug/m3" | "µg/m3" | "μg/m3" | "ug/m³" | "μg/㎥" | "ug/m^3",
-            ) => (1.0, 0.0),
-            (Self::MassConcentration, "mg/m3" | "mg/m³") => (1_000.0, 0.0),
-            (Self::Radioactivity, "Bq/m3") => (1.0, 0.0),
+            (Self::MassConcentration, "mg/m³") => (1_000.0, 0.0),
             (Self::Radioactivity, "pCi/L" | "pCi/l") => (37.0, 0.0),
             (Self::SoundLevel, "dBA" | "dB(A)" | "db") => (1.0, 0.0),
             (Self::Illuminance, "lux" | "Lux") => (1.0, 0.0),
-            (Self::Irradiance, "W/m2" | "W/m^2") => (1.0, 0.0),
             (Self::Depth, "cm") => (10.0, 0.0),
             (Self::Depth, "m") => (1_000.0, 0.0),
             (Self::Depth, "in") => (25.4, 0.0),
             (Self::DepthRate, "in/h" | "in/hr") => (25.4, 0.0),
+            (Self::DepthRate, "mm/d") => (1.0 / 24.0, 0.0),
+            (Self::DepthRate, "in/d") => (25.4 / 24.0, 0.0),
             (Self::Speed, "km/h" | "kph" | "kmh") => (1.0 / 3.6, 0.0),
             (Self::Speed, "mph") => (0.447_04, 0.0),
+            (Self::Speed, "ft/s") => (0.304_8, 0.0),
             (Self::Speed, "kn" | "kt" | "knots") => (1_852.0 / 3_600.0, 0.0),
             (Self::Angle, "deg") => (1.0, 0.0),
             (Self::Angle, "rad") => (180.0 / std::f64::consts::PI, 0.0),
             (Self::Power, "mW") => (0.001, 0.0),
             (Self::Power, "kW") => (1_000.0, 0.0),
             (Self::Power, "MW") => (1_000_000.0, 0.0),
+            (Self::Power, "GW") => (1_000_000_000.0, 0.0),
             (Self::Energy, "kWh") => (1_000.0, 0.0),
             (Self::Energy, "MWh") => (1_000_000.0, 0.0),
+            (Self::Energy, "GWh") => (1_000_000_000.0, 0.0),
             (Self::Energy, "J") => (1.0 / 3_600.0, 0.0),
+            (Self::Energy, "kJ") => (1.0 / 3.6, 0.0),
+            (Self::Energy, "MJ") => (1_000.0 / 3.6, 0.0),
+            (Self::Energy, "GJ") => (1_000_000.0 / 3.6, 0.0),
             (Self::Voltage, "mV") => (0.001, 0.0),
+            (Self::Voltage, "kV") => (1_000.0, 0.0),
             (Self::Current, "mA") => (0.001, 0.0),
             (Self::Frequency, "kHz") => (1_000.0, 0.0),
             (Self::Length, "mm") => (0.001, 0.0),
             (Self::Length, "cm") => (0.01, 0.0),
             (Self::Length, "km") => (1_000.0, 0.0),
+            (Self::Length, "in") => (0.025_4, 0.0),
             (Self::Length, "ft") => (0.304_8, 0.0),
+            (Self::Length, "yd") => (0.914_4, 0.0),
             (Self::Length, "mi" | "mile" | "miles") => (1_609.344, 0.0),
             (Self::Mass, "g") => (0.001, 0.0),
+            (Self::Mass, "oz") => (0.028_349_523, 0.0),
             (Self::Mass, "lb") => (0.453_592_37, 0.0),
             _ => return None,
         };
         Some(Conversion { factor, offset })
     }
+}
+
+/// A unit as [`Quantity::symbol`] spells it: responses have two characters for µ and several ways to write m³.
+fn one_spelling(unit: &str) -> Cow<'_, str> {
+    let unit = unit.trim();
+    let is_plain = |unit: &str| unit.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'%');
+    if is_plain(unit) {
+        return Cow::Borrowed(unit);
+    }
+    let mut spelled: String = unit.chars().filter(|character| !character.is_whitespace()).collect();
+    for (other, usual) in [
+        ("\u{3bc}", "µ"),
+        ("㎍", "µg"),
+        ("㎥", "m³"),
+        ("℃", "°C"),
+        ("℉", "°F"),
+        ("º", "°"),
+        ("m^3", "m³"),
+        ("m3", "m³"),
+        ("m^2", "m²"),
+        ("m2", "m²"),
+    ] {
+        if spelled.contains(other) {
+            spelled = spelled.replace(other, usual);
+        }
+    }
+    if let Some(rest) = spelled.strip_prefix("ug") {
+        spelled = format!("µg{rest}");
+    }
+    Cow::Owned(spelled)
 }
 
 #[cfg(test)]
@@ -175,11 +217,39 @@ mod tests {
             (Quantity::Speed, "mph", 10.0, 4.4704),
             (Quantity::Speed, "km/h", 36.0, 10.0),
             (Quantity::Length, "mi", 1.0, 1_609.344),
+            (Quantity::Pressure, "bar", 2.4, 2_400.0),
+            (Quantity::Pressure, "psi", 35.0, 2_413.165),
+            (Quantity::Energy, "MJ", 3.6, 1_000.0),
+            (Quantity::MassConcentration, "mg/m3", 0.5, 500.0),
         ] {
             let converted = quantity.conversion(unit).unwrap().apply(number);
             assert!((converted - expected).abs() < 0.001, "{number} {unit} = {converted}");
         }
         assert_eq!(Quantity::Temperature.conversion("kWh"), None);
         assert_eq!(Quantity::Index.conversion("°C"), None);
+    }
+
+    #[test]
+    fn every_spelling_of_a_unit_is_the_same_unit() {
+        let is_same = |quantity: Quantity, unit: &str| {
+            quantity.conversion(unit) == Some(Conversion { factor: 1.0, offset: 0.0 })
+        };
+        for micro in ["\u{b5}g", "\u{3bc}g", "ug", "㎍"] {
+            for cube in ["m³", "m3", "m^3", "㎥", " m³"] {
+                let unit = format!("{micro}/{cube}");
+                assert!(is_same(Quantity::MassConcentration, &unit), "{unit}");
+            }
+        }
+        for (quantity, unit) in [
+            (Quantity::Radioactivity, "Bq/m^3"),
+            (Quantity::Irradiance, "W/m2"),
+            (Quantity::Irradiance, "W/m^2"),
+            (Quantity::Temperature, "℃"),
+            (Quantity::Temperature, "ºC"),
+            (Quantity::Temperature, " °C "),
+        ] {
+            assert!(is_same(quantity, unit), "{unit}");
+        }
+        assert_eq!(Quantity::Temperature.conversion("℉"), Quantity::Temperature.conversion("°F"));
     }
 }
