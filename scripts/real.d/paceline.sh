@@ -3,7 +3,8 @@
 
 # paceline_sync PROVIDER BASE_URL DEVICES RATE SECONDS [OPTION...]
 # Syncs DEVICES (NDJSON for `device import`) of one new connection, made with the OPTIONs, then prints both sides. Fails
-# if the referee refused a request, or if a device has no reading.
+# if the referee refused a request, or if a device has no reading. CHECK_READINGS may name a function that checks more;
+# it has the key of a reader in PACELINE_KEY.
 paceline_sync() {
   local provider=$1 base_url=$2 devices=$3 rate=$4 seconds=$5 key
   shift 5
@@ -19,6 +20,7 @@ paceline_sync() {
 
   say 'readings'
   PACELINE_KEY=$key python3 "$PARTS/readings.py" "$PACELINE_URL"
+  [[ -z ${CHECK_READINGS:-} ]] || PACELINE_KEY=$key "$CHECK_READINGS"
   say 'lag'
   paceline lag --json
   say 'check'

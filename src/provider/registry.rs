@@ -21,6 +21,7 @@ const SHIPPED: &[(&str, &str)] = &[
     ("ecobee", include_str!("../../config/providers/ecobee.toml")),
     ("enphase", include_str!("../../config/providers/enphase.toml")),
     ("govee", include_str!("../../config/providers/govee.toml")),
+    ("home-assistant", include_str!("../../config/providers/home-assistant.toml")),
     ("home-connect", include_str!("../../config/providers/home-connect.toml")),
     ("meadow", include_str!("../../config/providers/meadow.toml")),
     ("netatmo", include_str!("../../config/providers/netatmo.toml")),
