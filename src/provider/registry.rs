@@ -37,6 +37,7 @@ const SHIPPED: &[(&str, &str)] = &[
     ("solaredge", include_str!("../../config/providers/solaredge.toml")),
     ("switchbot", include_str!("../../config/providers/switchbot.toml")),
     ("tado", include_str!("../../config/providers/tado.toml")),
+    ("tado-x", include_str!("../../config/providers/tado-x.toml")),
     ("tesla-fleet", include_str!("../../config/providers/tesla-fleet.toml")),
     ("the-things-stack", include_str!("../../config/providers/the-things-stack.toml")),
     ("tuya", include_str!("../../config/providers/tuya.toml")),

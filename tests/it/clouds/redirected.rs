@@ -64,14 +64,21 @@ impl RedirectedProvider {
         redirected
     }
 
-    /// Replaces the origin in a URL template by that of a mock server.
+    /// Replaces each origin in a URL template by that of a mock server: a template may choose between several URLs.
     async fn redirect(&mut self, value: &str) -> String {
-        if let Some(rest) = value.strip_prefix("https://") {
-            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (mut redirected, mut rest) = (String::new(), value);
+        while let Some((before, url)) = rest.split_once("https://") {
+            let end = ["/", "{%"].iter().filter_map(|end| url.find(end)).min().unwrap_or(url.len());
+            let (authority, after) = url.split_at(end);
             let params = self.provider.with_defaults(self.params.clone());
             let values = minijinja::context! { params, bootstrap => self.bootstrap.clone() };
             let host = minijinja::Environment::new().render_str(authority, values).unwrap();
-            return self.server(&format!("https://{host}")).await + path;
+            redirected += before;
+            redirected += &self.server(&format!("https://{host}")).await;
+            rest = after;
+        }
+        if !redirected.is_empty() {
+            return redirected + rest;
         }
         if let Some((name, _)) = value.strip_prefix("{{ params.").and_then(|rest| rest.split_once(" }}")) {
             let url: Url = self.params[name].parse().unwrap();
