@@ -61,7 +61,7 @@ homeassistant_start() {
   rm -rf "$home" "$RUN/token" && mkdir -p "$home"
   HOMEASSISTANT_PORT=$(free_port)
   sed "s/PORT/$HOMEASSISTANT_PORT/" "$PARTS/homeassistant.yaml" >"$home/configuration.yaml"
-  start "$log" "$RUN/server/bin/hass" --config "$home"
+  start "$log" "$RUN/server/bin/python" -m homeassistant --config "$home"
   wait_until 600 'Home Assistant' "$PID" "$log" port_answers "$HOMEASSISTANT_PORT"
   wait_until 60 'Home Assistant' "$PID" "$log" homeassistant_token
   wait_until 60 'Home Assistant' "$PID" "$log" homeassistant_devices
