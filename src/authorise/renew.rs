@@ -2,10 +2,11 @@
 
 use super::reserve::{self, NotYet};
 use crate::app::{App, ProviderClient};
+use crate::fetch::Trace;
 use crate::provider::{LoadError, Provider};
 use crate::retry::Retry;
 use crate::token::{self, Renewal, StartOutcome, TokenError};
-use crate::words::{Connection, End, NoToken, Token, UnixMs};
+use crate::words::{Connection, End, Granted, NoToken, Token, UnixMs};
 use rand::Rng;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,27 +82,70 @@ impl Authoriser {
     }
 
     async fn renew(&self, connection: &Arc<Connection>, now: UnixMs) -> Result<Ready, TokenError> {
+        self.renew_within(connection, now, RESERVE_TIMEOUT, false).await.map(|(ready, _)| ready)
+    }
+
+    /// Renews the token now, even if it is not due, and shows the HTTP exchanges; waits for the quotas for `timeout`.
+    /// The new token is stored, as any is: it may have ended the previous one.
+    pub async fn renew_traced(
+        &self,
+        connection: &Arc<Connection>,
+        timeout: Duration,
+    ) -> Result<(Ready, Trace), TokenError> {
+        self.renew_within(connection, self.app.clock.now(), timeout, true).await
+    }
+
+    /// Requests a token for a connection that is not stored, under the quotas of `connection.id`; stores nothing. An
+    /// error says why nothing was sent.
+    pub async fn request_traced(
+        &self,
+        connection: &Connection,
+        timeout: Duration,
+    ) -> Result<(Result<Granted, NoToken>, Trace), String> {
+        let reserved = reserve::reserve(&self.app, &self.client, connection.id, timeout).await;
+        let reserved = reserved.map_err(|NotYet { until, reason }| format!("{reason}, before {until}"))?;
+        let (answer, trace) = self.client.fetcher.token_traced(connection, self.app.clock.now()).await;
+        reserved.end(answer.as_ref().map_or_else(NoToken::end, |_| End::Good)).await;
+        Ok((answer, trace))
+    }
+
+    async fn renew_within(
+        &self,
+        connection: &Arc<Connection>,
+        now: UnixMs,
+        reserve_timeout: Duration,
+        traced: bool,
+    ) -> Result<(Ready, Trace), TokenError> {
         let (pool, sealer) = (&self.app.pool, &self.app.sealer);
         let known = connection.token.as_ref().map(|token| token.generation);
-        let span = RESERVE_TIMEOUT + self.client.fetcher.token_timeout() + WRITE_TIMEOUT;
+        let span = reserve_timeout + self.client.fetcher.token_timeout() + WRITE_TIMEOUT;
         let min_interval_ms = self.min_interval().as_millis() as i64;
         let spans = (span.as_millis() as i64, min_interval_ms);
         let renewal = match token::begin(pool, sealer, connection, known, now, spans).await? {
             StartOutcome::Mine(renewal) => renewal,
-            StartOutcome::Done(token) => return Ok(Ready::Go(with(connection, token))),
-            StartOutcome::NotYet(until, reason) => return Ok(Ready::NotYet(until, reason)),
+            StartOutcome::Done(token) => return Ok((Ready::Go(with(connection, token)), Trace::default())),
+            StartOutcome::NotYet(until, reason) => {
+                return Ok((Ready::NotYet(until, reason), Trace::default()));
+            }
         };
         // It must finish even if the caller goes away: a refresh token that rotates is spent by the request, and the
         // response with the next one comes once.
         let (this, connection) = (self.clone(), connection.clone());
-        let asked = self.app.detached.spawn(async move { this.ask(&connection, &renewal, now).await });
-        // The caller waits no longer than for a call. A late token is written all the same, and later calls use it.
+        let asked = self.app.detached.spawn(async move {
+            let mut trace = Trace::default();
+            let ready =
+                this.ask(&connection, &renewal, now, reserve_timeout, traced.then_some(&mut trace)).await;
+            ready.map(|ready| (ready, trace))
+        });
+        // The caller waits no longer than for a call, unless it is here for the token. A late token is written all the
+        // same, and later calls use it.
         let call_timeout = Duration::from_millis(self.client.provider.definition.http.timeout.as_ms());
+        let caller_timeout = if traced { span } else { RESERVE_TIMEOUT + call_timeout };
         let not_yet = |reason: &str| {
             let until = self.app.clock.now().plus_ms(RETRY_MS);
-            Ok(Ready::NotYet(until, reason.to_owned()))
+            Ok((Ready::NotYet(until, reason.to_owned()), Trace::default()))
         };
-        match timeout(RESERVE_TIMEOUT + call_timeout, asked).await {
+        match timeout(caller_timeout, asked).await {
             Ok(Ok(ready)) => ready,
             Ok(Err(error)) => {
                 tracing::error!(%error, "token renewal task failed");
@@ -117,9 +161,11 @@ impl Authoriser {
         connection: &Arc<Connection>,
         renewal: &Renewal,
         now: UnixMs,
+        reserve_timeout: Duration,
+        trace: Option<&mut Trace>,
     ) -> Result<Ready, TokenError> {
         let (pool, sealer) = (&self.app.pool, &self.app.sealer);
-        let reserved = match reserve::reserve(&self.app, &self.client, connection.id, RESERVE_TIMEOUT).await {
+        let reserved = match reserve::reserve(&self.app, &self.client, connection.id, reserve_timeout).await {
             Ok(reserved) => reserved,
             Err(NotYet { until, reason }) => {
                 token::put_off(pool, connection, renewal, &reason, until).await?;
@@ -127,7 +173,14 @@ impl Authoriser {
             }
         };
         let as_kept = Connection { token: renewal.from.clone(), ..Connection::clone(connection) };
-        let answer = self.client.fetcher.token(&as_kept, now).await;
+        let answer = match trace {
+            None => self.client.fetcher.token(&as_kept, now).await,
+            Some(trace) => {
+                let (answer, exchanges) = self.client.fetcher.token_traced(&as_kept, now).await;
+                *trace = exchanges;
+                answer
+            }
+        };
         reserved.end(answer.as_ref().map_or_else(NoToken::end, |_| End::Good)).await;
         match answer {
             Ok(granted) => {

@@ -4,6 +4,7 @@
 use crate::adhoc::{AdHocCall, AdHocError, KEEP_MS};
 use crate::app::App;
 use crate::cache::META;
+use crate::fetch::{Listing, Trace};
 use crate::keep;
 use crate::postgres::PostgresError;
 use crate::preference::devices::TenantConnection;
@@ -17,6 +18,7 @@ use crate::words::{
 };
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The longest wait after the first list that failed. It doubles with each in a row, up to `discovery.every`.
@@ -88,7 +90,7 @@ async fn run(
         None if !request.dry_run => discovery_claim::claim(pool, request.tenant, request.connection).await?,
         claim => claim,
     };
-    let listed = match list(app, request, abandoned).await {
+    let listed = match list(app, request, abandoned).await.map(|trial| trial.listing.devices) {
         Ok(Ok(listed)) => listed,
         // The account's own request failed: noted like a list that failed, so that it is not tried at every look.
         Err(error @ DiscoverError::NotSent(AdHocError::Bootstrap(_))) => {
@@ -146,11 +148,29 @@ async fn tell(app: &App, tenant: TenantId, touched: &[DeviceId]) {
     }
 }
 
+/// What a list that changes nothing came to.
+#[derive(Debug)]
+pub struct ListTrial {
+    /// What was sent and what came back.
+    pub trace: Trace,
+    /// The list, or why there is none.
+    pub listing: Listing,
+    /// From the request to the end of the list.
+    pub took: Duration,
+}
+
+/// Asks for the list as soon as every quota lets it, and changes nothing. Once it is asked for, the call is settled
+/// even if the caller goes away.
+pub async fn try_list(app: &App, request: DiscoverRequest) -> Result<ListTrial, DiscoverError> {
+    let listed = app.run_detached(|app, abandoned| async move { list(&app, &request, &abandoned).await });
+    listed.await.map_err(AdHocError::from)?
+}
+
 async fn list(
     app: &App,
     request: &DiscoverRequest,
     abandoned: &CancellationToken,
-) -> Result<Result<Vec<ListedDevice>, Outcome>, DiscoverError> {
+) -> Result<ListTrial, DiscoverError> {
     let provider = &request.provider;
     let Some(declared) = provider.call(DISCOVERY.as_str()) else {
         return Err(DiscoverError::Undeclared(provider.name.to_string()));
@@ -161,9 +181,11 @@ async fn list(
     let whose = (request.tenant, request.connection);
     let call = AdHocCall::reserve(app, provider, whose, &reserve, request.timeout, abandoned).await?;
     let asked_at = app.clock.now();
-    let listing = call.fetcher().list(call.connection.clone(), asked_at, None).await;
+    let sent = Instant::now();
+    let (listing, trace) = call.fetcher().list_traced(call.connection.clone(), asked_at).await;
+    let took = sent.elapsed();
     call.learn(&listing.bootstrap_values, asked_at).await;
     let is_unauthorized = matches!(listing.devices, Err(Outcome::Unauthorized { .. }));
-    call.settle(listing.end, listing.holds, is_unauthorized).await;
-    Ok(listing.devices)
+    call.settle(listing.end, listing.holds.clone(), is_unauthorized).await;
+    Ok(ListTrial { trace, listing, took })
 }

@@ -3,5 +3,5 @@
 mod discover;
 mod due;
 
-pub use discover::{DiscoverError, DiscoverRequest, discover};
+pub use discover::{DiscoverError, DiscoverRequest, ListTrial, discover, try_list};
 pub use due::{discover_due, run};

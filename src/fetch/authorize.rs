@@ -2,8 +2,10 @@
 
 use super::Fetcher;
 use super::token::{AuthorizationRequest, DeviceCode, OAuth, Reservations, TokenContext};
+use super::trace::Trace;
 use crate::words::{Connection, Granted, NoToken, UnixMs};
 use secrecy::SecretString;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 impl Fetcher {
@@ -23,6 +25,19 @@ impl Fetcher {
     /// Requests a connection's next token.
     pub async fn token(&self, connection: &Connection, now: UnixMs) -> Result<Granted, NoToken> {
         self.tokens.next(&self.wire, &self.token_context(connection, now)).await
+    }
+
+    /// Requests a connection's next token, and returns the HTTP exchanges too, without any secret.
+    pub async fn token_traced(
+        &self,
+        connection: &Connection,
+        now: UnixMs,
+    ) -> (Result<Granted, NoToken>, Trace) {
+        let trace = Mutex::default();
+        let context = TokenContext { trace: Some(&trace), ..self.token_context(connection, now) };
+        let granted = self.tokens.next(&self.wire, &context).await;
+        context.redact_trace(granted.as_ref().ok());
+        (granted, trace.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Builds the request to the owner to authorize a connection. The provider redirects the owner to `redirect_url`.
@@ -76,6 +91,7 @@ impl Fetcher {
             preparer: &self.preparer,
             off_runtime: &self.off_runtime,
             timeout: self.token_timeout,
+            trace: None,
         }
     }
 }

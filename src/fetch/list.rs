@@ -2,7 +2,7 @@
 
 use super::answer::mapping;
 use super::page::PagedResult;
-use super::request::redact;
+use super::request::{redact, redact_text};
 use super::trace::Trace;
 use super::{Call, CallResult, Fetcher};
 use crate::provider::DISCOVERY;
@@ -48,6 +48,16 @@ impl Fetcher {
         };
         let bootstrap_values = self.usable_values(&call.connection, bootstrap_values);
         self.redacted(&call, Listing { end, holds, devices, bootstrap_values })
+    }
+
+    /// Fetches the list, and returns the HTTP exchanges too.
+    pub async fn list_traced(&self, connection: Arc<Connection>, now: UnixMs) -> (Listing, Trace) {
+        let mut trace = Trace::default();
+        let listing = self.list(connection.clone(), now, Some(&mut trace)).await;
+        let call = Call { connection, resource: DISCOVERY.clone(), targets: Vec::new() };
+        let secrets = self.preparer.credentials(&call).secret_forms();
+        trace.texts().into_iter().for_each(|text| redact_text(text, &secrets));
+        (listing, trace)
     }
 
     /// Each device once; of duplicates the last. An error if one has an undeclared resource.

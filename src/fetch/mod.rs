@@ -10,7 +10,8 @@
 //! | `bootstrap`, `list`, `probe`, `authorize` | calls for bootstrap values, lists of devices, revisions, tokens |
 //! | `check/` | refuses definitions that compile and cannot work |
 //! | `client` | makes the call, page by page, and returns one outcome per job |
-//! | `trace`, `token/` | records a call's HTTP exchanges for people · requests tokens by a login or by OAuth 2.0 |
+//! | `token/` | requests tokens by a login or by OAuth 2.0 |
+//! | `trace` | records a call's HTTP exchanges for people |
 //! | `request/` | builds the request: templates, credentials, signature; redacts secrets in results |
 //! | `answer/` | judges a response, maps it, assigns records to jobs; reads waits, limits, validators, further pages |
 //! | `wire/`, `jq/` | sends a request once, bounded and behind the egress guard · runs jq, bounded |

@@ -2,7 +2,7 @@
 
 use super::wire::Response;
 use reqwest::Request;
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, SET_COOKIE};
 use serde::Serialize;
 
 /// Longer bodies are cut.
@@ -74,6 +74,18 @@ impl Trace {
             body: body_start(&response.body.bytes),
             body_bytes: response.body.bytes.len(),
         });
+    }
+
+    /// Adds the response to a token request to the last exchange. `shown` replaces a body that may contain a token;
+    /// cookies may be one.
+    pub(super) fn add_token_response(&mut self, response: &Response, shown: Option<String>) {
+        self.add_response(response);
+        let Some(added) = self.exchanges.last_mut().and_then(|exchange| exchange.response.as_mut()) else {
+            return;
+        };
+        added.body = shown.unwrap_or_else(|| std::mem::take(&mut added.body));
+        let cookies = added.headers.iter_mut().filter(|(name, _)| name == SET_COOKIE.as_str());
+        cookies.for_each(|(_, value)| "***".clone_into(value));
     }
 
     /// Adds the line of the matching rule to the last exchange.

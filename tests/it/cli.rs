@@ -9,6 +9,7 @@ mod remove;
 mod secrets;
 mod start;
 mod tenant;
+mod trial;
 mod why;
 
 use crate::support::{TestApp, server};

@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+pub(super) use secret::SecretArgs;
+
 /// What to do with connections.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {

@@ -24,7 +24,7 @@ pub struct SecretArgs {
 
 impl SecretArgs {
     /// Reads the secrets, by the names that the provider's definition gives them.
-    pub(super) fn read(&self, provider: &Provider) -> Result<Secrets, CliError> {
+    pub(in crate::cli) fn read(&self, provider: &Provider) -> Result<Secrets, CliError> {
         let names = provider.definition.auth.get_ref().secrets();
         let mut secrets = Vec::new();
         for argument in &self.secret_file {

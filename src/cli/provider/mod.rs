@@ -4,7 +4,7 @@ mod check;
 mod list;
 mod new;
 mod show;
-mod try_call;
+mod trial;
 
 use super::{CliError, Global, context};
 
@@ -22,7 +22,7 @@ Examples:
     /// Check definitions, and run their cases
     Check(check::Args),
     /// Make one real call, and show it step by step
-    Try(try_call::Args),
+    Try(trial::Args),
     /// Create a definition of your own from a skeleton
     New(new::Args),
 }
@@ -34,7 +34,7 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<(), CliErro
         Command::Show(args) => show::run(global, &args),
         Command::Check(args) => check::run(global, args).await,
         Command::Try(args) => {
-            context::run_with_context(global, async |context| try_call::run(context, args).await).await
+            context::run_with_context(global, async |context| trial::run(context, args).await).await
         }
         Command::New(args) => new::run(global, args),
     }

@@ -1,7 +1,7 @@
 //! The declared login request that returns a token. It is sent like the provider's calls: same egress guard, same
 //! bounds.
 
-use super::token_context::{TokenContext, redacted};
+use super::token_context::{self, TokenContext, redacted};
 use super::token_response::{describe, end_of};
 use crate::fetch::answer::{mapping, text, wait};
 use crate::fetch::jq::Program;
@@ -57,7 +57,7 @@ impl Login {
     /// Logs in once. Errors are redacted.
     pub(crate) async fn log_in(&self, wire: &Wire, context: &TokenContext<'_>) -> Result<Granted, NoToken> {
         let sent = match self.request(context) {
-            Ok(request) => wire.send(request).await,
+            Ok(request) => token_context::send(wire, request, context.trace).await,
             Err(error) => Err(NoResponse::Unsent(error.to_string())),
         };
         let granted = match sent {

@@ -1,9 +1,10 @@
 //! OAuth 2.0. Requests are sent like the provider's calls: same egress guard, same bounds.
 
-use super::token_context::{TokenContext, redacted};
+use super::token_context::{self, TokenContext, redacted};
 use super::token_response::{self, TokenFailure, shape_of};
 use crate::fetch::jq::{OffRuntime, Program};
 use crate::fetch::request::{Kind, RequestError, Templates, parse_url};
+use crate::fetch::trace::Trace;
 use crate::fetch::wire::{NoResponse, Wire};
 use crate::provider::{CLIENT, ClientAuth, Flow, OAuth2 as Declared, Whose};
 use crate::words::{End, Granted, NoToken, UnixMs};
@@ -22,6 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::borrow::Cow;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// A declared OAuth 2.0 flow, compiled.
@@ -253,6 +255,7 @@ impl OAuth {
             off_runtime: context.off_runtime,
             now: context.render.now,
             timeout: context.timeout,
+            trace: context.trace,
         }
     }
 
@@ -283,6 +286,7 @@ struct HttpTransport<'a> {
     off_runtime: &'a OffRuntime,
     now: UnixMs,
     timeout: Duration,
+    trace: Option<&'a Mutex<Trace>>,
 }
 
 impl<'c> AsyncHttpClient<'c> for HttpTransport<'_> {
@@ -330,10 +334,11 @@ impl HttpTransport<'_> {
             sent.headers_mut().insert(name, value);
         }
         *sent.body_mut() = Some(request.into_body().into());
-        let response = self.wire.send(sent).await.map_err(|error| match error {
-            NoResponse::Unsent(reason) => failure(reason, End::Unsent),
-            NoResponse::Lost(reason) => failure(reason, End::Lost),
-        })?;
+        let response =
+            token_context::send(self.wire, sent, self.trace).await.map_err(|error| match error {
+                NoResponse::Unsent(reason) => failure(reason, End::Unsent),
+                NoResponse::Lost(reason) => failure(reason, End::Lost),
+            })?;
         // Without a program, only a short body is parsed.
         let is_light = self.normaliser.is_none();
         self.off_runtime
