@@ -58,6 +58,8 @@ section!(
         retry: Retry,
         /// Parking of jobs that keep failing.
         probe: Probe,
+        /// Waits after refusals.
+        hold: Hold,
         /// When a reading counts as fresh.
         fresh: Fresh,
         /// The cache.
@@ -208,6 +210,18 @@ section!(
     }
 );
 section!(
+    /// `[hold]`
+    #[derive(Copy)]
+    Hold {
+        /// The shortest wait after a refusal, doubled by each further one in a row.
+        first: Interval,
+        /// Upper bound of that growth.
+        cap: Interval,
+        /// Upper bound of the wait where a provider told one that is longer than its quotas' windows.
+        told_cap: Interval,
+    }
+);
+section!(
     /// `[fresh]`
     Fresh {
         /// Grace as a share of the interval.
@@ -304,6 +318,10 @@ impl Settings {
                 self.take.ride_share
             )));
         }
+        if self.hold.first > self.hold.cap {
+            let (first, cap) = (self.hold.first, self.hold.cap);
+            return Err(SettingsError(format!("hold.first is {first}; it must be at most hold.cap, {cap}")));
+        }
         if self.database.connections_max < 4 {
             return Err(SettingsError(format!(
                 "database.connections_max is {}; it must be at least 4, since locks and listeners keep some",
@@ -349,6 +367,7 @@ mod tests {
         for (text, is_valid) in [
             ("[database]\nconnections_max = 3", false),
             ("[database]\nconnections_max = 4", true),
+            ("[hold]\nfirst = \"16m\"", false),
             ("[cache]\nttl = \"999ms\"", false),
             ("[cache]\nttl = \"1s\"", true),
         ] {

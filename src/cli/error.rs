@@ -12,6 +12,7 @@ use crate::preference::import::ImportError;
 use crate::preference::keys::KeyError;
 use crate::preference::tenants::TenantError;
 use crate::provider::LookupError;
+use crate::redis::RedisError;
 use crate::settings::SettingsError;
 use crate::watch::LagError;
 use std::error::Error;
@@ -77,6 +78,7 @@ from!(
     StartError => CannotStart,
     LocalError => CannotStart,
     PostgresError => Refused,
+    RedisError => Refused,
     TenantError => Refused,
     KeyError => Refused,
     ConnectionError => Refused,

@@ -26,7 +26,7 @@ pub use output::Output;
 use admin::{check, key, rotate, tenant};
 use clap::error::ErrorKind;
 use process::{cloud, demo, migrate, serve};
-use schedule::{lag, plan, refresh, set, why};
+use schedule::{hold, lag, plan, refresh, set, why};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -117,6 +117,9 @@ pub enum Command {
     Lag(lag::Args),
     /// Explain where a device's jobs are, and what they wait for
     Why(why::Args),
+    /// List what providers hold back, and lift it
+    #[command(subcommand)]
+    Hold(hold::Command),
     /// Forecast how often each job will run, and which quota limits it
     Plan(plan::Args),
 }
@@ -162,6 +165,9 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), CliError> {
         }
         Command::Lag(args) => run_with_context(global, async |context| lag::run(context, args).await).await,
         Command::Why(args) => run_with_context(global, async |context| why::run(context, args).await).await,
+        Command::Hold(command) => {
+            run_with_context(global, async |context| hold::run(context, command).await).await
+        }
         Command::Plan(args) => run_with_context(global, async |context| plan::run(context, args).await).await,
     }
 }

@@ -1,7 +1,10 @@
-//! Why a job has not run yet: its status in Postgres, its location in the schedule, and the interval the plan gives it.
+//! Why a job has not run yet: its status in Postgres, its location in the schedule, and the interval the plan gives it;
+//! and what is held.
 
+mod holds;
 mod sentence;
 
+pub use holds::{NamedHold, holds};
 pub use sentence::{Facts, sentence};
 
 use crate::app::App;

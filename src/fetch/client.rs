@@ -320,9 +320,8 @@ impl Fetcher {
                 Err(reason) => Outcome::Broken { reason, excerpt: excerpt(body) },
             },
             RuleOutcome::Throttled => {
-                let reason = format!("HTTP {}", response.status);
-                let until = verdict.hold_until(&response.headers, json.as_ref().ok(), now);
-                let hold = Hold { scope: verdict.scope, until, reason };
+                let longest_ms = self.provider.longest_window_ms(verdict.scope);
+                let hold = verdict.hold(response, json.as_ref().ok(), longest_ms, now);
                 let ended = EndedEarly { end: End::Throttled, outcome: Outcome::Throttled };
                 return Err(Box::new(FailedPage { ended, hold: Some(hold), bootstrap_values }));
             }

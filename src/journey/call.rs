@@ -44,7 +44,7 @@ impl Flight {
             Ready::Go(connection) => call.connection = connection,
             Ready::NotYet(until, reason) => {
                 ended.outcomes = not_sent(&call, &reason);
-                ended.holds = vec![(Hold { scope: Scope::Connection, until, reason }, None)];
+                ended.holds = vec![(held(until, reason), None)];
                 return ended;
             }
             // The renewal marked the connection and dropped its jobs, but for the one that probes it: that asks again,
@@ -64,7 +64,7 @@ impl Flight {
             BootstrapState::NotYet(reason) => {
                 let until = self.clock.now().plus_ms(LOOKUP_MS);
                 ended.outcomes = not_sent(&call, &reason);
-                ended.holds = vec![(Hold { scope: Scope::Connection, until, reason }, None)];
+                ended.holds = vec![(held(until, reason), None)];
                 return ended;
             }
         };
@@ -87,7 +87,7 @@ impl Flight {
                 *outcome = Outcome::NotSent { reason: reason.clone() };
             }
             let until = self.clock.now().plus_ms(UNRECORDED_MS);
-            answer.holds.push((Hold { scope: Scope::Connection, until, reason }, None));
+            answer.holds.push((held(until, reason), None));
         }
         Ended {
             // A lookup in place of the call does not count as a call for its jobs.
@@ -180,4 +180,9 @@ fn of_account(outcome: Outcome) -> Outcome {
             Outcome::Transient { reason: format!("its account could not be looked up: {why}") }
         }
     }
+}
+
+/// A hold of the call's connection that keeps calls from failing; nothing was refused.
+fn held(until: UnixMs, reason: String) -> Hold {
+    Hold { scope: Scope::Connection, until, reason, refusal: None }
 }

@@ -5,7 +5,7 @@ use super::call::Resource;
 use super::definition::Definition;
 use super::load::{DefinitionError, LoadError, line_of, parse};
 use super::quota::{PLAN, Quota, RateLimit};
-use crate::words::{ProviderName, QuotaInputs, ResourceName};
+use crate::words::{ProviderName, QuotaInputs, ResourceName, Scope};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
@@ -104,6 +104,17 @@ impl Provider {
     /// Its quotas.
     pub fn quotas(&self) -> impl Iterator<Item = &Quota> {
         self.definition.quotas.iter().map(|q| q.get_ref())
+    }
+
+    /// The longest window of the quotas of a scope, ms; without any, of all quotas, or else a day. A provider that
+    /// tells to wait for longer than it counts is not believed.
+    pub fn longest_window_ms(&self, scope: Scope) -> i64 {
+        const DAY_MS: i64 = 86_400_000;
+        let longest =
+            |quotas: &mut dyn Iterator<Item = &Quota>| quotas.filter_map(Quota::longest_window_ms).max();
+        longest(&mut self.quotas().filter(|quota| quota.scope == scope))
+            .or_else(|| longest(&mut self.quotas()))
+            .unwrap_or(DAY_MS)
     }
 
     /// Whether some quota depends on a connection's quota inputs.

@@ -23,6 +23,7 @@
 //! | `{p}:corrupt` | hash | jobs set aside because their records cannot be read → why |
 //! | `{p}:quotas` | hash | connection → its quotas' states and its hold (msgpack, see `take/lua/quota/state.lua`) |
 //! | `{p}:quota:app`, `{p}:quota:<connection>` | hash | likewise one field each: of the app; of groups and devices |
+//! | `{p}:holds` | zset | `<holder> <field>` of a hold → when it is forgotten, ms; pruned when one is written |
 //! | `{p}:quota_inputs` | hash | connection → its devices, since when, read when, its plan; if quotas depend on it |
 //! | `{p}:gone` | zset | connection that Postgres no longer has → when that was first seen, ms |
 //! | `{p}:meta` | hash | `v`, `finish`: virtual times; `fence run epoch built app_until app_why places` |

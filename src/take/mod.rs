@@ -1,6 +1,8 @@
-//! Take and settle: the script that decides which calls are made when, and the one that ends calls.
+//! Take and settle: the script that decides which calls are made when, and the one that ends calls. Holds, listed and
+//! lifted.
 
 mod grant;
+mod holds;
 mod reserve;
 mod reserve_within;
 mod settings;
@@ -9,6 +11,7 @@ mod spec;
 mod taker;
 
 pub use grant::{Bound, Grant, GrantedJob, Taken};
+pub use holds::{HoldHolder, StandingHold};
 pub use reserve::{Reservation, ReserveRequest};
 pub use reserve_within::ReserveOutcome;
 pub use settings::TakerSettings;

@@ -1,7 +1,7 @@
 //! How calls are granted, as it is configured.
 
 use crate::redis::Keys;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::words::Interval;
 
 /// How calls are granted.
@@ -23,6 +23,8 @@ pub struct TakerSettings {
     pub base: [f64; 5],
     /// The longest waits after failures in a row: that may pass, and that last.
     pub waits_max: [Interval; 2],
+    /// Waits after refusals.
+    pub hold: settings::Hold,
     /// The prefix of every key's name.
     pub keys: Keys,
 }
@@ -40,6 +42,7 @@ impl TakerSettings {
             k: rank.k,
             base: [rank.realtime, rank.high, rank.normal, rank.low, rank.background],
             waits_max: [settings.retry.cap, settings.probe.cap],
+            hold: settings.hold,
             keys,
         }
     }

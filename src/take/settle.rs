@@ -191,12 +191,14 @@ impl Serialize for Settlement {
 }
 
 impl Settlement {
-    fn hold_rows(&self) -> Vec<(&str, i64, &str, i64)> {
+    fn hold_rows(&self) -> Vec<(&str, i64, &str, i64, Option<i64>)> {
         self.holds
             .iter()
             .filter(|(hold, device)| hold.scope != Scope::Device || device.is_some())
             .map(|(hold, device)| {
-                (hold.scope.as_str(), hold.until.0, hold.reason.as_str(), device.map_or(0, |d| d.0))
+                let device = device.map_or(0, |device| device.0);
+                let told = hold.refusal.map(|refusal| refusal.told_until.map_or(0, |told| told.0));
+                (hold.scope.as_str(), hold.until.0, hold.reason.as_str(), device, told)
             })
             .collect()
     }

@@ -19,6 +19,7 @@ pub(super) struct Spec {
     base: [f64; 5],
     /// The longest waits after failures in a row: that may pass, and that last.
     waits_max_ms: [u64; 2],
+    hold: HoldSpec,
     /// Whether any quota is aligned, adaptive, or does not count errors: scripts need not look otherwise.
     has_aligned: bool,
     has_adaptive: bool,
@@ -27,6 +28,13 @@ pub(super) struct Spec {
     has_quota_inputs: bool,
     quotas: Vec<QuotaSpec>,
     resources: BTreeMap<String, ResourceSpec>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct HoldSpec {
+    first_ms: u64,
+    cap_ms: u64,
+    told_cap_ms: u64,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -127,6 +135,11 @@ impl Spec {
             k: settings.k,
             base: settings.base,
             waits_max_ms: settings.waits_max.map(crate::words::Interval::as_ms),
+            hold: HoldSpec {
+                first_ms: settings.hold.first.as_ms(),
+                cap_ms: settings.hold.cap.as_ms(),
+                told_cap_ms: settings.hold.told_cap.as_ms(),
+            },
             has_aligned: any(|limit| matches!(limit, LimitSpec::Aligned { .. })),
             has_adaptive: any(|limit| matches!(limit, LimitSpec::Adaptive { .. })),
             has_free_errors: quotas.iter().any(|q| q.free_errors),

@@ -1,5 +1,6 @@
-//! The one caller of `take.lua`, `settle.lua` and `reserve.lua`.
+//! The one caller of `take.lua`, `settle.lua` and `reserve.lua`, and of `holds.lua` and `lift.lua`.
 
+use super::holds::{HoldHolder, HoldRow, StandingHold};
 use super::reserve::{Reservation, ReserveReply, ReserveRequest};
 use super::settings::TakerSettings;
 use super::settle;
@@ -18,6 +19,8 @@ pub struct Taker {
     take: Script,
     settle: Script,
     reserve: Script,
+    holds: Script,
+    lift: Script,
     spec: Mutex<SpecCache>,
     /// The provider of the calls.
     pub provider: ProviderName,
@@ -40,6 +43,7 @@ const MODULES: &[Module] = &[
     Module("VariableLimit", include_str!("lua/quota/variable_limit.lua")),
     Module("Gauge", include_str!("lua/quota/gauge.lua")),
     Module("State", include_str!("lua/quota/state.lua")),
+    Module("Standing", include_str!("lua/quota/standing.lua")),
     Module("Places", include_str!("lua/quota/places.lua")),
     Module("Chain", include_str!("lua/quota/chain.lua")),
     Module("Found", include_str!("lua/take/found.lua")),
@@ -68,6 +72,8 @@ impl Taker {
             take: Script::new("take", include_str!("lua/take.lua"), MODULES),
             settle: Script::new("settle", include_str!("lua/settle.lua"), MODULES),
             reserve: Script::new("reserve", include_str!("lua/reserve.lua"), MODULES),
+            holds: Script::new("holds", include_str!("lua/holds.lua"), MODULES),
+            lift: Script::new("lift", include_str!("lua/lift.lua"), MODULES),
             spec: Mutex::new(SpecCache { spec, packed: Vec::new(), now: UnixMs(0) }),
             provider: provider.name.clone(),
             call_jobs_max,
@@ -107,6 +113,28 @@ impl Taker {
             self.reserve.ask(&self.redis, &self.anchor, &[now_arg(now).as_bytes(), &spec, &request]).await?;
         self.observe_time(reply.now);
         Ok(reply.into())
+    }
+
+    /// What is held. `now` is for tests; `None` is Redis's clock.
+    pub async fn holds(&self, now: Option<UnixMs>) -> Result<Vec<StandingHold>, RedisError> {
+        let spec = self.packed(now)?;
+        let rows: Vec<HoldRow> =
+            self.holds.ask(&self.redis, &self.anchor, &[now_arg(now).as_bytes(), &spec]).await?;
+        Ok(rows.into_iter().filter_map(HoldRow::read).collect())
+    }
+
+    /// Ends holds before their time: those of these holders, or all. Returns those that were lifted.
+    pub async fn lift(
+        &self,
+        holders: &[HoldHolder],
+        now: Option<UnixMs>,
+    ) -> Result<Vec<StandingHold>, RedisError> {
+        self.redis.usable()?;
+        let wanted: Vec<_> = holders.iter().map(HoldHolder::fields).collect();
+        let (spec, wanted) = (self.packed(now)?, self.lift.pack(&wanted)?);
+        let rows: Vec<HoldRow> =
+            self.lift.ask(&self.redis, &self.anchor, &[now_arg(now).as_bytes(), &spec, &wanted]).await?;
+        Ok(rows.into_iter().filter_map(HoldRow::read).collect())
     }
 
     /// Ends calls. Returns those whose leases had expired: nothing was changed for them.

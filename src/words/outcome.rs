@@ -161,6 +161,15 @@ pub struct Hold {
     pub until: UnixMs,
     /// The reason, for explanations.
     pub reason: String,
+    /// Whether the provider refused a call, and what it said then; none for a hold that only keeps a call from failing.
+    pub refusal: Option<Refusal>,
+}
+
+/// A call was refused because there were too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// Until when the provider told to wait, however far away; none if it did not say.
+    pub told_until: Option<UnixMs>,
 }
 
 #[cfg(test)]

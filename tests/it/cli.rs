@@ -1,6 +1,7 @@
 //! The command line, tested by running the binary.
 
 mod discover;
+mod hold;
 mod import;
 mod plan;
 mod provider;

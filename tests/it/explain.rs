@@ -96,7 +96,7 @@ async fn hold_says_its_reason_and_end() {
         let taken = rig.taker.take(1, None).await.unwrap();
         let (refused, _) = rig.split(&taken.grants);
         let until = taken.now.plus_ms(172_800_000);
-        let hold = Hold { scope, until, reason: "HTTP 429".to_owned() };
+        let hold = Hold { scope, until, reason: "HTTP 429".to_owned(), refusal: None };
         let device = (scope == Scope::Device).then_some(refused[0].device);
         let settlement = Settlement {
             end: End::Throttled,

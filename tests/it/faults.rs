@@ -92,6 +92,7 @@ async fn full_redis_stops_no_script_halfway() {
         scope: Scope::Connection,
         until: UnixMs(T0 + 99_000),
         reason: "told to wait".parse().unwrap(),
+        refusal: None,
     };
     let give_back = |n: usize| Settlement {
         holds: vec![(hold.clone(), None)],

@@ -14,6 +14,7 @@ mod faults;
 mod format;
 mod fuzz;
 mod history;
+mod holds;
 mod journey;
 mod local;
 mod login;

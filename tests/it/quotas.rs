@@ -72,7 +72,8 @@ async fn hold_lasts_beyond_the_window_boundaries_within_it() {
     put_overdue(&rig, 5).await;
     let taken = rig.take(1, T0 + 1_200).await;
     let until = T0 + 600_000;
-    let hold = Hold { scope: Scope::Connection, until: UnixMs(until), reason: "refused".into() };
+    let hold =
+        Hold { scope: Scope::Connection, until: UnixMs(until), reason: "refused".into(), refusal: None };
     let refused = Settlement { holds: vec![(hold, None)], ..ended(taken.grants[0].call, End::Throttled) };
     rig.taker.settle(&[refused], Some(UnixMs(T0 + 1_300))).await.unwrap();
     let bound = rig.take(1, T0 + 1_300).await.bound;
@@ -264,7 +265,8 @@ async fn hold_of_a_device_does_not_stop_other_devices_of_its_lane() {
     let rig = Rig::new(&quota("own", "connection", 100, "1s", 100), 1).await;
     let jobs = put_overdue(&rig, 3).await;
     let first = rig.take(1, T0).await;
-    let hold = Hold { scope: Scope::Device, until: UnixMs(T0 + 60_000), reason: "HTTP 429".into() };
+    let hold =
+        Hold { scope: Scope::Device, until: UnixMs(T0 + 60_000), reason: "HTTP 429".into(), refusal: None };
     let held = Settlement {
         holds: vec![(hold, Some(jobs[0].device))],
         ..ended(first.grants[0].call, End::Throttled)

@@ -216,11 +216,17 @@ async fn hold_of_a_connection_blocks_no_other_connection() {
     rig.put(&jobs, |_| T0 - 4_000_000).await;
     let taken = rig.take(1, T0).await;
     let held = &taken.grants[0];
-    let hold = Hold { scope: Scope::Connection, until: UnixMs(T0 + 60_000), reason: "HTTP 429".into() };
+    let hold = Hold {
+        scope: Scope::Connection,
+        until: UnixMs(T0 + 60_000),
+        reason: "HTTP 429".into(),
+        refusal: None,
+    };
     let settlement = Settlement { holds: vec![(hold, None)], ..ended(held.call, End::Throttled) };
     rig.taker.settle(std::slice::from_ref(&settlement), Some(UnixMs(T0))).await.unwrap();
     // A hold is only ever extended.
-    let shorter = Hold { scope: Scope::Connection, until: UnixMs(T0 + 5), reason: "shorter".into() };
+    let shorter =
+        Hold { scope: Scope::Connection, until: UnixMs(T0 + 5), reason: "shorter".into(), refusal: None };
     let taken = rig.take(10, T0).await;
     assert!(taken.grants.iter().all(|g| g.lane != held.lane), "{taken:?}");
     assert_eq!(taken.grants.len(), 2);

@@ -179,8 +179,23 @@ async fn cheap_calls_that_overtake_expensive_ones_are_seen() {
 
 #[tokio::test]
 async fn hold_that_shrinks_is_seen() {
-    let shrinks = settle("if not old or tonumber(old:match('^%S+')) < until_ms then", "if true then");
+    let shrinks = settle("if ends > g.ends then g.ends", "if true then g.ends");
     seen_from_outside("hold", &[shrinks]).await;
+}
+
+#[tokio::test]
+async fn hold_that_does_not_grow_with_refusals_is_seen() {
+    let same = settle("is_again and g.refusals + 1 or g.refusals", "g.refusals");
+    seen_from_outside("hold", &[same]).await;
+}
+
+#[tokio::test]
+async fn several_calls_at_once_after_a_hold_are_seen() {
+    let all = take(
+        "return g.in_flight > 0 and math.huge or math.max(from, g.ends)",
+        "return math.max(from, g.ends)",
+    );
+    seen_from_outside("hold", &[all]).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The cloud: counts what arrives, and answers as it likes.
 
+use crate::holds::Told;
 use crate::limits::Fault;
 use crate::referee::connection;
 use crate::scenario::T0;
@@ -78,7 +79,9 @@ impl World {
             Scope::Group,
             Scope::Device,
         ]);
-        let until = at + self.chance.share(100.0, 2_000.0);
+        // Some go on refusing for long, and always tell to wait for less.
+        let longest = self.chance.pick(&[2_000.0, 2_000.0, 20_000.0]);
+        let until = at + self.chance.share(100.0, longest);
         self.refuse_those_in_flight(&own, scope, at);
         let holder = if scope == Scope::App { String::new() } else { own };
         self.refusals.insert(holder, Refusal { until, scope });
@@ -135,7 +138,10 @@ impl World {
         if let Some((scope, wait)) = hold.filter(|_| end == End::Throttled) {
             let until = UnixMs(self.now + wait);
             let device = self.model.jobs[&grant.jobs[0].id.0].entry.job.device;
-            let hold = Hold { scope, until, reason: "HTTP 429".to_owned() };
+            // Sometimes more was told than counts, or nothing.
+            let told_until = self.chance.pick(&[Some(until), Some(until), Some(until.plus_ms(30_000)), None]);
+            let refusal = Some(paceline::words::Refusal { told_until });
+            let hold = Hold { scope, until, reason: "HTTP 429".to_owned(), refusal };
             settlement.holds.push((hold, (scope == Scope::Device).then_some(device)));
         }
         if end == End::Good && self.has(Fault::Unsolicited) && self.chance.hits(0.2) {
@@ -158,8 +164,8 @@ impl World {
         found
     }
 
-    /// Whom a settlement's holds stop, and until when.
-    pub fn scopes_held(&self, settlement: &Settlement) -> Vec<(String, i64)> {
+    /// Whom a settlement's holds stop, and what was told.
+    pub fn scopes_held(&self, settlement: &Settlement) -> Vec<Told> {
         let lane = self.outs.get(&settlement.call.0).map_or(String::new(), |out| out.grant.lane.clone());
         let of = |(hold, device): &(Hold, Option<paceline::words::DeviceId>)| {
             let scope = match (hold.scope, device) {
@@ -168,7 +174,8 @@ impl World {
                 (Scope::Device, Some(device)) => format!("#{device}"),
                 (Scope::Connection | Scope::Device, _) => connection(&lane).to_owned(),
             };
-            (scope, hold.until.0)
+            let told = hold.refusal.and_then(|refusal| refusal.told_until);
+            Told { scope, until: hold.until.0, told_until: told.map_or(0, |told| told.0) }
         };
         settlement.holds.iter().map(of).collect()
     }

@@ -144,6 +144,7 @@ fn settings(k: f64) -> TakerSettings {
         k,
         base: BASE,
         waits_max: [60_000, 600_000].map(interval),
+        hold: crate::scenario::hold_settings(),
         keys: own_keys(),
     }
 }

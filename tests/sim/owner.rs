@@ -128,7 +128,7 @@ impl World {
         let inputs = scenario.entries.iter().map(inputs).collect();
         let plan = plan(&scenario.provider, &demands, &inputs, scenario.settings.k, &scenario.settings.base);
         let slowest = plan.jobs.iter().filter_map(|job| job.effective_ms).fold(0.0, f64::max);
-        let held = self.holds.values().map(|until| until - self.now).fold(0, i64::max);
+        let held = self.holds.longest_ms(self.now);
         let windows: i64 = scenario
             .provider
             .quotas()

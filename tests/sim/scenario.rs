@@ -113,6 +113,7 @@ impl Scenario {
                 k: chance.pick(&[1.0, 1.0, 2.0, 0.5]),
                 base: [1.0, 2.0, 4.0, 8.0, 16.0],
                 waits_max: [60_000, 600_000].map(interval),
+                hold: hold_settings(),
                 keys,
             },
             provider,
@@ -127,6 +128,12 @@ impl Scenario {
     pub fn timeout_ms(&self) -> i64 {
         self.provider.definition.http.timeout.as_ms() as i64
     }
+}
+
+/// The first wait is longer than the horizon: what is granted for the end of a hold was granted after the refusal.
+pub fn hold_settings() -> paceline::settings::Hold {
+    let [first, cap, told_cap] = [400, 6_000, 60_000].map(interval);
+    paceline::settings::Hold { first, cap, told_cap }
 }
 
 pub fn interval(ms: u64) -> Interval {

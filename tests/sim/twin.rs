@@ -2,6 +2,7 @@
 //! `schedule::score` for
 //! the order.
 
+use crate::holds::Stored;
 use crate::model::{At, Model};
 use crate::quota_inputs::Accounts;
 use crate::referee::{connection, holders};
@@ -32,6 +33,8 @@ pub struct Twin<'a> {
     gauges: HashMap<(String, String), (Limit, Gauge)>,
     /// Likewise, had none been granted but "refresh now".
     without_calm: HashMap<(String, String), (Limit, Gauge)>,
+    /// Likewise what is held.
+    holds: [Stored; 2],
     /// When the schedule was last revived after a loss; 0 for never.
     epoch: f64,
     accounts: &'a Accounts,
@@ -86,6 +89,7 @@ impl<'a> Twin<'a> {
             fields,
             gauges: HashMap::new(),
             without_calm: HashMap::new(),
+            holds: Default::default(),
             epoch: epoch as f64,
             accounts,
             lease_ms: lease_ms as f64,
@@ -159,6 +163,7 @@ impl<'a> Twin<'a> {
     /// Whoever went before: it goes as soon as though all were "refresh now".
     fn hurry(&mut self, grant: &Grant, calm: bool, devices_apart: bool) {
         std::mem::swap(&mut self.gauges, &mut self.without_calm);
+        self.holds.reverse();
         let devices: Vec<_> =
             grant.jobs.iter().filter_map(|job| self.devices.get(&job.id.0).copied()).collect();
         let at = self.now + grant.send_in_ms;
@@ -171,6 +176,7 @@ impl<'a> Twin<'a> {
         }
         self.spend(grant, &devices, at, true);
         std::mem::swap(&mut self.gauges, &mut self.without_calm);
+        self.holds.reverse();
     }
 
     /// Who sleeps on for a call to end although one has.
@@ -294,6 +300,7 @@ impl<'a> Twin<'a> {
                 gauge.spend(limit, cost, at);
             }
         }
+        self.holds[0].spend(&self.fields, &grant.lane, &self.settings.hold, self.now);
     }
 
     fn cost(&self, resource: &ResourceName, devices: usize) -> u32 {
@@ -355,13 +362,10 @@ impl<'a> Twin<'a> {
             keys.retain(|key| both.contains(key));
         }
         let cost = f64::from(self.cost(resource, devices.len()));
-        let own = connection(lane).to_owned();
-        let holds = [
-            self.fields.get(&("app".to_owned(), "!hold".to_owned())),
-            self.fields.get(&(own.clone(), "!hold".to_owned())),
-            lane.split_once('.').and_then(|(_, group)| self.fields.get(&(own, format!("!hold@{group}")))),
-        ];
-        let held = holds.into_iter().flatten().map(|raw| numbers(raw)[0]).fold(from, f64::max);
+        let held = from.max(self.holds[0].open_at(&self.fields, lane, &self.settings.hold, self.now));
+        if held.is_infinite() {
+            return Some(held);
+        }
         let mut at = held;
         for _ in 0..4 {
             let before = at;

@@ -116,7 +116,7 @@ impl World {
         if let Some((locations, fields, due)) = before.filter(|_| !taken.grants.is_empty()) {
             let after = self.rig.fields(&connections).await;
             let mut twin = self.twin(fields, &locations, &due);
-            let devices_apart = self.model.devices_apart || self.holds.keys().any(|held| held.contains('#'));
+            let devices_apart = self.model.devices_apart || self.holds.has_device();
             twin.follow(&taken, &after, devices_apart);
             self.wrong.append(&mut twin.wrong);
         }
@@ -144,7 +144,7 @@ impl World {
         )
     }
 
-    /// A hold that was settled before this take stops its calls.
+    /// A hold that was settled before this take stops its calls, or lets one of them go first.
     fn is_held(&mut self, grant: &Grant, at: f64) {
         let own = connection(&grant.lane).to_owned();
         let mut scopes = vec![String::new(), own.clone()];
@@ -153,15 +153,8 @@ impl World {
         }
         scopes
             .extend(grant.jobs.iter().map(|job| format!("#{}", self.model.jobs[&job.id.0].entry.job.device)));
-        for scope in scopes {
-            if let Some(until) = self.holds.get(&scope).filter(|until| at < **until as f64 - 1e-6) {
-                self.wrong.push(format!(
-                    "hold: call {} goes {} ms too soon for {scope:?}",
-                    grant.call,
-                    *until as f64 - at
-                ));
-            }
-        }
+        let wrong = self.holds.granted(grant.call.0, &scopes, at, &self.model, self.now);
+        self.wrong.extend(wrong);
     }
 
     fn accept(&mut self, worker: usize, life: u32, now: i64, grant: Grant) {
@@ -268,13 +261,10 @@ impl World {
     }
 
     async fn settle(&mut self, settlements: &[Settlement]) -> Option<f64> {
-        for settlement in settlements.iter().filter(|s| self.model.holds(s.call.0)) {
-            for (scope, until) in self.scopes_held(settlement) {
-                let known = self.holds.entry(scope).or_insert(until);
-                *known = until.max(*known);
-            }
-        }
-        self.model.devices_apart |= self.holds.keys().any(|held| held.starts_with('#'));
+        let live = settlements.iter().filter(|settlement| self.model.holds(settlement.call.0));
+        let ended: Vec<_> = live.map(|s| (s.call.0, s.end, self.scopes_held(s))).collect();
+        self.holds.settled(&ended, self.now);
+        self.model.devices_apart |= self.holds.has_device();
         let expected = self.model.settled(settlements, self.now);
         let settled = self.rig.settle(settlements, self.now).await;
         let mut stale: Vec<_> = settled.stale.iter().map(|call| call.0).collect();

@@ -1,6 +1,7 @@
 //! A run: time goes from event to event, and everybody does one step at a time.
 
 use crate::chance::Chance;
+use crate::holds::Holds;
 use crate::limits::{Fault, Limits};
 use crate::model::{At, Model};
 use crate::quota_inputs::Accounts;
@@ -11,7 +12,7 @@ use paceline::schedule::JobLocation;
 use paceline::take::{Grant, Settlement};
 use paceline::words::{End, JobId, Scope};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 
 /// A step of somebody. Workers' steps name the life they belong to: who died takes none of theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,8 +78,7 @@ pub struct World {
     pub workers: Vec<Worker>,
     pub outs: HashMap<i64, Out>,
     pub repeats: Vec<Vec<Settlement>>,
-    /// Until when nobody may call, by whom it stops.
-    pub holds: BTreeMap<String, i64>,
+    pub holds: Holds,
     /// Likewise as the cloud has it, by account.
     pub refusals: HashMap<String, Refusal>,
     pub wanted: BTreeSet<i64>,
@@ -149,7 +149,7 @@ impl World {
             workers,
             outs: HashMap::new(),
             repeats: Vec::new(),
-            holds: BTreeMap::new(),
+            holds: Holds::new(scenario.settings.hold),
             refusals: HashMap::new(),
             wanted: scenario.entries.iter().map(|e| e.job.id.0).collect(),
             epoch: 0,

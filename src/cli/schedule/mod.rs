@@ -1,5 +1,6 @@
 //! Commands about jobs: preferences, "refresh now", lag, forecast, explanation.
 
+pub(super) mod hold;
 pub(super) mod lag;
 pub(super) mod plan;
 pub(super) mod refresh;

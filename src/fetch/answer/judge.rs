@@ -1,10 +1,11 @@
 //! Decides what a response means: the provider's rules in order, else its HTTP status.
 
-use super::{mapping, wait};
+use super::mapping;
+use super::wait::{self, AskedWait};
 use crate::fetch::jq::Program;
 use crate::fetch::wire::Response;
 use crate::provider::{Provider, Rule, RuleOutcome, Wait};
-use crate::words::{Scope, UnixMs};
+use crate::words::{Hold, Refusal, Scope, UnixMs};
 use jaq_json::Val;
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use std::collections::BTreeMap;
@@ -45,14 +46,18 @@ impl Verdict<'_> {
         self.rule.iter().flat_map(|rule| rule.learn.iter().filter_map(found)).collect()
     }
 
-    /// When a throttled provider may be called again, by the response. `now` is the schedule's clock.
-    pub(crate) fn hold_until(&self, headers: &HeaderMap, response: Option<&Val>, now: UnixMs) -> UnixMs {
-        let in_body =
-            self.rule.and_then(|rule| rule.wait.as_ref()?.first(response?, mapping::text).ok()??);
-        match self.rule.and_then(|rule| rule.rule.wait.as_ref()) {
-            Some(wait) => wait::until(headers, wait, in_body, now),
-            None => wait::until(headers, &Wait::default(), None, now),
+    /// The hold that a throttled response asks for. `longest_ms`: the longest window of the limits in its scope; `now`
+    /// is the schedule's clock.
+    pub(crate) fn hold(&self, response: &Response, json: Option<&Val>, longest_ms: i64, now: UnixMs) -> Hold {
+        let in_body = self.rule.and_then(|rule| rule.wait.as_ref()?.first(json?, mapping::text).ok()??);
+        let none = Wait::default();
+        let rule = self.rule.and_then(|rule| rule.rule.wait.as_ref()).unwrap_or(&none);
+        let AskedWait { until, told_until } = wait::asked(&response.headers, rule, in_body, longest_ms, now);
+        let mut reason = format!("HTTP {}", response.status);
+        if let Some(told) = told_until.filter(|told| *told > until) {
+            reason += &format!(", told to wait until {}", told.to_datetime().format("%Y-%m-%d %H:%M UTC"));
         }
+        Hold { scope: self.scope, until, reason, refusal: Some(Refusal { told_until }) }
     }
 }
 

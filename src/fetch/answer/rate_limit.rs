@@ -43,18 +43,23 @@ pub(crate) fn holds(
         if remaining.amount < needed {
             let until = now.plus_ms(reset_ms(remaining.reset_ms, quota, inputs, now));
             let reason = format!("the cloud reports {} remaining of quota {}", remaining.amount, quota.name);
-            holds.push(Hold { scope: quota.scope, until, reason });
+            holds.push(Hold { scope: quota.scope, until, reason, refusal: None });
         }
     }
     holds
 }
 
-/// Adds holds; of two of one scope the longer stays.
+/// Adds holds; of two of one scope the longer stays, and a refusal stays a refusal.
 pub(crate) fn join<T: Copy>(holds: &mut Vec<(Hold, T)>, more: Vec<Hold>, device: T) {
     for hold in more {
         match holds.iter_mut().find(|(known, _)| known.scope == hold.scope) {
-            Some((known, _)) if known.until < hold.until => *known = hold,
-            Some(_) => {}
+            Some((known, _)) => {
+                let refusal = known.refusal.or(hold.refusal);
+                if known.until < hold.until {
+                    *known = hold;
+                }
+                known.refusal = refusal;
+            }
             None => holds.push((hold, device)),
         }
     }
@@ -164,6 +169,7 @@ fn number(item: &BareItem) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::Refusal;
     use reqwest::header::HeaderValue;
 
     /// Thu, 01 Jan 2026 00:00:00 GMT.
@@ -302,10 +308,18 @@ reset = "X-RateLimit-Reset"
 
     #[test]
     fn longer_of_two_holds_of_a_scope_stays() {
-        let hold = |scope, s: i64| Hold { scope, until: NOW.plus_ms(s * 1000), reason: s.to_string() };
+        let hold = |scope, s: i64| Hold {
+            scope,
+            until: NOW.plus_ms(s * 1000),
+            reason: s.to_string(),
+            refusal: (s < 6).then_some(Refusal { told_until: None }),
+        };
         let mut holds = vec![(hold(Scope::Device, 50), 1), (hold(Scope::Connection, 5), 1)];
         join(&mut holds, vec![hold(Scope::Device, 7), hold(Scope::Connection, 9), hold(Scope::App, 1)], 2);
-        let reasons: Vec<_> = holds.iter().map(|(hold, device)| (hold.reason.as_str(), *device)).collect();
-        assert_eq!(reasons, [("50", 1), ("9", 1), ("1", 2)]);
+        let all: Vec<_> = holds
+            .iter()
+            .map(|(hold, device)| (hold.reason.as_str(), *device, hold.refusal.is_some()))
+            .collect();
+        assert_eq!(all, [("50", 1, false), ("9", 1, true), ("1", 2, true)], "a refusal stays one");
     }
 }

@@ -10,30 +10,62 @@ const DEFAULT_MS: i64 = 60_000;
 /// A throttled call is never repeated at once.
 const FLOOR_MS: i64 = 1_000;
 /// The longest wait seen from a real cloud was about 15 days (daikin_onecta); more than a month is a mistake.
-const CAP_MS: i64 = 31 * 24 * 60 * 60 * 1000;
+const CAP_MS: i64 = 31 * DAY_MS;
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+/// What is repeated to people of a told wait; beyond it an instant has no year.
+const TOLD_MAX_MS: i64 = 100 * 365 * DAY_MS;
 
-/// The end of the wait that a response asks for: by the rule's header, else by the rule's program over the body, else
-/// by `Retry-After`, else by the rule's default.
+/// The wait that a response asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AskedWait {
+    /// When a call may be tried.
+    pub(crate) until: UnixMs,
+    /// What the response says, however far away; none if it says nothing.
+    pub(crate) told_until: Option<UnixMs>,
+}
+
+/// The wait that a response asks for: by the rule's header, else by the rule's program over the body, else by
+/// `Retry-After`, else by the rule's default. Without a cap of the rule's, what is told counts up to `longest_ms`, the
+/// longest window of the limits: no more can be used up.
 ///
 /// Instants are by the provider's clock, which may differ from ours. They are therefore counted from the response's
 /// `Date` (RFC 9110, 6.6.1), if it has one.
-pub(crate) fn until(headers: &HeaderMap, rule: &Wait, in_body: Option<String>, now: UnixMs) -> UnixMs {
+pub(crate) fn asked(
+    headers: &HeaderMap,
+    rule: &Wait,
+    in_body: Option<String>,
+    longest_ms: i64,
+    now: UnixMs,
+) -> AskedWait {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let provider_now = provider_now(headers, now);
     let wait =
         rule.header.as_deref().and_then(header).and_then(|text| wait_ms(text, rule.unit, provider_now));
-    let wait = wait
+    let told = wait
         .or_else(|| wait_ms(&in_body?, rule.unit, provider_now))
-        .or_else(|| retry_after_ms(headers, now))
-        .unwrap_or_else(|| rule.default.map_or(DEFAULT_MS, bounded));
-    let (floor, cap) = (rule.floor.map_or(FLOOR_MS, bounded), rule.cap.map_or(CAP_MS, bounded));
-    now.plus_ms(wait.max(floor).min(cap.max(FLOOR_MS)))
+        .or_else(|| told_by_retry_after_ms(headers, now));
+    let floor = rule.floor.map_or(FLOOR_MS, bounded);
+    let wait = match (told, rule.cap.map(bounded)) {
+        (told, Some(cap)) => told.unwrap_or_else(|| default_ms(rule)).max(floor).min(cap.max(FLOOR_MS)),
+        (Some(told), None) => told.min(longest_ms.min(CAP_MS)).max(floor),
+        (None, None) => default_ms(rule).max(floor),
+    };
+    let told_until = told.map(|told| now.plus_ms(told.min(TOLD_MAX_MS)));
+    AskedWait { until: now.plus_ms(wait), told_until }
 }
 
-/// The wait of `Retry-After`, at most `CAP_MS`.
+fn default_ms(rule: &Wait) -> i64 {
+    rule.default.map_or(DEFAULT_MS, bounded)
+}
+
+/// The wait of `Retry-After`, at most a day: nobody can lift the wait of a request for a token.
 pub(crate) fn retry_after_ms(headers: &HeaderMap, now: UnixMs) -> Option<i64> {
+    Some(told_by_retry_after_ms(headers, now)?.min(DAY_MS))
+}
+
+fn told_by_retry_after_ms(headers: &HeaderMap, now: UnixMs) -> Option<i64> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    Some(wait_ms(text, WaitUnit::Seconds, provider_now(headers, now))?.min(CAP_MS))
+    wait_ms(text, WaitUnit::Seconds, provider_now(headers, now))
 }
 
 /// The time of the provider's clock.
@@ -80,16 +112,17 @@ mod tests {
 
     fn wait_for(value: &str) -> i64 {
         let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(value).unwrap())]);
-        until(&headers, &Wait::default(), None, NOW).since_ms(NOW)
+        asked(&headers, &Wait::default(), None, CAP_MS, NOW).until.since_ms(NOW)
     }
 
     fn wait_in(value: &str, unit: WaitUnit) -> i64 {
         let name = HeaderName::from_static("x-ratelimit-reset");
         let headers = HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())]);
         let rule = Wait { header: Some("X-RateLimit-Reset".to_owned()), unit, ..Wait::default() };
-        let in_header = until(&headers, &rule, None, NOW);
-        assert_eq!(in_header, until(&HeaderMap::new(), &rule, Some(value.to_owned()), NOW), "{value:?}");
-        in_header.since_ms(NOW)
+        let in_header = asked(&headers, &rule, None, CAP_MS, NOW);
+        let in_body = asked(&HeaderMap::new(), &rule, Some(value.to_owned()), CAP_MS, NOW);
+        assert_eq!(in_header, in_body, "{value:?}");
+        in_header.until.since_ms(NOW)
     }
 
     #[test]
@@ -114,7 +147,7 @@ mod tests {
     #[test]
     fn rule_bounds_the_wait() {
         let wait = |rule: Wait, text: &str| {
-            until(&HeaderMap::new(), &rule, Some(text.to_owned()), NOW).since_ms(NOW)
+            asked(&HeaderMap::new(), &rule, Some(text.to_owned()), CAP_MS, NOW).until.since_ms(NOW)
         };
         let interval = |text: &str| Some(text.parse::<Interval>().unwrap());
         assert_eq!(wait(Wait { floor: interval("30s"), ..Wait::default() }, "5"), 30_000);
@@ -123,12 +156,34 @@ mod tests {
     }
 
     #[test]
+    fn told_wait_beyond_the_longest_window_is_capped_unless_the_rule_has_a_cap() {
+        let interval = |text: &str| Some(text.parse::<Interval>().unwrap());
+        let year_s = 365 * DAY_MS / 1000;
+        let wait = |rule: Wait, text: String| {
+            let found = asked(&HeaderMap::new(), &rule, Some(text), 3_600_000, NOW);
+            (found.until.since_ms(NOW), found.told_until.map(|told| told.since_ms(NOW)))
+        };
+        let year_ms = Some(year_s * 1000);
+        assert_eq!(wait(Wait::default(), year_s.to_string()), (3_600_000, year_ms));
+        assert_eq!(wait(Wait::default(), "600".to_owned()), (600_000, Some(600_000)));
+        let (cap, floor) = (interval("15days"), interval("2h"));
+        assert_eq!(wait(Wait { cap, ..Wait::default() }, year_s.to_string()), (15 * DAY_MS, year_ms));
+        assert_eq!(wait(Wait { floor, ..Wait::default() }, year_s.to_string()), (7_200_000, year_ms));
+        // What the definition assumes is not what the provider told.
+        let default = interval("1d");
+        assert_eq!(wait(Wait { default, ..Wait::default() }, "soon".to_owned()), (DAY_MS, None));
+        assert_eq!(wait(Wait::default(), "1e300".to_owned()), (3_600_000, Some(TOLD_MAX_MS)));
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from(year_s))]);
+        assert_eq!(retry_after_ms(&headers, NOW), Some(DAY_MS));
+    }
+
+    #[test]
     fn instant_counts_from_the_date_header() {
         let wait = |date: &str, text: &str, unit: WaitUnit| {
             let of = |text: &str| HeaderValue::from_str(text).unwrap();
             let headers = HeaderMap::from_iter([(RETRY_AFTER, of(text)), (DATE, of(date))]);
             let rule = Wait { header: Some("Retry-After".to_owned()), unit, ..Wait::default() };
-            until(&headers, &rule, None, NOW).since_ms(NOW)
+            asked(&headers, &rule, None, CAP_MS, NOW).until.since_ms(NOW)
         };
         // Clocks an hour ahead, and years behind.
         let ahead = "Thu, 01 Jan 2026 01:00:00 GMT";

@@ -150,6 +150,31 @@ pub async fn existing(pool: &Pool, ids: &[i64]) -> Result<Vec<i64>, PostgresErro
         .map_err(PostgresError::on("find the connections"))
 }
 
+/// Whose a connection is, and what its owner calls it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionName {
+    /// The connection.
+    pub id: ConnectionId,
+    /// Its tenant.
+    pub tenant: String,
+    /// Its label.
+    pub label: String,
+}
+
+/// The names of these connections, of all tenants.
+pub async fn names(pool: &Pool, ids: &[i64]) -> Result<Vec<ConnectionName>, PostgresError> {
+    let rows = sqlx::query!(
+        "SELECT c.connection_id, t.name, c.label FROM connections c JOIN tenants t USING (tenant_id)
+         WHERE c.connection_id = ANY($1)",
+        ids
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("read the connections' names"))?;
+    let name = |(id, tenant, label)| ConnectionName { id: ConnectionId(id), tenant, label };
+    Ok(rows.into_iter().map(|row| name((row.connection_id, row.name, row.label))).collect())
+}
+
 /// A tenant's connections, ordered by label.
 pub async fn list(pool: &Pool, tenant: TenantId) -> Result<Vec<ConnectionRow>, PostgresError> {
     sqlx::query_as!(

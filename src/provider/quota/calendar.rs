@@ -46,6 +46,17 @@ impl Calendar {
         }
     }
 
+    /// Its greatest length in ms: a day that daylight saving time makes longer, or the longest month.
+    pub(crate) fn most_ms(self) -> i64 {
+        const HOUR_MS: i64 = 3_600_000;
+        match self {
+            Self::Minute => 60_000,
+            Self::Hour => HOUR_MS,
+            Self::Day => 25 * HOUR_MS,
+            Self::Month => (31 * 24 + 1) * HOUR_MS,
+        }
+    }
+
     /// Three window boundaries: the last at or before `now`, and the two that follow.
     pub fn boundaries(self, zone: &Zone, now: UnixMs) -> [UnixMs; 3] {
         let first = self.last_boundary(zone, now);

@@ -297,6 +297,14 @@ impl Quota {
         }
     }
 
+    /// The longest that its window can be, ms; none if it counts no time.
+    pub(crate) fn longest_window_ms(&self) -> Option<i64> {
+        Some(match self.window? {
+            Window::Length(length) => i64::try_from(length.as_ms()).unwrap_or(i64::MAX),
+            Window::Calendar(calendar) => calendar.most_ms(),
+        })
+    }
+
     fn calendar(&self) -> Calendar {
         match self.window {
             Some(Window::Calendar(calendar)) => calendar,

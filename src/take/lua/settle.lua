@@ -4,8 +4,9 @@
 --       2 msgpack, the spec: as for take
 --       3 msgpack array of {lease, well, calls}
 --         well    {digit, id, sent_ms, …}: calls for one job that ended well, with no more to say: 'good', 'done'
---         calls   {{digit, end, holds = {{scope, until_ms, reason, device}…}, unsolicited = {{id, sent_ms}…},
---                 verdict, number, kind, how many jobs, id…, verdict, number, …}…}; both tables may be false
+--         calls   {{digit, end, holds = {{scope, until_ms, reason, device, told_ms}…},
+--                 unsolicited = {{id, sent_ms}…}, verdict, number, kind, how many jobs, id…, verdict, number, …}…};
+--                 both tables may be false; told_ms is nil where nothing was refused
 --         digit   the call's place in its lease, see lease.lua
 --         end     'unsent' (what it spent may go back), 'good', 'error', 'throttled' or 'lost'
 --         verdict 'done'  number = when it was sent: next run at the next point of the grid, an interval later at most,
@@ -19,7 +20,7 @@
 --       4 msgpack array of {id, sent_ms}: more unsolicited jobs of calls that were settled just before
 -- Returns msgpack {stale, wake_ms}: the positions (from 0) of calls whose leases had expired: nothing was changed for
 -- them; and in how many ms there is something to take because of this, -1 for never.
--- Uses: Keys, Record, Due, Lanes, Lease, State, Chain, Ended, Jobs, Quotas
+-- Uses: Keys, Record, Due, Lanes, State, Chain, Ended, Jobs, Quotas
 local calls, gone = Ended.read(cmsgpack.unpack(ARGV[3])), Jobs.gone
 
 -- End each call: its quotas learn, its jobs move.
@@ -34,7 +35,7 @@ for i = 1, #calls do
   local call, leased = calls[i], Ended.leased[i]
   Quotas.learn(leased, call[Ended.END])
   Jobs.end_all(leased, call)
-  for _, hold in ipairs(call[Ended.HOLDS] or {}) do Quotas.hold(leased[Lease.LANE], unpack(hold)) end
+  for _, hold in ipairs(call[Ended.HOLDS] or {}) do Quotas.hold(leased, unpack(hold, 1, 5)) end
   Jobs.add_unsolicited(call[Ended.UNSOLICITED] or {})
 end
 Jobs.add_unsolicited(cmsgpack.unpack(ARGV[4]))

@@ -2,8 +2,9 @@
 -- KEYS  1 anchor "<prefix>{<provider>}:"
 -- ARGV  1 now in ms, or '' for Redis's own
 --       2 msgpack, the spec {horizon_ms, ahead_ms, lease_ms, jobs_max, piggyback_share, piggyback_ms, k,
---                  base = {b1..b5}, has_aligned, has_adaptive, has_free_errors, has_quota_inputs,
---                  quotas (see variable_limit.lua), resources = {name -> {max, cost, cost_per_device}}}
+--                  base = {b1..b5}, hold = {first_ms, cap_ms, told_cap_ms}, has_aligned, has_adaptive,
+--                  has_free_errors, has_quota_inputs, quotas (see variable_limit.lua),
+--                  resources = {name -> {max, cost, cost_per_device}}}
 --       3 how many calls
 -- Returns msgpack {live, now, wake_ms, reaped, calls, bound, corrupt}
 --   live    false when the schedule was not built on this run of the server (see revive.lua): nothing is granted

@@ -4,7 +4,7 @@ use super::deployment::{DeployedCase, PREVIOUS_CALL, previous_reading};
 use paceline::app::App;
 use paceline::provider::Provider;
 use paceline::words::{
-    DeviceId, Hold, Interval, JobId, ListedDevice, Outcome, Record, Scope, UnixMs, Validator,
+    DeviceId, Hold, Interval, JobId, ListedDevice, Outcome, Record, Refusal, Scope, UnixMs, Validator,
 };
 use redis::AsyncCommands;
 use serde::Deserialize;
@@ -131,14 +131,19 @@ pub async fn holds(
             _ => Scope::Connection,
         };
         let device = holder.strip_prefix('#').map(|id| DeviceId(id.parse().unwrap()));
-        let (until, reason) = value.split_once(' ').unwrap();
+        let [until, refusals, _, _, told, reason] = value.splitn(6, ' ').collect::<Vec<_>>()[..] else {
+            panic!("a hold is stored as {value:?}");
+        };
         let until: f64 = until.parse().unwrap();
+        let told_until = (told != "0").then(|| UnixMs(told.parse().unwrap()));
+        let refusal = (refusals != "0").then_some(Refusal { told_until });
         let wait_ms = wait.map_or(0, |wait| wait.as_ms() as i64);
         let lasts_ms = match until as i64 - wait_ms {
             set_at if (began.0..=ended.0).contains(&set_at) => wait_ms,
             set_at => set_at + wait_ms - began.0,
         };
-        holds.push((Hold { scope, until: now.plus_ms(lasts_ms), reason: reason.to_owned() }, device));
+        let until = now.plus_ms(lasts_ms);
+        holds.push((Hold { scope, until, reason: reason.to_owned(), refusal }, device));
     }
     holds
 }

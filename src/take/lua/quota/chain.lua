@@ -1,12 +1,12 @@
--- Chain: the limits and holds that a call must be granted by, from the whole app's to the device's own. A link is a
--- quota's gauge; a hold, with the instant it `ends`; or, for a sliding quota of a connection, only its place `at` in
--- the connection's state.
+-- Chain: the limits and holds that a call must be granted by, from the whole app's to the device's own. A link is the
+-- gauge of a quota or of a hold after refusals; another hold, with the instant it `ends`; or, for a sliding quota of a
+-- connection, only its place `at` in the connection's state.
 -- Uses: Keys, Run, Gcra, VariableLimit, Gauge, State, Places
 -- Gives: prefetch, link_name, of, own_links, earliest, agreed, name_of, spend, release, wake_freed
 local BLOCKED, now, spec = Keys.blocked, Run.now, Run.spec
 local prepare = Gcra.prepare
 local usual, inputs_of = VariableLimit.usual, VariableLimit.inputs_of
-local earliest_of, spend_of, learn = Gauge.earliest, Gauge.spend, Gauge.learn
+local HOLD, earliest_of, spend_of, learn = Gauge.HOLD, Gauge.earliest, Gauge.spend, Gauge.learn
 local state_of, ensure, gauge, touch = State.of, State.ensure, State.gauge, State.touch
 local has_places, later = Places.any, Places.later
 
@@ -60,12 +60,17 @@ end
 -- tells it from lanes.
 local function link_name(holder, field) return '!' .. holder .. ' ' .. field end
 
-local function hold_link(s, field, device, is_shared)
-  local raw = s.has[field]
-  if not raw then return nil end
-  local ends = tonumber(raw:match('^%S+'))
-  if ends <= now then return nil end
-  return { s = s, field = field, ends = ends, device = device, waitlist = is_shared and link_name(s.holder, field) }
+-- A request for a token tries nothing: the call that does may be waiting for it.
+local function hold_link(s, field, device, is_shared, resource)
+  if not s.has[field] then return nil end
+  local waitlist = is_shared and link_name(s.holder, field)
+  local g = gauge(s, field, HOLD, device, waitlist)
+  if g.refusals > 0 and g.ends > 0 and resource ~= 'token' then return g end
+  if g.ends <= now then return nil end
+  return {
+    s = s, field = field, ends = g.ends, device = device, waitlist = waitlist, reason = g.reason,
+    refusals = g.refusals,
+  }
 end
 
 -- Whether lanes share a connection: it has groups, and perhaps devices in none.
@@ -82,7 +87,7 @@ local function has_groups(connection)
 end
 
 -- The app's part of every chain for a resource. by_turns: its sliding links that count only some resources.
-local function app_links(counts)
+local function app_links(counts, resource)
   if counts.links then return counts.links end
   local app, fields, links = state_of('app'), { '!hold' }, {}
   for i = 1, #counts.app do fields[i + 1] = counts.app[i].field end
@@ -97,7 +102,7 @@ local function app_links(counts)
       counts.by_turns[#counts.by_turns + 1] = links[i]
     end
   end
-  links[#links + 1] = hold_link(app, '!hold', nil, false)
+  links[#links + 1] = hold_link(app, '!hold', nil, false, resource)
   counts.links = links
   return links
 end
@@ -116,7 +121,7 @@ local function chain_of(lane, resource)
   if chain then return chain end
   if not lane.connection then split(lane) end
   local counts = quotas_of(spec.has_quota_inputs and inputs_of(lane.connection).set or usual, resource)
-  local app, own, group = app_links(counts), state_of(lane.connection), lane.group
+  local app, own, group = app_links(counts, resource), state_of(lane.connection), lane.group
   local shared = group or has_groups(lane.connection)
   if counts.plain and not (shared or own.state or own.has or is_held(own.flat)) then
     -- Nothing but sliding quotas of the whole connection, and no hold: the state is the chain.
@@ -141,8 +146,8 @@ local function chain_of(lane, resource)
   for _, q in ipairs(counts.group) do
     links[#links + 1] = gauge(own, group and q.field .. '@' .. group or q.field, q, nil, false)
   end
-  links[#links + 1] = hold_link(own, '!hold', nil, shared)
-  if group then links[#links + 1] = hold_link(own, '!hold@' .. group, nil, false) end
+  links[#links + 1] = hold_link(own, '!hold', nil, shared, resource)
+  if group then links[#links + 1] = hold_link(own, '!hold@' .. group, nil, false, resource) end
   local held = own.has['!holds'] and tonumber(own.has['!holds']) > now
   chain = {
     app = app, own = links, counts = counts, state = own, held = held, shared = shared,
@@ -214,8 +219,11 @@ end
 
 -- The quota or hold, for people.
 local function name_of(link)
-  if link.q then return link.q.name end
-  return 'hold: ' .. (link.s.has[link.field]:match('^%S+ (.*)$') or '')
+  local q = link.q
+  if q and q ~= HOLD then return q.name end
+  local again = link.refusals > 1 and ', ' .. link.refusals .. ' refusals in a row' or ''
+  local trying = q and link.in_flight > 0 and '; one call tries whether it is over' or ''
+  return 'hold: ' .. link.reason .. again .. trying
 end
 
 local function spend_links(links, state, cost, at, urgent, held, after)

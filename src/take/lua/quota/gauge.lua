@@ -6,10 +6,23 @@
 --   concurrent  <calls in flight>
 --   errors      <errors since the last success> <when the last was, ms> <calls in flight>
 --   adaptive    <theoretical arrival time, ms> <rate, per window> <last cut, ms>
+--   hold        <until, ms> <refusals in a row> <calls in flight that try whether it is over> <since, ms>
+--               <told until, ms> <reason>; 0 refusals: nothing was refused. After refusals one call goes first: it is
+--               over once that went well, or spec.hold.cap_ms after its end.
 -- Uses: Run, Gcra, VariableLimit
--- Gives: read, write, earliest, spend, refund, learn
+-- Gives: HOLD, expiry, is_over, read, write, earliest, spend, refund, learn
 local now, spec, epoch = Run.now, Run.spec, Run.epoch
 local inputs_of, tat_of = VariableLimit.inputs_of, VariableLimit.tat_of
+
+-- The spec of all holds.
+local HOLD = { kind = 'hold', name = 'hold', resources = {} }
+-- When a hold is forgotten.
+local function expiry(ends, refusals) return refusals > 0 and ends + spec.hold.cap_ms or ends end
+-- Whether a stored hold is over.
+local function is_over(raw)
+  local ends, refusals = raw:match('^(%S+) ?(%d*)')
+  return expiry(tonumber(ends) or 0, tonumber(refusals) or 0) <= now
+end
 
 local function numbers(raw)
   -- A number is the instant of a sliding quota: the quota's kind was changed.
@@ -68,13 +81,27 @@ function read.adaptive(g, raw)
   g.tat = math.max(tat, epoch > 0 and epoch + q.window_ms / g.rate or 0)
 end
 
--- To what is stored.
+function read.hold(g, raw)
+  g.ends, g.refusals, g.in_flight, g.since, g.told, g.reason = 0, 0, 0, 0, 0, ''
+  local ends, refusals, in_flight, since, told, reason = (raw or ''):match('^(%d+) (%d+) (%d+) (%d+) (%d+) (.*)$')
+  if ends and not is_over(raw) then
+    g.ends, g.refusals, g.in_flight = tonumber(ends), tonumber(refusals), tonumber(in_flight)
+    g.since, g.told, g.reason = tonumber(since), tonumber(told), reason
+  end
+end
+
+-- To what is stored; false for nothing.
 local write = {}
 function write.sliding(g) return string.format('%d', g.tat * 1000) end
 function write.aligned(g) return string.format('%.0f %.10g', g.window, g.spent) end
 function write.concurrent(g) return string.format('%d', g.in_flight) end
 function write.errors(g) return string.format('%d %.0f %d', g.errors, g.last, g.in_flight) end
 function write.adaptive(g) return string.format('%.3f %.6g %.0f', g.tat, g.rate, g.cut) end
+
+function write.hold(g)
+  if g.ends == 0 then return false end
+  return string.format('%.0f %d %d %.0f %.0f %s', g.ends, g.refusals, g.in_flight, g.since, g.told, g.reason)
+end
 
 -- The earliest instant, not before `from`, at which a cost may be spent; math.huge if not before a call ends. Sliding
 -- quotas, the usual ones, are computed where they are met: see earliest and spend_all in chain.lua.
@@ -111,6 +138,10 @@ function earliest.errors(q, g, _, from)
   return g.in_flight > 0 and math.huge or g.last + q.window_ms
 end
 
+function earliest.hold(_, g, _, from)
+  return g.in_flight > 0 and math.huge or math.max(from, g.ends)
+end
+
 local spend = {}
 function spend.adaptive(q, g, cost, at) g.tat = math.max(g.tat, at) + cost * q.window_ms / g.rate end
 function spend.aligned(q, g, cost, at)
@@ -120,6 +151,7 @@ function spend.aligned(q, g, cost, at)
 end
 function spend.concurrent(_, g) g.in_flight = g.in_flight + 1 end
 spend.errors = spend.concurrent
+spend.hold = spend.concurrent
 
 -- Gives back what a call spent. after: the theoretical arrival time it left; see Gcra.refund.
 local refund = {}
@@ -143,6 +175,11 @@ function learn.errors(_, g, finish)
     g.errors, g.last = g.errors + 1, now
   end
 end
+-- A refusal meanwhile of a call that was sent earlier stands: feedback only tightens.
+function learn.hold(_, g, finish)
+  g.in_flight = math.max(g.in_flight - 1, 0)
+  if finish == 'good' and g.ends <= now then g.ends, g.refusals = 0, 0 end
+end
 function learn.adaptive(q, g, finish, cost)
   if finish == 'throttled' then
     if now >= g.cut + q.cut_pause_ms then g.rate, g.cut = math.max(g.rate * q.cut, q.floor), now end
@@ -151,4 +188,7 @@ function learn.adaptive(q, g, finish, cost)
   end
 end
 
-return { read = read, write = write, earliest = earliest, spend = spend, refund = refund, learn = learn }
+return {
+  HOLD = HOLD, expiry = expiry, is_over = is_over, read = read, write = write, earliest = earliest, spend = spend,
+  refund = refund, learn = learn,
+}

@@ -61,7 +61,7 @@ local function keep(links, state, cost, at, keep_ms, alone)
   for _ in pairs(places) do count = count + 1 end
   for i = 1, #links do
     local link = links[i]
-    if link.q and not link.q.background and count < PLACES_MAX then
+    if link.q and link.q.kind ~= 'hold' and not link.q.background and count < PLACES_MAX then
       local name, pace, t = link_of(link, state), pace_of(link), alone(link)
       local place = places[name]
       if (t == at or at - t <= 2 * cost * pace) and (not place or place[1] == own) then

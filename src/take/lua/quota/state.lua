@@ -3,7 +3,7 @@
 -- What counts for a connection as a whole lies in one field of `quotas`, as msgpack field, value, field …: so the state
 -- of many connections is read, and written, with one command. What counts for the app, or for a connection's groups and
 -- devices, lies in a hash of its own. Fields: <quota>, <quota>@<group>, <quota>#<device> hold a quota's state (see
--- gauge.lua); !hold, !hold@<group>, !hold#<device> hold "<until ms> <reason>"; !holds, until when any device is held.
+-- gauge.lua); !hold, !hold@<group>, !hold#<device> a hold; !holds, until when any device is held. `holds` lists these.
 -- Uses: Keys, Command, Run, Gcra, VariableLimit, Gauge
 -- Gives: prefetch, of, ensure, set, gauge, touch, write
 local QUOTAS, QUOTA_INPUTS, now, spec, epoch = Keys.quotas, Keys.quota_inputs, Run.now, Run.spec, Run.epoch
@@ -74,7 +74,7 @@ local function without_past_holds(flat)
   local left = {}
   for i = 1, #flat, 2 do
     local field, value = flat[i], flat[i + 1]
-    local is_past = field:sub(1, 5) == '!hold' and tonumber(value:match('^%S+')) <= now
+    local is_past = field:sub(1, 5) == '!hold' and Gauge.is_over(value)
     if not is_past then left[#left + 1], left[#left + 2] = field, value end
   end
   return left
@@ -139,11 +139,22 @@ local function ensure(s, fields)
   end
 end
 
--- Notes a field to be stored by `write`.
+local function remove(flat, field)
+  for i = 1, #flat, 2 do
+    if flat[i] == field then
+      table.remove(flat, i)
+      table.remove(flat, i)
+      return
+    end
+  end
+end
+
+-- Notes a field to be stored by `write`, or with false to be deleted.
 local function set(s, field, value)
   s.changed = true
   local flat = s.flat
   if flat and is_of_whole(field) then
+    if not value then return remove(flat, field) end
     for i = 1, #flat, 2 do
       if flat[i] == field then
         flat[i + 1] = value
@@ -152,6 +163,8 @@ local function set(s, field, value)
     end
     flat[#flat + 1] = field
     flat[#flat + 1] = value
+  elseif not value then
+    redis.call('HDEL', key_of(s), field)
   else
     local rest = s.rest or {}
     s.rest = rest
@@ -188,6 +201,17 @@ local function touch(g)
   g.s.changed = true
 end
 
+-- The list of holds.
+local function note_hold(g, is_stored)
+  local member = g.s.holder .. ' ' .. g.field
+  if not is_stored then
+    redis.call('ZREM', Keys.holds, member)
+  else
+    redis.call('ZREMRANGEBYSCORE', Keys.holds, '-inf', now)
+    redis.call('ZADD', Keys.holds, Gauge.expiry(g.ends, g.refusals), member)
+  end
+end
+
 -- Stores what changed.
 local function write()
   local whole, n = {}, 0
@@ -196,7 +220,11 @@ local function write()
       local gauges, flat = s.gauges or NONE, s.flat
       for i = 1, #gauges do
         local g = gauges[i]
-        if g.changed then set(s, g.field, write_gauge[g.q.kind](g)) end
+        if g.changed then
+          local value = write_gauge[g.q.kind](g)
+          if g.q.kind == 'hold' then note_hold(g, value) end
+          set(s, g.field, value)
+        end
       end
       if flat and flat[1] then
         whole[n + 1], whole[n + 2] = holder, cmsgpack.pack(unpack(flat))

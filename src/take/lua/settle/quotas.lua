@@ -64,21 +64,49 @@ local function learn(leased, finish)
   if spec.has_adaptive and finish ~= 'unsent' then adapt(leased, finish) end
 end
 
--- Feedback only tightens: a hold is extended, never shortened.
-local function hold(lane, scope, until_ms, reason, device)
+-- Whether a call was the one that tries whether a hold is over.
+local function tried(leased, holder, field)
+  for _, place in ipairs(leased[Lease.HELD] or {}) do
+    if place[1] == holder and place[2] == field then return true end
+  end
+end
+
+-- When the hold after a refusal ends: what is told, at least a wait that doubles with each refusal in a row. A told
+-- wait that was capped doubles too, up to what was told: a provider may count the wait again from each refusal.
+local function ends_after(refusals, until_ms, told_ms)
+  local hold, told_wait, doubled = spec.hold, math.max(until_ms - now, 0), 2 ^ math.min(refusals - 1, 40)
+  local wait = math.max(told_wait, math.min(hold.first_ms * doubled, hold.cap_ms))
+  if told_ms > until_ms then
+    local longer = math.min(told_ms - now, told_wait * doubled, math.max(told_wait, hold.told_cap_ms))
+    wait = math.max(wait, longer)
+  end
+  return now + math.floor(wait)
+end
+
+-- Notes a hold that a call's answer asks for. Feedback only tightens: a hold is extended, never shortened. told_ms:
+-- after a refusal, 0 if the provider did not say how long. Calls in flight at the first refusal count with it.
+local function hold(leased, scope, until_ms, reason, device, told_ms)
+  local lane = leased[LANE]
   local connection, group = lane:match('^(%d+)%.(.*)$')
   local s, field = State.of(scope == 'app' and 'app' or connection or lane), '!hold'
   if scope == 'group' and group then field = '!hold@' .. group end
   if scope == 'device' then field = '!hold#' .. string.format('%.0f', device) end
   State.ensure(s, { field, '!holds' })
-  local old, ends = s.has[field], string.format('%.0f', until_ms)
-  if not old or tonumber(old:match('^%S+')) < until_ms then
-    s.has[field] = ends .. ' ' .. reason
-    State.set(s, field, s.has[field])
+  local g = State.gauge(s, field, Gauge.HOLD, nil, false)
+  local ends, is_first = until_ms, g.refusals == 0
+  if g.ends == 0 then g.since = now end
+  if told_ms then
+    local is_again = not is_first and tried(leased, s.holder, field)
+    g.refusals = is_first and 1 or is_again and g.refusals + 1 or g.refusals
+    g.told = (is_first or is_again) and told_ms or math.max(g.told, told_ms)
+    ends = ends_after(g.refusals, until_ms, told_ms)
   end
-  if scope == 'device' and tonumber(s.has['!holds'] or 0) < until_ms then
-    s.has['!holds'] = ends
-    State.set(s, '!holds', ends)
+  if ends > g.ends then g.ends, g.reason = ends, reason end
+  State.touch(g)
+  local forgotten = Gauge.expiry(g.ends, g.refusals)
+  if scope == 'device' and tonumber(s.has['!holds'] or 0) < forgotten then
+    s.has['!holds'] = string.format('%.0f', forgotten)
+    State.set(s, '!holds', s.has['!holds'])
   end
 end
 
