@@ -117,6 +117,8 @@ impl Case {
         };
         if outcome.as_str() != expect.outcome {
             differences.note("outcome", &expect.outcome, outcome.describe());
+            // The rest about this device follows from that; the others stand alone.
+            compare_others(self, result, &mut differences);
             return differences.0;
         }
         if let Outcome::Fresh(record) = outcome {
@@ -253,5 +255,24 @@ fn compare_others(case: &Case, result: &CallResult, differences: &mut Difference
     }
     for unknown in case.expect.others.keys().filter(|id| !case.devices.iter().skip(1).any(|one| one == *id)) {
         differences.note(format!("others.{unknown}"), "a further device of the case", "no such device");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::JobId;
+
+    #[test]
+    fn every_device_of_a_batch_is_compared_whatever_the_first_came_to() {
+        let case = "name = \"n\"\nresource = \"state\"\ndevices = [\"a\", \"b\", \"c\"]\nanswer = { status = 200 }\n\
+                    [expect]\noutcome = \"fresh\"\n[expect.others.b]\noutcome = \"device_offline\"\n\
+                    [expect.others.c]\noutcome = \"gone\"";
+        let case: Case = toml::from_str(case).unwrap();
+        let gone = || Outcome::Gone { reason: "not listed".to_owned() };
+        let outcomes = (1..).map(JobId).zip([gone(), gone(), gone()]).collect();
+        let found = case.compare_result(&CallResult { outcomes, ..CallResult::default() }, UnixMs(0));
+        let what: Vec<_> = found.iter().map(|difference| difference.what.as_str()).collect();
+        assert_eq!(what, ["outcome", "others.b.outcome"]);
     }
 }
