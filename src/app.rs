@@ -9,12 +9,13 @@ pub use detached::TaskFailed;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
+use crate::incident::{Monitor, Rules};
 use crate::postgres::{self, Pool, PostgresError};
 use crate::provider::{LoadError, Provider, Registry};
 use crate::redis::{self, Keys, Redis, RedisError};
 use crate::schedule::Queue;
 use crate::seal::{SealError, Sealer};
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::supervise::Supervisor;
 use crate::take::TakerSettings;
 use crate::watch::Sources;
@@ -40,6 +41,8 @@ pub struct App {
     pub queue: Queue,
     /// The cache.
     pub cache: Cache,
+    /// Incidents of providers.
+    pub incidents: Monitor,
     /// Credentials at rest.
     pub sealer: Sealer,
     /// The time by Redis's clock.
@@ -94,6 +97,7 @@ impl App {
         Ok(Self {
             queue: Queue::new(redis.clone(), keys.clone(), settings.schedule.first_run_spread),
             cache: Cache::new(redis.clone(), keys.clone(), settings.cache.ttl.as_ms() / 1000),
+            incidents: Monitor::new(redis.clone(), keys.clone(), rules(&settings.incident)),
             settings,
             pool,
             redis,
@@ -133,5 +137,15 @@ impl App {
         let fresh = &self.settings.fresh;
         let share = (interval.as_ms() as f64 * fresh.grace_share) as i64;
         share.max(fresh.grace_min.as_ms() as i64)
+    }
+}
+
+fn rules(settings: &settings::Incident) -> Rules {
+    Rules {
+        window_ms: settings.window.as_ms(),
+        connections_min: settings.connections_min,
+        share: settings.share,
+        probe_ms: settings.probe.as_ms(),
+        probe_max_ms: settings.probe_cap.as_ms(),
     }
 }

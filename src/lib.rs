@@ -9,6 +9,7 @@
 //! - [`take`]: grants calls under all quotas, and leases their jobs
 //! - [`pace`]: quota arithmetic, and a rate limiter inside each process
 //! - [`fetch`]: makes a call, judges and maps its response
+//! - [`incident`]: tells failures of a provider from those of its connections
 //! - [`record`]: writes readings and failures to Postgres
 //! - [`cache`]: the latest reading, for readers
 //! - [`read`]: answers reads from the cache, or else from Postgres
@@ -32,6 +33,7 @@ pub mod explain;
 pub mod fetch;
 pub mod forecast;
 pub mod http;
+pub mod incident;
 pub mod journey;
 pub mod keep;
 pub mod local;

@@ -69,10 +69,15 @@ pub struct ResourceView {
     /// When a good answer last came.
     #[schema(required = true, example = "2026-03-01T08:30:00.000Z")]
     pub fetched_at: Option<String>,
-    /// Now minus `fetched_at`, ms.
-    #[schema(required = true, example = 12_345)]
+    /// How old the values are: now minus `observed_at`, or minus `fetched_at` where that is null, ms.
+    #[schema(required = true, example = 42_345)]
     pub age_ms: Option<i64>,
-    /// Whether the age is at most the interval and its grace.
+    /// How long ago a good answer last came: now minus `fetched_at`, ms.
+    #[schema(required = true, example = 12_345)]
+    pub fetched_ago_ms: Option<i64>,
+    /// Whether both ages are as they should be: that of the answer at most the interval and its grace; that of the
+    /// values, where the source tells a time, at most the definition's `stale_after`, or else six intervals and the
+    /// source's usual pace.
     pub fresh: bool,
     /// Whether the provider says that it can reach the device.
     #[schema(required = true)]
@@ -212,15 +217,15 @@ impl From<DeviceSnapshot> for Device {
 
 fn resource_view(app: &App, job: &JobMeta, latest: Option<Latest>, now: UnixMs) -> ResourceView {
     let interval = Interval::from_ms(job.interval_ms).unwrap_or(Interval::MAX);
-    let age_ms = latest.as_ref().map(|latest| now.since_ms(latest.fetched_at).max(0));
-    let fresh_ms = interval.as_ms() as i64 + app.grace_ms(interval);
+    let grace_ms = app.grace_ms(interval);
     ResourceView {
         observed_at: latest.as_ref().and_then(|latest| latest.observed_at).map(|at| at.to_string()),
         fetched_at: latest.as_ref().map(|latest| latest.fetched_at.to_string()),
         online: latest.as_ref().map(|latest| latest.online),
+        age_ms: latest.as_ref().map(|latest| latest.age_ms(now)),
+        fetched_ago_ms: latest.as_ref().map(|latest| latest.fetched_ago_ms(now)),
+        fresh: latest.as_ref().is_some_and(|latest| latest.is_fresh(interval, grace_ms, now)),
         values: latest.map(|latest| latest.values),
-        age_ms,
-        fresh: age_ms.is_some_and(|age| age <= fresh_ms),
         interval: interval.to_string(),
         priority: job.priority,
         state: job.state,

@@ -60,6 +60,8 @@ section!(
         probe: Probe,
         /// Waits after refusals.
         hold: Hold,
+        /// Incidents of providers.
+        incident: Incident,
         /// When a reading counts as fresh.
         fresh: Fresh,
         /// The cache.
@@ -219,6 +221,21 @@ section!(
         cap: Interval,
         /// Upper bound of the wait where a provider told one that is longer than its quotas' windows.
         told_cap: Interval,
+    }
+);
+section!(
+    /// `[incident]`
+    Incident {
+        /// At least so many connections of a provider fail the same way …
+        connections_min: u32,
+        /// … and at least this share of those that were called …
+        share: f64,
+        /// … within this time: then the provider has an incident.
+        window: Interval,
+        /// The first wait between probes.
+        probe: Interval,
+        /// The longest wait between probes.
+        probe_cap: Interval,
     }
 );
 section!(

@@ -109,7 +109,7 @@ pub async fn refresh_now(
         Refresh::Running => RefreshStatus::Running,
         Refresh::Unknown => return Err(RefreshError::NotYet),
     };
-    Ok(Refreshed { status, fetched_at: job.fetched_at })
+    Ok(Refreshed { status, fetched_at: job.latest.map(|latest| latest.fetched_at) })
 }
 
 /// The job, if the schedule must have it; or why it must not.

@@ -191,14 +191,32 @@ impl Authoriser {
                         .await?;
                 Ok(kept.map_or_else(|| changed(now), |token| Ready::Go(with(connection, token))))
             }
+            // The provider refuses many at once: that is not for their owners to mend.
+            Err(NoToken::Refused { reason }) if self.has_incident() => {
+                self.put_off(connection, renewal, reason, None, now).await
+            }
             Err(NoToken::Refused { reason }) => self.give_up(connection, renewal, reason, now).await,
             Err(NoToken::Later { reason, wait_ms, .. }) => {
-                let wait_ms = self.delay_ms(renewal.failures, wait_ms, &mut rand::rng());
-                let until = now.plus_ms(wait_ms);
-                token::fail(pool, connection, renewal, &reason, until).await?;
-                Ok(Ready::NotYet(until, format!("its token cannot be renewed yet: {reason}")))
+                self.put_off(connection, renewal, reason, wait_ms, now).await
             }
         }
+    }
+
+    fn has_incident(&self) -> bool {
+        self.app.incidents.known(&self.client.provider.name).is_some()
+    }
+
+    async fn put_off(
+        &self,
+        connection: &Connection,
+        renewal: &Renewal,
+        reason: String,
+        reported_ms: Option<i64>,
+        now: UnixMs,
+    ) -> Result<Ready, TokenError> {
+        let until = now.plus_ms(self.delay_ms(renewal.failures, reported_ms, &mut rand::rng()));
+        token::fail(&self.app.pool, connection, renewal, &reason, until).await?;
+        Ok(Ready::NotYet(until, format!("its token cannot be renewed yet: {reason}")))
     }
 
     /// The wait after a failure, ms, with so many before it in a row: at least what the provider asked for

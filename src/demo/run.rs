@@ -207,7 +207,7 @@ async fn measure(app: &App, started_at: UnixMs) -> Result<(Stats, LagReport), wa
         let minutes = now.0 / 60_000 - started_at.0 / 60_000 + 1;
         stats = Stats::read(&app.redis, &app.keys, name, now, minutes).await?;
     }
-    Ok((stats, watch::report(&app.sources(), None, &meadow, now).await?))
+    Ok((stats, watch::report(&app.sources(), None, &meadow, std::collections::HashMap::new(), now).await?))
 }
 
 /// Prints JSON or text on stdout.

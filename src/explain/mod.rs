@@ -1,11 +1,14 @@
 //! Why a job has not run yet: its status in Postgres, its location in the schedule, and the interval the plan gives it;
 //! and what is held.
 
+mod facts;
 mod holds;
+mod obstacle;
 mod sentence;
 
+pub use facts::Facts;
 pub use holds::{NamedHold, holds};
-pub use sentence::{Facts, sentence};
+pub use sentence::sentence;
 
 use crate::app::App;
 use crate::forecast::forecast;
@@ -57,6 +60,7 @@ pub async fn device(
     let ids: Vec<_> = statuses.iter().map(|status| status.job).collect();
     let is_built = app.queue.is_live(&provider.name).await?;
     let locations = app.queue.locate(&provider.name, &ids).await?;
+    let incident = app.incidents.read(&provider.name).await?;
     let now = app.clock.now();
     let explained = statuses.into_iter().zip(locations).map(|(status, location)| {
         let plan = plans.get(&status.job).cloned();
@@ -67,6 +71,7 @@ pub async fn device(
             is_built,
             status: &status,
             location: &location,
+            incident: incident.as_ref(),
             plan: plan.as_deref(),
         };
         let sentence = sentence(&facts);

@@ -1,39 +1,16 @@
 //! Turns the facts about a job into a sentence for a person. Pure.
 
-use crate::forecast::holder;
-use crate::pace::Holder;
+use super::facts::Facts;
+use super::obstacle::{Obstacle, obstacle, span};
 use crate::preference::job_status::JobStatus;
-use crate::provider::{Provider, QuotaKind};
+use crate::provider::Provider;
 use crate::schedule::JobLocation;
-use crate::words::{DeviceId, JobState, Scope, UnixMs};
-
-/// The facts about a job.
-#[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
-    /// When they were read.
-    pub now: UnixMs,
-    /// Its device.
-    pub device: DeviceId,
-    /// Its device's provider.
-    pub provider: &'a Provider,
-    /// Whether the provider's schedule is built on this run of Redis; until then nothing is granted.
-    pub is_built: bool,
-    /// Its status in Postgres.
-    pub status: &'a JobStatus,
-    /// Its location in the schedule.
-    pub location: &'a JobLocation,
-    /// The interval it gets in the long run, if that is longer than it asks.
-    pub plan: Option<&'a str>,
-}
-
-/// Prefix of a hold in [`JobLocation::blocked_by`]; without it, that is a quota's name.
-const HOLD: &str = "hold: ";
+use crate::words::{DeviceId, Incident, JobState, UnixMs};
 
 /// Where a job is and what it waits for: `due in 12 s (every 30s, normal)`. Without a full stop.
 pub fn sentence(facts: &Facts<'_>) -> String {
     let status = facts.status;
-    let recorded =
-        |reason: &Option<String>| reason.clone().unwrap_or_else(|| "no reason is recorded".to_owned());
+    let recorded = |reason: &Option<String>| reason.clone().unwrap_or("no reason is recorded".to_owned());
     match status.state {
         JobState::Paused => "paused by its owner".to_owned(),
         JobState::Active | JobState::Probing if !status.usable => format!(
@@ -47,12 +24,34 @@ pub fn sentence(facts: &Facts<'_>) -> String {
             format!("it keeps failing{since} and is tried ever more rarely ({reason}): {}", scheduled(facts))
         }
         JobState::Active => {
-            let mut text = scheduled(facts);
-            if let Some(error) = &status.failing {
-                text = format!("{text}; its last run failed: {error}");
-            }
+            let text = format!("{}{}", scheduled(facts), last_run(facts));
             facts.plan.map_or(text.clone(), |plan| format!("{text}; {plan}"))
         }
+    }
+}
+
+/// What the last run says, if it did not bring a fresh reading: `; the device is offline since …`.
+fn last_run(facts: &Facts<'_>) -> String {
+    let status = facts.status;
+    if let Some(error) = &status.failing {
+        return format!("; its last run failed: {error}");
+    }
+    match (&status.last_error, &status.latest) {
+        (Some(error), _) => format!("; its last run brought nothing: {error}"),
+        (None, Some(latest)) if !latest.online => {
+            format!("; the provider says that the device is offline, since {}", latest.changed_at)
+        }
+        (None, Some(latest)) => {
+            // The fetch is as recent as it can be: only the observation can be at fault.
+            let is_observed = latest.is_fresh(status.interval, i64::MAX / 2, facts.now);
+            let age = span(latest.age_ms(facts.now));
+            if is_observed {
+                String::new()
+            } else {
+                format!("; its source has observed nothing new for {age}")
+            }
+        }
+        (None, None) => String::new(),
     }
 }
 
@@ -74,6 +73,14 @@ fn scheduled(facts: &Facts<'_>) -> String {
         return "being fetched".to_owned();
     }
     let late_ms = now.since_ms(UnixMs(location.due_ms));
+    if let Some(Incident { outcome, since, failing, heard, next_probe: Some(at) }) = facts.incident
+        && late_ms >= 0
+    {
+        let whom = format!("{failing} of {heard} connections since {since}");
+        return format!(
+            "held: the provider fails for {whom} ({outcome}); a few calls probe it, the next at {at}"
+        );
+    }
     let overdue = format!("overdue by {}", span(late_ms));
     match (obstacle(facts), location.ready, late_ms >= 0) {
         (Some(Obstacle::Hold(text)), true, _) | (Some(Obstacle::Hold(text)), false, true) => text,
@@ -102,76 +109,10 @@ fn every(facts: &Facts<'_>) -> String {
     format!("every {}", facts.status.interval)
 }
 
-/// What blocks a lane, or a device in it.
-enum Obstacle {
-    Quota(String),
-    Hold(String),
-}
-
-impl Obstacle {
-    fn text(self) -> String {
-        let (Self::Quota(text) | Self::Hold(text)) = self;
-        text
-    }
-}
-
-/// What blocks the job now, if anything does.
-fn obstacle(facts: &Facts<'_>) -> Option<Obstacle> {
-    let Facts { location, now, .. } = facts;
-    // Negative or infinite: until a call ends.
-    let until = (location.until_ms >= 0.0 && location.until_ms.is_finite())
-        .then_some(UnixMs(location.until_ms as i64));
-    if location.blocked_by.is_empty() || until.is_some_and(|until| until <= *now) {
-        return None;
-    }
-    if let Some(reason) = location.blocked_by.strip_prefix(HOLD) {
-        let until = until.map_or(String::new(), |until| format!(", until {}", instant(until, *now)));
-        return Some(Obstacle::Hold(format!("held: {reason}{until}")));
-    }
-    let quota = facts.provider.quotas().find(|quota| quota.name == location.blocked_by);
-    let of = quota.map_or(String::new(), |quota| format!(" of {}", holder(&holder_in(facts, quota.scope))));
-    // For calls in flight the instant is only an upper bound: one ends by then.
-    let is_in_flight = quota.is_some_and(|quota| quota.kind == QuotaKind::Concurrent);
-    let when = match until.filter(|_| !is_in_flight) {
-        Some(until) => format!("in {}", span(until.since_ms(*now))),
-        None => "when a call ends".to_owned(),
-    };
-    Some(Obstacle::Quota(format!("quota `{}`{of} allows it {when}", location.blocked_by)))
-}
-
-/// The holder of the job in a scope.
-fn holder_in(facts: &Facts<'_>, scope: Scope) -> Holder {
-    let connection = facts.status.connection;
-    match (scope, facts.location.lane.split_once('.')) {
-        (Scope::App, _) => Holder::App,
-        (Scope::Device, _) => Holder::Device(facts.device),
-        (Scope::Group, Some((_, group))) => Holder::Group(connection, group.to_owned()),
-        (Scope::Group, None) | (Scope::Connection, _) => Holder::Connection(connection),
-    }
-}
-
-/// A duration in the unit a person would choose.
-fn span(ms: i64) -> String {
-    match ms.max(0) {
-        ms if ms < 1_000 => "less than 1 s".to_owned(),
-        ms if ms < 119_500 => format!("{} s", (ms + 500) / 1_000),
-        ms if ms < 7_170_000 => format!("{} min", (ms + 30_000) / 60_000),
-        ms if ms < 171_000_000 => format!("{} h", (ms + 1_800_000) / 3_600_000),
-        ms => format!("{} days", (ms + 43_200_000) / 86_400_000),
-    }
-}
-
-/// An instant as a time of day, with the date if it is another day.
-fn instant(at: UnixMs, now: UnixMs) -> String {
-    let (at, now) = (at.to_datetime(), now.to_datetime());
-    let format = if at.date_naive() == now.date_naive() { "%H:%M:%S UTC" } else { "%Y-%m-%d %H:%M UTC" };
-    at.format(format).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::{ConnectionId, JobId, Priority};
+    use crate::words::{ConnectionId, JobId, Latest, Priority};
 
     /// 2027-01-15 10:00:00 UTC.
     const NOW: UnixMs = UnixMs(1_800_007_200_000);
@@ -225,8 +166,9 @@ records = "."
             label: "home".to_owned(),
             usable: true,
             refusal: None,
-            fetched_at: None,
+            latest: None,
             failing: None,
+            last_error: None,
         }
     }
 
@@ -265,7 +207,69 @@ records = "."
     ) -> String {
         let provider = Provider::parse("explained".parse().unwrap(), "explained.toml", PROVIDER).unwrap();
         let device = DeviceId(7);
-        sentence(&Facts { now: NOW, device, provider: &provider, is_built, status, location, plan })
+        let incident = None;
+        sentence(&Facts { now: NOW, device, provider: &provider, is_built, status, location, incident, plan })
+    }
+
+    #[test]
+    fn last_run_without_a_fresh_reading_is_told() {
+        let latest = |observed_ago_ms: i64, online: bool| Latest {
+            values: serde_json::Map::new(),
+            observed_at: Some(NOW.plus_ms(-observed_ago_ms)),
+            fetched_at: NOW,
+            changed_at: NOW.plus_ms(-60_000),
+            online,
+            pace_ms: Some(0),
+            stale_after_ms: None,
+        };
+        let of = |latest: Latest| JobStatus { latest: Some(latest), ..status() };
+        let no_data = Some("no_data: an empty list".to_owned());
+        for (status, text) in [
+            (of(latest(0, true)), ""),
+            (of(latest(180_000, true)), ""),
+            (of(latest(3_600_000, true)), "; its source has observed nothing new for 60 min"),
+            (
+                of(latest(0, false)),
+                "; the provider says that the device is offline, since 2027-01-15T09:59:00.000Z",
+            ),
+            (
+                JobStatus { last_error: no_data, ..of(latest(0, false)) },
+                "; its last run brought nothing: no_data: an empty list",
+            ),
+        ] {
+            let expected = format!("due in 12 s (every 30s, normal){text}");
+            assert_eq!(sentence_for(&status, &location(12_000), true, None), expected);
+        }
+    }
+
+    #[test]
+    fn job_that_an_incident_holds_back_says_so() {
+        let provider = Provider::parse("explained".parse().unwrap(), "explained.toml", PROVIDER).unwrap();
+        let incident = Incident {
+            outcome: "unauthorized".to_owned(),
+            since: NOW.plus_ms(-60_000),
+            failing: 40,
+            heard: 41,
+            next_probe: Some(NOW.plus_ms(5_000)),
+        };
+        let told = |location: &JobLocation| {
+            sentence(&Facts {
+                now: NOW,
+                device: DeviceId(7),
+                provider: &provider,
+                is_built: true,
+                status: &status(),
+                location,
+                incident: Some(&incident),
+                plan: None,
+            })
+        };
+        assert_eq!(
+            told(&ready(4_000)),
+            "held: the provider fails for 40 of 41 connections since 2027-01-15T09:59:00.000Z (unauthorized); a few \
+             calls probe it, the next at 2027-01-15T10:00:05.000Z"
+        );
+        assert!(told(&location(12_000)).starts_with("due in 12 s"));
     }
 
     #[test]

@@ -52,6 +52,7 @@ impl Flight {
             Ready::Refused(_) => {
                 let later = |(job, wanted): (&JobId, &Wanted)| (*job, refused(&wanted.granted));
                 ended.unserved.extend(ended.wanted.iter().map(later));
+                ended.token_refused = true;
                 return ended;
             }
         }

@@ -50,6 +50,14 @@ impl Decision {
     fn just(verdict: Verdict) -> Self {
         Self { verdict, failing: false, probing: false, reauth: false }
     }
+
+    /// The decision if the failure is the provider's: the job runs again at its next turn, and no state changes.
+    pub fn of_provider(self) -> Self {
+        Self::just(match self.verdict {
+            Verdict::Miss(_, kind) | Verdict::Later(_, kind) => Verdict::Miss(1, kind),
+            other => other,
+        })
+    }
 }
 
 /// Decides by the outcome, the job's earlier failures, and when the call was sent.

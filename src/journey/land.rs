@@ -1,15 +1,16 @@
 //! Ends calls in batches: record, then cache, then settle.
 
-use super::{Decision, Ended, Journey, JourneyError, Policy, decide, past};
+use super::batch::{Batch, slot};
+use super::{Ended, Journey, JourneyError, Policy, decide, past};
 use crate::cache::{META, Slot};
 use crate::postgres::PostgresError;
 use crate::preference::refusals;
 use crate::record::{self, Failure, Observation, Written};
 use crate::retry::RECONNECT;
 use crate::take::{FailureKind, Settlement, Verdict};
-use crate::watch::{self, Stats};
-use crate::words::{ConnectionId, DeviceId, JobId, Outcome, TenantId};
-use std::collections::{HashMap, HashSet};
+use crate::watch;
+use crate::words::{DeviceId, JobId, TenantId};
+use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -23,22 +24,6 @@ pub struct Landed {
     pub ended: usize,
     /// Of these, the calls that were sent; the others were handed back.
     pub sent: usize,
-}
-
-/// What a batch of ended calls changes.
-#[derive(Default)]
-struct Batch {
-    observations: Vec<Observation>,
-    failures: Vec<Failure>,
-    recovered: Vec<i64>,
-    /// Connections whose credentials are accepted again.
-    restored: Vec<i64>,
-    /// By connection and version of its secrets: why, and the jobs that were to leave the schedule.
-    refused: HashMap<(ConnectionId, i64), (String, HashSet<JobId>)>,
-    /// Devices with a job that is probing from now on.
-    probing: Vec<(TenantId, DeviceId)>,
-    settlements: Vec<Settlement>,
-    stats: Stats,
 }
 
 impl Journey {
@@ -59,7 +44,8 @@ impl Journey {
 
     /// Record, then cache, then settle.
     pub(super) async fn finish(&self, ended: &[Ended]) -> Result<(), JourneyError> {
-        let mut batch = self.decide_all(ended);
+        let has_incident = self.note_incident(ended).await?;
+        let mut batch = self.decide_all(ended, has_incident);
         self.note_unsolicited(ended, &mut batch).await?;
         let slots = self.record(&mut batch).await?;
         let cached = self.fill_cache(&slots).await;
@@ -72,7 +58,7 @@ impl Journey {
         Ok(())
     }
 
-    fn decide_all(&self, ended: &[Ended]) -> Batch {
+    fn decide_all(&self, ended: &[Ended], has_incident: bool) -> Batch {
         let policy = Policy::of(&self.app.settings);
         let mut batch = Batch::default();
         for call in ended {
@@ -84,11 +70,12 @@ impl Journey {
                 let Some(wanted) = call.wanted.get(job) else { continue };
                 let sent_at = call.sent_at.unwrap_or(call.fetched_at);
                 let decision = decide(outcome, &wanted.granted, sent_at, &policy, &mut rand::rng());
+                let decision = if has_incident { decision.of_provider() } else { decision };
                 batch.stats.outcome(outcome.as_str());
                 if let Some(sent_at) = call.sent_at {
                     batch.stats.lag(sent_at.since_ms(wanted.granted.due));
                 }
-                batch.note(call, *job, outcome, decision);
+                batch.note(&self.provider, call, *job, outcome, decision);
                 verdicts.push((*job, decision.verdict));
             }
             batch.settlements.push(Settlement {
@@ -122,6 +109,7 @@ impl Journey {
         let mut found = self.with_retry(|| record::read_siblings(&self.app.pool, &asked)).await?;
         for (call, settlement) in ended.iter().zip(&mut batch.settlements) {
             let Some(sent_at) = call.sent_at else { continue };
+            let source = self.provider.resource(call.grant.resource.as_str());
             let mut records: HashMap<_, _> =
                 call.unsolicited.iter().map(|r| (r.external_id.as_deref().unwrap_or_default(), r)).collect();
             for row in call.wanted.keys().filter_map(|job| found.remove(job)).flatten() {
@@ -139,6 +127,8 @@ impl Journey {
                     fetched_at: call.fetched_at,
                     online: Some(record.online),
                     validator: call.validators.all.clone(),
+                    stale_after: source.and_then(|resource| resource.stale_after),
+                    older_replaces: source.is_some_and(|resource| resource.older_replaces),
                     record: Some(past(record, call.fetched_at, &mut batch.stats.rejected)),
                 });
             }
@@ -272,7 +262,7 @@ impl Journey {
     }
 
     /// Retries while Postgres is away, for as long as the leases last.
-    async fn with_retry<T, F: Future<Output = Result<T, PostgresError>>>(
+    pub(super) async fn with_retry<T, F: Future<Output = Result<T, PostgresError>>>(
         &self,
         attempt: impl Fn() -> F,
     ) -> Result<T, JourneyError> {
@@ -303,89 +293,4 @@ impl Journey {
         let delay = RECONNECT.wait(failures, &mut rand::rng());
         sleep(delay).await;
     }
-}
-
-impl Batch {
-    /// Readings that Postgres rejected count as failures.
-    fn reject(&mut self, rejected: Vec<Failure>) {
-        let jobs: HashSet<JobId> = rejected.iter().map(|failure| failure.job).collect();
-        self.recovered.retain(|job| !jobs.contains(&JobId(*job)));
-        self.redirect(&jobs, Verdict::Miss(1, FailureKind::Broken));
-        self.failures.extend(rejected);
-    }
-
-    fn redirect(&mut self, jobs: &HashSet<JobId>, to: Verdict) {
-        for (job, verdict) in self.settlements.iter_mut().flat_map(|s| &mut s.jobs) {
-            if jobs.contains(job) {
-                *verdict = to;
-            }
-        }
-    }
-
-    fn note(&mut self, call: &Ended, job: JobId, outcome: &Outcome, decision: Decision) {
-        let Some(wanted) = call.wanted.get(&job) else { return };
-        let observed = match outcome {
-            Outcome::Fresh(record) => {
-                let record = past(record, call.fetched_at, &mut self.stats.rejected);
-                let online = record.online;
-                Some((Some(record), Some(online)))
-            }
-            Outcome::Unchanged => Some((None, None)),
-            Outcome::DeviceOffline => Some((None, Some(false))),
-            _ => None,
-        };
-        let is_accepted = observed.is_some() || matches!(outcome, Outcome::NoData { .. });
-        self.restored.extend(call.was_refused.filter(|_| is_accepted).map(|connection| connection.0));
-        if let Some((record, online)) = observed {
-            self.observations.push(Observation {
-                tenant: wanted.tenant,
-                device: wanted.device,
-                resource: call.grant.resource.clone(),
-                job,
-                call: call.grant.call,
-                fetched_at: call.fetched_at,
-                record,
-                online,
-                validator: call.validators.of(job).cloned(),
-            });
-            if wanted.failing || wanted.granted.attempts > 0 {
-                self.recovered.push(job.0);
-            }
-            return;
-        }
-        if matches!(outcome, Outcome::NotSent { .. }) {
-            return;
-        }
-        if decision.reauth
-            && let Some(connection) = call.grant.lane.split('.').next().and_then(|c| c.parse().ok())
-        {
-            let refused = self.refused.entry((connection, call.secrets_version));
-            refused.or_insert_with(|| (outcome.detail(), HashSet::new())).1.insert(job);
-        }
-        if decision.probing {
-            let (job, outcome) = (job.0, outcome.describe());
-            tracing::warn!(job, outcome, "job keeps failing, and is tried again ever more rarely");
-            self.probing.push((wanted.tenant, wanted.device));
-        }
-        self.failures.push(Failure {
-            tenant: wanted.tenant,
-            job,
-            call: call.grant.call,
-            at: call.fetched_at,
-            outcome: outcome.as_str(),
-            detail: outcome.detail(),
-            failing: decision.failing,
-            probing: decision.probing,
-        });
-    }
-}
-
-fn slot(written: &Written) -> Option<Slot> {
-    Some(Slot {
-        tenant: written.tenant,
-        device: written.device,
-        field: written.resource.clone(),
-        version: written.fence,
-        json: serde_json::to_string(&written.latest).ok()?,
-    })
 }

@@ -3,8 +3,10 @@
 //! [`Journey::pull`] takes calls and starts them; [`Journey::land`] finishes those that ended. Production loops
 //! the two, tests step them.
 
+mod batch;
 mod call;
 mod decide;
+mod incident;
 mod land;
 mod pull;
 mod run;
@@ -86,6 +88,8 @@ struct Ended {
     secrets_version: i64,
     /// Whether the connection's credentials were refused before: the call probes it.
     was_refused: Option<ConnectionId>,
+    /// Whether it was not sent because the provider refused the connection a token.
+    token_refused: bool,
     /// Values and times that were left out of records.
     rejected: Vec<Rejected>,
     outcomes: Vec<(JobId, Outcome)>,
@@ -98,6 +102,13 @@ struct Ended {
     unserved: Vec<(JobId, Verdict)>,
     /// Held until the call is settled: while nothing can be recorded, no new calls start, which bounds memory.
     _slot: Option<OwnedSemaphorePermit>,
+}
+
+impl Ended {
+    /// Whose call it was.
+    fn connection(&self) -> Option<ConnectionId> {
+        self.grant.lane.split('.').next()?.parse().ok()
+    }
 }
 
 impl Journey {

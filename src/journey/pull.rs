@@ -140,6 +140,7 @@ impl Journey {
                 .as_ref()
                 .filter(|connection| connection.refused)
                 .map(|connection| connection.id),
+            token_refused: false,
             rejected: Vec::new(),
             end: End::Unsent,
             outcomes: Vec::new(),

@@ -90,6 +90,9 @@ pub async fn recover(pool: &Pool, jobs: &[i64]) -> Result<(), PostgresError> {
                  state_at = CASE WHEN j.state = 'probing' THEN now() ELSE j.state_at END,
                  state_reason = CASE WHEN j.state = 'probing' THEN NULL ELSE j.state_reason END
              FROM before b WHERE (j.tenant_id, j.job_id) = (b.tenant_id, b.job_id)),
+         events AS (
+             INSERT INTO sync_events (tenant_id, job_id, at, outcome, detail)
+             SELECT tenant_id, job_id, now(), 'recovered', coalesce(reason, '') FROM before),
          siblings AS (
              -- A newer version: the schedule forgets their failures.
              UPDATE jobs j SET state = 'active', state_at = now(), state_reason = NULL, version = j.version + 1

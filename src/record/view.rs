@@ -94,7 +94,8 @@ pub async fn devices(
                   j.resource AS "resource?", j.interval_ms AS "interval_ms?", j.priority AS "priority?",
                   j.state AS "state?", j.version AS "version?",
                   l.observed_at AS "observed_at?", l.fetched_at AS "fetched_at?", l.changed_at AS "changed_at?",
-                  l.online AS "online?", l."values" AS "values?", l.fence AS "fence?"
+                  l.online AS "online?", l."values" AS "values?", l.fence AS "fence?",
+                  l.pace_ms AS "pace_ms?", l.stale_after_ms AS "stale_after_ms?"
            FROM devices d
            JOIN connections c USING (tenant_id, connection_id)
            LEFT JOIN jobs j USING (tenant_id, device_id)
@@ -135,6 +136,8 @@ struct Row {
     online: Option<bool>,
     values: Option<serde_json::Value>,
     fence: Option<i64>,
+    pace_ms: Option<i64>,
+    stale_after_ms: Option<i64>,
 }
 
 impl Row {
@@ -171,6 +174,8 @@ impl Row {
             fetched_at: self.fetched_at?.into(),
             changed_at: self.changed_at?.into(),
             online: self.online?,
+            pace_ms: self.pace_ms,
+            stale_after_ms: self.stale_after_ms,
         };
         Some((self.fence?, latest))
     }

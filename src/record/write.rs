@@ -1,7 +1,9 @@
 //! The last good value of each job, and a row of history where it changed: one statement for many calls.
 
 use crate::postgres::{Pool, PostgresError};
-use crate::words::{CallId, DeviceId, JobId, Latest, Record, ResourceName, TenantId, UnixMs, Validator};
+use crate::words::{
+    CallId, DeviceId, Interval, JobId, Latest, Record, ResourceName, TenantId, UnixMs, Validator,
+};
 use std::collections::HashMap;
 
 /// What one call found out about one job.
@@ -25,6 +27,10 @@ pub struct Observation {
     pub online: Option<bool>,
     /// For the next conditional request.
     pub validator: Option<Validator>,
+    /// The definition's `stale_after`.
+    pub stale_after: Option<Interval>,
+    /// The definition's `older_replaces`.
+    pub older_replaces: bool,
 }
 
 /// A row of `latest` as it is now.
@@ -42,8 +48,11 @@ pub struct Written {
     pub latest: Latest,
 }
 
-/// Writes observations. The fence rejects those of a call older than the one that wrote the current value: they are
-/// neither written nor returned. Idempotent.
+/// Writes observations. Idempotent.
+///
+/// The fence rejects those of a call older than the one that wrote the current value: they are neither written nor
+/// returned. An observation that is older than the one that stands does not replace it: only the fetch time changes. A
+/// device that went offline or came back adds a row to the history and an event.
 pub async fn write(pool: &Pool, observations: &[Observation]) -> Result<Vec<Written>, PostgresError> {
     let (fresh, touched) = newest(observations);
     let mut written = Vec::with_capacity(observations.len());
@@ -73,40 +82,58 @@ async fn write_fresh(pool: &Pool, fresh: &[&Observation]) -> Result<Vec<Written>
     let values: Vec<serde_json::Value> = records.iter().map(|r| r.values.clone().into()).collect();
     let hashes: Vec<Vec<u8>> = records.iter().map(|r| r.content_hash().to_vec()).collect();
     let observed: Vec<_> = records.iter().map(|r| r.observed_at.map(UnixMs::to_datetime)).collect();
+    let stale_after: Vec<_> = fresh.iter().map(|o| o.stale_after.map(|after| after.as_ms() as i64)).collect();
     let rows = sqlx::query_as!(
         Row,
         r#"WITH input AS (
                SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::timestamptz[],
                                     $6::timestamptz[], $7::boolean[], $8::jsonb[], $9::bytea[], $10::bigint[],
-                                    $11::jsonb[])
+                                    $11::jsonb[], $12::bigint[], $13::boolean[])
                    AS t (tenant_id, device_id, resource, job_id, observed_at,
-                         fetched_at, online, "values", hash, fence, validator)),
+                         fetched_at, online, "values", hash, fence, validator, stale_after_ms, older_replaces)),
            stood AS (
                INSERT INTO latest AS l (tenant_id, device_id, resource, job_id, observed_at, fetched_at, changed_at,
-                                        online, "values", content_hash, fence, validator)
+                                        online, "values", content_hash, fence, validator, stale_after_ms,
+                                        older_replaces)
                SELECT i.tenant_id, i.device_id, i.resource, i.job_id, i.observed_at, i.fetched_at, i.fetched_at,
-                      i.online, i."values", i.hash, i.fence, i.validator
+                      i.online, i."values", i.hash, i.fence, i.validator, i.stale_after_ms, i.older_replaces
                FROM input i JOIN jobs j USING (tenant_id, job_id)
                ON CONFLICT (tenant_id, device_id, resource) DO UPDATE SET
-                   job_id = excluded.job_id, observed_at = excluded.observed_at, fetched_at = excluded.fetched_at,
-                   changed_at = CASE WHEN l.content_hash = excluded.content_hash
-                                     THEN l.changed_at ELSE excluded.fetched_at END,
-                   online = excluded.online, "values" = excluded."values",
-                   content_hash = excluded.content_hash, fence = excluded.fence, validator = excluded.validator
+                   (observed_at, changed_at, online, "values", content_hash, older_since) = (
+                       -- An older observation leaves the newer one, and what it said, as it is.
+                       SELECT CASE WHEN keep THEN l.observed_at ELSE excluded.observed_at END,
+                              CASE WHEN keep OR (l.content_hash, l.online) = (excluded.content_hash, excluded.online)
+                                   THEN l.changed_at ELSE excluded.fetched_at END,
+                              CASE WHEN keep THEN l.online ELSE excluded.online END,
+                              CASE WHEN keep THEN l."values" ELSE excluded."values" END,
+                              CASE WHEN keep THEN l.content_hash ELSE excluded.content_hash END,
+                              CASE WHEN keep THEN coalesce(l.older_since, excluded.fetched_at) END
+                       FROM (SELECT NOT excluded.older_replaces AND keeps_observation(
+                                 l.observed_at, excluded.observed_at, l.older_since, excluded.fetched_at)) AS t (keep)),
+                   pace_ms = CASE WHEN excluded.observed_at > l.observed_at
+                                  THEN next_pace_ms(l.pace_ms, excluded.fetched_at - l.observed_at)
+                                  ELSE l.pace_ms END,
+                   job_id = excluded.job_id, fetched_at = excluded.fetched_at, fence = excluded.fence,
+                   validator = excluded.validator, stale_after_ms = excluded.stale_after_ms,
+                   older_replaces = excluded.older_replaces
                WHERE l.fence <= excluded.fence
                RETURNING l.*),
+           changed AS MATERIALIZED (
+               -- By this very call: a repeat of it finds the row there and adds nothing.
+               SELECT s.*, before.online AS was_online
+               FROM stood s LEFT JOIN latest before USING (tenant_id, device_id, resource)
+               WHERE s.changed_at = s.fetched_at
+               AND (before.content_hash, before.online) IS DISTINCT FROM (s.content_hash, s.online)),
            history AS (
-               -- Changed by this very call: a repeat of it finds the row there and adds none.
                INSERT INTO readings (tenant_id, device_id, resource, observed_at, fetched_at, online, "values")
-               SELECT s.tenant_id, s.device_id, s.resource, s.observed_at, s.fetched_at, s.online, s."values"
-               FROM stood s WHERE s.changed_at = s.fetched_at
-               AND NOT EXISTS (SELECT 1 FROM latest before
-                               WHERE (before.tenant_id, before.device_id, before.resource)
-                                   = (s.tenant_id, s.device_id, s.resource)
-                               AND before.content_hash = s.content_hash))
+               SELECT tenant_id, device_id, resource, observed_at, fetched_at, online, "values" FROM changed),
+           events AS (
+               INSERT INTO sync_events (tenant_id, job_id, at, outcome)
+               SELECT tenant_id, job_id, fetched_at, CASE WHEN online THEN 'back_online' ELSE 'went_offline' END
+               FROM changed WHERE online <> was_online)
            SELECT tenant_id AS "tenant_id!", device_id AS "device_id!", resource AS "resource!", observed_at,
                   fetched_at AS "fetched_at!", changed_at AS "changed_at!", online AS "online!",
-                  "values" AS "values!", fence AS "fence!"
+                  "values" AS "values!", fence AS "fence!", pace_ms, stale_after_ms
            FROM stood"#,
         &fresh.iter().map(|o| o.tenant.0).collect::<Vec<_>>(),
         &fresh.iter().map(|o| o.device.0).collect::<Vec<_>>(),
@@ -119,6 +146,8 @@ async fn write_fresh(pool: &Pool, fresh: &[&Observation]) -> Result<Vec<Written>
         &hashes,
         &fresh.iter().map(|o| o.call.0).collect::<Vec<_>>(),
         &validators(fresh) as &[Option<serde_json::Value>],
+        &stale_after as &[Option<i64>],
+        &fresh.iter().map(|o| o.older_replaces).collect::<Vec<_>>(),
     )
     .fetch_all(pool)
     .await
@@ -135,21 +164,36 @@ fn validators(of: &[&Observation]) -> Vec<Option<serde_json::Value>> {
 async fn write_touched(pool: &Pool, touched: &[&Observation]) -> Result<Vec<Written>, PostgresError> {
     let rows = sqlx::query_as!(
         Row,
-        r#"UPDATE latest l SET
-               -- What could not be reached was not seen: its age goes on.
-               fetched_at = CASE WHEN COALESCE(i.online, l.online) THEN i.fetched_at ELSE l.fetched_at END,
-               fence = i.fence, online = COALESCE(i.online, l.online),
-               changed_at = CASE WHEN COALESCE(i.online, l.online) = l.online THEN l.changed_at
-                                 ELSE i.fetched_at END,
-               -- What is unchanged keeps what vouches for it; any other answer tells anew, or nothing.
-               validator = CASE WHEN i.online IS NULL THEN COALESCE(i.validator, l.validator)
-                                ELSE i.validator END
-           FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[], $5::boolean[], $6::bigint[],
-                       $7::jsonb[])
-               AS i (tenant_id, device_id, resource, fetched_at, online, fence, validator)
-           WHERE (l.tenant_id, l.device_id, l.resource) = (i.tenant_id, i.device_id, i.resource) AND l.fence <= i.fence
-           RETURNING l.tenant_id, l.device_id, l.resource, l.observed_at, l.fetched_at, l.changed_at, l.online,
-                     l."values", l.fence"#,
+        r#"WITH stood AS (
+               UPDATE latest l SET
+                   -- What could not be reached was not seen: its age goes on.
+                   fetched_at = CASE WHEN COALESCE(i.online, l.online) THEN i.fetched_at ELSE l.fetched_at END,
+                   fence = i.fence, online = COALESCE(i.online, l.online),
+                   changed_at = CASE WHEN COALESCE(i.online, l.online) = l.online THEN l.changed_at
+                                     ELSE i.fetched_at END,
+                   -- What is unchanged keeps what vouches for it; any other answer tells anew, or nothing.
+                   validator = CASE WHEN i.online IS NULL THEN COALESCE(i.validator, l.validator)
+                                    ELSE i.validator END
+               FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[], $5::boolean[], $6::bigint[],
+                           $7::jsonb[])
+                   AS i (tenant_id, device_id, resource, fetched_at, online, fence, validator)
+               WHERE (l.tenant_id, l.device_id, l.resource) = (i.tenant_id, i.device_id, i.resource)
+                 AND l.fence <= i.fence
+               RETURNING l.*, i.online AS told),
+           changed AS MATERIALIZED (
+               SELECT s.* FROM stood s JOIN latest before USING (tenant_id, device_id, resource)
+               WHERE s.told IS NOT NULL AND before.online <> s.online),
+           history AS (
+               INSERT INTO readings (tenant_id, device_id, resource, observed_at, fetched_at, online, "values")
+               SELECT tenant_id, device_id, resource, observed_at, changed_at, online, "values" FROM changed),
+           events AS (
+               INSERT INTO sync_events (tenant_id, job_id, at, outcome)
+               SELECT tenant_id, job_id, changed_at, CASE WHEN online THEN 'back_online' ELSE 'went_offline' END
+               FROM changed)
+           SELECT tenant_id AS "tenant_id!", device_id AS "device_id!", resource AS "resource!", observed_at,
+                  fetched_at AS "fetched_at!", changed_at AS "changed_at!", online AS "online!",
+                  "values" AS "values!", fence AS "fence!", pace_ms, stale_after_ms
+           FROM stood"#,
         &touched.iter().map(|o| o.tenant.0).collect::<Vec<_>>(),
         &touched.iter().map(|o| o.device.0).collect::<Vec<_>>(),
         &touched.iter().map(|o| o.resource.to_string()).collect::<Vec<_>>(),
@@ -174,6 +218,8 @@ struct Row {
     online: bool,
     values: serde_json::Value,
     fence: i64,
+    pace_ms: Option<i64>,
+    stale_after_ms: Option<i64>,
 }
 
 fn written(row: Row) -> Written {
@@ -192,6 +238,8 @@ fn written(row: Row) -> Written {
             fetched_at: row.fetched_at.into(),
             changed_at: row.changed_at.into(),
             online: row.online,
+            pace_ms: row.pace_ms,
+            stale_after_ms: row.stale_after_ms,
         },
     }
 }

@@ -26,7 +26,9 @@
 //! | `{p}:holds` | zset | `<holder> <field>` of a hold → when it is forgotten, ms; pruned when one is written |
 //! | `{p}:quota_inputs` | hash | connection → its devices, since when, read when, its plan; if quotas depend on it |
 //! | `{p}:gone` | zset | connection that Postgres no longer has → when that was first seen, ms |
-//! | `{p}:meta` | hash | `v`, `finish`: virtual times; `fence run epoch built app_until app_why places` |
+//! | `{p}:failing:<outcome>` | zset | connection whose last call came to this → when, ms |
+//! | `{p}:heard:<n>` | HyperLogLog | connections that were called in the nth window since the epoch; expires |
+//! | `{p}:meta` | hash | virtual times `v finish`; `fence run epoch built app_… places incident… probe_…` |
 //! | `{p}:wake` | channel | wake-ups: there is something to take |
 //! | `{p}:stats:<minute>` | hash | lag histogram and outcome counts of that minute |
 //! | `check` | text | the process whose turn it is to check all schedules; expires |

@@ -46,6 +46,7 @@ const MODULES: &[Module] = &[
     Module("Standing", include_str!("lua/quota/standing.lua")),
     Module("Places", include_str!("lua/quota/places.lua")),
     Module("Chain", include_str!("lua/quota/chain.lua")),
+    Module("Probe", include_str!("lua/take/probe.lua")),
     Module("Found", include_str!("lua/take/found.lua")),
     Module("Rank", include_str!("lua/take/rank.lua")),
     Module("Waitlist", include_str!("lua/take/waitlist.lua")),

@@ -3,9 +3,9 @@
 use super::Stats;
 use crate::postgres::{Pool, PostgresError};
 use crate::redis::{Keys, Redis, RedisError};
-use crate::words::{ProviderName, TenantId, UnixMs};
+use crate::words::{Incident, ProviderName, TenantId, UnixMs};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Minutes in [`Recent`].
 const RECENT_MINUTES: i64 = 5;
@@ -27,6 +27,9 @@ pub struct Provider {
     /// The schedule now; operators only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
+    /// The incident that lasts, if there is one; operators only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incident: Option<Incident>,
     /// The last five minutes; operators only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recent: Option<Recent>,
@@ -37,7 +40,7 @@ pub struct Provider {
 pub struct JobCounts {
     /// Scheduled jobs.
     pub active: i64,
-    /// Of these, those whose reading is not older than interval + grace.
+    /// Of these, those whose reading is fresh, as `GET /v1/devices/{id}` tells it.
     pub fresh: i64,
     /// `fresh / active`; 1 when there are none.
     pub fresh_share: f64,
@@ -49,6 +52,12 @@ pub struct JobCounts {
     pub probing: i64,
     /// The largest excess of age over interval, ms; 0 when nothing is late.
     pub worst_late_ms: i64,
+    /// Active and probing jobs without a fresh reading, by cause: `signed_out` (the provider refuses the connection's
+    /// credentials), the outcome of the last call if it failed (`transient`, `no_data`, `gone`, `broken`,
+    /// `unauthorized`), `offline` (the device), `never_called`, `waiting` (for a quota, a hold or a worker) and
+    /// `not_observed` (the source repeats an old observation).
+    #[schema(example = json!({"offline": 3, "signed_out": 12}))]
+    pub not_fresh: BTreeMap<String, i64>,
 }
 
 /// The schedule now.
@@ -107,10 +116,13 @@ pub struct Sources<'a> {
 }
 
 /// Makes the report: for one tenant its own jobs, for the operator (`None`) everything.
+///
+/// `incidents`: those that last, for the operator.
 pub async fn report(
     sources: &Sources<'_>,
     tenant: Option<TenantId>,
     providers: &[ProviderName],
+    mut incidents: HashMap<ProviderName, Incident>,
     now: UnixMs,
 ) -> Result<LagReport, LagError> {
     let mut found = job_counts(sources, tenant, now).await?;
@@ -119,6 +131,7 @@ pub async fn report(
             let entry = found.entry(name.to_string()).or_default();
             entry.schedule = Some(schedule(sources, name).await?);
             entry.recent = Some(recent(sources, name, now).await?);
+            entry.incident = incidents.remove(name);
         }
     }
     for provider in found.values_mut() {
@@ -135,19 +148,36 @@ async fn job_counts(
 ) -> Result<BTreeMap<String, Provider>, LagError> {
     let rows = sqlx::query!(
         r#"WITH standing AS (
-               SELECT j.provider, j.state, j.failing_since, l.fetched_at,
+               SELECT j.provider, j.state, j.failing_since, l.fetched_at, l.online, c.state AS connection_state,
+                      CASE WHEN j.last_error_at > coalesce(l.fetched_at, '-infinity')
+                           THEN split_part(j.last_error, ':', 1) END AS error,
                       extract(epoch FROM $2::timestamptz - l.fetched_at)::float8 * 1000 - j.interval_ms AS late_ms,
-                      greatest(j.interval_ms * $3::float8, $4::float8) AS grace_ms
-               FROM jobs j LEFT JOIN latest l USING (tenant_id, device_id, resource)
-               WHERE $1::bigint IS NULL OR j.tenant_id = $1)
-           SELECT provider,
+                      greatest(j.interval_ms * $3::float8, $4::float8) AS grace_ms,
+                      coalesce(extract(epoch FROM $2::timestamptz - l.observed_at) * 1000
+                               > coalesce(l.stale_after_ms, 6 * j.interval_ms + coalesce(l.pace_ms, 0)), false)
+                          AS stale
+               FROM jobs j
+               JOIN devices d USING (tenant_id, device_id)
+               JOIN connections c USING (tenant_id, connection_id)
+               LEFT JOIN latest l USING (tenant_id, device_id, resource)
+               WHERE j.state <> 'paused' AND ($1::bigint IS NULL OR j.tenant_id = $1)),
+           judged AS (
+               SELECT *, CASE WHEN connection_state <> 'active' THEN 'signed_out'
+                              WHEN error IS NOT NULL THEN error
+                              WHEN online = false THEN 'offline'
+                              WHEN fetched_at IS NULL THEN 'never_called'
+                              WHEN late_ms > grace_ms THEN 'waiting'
+                              WHEN stale THEN 'not_observed' END AS cause
+               FROM standing)
+           SELECT provider, cause,
                   count(*) FILTER (WHERE state = 'active') AS "active!",
-                  count(*) FILTER (WHERE state = 'active' AND late_ms <= grace_ms) AS "fresh!",
+                  count(*) FILTER (WHERE state = 'active' AND late_ms <= grace_ms AND NOT stale) AS "fresh!",
                   count(*) FILTER (WHERE state = 'active' AND fetched_at IS NULL) AS "never!",
                   count(*) FILTER (WHERE state = 'active' AND failing_since IS NOT NULL) AS "failing!",
                   count(*) FILTER (WHERE state = 'probing') AS "probing!",
+                  count(*) FILTER (WHERE (late_ms <= grace_ms AND NOT stale) IS NOT TRUE) AS "not_fresh!",
                   coalesce(max(late_ms) FILTER (WHERE state = 'active' AND late_ms > 0), 0)::bigint AS "worst!"
-           FROM standing GROUP BY provider"#,
+           FROM judged GROUP BY provider, cause"#,
         tenant.map(|t| t.0),
         now.to_datetime(),
         sources.grace_share,
@@ -156,19 +186,20 @@ async fn job_counts(
     .fetch_all(sources.pool)
     .await
     .map_err(PostgresError::on("count the jobs"))?;
-    let counts = rows.into_iter().map(|row| {
-        let jobs = JobCounts {
-            active: row.active,
-            fresh: row.fresh,
-            fresh_share: 0.0,
-            never: row.never,
-            failing: row.failing,
-            probing: row.probing,
-            worst_late_ms: row.worst,
-        };
-        (row.provider, Provider { jobs, ..Provider::default() })
-    });
-    Ok(counts.collect())
+    let mut counts: BTreeMap<String, Provider> = BTreeMap::new();
+    for row in rows {
+        let jobs = &mut counts.entry(row.provider).or_default().jobs;
+        jobs.active += row.active;
+        jobs.fresh += row.fresh;
+        jobs.never += row.never;
+        jobs.failing += row.failing;
+        jobs.probing += row.probing;
+        jobs.worst_late_ms = jobs.worst_late_ms.max(row.worst);
+        if let Some(cause) = row.cause.filter(|_| row.not_fresh > 0) {
+            jobs.not_fresh.insert(cause, row.not_fresh);
+        }
+    }
+    Ok(counts)
 }
 
 async fn schedule(sources: &Sources<'_>, provider: &ProviderName) -> Result<Schedule, RedisError> {

@@ -21,7 +21,7 @@ pub use interval::{Interval, IntervalError};
 pub use job::{Job, JobState, lane};
 pub use listed_device::ListedDevice;
 pub use name::{NameError, ProviderName, ResourceName};
-pub use outcome::{End, Hold, Outcome, Refusal, Scope};
+pub use outcome::{End, Hold, Incident, Outcome, Refusal, Scope};
 pub use priority::Priority;
 pub use reading::{Latest, Record};
 pub use role::Role;

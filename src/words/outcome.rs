@@ -1,4 +1,4 @@
-//! The closed set of outcomes of a call for a job, and the holds that a response may ask for.
+//! The closed set of outcomes of a call for a job, the holds that a response may ask for, and incidents of providers.
 
 use super::{Record, UnixMs};
 use serde::{Deserialize, Serialize};
@@ -170,6 +170,24 @@ pub struct Hold {
 pub struct Refusal {
     /// Until when the provider told to wait, however far away; none if it did not say.
     pub told_until: Option<UnixMs>,
+}
+
+/// An incident that lasts. While it does, a few calls probe the provider, and no connection or job changes its state.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Incident {
+    /// What the calls came to, a word of the outcomes.
+    #[schema(example = "unauthorized")]
+    pub outcome: String,
+    /// When it was noticed.
+    #[schema(value_type = String)]
+    pub since: UnixMs,
+    /// Connections whose last call failed.
+    pub failing: u64,
+    /// Connections that were called within the last 10 to 20 minutes.
+    pub heard: u64,
+    /// When the next calls probe the provider; none once calls go well again and are no longer held back.
+    #[schema(value_type = Option<String>)]
+    pub next_probe: Option<UnixMs>,
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Readings: values of a device at a time.
 
-use super::UnixMs;
+use super::{Interval, UnixMs};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -50,4 +50,35 @@ pub struct Latest {
     pub changed_at: UnixMs,
     /// Whether the provider reports the device as reachable.
     pub online: bool,
+    /// How old observations usually get before newer ones come, ms; none until one has come.
+    pub pace_ms: Option<i64>,
+    /// The age at which an observation is stale, ms, if the definition declares one.
+    pub stale_after_ms: Option<i64>,
+}
+
+/// Intervals after which an observation is stale, beside its source's pace: a few may be missed.
+const STALE_INTERVALS: i64 = 6;
+
+impl Latest {
+    /// How long ago the values were observed, or fetched where the source tells no time, ms; at least 0.
+    pub fn age_ms(&self, now: UnixMs) -> i64 {
+        now.since_ms(self.observed_at.unwrap_or(self.fetched_at)).max(0)
+    }
+
+    /// How long ago a good response last came, ms; at least 0.
+    pub fn fetched_ago_ms(&self, now: UnixMs) -> i64 {
+        now.since_ms(self.fetched_at).max(0)
+    }
+
+    /// Whether both ages are as they should be at this interval: the response's at most the interval and a grace, and
+    /// the observation's, if its source tells a time, at most `stale_after_ms`, or six intervals and the source's pace.
+    ///
+    /// `watch/lag.rs` counts by the same rule.
+    pub fn is_fresh(&self, interval: Interval, grace_ms: i64, now: UnixMs) -> bool {
+        let interval_ms = interval.as_ms() as i64;
+        let usual_ms = || STALE_INTERVALS * interval_ms + self.pace_ms.unwrap_or(0);
+        let stale_after_ms = self.stale_after_ms.unwrap_or_else(usual_ms);
+        let is_recent = self.observed_at.is_none_or(|at| now.since_ms(at) <= stale_after_ms);
+        is_recent && self.fetched_ago_ms(now) <= interval_ms + grace_ms
+    }
 }

@@ -139,6 +139,8 @@ impl Api {
             record: Some(record),
             online: Some(true),
             validator: None,
+            stale_after: None,
+            older_replaces: false,
         };
         record::write(&self.app().pool, &[observation]).await.unwrap();
     }

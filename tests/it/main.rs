@@ -1,6 +1,7 @@
 //! Tests against real servers, in one binary so that it links only once.
 
 mod account;
+mod ages;
 mod api;
 mod bad_answers;
 mod cli;
@@ -15,6 +16,7 @@ mod format;
 mod fuzz;
 mod history;
 mod holds;
+mod incident;
 mod journey;
 mod local;
 mod login;

@@ -2,6 +2,7 @@
 
 use crate::cli::{CliError, Context, table};
 use crate::watch::{self, LagReport, ProviderLag};
+use crate::words::Incident;
 use serde::Serialize;
 use std::fmt;
 
@@ -13,7 +14,8 @@ Examples:
   paceline lag --json
 
 A job is fresh while its reading is not older than its interval plus a grace period (`fresh` in the settings). p50 \
-and p99 are of the lag, the time from when a job was due until its call was sent, over the last five minutes.")]
+and p99 are of the lag, the time from when a job was due until its call was sent, over the last five minutes. \
+Jobs that are not fresh are counted by cause; `paceline why` explains those of a device.")]
 pub struct Args {}
 
 #[derive(Serialize)]
@@ -59,7 +61,23 @@ fn summary(name: &str, lag: &ProviderLag) -> String {
         Some((p50, p99)) => format!("p50 {}, p99 {}", duration(p50), duration(p99)),
         None => "nothing sent in the last five minutes".to_owned(),
     };
-    format!("{name}: {} jobs, {} fresh ({share} %), {worst}; {sent}.", jobs.active, jobs.fresh)
+    let mut text =
+        format!("{name}: {} jobs, {} fresh ({share} %), {worst}; {sent}.", jobs.active, jobs.fresh);
+    if !jobs.not_fresh.is_empty() {
+        let causes: Vec<_> = jobs.not_fresh.iter().map(|(cause, jobs)| format!("{jobs} {cause}")).collect();
+        text = format!("{text}\n  not fresh: {}", causes.join(", "));
+    }
+    if let Some(incident) = &lag.incident {
+        let Incident { outcome, since, failing, heard, next_probe } = incident;
+        let probed = match next_probe {
+            Some(at) => format!("a few calls probe it, the next at {at}"),
+            None => "calls are not held back".to_owned(),
+        };
+        text = format!(
+            "{text}\n  incident since {since}: {failing} of {heard} connections fail ({outcome}); {probed}"
+        );
+    }
+    text
 }
 
 /// In a unit that keeps the number short.
@@ -76,7 +94,8 @@ fn duration(ms: f64) -> String {
 pub(crate) async fn run(context: &Context, _args: Args) -> Result<(), CliError> {
     let app = &context.app;
     let providers: Vec<_> = app.registry.iter().map(|provider| provider.name.clone()).collect();
-    let report = watch::report(&app.sources(), None, &providers, app.clock.now()).await?;
+    let incidents = app.incidents.read_all(&providers).await.map_err(watch::LagError::from)?;
+    let report = watch::report(&app.sources(), None, &providers, incidents, app.clock.now()).await?;
     context.output.answer(&Report(report))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{
-    ConnectionId, DeviceId, Interval, JobId, JobState, Priority, ResourceName, TenantId, UnixMs,
+    ConnectionId, DeviceId, Interval, JobId, JobState, Latest, Priority, ResourceName, TenantId, UnixMs,
 };
 
 /// One job of a device.
@@ -30,10 +30,12 @@ pub struct JobStatus {
     pub usable: bool,
     /// Why it is not, if known.
     pub refusal: Option<String>,
-    /// When it was last fetched successfully, if ever.
-    pub fetched_at: Option<UnixMs>,
+    /// The last good reading, without its values, if there is one.
+    pub latest: Option<Latest>,
     /// The current error, while the job fails.
     pub failing: Option<String>,
+    /// What the last run came to, if it brought no reading.
+    pub last_error: Option<String>,
 }
 
 /// The device's jobs, ordered by resource.
@@ -48,6 +50,9 @@ pub async fn of_device(
            SELECT j.job_id AS "job_id!", j.resource AS "resource!", j.interval_ms AS "interval_ms!",
                   j.priority AS "priority!", j.state AS "state!", j.state_at, j.state_reason, d.connection_id,
                   c.label, c.state = 'active' AS "usable!", c.state_reason AS refusal, l.fetched_at AS "fetched_at?",
+                  l.observed_at AS "observed_at?", l.changed_at AS "changed_at?", l.online AS "online?",
+                  l.pace_ms AS "pace_ms?", l.stale_after_ms AS "stale_after_ms?",
+                  CASE WHEN j.last_error_at > coalesce(l.fetched_at, '-infinity') THEN j.last_error END AS last_error,
                   CASE WHEN j.failing_since IS NOT NULL THEN coalesce(j.last_error, '') END AS failing
            FROM wanted j
            JOIN devices d USING (tenant_id, device_id)
@@ -76,12 +81,27 @@ struct Row {
     usable: bool,
     refusal: Option<String>,
     fetched_at: Option<chrono::DateTime<chrono::Utc>>,
+    observed_at: Option<chrono::DateTime<chrono::Utc>>,
+    changed_at: Option<chrono::DateTime<chrono::Utc>>,
+    online: Option<bool>,
+    pace_ms: Option<i64>,
+    stale_after_ms: Option<i64>,
     failing: Option<String>,
+    last_error: Option<String>,
 }
 
 impl Row {
     /// Converts the row; none if it holds a value that the tables' checks exclude.
     fn status(self) -> Option<JobStatus> {
+        let latest = self.fetched_at.map(|fetched_at| Latest {
+            values: serde_json::Map::new(),
+            observed_at: self.observed_at.map(UnixMs::from),
+            fetched_at: fetched_at.into(),
+            changed_at: self.changed_at.unwrap_or(fetched_at).into(),
+            online: self.online.unwrap_or(true),
+            pace_ms: self.pace_ms,
+            stale_after_ms: self.stale_after_ms,
+        });
         Some(JobStatus {
             job: JobId(self.job_id),
             resource: self.resource.parse().ok()?,
@@ -94,8 +114,9 @@ impl Row {
             label: self.label,
             usable: self.usable,
             refusal: self.refusal,
-            fetched_at: self.fetched_at.map(UnixMs::from),
+            latest,
             failing: self.failing,
+            last_error: self.last_error,
         })
     }
 }

@@ -91,6 +91,14 @@ pub struct Resource {
     /// What is known about the values, by name. Names of the vocabulary are known without.
     #[serde(default)]
     pub value: BTreeMap<String, DeclaredValue>,
+    /// The age at which an observation is stale, by its own time; when absent, six intervals and the time that
+    /// observations of this source usually take to be replaced.
+    #[serde(default)]
+    pub stale_after: Option<Interval>,
+    /// Whether an observation that is older than the one that stands replaces it. When not, it is kept until answers
+    /// have been older for an hour without a break.
+    #[serde(default)]
+    pub older_replaces: bool,
     /// The meaning of a device that is absent from a response that should contain it.
     #[serde(default)]
     pub missing: Missing,
@@ -123,6 +131,8 @@ impl Resource {
             id: None,
             records,
             value: BTreeMap::new(),
+            stale_after: None,
+            older_replaces: false,
             missing: Missing::Gone,
         }
     }

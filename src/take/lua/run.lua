@@ -1,8 +1,9 @@
 -- Run: what take, settle and reserve are given, and what the schedule says of itself as they begin.
 -- Uses: Keys, Clock, ARGV[1], ARGV[2]
--- Gives: now, spec, limit, epoch, v, finish, fence, has_app_until, places, is_live
+-- Gives: now, spec, limit, epoch, v, finish, fence, has_app_until, places, probe, is_live
 local now, spec = Clock.now_ms(ARGV[1]), cmsgpack.unpack(ARGV[2])
-local meta = redis.call('HMGET', Keys.meta, 'run', 'epoch', 'v', 'finish', 'fence', 'app_until', 'places')
+local meta = redis.call('HMGET', Keys.meta, 'run', 'epoch', 'v', 'finish', 'fence', 'app_until', 'places',
+  'probe_at', 'probe_calls', 'probe_gap', 'probe_gap_max')
 
 return {
   now = now,
@@ -17,6 +18,11 @@ return {
   fence = meta[5],
   has_app_until = meta[6] and true or false,
   places = meta[7],
+  -- How calls are held back while an incident lasts; without one, nothing is known of it.
+  probe = {
+    at = tonumber(meta[8]), calls = tonumber(meta[9]),
+    gap = tonumber(meta[10]), gap_max = tonumber(meta[11]),
+  },
   -- Whether the schedule was built on this run of the server (see revive.lua).
   is_live = function() return meta[1] == Clock.run_id() end,
 }

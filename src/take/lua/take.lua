@@ -15,8 +15,9 @@
 --   bound   {[lane, or '' for all, quota or hold, until_ms, or -1 until a call ends]…}
 --   corrupt {id…}: jobs set aside because their records cannot be read
 -- All quotas of a call's scope chain are spent together, or none is. Jobs beyond jobs_max are left for the next take.
--- Uses: Run, Chain, Found, Contenders, Gather, Serve, Ahead, Write
+-- Uses: Run, Probe, Chain, Found, Contenders, Gather, Serve, Ahead, Write
 if not Run.is_live() then return cmsgpack.pack({ false, Run.now, -1, 0, {}, {}, {} }) end
+if Probe.wait_ms then return cmsgpack.pack({ true, Run.now, Probe.wait_ms, 0, {}, {}, {} }) end
 local calls, calls_max = Found.calls, Found.calls_max
 
 -- Gather what competes.
@@ -49,4 +50,5 @@ local is_drained = not is_stopped and Contenders.is_drained()
 if is_drained and #calls < calls_max then Ahead.grant() end
 
 Write.all(is_stopped, is_drained)
+if #calls > 0 then Probe.granted() end
 return cmsgpack.pack({ true, Run.now, Write.wake_ms(), Found.reaped, calls, Found.bound, Found.corrupt })

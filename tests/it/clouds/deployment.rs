@@ -203,6 +203,8 @@ impl DeployedCase {
                 record: Some(previous_reading()),
                 online: Some(true),
                 validator: case.validator(&self.redirected.provider, app.clock.now()),
+                stale_after: None,
+                older_replaces: false,
             });
         }
         record::write(&app.pool, &observations).await.unwrap();

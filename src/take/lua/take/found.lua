@@ -16,12 +16,12 @@
 --   app_until, app_why  when the app's own limits allow any call, and which does not before; nil while they do
 --   v, finish  virtual time, and the latest finish tag
 --   has_more_due  whether due jobs were left for the next take
--- Uses: Run, ARGV[3]
+-- Uses: Run, Probe, ARGV[3]
 -- Gives: calls_max, lanes, fresh, opened_links, corrupt, reaped, freed, calls, leases, last_send, joined, deferred,
 --   touched, departed, bound, app_opens, app_until, app_why, v, finish, has_more_due
 return {
-  calls_max = math.min(tonumber(ARGV[3]), 1000), lanes = {}, fresh = {}, opened_links = {}, corrupt = {}, reaped = 0,
-  freed = {}, calls = {}, leases = {}, last_send = Run.now, joined = {}, deferred = {}, touched = {}, departed = {},
-  bound = {}, app_opens = Run.now, app_until = nil, app_why = nil, v = Run.v, finish = Run.finish,
-  has_more_due = false,
+  calls_max = math.min(tonumber(ARGV[3]), 1000, Probe.calls_max), lanes = {}, fresh = {}, opened_links = {},
+  corrupt = {}, reaped = 0, freed = {}, calls = {}, leases = {}, last_send = Run.now, joined = {}, deferred = {},
+  touched = {}, departed = {}, bound = {}, app_opens = Run.now, app_until = nil, app_why = nil, v = Run.v,
+  finish = Run.finish, has_more_due = false,
 }

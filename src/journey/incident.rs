@@ -1,0 +1,86 @@
+//! Tells failures of a provider from those of its connections.
+
+use super::{Ended, Journey, JourneyError};
+use crate::incident::{self, Change};
+use crate::words::{ConnectionId, Outcome};
+use std::collections::HashMap;
+
+impl Journey {
+    /// Notes how calls ended. Returns whether an incident lasts: then they change no state of a connection or a job.
+    pub(super) async fn note_incident(&self, ended: &[Ended]) -> Result<bool, JourneyError> {
+        let Some(at) = ended.iter().map(|call| call.fetched_at).max() else { return Ok(false) };
+        let (incidents, name) = (&self.app.incidents, &self.provider.name);
+        let change = match incidents.note(name, &by_connection(ended), at, None).await {
+            Ok(change) => change,
+            Err(error) => {
+                tracing::debug!(provider = %name, %error, "incident not noted");
+                Change::None
+            }
+        };
+        let lasting = incidents.known(name);
+        let pool = &self.app.pool;
+        let window_ms = self.app.settings.incident.window.as_ms() as i64;
+        match (&lasting, change) {
+            (Some(incident), _) => {
+                let since = incident.since.plus_ms(-window_ms);
+                self.with_retry(|| incident::open(pool, name, incident, since)).await?;
+            }
+            (None, Change::Closed) => {
+                self.with_retry(|| incident::close(pool, name, window_ms)).await?;
+            }
+            (None, _) => {}
+        }
+        match (&lasting, change) {
+            (Some(incident), Change::Opened) => {
+                let (outcome, failing, heard) = (&incident.outcome, incident.failing, incident.heard);
+                tracing::warn!(provider = %name, outcome, failing, heard, "the provider fails; a few calls probe it");
+            }
+            (_, Change::Closed) => tracing::warn!(provider = %name, "the provider's incident is over"),
+            _ => {}
+        }
+        Ok(lasting.is_some())
+    }
+}
+
+/// How the calls of each connection ended: well if one did.
+fn by_connection(ended: &[Ended]) -> HashMap<ConnectionId, incident::Ended> {
+    let mut all = HashMap::new();
+    for call in ended {
+        let Some(connection) = call.connection() else { continue };
+        if let Some(ended) = told(call) {
+            let kept = all.entry(connection).or_insert(ended);
+            if matches!(ended, incident::Ended::Well { .. }) {
+                *kept = ended;
+            }
+        }
+    }
+    all
+}
+
+/// How a call ended; none if that says nothing of the provider.
+fn told(call: &Ended) -> Option<incident::Ended> {
+    if call.token_refused {
+        return Some(incident::Ended::Failed("unauthorized"));
+    }
+    call.sent_at?;
+    let is_well = |outcome: &Outcome| {
+        matches!(
+            outcome,
+            Outcome::Fresh(_) | Outcome::Unchanged | Outcome::DeviceOffline | Outcome::NoData { .. }
+        )
+    };
+    if call.outcomes.iter().any(|(_, outcome)| is_well(outcome)) {
+        let after_failure = call.grant.jobs.iter().any(|job| job.attempts > 0);
+        return Some(incident::Ended::Well { after_failure });
+    }
+    let failed = call.outcomes.iter().map(|(_, outcome)| outcome).find(|outcome| {
+        matches!(
+            outcome,
+            Outcome::Transient { .. }
+                | Outcome::Unauthorized { .. }
+                | Outcome::Gone { .. }
+                | Outcome::Broken { .. }
+        )
+    });
+    failed.map(|outcome| incident::Ended::Failed(outcome.as_str()))
+}

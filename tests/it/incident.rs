@@ -1,0 +1,187 @@
+//! A provider that fails for everybody: one incident, few calls, no changed states, and everything fresh afterwards.
+
+use crate::support::TestApp;
+use paceline::incident::{Change, Ended};
+use paceline::journey::{Journey, Step};
+use paceline::keep;
+use paceline::words::{ConnectionId, UnixMs};
+use serde_json::json;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use wiremock::{Mock, MockServer, Request, ResponseTemplate, matchers::any};
+
+const MANY: &str = r#"
+title = "Many"
+[http]
+base_url = "{{ params.base_url }}"
+timeout = "5s"
+[auth]
+kind = "bearer"
+[[quota]]
+name = "second"
+scope = "connection"
+amount = 50
+window = "1s"
+forgives_ms = 5000
+[resource.state]
+interval_min = "1s"
+interval_default = "1m"
+path = "/{{ device.external_id }}"
+records = "{values: {temperature_c: .t}}"
+"#;
+
+const CONNECTIONS: usize = 8;
+
+/// Connections with two devices each, at a cloud whose answers all have this status.
+struct Rig {
+    t: TestApp,
+    cloud: MockServer,
+    status: Arc<AtomicU16>,
+    calls: Arc<AtomicU64>,
+    journey: Journey,
+}
+
+impl Rig {
+    async fn new(interval: &str) -> Self {
+        let t = TestApp::with_settings(&[("mocked", MANY)], |s| {
+            s.schedule.first_run_spread = "100ms".parse().unwrap();
+            s.retry.base = "100ms".parse().unwrap();
+            s.incident.probe = "200ms".parse().unwrap();
+            s.incident.probe_cap = "800ms".parse().unwrap();
+            s.take.tolerance = "5s".parse().unwrap();
+        })
+        .await;
+        let cloud = MockServer::start().await;
+        let (status, calls) = (Arc::new(AtomicU16::new(200)), Arc::new(AtomicU64::new(0)));
+        let (answer, counted) = (status.clone(), calls.clone());
+        let respond = move |_: &Request| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            ResponseTemplate::new(answer.load(Ordering::Relaxed)).set_body_json(json!({"t": 20.0}))
+        };
+        Mock::given(any()).respond_with(respond).mount(&cloud).await;
+        for n in 0..CONNECTIONS {
+            let connection = t.connect("mocked", &format!("home-{n}"), &cloud.uri()).await;
+            t.add_devices("mocked", connection, 2, interval).await;
+        }
+        keep::drain(&t.app).await.unwrap();
+        let provider = t.app.registry.get("mocked").unwrap().clone();
+        let journey = Journey::new(&t.app, &provider, CancellationToken::new()).unwrap();
+        keep::rebuild_if_lost(&t.app, &provider.name).await.unwrap();
+        Self { t, cloud, status, calls, journey }
+    }
+
+    /// Runs the journey for so long, or until the condition holds; whether it did.
+    async fn run_until(&self, limit: Duration, is_met: impl AsyncFn() -> bool) -> bool {
+        let end = Instant::now() + limit;
+        while Instant::now() < end {
+            if is_met().await {
+                return true;
+            }
+            keep::drain(&self.t.app).await.unwrap();
+            match self.journey.pull().await.unwrap() {
+                Step::Ran(calls, _) => {
+                    let mut ended = 0;
+                    while ended < calls {
+                        ended += self.journey.land().await.unwrap().ended;
+                    }
+                }
+                Step::Idle(wake) => {
+                    let wait = wake.unwrap_or(Duration::from_millis(100)).min(Duration::from_millis(100));
+                    sleep_until(Instant::now() + wait).await;
+                }
+            }
+        }
+        is_met().await
+    }
+
+    async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.t.app.pool).await.unwrap()
+    }
+
+    async fn is_all_well(&self) -> bool {
+        let failed = "SELECT count(*) FROM jobs LEFT JOIN latest USING (tenant_id, device_id, resource)
+                      WHERE fetched_at IS NULL OR last_error_at > fetched_at";
+        self.count(failed).await == 0
+    }
+
+    async fn changed_states(&self) -> i64 {
+        self.count(
+            "SELECT (SELECT count(*) FROM connections WHERE state <> 'active')
+                  + (SELECT count(*) FROM jobs WHERE state <> 'active' OR failing_since IS NOT NULL)",
+        )
+        .await
+    }
+}
+
+#[tokio::test]
+async fn provider_that_fails_for_everybody_changes_no_state_and_recovers_alone() {
+    let long = Duration::from_secs(60);
+    for (status, outcome) in [(401, "unauthorized"), (500, "transient"), (404, "gone")] {
+        let rig = Rig::new("2s").await;
+        assert!(rig.run_until(long, async || rig.is_all_well().await).await, "{status}");
+        rig.status.store(status, Ordering::Relaxed);
+        let has_incident =
+            async || rig.count("SELECT count(*) FROM incidents WHERE closed_at IS NULL").await > 0;
+        assert!(rig.run_until(long, has_incident).await, "{status}");
+        assert_eq!(rig.changed_states().await, 0, "{status}");
+
+        // Health costs eight calls a second. A night of six seconds costs three each 200, 400, 800, 800, … ms.
+        let before = rig.calls.load(Ordering::Relaxed);
+        rig.run_until(Duration::from_secs(6), async || false).await;
+        let calls = rig.calls.load(Ordering::Relaxed) - before;
+        assert!((3..=3 * 9).contains(&calls), "{status}: {calls} calls");
+        assert_eq!(rig.changed_states().await, 0, "{status}");
+        let incident = rig.t.app.incidents.known(&"mocked".parse().unwrap()).unwrap();
+        assert_eq!(incident.outcome, outcome);
+        assert!(incident.failing >= 4 && incident.next_probe.is_some(), "{incident:?}");
+
+        rig.status.store(200, Ordering::Relaxed);
+        assert!(
+            rig.run_until(long, async || rig.is_all_well().await && !has_incident().await).await,
+            "{status}"
+        );
+        assert_eq!(rig.changed_states().await, 0, "{status}");
+        assert_eq!(rig.count("SELECT count(*) FROM incidents").await, 1, "{status}");
+        let report = keep::check(&rig.t.app, false).await.unwrap();
+        assert!(report.problems.is_empty(), "{status}: {:?}", report.problems);
+        drop(rig.cloud);
+    }
+}
+
+#[tokio::test]
+async fn incident_needs_enough_connections_that_fail_the_same_way() {
+    let t = TestApp::with(&[("mocked", MANY)]).await;
+    let (monitor, name) = (&t.app.incidents, "mocked".parse().unwrap());
+    let start = UnixMs(1_800_000_000_000);
+    let well = Ended::Well { after_failure: false };
+    let note = async |at_s: i64, ended: &[(i64, Ended)]| {
+        let ended: HashMap<_, _> = ended.iter().map(|(id, ended)| (ConnectionId(*id), *ended)).collect();
+        let at = start.plus_ms(at_s * 1_000);
+        monitor.note(&name, &ended, at, Some(at)).await.unwrap()
+    };
+    let failed = Ended::Failed;
+    // Five of ten, but in two ways; then four in the same way, one of which has mended.
+    let mixed = [(1, failed("gone")), (2, failed("gone")), (3, failed("broken")), (4, failed("broken"))];
+    assert_eq!(note(0, &(5..=10).map(|id| (id, well)).collect::<Vec<_>>()).await, Change::None);
+    assert_eq!(note(1, &mixed).await, Change::None);
+    assert_eq!(note(2, &[(5, failed("gone")), (6, failed("gone")), (2, well)]).await, Change::None);
+    assert_eq!(monitor.known(&name), None);
+    // What failed more than ten minutes ago does not count.
+    assert_eq!(note(700, &[(7, failed("gone")), (8, failed("gone"))]).await, Change::None);
+    assert_eq!(note(701, &[(9, failed("gone")), (10, failed("gone"))]).await, Change::None);
+    assert_eq!(note(702, &[(1, failed("gone"))]).await, Change::Opened);
+    let incident = monitor.known(&name).unwrap();
+    assert_eq!(
+        (incident.failing, incident.heard, incident.next_probe),
+        (5, 10, Some(start.plus_ms(712_000)))
+    );
+    // Fewer than half fail.
+    assert_eq!(note(720, &[(7, well)]).await, Change::Closed);
+    assert_eq!(monitor.read(&name).await.unwrap(), None);
+    // Two of two are too few.
+    assert_eq!(note(5_000, &[(1, failed("gone")), (2, failed("gone"))]).await, Change::None);
+}
