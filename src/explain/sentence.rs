@@ -2,10 +2,7 @@
 
 use super::facts::Facts;
 use super::obstacle::{Obstacle, obstacle, span};
-use crate::preference::job_status::JobStatus;
-use crate::provider::Provider;
-use crate::schedule::JobLocation;
-use crate::words::{DeviceId, Incident, JobState, UnixMs};
+use crate::words::{Incident, JobState, UnixMs};
 
 /// Where a job is and what it waits for: `due in 12 s (every 30s, normal)`. Without a full stop.
 pub fn sentence(facts: &Facts<'_>) -> String {
@@ -112,7 +109,10 @@ fn every(facts: &Facts<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::{ConnectionId, JobId, Latest, Priority};
+    use crate::preference::job_status::JobStatus;
+    use crate::provider::Provider;
+    use crate::schedule::JobLocation;
+    use crate::words::{ConnectionId, DeviceId, JobId, Latest, Priority};
 
     /// 2027-01-15 10:00:00 UTC.
     const NOW: UnixMs = UnixMs(1_800_007_200_000);

@@ -6,6 +6,7 @@
 mod check;
 mod gone;
 mod history;
+mod incidents;
 mod outbox;
 mod plan;
 mod quota_inputs;
@@ -14,6 +15,7 @@ mod remove;
 mod run;
 
 pub use check::{CheckReport, Problem, check};
+pub use incidents::end_forgotten;
 pub use outbox::{drain, tell_soon};
 pub use plan::{PlanError, set_plan};
 pub use rebuild::{Rebuild, rebuild_if_lost};

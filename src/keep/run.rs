@@ -1,6 +1,6 @@
 //! The keeper's loops.
 
-use super::{CheckReport, KeepError, Rebuild, check, drain, history, rebuild_if_lost};
+use super::{CheckReport, KeepError, Rebuild, check, drain, end_forgotten, history, rebuild_if_lost};
 use crate::app::App;
 use crate::postgres;
 use crate::preference::outbox::CHANNEL;
@@ -80,6 +80,9 @@ async fn keep_built(app: &App) {
 
 /// Whether all schedules are built.
 async fn build_all(app: &App) -> bool {
+    if let Err(error) = end_forgotten(app).await {
+        tracing::debug!(%error, "incidents not compared; will try again");
+    }
     let mut built = true;
     for provider in app.registry.iter() {
         match rebuild_if_lost(app, &provider.name).await {

@@ -185,3 +185,20 @@ async fn incident_needs_enough_connections_that_fail_the_same_way() {
     // Two of two are too few.
     assert_eq!(note(5_000, &[(1, failed("gone")), (2, failed("gone"))]).await, Change::None);
 }
+
+#[tokio::test]
+async fn incident_that_redis_lost_is_ended_by_the_keeper() {
+    let rig = Rig::new("1s").await;
+    let long = Duration::from_secs(60);
+    assert!(rig.run_until(long, async || rig.is_all_well().await).await);
+    rig.status.store(500, Ordering::Relaxed);
+    let open = async || rig.count("SELECT count(*) FROM incidents WHERE closed_at IS NULL").await;
+    assert!(rig.run_until(long, async || open().await > 0).await);
+    keep::end_forgotten(&rig.t.app).await.unwrap();
+    assert_eq!(open().await, 1, "it lasts");
+    let name = "mocked".parse().unwrap();
+    let mut lose = redis::cmd("DEL");
+    lose.arg(rig.t.app.keys.meta(&name)).query_async::<()>(&mut rig.t.app.redis.link()).await.unwrap();
+    keep::end_forgotten(&rig.t.app).await.unwrap();
+    assert_eq!(open().await, 0);
+}
