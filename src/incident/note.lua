@@ -61,6 +61,11 @@ local function answer(change, failing, next_probe)
   return cmsgpack.pack({ change, outcome or '', since or 0, failing, heard, next_probe })
 end
 
+-- Nothing was told: only asked.
+if #called == 0 then
+  if not outcome then return answer('', 0, 0) end
+  return answer('', redis.call('ZCARD', Keys.failing .. outcome), tonumber(meta[5] or 0))
+end
 if not outcome then
   for _, name in ipairs(OUTCOMES) do
     local failing = count(name)
