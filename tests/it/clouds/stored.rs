@@ -46,12 +46,10 @@ struct LatestRow {
 
 /// The outcome of a device's call, derived from what was stored.
 pub async fn outcome(app: &App, device: DeviceId, job: JobId) -> Outcome {
+    // The reading before was online: that a device went offline is an event of its own, beside the outcome.
+    let events = "SELECT outcome, detail FROM sync_events WHERE job_id = $1 AND outcome <> 'went_offline'";
     let events: Vec<(String, String)> =
-        sqlx::query_as("SELECT outcome, detail FROM sync_events WHERE job_id = $1")
-            .bind(job.0)
-            .fetch_all(&app.pool)
-            .await
-            .unwrap();
+        sqlx::query_as(events).bind(job.0).fetch_all(&app.pool).await.unwrap();
     if let [(word, detail)] = events.as_slice() {
         return failure(word, detail.clone());
     }
