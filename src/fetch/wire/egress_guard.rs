@@ -126,8 +126,8 @@ pub(crate) fn unreachable_urls(provider: &Provider, reach: Reach) -> Vec<(Range<
     for url in definition.auth.get_ref().token_urls().chain([&definition.http.base_url]) {
         let (text, is_plain) = (url.get_ref(), url.get_ref().starts_with("http://"));
         let Some(host) = literal_host(text) else {
-            let named = definition.http.hosts.iter().map(|host| host.get_ref().trim_start_matches("*."));
-            let public = named.filter(|host| !is_private(host)).next();
+            let mut named = definition.http.hosts.iter().map(|host| host.get_ref().trim_start_matches("*."));
+            let public = named.find(|host| !is_private(host));
             if let Some(host) = public.filter(|_| is_plain && reach == Reach::Public) {
                 let refusal = Refusal::Plain { host: host.to_owned(), provider: provider.name.clone() };
                 wrong.push((url.span(), refusal.to_string()));
