@@ -108,7 +108,7 @@ def expected(state):
 def difference(state, reading):
     """What is wrong with a reading; nothing if it is what the house says."""
     if not reading["fresh"]:
-        return f"not fresh: {reading['age_ms']} ms old"
+        return f"not fresh: fetched {reading['fetched_ago_ms']} ms ago, {reading['age_ms']} ms old"
     if state["state"] == "unavailable":
         return "still online" if reading["online"] else None
     at, seen = (state.get("last_reported") or state["last_updated"])[:23], (reading["observed_at"] or "")[:23]

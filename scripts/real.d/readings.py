@@ -28,8 +28,8 @@ def main():
         reading = device["resources"].get("state") or {}
         missing += not reading.get("fetched_at")
         values = json.dumps(reading.get("values"), ensure_ascii=False)
-        age_s = (reading.get("age_ms") or 0) / 1000
-        print(f"{device['external_id']:44} {age_s:6.1f} s old  {values[:72]}")
+        ago_s = (reading.get("fetched_ago_ms") or 0) / 1000
+        print(f"{device['external_id']:44} fetched {ago_s:6.1f} s ago  {values[:72]}")
     if missing:
         sys.exit(f"{missing} devices have no reading")
 
