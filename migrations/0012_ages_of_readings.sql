@@ -4,13 +4,15 @@ ALTER TABLE latest
     ADD COLUMN pace_ms bigint,              -- how old observations get before newer ones come; null: none has come yet
     ADD COLUMN stale_after_ms bigint,       -- the definition's stale_after; null: six intervals and the pace
     ADD COLUMN older_replaces boolean NOT NULL DEFAULT false,  -- the definition's older_replaces
-    ADD COLUMN older_since timestamptz;     -- since when answers have told older observations; null: the last did not
+    ADD COLUMN older_since timestamptz;     -- since when answers have had older observations; null: the last had not
 
--- Whether the observation that stands is kept: the one that is told is older, and has not been for an hour without a
--- break. Caches between us and the device serve old copies in turn with new ones; a clock that was set back stays so.
-CREATE FUNCTION keeps_observation(standing timestamptz, told timestamptz, older_since timestamptz, fetched timestamptz)
+-- Whether the observation that stands is kept: the new one is older, and new ones have not been older for an hour
+-- without a break. Caches between us and the device alternate between old copies and new ones; a clock that was set
+-- back stays so.
+CREATE FUNCTION keeps_observation(
+    standing timestamptz, observed timestamptz, older_since timestamptz, fetched timestamptz)
 RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
-    SELECT coalesce(told < standing AND coalesce(fetched - older_since < interval '1 hour', true), false)
+    SELECT coalesce(observed < standing AND coalesce(fetched - older_since < interval '1 hour', true), false)
 $$;
 
 -- The pace after a newer observation has come, when the one before was so old. It rises at most fourfold, so that a

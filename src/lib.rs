@@ -9,7 +9,7 @@
 //! - [`take`]: grants calls under all quotas, and leases their jobs
 //! - [`pace`]: quota arithmetic, and a rate limiter inside each process
 //! - [`fetch`]: makes a call, judges and maps its response
-//! - [`incident`]: tells failures of a provider from those of its connections
+//! - [`incident`]: separates failures of a provider from failures of its connections
 //! - [`record`]: writes readings and failures to Postgres
 //! - [`cache`]: the latest reading, for readers
 //! - [`read`]: answers reads from the cache, or else from Postgres

@@ -219,8 +219,8 @@ section!(
         first: Interval,
         /// Upper bound of that growth.
         cap: Interval,
-        /// Upper bound of the wait where a provider told one that is longer than its quotas' windows.
-        told_cap: Interval,
+        /// Upper bound of the wait where a provider asked for one that is longer than its quotas' windows.
+        reported_cap: Interval,
     }
 );
 section!(

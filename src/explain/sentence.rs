@@ -212,7 +212,7 @@ records = "."
     }
 
     #[test]
-    fn last_run_without_a_fresh_reading_is_told() {
+    fn last_run_without_a_fresh_reading_is_explained() {
         let latest = |observed_ago_ms: i64, online: bool| Latest {
             values: serde_json::Map::new(),
             observed_at: Some(NOW.plus_ms(-observed_ago_ms)),
@@ -252,7 +252,7 @@ records = "."
             heard: 41,
             next_probe: Some(NOW.plus_ms(5_000)),
         };
-        let told = |location: &JobLocation| {
+        let sentence_at = |location: &JobLocation| {
             sentence(&Facts {
                 now: NOW,
                 device: DeviceId(7),
@@ -265,11 +265,11 @@ records = "."
             })
         };
         assert_eq!(
-            told(&ready(4_000)),
+            sentence_at(&ready(4_000)),
             "held: the provider fails for 40 of 41 connections since 2027-01-15T09:59:00.000Z (unauthorized); a few \
              calls probe it, the next at 2027-01-15T10:00:05.000Z"
         );
-        assert!(told(&location(12_000)).starts_with("due in 12 s"));
+        assert!(sentence_at(&location(12_000)).starts_with("due in 12 s"));
     }
 
     #[test]

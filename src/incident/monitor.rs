@@ -1,4 +1,4 @@
-//! What the calls of all processes tell of a provider's connections. The one caller of `note.lua`.
+//! Notes in Redis how the calls of a provider's connections end. The one caller of `note.lua`.
 
 use crate::redis::{Keys, Redis, RedisError, Script};
 use crate::words::{ConnectionId, Incident, ProviderName, UnixMs};
@@ -21,9 +21,9 @@ pub struct Rules {
     pub probe_max_ms: u64,
 }
 
-/// How the last of some calls of a connection ended.
+/// Whether a connection's last call succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum Health {
     /// The provider answered as it should.
     Well {
         /// Whether an earlier call failed.
@@ -36,7 +36,7 @@ pub enum Ended {
 /// What changed with a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// An incident was opened.
+    /// An incident was opened, or one that another process opened is new to this process.
     Opened,
     /// An incident ended.
     Closed,
@@ -54,7 +54,7 @@ pub struct Monitor {
     known: Arc<Mutex<HashMap<ProviderName, Known>>>,
 }
 
-/// What this process knows of a provider, to spare Redis notes that tell it nothing.
+/// What this process has noted for a provider. Redis is spared notes that change nothing there.
 #[derive(Default)]
 struct Known {
     /// The incident, as of the last note.
@@ -67,7 +67,7 @@ struct Known {
 }
 
 #[derive(Serialize)]
-struct Told<'a> {
+struct Notes<'a> {
     well: Vec<ConnectionId>,
     failed: Vec<(ConnectionId, &'a str)>,
 }
@@ -97,7 +97,7 @@ impl Monitor {
 
     /// The provider's incident, from Redis.
     pub async fn read(&self, provider: &ProviderName) -> Result<Option<Incident>, RedisError> {
-        Ok(self.ask(provider, &Told { well: Vec::new(), failed: Vec::new() }, None).await?.incident())
+        Ok(self.ask(provider, &Notes { well: Vec::new(), failed: Vec::new() }, None).await?.incident())
     }
 
     /// The incidents of these providers that last, from Redis.
@@ -112,51 +112,54 @@ impl Monitor {
         Ok(found)
     }
 
-    /// Notes how the last call of each of these connections ended, if that tells anything new. `now` is for tests;
-    /// `None` is Redis's clock.
+    /// Notes how the last call of each of these connections ended, unless Redis knows it. `now` is for tests; `None` is
+    /// Redis's clock.
     pub async fn note(
         &self,
         provider: &ProviderName,
-        ended: &HashMap<ConnectionId, Ended>,
+        ended: &HashMap<ConnectionId, Health>,
         at: UnixMs,
         now: Option<UnixMs>,
     ) -> Result<Change, RedisError> {
         if !self.is_news(provider, ended, at) {
             return Ok(Change::None);
         }
-        let mut told = Told { well: Vec::new(), failed: Vec::new() };
+        let mut notes = Notes { well: Vec::new(), failed: Vec::new() };
         for (connection, ended) in ended {
             match ended {
-                Ended::Well { .. } => told.well.push(*connection),
-                Ended::Failed(outcome) => told.failed.push((*connection, outcome)),
+                Health::Well { .. } => notes.well.push(*connection),
+                Health::Failed(outcome) => notes.failed.push((*connection, outcome)),
             }
         }
-        let reply = self.ask(provider, &told, now).await?;
-        let change = match reply.change.as_str() {
-            "opened" => Change::Opened,
-            "closed" => Change::Closed,
-            _ => Change::None,
-        };
+        let reply = self.ask(provider, &notes, now).await?;
         let mut known = self.lock();
         let known = known.entry(provider.clone()).or_default();
-        known.incident = reply.incident();
+        let (before, now) = (known.incident.take(), reply.incident());
+        known.incident = now.clone();
         known.heard.extend(ended.keys());
-        known.failing.extend(told.failed.iter().map(|(connection, _)| connection));
-        known.failing.retain(|connection| !told.well.contains(connection));
-        Ok(change)
+        known.failing.extend(notes.failed.iter().map(|(connection, _)| connection));
+        for connection in &notes.well {
+            known.failing.remove(connection);
+        }
+        Ok(match (before.map(|incident| incident.since), now.map(|incident| incident.since)) {
+            (before, Some(since)) if before != Some(since) => Change::Opened,
+            (Some(_), None) => Change::Closed,
+            _ if reply.change == "closed" => Change::Closed,
+            _ => Change::None,
+        })
     }
 
     /// Whether Redis does not know it yet: a failure, a success after one, or the first call of a connection in this
     /// window.
-    fn is_news(&self, provider: &ProviderName, ended: &HashMap<ConnectionId, Ended>, at: UnixMs) -> bool {
+    fn is_news(&self, provider: &ProviderName, ended: &HashMap<ConnectionId, Health>, at: UnixMs) -> bool {
         let mut known = self.lock();
         let known = known.entry(provider.clone()).or_default();
         let window = at.0.unsigned_abs() / self.rules.window_ms.max(1);
         if known.window != window {
             (known.window, known.heard) = (window, HashSet::new());
         }
-        let is_news = |(connection, ended): (&ConnectionId, &Ended)| {
-            *ended != Ended::Well { after_failure: false }
+        let is_news = |(connection, ended): (&ConnectionId, &Health)| {
+            *ended != Health::Well { after_failure: false }
                 || known.failing.contains(connection)
                 || !known.heard.contains(connection)
         };
@@ -166,12 +169,12 @@ impl Monitor {
     async fn ask(
         &self,
         provider: &ProviderName,
-        told: &Told<'_>,
+        notes: &Notes<'_>,
         now: Option<UnixMs>,
     ) -> Result<Reply, RedisError> {
         let at = now.map_or(String::new(), |at| at.0.to_string());
-        let (rules, told) = (self.note.pack(&self.rules)?, self.note.pack(told)?);
-        self.note.ask(&self.redis, &self.keys.anchor(provider), &[at.as_bytes(), &rules, &told]).await
+        let (rules, notes) = (self.note.pack(&self.rules)?, self.note.pack(notes)?);
+        self.note.ask(&self.redis, &self.keys.anchor(provider), &[at.as_bytes(), &rules, &notes]).await
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ProviderName, Known>> {

@@ -1,15 +1,15 @@
--- note: keep what calls tell of a provider's connections. Opens an incident when a share of them fails the same way,
--- and closes it when fewer do.
+-- note: note how the last call of each connection ended. Opens an incident when a share of them fails the same way, and
+-- closes it when fewer do.
 -- KEYS  1 anchor
 -- ARGV  1 now in ms, or '' for Redis's own
 --       2 msgpack, the spec {window_ms, connections_min, share, probe_ms, probe_max_ms}
---       3 msgpack {well = {connection…}, failed = {{connection, outcome}…}}: how the last call of each ended
+--       3 msgpack {well = {connection…}, failed = {{connection, outcome}…}}; with neither, nothing changes
 -- Returns msgpack {change, outcome, since, failing, heard, next_probe}
 --   change  'opened', 'closed' or ''
 --   outcome '' without an incident; then the rest is 0
 --   since, next_probe  ms; next_probe is 0 while calls are not held back
 -- Uses: Keys, Clock
-local now, spec, told = Clock.now_ms(ARGV[1]), cmsgpack.unpack(ARGV[2]), cmsgpack.unpack(ARGV[3])
+local now, spec, notes = Clock.now_ms(ARGV[1]), cmsgpack.unpack(ARGV[2]), cmsgpack.unpack(ARGV[3])
 -- How many calls probe at once; while calls go well, twice as many each second, until they are not held back.
 local PROBES, RAMP_MS, UNLIMITED = 3, 1000, 1000
 -- After so long without a success, calls that fail hold the others back again.
@@ -27,17 +27,17 @@ local bucket = math.floor(now / spec.window_ms)
 local heard_now = Keys.heard .. string.format('%.0f', bucket)
 local heard_before = Keys.heard .. string.format('%.0f', bucket - 1)
 local called = {}
-for _, connection in ipairs(told.well) do called[#called + 1] = connection end
-for _, failure in ipairs(told.failed) do called[#called + 1] = failure[1] end
+for _, connection in ipairs(notes.well) do called[#called + 1] = connection end
+for _, failure in ipairs(notes.failed) do called[#called + 1] = failure[1] end
 if #called > 0 then
   redis.call('PFADD', heard_now, unpack(called))
   redis.call('PEXPIRE', heard_now, 2 * spec.window_ms)
 end
 
 for _, name in ipairs(OUTCOMES) do
-  if #told.well > 0 then redis.call('ZREM', Keys.failing .. name, unpack(told.well)) end
+  if #notes.well > 0 then redis.call('ZREM', Keys.failing .. name, unpack(notes.well)) end
 end
-for _, failure in ipairs(told.failed) do
+for _, failure in ipairs(notes.failed) do
   -- What fails in another way while an incident lasts belongs to it.
   redis.call('ZADD', Keys.failing .. (outcome or failure[2]), now, failure[1])
 end
@@ -61,7 +61,7 @@ local function answer(change, failing, next_probe)
   return cmsgpack.pack({ change, outcome or '', since or 0, failing, heard, next_probe })
 end
 
--- Nothing was told: only asked.
+-- A read: nothing to note.
 if #called == 0 then
   if not outcome then return answer('', 0, 0) end
   return answer('', redis.call('ZCARD', Keys.failing .. outcome), tonumber(meta[5] or 0))
@@ -87,7 +87,7 @@ if not is_incident(failing) then
   return answer('closed', 0, 0)
 end
 local next_probe = tonumber(meta[5] or 0)
-if #told.well > 0 then
+if #notes.well > 0 then
   redis.call('HSET', Keys.meta, 'incident_well', string.format('%.0f', now))
   if probe_calls < UNLIMITED and 2 * probe_calls >= UNLIMITED then
     redis.call('HDEL', Keys.meta, unpack(PROBE))
@@ -97,7 +97,7 @@ if #told.well > 0 then
     next_probe = hold_back(2 * probe_calls, next_probe > now and math.min(next_probe, soon) or soon, RAMP_MS, RAMP_MS)
   end
   redis.call('PUBLISH', Keys.wake, '')
-elseif #told.failed > 0 and probe_calls > PROBES and now > well_at + RELAPSE_MS then
+elseif #notes.failed > 0 and probe_calls > PROBES and now > well_at + RELAPSE_MS then
   next_probe = hold_back(PROBES, now + spec.probe_ms, spec.probe_ms, spec.probe_max_ms)
 end
 return answer('', failing, next_probe)

@@ -3,29 +3,27 @@
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{Incident, ProviderName, UnixMs};
 
-/// Keeps the incident that lasts: a new row, or the most connections that failed at once. With a new one, the states
-/// that connections and jobs entered since that instant, while failures were too few to be an incident, are undone.
+/// Stores an incident, unless it is there. With a new one, the states that connections and jobs entered since that
+/// instant, while failures were too few to be an incident, are undone.
 pub async fn open(
     pool: &Pool,
     provider: &ProviderName,
     incident: &Incident,
     since: UnixMs,
 ) -> Result<(), PostgresError> {
-    let is_new = sqlx::query_scalar!(
-        r#"INSERT INTO incidents AS i (provider, outcome, opened_at, failing, heard) VALUES ($1, $2, $3, $4, $5)
-           ON CONFLICT (provider) WHERE closed_at IS NULL DO UPDATE
-           SET failing = greatest(i.failing, excluded.failing), heard = greatest(i.heard, excluded.heard)
-           RETURNING xmax = 0 AS "is_new!""#,
+    let opened = sqlx::query!(
+        "INSERT INTO incidents (provider, outcome, opened_at, failing, heard) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (provider) WHERE closed_at IS NULL DO NOTHING",
         provider.as_str(),
         incident.outcome,
         incident.since.to_datetime(),
         incident.failing as i64,
         incident.heard as i64,
     )
-    .fetch_one(pool)
+    .execute(pool)
     .await
-    .map_err(PostgresError::on("keep the incident"))?;
-    if is_new {
+    .map_err(PostgresError::on("store the incident"))?;
+    if opened.rows_affected() > 0 {
         forgive(pool, provider, since).await?;
     }
     Ok(())

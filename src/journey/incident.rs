@@ -1,7 +1,7 @@
-//! Tells failures of a provider from those of its connections.
+//! Separates failures of a provider from failures of its connections.
 
 use super::{Ended, Journey, JourneyError};
-use crate::incident::{self, Change};
+use crate::incident::{self, Change, Health};
 use crate::words::{ConnectionId, Outcome};
 use std::collections::HashMap;
 
@@ -21,46 +21,41 @@ impl Journey {
         let pool = &self.app.pool;
         let window_ms = self.app.settings.incident.window.as_ms() as i64;
         match (&lasting, change) {
-            (Some(incident), _) => {
+            (Some(incident), Change::Opened) => {
                 let since = incident.since.plus_ms(-window_ms);
                 self.with_retry(|| incident::open(pool, name, incident, since)).await?;
-            }
-            (None, Change::Closed) => {
-                self.with_retry(|| incident::close(pool, name, window_ms)).await?;
-            }
-            (None, _) => {}
-        }
-        match (&lasting, change) {
-            (Some(incident), Change::Opened) => {
                 let (outcome, failing, heard) = (&incident.outcome, incident.failing, incident.heard);
                 tracing::warn!(provider = %name, outcome, failing, heard, "the provider fails; a few calls probe it");
             }
-            (_, Change::Closed) => tracing::warn!(provider = %name, "the provider's incident is over"),
+            (_, Change::Closed) => {
+                self.with_retry(|| incident::close(pool, name, window_ms)).await?;
+                tracing::warn!(provider = %name, "the provider's incident is over");
+            }
             _ => {}
         }
         Ok(lasting.is_some())
     }
 }
 
-/// How the calls of each connection ended: well if one did.
-fn by_connection(ended: &[Ended]) -> HashMap<ConnectionId, incident::Ended> {
+/// Whether the calls of each connection succeeded: well if one did.
+fn by_connection(ended: &[Ended]) -> HashMap<ConnectionId, Health> {
     let mut all = HashMap::new();
     for call in ended {
         let Some(connection) = call.connection() else { continue };
-        if let Some(ended) = told(call) {
-            let kept = all.entry(connection).or_insert(ended);
-            if matches!(ended, incident::Ended::Well { .. }) {
-                *kept = ended;
+        if let Some(found) = health(call) {
+            let kept = all.entry(connection).or_insert(found);
+            if matches!(found, Health::Well { .. }) {
+                *kept = found;
             }
         }
     }
     all
 }
 
-/// How a call ended; none if that says nothing of the provider.
-fn told(call: &Ended) -> Option<incident::Ended> {
+/// Whether a call succeeded; none if it shows nothing of the provider.
+fn health(call: &Ended) -> Option<Health> {
     if call.token_refused {
-        return Some(incident::Ended::Failed("unauthorized"));
+        return Some(Health::Failed("unauthorized"));
     }
     call.sent_at?;
     let is_well = |outcome: &Outcome| {
@@ -71,7 +66,7 @@ fn told(call: &Ended) -> Option<incident::Ended> {
     };
     if call.outcomes.iter().any(|(_, outcome)| is_well(outcome)) {
         let after_failure = call.grant.jobs.iter().any(|job| job.attempts > 0);
-        return Some(incident::Ended::Well { after_failure });
+        return Some(Health::Well { after_failure });
     }
     let failed = call.outcomes.iter().map(|(_, outcome)| outcome).find(|outcome| {
         matches!(
@@ -82,5 +77,5 @@ fn told(call: &Ended) -> Option<incident::Ended> {
                 | Outcome::Broken { .. }
         )
     });
-    failed.map(|outcome| incident::Ended::Failed(outcome.as_str()))
+    failed.map(|outcome| Health::Failed(outcome.as_str()))
 }

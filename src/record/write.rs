@@ -171,7 +171,7 @@ async fn write_touched(pool: &Pool, touched: &[&Observation]) -> Result<Vec<Writ
                    fence = i.fence, online = COALESCE(i.online, l.online),
                    changed_at = CASE WHEN COALESCE(i.online, l.online) = l.online THEN l.changed_at
                                      ELSE i.fetched_at END,
-                   -- What is unchanged keeps what vouches for it; any other answer tells anew, or nothing.
+                   -- What is unchanged keeps what vouches for it; any other answer has its own, or none.
                    validator = CASE WHEN i.online IS NULL THEN COALESCE(i.validator, l.validator)
                                     ELSE i.validator END
                FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[], $5::boolean[], $6::bigint[],
@@ -179,10 +179,10 @@ async fn write_touched(pool: &Pool, touched: &[&Observation]) -> Result<Vec<Writ
                    AS i (tenant_id, device_id, resource, fetched_at, online, fence, validator)
                WHERE (l.tenant_id, l.device_id, l.resource) = (i.tenant_id, i.device_id, i.resource)
                  AND l.fence <= i.fence
-               RETURNING l.*, i.online AS told),
+               RETURNING l.*, i.online AS reported_online),
            changed AS MATERIALIZED (
                SELECT s.* FROM stood s JOIN latest before USING (tenant_id, device_id, resource)
-               WHERE s.told IS NOT NULL AND before.online <> s.online),
+               WHERE s.reported_online IS NOT NULL AND before.online <> s.online),
            history AS (
                INSERT INTO readings (tenant_id, device_id, resource, observed_at, fetched_at, online, "values")
                SELECT tenant_id, device_id, resource, observed_at, changed_at, online, "values" FROM changed),

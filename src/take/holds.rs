@@ -29,8 +29,8 @@ pub struct StandingHold {
     pub is_tried: bool,
     /// When it began: the first of the refusals in a row.
     pub since: UnixMs,
-    /// Until when the provider told to wait; none if it did not say.
-    pub told_until: Option<UnixMs>,
+    /// Until when the provider asked to wait; none if it did not say.
+    pub reported_until: Option<UnixMs>,
     /// Why.
     pub reason: String,
 }
@@ -77,14 +77,14 @@ impl HoldHolder {
     }
 }
 
-/// A hold as the scripts return it: holder, field, until, refusals, in flight, since, told, reason.
+/// A hold as the scripts return it: holder, field, until, refusals, in flight, since, reported, reason.
 #[derive(Deserialize)]
 pub(super) struct HoldRow(String, String, f64, u32, u32, f64, f64, String);
 
 impl HoldRow {
     /// None for what is not Paceline's.
     pub(super) fn read(self) -> Option<StandingHold> {
-        let Self(holder, field, until, refusals, in_flight, since, told, reason) = self;
+        let Self(holder, field, until, refusals, in_flight, since, reported, reason) = self;
         let at = |ms: f64| UnixMs(ms as i64);
         Some(StandingHold {
             holder: HoldHolder::read(&holder, &field)?,
@@ -92,7 +92,7 @@ impl HoldRow {
             refusals,
             is_tried: in_flight > 0,
             since: at(since),
-            told_until: (told > 0.0).then(|| at(told)),
+            reported_until: (reported > 0.0).then(|| at(reported)),
             reason,
         })
     }

@@ -197,8 +197,9 @@ impl Settlement {
             .filter(|(hold, device)| hold.scope != Scope::Device || device.is_some())
             .map(|(hold, device)| {
                 let device = device.map_or(0, |device| device.0);
-                let told = hold.refusal.map(|refusal| refusal.told_until.map_or(0, |told| told.0));
-                (hold.scope.as_str(), hold.until.0, hold.reason.as_str(), device, told)
+                let reported =
+                    hold.refusal.map(|refusal| refusal.reported_until.map_or(0, |reported| reported.0));
+                (hold.scope.as_str(), hold.until.0, hold.reason.as_str(), device, reported)
             })
             .collect()
     }

@@ -34,7 +34,7 @@ pub(super) struct Spec {
 struct HoldSpec {
     first_ms: u64,
     cap_ms: u64,
-    told_cap_ms: u64,
+    reported_cap_ms: u64,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -138,7 +138,7 @@ impl Spec {
             hold: HoldSpec {
                 first_ms: settings.hold.first.as_ms(),
                 cap_ms: settings.hold.cap.as_ms(),
-                told_cap_ms: settings.hold.told_cap.as_ms(),
+                reported_cap_ms: settings.hold.reported_cap.as_ms(),
             },
             has_aligned: any(|limit| matches!(limit, LimitSpec::Aligned { .. })),
             has_adaptive: any(|limit| matches!(limit, LimitSpec::Adaptive { .. })),

@@ -168,8 +168,8 @@ pub struct Hold {
 /// A call was refused because there were too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
-    /// Until when the provider told to wait, however far away; none if it did not say.
-    pub told_until: Option<UnixMs>,
+    /// Until when the provider asked to wait, however far away; none if it did not say.
+    pub reported_until: Option<UnixMs>,
 }
 
 /// An incident that lasts. While it does, a few calls probe the provider, and no connection or job changes its state.

@@ -4,8 +4,10 @@ use crate::journey::SINGLE;
 use crate::support::TestApp;
 use paceline::read;
 use paceline::record::{self, Observation};
+use paceline::watch;
 use paceline::words::{CallId, DeviceId, JobId, Latest, Record, UnixMs};
 use serde_json::json;
+use std::collections::HashMap;
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -138,4 +140,35 @@ async fn repeated_old_observation_turns_stale_while_answers_go_on() {
     let state = &view.resources["state"];
     assert!(!state.fresh && state.online == Some(true), "{state:?}");
     assert!(state.age_ms >= Some(70 * MINUTE_MS) && state.fetched_ago_ms < state.age_ms, "{state:?}");
+}
+
+#[tokio::test]
+async fn lag_counts_as_fresh_what_readers_see_as_fresh() {
+    let mut source = Source::new().await;
+    // At 30 s: fetched in time or not, observed lately or not.
+    for (fetched_ms, observed_ms, cause) in [
+        (0, 0, None),
+        (0, -170_000, None),
+        (1, -190_000, Some("not_observed")),
+        (-40_000, -40_000, Some("waiting")),
+        (-40_000, -400_000, Some("waiting")),
+    ] {
+        sqlx::query("DELETE FROM latest").execute(&source.t.app.pool).await.unwrap();
+        source.answers(fetched_ms, Some((observed_ms, 20.0))).await;
+        let (app, tenant) = (&source.t.app, source.t.tenant);
+        let view = read::device(app, tenant, source.device).await.unwrap().unwrap();
+        let report = watch::report(&app.sources(), None, &[], HashMap::new(), app.clock.now()).await.unwrap();
+        let jobs = &report.providers["mocked"].jobs;
+        let fresh = cause.is_none();
+        assert_eq!(
+            (view.resources["state"].fresh, jobs.fresh == 1),
+            (fresh, fresh),
+            "{fetched_ms} {observed_ms}"
+        );
+        let expected: Vec<_> = cause.map(|cause| (cause.to_owned(), 1)).into_iter().collect();
+        assert_eq!(jobs.not_fresh, expected.into_iter().collect(), "{fetched_ms} {observed_ms}");
+        let mut lose = redis::cmd("DEL");
+        lose.arg(app.keys.device(tenant, source.device));
+        lose.query_async::<()>(&mut app.redis.link()).await.unwrap();
+    }
 }

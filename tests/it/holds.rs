@@ -9,8 +9,8 @@ const HOUR: i64 = 3_600 * SECOND;
 const DAY: i64 = 24 * HOUR;
 
 /// A refusal at `now` that holds until one instant, and tells to wait until another.
-fn refusal(scope: Scope, until: i64, told: i64) -> Hold {
-    let refusal = Some(Refusal { told_until: Some(UnixMs(told)) });
+fn refusal(scope: Scope, until: i64, reported: i64) -> Hold {
+    let refusal = Some(Refusal { reported_until: Some(UnixMs(reported)) });
     Hold { scope, until: UnixMs(until), reason: "HTTP 429".to_owned(), refusal }
 }
 
@@ -42,7 +42,7 @@ impl Rig {
 
 #[tokio::test]
 async fn refusals_that_tell_no_wait_cost_ever_fewer_calls() {
-    // `Retry-After: 0`, a past date and a negative one are a told wait of none: see wait.rs.
+    // `Retry-After: 0`, a past date and a negative one are a reported wait of none: see wait.rs.
     let (rig, jobs) = Rig::with_jobs(3).await;
     let (mut now, mut calls) = (T0, Vec::new());
     while now < T0 + 6 * HOUR {
@@ -107,7 +107,7 @@ async fn one_call_goes_first_after_a_hold_and_a_success_ends_it() {
 }
 
 #[tokio::test]
-async fn told_wait_of_a_year_is_tried_again_ever_more_rarely() {
+async fn reported_wait_of_a_year_is_tried_again_ever_more_rarely() {
     let (rig, _) = Rig::with_jobs(1).await;
     let (mut now, mut waits) = (T0, Vec::new());
     for _ in 0..7 {
@@ -116,7 +116,7 @@ async fn told_wait_of_a_year_is_tried_again_ever_more_rarely() {
         // The longest window is 2 h.
         rig.refuse(&taken, &refusal(Scope::Connection, now + 2 * HOUR, now + 365 * DAY), now).await;
         let hold = rig.taker.holds(Some(UnixMs(now))).await.unwrap().remove(0);
-        assert_eq!((hold.told_until, hold.since), (Some(UnixMs(now + 365 * DAY)), UnixMs(T0)));
+        assert_eq!((hold.reported_until, hold.since), (Some(UnixMs(now + 365 * DAY)), UnixMs(T0)));
         waits.push((hold.until.0 - now) / HOUR);
         now = hold.until.0;
     }

@@ -1,7 +1,8 @@
 //! A provider that fails for everybody: one incident, few calls, no changed states, and everything fresh afterwards.
 
+use crate::journey::PATIENT;
 use crate::support::TestApp;
-use paceline::incident::{Change, Ended};
+use paceline::incident::{Change, Health};
 use paceline::journey::{Journey, Step};
 use paceline::keep;
 use paceline::words::{ConnectionId, UnixMs};
@@ -13,26 +14,6 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate, matchers::any};
-
-const MANY: &str = r#"
-title = "Many"
-[http]
-base_url = "{{ params.base_url }}"
-timeout = "5s"
-[auth]
-kind = "bearer"
-[[quota]]
-name = "second"
-scope = "connection"
-amount = 50
-window = "1s"
-forgives_ms = 5000
-[resource.state]
-interval_min = "1s"
-interval_default = "1m"
-path = "/{{ device.external_id }}"
-records = "{values: {temperature_c: .t}}"
-"#;
 
 const CONNECTIONS: usize = 8;
 
@@ -47,7 +28,7 @@ struct Rig {
 
 impl Rig {
     async fn new(interval: &str) -> Self {
-        let t = TestApp::with_settings(&[("mocked", MANY)], |s| {
+        let t = TestApp::with_settings(&[("mocked", PATIENT)], |s| {
             s.schedule.first_run_spread = "100ms".parse().unwrap();
             s.retry.base = "100ms".parse().unwrap();
             s.incident.probe = "200ms".parse().unwrap();
@@ -154,16 +135,16 @@ async fn provider_that_fails_for_everybody_changes_no_state_and_recovers_alone()
 
 #[tokio::test]
 async fn incident_needs_enough_connections_that_fail_the_same_way() {
-    let t = TestApp::with(&[("mocked", MANY)]).await;
+    let t = TestApp::with(&[("mocked", PATIENT)]).await;
     let (monitor, name) = (&t.app.incidents, "mocked".parse().unwrap());
     let start = UnixMs(1_800_000_000_000);
-    let well = Ended::Well { after_failure: false };
-    let note = async |at_s: i64, ended: &[(i64, Ended)]| {
+    let well = Health::Well { after_failure: false };
+    let note = async |at_s: i64, ended: &[(i64, Health)]| {
         let ended: HashMap<_, _> = ended.iter().map(|(id, ended)| (ConnectionId(*id), *ended)).collect();
         let at = start.plus_ms(at_s * 1_000);
         monitor.note(&name, &ended, at, Some(at)).await.unwrap()
     };
-    let failed = Ended::Failed;
+    let failed = Health::Failed;
     // Five of ten, but in two ways; then four in the same way, one of which has mended.
     let mixed = [(1, failed("gone")), (2, failed("gone")), (3, failed("broken")), (4, failed("broken"))];
     assert_eq!(note(0, &(5..=10).map(|id| (id, well)).collect::<Vec<_>>()).await, Change::None);

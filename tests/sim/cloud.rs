@@ -1,6 +1,6 @@
 //! The cloud: counts what arrives, and answers as it likes.
 
-use crate::holds::Told;
+use crate::holds::ReportedHold;
 use crate::limits::Fault;
 use crate::referee::connection;
 use crate::scenario::T0;
@@ -138,9 +138,10 @@ impl World {
         if let Some((scope, wait)) = hold.filter(|_| end == End::Throttled) {
             let until = UnixMs(self.now + wait);
             let device = self.model.jobs[&grant.jobs[0].id.0].entry.job.device;
-            // Sometimes more was told than counts, or nothing.
-            let told_until = self.chance.pick(&[Some(until), Some(until), Some(until.plus_ms(30_000)), None]);
-            let refusal = Some(paceline::words::Refusal { told_until });
+            // Sometimes more was reported than counts, or nothing.
+            let reported_until =
+                self.chance.pick(&[Some(until), Some(until), Some(until.plus_ms(30_000)), None]);
+            let refusal = Some(paceline::words::Refusal { reported_until });
             let hold = Hold { scope, until, reason: "HTTP 429".to_owned(), refusal };
             settlement.holds.push((hold, (scope == Scope::Device).then_some(device)));
         }
@@ -164,8 +165,8 @@ impl World {
         found
     }
 
-    /// Whom a settlement's holds stop, and what was told.
-    pub fn scopes_held(&self, settlement: &Settlement) -> Vec<Told> {
+    /// The holds that a settlement reports, by the scope that each stops.
+    pub fn scopes_held(&self, settlement: &Settlement) -> Vec<ReportedHold> {
         let lane = self.outs.get(&settlement.call.0).map_or(String::new(), |out| out.grant.lane.clone());
         let of = |(hold, device): &(Hold, Option<paceline::words::DeviceId>)| {
             let scope = match (hold.scope, device) {
@@ -174,8 +175,12 @@ impl World {
                 (Scope::Device, Some(device)) => format!("#{device}"),
                 (Scope::Connection | Scope::Device, _) => connection(&lane).to_owned(),
             };
-            let told = hold.refusal.and_then(|refusal| refusal.told_until);
-            Told { scope, until: hold.until.0, told_until: told.map_or(0, |told| told.0) }
+            let reported = hold.refusal.and_then(|refusal| refusal.reported_until);
+            ReportedHold {
+                scope,
+                until: hold.until.0,
+                reported_until: reported.map_or(0, |reported| reported.0),
+            }
         };
         settlement.holds.iter().map(of).collect()
     }

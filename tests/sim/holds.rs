@@ -1,4 +1,4 @@
-//! What holds must do, by what workers were told: waits grow with refusals, and after one a single call goes first.
+//! What holds must do after refusals: waits grow, and when one has ended a single call goes first.
 
 use crate::model::Model;
 use crate::referee::connection;
@@ -20,14 +20,14 @@ pub struct Holds {
     standing: BTreeMap<String, Standing>,
 }
 
-/// What was told in a refusal.
+/// A hold as a refusal reports it.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct ReportedHold {
     /// Who is held: empty for the app, a lane, or `#<device>`.
     pub scope: String,
     pub until: i64,
     /// Further away than what counts of it.
-    pub told_until: i64,
+    pub reported_until: i64,
 }
 
 impl Holds {
@@ -71,32 +71,32 @@ impl Holds {
         wrong
     }
 
-    /// Calls end, with what each was told. Those that went well are taken first.
-    pub fn settled(&mut self, ended: &[(i64, End, Vec<Told>)], now: i64) {
+    /// Calls end, with the holds that each reports. Those that went well are taken first.
+    pub fn settled(&mut self, ended: &[(i64, End, Vec<ReportedHold>)], now: i64) {
         self.forget_past(now);
         for (call, end, _) in ended.iter().filter(|(_, end, _)| *end != End::Throttled) {
             let is_over = |hold: &Standing| hold.tried_by == Some(*call) && hold.until <= now;
             self.standing.retain(|_, hold| !(*end == End::Good && is_over(hold)));
         }
-        for (call, _, told) in ended {
-            for told in told {
-                self.refused(*call, told, now);
+        for (call, _, reported) in ended {
+            for reported in reported {
+                self.refused(*call, reported, now);
             }
         }
     }
 
-    fn refused(&mut self, call: i64, told: &Told, now: i64) {
+    fn refused(&mut self, call: i64, reported: &ReportedHold, now: i64) {
         let none = Standing { until: 0, refusals: 0, tried_by: None };
-        let hold = self.standing.entry(told.scope.clone()).or_insert(none);
+        let hold = self.standing.entry(reported.scope.clone()).or_insert(none);
         if hold.refusals == 0 || hold.tried_by == Some(call) {
             hold.refusals += 1;
         }
-        let [first, cap, told_cap] =
-            [self.settings.first, self.settings.cap, self.settings.told_cap].map(|wait| wait.as_ms() as i64);
+        let [first, cap, reported_cap] = [self.settings.first, self.settings.cap, self.settings.reported_cap]
+            .map(|wait| wait.as_ms() as i64);
         let doubled = 1_i64 << (hold.refusals - 1).min(30);
-        let wait = (told.until - now).max(0);
-        // A told wait that was capped grows towards it.
-        let longer = (told.told_until - now).min(wait * doubled).min(wait.max(told_cap));
+        let wait = (reported.until - now).max(0);
+        // A reported wait that was capped grows towards it.
+        let longer = (reported.reported_until - now).min(wait * doubled).min(wait.max(reported_cap));
         hold.until = hold.until.max(now + wait.max((first * doubled).min(cap)).max(longer));
     }
 }

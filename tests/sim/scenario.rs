@@ -132,8 +132,8 @@ impl Scenario {
 
 /// The first wait is longer than the horizon: what is granted for the end of a hold was granted after the refusal.
 pub fn hold_settings() -> paceline::settings::Hold {
-    let [first, cap, told_cap] = [400, 6_000, 60_000].map(interval);
-    paceline::settings::Hold { first, cap, told_cap }
+    let [first, cap, reported_cap] = [400, 6_000, 60_000].map(interval);
+    paceline::settings::Hold { first, cap, reported_cap }
 }
 
 pub fn interval(ms: u64) -> Interval {

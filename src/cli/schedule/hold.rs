@@ -17,9 +17,9 @@ Examples:
   paceline hold list
   paceline hold list --provider netatmo --json
 
-After a refusal (HTTP 429) calls wait as long as the provider tells, and longer with each further refusal in a row; \
-a told wait longer than the provider's quotas count is tried again after the longest of their windows. Then one call \
-goes first, and the hold is over when that has gone well. See [hold] in the settings.")]
+After a refusal (HTTP 429) calls wait as long as the provider says, and longer with each further refusal in a row; \
+a reported wait longer than the provider's quotas count is tried again after the longest of their windows. Then one \
+call goes first, and the hold is over when that has gone well. See [hold] in the settings.")]
     List(Filter),
     /// Lift holds before their time: calls go on at once, within the quotas
     #[command(after_help = "\
@@ -78,8 +78,8 @@ struct HoldReport {
     reason: String,
     since: String,
     until: String,
-    /// Until when the provider told to wait; null if it did not say.
-    told_until: Option<String>,
+    /// Until when the provider asked to wait; null if it did not say.
+    reported_until: Option<String>,
     /// Refusals in a row; 0 if it does not follow from a refusal.
     refusals: u32,
     /// Whether a call is in flight that shows whether the hold is over.
@@ -89,7 +89,7 @@ struct HoldReport {
 impl From<NamedHold> for HoldReport {
     fn from(NamedHold { provider, hold, connection }: NamedHold) -> Self {
         let (tenant, label) = connection.map(|name| (name.tenant, name.label)).unzip();
-        let StandingHold { holder, until, refusals, is_tried, since, told_until, reason } = hold;
+        let StandingHold { holder, until, refusals, is_tried, since, reported_until, reason } = hold;
         Self {
             provider: provider.to_string(),
             scope: holder.scope(),
@@ -101,7 +101,7 @@ impl From<NamedHold> for HoldReport {
             reason,
             since: since.to_string(),
             until: until.to_string(),
-            told_until: told_until.map(|told| told.to_string()),
+            reported_until: reported_until.map(|reported| reported.to_string()),
             refusals,
             is_tried,
         }
@@ -130,13 +130,21 @@ impl fmt::Display for HoldList {
         if self.holds.is_empty() {
             return f.write_str("Nothing is held.");
         }
-        let headers = ["provider", "held", "since", "until", "told until", "refusals", "reason"];
+        let headers = ["provider", "held", "since", "until", "asked until", "refusals", "reason"];
         let mut table = table::new(&headers);
         for hold in &self.holds {
             let until = if hold.is_tried { "one call tries it" } else { &hold.until };
-            let told = hold.told_until.as_deref().unwrap_or("-");
+            let reported = hold.reported_until.as_deref().unwrap_or("-");
             let refusals = hold.refusals.to_string();
-            table.add_row([&hold.provider, &hold.held(), &hold.since, until, told, &refusals, &hold.reason]);
+            table.add_row([
+                &hold.provider,
+                &hold.held(),
+                &hold.since,
+                until,
+                reported,
+                &refusals,
+                &hold.reason,
+            ]);
         }
         write!(f, "{table}\n`paceline hold lift PROVIDER` ends holds before their time.")
     }

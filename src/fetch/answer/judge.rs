@@ -52,12 +52,14 @@ impl Verdict<'_> {
         let in_body = self.rule.and_then(|rule| rule.wait.as_ref()?.first(json?, mapping::text).ok()??);
         let none = Wait::default();
         let rule = self.rule.and_then(|rule| rule.rule.wait.as_ref()).unwrap_or(&none);
-        let AskedWait { until, told_until } = wait::asked(&response.headers, rule, in_body, longest_ms, now);
+        let AskedWait { until, reported_until } =
+            wait::asked(&response.headers, rule, in_body, longest_ms, now);
         let mut reason = format!("HTTP {}", response.status);
-        if let Some(told) = told_until.filter(|told| *told > until) {
-            reason += &format!(", told to wait until {}", told.to_datetime().format("%Y-%m-%d %H:%M UTC"));
+        if let Some(reported) = reported_until.filter(|reported| *reported > until) {
+            reason +=
+                &format!(", asked to wait until {}", reported.to_datetime().format("%Y-%m-%d %H:%M UTC"));
         }
-        Hold { scope: self.scope, until, reason, refusal: Some(Refusal { told_until }) }
+        Hold { scope: self.scope, until, reason, refusal: Some(Refusal { reported_until }) }
     }
 }
 

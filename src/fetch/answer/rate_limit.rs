@@ -312,7 +312,7 @@ reset = "X-RateLimit-Reset"
             scope,
             until: NOW.plus_ms(s * 1000),
             reason: s.to_string(),
-            refusal: (s < 6).then_some(Refusal { told_until: None }),
+            refusal: (s < 6).then_some(Refusal { reported_until: None }),
         };
         let mut holds = vec![(hold(Scope::Device, 50), 1), (hold(Scope::Connection, 5), 1)];
         join(&mut holds, vec![hold(Scope::Device, 7), hold(Scope::Connection, 9), hold(Scope::App, 1)], 2);

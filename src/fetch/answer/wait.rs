@@ -12,8 +12,8 @@ const FLOOR_MS: i64 = 1_000;
 /// The longest wait seen from a real cloud was about 15 days (daikin_onecta); more than a month is a mistake.
 const CAP_MS: i64 = 31 * DAY_MS;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-/// What is repeated to people of a told wait; beyond it an instant has no year.
-const TOLD_MAX_MS: i64 = 100 * 365 * DAY_MS;
+/// The longest reported wait that is shown to people; beyond it an instant has no year.
+const REPORTED_MAX_MS: i64 = 100 * 365 * DAY_MS;
 
 /// The wait that a response asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,11 +21,11 @@ pub(crate) struct AskedWait {
     /// When a call may be tried.
     pub(crate) until: UnixMs,
     /// What the response says, however far away; none if it says nothing.
-    pub(crate) told_until: Option<UnixMs>,
+    pub(crate) reported_until: Option<UnixMs>,
 }
 
 /// The wait that a response asks for: by the rule's header, else by the rule's program over the body, else by
-/// `Retry-After`, else by the rule's default. Without a cap of the rule's, what is told counts up to `longest_ms`, the
+/// `Retry-After`, else by the rule's default. Unless the rule has a cap, a reported wait is cut to `longest_ms`, the
 /// longest window of the limits: no more can be used up.
 ///
 /// Instants are by the provider's clock, which may differ from ours. They are therefore counted from the response's
@@ -41,17 +41,19 @@ pub(crate) fn asked(
     let provider_now = provider_now(headers, now);
     let wait =
         rule.header.as_deref().and_then(header).and_then(|text| wait_ms(text, rule.unit, provider_now));
-    let told = wait
+    let reported = wait
         .or_else(|| wait_ms(&in_body?, rule.unit, provider_now))
-        .or_else(|| told_by_retry_after_ms(headers, now));
+        .or_else(|| reported_retry_after_ms(headers, now));
     let floor = rule.floor.map_or(FLOOR_MS, bounded);
-    let wait = match (told, rule.cap.map(bounded)) {
-        (told, Some(cap)) => told.unwrap_or_else(|| default_ms(rule)).max(floor).min(cap.max(FLOOR_MS)),
-        (Some(told), None) => told.min(longest_ms.min(CAP_MS)).max(floor),
+    let wait = match (reported, rule.cap.map(bounded)) {
+        (reported, Some(cap)) => {
+            reported.unwrap_or_else(|| default_ms(rule)).max(floor).min(cap.max(FLOOR_MS))
+        }
+        (Some(reported), None) => reported.min(longest_ms.min(CAP_MS)).max(floor),
         (None, None) => default_ms(rule).max(floor),
     };
-    let told_until = told.map(|told| now.plus_ms(told.min(TOLD_MAX_MS)));
-    AskedWait { until: now.plus_ms(wait), told_until }
+    let reported_until = reported.map(|reported| now.plus_ms(reported.min(REPORTED_MAX_MS)));
+    AskedWait { until: now.plus_ms(wait), reported_until }
 }
 
 fn default_ms(rule: &Wait) -> i64 {
@@ -60,10 +62,10 @@ fn default_ms(rule: &Wait) -> i64 {
 
 /// The wait of `Retry-After`, at most a day: nobody can lift the wait of a request for a token.
 pub(crate) fn retry_after_ms(headers: &HeaderMap, now: UnixMs) -> Option<i64> {
-    Some(told_by_retry_after_ms(headers, now)?.min(DAY_MS))
+    Some(reported_retry_after_ms(headers, now)?.min(DAY_MS))
 }
 
-fn told_by_retry_after_ms(headers: &HeaderMap, now: UnixMs) -> Option<i64> {
+fn reported_retry_after_ms(headers: &HeaderMap, now: UnixMs) -> Option<i64> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
     wait_ms(text, WaitUnit::Seconds, provider_now(headers, now))
 }
@@ -156,12 +158,12 @@ mod tests {
     }
 
     #[test]
-    fn told_wait_beyond_the_longest_window_is_capped_unless_the_rule_has_a_cap() {
+    fn reported_wait_beyond_the_longest_window_is_capped_unless_the_rule_has_a_cap() {
         let interval = |text: &str| Some(text.parse::<Interval>().unwrap());
         let year_s = 365 * DAY_MS / 1000;
         let wait = |rule: Wait, text: String| {
             let found = asked(&HeaderMap::new(), &rule, Some(text), 3_600_000, NOW);
-            (found.until.since_ms(NOW), found.told_until.map(|told| told.since_ms(NOW)))
+            (found.until.since_ms(NOW), found.reported_until.map(|reported| reported.since_ms(NOW)))
         };
         let year_ms = Some(year_s * 1000);
         assert_eq!(wait(Wait::default(), year_s.to_string()), (3_600_000, year_ms));
@@ -169,10 +171,10 @@ mod tests {
         let (cap, floor) = (interval("15days"), interval("2h"));
         assert_eq!(wait(Wait { cap, ..Wait::default() }, year_s.to_string()), (15 * DAY_MS, year_ms));
         assert_eq!(wait(Wait { floor, ..Wait::default() }, year_s.to_string()), (7_200_000, year_ms));
-        // What the definition assumes is not what the provider told.
+        // What the definition assumes is not reported.
         let default = interval("1d");
         assert_eq!(wait(Wait { default, ..Wait::default() }, "soon".to_owned()), (DAY_MS, None));
-        assert_eq!(wait(Wait::default(), "1e300".to_owned()), (3_600_000, Some(TOLD_MAX_MS)));
+        assert_eq!(wait(Wait::default(), "1e300".to_owned()), (3_600_000, Some(REPORTED_MAX_MS)));
         let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from(year_s))]);
         assert_eq!(retry_after_ms(&headers, NOW), Some(DAY_MS));
     }

@@ -2,9 +2,9 @@
 -- KEYS  1 anchor
 -- ARGV  1 now in ms, or '' for Redis's own
 --       2 msgpack, the spec: as for take
--- Returns msgpack {{holder, field, until_ms, refusals, in_flight, since_ms, told_ms, reason}…}; holder is 'app' or a
--- connection, field as in state.lua; refusals in a row, 0 where nothing was refused; in_flight: calls that try whether
--- it is over; told_ms: until when the provider told to wait, 0 if it did not say
+-- Returns msgpack {{holder, field, until_ms, refusals, in_flight, since_ms, reported_ms, reason}…}; holder is 'app' or
+-- a connection, field as in state.lua; refusals in a row, 0 where nothing was refused; in_flight: calls that try whether
+-- it is over; reported_ms: until when the provider asked to wait, 0 if it did not say
 -- Uses: Standing
 local rows = {}
 for i, g in ipairs(Standing.all()) do rows[i] = Standing.row(g) end

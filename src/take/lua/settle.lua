@@ -4,9 +4,9 @@
 --       2 msgpack, the spec: as for take
 --       3 msgpack array of {lease, well, calls}
 --         well    {digit, id, sent_ms, …}: calls for one job that ended well, with no more to say: 'good', 'done'
---         calls   {{digit, end, holds = {{scope, until_ms, reason, device, told_ms}…},
+--         calls   {{digit, end, holds = {{scope, until_ms, reason, device, reported_ms}…},
 --                 unsolicited = {{id, sent_ms}…}, verdict, number, kind, how many jobs, id…, verdict, number, …}…};
---                 both tables may be false; told_ms is nil where nothing was refused
+--                 both tables may be false; reported_ms is nil where nothing was refused
 --         digit   the call's place in its lease, see lease.lua
 --         end     'unsent' (what it spent may go back), 'good', 'error', 'throttled' or 'lost'
 --         verdict 'done'  number = when it was sent: next run at the next point of the grid, an interval later at most,

@@ -2,7 +2,7 @@
 -- KEYS  1 anchor "<prefix>{<provider>}:"
 -- ARGV  1 now in ms, or '' for Redis's own
 --       2 msgpack, the spec {horizon_ms, ahead_ms, lease_ms, jobs_max, piggyback_share, piggyback_ms, k,
---                  base = {b1..b5}, hold = {first_ms, cap_ms, told_cap_ms}, has_aligned, has_adaptive,
+--                  base = {b1..b5}, hold = {first_ms, cap_ms, reported_cap_ms}, has_aligned, has_adaptive,
 --                  has_free_errors, has_quota_inputs, quotas (see variable_limit.lua),
 --                  resources = {name -> {max, cost, cost_per_device}}}
 --       3 how many calls

@@ -7,7 +7,7 @@ use paceline::take::{Reservation, ReserveRequest, Settlement, Taker};
 use paceline::words::{End, Hold, Refusal, Scope};
 
 #[tokio::test]
-async fn hold_is_listed_with_what_was_told_and_lifted() {
+async fn hold_is_listed_with_its_reported_wait_and_lifted() {
     let binary = Binary::new().await;
     binary.connect();
     assert_eq!(binary.run("hold list").ok().out, "Nothing is held.\n");
@@ -28,12 +28,12 @@ async fn hold_is_listed_with_what_was_told_and_lifted() {
     };
     let reserved = taker.reserve(&request, None).await.expect("an answer");
     let Reservation::Granted(call, _) = reserved else { panic!("{reserved:?}") };
-    let (until, told) = (app.clock.now().plus_ms(86_400_000), app.clock.now().plus_ms(400 * 86_400_000));
+    let (until, reported) = (app.clock.now().plus_ms(86_400_000), app.clock.now().plus_ms(400 * 86_400_000));
     let hold = Hold {
         scope: Scope::Connection,
         until,
         reason: "HTTP 429".to_owned(),
-        refusal: Some(Refusal { told_until: Some(told) }),
+        refusal: Some(Refusal { reported_until: Some(reported) }),
     };
     let refused = Settlement { end: End::Throttled, holds: vec![(hold, None)], ..Settlement::unsent(call) };
     taker.settle(&[refused], None).await.expect("settled");
@@ -44,7 +44,7 @@ async fn hold_is_listed_with_what_was_told_and_lifted() {
     let expected = serde_json::json!({
         "provider": "meadow", "scope": "connection", "tenant": "acme", "connection": "main",
         "connection_id": connection, "group": null, "device": null, "reason": "HTTP 429",
-        "since": found["since"], "until": until.to_string(), "told_until": told.to_string(), "refusals": 1,
+        "since": found["since"], "until": until.to_string(), "reported_until": reported.to_string(), "refusals": 1,
         "is_tried": false,
     });
     assert_eq!(*found, expected);

@@ -129,12 +129,12 @@ pub async fn holds(
             _ => Scope::Connection,
         };
         let device = holder.strip_prefix('#').map(|id| DeviceId(id.parse().unwrap()));
-        let [until, refusals, _, _, told, reason] = value.splitn(6, ' ').collect::<Vec<_>>()[..] else {
+        let [until, refusals, _, _, reported, reason] = value.splitn(6, ' ').collect::<Vec<_>>()[..] else {
             panic!("a hold is stored as {value:?}");
         };
         let until: f64 = until.parse().unwrap();
-        let told_until = (told != "0").then(|| UnixMs(told.parse().unwrap()));
-        let refusal = (refusals != "0").then_some(Refusal { told_until });
+        let reported_until = (reported != "0").then(|| UnixMs(reported.parse().unwrap()));
+        let refusal = (refusals != "0").then_some(Refusal { reported_until });
         let wait_ms = wait.map_or(0, |wait| wait.as_ms() as i64);
         let lasts_ms = match until as i64 - wait_ms {
             set_at if (began.0..=ended.0).contains(&set_at) => wait_ms,

@@ -7,8 +7,8 @@
 --   errors      <errors since the last success> <when the last was, ms> <calls in flight>
 --   adaptive    <theoretical arrival time, ms> <rate, per window> <last cut, ms>
 --   hold        <until, ms> <refusals in a row> <calls in flight that try whether it is over> <since, ms>
---               <told until, ms> <reason>; 0 refusals: nothing was refused. After refusals one call goes first: it is
---               over once that went well, or spec.hold.cap_ms after its end.
+--               <reported until, ms> <reason>; 0 refusals: nothing was refused. After refusals one call goes first: it
+--               is over once that went well, or spec.hold.cap_ms after its end.
 -- Uses: Run, Gcra, VariableLimit
 -- Gives: HOLD, expiry, is_over, read, write, earliest, spend, refund, learn
 local now, spec, epoch = Run.now, Run.spec, Run.epoch
@@ -82,11 +82,11 @@ function read.adaptive(g, raw)
 end
 
 function read.hold(g, raw)
-  g.ends, g.refusals, g.in_flight, g.since, g.told, g.reason = 0, 0, 0, 0, 0, ''
-  local ends, refusals, in_flight, since, told, reason = (raw or ''):match('^(%d+) (%d+) (%d+) (%d+) (%d+) (.*)$')
+  g.ends, g.refusals, g.in_flight, g.since, g.reported, g.reason = 0, 0, 0, 0, 0, ''
+  local ends, refusals, in_flight, since, reported, reason = (raw or ''):match('^(%d+) (%d+) (%d+) (%d+) (%d+) (.*)$')
   if ends and not is_over(raw) then
     g.ends, g.refusals, g.in_flight = tonumber(ends), tonumber(refusals), tonumber(in_flight)
-    g.since, g.told, g.reason = tonumber(since), tonumber(told), reason
+    g.since, g.reported, g.reason = tonumber(since), tonumber(reported), reason
   end
 end
 
@@ -100,7 +100,7 @@ function write.adaptive(g) return string.format('%.3f %.6g %.0f', g.tat, g.rate,
 
 function write.hold(g)
   if g.ends == 0 then return false end
-  return string.format('%.0f %d %d %.0f %.0f %s', g.ends, g.refusals, g.in_flight, g.since, g.told, g.reason)
+  return string.format('%.0f %d %d %.0f %.0f %s', g.ends, g.refusals, g.in_flight, g.since, g.reported, g.reason)
 end
 
 -- The earliest instant, not before `from`, at which a cost may be spent; math.huge if not before a call ends. Sliding

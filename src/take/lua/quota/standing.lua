@@ -21,7 +21,7 @@ local function all()
 end
 
 local function row(g)
-  return { g.s.holder, g.field, g.ends, g.refusals, g.in_flight, g.since, g.told, g.reason }
+  return { g.s.holder, g.field, g.ends, g.refusals, g.in_flight, g.since, g.reported, g.reason }
 end
 
 return { all = all, row = row }

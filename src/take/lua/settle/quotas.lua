@@ -71,21 +71,21 @@ local function tried(leased, holder, field)
   end
 end
 
--- When the hold after a refusal ends: what is told, at least a wait that doubles with each refusal in a row. A told
--- wait that was capped doubles too, up to what was told: a provider may count the wait again from each refusal.
-local function ends_after(refusals, until_ms, told_ms)
-  local hold, told_wait, doubled = spec.hold, math.max(until_ms - now, 0), 2 ^ math.min(refusals - 1, 40)
-  local wait = math.max(told_wait, math.min(hold.first_ms * doubled, hold.cap_ms))
-  if told_ms > until_ms then
-    local longer = math.min(told_ms - now, told_wait * doubled, math.max(told_wait, hold.told_cap_ms))
+-- When the hold after a refusal ends: after the reported wait, and at least a wait that doubles with each refusal in a
+-- row. A reported wait that was capped doubles too, up to itself: a provider may restart it at each refusal.
+local function ends_after(refusals, until_ms, reported_ms)
+  local hold, reported_wait, doubled = spec.hold, math.max(until_ms - now, 0), 2 ^ math.min(refusals - 1, 40)
+  local wait = math.max(reported_wait, math.min(hold.first_ms * doubled, hold.cap_ms))
+  if reported_ms > until_ms then
+    local longer = math.min(reported_ms - now, reported_wait * doubled, math.max(reported_wait, hold.reported_cap_ms))
     wait = math.max(wait, longer)
   end
   return now + math.floor(wait)
 end
 
--- Notes a hold that a call's answer asks for. Feedback only tightens: a hold is extended, never shortened. told_ms:
+-- Notes a hold that a call's answer asks for. Feedback only tightens: a hold is extended, never shortened. reported_ms:
 -- after a refusal, 0 if the provider did not say how long. Calls in flight at the first refusal count with it.
-local function hold(leased, scope, until_ms, reason, device, told_ms)
+local function hold(leased, scope, until_ms, reason, device, reported_ms)
   local lane = leased[LANE]
   local connection, group = lane:match('^(%d+)%.(.*)$')
   local s, field = State.of(scope == 'app' and 'app' or connection or lane), '!hold'
@@ -95,11 +95,11 @@ local function hold(leased, scope, until_ms, reason, device, told_ms)
   local g = State.gauge(s, field, Gauge.HOLD, nil, false)
   local ends, is_first = until_ms, g.refusals == 0
   if g.ends == 0 then g.since = now end
-  if told_ms then
+  if reported_ms then
     local is_again = not is_first and tried(leased, s.holder, field)
     g.refusals = is_first and 1 or is_again and g.refusals + 1 or g.refusals
-    g.told = (is_first or is_again) and told_ms or math.max(g.told, told_ms)
-    ends = ends_after(g.refusals, until_ms, told_ms)
+    g.reported = (is_first or is_again) and reported_ms or math.max(g.reported, reported_ms)
+    ends = ends_after(g.refusals, until_ms, reported_ms)
   end
   if ends > g.ends then g.ends, g.reason = ends, reason end
   State.touch(g)
