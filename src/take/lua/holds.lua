@@ -3,8 +3,8 @@
 -- ARGV  1 now in ms, or '' for Redis's own
 --       2 msgpack, the spec: as for take
 -- Returns msgpack {{holder, field, until_ms, refusals, in_flight, since_ms, reported_ms, reason}…}; holder is 'app' or
--- a connection, field as in state.lua; refusals in a row, 0 where nothing was refused; in_flight: calls that try whether
--- it is over; reported_ms: until when the provider asked to wait, 0 if it did not say
+-- a connection, field as in state.lua; refusals in a row, 0 where nothing was refused; in_flight: calls that try
+-- whether it is over; reported_ms: until when the provider asked to wait, 0 if it did not say
 -- Uses: Standing
 local rows = {}
 for i, g in ipairs(Standing.all()) do rows[i] = Standing.row(g) end
