@@ -106,8 +106,8 @@ impl Provider {
         self.definition.quotas.iter().map(|q| q.get_ref())
     }
 
-    /// The longest window of the quotas of a scope, ms; without any, of all quotas, or else a day. A provider that
-    /// tells to wait for longer than it counts is not believed.
+    /// The longest window of the quotas of a scope, ms; without any, of all quotas, or else a day. A
+    /// provider that asks to wait for longer than it counts is tried again after this.
     pub fn longest_window_ms(&self, scope: Scope) -> i64 {
         const DAY_MS: i64 = 86_400_000;
         let longest =
