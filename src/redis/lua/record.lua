@@ -13,11 +13,19 @@ local function queue_name(j) return j.resource .. ':' .. j.lane end
 -- Those that are due together lie together, so that a take finds its jobs in a few hashes. Jobs that can share a call
 -- lie together by their id; those served alone by where their id falls in the interval (see schedule/offset.rs).
 local BLOCK, GOLDEN, SHARED_END = Const.bucket_block, Const.golden, -1 - Const.bucket_digits
-local SHARE = 4294967296 / Const.bucket_hashes
+local HASHES, SHARE = Const.bucket_hashes, 4294967296 / Const.bucket_hashes
 local function bucket(id, shared)
-  if shared then return 's' .. id:sub(1, SHARED_END) end
-  local low = id % BLOCK
-  return format('%d:%d', (id - low) / BLOCK, low * GOLDEN % 4294967296 / SHARE)
+  if shared then return id:sub(1, SHARED_END) end
+  local number = id + 0 -- cheaper than tonumber, which reads the text twice
+  local low = number % BLOCK
+  local share = low * GOLDEN % 4294967296
+  return (number - low) / BLOCK * HASHES + (share - share % SHARE) / SHARE
+end
+-- The key of a bucket's hash.
+local function hash_key(n)
+  if type(n) == 'string' then return JOBS .. 's' .. n end
+  local of_block = n % HASHES
+  return format('%s%d:%d', JOBS, (n - of_block) / HASHES, of_block)
 end
 
 -- Ready jobs of a queue are kept in one set per class, by last run: rank compares only the head of each. Class 0 is
@@ -115,7 +123,7 @@ local function read(ids, shared, jobs)
     if b then b[#b + 1] = id else buckets[n] = { id } end
   end
   for n, members in pairs(buckets) do
-    local raws = redis.call('HMGET', JOBS .. n, unpack(members))
+    local raws = redis.call('HMGET', hash_key(n), unpack(members))
     -- One guard for all: records are looked at one by one only where some are corrupt.
     if not pcall(parse_all, members, raws, jobs) then
       for i = 1, #members do jobs[members[i]] = raws[i] and unpack_job(members[i], raws[i]) or false end
@@ -131,8 +139,8 @@ local function find(ids)
   return read(rest, true, jobs)
 end
 local function forget(id)
-  redis.call('HDEL', JOBS .. bucket(id, false), id)
-  redis.call('HDEL', JOBS .. bucket(id, true), id)
+  redis.call('HDEL', hash_key(bucket(id, false)), id)
+  redis.call('HDEL', hash_key(bucket(id, true)), id)
 end
 
 -- stage notes one packed record, write_staged writes all with one command per hash.
@@ -147,7 +155,7 @@ local function stage(buckets, id, shared, raw)
   end
 end
 local function write_staged(buckets)
-  for n, args in pairs(buckets) do send('HSET', JOBS .. n, args) end
+  for n, args in pairs(buckets) do send('HSET', hash_key(n), args) end
 end
 -- jobs: id -> job.
 local function write(jobs)
