@@ -8,8 +8,8 @@ use paceline::keep;
 use paceline::words::{ConnectionId, UnixMs};
 use serde_json::json;
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -17,31 +17,40 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate, matchers::any};
 
 const CONNECTIONS: usize = 8;
 
-/// Connections with two devices each, at a cloud whose answers all have this status.
-struct Rig {
-    t: TestApp,
+/// How the cloud answers a request.
+type Answer = dyn Fn(&Request) -> ResponseTemplate + Send + Sync;
+
+/// Connections with two devices each, `d0` and `d1`, at a cloud whose answers tests change.
+pub struct Rig {
+    pub t: TestApp,
     cloud: MockServer,
-    status: Arc<AtomicU16>,
+    answer: Arc<RwLock<Box<Answer>>>,
     calls: Arc<AtomicU64>,
     journey: Journey,
 }
 
+pub fn good() -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(json!({"t": 20.0}))
+}
+
 impl Rig {
-    async fn new(interval: &str) -> Self {
+    pub async fn new(interval: &str) -> Self {
         let t = TestApp::with_settings(&[("mocked", PATIENT)], |s| {
             s.schedule.first_run_spread = "100ms".parse().unwrap();
             s.retry.base = "100ms".parse().unwrap();
             s.incident.probe = "200ms".parse().unwrap();
             s.incident.probe_cap = "800ms".parse().unwrap();
+            s.hold.first = "500ms".parse().unwrap();
             s.take.tolerance = "5s".parse().unwrap();
         })
         .await;
         let cloud = MockServer::start().await;
-        let (status, calls) = (Arc::new(AtomicU16::new(200)), Arc::new(AtomicU64::new(0)));
-        let (answer, counted) = (status.clone(), calls.clone());
-        let respond = move |_: &Request| {
+        let answer: Arc<RwLock<Box<Answer>>> = Arc::new(RwLock::new(Box::new(|_: &Request| good())));
+        let calls = Arc::new(AtomicU64::new(0));
+        let (current, counted) = (answer.clone(), calls.clone());
+        let respond = move |request: &Request| {
             counted.fetch_add(1, Ordering::Relaxed);
-            ResponseTemplate::new(answer.load(Ordering::Relaxed)).set_body_json(json!({"t": 20.0}))
+            current.read().unwrap()(request)
         };
         Mock::given(any()).respond_with(respond).mount(&cloud).await;
         for n in 0..CONNECTIONS {
@@ -52,11 +61,23 @@ impl Rig {
         let provider = t.app.registry.get("mocked").unwrap().clone();
         let journey = Journey::new(&t.app, &provider, CancellationToken::new()).unwrap();
         keep::rebuild_if_lost(&t.app, &provider.name).await.unwrap();
-        Self { t, cloud, status, calls, journey }
+        Self { t, cloud, answer, calls, journey }
+    }
+
+    /// From now on the cloud answers so.
+    pub fn answer(&self, answer: impl Fn(&Request) -> ResponseTemplate + Send + Sync + 'static) {
+        *self.answer.write().unwrap() = Box::new(answer);
+    }
+
+    /// Runs the journey for so long. Returns how many calls it made.
+    pub async fn calls_in(&self, time: Duration) -> u64 {
+        let before = self.calls.load(Ordering::Relaxed);
+        self.run_until(time, async || false).await;
+        self.calls.load(Ordering::Relaxed) - before
     }
 
     /// Runs the journey for so long, or until the condition holds; whether it did.
-    async fn run_until(&self, limit: Duration, is_met: impl AsyncFn() -> bool) -> bool {
+    pub async fn run_until(&self, limit: Duration, is_met: impl AsyncFn() -> bool) -> bool {
         let end = Instant::now() + limit;
         while Instant::now() < end {
             if is_met().await {
@@ -79,17 +100,17 @@ impl Rig {
         is_met().await
     }
 
-    async fn count(&self, sql: &'static str) -> i64 {
+    pub async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.t.app.pool).await.unwrap()
     }
 
-    async fn is_all_well(&self) -> bool {
+    pub async fn is_all_well(&self) -> bool {
         let failed = "SELECT count(*) FROM jobs LEFT JOIN latest USING (tenant_id, device_id, resource)
                       WHERE fetched_at IS NULL OR last_error_at > fetched_at";
         self.count(failed).await == 0
     }
 
-    async fn changed_states(&self) -> i64 {
+    pub async fn changed_states(&self) -> i64 {
         self.count(
             "SELECT (SELECT count(*) FROM connections WHERE state <> 'active')
                   + (SELECT count(*) FROM jobs WHERE state <> 'active' OR failing_since IS NOT NULL)",
@@ -104,23 +125,21 @@ async fn provider_that_fails_for_everybody_changes_no_state_and_recovers_alone()
     for (status, outcome) in [(401, "unauthorized"), (500, "transient"), (404, "gone")] {
         let rig = Rig::new("2s").await;
         assert!(rig.run_until(long, async || rig.is_all_well().await).await, "{status}");
-        rig.status.store(status, Ordering::Relaxed);
+        rig.answer(move |_| ResponseTemplate::new(status));
         let has_incident =
             async || rig.count("SELECT count(*) FROM incidents WHERE closed_at IS NULL").await > 0;
         assert!(rig.run_until(long, has_incident).await, "{status}");
         assert_eq!(rig.changed_states().await, 0, "{status}");
 
         // Health costs eight calls a second. A night of six seconds costs three each 200, 400, 800, 800, … ms.
-        let before = rig.calls.load(Ordering::Relaxed);
-        rig.run_until(Duration::from_secs(6), async || false).await;
-        let calls = rig.calls.load(Ordering::Relaxed) - before;
+        let calls = rig.calls_in(Duration::from_secs(6)).await;
         assert!((3..=3 * 9).contains(&calls), "{status}: {calls} calls");
         assert_eq!(rig.changed_states().await, 0, "{status}");
         let incident = rig.t.app.incidents.known(&"mocked".parse().unwrap()).unwrap();
         assert_eq!(incident.outcome, outcome);
         assert!(incident.failing >= 4 && incident.next_probe.is_some(), "{incident:?}");
 
-        rig.status.store(200, Ordering::Relaxed);
+        rig.answer(|_| good());
         assert!(
             rig.run_until(long, async || rig.is_all_well().await && !has_incident().await).await,
             "{status}"
@@ -172,7 +191,7 @@ async fn incident_that_redis_lost_is_ended_by_the_keeper() {
     let rig = Rig::new("1s").await;
     let long = Duration::from_secs(60);
     assert!(rig.run_until(long, async || rig.is_all_well().await).await);
-    rig.status.store(500, Ordering::Relaxed);
+    rig.answer(|_| ResponseTemplate::new(500));
     let open = async || rig.count("SELECT count(*) FROM incidents WHERE closed_at IS NULL").await;
     assert!(rig.run_until(long, async || open().await > 0).await);
     keep::end_forgotten(&rig.t.app).await.unwrap();

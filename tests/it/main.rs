@@ -4,6 +4,7 @@ mod account;
 mod ages;
 mod api;
 mod bad_answers;
+mod bad_night;
 mod cli;
 mod cloud;
 mod clouds;

@@ -102,7 +102,10 @@ impl Known {
             }
             Verdict::Miss(intervals, kind) => {
                 self.fail(kind);
-                let most = waits_max[usize::from(kind != FailureKind::Transient)].max(self.interval());
+                let most = match kind {
+                    FailureKind::NoData if self.last > 0 => waits_max[0].max(4 * self.interval()),
+                    kind => waits_max[usize::from(kind != FailureKind::Transient)].max(self.interval()),
+                };
                 let wait = (intervals as i64).saturating_mul(self.interval()).min(most);
                 self.due = self.grid_after(now + wait - self.interval());
                 assert!(

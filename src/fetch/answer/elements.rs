@@ -102,6 +102,7 @@ fn is_nothing(response: &Val) -> bool {
     match response {
         Val::Null => true,
         Val::Obj(entries) => entries.is_empty(),
+        Val::Arr(items) => items.is_empty(),
         _ => false,
     }
 }

@@ -14,7 +14,8 @@
 --                 'again' back to ready with its rank (throttled, not sent); so are jobs without a verdict
 --                 'later' number = delay in ms: one attempt more of this kind of failure, due again after it
 --                 'miss'  one attempt more of this kind; next at the last point of the grid within number intervals,
---                         at most spec.waits_max_ms, and not before the next point
+--                         at most spec.waits_max_ms, and not before the next point; of a job without data that had
+--                         some before, at most 4 intervals or the first of spec.waits_max_ms
 --                 'drop'  number = version: forgotten (paused, deleted) unless its owner has changed it since
 --         unsolicited  jobs that the answer has records of without being asked: due again an interval after it
 --       4 msgpack array of {id, sent_ms}: more unsolicited jobs of calls that were settled just before

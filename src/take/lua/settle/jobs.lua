@@ -6,6 +6,8 @@ local now, floor, add_due, add_ready = Run.now, math.floor, Due.add, Lanes.add_r
 local add_alone, add_shared = Due.add_alone, Due.add_shared
 local succeeded, stage, grid_after, ready_key = Record.succeeded, Record.stage, Record.grid_after, Record.ready_key
 local VERDICTS, TRANSIENT = Ended.VERDICTS, 1
+-- A device that had data before has some again any time, as an inverter has in the morning.
+local NO_DATA, NO_DATA_INTERVALS = 5, 4
 local waits_max = { [TRANSIENT] = Run.spec.waits_max_ms[1], lasting = Run.spec.waits_max_ms[2] }
 
 -- Ids to be forgotten; records to be written, unpacked and packed; and ready sets to be filled.
@@ -44,6 +46,12 @@ local function fail(j, kind)
   j.kind = kind
 end
 
+-- The longest wait after failures of this kind in a row.
+local function wait_max(j, kind)
+  if kind == NO_DATA and j.last > 0 then return math.max(NO_DATA_INTERVALS * j.interval, waits_max[TRANSIENT]) end
+  return math.max(j.interval, waits_max[kind] or waits_max.lasting)
+end
+
 -- Whether its owner has changed the job since it was leased: its failure says nothing of it as it is now.
 local function is_newer(id, raw, j)
   local leased = is_changed[id] and Record.unpack(id, raw)
@@ -74,7 +82,7 @@ local function end_job(id, raw, verdict, number, kind)
       j.due = Record.due_after(j.interval, j.offset, j.last, j.due, was_urgent)
     else
       fail(j, kind)
-      local wait = math.min(number * j.interval, math.max(j.interval, waits_max[kind] or waits_max.lasting))
+      local wait = math.min(number * j.interval, wait_max(j, kind))
       j.due = grid_after(j.interval, j.offset, now + wait - j.interval)
     end
     due_again(id, j)
