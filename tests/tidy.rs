@@ -66,7 +66,7 @@ const ORDER: &[(&str, &[&[&str]])] = &[
         "src/fetch",
         &[
             &["cases", "bench_hooks"],
-            &["bootstrap", "list", "probe", "authorize", "check"],
+            &["bootstrap", "list", "probe", "authorize", "check", "id_scope"],
             &["client"],
             &["page"],
             &["token"],

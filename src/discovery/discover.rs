@@ -8,7 +8,7 @@ use crate::fetch::{Listing, Trace};
 use crate::keep;
 use crate::postgres::PostgresError;
 use crate::preference::devices::TenantConnection;
-use crate::preference::discovered::{self, Changes};
+use crate::preference::discovered::{self, Changes, DeviceList};
 use crate::preference::discovery_claim::{self, Claim};
 use crate::provider::{DISCOVERY, Provider};
 use crate::retry::Retry;
@@ -90,30 +90,33 @@ async fn run(
         None if !request.dry_run => discovery_claim::claim(pool, request.tenant, request.connection).await?,
         claim => claim,
     };
-    let listed = match list(app, request, abandoned).await.map(|trial| trial.listing.devices) {
-        Ok(Ok(listed)) => listed,
-        // The account's own request failed: noted like a list that failed, so that it is not tried at every look.
-        Err(error @ DiscoverError::NotSent(AdHocError::Bootstrap(_))) => {
-            note_failure(app, claim, &error.to_string()).await?;
-            return Err(error);
-        }
-        Err(error) => return Err(error),
-        Ok(Err(outcome)) => {
-            let why = outcome.describe();
-            note_failure(app, claim, &why).await?;
-            return Err(DiscoverError::NoList(why));
-        }
-    };
+    let trial = list(app, request, abandoned).await;
+    let (listed, id_prefix) =
+        match trial.map(|ListTrial { listing, .. }| (listing.devices, listing.id_prefix)) {
+            Ok((Ok(listed), id_prefix)) => (listed, id_prefix),
+            // The account's own request failed: noted like a list that failed, so that it is not tried at every look.
+            Err(error @ DiscoverError::NotSent(AdHocError::Bootstrap(_))) => {
+                note_failure(app, claim, &error.to_string()).await?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+            Ok((Err(outcome), _)) => {
+                let why = outcome.describe();
+                note_failure(app, claim, &why).await?;
+                return Err(DiscoverError::NoList(why));
+            }
+        };
     let account = TenantConnection {
         tenant: request.tenant,
         connection: request.connection,
         provider: request.provider.name.clone(),
     };
+    let list = DeviceList { devices: &listed, id_prefix: &id_prefix, asked_at };
     let Some(claim) = claim else {
-        return Ok(discovered::preview(pool, &account, &listed, asked_at).await?);
+        return Ok(discovered::preview(pool, &account, list).await?);
     };
     let jobs = |one: &ListedDevice| jobs_of(&request.provider, one);
-    let kept = discovered::apply(pool, &account, claim, &listed, asked_at, &jobs).await?;
+    let kept = discovered::apply(pool, &account, claim, list, &jobs).await?;
     let (changes, touched) = kept.ok_or(DiscoverError::Superseded)?;
     tell(app, request.tenant, &touched).await;
     Ok(changes)

@@ -129,10 +129,19 @@ impl Fetcher {
             let reason = format!("{} declares no resource {}", self.provider.name, call.resource);
             return all(call, End::Unsent, &Outcome::NotSent { reason });
         };
-        let mut result = match &resource.probe {
-            Some(probe) => self.fetch_with_probe(resource, probe, call, now, trace).await,
-            None => self.fetch_directly(resource, call, now, trace).await,
+        let scope = match self.id_scope(&call.connection) {
+            Ok(scope) => scope,
+            Err(broken) => return all(call, End::Unsent, &broken),
         };
+        let stripped = scope.as_ref().map(|scope| scope.strip(call));
+        let sent = stripped.as_ref().unwrap_or(call);
+        let mut result = match &resource.probe {
+            Some(probe) => self.fetch_with_probe(resource, probe, sent, now, trace).await,
+            None => self.fetch_directly(resource, sent, now, trace).await,
+        };
+        if let Some(scope) = scope {
+            scope.restore(&mut result);
+        }
         redact(&self.preparer.credentials(call).secret_forms(), &mut result);
         result.bootstrap_values = self.usable_values(&call.connection, result.bootstrap_values);
         result

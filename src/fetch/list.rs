@@ -19,8 +19,17 @@ pub struct Listing {
     pub holds: Vec<(Hold, Option<DeviceId>)>,
     /// The complete list, ordered by id, or why there is none; never a partial list.
     pub devices: Result<Vec<ListedDevice>, Outcome>,
+    /// What stands before the provider's own ids in `devices`; empty for nothing.
+    pub id_prefix: String,
     /// Bootstrap values of the account that the response corrects.
     pub bootstrap_values: BTreeMap<String, String>,
+}
+
+impl Listing {
+    fn unsent(outcome: Outcome) -> Self {
+        let (devices, id_prefix, bootstrap_values) = (Err(outcome), String::new(), BTreeMap::new());
+        Self { end: End::Unsent, holds: Vec::new(), devices, id_prefix, bootstrap_values }
+    }
 }
 
 impl Fetcher {
@@ -31,23 +40,25 @@ impl Fetcher {
         let Some(resource) = self.provider.call(DISCOVERY.as_str()) else {
             let reason =
                 format!("the definition of {} does not say how devices are listed", self.provider.name);
-            let devices = Err(Outcome::NotSent { reason });
-            return Listing {
-                end: End::Unsent,
-                holds: Vec::new(),
-                devices,
-                bootstrap_values: BTreeMap::new(),
-            };
+            return Listing::unsent(Outcome::NotSent { reason });
+        };
+        let scope = match self.id_scope(&call.connection) {
+            Ok(scope) => scope,
+            Err(broken) => return Listing::unsent(broken),
         };
         let PagedResult { found, ended, holds, bootstrap_values, .. } = self
             .fetch_pages(resource, &call, now, trace, |of, json| mapping::devices(&of.records, json))
             .await;
-        let (end, devices) = match ended {
+        let (end, mut devices) = match ended {
             Ok(end) => (end, self.deduplicated(found)),
             Err(ended) => (ended.end, Err(ended.outcome)),
         };
+        if let (Some(scope), Ok(devices)) = (&scope, &mut devices) {
+            scope.restore_listed(devices);
+        }
+        let id_prefix = scope.map(|scope| scope.prefix().to_owned()).unwrap_or_default();
         let bootstrap_values = self.usable_values(&call.connection, bootstrap_values);
-        self.redacted(&call, Listing { end, holds, devices, bootstrap_values })
+        self.redacted(&call, Listing { end, holds, devices, id_prefix, bootstrap_values })
     }
 
     /// Fetches the list, and returns the HTTP exchanges too.
@@ -73,7 +84,7 @@ impl Fetcher {
     }
 
     fn redacted(&self, call: &Call, listing: Listing) -> Listing {
-        let Listing { end, holds, devices, bootstrap_values } = listing;
+        let Listing { end, holds, devices, id_prefix, bootstrap_values } = listing;
         let (devices, failed) = match devices {
             Ok(devices) => (devices, None),
             Err(outcome) => (Vec::new(), Some((JobId(0), outcome))),
@@ -83,6 +94,6 @@ impl Fetcher {
         redact(&self.preparer.credentials(call).secret_forms(), &mut result);
         let failed = result.outcomes.pop().map(|(_, outcome)| outcome);
         let (holds, bootstrap_values) = (result.holds, result.bootstrap_values);
-        Listing { end, holds, devices: failed.map_or(Ok(devices), Err), bootstrap_values }
+        Listing { end, holds, devices: failed.map_or(Ok(devices), Err), id_prefix, bootstrap_values }
     }
 }

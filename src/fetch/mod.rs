@@ -8,6 +8,7 @@
 //! | `cases/` | runs the cases of a definition: a whole call except for the network |
 //! | `bench_hooks` | gives benches and fuzz targets access to single parts of a call |
 //! | `bootstrap`, `list`, `probe`, `authorize` | calls for bootstrap values, lists of devices, revisions, tokens |
+//! | `id_scope` | puts the home before ids that are unique only within one |
 //! | `check/` | refuses definitions that compile and cannot work |
 //! | `client` | makes the call, page by page, and returns one outcome per job |
 //! | `token/` | requests tokens by a login or by OAuth 2.0 |
@@ -26,6 +27,7 @@ mod call;
 pub mod cases;
 mod check;
 mod client;
+mod id_scope;
 mod jq;
 mod list;
 mod page;

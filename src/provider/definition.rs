@@ -30,6 +30,12 @@ pub struct Definition {
     #[serde(default, rename = "param")]
     #[schemars(with = "BTreeMap<String, Param>")]
     pub params: BTreeMap<String, Spanned<Param>>,
+    /// Template of what the ids of devices are unique within, such as a home, where they repeat in others; sees
+    /// `params` and `bootstrap`. A device's external_id is then `<scope>/<id>`; `device.external_id` in templates and
+    /// `id` in programs stay the provider's own.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub id_scope: Option<Spanned<String>>,
     /// Descriptions of a connection's secrets.
     #[serde(default, rename = "secret")]
     #[schemars(with = "BTreeMap<String, About>")]

@@ -1,6 +1,7 @@
 //! Which devices a connection has, as its cloud lists them.
 
 mod names;
+mod scope;
 
 use crate::journey::Rig;
 use axum::body::{Body, to_bytes};
@@ -8,7 +9,7 @@ use axum::http::{Request, StatusCode};
 use paceline::adhoc::AdHocError;
 use paceline::discovery::{self, DiscoverError, DiscoverRequest};
 use paceline::preference::devices::TenantConnection;
-use paceline::preference::discovered::{self, Changes};
+use paceline::preference::discovered::{self, Changes, DeviceList};
 use paceline::preference::discovery_claim;
 use paceline::words::{DeviceId, Role};
 use paceline::{http, keep, postgres};
@@ -311,7 +312,8 @@ async fn a_claim_of_a_dead_process_expires_and_its_late_list_changes_nothing() {
         provider: "mocked".parse().unwrap(),
     };
     let now = discovered::now(&app.pool).await.unwrap();
-    let late = discovered::apply(&app.pool, &account, claimed[0].0, &[], now, &|_| Vec::new()).await.unwrap();
+    let none = DeviceList { devices: &[], id_prefix: "", asked_at: now };
+    let late = discovered::apply(&app.pool, &account, claimed[0].0, none, &|_| Vec::new()).await.unwrap();
     assert!(late.is_none());
     discovery_claim::failed(&app.pool, claimed[0].0, "late", day).await.unwrap();
     assert_eq!(kept(&rig).await, [row("a", "", "", "", false, STATE)]);

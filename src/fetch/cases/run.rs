@@ -198,6 +198,8 @@ fn validator_of(
         return Err(Outcome::NotSent { reason: "only a case of a resource may have `seen`".to_owned() });
     };
     let pager = fetcher.pagers.get(&call.resource);
+    let scope = fetcher.id_scope(&call.connection)?;
+    let call = &scope.map_or_else(|| call.clone(), |scope| scope.strip(call));
     let request = fetcher.preparer.prepare(resource, call, now, (pager, &Page::default()), None)?;
     let names = fetcher.preparer.credential_names();
     let of = request_hash(resource, resource.conditional.then_some((request.url(), names.as_slice())));

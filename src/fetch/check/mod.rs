@@ -39,7 +39,10 @@ impl Fetcher {
             wrong.extend(found.map(|message| (span.clone(), format!("{}{key}: {message}", place.shown()))));
         };
         let base_url = &definition.http.base_url;
-        say(Place::BaseUrl, base_url.span(), "base_url", requests.base_url_variables());
+        say(Place::BaseUrl, base_url.span(), "base_url", requests.definition_variables("base_url"));
+        if let Some(scope) = &definition.id_scope {
+            say(Place::IdScope, scope.span(), "id_scope", requests.definition_variables("id_scope"));
+        }
         for (place, call) in places(definition) {
             let Some(name) = place.name() else { continue };
             for (key, span, variables) in requests.variables(name, call) {
@@ -54,6 +57,7 @@ impl Fetcher {
 #[derive(Clone, Copy)]
 enum Place<'a> {
     BaseUrl,
+    IdScope,
     Resource(&'a ResourceName, &'a Resource),
     /// The probe of this resource.
     Probe(&'a ResourceName, &'a Resource),
@@ -78,7 +82,7 @@ impl<'a> Place<'a> {
     /// The request's name among the definition's requests.
     fn name(self) -> Option<&'a ResourceName> {
         match self {
-            Self::BaseUrl => None,
+            Self::BaseUrl | Self::IdScope => None,
             Self::Resource(name, _) => Some(name),
             Self::Probe(_, resource) => resource.probe.as_ref()?.named_call().map(|(name, _)| name),
             Self::Discovery => Some(&DISCOVERY),
@@ -90,6 +94,7 @@ impl<'a> Place<'a> {
     fn shown(self) -> String {
         match self {
             Self::BaseUrl => "http.".to_owned(),
+            Self::IdScope => String::new(),
             Self::Resource(name, _) => format!("resource {name}: "),
             Self::Probe(name, _) => format!("resource {name}: probe: "),
             Self::Discovery => "discovery: ".to_owned(),
@@ -101,7 +106,7 @@ impl<'a> Place<'a> {
     fn resource(self) -> Option<&'a Resource> {
         match self {
             Self::Resource(_, resource) | Self::Probe(_, resource) => Some(resource),
-            Self::BaseUrl | Self::Discovery | Self::Bootstrap => None,
+            Self::BaseUrl | Self::IdScope | Self::Discovery | Self::Bootstrap => None,
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn yields(place: Place<'_>) -> Option<Yields> {
             needed: &["id"],
             id: "devices must yield the id of each device",
         }),
-        Place::Bootstrap | Place::BaseUrl => None,
+        Place::Bootstrap | Place::BaseUrl | Place::IdScope => None,
     }
 }
 

@@ -22,8 +22,8 @@ pub(super) fn wrong_variable(definition: &Definition, place: Place<'_>, variable
             let is_declared = definition.bootstrap.is_some() || is_learned;
             (!is_declared).then(|| "there are no bootstrap values: declare [bootstrap]".to_owned())
         }
-        _ if matches!(place, Place::BaseUrl) => {
-            Some(format!("there is no {name} here: templates of base_url see params and bootstrap"))
+        _ if matches!(place, Place::BaseUrl | Place::IdScope) => {
+            Some(format!("there is no {name} here: this template sees params and bootstrap"))
         }
         "request" if has(&["uuid", "epoch_ms"]) => None,
         "request" => Some(format!("there is no {variable}: use request.uuid or request.epoch_ms")),
@@ -38,7 +38,7 @@ pub(super) fn wrong_variable(definition: &Definition, place: Place<'_>, variable
                 Place::Discovery => {
                     definition.discovery.iter().any(|discovery| discovery.call().get_ref().pages.is_some())
                 }
-                Place::BaseUrl | Place::Probe(..) | Place::Bootstrap => false,
+                Place::BaseUrl | Place::IdScope | Place::Probe(..) | Place::Bootstrap => false,
             };
             (!is_paged).then(|| "there is no page: declare `pages`".to_owned())
         }

@@ -42,6 +42,9 @@ impl Requests {
         };
         let base = &provider.definition.http.base_url;
         add(Kind::Plain, "base_url".into(), base.get_ref(), base.span());
+        if let Some(scope) = &provider.definition.id_scope {
+            add(Kind::Plain, "id_scope".into(), scope.get_ref(), scope.span());
+        }
         for (name, resource) in provider.definition.calls() {
             let (span, resource) = (resource.span(), resource.get_ref());
             add(Kind::Path, path_name(name), resource.path.get_ref(), resource.path.span());
@@ -61,9 +64,14 @@ impl Requests {
         Ok(Self(templates))
     }
 
-    /// The variables of `base_url`.
-    pub(crate) fn base_url_variables(&self) -> Vec<String> {
-        self.0.variables(Kind::Plain, "base_url")
+    /// The variables of a template of the whole definition: `base_url` or `id_scope`.
+    pub(crate) fn definition_variables(&self, key: &str) -> Vec<String> {
+        self.0.variables(Kind::Plain, key)
+    }
+
+    /// What the ids of an account's devices are unique within.
+    pub(crate) fn id_scope(&self, values: &Value) -> Result<String, RequestError> {
+        self.0.render(Kind::Plain, "id_scope", values)
     }
 
     /// The variables of each template of a request, with its key and its span in the file.

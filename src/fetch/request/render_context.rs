@@ -28,6 +28,14 @@ impl RenderContext<'_> {
         }
     }
 
+    /// What is known of the account without its secrets.
+    pub(crate) fn account_values(&self) -> Value {
+        context! {
+            params => self.provider.with_defaults(self.connection.params.clone()),
+            bootstrap => &self.connection.bootstrap,
+        }
+    }
+
     /// Variables of the templates of URLs: no secrets, since the receiving server may log URLs.
     pub(crate) fn public_values(&self) -> Value {
         context! { params => self.provider.with_defaults(self.connection.params.clone()) }

@@ -7,26 +7,7 @@ use crate::words::{DeviceId, Interval, ListedDevice, Priority, ResourceName, Uni
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 
-/// A stored device of a connection.
-#[derive(Debug, Clone)]
-pub struct Known {
-    /// The id.
-    pub device: DeviceId,
-    /// The provider's id of the device.
-    pub external_id: String,
-    /// Its label.
-    pub name: String,
-    /// Who gave it the label; none if it has none or that is not known.
-    pub name_origin: Option<Origin>,
-    /// Its group, such as a home.
-    pub group: String,
-    /// Its model.
-    pub model: String,
-    /// Whether it was absent from an earlier list.
-    pub missing: bool,
-    /// Whether it was added before the list was requested: a newer device may be absent from the list.
-    pub older: bool,
-}
+pub use super::device_list::{DeviceList, Known};
 
 /// The changes that a list makes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -83,16 +64,17 @@ pub async fn now(pool: &Pool) -> Result<UnixMs, PostgresError> {
     now.map(UnixMs::from).map_err(PostgresError::on("read the time"))
 }
 
-/// The changes that a list would make. `asked_at`: when it was requested.
+/// The changes that a list would make.
 pub async fn preview(
     pool: &Pool,
     account: &TenantConnection,
-    listed: &[ListedDevice],
-    asked_at: UnixMs,
+    list: DeviceList<'_>,
 ) -> Result<Changes, PostgresError> {
     let mut connection = pool.acquire().await.map_err(PostgresError::on("connect"))?;
-    let removed = removed(&mut connection, account).await?;
-    Ok(compare(&known(&mut connection, account, asked_at).await?, &removed, listed))
+    let removed = removed(&mut connection, account, list).await?;
+    let mut known = known(&mut connection, account, list.asked_at).await?;
+    list.complete_ids(&mut known);
+    Ok(compare(&known, &removed, list.devices))
 }
 
 /// Applies a list in one transaction. Returns the changes, and the ids of the changed devices; none if a list that was
@@ -101,8 +83,7 @@ pub async fn apply(
     pool: &Pool,
     account: &TenantConnection,
     claim: Claim,
-    listed: &[ListedDevice],
-    asked_at: UnixMs,
+    list: DeviceList<'_>,
     jobs: Jobs<'_>,
 ) -> Result<Option<(Changes, Vec<DeviceId>)>, PostgresError> {
     let failed = || PostgresError::on("store the list of devices");
@@ -122,9 +103,11 @@ pub async fn apply(
     if latest.rows_affected() == 0 {
         return Ok(None);
     }
+    let listed = list.devices;
+    let completed = complete_ids(&mut tx, account, list).await?;
     note_origins(&mut tx, account, listed).await?;
-    let removed = removed(&mut tx, account).await?;
-    let changes = compare(&known(&mut tx, account, asked_at).await?, &removed, listed);
+    let removed = removed(&mut tx, account, list).await?;
+    let changes = compare(&known(&mut tx, account, list.asked_at).await?, &removed, listed);
     let device = |listed: &ListedDevice| NewDevice {
         external_id: listed.external_id.clone(),
         name: listed.name.clone(),
@@ -145,8 +128,32 @@ pub async fn apply(
     .await
     .map_err(failed())?;
     tx.commit().await.map_err(failed())?;
-    touched.extend(missing.into_iter().map(DeviceId));
+    touched.extend(missing.into_iter().map(DeviceId).chain(completed));
     Ok(Some((changes, touched)))
+}
+
+/// Devices that were added by the provider's own ids get their whole ids. Returns them.
+async fn complete_ids(
+    tx: &mut sqlx::PgConnection,
+    account: &TenantConnection,
+    list: DeviceList<'_>,
+) -> Result<Vec<DeviceId>, PostgresError> {
+    if list.id_prefix.is_empty() {
+        return Ok(Vec::new());
+    }
+    let completed = list.complete_ids(&mut known(tx, account, list.asked_at).await?);
+    sqlx::query!(
+        "UPDATE devices SET external_id = $4 || external_id
+         WHERE tenant_id = $1 AND connection_id = $2 AND device_id = ANY($3)",
+        account.tenant.0,
+        account.connection.0,
+        &completed.iter().map(|device| device.0).collect::<Vec<_>>(),
+        list.id_prefix
+    )
+    .execute(tx)
+    .await
+    .map_err(PostgresError::on("store the list of devices"))?;
+    Ok(completed)
 }
 
 /// Names of unknown origin that the list has, too, are the provider's.
@@ -257,6 +264,7 @@ async fn known(
 async fn removed(
     tx: &mut sqlx::PgConnection,
     account: &TenantConnection,
+    list: DeviceList<'_>,
 ) -> Result<HashSet<String>, PostgresError> {
     let ids = sqlx::query_scalar!(
         "SELECT external_id FROM removed_devices WHERE tenant_id = $1 AND connection_id = $2",
@@ -266,7 +274,11 @@ async fn removed(
     .fetch_all(tx)
     .await
     .map_err(PostgresError::on("read the connection's removed devices"))?;
-    Ok(ids.into_iter().collect())
+    // A device may have been removed by the provider's own id.
+    let by_own_id = list.by_own_id();
+    let whole: Vec<_> =
+        ids.iter().filter_map(|id| by_own_id.get(id.as_str())).map(ToString::to_string).collect();
+    Ok(ids.into_iter().chain(whole).collect())
 }
 
 #[cfg(test)]

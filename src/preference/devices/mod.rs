@@ -1,6 +1,7 @@
 //! Devices: added one by one, by the file or by the cloud's own list; found, listed and removed.
 
 mod batch;
+mod device_list;
 pub mod discovered;
 pub mod discovery_claim;
 pub mod find;

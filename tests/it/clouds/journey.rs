@@ -261,7 +261,13 @@ async fn discover(app: &App, deployed: &DeployedCase, case: &Case) -> Vec<Differ
     let is_refused = devices.is_err();
     let holds = stored::holds(app, deployed, case.expect.wait, (began, ended), case.now()).await;
     differences.extend(case.compare_listing(
-        &Listing { end: End::Good, holds, devices, bootstrap_values: BTreeMap::new() },
+        &Listing {
+            end: End::Good,
+            holds,
+            devices,
+            id_prefix: String::new(),
+            bootstrap_values: BTreeMap::new(),
+        },
         case.now(),
     ));
     let count = stored::listed(app, deployed).await.len();
