@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use wiremock::ResponseTemplate;
 
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(60);
 const NIGHT: Duration = Duration::from_secs(6);
 
 /// Sixteen jobs of one second each: so many calls would a night in health cost.
@@ -102,5 +102,5 @@ async fn night_of_refusals(retry_after: &'static str) {
 
 #[tokio::test]
 async fn refusals_that_allow_a_retry_at_once_still_cost_ever_fewer_calls() {
-    join_all(["0", "-5", "Thu, 01 Jan 1970 00:00:00 GMT"].map(night_of_refusals)).await;
+    join_all(["0", "Thu, 01 Jan 1970 00:00:00 GMT"].map(night_of_refusals)).await;
 }
