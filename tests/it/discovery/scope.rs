@@ -4,6 +4,8 @@ use super::{discover, kept};
 use crate::journey::Rig;
 use paceline::keep;
 use serde_json::json;
+use std::time::Duration;
+use tokio::time::timeout;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, ResponseTemplate};
 
@@ -85,12 +87,12 @@ async fn zones_of_two_homes_with_the_same_number_are_never_mixed_up() {
     );
     rig.run_again().await;
     keep::drain(&rig.t.app).await.unwrap();
-    let mut rounds = 0;
-    while devices(&rig).await[2].2.is_none() {
-        rig.land(1).await;
-        rounds += 1;
-        assert!(rounds < 10, "{:?}", devices(&rig).await);
-    }
+    let read = async {
+        while devices(&rig).await[2].2.is_none() {
+            rig.land(1).await;
+        }
+    };
+    timeout(Duration::from_secs(30), read).await.expect("the zone of the new home is read");
     assert_eq!(devices(&rig).await[2], row("8/1", false, Some(5.0)));
     assert_eq!(devices(&rig).await[0], row("7/1", true, Some(20.0)), "the other home's zone is not its own");
 }
