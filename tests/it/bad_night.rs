@@ -52,7 +52,10 @@ async fn night_of_empty_answers_keeps_the_last_values_and_costs_fewer_calls() {
     join_all(["{}", "null", r#"{"t": null}"#, "[]", ""].map(night_of_empty_answers)).await;
 }
 
-async fn night_of_one_odd_device((what, answer): (&'static str, fn() -> ResponseTemplate)) {
+/// What the odd device is called in a failure's text, and what the cloud answers for it.
+type OddAnswer = (&'static str, fn() -> ResponseTemplate);
+
+async fn night_of_one_odd_device((what, answer): OddAnswer) {
     let rig = Rig::healthy().await;
     sqlx::query(
         "UPDATE devices SET external_id = 'odd'
@@ -82,7 +85,7 @@ async fn night_of_one_odd_device((what, answer): (&'static str, fn() -> Response
 
 #[tokio::test]
 async fn night_of_one_odd_device_slows_no_other_down() {
-    let odd: [(&str, fn() -> ResponseTemplate); 4] = [
+    let odd: [OddAnswer; 4] = [
         ("error", || ResponseTemplate::new(500)),
         ("gone", || ResponseTemplate::new(404)),
         ("page", || ResponseTemplate::new(200).set_body_raw("<html>busy</html>", "text/html")),
