@@ -27,22 +27,22 @@ const RETRY: Duration = Duration::from_secs(60 * 60);
 /// Whose devices to list.
 #[derive(Debug, Clone)]
 pub struct DiscoverRequest {
-    /// Where.
+    /// The cloud to ask.
     pub provider: Arc<Provider>,
-    /// Whose.
+    /// The tenant that the connection is of.
     pub tenant: TenantId,
-    /// Of which account.
+    /// The account whose list is asked for.
     pub connection: ConnectionId,
-    /// How long to wait for the quotas.
+    /// How long to wait until the quotas allow the calls.
     pub timeout: Duration,
-    /// Only tell what would change.
+    /// Ask and compare, and change nothing.
     pub dry_run: bool,
 }
 
 /// Why there is no list. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoverError {
-    /// Its definition says nothing of it.
+    /// The provider's definition has no `[discovery]`.
     #[error(
         "{0} does not say how devices are listed: add them by `paceline device add`, or [discovery] to its file"
     )]
@@ -53,10 +53,10 @@ pub enum DiscoverError {
     /// The cloud's answer is no list.
     #[error("the cloud gave no list: {0}; the devices are what they were")]
     NoList(String),
-    /// It could not be asked for.
+    /// The request for the list was not sent.
     #[error(transparent)]
     NotSent(#[from] AdHocError),
-    /// Postgres.
+    /// Postgres failed.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
 }

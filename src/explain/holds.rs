@@ -4,7 +4,7 @@ use super::ExplainError;
 use crate::app::App;
 use crate::preference::connections::{self, ConnectionName};
 use crate::provider::Provider;
-use crate::take::{StandingHold, Taker};
+use crate::take::{ActiveHold, Taker};
 use crate::words::{ConnectionId, ProviderName};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub struct NamedHold {
     /// The provider.
     pub provider: ProviderName,
     /// The hold.
-    pub hold: StandingHold,
+    pub hold: ActiveHold,
     /// Its connection; none if it stops the whole app, or if the connection was deleted.
     pub connection: Option<ConnectionName>,
 }

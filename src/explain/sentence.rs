@@ -70,10 +70,10 @@ fn scheduled(facts: &Facts<'_>) -> String {
         return "being fetched".to_owned();
     }
     let late_ms = now.since_ms(UnixMs(location.due_ms));
-    if let Some(Incident { outcome, since, failing, heard, next_probe: Some(at) }) = facts.incident
+    if let Some(Incident { outcome, since, failing, called, next_probe: Some(at) }) = facts.incident
         && late_ms >= 0
     {
-        let whom = format!("{failing} of {heard} connections since {since}");
+        let whom = format!("{failing} of {called} connections since {since}");
         return format!(
             "held: the provider fails for {whom} ({outcome}); a few calls probe it, the next at {at}"
         );
@@ -249,7 +249,7 @@ records = "."
             outcome: "unauthorized".to_owned(),
             since: NOW.plus_ms(-60_000),
             failing: 40,
-            heard: 41,
+            called: 41,
             next_probe: Some(NOW.plus_ms(5_000)),
         };
         let sentence_at = |location: &JobLocation| {

@@ -62,7 +62,7 @@ struct Known {
     /// Connections whose last call failed here.
     failing: HashSet<ConnectionId>,
     /// Connections that were noted in this window.
-    heard: HashSet<ConnectionId>,
+    called: HashSet<ConnectionId>,
     window: u64,
 }
 
@@ -79,7 +79,7 @@ struct Reply {
     outcome: String,
     since: f64,
     failing: u64,
-    heard: u64,
+    called: u64,
     next_probe: f64,
 }
 
@@ -136,7 +136,7 @@ impl Monitor {
         let known = known.entry(provider.clone()).or_default();
         let (before, now) = (known.incident.take(), reply.incident());
         known.incident = now.clone();
-        known.heard.extend(ended.keys());
+        known.called.extend(ended.keys());
         known.failing.extend(notes.failed.iter().map(|(connection, _)| connection));
         for connection in &notes.well {
             known.failing.remove(connection);
@@ -156,12 +156,12 @@ impl Monitor {
         let known = known.entry(provider.clone()).or_default();
         let window = at.0.unsigned_abs() / self.rules.window_ms.max(1);
         if known.window != window {
-            (known.window, known.heard) = (window, HashSet::new());
+            (known.window, known.called) = (window, HashSet::new());
         }
         let is_news = |(connection, ended): (&ConnectionId, &Health)| {
             *ended != Health::Well { after_failure: false }
                 || known.failing.contains(connection)
-                || !known.heard.contains(connection)
+                || !known.called.contains(connection)
         };
         known.incident.is_some() && !ended.is_empty() || ended.iter().any(is_news)
     }
@@ -188,7 +188,7 @@ impl Reply {
             outcome: self.outcome.clone(),
             since: UnixMs(self.since as i64),
             failing: self.failing,
-            heard: self.heard,
+            called: self.called,
             next_probe: (self.next_probe > 0.0).then_some(UnixMs(self.next_probe as i64)),
         })
     }

@@ -4,7 +4,7 @@
 -- ARGV  1 now in ms, or '' for Redis's own
 --       2 msgpack, the spec {window_ms, connections_min, share, probe_ms, probe_max_ms}
 --       3 msgpack {well = {connection…}, failed = {{connection, outcome}…}}; with neither, nothing changes
--- Returns msgpack {change, outcome, since, failing, heard, next_probe}
+-- Returns msgpack {change, outcome, since, failing, called, next_probe}
 --   change  'opened', 'closed' or ''
 --   outcome '' without an incident; then the rest is 0
 --   since, next_probe  ms; next_probe is 0 while calls are not held back
@@ -24,14 +24,14 @@ local probe_calls = tonumber(meta[4] or UNLIMITED)
 
 -- Connections that were called, in two buckets of time: their union is the window, and up to twice as long.
 local bucket = math.floor(now / spec.window_ms)
-local heard_now = Keys.heard .. string.format('%.0f', bucket)
-local heard_before = Keys.heard .. string.format('%.0f', bucket - 1)
-local called = {}
-for _, connection in ipairs(notes.well) do called[#called + 1] = connection end
-for _, failure in ipairs(notes.failed) do called[#called + 1] = failure[1] end
-if #called > 0 then
-  redis.call('PFADD', heard_now, unpack(called))
-  redis.call('PEXPIRE', heard_now, 2 * spec.window_ms)
+local called_now = Keys.called .. string.format('%.0f', bucket)
+local called_before = Keys.called .. string.format('%.0f', bucket - 1)
+local connections = {}
+for _, connection in ipairs(notes.well) do connections[#connections + 1] = connection end
+for _, failure in ipairs(notes.failed) do connections[#connections + 1] = failure[1] end
+if #connections > 0 then
+  redis.call('PFADD', called_now, unpack(connections))
+  redis.call('PEXPIRE', called_now, 2 * spec.window_ms)
 end
 
 for _, name in ipairs(OUTCOMES) do
@@ -43,7 +43,7 @@ for _, failure in ipairs(notes.failed) do
 end
 
 -- How many connections fail so, of those that were called; and whether that is an incident.
-local heard = redis.call('PFCOUNT', heard_now, heard_before)
+local called = redis.call('PFCOUNT', called_now, called_before)
 local function count(name)
   local key = Keys.failing .. name
   -- During an incident few calls are made, so what failed before them counts for as long as it lasts.
@@ -51,14 +51,14 @@ local function count(name)
   redis.call('PEXPIRE', key, 24 * 3600 * 1000)
   return redis.call('ZCARD', key)
 end
-local function is_incident(failing) return failing >= spec.connections_min and failing >= spec.share * heard end
+local function is_incident(failing) return failing >= spec.connections_min and failing >= spec.share * called end
 local function hold_back(calls, at, gap, gap_max)
   redis.call('HSET', Keys.meta, 'probe_calls', calls, 'probe_at', string.format('%.0f', at), 'probe_gap', gap,
     'probe_gap_max', gap_max)
   return at
 end
 local function answer(change, failing, next_probe)
-  return cmsgpack.pack({ change, outcome or '', since or 0, failing, heard, next_probe })
+  return cmsgpack.pack({ change, outcome or '', since or 0, failing, called, next_probe })
 end
 
 -- A read: nothing to note.

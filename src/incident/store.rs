@@ -12,13 +12,13 @@ pub async fn open(
     since: UnixMs,
 ) -> Result<(), PostgresError> {
     let opened = sqlx::query!(
-        "INSERT INTO incidents (provider, outcome, opened_at, failing, heard) VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO incidents (provider, outcome, opened_at, failing, called) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (provider) WHERE closed_at IS NULL DO NOTHING",
         provider.as_str(),
         incident.outcome,
         incident.since.to_datetime(),
         incident.failing as i64,
-        incident.heard as i64,
+        incident.called as i64,
     )
     .execute(pool)
     .await

@@ -24,8 +24,8 @@ impl Journey {
             (Some(incident), Change::Opened) => {
                 let since = incident.since.plus_ms(-window_ms);
                 self.with_retry(|| incident::open(pool, name, incident, since)).await?;
-                let (outcome, failing, heard) = (&incident.outcome, incident.failing, incident.heard);
-                tracing::warn!(provider = %name, outcome, failing, heard, "the provider fails; a few calls probe it");
+                let (outcome, failing, called) = (&incident.outcome, incident.failing, incident.called);
+                tracing::warn!(provider = %name, outcome, failing, called, "the provider fails; a few calls probe it");
             }
             (_, Change::Closed) => {
                 self.with_retry(|| incident::close(pool, name, window_ms)).await?;

@@ -117,9 +117,9 @@ fn value(name: &str, declared: Option<&DeclaredValue>) -> ValueOverview {
         Some(Kind::Bool | Kind::Text) => None,
         None => quantity_of_suffix(name),
     };
-    let told = declared.and_then(|declared| declared.unit.clone());
+    let unit = declared.and_then(|declared| declared.unit.clone());
     let is_number = quantity.is_some()
-        || told.is_some()
+        || unit.is_some()
         || declared.is_some_and(|one| one.scale.is_some() || one.min.is_some() || one.max.is_some());
     ValueOverview {
         label: declared.and_then(|one| one.label.clone()).or(term.map(|term| term.label.to_owned())),
@@ -128,7 +128,7 @@ fn value(name: &str, declared: Option<&DeclaredValue>) -> ValueOverview {
             Some(Kind::Text) => Some("text"),
             _ => is_number.then_some("number"),
         },
-        unit: quantity.map(|quantity| quantity.symbol().to_owned()).or(told).filter(|unit| !unit.is_empty()),
+        unit: quantity.map(|quantity| quantity.symbol().to_owned()).or(unit).filter(|unit| !unit.is_empty()),
         common: term.is_some(),
     }
 }

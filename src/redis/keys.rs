@@ -27,7 +27,7 @@
 //! | `{p}:quota_inputs` | hash | connection → its devices, since when, read when, its plan; if quotas depend on it |
 //! | `{p}:gone` | zset | connection that Postgres no longer has → when that was first seen, ms |
 //! | `{p}:failing:<outcome>` | zset | connection whose last call came to this → when, ms |
-//! | `{p}:heard:<n>` | HyperLogLog | connections that were called in the nth window since the epoch; expires |
+//! | `{p}:called:<n>` | HyperLogLog | connections that were called in the nth window since the epoch; expires |
 //! | `{p}:meta` | hash | virtual times `v finish`; `fence run epoch built app_… places incident… probe_…` |
 //! | `{p}:wake` | channel | wake-ups: there is something to take |
 //! | `{p}:stats:<minute>` | hash | lag histogram and outcome counts of that minute |

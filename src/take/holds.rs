@@ -18,7 +18,7 @@ pub enum HoldHolder {
 
 /// A hold that is not over.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StandingHold {
+pub struct ActiveHold {
     /// What it stops.
     pub holder: HoldHolder,
     /// Until when. After refusals it is over only when one call after that has gone well.
@@ -83,10 +83,10 @@ pub(super) struct HoldRow(String, String, f64, u32, u32, f64, f64, String);
 
 impl HoldRow {
     /// None for what is not Paceline's.
-    pub(super) fn read(self) -> Option<StandingHold> {
+    pub(super) fn read(self) -> Option<ActiveHold> {
         let Self(holder, field, until, refusals, in_flight, since, reported, reason) = self;
         let at = |ms: f64| UnixMs(ms as i64);
-        Some(StandingHold {
+        Some(ActiveHold {
             holder: HoldHolder::read(&holder, &field)?,
             until: at(until),
             refusals,

@@ -11,7 +11,7 @@ mod spec;
 mod taker;
 
 pub use grant::{Bound, Grant, GrantedJob, Taken};
-pub use holds::{HoldHolder, StandingHold};
+pub use holds::{ActiveHold, HoldHolder};
 pub use reserve::{Reservation, ReserveRequest};
 pub use reserve_within::ReserveOutcome;
 pub use settings::TakerSettings;

@@ -116,9 +116,9 @@ pub(super) fn order(batch: &mut [&Settlement]) {
     });
 }
 
-/// An ordered batch in pieces of about [`JOBS_MAX`] jobs. `call_jobs_max`: the most jobs of a call, for those whose
+/// An ordered batch in chunks of about [`JOBS_MAX`] jobs. `call_jobs_max`: the most jobs of a call, for those whose
 /// settlements do not name them.
-pub(super) fn pieces<'a>(
+pub(super) fn chunks<'a>(
     mut batch: &'a [&'a Settlement],
     call_jobs_max: usize,
 ) -> impl Iterator<Item = &'a [&'a Settlement]> {
@@ -133,9 +133,9 @@ pub(super) fn pieces<'a>(
             sum += jobs(s);
             before < JOBS_MAX
         };
-        let (piece, rest) = batch.split_at(batch.iter().take_while(fits).count());
+        let (chunk, rest) = batch.split_at(batch.iter().take_while(fits).count());
         batch = rest;
-        (!piece.is_empty()).then_some(piece)
+        (!chunk.is_empty()).then_some(chunk)
     })
 }
 
@@ -208,7 +208,7 @@ impl Settlement {
         self.unsolicited.chunks(JOBS_MAX).next().unwrap_or_default()
     }
 
-    /// Those beyond what one script handles, in pieces.
+    /// Those beyond what one script handles, in chunks.
     pub(super) fn further_unsolicited(&self) -> impl Iterator<Item = &[(JobId, UnixMs)]> {
         self.unsolicited.chunks(JOBS_MAX).skip(1)
     }

@@ -1,6 +1,6 @@
 //! The one caller of `take.lua`, `settle.lua` and `reserve.lua`, and of `holds.lua` and `lift.lua`.
 
-use super::holds::{HoldHolder, HoldRow, StandingHold};
+use super::holds::{ActiveHold, HoldHolder, HoldRow};
 use super::reserve::{Reservation, ReserveReply, ReserveRequest};
 use super::settings::TakerSettings;
 use super::settle;
@@ -43,7 +43,7 @@ const MODULES: &[Module] = &[
     Module("VariableLimit", include_str!("lua/quota/variable_limit.lua")),
     Module("Gauge", include_str!("lua/quota/gauge.lua")),
     Module("State", include_str!("lua/quota/state.lua")),
-    Module("Standing", include_str!("lua/quota/standing.lua")),
+    Module("ActiveHolds", include_str!("lua/quota/active_holds.lua")),
     Module("Places", include_str!("lua/quota/places.lua")),
     Module("Chain", include_str!("lua/quota/chain.lua")),
     Module("Probe", include_str!("lua/take/probe.lua")),
@@ -117,7 +117,7 @@ impl Taker {
     }
 
     /// What is held. `now` is for tests; `None` is Redis's clock.
-    pub async fn holds(&self, now: Option<UnixMs>) -> Result<Vec<StandingHold>, RedisError> {
+    pub async fn holds(&self, now: Option<UnixMs>) -> Result<Vec<ActiveHold>, RedisError> {
         let spec = self.packed(now)?;
         let rows: Vec<HoldRow> =
             self.holds.ask(&self.redis, &self.anchor, &[now_arg(now).as_bytes(), &spec]).await?;
@@ -129,7 +129,7 @@ impl Taker {
         &self,
         holders: &[HoldHolder],
         now: Option<UnixMs>,
-    ) -> Result<Vec<StandingHold>, RedisError> {
+    ) -> Result<Vec<ActiveHold>, RedisError> {
         self.redis.usable()?;
         let wanted: Vec<_> = holders.iter().map(HoldHolder::fields).collect();
         let (spec, wanted) = (self.packed(now)?, self.lift.pack(&wanted)?);
@@ -149,21 +149,21 @@ impl Taker {
         let mut order: Vec<&Settlement> = settlements.iter().collect();
         settle::order(&mut order);
         let mut settled = Settled::default();
-        for piece in settle::pieces(&order, self.call_jobs_max) {
-            let reply = self.settle_piece(&settle::leases(piece), &[], now).await?;
+        for chunk in settle::chunks(&order, self.call_jobs_max) {
+            let reply = self.settle_chunk(&settle::leases(chunk), &[], now).await?;
             let stale: Vec<CallId> =
-                reply.stale.iter().filter_map(|at| piece.get(*at)).map(|s| s.call).collect();
+                reply.stale.iter().filter_map(|at| chunk.get(*at)).map(|s| s.call).collect();
             settled.wake_by(reply.wake_ms);
-            let live = piece.iter().filter(|settlement| !stale.contains(&settlement.call));
+            let live = chunk.iter().filter(|settlement| !stale.contains(&settlement.call));
             for jobs in live.flat_map(|settlement| settlement.further_unsolicited()) {
-                settled.wake_by(self.settle_piece(&[], jobs, now).await?.wake_ms);
+                settled.wake_by(self.settle_chunk(&[], jobs, now).await?.wake_ms);
             }
             settled.stale.extend(stale);
         }
         Ok(settled)
     }
 
-    async fn settle_piece(
+    async fn settle_chunk(
         &self,
         leases: &[settle::Lease<'_>],
         unsolicited: &[(JobId, UnixMs)],

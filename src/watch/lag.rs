@@ -147,7 +147,7 @@ async fn job_counts(
     now: UnixMs,
 ) -> Result<BTreeMap<String, Provider>, LagError> {
     let rows = sqlx::query!(
-        r#"WITH standing AS (
+        r#"WITH counted AS (
                SELECT j.provider, j.state, j.failing_since, l.fetched_at, l.online, c.state AS connection_state,
                       CASE WHEN j.last_error_at > coalesce(l.fetched_at, '-infinity')
                            THEN split_part(j.last_error, ':', 1) END AS error,
@@ -168,7 +168,7 @@ async fn job_counts(
                               WHEN fetched_at IS NULL THEN 'never_called'
                               WHEN late_ms > grace_ms THEN 'waiting'
                               WHEN stale THEN 'not_observed' END AS cause
-               FROM standing)
+               FROM counted)
            SELECT provider, cause,
                   count(*) FILTER (WHERE state = 'active') AS "active!",
                   count(*) FILTER (WHERE state = 'active' AND late_ms <= grace_ms AND NOT stale) AS "fresh!",

@@ -184,7 +184,7 @@ pub struct Incident {
     /// Connections whose last call failed.
     pub failing: u64,
     /// Connections that were called within the last 10 to 20 minutes.
-    pub heard: u64,
+    pub called: u64,
     /// When the next calls probe the provider; none once calls go well again and are no longer held back.
     #[schema(value_type = Option<String>)]
     pub next_probe: Option<UnixMs>,

@@ -176,7 +176,7 @@ async fn incident_needs_enough_connections_that_fail_the_same_way() {
     assert_eq!(note(702, &[(1, failed("gone"))]).await, Change::Opened);
     let incident = monitor.known(&name).unwrap();
     assert_eq!(
-        (incident.failing, incident.heard, incident.next_probe),
+        (incident.failing, incident.called, incident.next_probe),
         (5, 10, Some(start.plus_ms(712_000)))
     );
     // Fewer than half fail.

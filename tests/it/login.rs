@@ -219,7 +219,7 @@ async fn two_processes_request_one_token() {
 async fn token_stored_before_a_crash_is_used_and_one_not_stored_is_requested_again() {
     let rig = rig(1, "token-2").await;
     let (app, mine) = (&rig.t.app, connection(&rig).await);
-    // Started, and never heard of again.
+    // Started, and never finished.
     let (now, spans) = (app.clock.now(), (300, 0));
     let started = token::begin(&app.pool, &app.sealer, &mine, None, now, spans).await.unwrap();
     assert!(matches!(started, StartOutcome::Mine(_)), "{started:?}");

@@ -62,8 +62,8 @@ impl World {
 
     /// Whether the account is being refused, or the whole application.
     fn refusal(&self, own: &str, at: f64) -> Option<Scope> {
-        let mut standing = ["", own].into_iter().filter_map(|holder| self.refusals.get(holder));
-        standing.find(|refusal| at < refusal.until).map(|refusal| refusal.scope)
+        let mut active = ["", own].into_iter().filter_map(|holder| self.refusals.get(holder));
+        active.find(|refusal| at < refusal.until).map(|refusal| refusal.scope)
     }
 
     /// A refusal, for which scope and how long, ms. It lasts for a while: calls of the connection that are on their way

@@ -8,7 +8,7 @@ use paceline::words::End;
 use std::collections::{BTreeMap, HashSet};
 
 /// A hold, as it must be at least. Where settlements of one batch can be taken in several orders, it is the shorter.
-struct Standing {
+struct ActiveHold {
     until: i64,
     refusals: u32,
     /// The call that shows whether it is over.
@@ -17,7 +17,7 @@ struct Standing {
 
 pub struct Holds {
     settings: settings::Hold,
-    standing: BTreeMap<String, Standing>,
+    active: BTreeMap<String, ActiveHold>,
 }
 
 /// A hold as a refusal reports it.
@@ -32,25 +32,25 @@ pub struct ReportedHold {
 
 impl Holds {
     pub fn new(settings: settings::Hold) -> Self {
-        Self { settings, standing: BTreeMap::new() }
+        Self { settings, active: BTreeMap::new() }
     }
 
     pub fn clear(&mut self) {
-        self.standing.clear();
+        self.active.clear();
     }
 
     pub fn has_device(&self) -> bool {
-        self.standing.keys().any(|scope| scope.starts_with('#'))
+        self.active.keys().any(|scope| scope.starts_with('#'))
     }
 
     /// How long the longest lasts still, ms.
     pub fn longest_ms(&self, now: i64) -> i64 {
-        self.standing.values().map(|hold| hold.until - now).fold(0, i64::max)
+        self.active.values().map(|hold| hold.until - now).fold(0, i64::max)
     }
 
     fn forget_past(&mut self, now: i64) {
         let cap = self.settings.cap.as_ms() as i64;
-        self.standing.retain(|_, hold| hold.until + cap > now);
+        self.active.retain(|_, hold| hold.until + cap > now);
     }
 
     /// What is wrong with a call that a take at `now` granted for an instant.
@@ -58,7 +58,7 @@ impl Holds {
         self.forget_past(now);
         let mut wrong = Vec::new();
         for scope in scopes {
-            let Some(hold) = self.standing.get_mut(scope) else { continue };
+            let Some(hold) = self.active.get_mut(scope) else { continue };
             if at < hold.until as f64 - 1e-6 {
                 let early = hold.until as f64 - at;
                 wrong.push(format!("hold: call {call} goes {early} ms too soon for {scope:?}"));
@@ -75,8 +75,8 @@ impl Holds {
     pub fn settled(&mut self, ended: &[(i64, End, Vec<ReportedHold>)], now: i64) {
         self.forget_past(now);
         for (call, end, _) in ended.iter().filter(|(_, end, _)| *end != End::Throttled) {
-            let is_over = |hold: &Standing| hold.tried_by == Some(*call) && hold.until <= now;
-            self.standing.retain(|_, hold| !(*end == End::Good && is_over(hold)));
+            let is_over = |hold: &ActiveHold| hold.tried_by == Some(*call) && hold.until <= now;
+            self.active.retain(|_, hold| !(*end == End::Good && is_over(hold)));
         }
         for (call, _, reported) in ended {
             for reported in reported {
@@ -86,8 +86,8 @@ impl Holds {
     }
 
     fn refused(&mut self, call: i64, reported: &ReportedHold, now: i64) {
-        let none = Standing { until: 0, refusals: 0, tried_by: None };
-        let hold = self.standing.entry(reported.scope.clone()).or_insert(none);
+        let none = ActiveHold { until: 0, refusals: 0, tried_by: None };
+        let hold = self.active.entry(reported.scope.clone()).or_insert(none);
         if hold.refusals == 0 || hold.tried_by == Some(call) {
             hold.refusals += 1;
         }

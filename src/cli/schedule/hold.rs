@@ -3,7 +3,7 @@
 use crate::cli::{CliError, Context, table};
 use crate::explain::{self, NamedHold};
 use crate::preference::{connections, tenants};
-use crate::take::{HoldHolder, StandingHold, Taker};
+use crate::take::{ActiveHold, HoldHolder, Taker};
 use crate::words::{ConnectionId, DeviceId, Scope};
 use serde::Serialize;
 use std::fmt;
@@ -89,7 +89,7 @@ struct HoldReport {
 impl From<NamedHold> for HoldReport {
     fn from(NamedHold { provider, hold, connection }: NamedHold) -> Self {
         let (tenant, label) = connection.map(|name| (name.tenant, name.label)).unzip();
-        let StandingHold { holder, until, refusals, is_tried, since, reported_until, reason } = hold;
+        let ActiveHold { holder, until, refusals, is_tried, since, reported_until, reason } = hold;
         Self {
             provider: provider.to_string(),
             scope: holder.scope(),
@@ -199,8 +199,8 @@ async fn lift(context: &Context, args: Lift) -> Result<(), CliError> {
         (Some(id), None, _) => vec![HoldHolder::Connection(id)],
         (None, _, Some(device)) => {
             let is_its = |holder: &HoldHolder| matches!(holder, HoldHolder::Device(_, of) if *of == device);
-            let standing = taker.holds(None).await?.into_iter().map(|hold| hold.holder);
-            let its: Vec<_> = standing.filter(is_its).collect();
+            let active = taker.holds(None).await?.into_iter().map(|hold| hold.holder);
+            let its: Vec<_> = active.filter(is_its).collect();
             if its.is_empty() {
                 return context.output.answer(&LiftReport { provider: args.provider, lifted: 0 });
             }

@@ -68,13 +68,13 @@ fn summary(name: &str, lag: &ProviderLag) -> String {
         text = format!("{text}\n  not fresh: {}", causes.join(", "));
     }
     if let Some(incident) = &lag.incident {
-        let Incident { outcome, since, failing, heard, next_probe } = incident;
+        let Incident { outcome, since, failing, called, next_probe } = incident;
         let probed = match next_probe {
             Some(at) => format!("a few calls probe it, the next at {at}"),
             None => "calls are not held back".to_owned(),
         };
         text = format!(
-            "{text}\n  incident since {since}: {failing} of {heard} connections fail ({outcome}); {probed}"
+            "{text}\n  incident since {since}: {failing} of {called} connections fail ({outcome}); {probed}"
         );
     }
     text

@@ -2,7 +2,7 @@
 -- lie in the slot of KEYS[1].
 -- Uses: KEYS[1], the anchor "<prefix>{<provider>}:"
 -- Gives: anchor, due, queue, ready, jobs, lanes, blocked, partly, hot, why, vtime, weights, groups, waitlist, left,
---   links, leases, lease, changed, corrupt, quotas, quota, holds, quota_inputs, gone, failing, heard, meta, wake
+--   links, leases, lease, changed, corrupt, quotas, quota, holds, quota_inputs, gone, failing, called, meta, wake
 local anchor = KEYS[1]
 return {
   anchor = anchor,
@@ -31,7 +31,7 @@ return {
   quota_inputs = anchor .. 'quota_inputs',
   gone = anchor .. 'gone',
   failing = anchor .. 'failing:',
-  heard = anchor .. 'heard:',
+  called = anchor .. 'called:',
   meta = anchor .. 'meta',
   wake = anchor .. 'wake',
 }

@@ -5,7 +5,7 @@
 -- Returns msgpack {{holder, field, until_ms, refusals, in_flight, since_ms, reported_ms, reason}…}; holder is 'app' or
 -- a connection, field as in state.lua; refusals in a row, 0 where nothing was refused; in_flight: calls that try
 -- whether it is over; reported_ms: until when the provider asked to wait, 0 if it did not say
--- Uses: Standing
+-- Uses: ActiveHolds
 local rows = {}
-for i, g in ipairs(Standing.all()) do rows[i] = Standing.row(g) end
+for i, g in ipairs(ActiveHolds.all()) do rows[i] = ActiveHolds.row(g) end
 return cmsgpack.pack(rows)

@@ -4,7 +4,7 @@
 --       2 msgpack, the spec: as for take
 --       3 msgpack array of {holder, field}: those to lift; field '' for all of a holder; empty: all of the provider
 -- Returns those that were lifted, as holds does
--- Uses: Keys, Command, Record, Due, State, Chain, Standing
+-- Uses: Keys, Command, Record, Due, State, Chain, ActiveHolds
 local wanted = cmsgpack.unpack(ARGV[3])
 local function is_wanted(g)
   for _, one in ipairs(wanted) do
@@ -14,9 +14,9 @@ local function is_wanted(g)
 end
 
 local rows, freed, devices, has_app = {}, {}, {}, false
-for _, g in ipairs(Standing.all()) do
+for _, g in ipairs(ActiveHolds.all()) do
   if is_wanted(g) then
-    rows[#rows + 1] = Standing.row(g)
+    rows[#rows + 1] = ActiveHolds.row(g)
     freed[#freed + 1] = { g.s.holder, g.field }
     local device = g.field:match('#(.*)$')
     if device then devices[device] = true end

@@ -50,6 +50,13 @@ local function in_order(flat)
   end
   return all
 end
+-- The instants of sliding quotas that were fully spent at an instant. Of the epoch, computed once per script.
+local function all_spent_at(instant)
+  local tats = {}
+  for k = 1, #stored do tats[k] = spent_at(instant, stored[k].burst, stored[k].emission_ms) end
+  return tats
+end
+local spent_at_epoch
 -- Sliding quotas count as fully spent at that instant. inputs: where limits depend on them. Returns whether any tat
 -- became less too: that is stored, or it would move with the time.
 local function as_spent_at(instant, flat, inputs)
@@ -62,10 +69,10 @@ local function as_spent_at(instant, flat, inputs)
     end
     return flat, is_less
   end
+  spent_at_epoch = spent_at_epoch or all_spent_at(epoch)
+  local least = instant == epoch and spent_at_epoch or all_spent_at(instant)
   for k = 1, #stored do
-    local q = stored[k]
-    local least = spent_at(instant, q.burst, q.emission_ms)
-    if flat[2 * k] < least then flat[2 * k] = least end
+    if flat[2 * k] < least[k] then flat[2 * k] = least[k] end
   end
   return flat, false
 end

@@ -7,8 +7,8 @@ local HOT_LEAD, start_of, ask = Lanes.HOT_LEAD, Lanes.start_of, Command.ask
 
 local function starts_before(a, b)
   if a.start ~= b.start then return a.start < b.start end
-  local of_a, of_b = a.place or math.huge, b.place or math.huge
-  return of_a < of_b or (of_a == of_b and a.name < b.name)
+  if a.place ~= b.place then return a.place < b.place end
+  return a.name < b.name
 end
 -- Lanes that step aside for others until their own instant come back in this order.
 local function opens_before(a, b)
@@ -34,7 +34,7 @@ local function enter(names, starts, let_in)
       local lane = {
         name = name, start = start, hot = start < 0, weight = tonumber(weights[i] or 1), backlog = true,
         connection = false, chain = false, of = false, queues = false, waited = false, answer = false, granted = 0,
-        has_more = false,
+        has_more = false, place = math.huge,
       }
       entered[name] = lane
       added[#added + 1] = lane

@@ -76,7 +76,7 @@ local function lane_of(name)
     -- All fields that most lanes come to have, so that the table is made in one go.
     lane = {
       name = name, queues = NONE, jobs = 0, weight = 1, start = 0, connection = false, chain = false, of = false,
-      waited = false, answer = false, granted = 0, has_more = false,
+      waited = false, answer = false, granted = 0, has_more = false, place = math.huge,
     }
     lanes[name] = lane
     fresh[#fresh + 1] = lane

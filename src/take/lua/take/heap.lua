@@ -1,16 +1,19 @@
 -- Heap: binary heaps, each ordered by the function it is given.
 -- Uses: nothing
 -- Gives: push, sink, pop
-local function push(heap, item, before)
-  local i = #heap + 1
-  heap[i] = item
+local floor = math.floor
+
+-- Puts an item where i is, or above.
+local function rise(heap, i, item, before)
   while i > 1 do
-    local parent = math.floor(i / 2)
-    if not before(heap[i], heap[parent]) then break end
-    heap[i], heap[parent] = heap[parent], heap[i]
+    local parent = floor(i / 2)
+    if not before(item, heap[parent]) then break end
+    heap[i] = heap[parent]
     i = parent
   end
+  heap[i] = item
 end
+local function push(heap, item, before) rise(heap, #heap + 1, item, before) end
 -- Moves the top down to its place.
 local function sink(heap, before)
   local i, size = 1, #heap
@@ -23,11 +26,19 @@ local function sink(heap, before)
     i = least
   end
 end
+-- The last item, which mostly belongs near the bottom, is put there and rises: that compares less than letting it sink.
 local function pop(heap, before)
-  local top, size = heap[1], #heap
-  heap[1] = heap[size]
-  heap[size] = nil
-  sink(heap, before)
+  local top, size = heap[1], #heap - 1
+  local last = heap[size + 1]
+  heap[size + 1] = nil
+  if size < 1 then return top end
+  local i, child = 1, 2
+  while child <= size do
+    if child < size and before(heap[child + 1], heap[child]) then child = child + 1 end
+    heap[i] = heap[child]
+    i, child = child, 2 * child
+  end
+  rise(heap, i, last, before)
   return top
 end
 

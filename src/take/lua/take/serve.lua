@@ -157,7 +157,7 @@ local function serve(lane)
         skip = skip or {}
         for other in pairs(lane.queues) do skip[other] = skip[other] or stops(by, resource, other) end
         partly = partly or is_of_some
-        for i = 1, by_turns and #by_turns or 0 do list_of(by_turns[i].waitlist).standing[lane.name] = lane end
+        for i = 1, by_turns and #by_turns or 0 do list_of(by_turns[i].waitlist).keeping[lane.name] = lane end
         if by.waitlist then list_of(by.waitlist).is_scarce = true end
         if not soonest or at < soonest then soonest, why = at, by end
       end

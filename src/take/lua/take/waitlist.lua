@@ -7,12 +7,12 @@ local HOT_LEAD, start_of, send, ask = Lanes.HOT_LEAD, Lanes.start_of, Command.se
 local chain_of = Chain.of
 
 -- By link, what this take does to its waitlist: {charges = lane -> cost it had, blocked = lanes that the link stopped,
--- standing = name -> lane that keeps a place, opens_at = when the link opens again, is_scarce = it stopped a lane}.
+-- keeping = name -> lane that keeps a place, opens_at = when the link opens again, is_scarce = it stopped a lane}.
 local lists = {}
 local function list_of(link)
   local list = lists[link]
   if not list then
-    list = { charges = {}, blocked = {}, standing = {} }
+    list = { charges = {}, blocked = {}, keeping = {} }
     lists[link] = list
   end
   return list
@@ -83,7 +83,7 @@ local function push(list, a, b)
 end
 
 local function write_list(link, list)
-  local names, waits = {}, list.standing
+  local names, waits = {}, list.keeping
   for _, lane in ipairs(list.blocked) do waits[lane.name] = lane end
   for lane in pairs(list.charges) do names[#names + 1] = lane end
   for lane in pairs(waits) do if not list.charges[lane] then names[#names + 1] = lane end end
@@ -116,7 +116,7 @@ local function write(is_stopped)
     if lane.let_in and lane.answer ~= 'granted' then
       -- Stopped elsewhere it keeps its place; a lane that has nothing left leaves.
       local list = list_of(lane.let_in.name)
-      if lane.answer == 'blocked' then list.standing[name] = lane else list.charges[name] = list.charges[name] or 0 end
+      if lane.answer == 'blocked' then list.keeping[name] = lane else list.charges[name] = list.charges[name] or 0 end
     end
   end
   for link, list in pairs(lists) do
@@ -130,7 +130,7 @@ local function write(is_stopped)
     -- Not all were served: the next take goes on. All were, and it is open: there is no waitlist any more.
     if not closed and (link.has_more or link.pending > 0 or is_stopped) then
       push(blocked, now, name)
-    elseif not closed and not (lists[name] and next(lists[name].standing)) then
+    elseif not closed and not (lists[name] and next(lists[name].keeping)) then
       redis.call('DEL', WAITLIST .. name, LEFT .. name)
       redis.call('HDEL', LINKS, name)
     end

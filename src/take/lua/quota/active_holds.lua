@@ -1,4 +1,4 @@
--- Standing: the holds that are not over.
+-- ActiveHolds: the holds that are not over.
 -- Uses: Keys, Run, Gauge, State
 -- Gives: all, row
 local now = Run.now

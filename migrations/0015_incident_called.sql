@@ -1,0 +1,1 @@
+ALTER TABLE incidents RENAME COLUMN heard TO called;
