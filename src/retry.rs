@@ -39,8 +39,8 @@ impl Retry {
     }
 
     /// A wait of at least half its bound: for what must not come back at once, however often it failed.
-    pub fn jittered(&self, failures: u32, chance: &mut impl Rng) -> Duration {
-        self.bound(failures) / 2 + self.wait(failures, chance) / 2
+    pub fn jittered(&self, failures: u32, rng: &mut impl Rng) -> Duration {
+        self.bound(failures) / 2 + self.wait(failures, rng) / 2
     }
 }
 

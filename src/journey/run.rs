@@ -4,7 +4,6 @@ use super::{Journey, JourneyError, Step};
 use crate::app::App;
 use crate::redis::RedisError;
 use crate::retry::RECONNECT;
-use futures::StreamExt;
 use std::collections::HashMap;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -108,12 +107,11 @@ pub async fn listen(app: App, journeys: Vec<Arc<Journey>>) {
     let channels: Vec<String> = by_channel.keys().cloned().collect();
     let mut failures = 0;
     loop {
-        if let Ok(mut pubsub) = app.redis.listen(&channels).await {
+        if let Ok(mut subscription) = app.redis.listen(&channels).await {
             failures = 0;
             // A message may have been missed while disconnected.
             journeys.iter().for_each(|journey| journey.wake.at(Instant::now()));
-            let mut messages = pubsub.on_message();
-            while let Some(message) = messages.next().await {
+            while let Some(message) = subscription.next().await {
                 if let Some(journey) = by_channel.get(message.get_channel_name()) {
                     journey.wake.at(Instant::now());
                 }

@@ -1,7 +1,7 @@
-//! One multiplexed connection that reconnects by itself, and its errors.
+//! A handle to one Redis, and its errors.
 
+use super::link::{self, Link, Subscription};
 use super::server::{Unsuitable, unsuitable};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +47,7 @@ pub enum RedisError {
 /// A handle to Redis; clones share the connection.
 #[derive(Clone)]
 pub struct Redis {
-    link: ConnectionManager,
+    link: Link,
     client: redis::Client,
     at: Arc<str>,
     /// What the last inspection found, for all clones.
@@ -56,16 +56,14 @@ pub struct Redis {
 
 impl Redis {
     /// The connection, for one command or pipeline.
-    pub fn link(&self) -> ConnectionManager {
+    pub fn link(&self) -> Link {
         self.link.clone()
     }
 
     /// A connection of its own that listens to channels.
-    pub async fn listen(&self, channels: &[String]) -> Result<redis::aio::PubSub, RedisError> {
+    pub async fn listen(&self, channels: &[String]) -> Result<Subscription, RedisError> {
         let failed = |source| RedisError::Failed { what: "listen", source };
-        let mut pubsub = self.client.get_async_pubsub().await.map_err(failed)?;
-        pubsub.subscribe(channels).await.map_err(failed)?;
-        Ok(pubsub)
+        Subscription::open(&self.client, channels).await.map_err(failed)
     }
 
     /// Asks the server whether it may hold the schedule.
@@ -151,13 +149,8 @@ impl Redis {
 pub async fn connect(url: &SecretString) -> Result<Redis, RedisError> {
     let at = address(url.expose_secret());
     let unreachable = |source| RedisError::Unreachable { at: at.clone(), source };
-    let client = redis::Client::open(url.expose_secret()).map_err(unreachable)?;
-    // Short waits: callers have retries of their own, and a reader would rather ask Postgres than wait.
-    let config = ConnectionManagerConfig::new()
-        .set_number_of_retries(2)
-        .set_connection_timeout(Some(Duration::from_secs(3)))
-        .set_response_timeout(Some(Duration::from_secs(5)));
-    let link = ConnectionManager::new_with_config(client.clone(), config).await.map_err(unreachable)?;
+    let client = link::client(url.expose_secret()).map_err(unreachable)?;
+    let link = Link::connect(client.clone()).await.map_err(unreachable)?;
     Ok(Redis { link, client, at: at.as_str().into(), unsuitable: watch::Sender::new(None) })
 }
 

@@ -1,8 +1,16 @@
 //! A TCP proxy in front of a server, whose connections can be cut or stalled.
 
-use tokio::io::copy_bidirectional;
+use futures::future::join;
+use tokio::io::{copy, copy_bidirectional, sink};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+
+/// Which bytes a black hole swallows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Lost {
+    Requests,
+    Responses,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum State {
@@ -11,6 +19,8 @@ enum State {
     Cut,
     /// Connections stay open, but no bytes pass.
     Held,
+    /// Connections stay open, and bytes in this direction are lost: for good, on those that are open now.
+    Silent(Lost),
 }
 
 /// A proxy for one server.
@@ -47,6 +57,11 @@ impl Wire {
         self.state.send_replace(State::Held);
     }
 
+    /// As a firewall that forgot its connections: nothing tells either end.
+    pub fn silence(&self, lost: Lost) {
+        self.state.send_replace(State::Silent(lost));
+    }
+
     pub fn mend(&self) {
         self.state.send_replace(State::Up);
     }
@@ -56,6 +71,9 @@ async fn forward(mut client: TcpStream, target: String, mut state: watch::Receiv
     let Ok(mut server) = TcpStream::connect(target).await else { return };
     loop {
         let now = *state.borrow_and_update();
+        if let State::Silent(lost) = now {
+            return swallow(client, server, lost).await;
+        }
         tokio::select! {
             // Dropped when the wire is held: bytes read but not yet written are lost, as on a real network.
             _ = copy_bidirectional(&mut client, &mut server), if now == State::Up => return,
@@ -63,6 +81,21 @@ async fn forward(mut client: TcpStream, target: String, mut state: watch::Receiv
             else => return,
         }
     }
+}
+
+/// Ends when both ends have closed.
+async fn swallow(client: TcpStream, server: TcpStream, lost: Lost) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let mut nowhere = (sink(), sink());
+    let _ = match lost {
+        Lost::Requests => {
+            join(copy(&mut from_client, &mut nowhere.0), copy(&mut from_server, &mut to_client)).await
+        }
+        Lost::Responses => {
+            join(copy(&mut from_client, &mut to_server), copy(&mut from_server, &mut nowhere.1)).await
+        }
+    };
 }
 
 /// `host:port` of `scheme://user@host:port/name`.

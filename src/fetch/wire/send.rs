@@ -18,6 +18,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often an HTTP/2 connection with a request in flight is pinged, and how long for an answer: it carries all calls to
+/// a host, so one that fell silent must be replaced.
+const PING_EVERY: Duration = Duration::from_secs(5);
 /// Per response. All headers together are at most 400 KiB, the size of the client's buffer.
 const HEADERS_MAX: usize = 100;
 const HEADER_BYTES_MAX: u32 = 64 << 10;
@@ -119,6 +122,9 @@ impl Network {
             // Covers everything from connecting to the last byte of the body, so that a slow body cannot exceed it.
             .timeout(Duration::from_millis(http.timeout.as_ms()))
             .pool_idle_timeout(Duration::from_secs(90))
+            .http2_keep_alive_interval(PING_EVERY)
+            .http2_keep_alive_timeout(PING_EVERY)
+            .tcp_nodelay(true)
             .http1_max_headers(HEADERS_MAX)
             .http2_max_header_list_size(HEADER_BYTES_MAX)
             .build()
