@@ -132,6 +132,11 @@ impl App {
         }
     }
 
+    /// How long a process that was told to stop waits for what it began.
+    pub fn shutdown_grace(&self) -> Duration {
+        Duration::from_millis(self.settings.shutdown.grace.as_ms())
+    }
+
     /// How much later than its interval a reading still counts as fresh, ms.
     pub fn grace_ms(&self, interval: Interval) -> i64 {
         let fresh = &self.settings.fresh;

@@ -3,11 +3,23 @@
 use clap::Parser;
 use paceline::cli::{self, Cli};
 use std::process::ExitCode;
+use tokio::runtime::Builder;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match Cli::try_parse() {
-        Ok(cli) => cli::run(cli).await,
-        Err(error) => cli::print_parse_error(&error, std::env::args_os()),
-    }
+fn main() -> ExitCode {
+    let runtime = match Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let code = runtime.block_on(async {
+        match Cli::try_parse() {
+            Ok(cli) => cli::run(cli).await,
+            Err(error) => cli::print_parse_error(&error, std::env::args_os()),
+        }
+    });
+    // A look-up of a name that hangs on a thread of its own must not keep the process.
+    runtime.shutdown_background();
+    code
 }

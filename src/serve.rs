@@ -44,7 +44,11 @@ pub enum ServeError {
 /// suspended, and how long calls are granted on a server that has become unsuitable.
 const LOOK_AT_REDIS_EVERY: Duration = Duration::from_secs(1);
 
-/// Runs the roles until `stop`; then what was sent lands, what was not is handed back, and it returns.
+/// Past `shutdown.grace`, the tasks have so long to end.
+const LAST_SECOND: Duration = Duration::from_secs(1);
+
+/// Runs the roles until `stop`; then what was sent lands, what was not is handed back, and it returns: whatever hangs,
+/// within `shutdown.grace` and a second.
 ///
 /// The listener is the API's; without one the API is not served, whatever the roles say.
 pub async fn serve(
@@ -66,13 +70,34 @@ pub async fn serve_and_reload(
     reload: &Notify,
 ) -> Result<(), ServeError> {
     let socket = listener.map(TcpListener::into_std).transpose()?.map(Arc::new);
+    let last = app.shutdown_grace() + LAST_SECOND;
+    let overdue = async {
+        stop.cancelled().await;
+        sleep(last).await;
+    };
+    tokio::select! {
+        ended = run_and_reload(&mut app, roles, socket, &stop, reload) => ended,
+        () = overdue => {
+            tracing::warn!("stopped before all tasks had ended: a server did not answer within shutdown.grace");
+            Ok(())
+        }
+    }
+}
+
+async fn run_and_reload(
+    app: &mut App,
+    roles: &[Role],
+    socket: Option<Arc<std::net::TcpListener>>,
+    stop: &CancellationToken,
+    reload: &Notify,
+) -> Result<(), ServeError> {
     loop {
         let round = stop.child_token();
         let mut running = pin!(run_roles(app.clone(), roles, socket.clone(), round.clone()));
         let registry = loop {
             tokio::select! {
                 ended = &mut running => {
-                    finish_detached(&app).await;
+                    finish_detached(app).await;
                     return ended;
                 }
                 () = reload.notified() => {}
@@ -90,8 +115,7 @@ pub async fn serve_and_reload(
 /// Waits for tasks that must finish, at most for the shutdown grace.
 async fn finish_detached(app: &App) {
     app.detached.close();
-    let grace = Duration::from_millis(app.settings.shutdown.grace.as_ms());
-    if timeout(grace, app.detached.wait()).await.is_err() {
+    if timeout(app.shutdown_grace(), app.detached.wait()).await.is_err() {
         tracing::warn!("tasks cut off at shutdown; a token that comes now is lost");
     }
 }

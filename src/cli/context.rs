@@ -10,6 +10,9 @@ use crate::telemetry;
 use std::time::Duration;
 use tokio::time::timeout;
 
+/// How long Postgres may take to close its connections.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// An open app, and the private servers under it, if any.
 pub struct Context {
     /// The app.
@@ -42,11 +45,18 @@ impl Context {
     /// Lets detached tasks finish, closes the pool and releases the private servers.
     pub async fn close(self) -> Result<(), CliError> {
         self.app.detached.close();
-        let grace = Duration::from_millis(self.app.settings.shutdown.grace.as_ms());
-        if timeout(grace, self.app.detached.wait()).await.is_err() {
+        if timeout(self.app.shutdown_grace(), self.app.detached.wait()).await.is_err() {
             tracing::warn!("a call was cut off; its lease expires by itself");
         }
-        self.app.pool.close().await;
+        self.release().await
+    }
+
+    /// Likewise, after detached tasks were waited for.
+    pub async fn release(self) -> Result<(), CliError> {
+        // A server that hangs keeps nobody from leaving: it sees the connections closed when the process ends.
+        if timeout(CLOSE_TIMEOUT, self.app.pool.close()).await.is_err() {
+            tracing::warn!("Postgres did not answer while its connections were closed");
+        }
         Ok(self.servers.release().await?)
     }
 

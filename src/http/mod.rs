@@ -23,7 +23,6 @@ use axum::serve::ListenerExt;
 use keyring::Keyring;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +44,7 @@ pub fn router(app: App) -> Router {
 
 /// Serves until `stop`, then finishes requests in flight for at most `shutdown.grace`.
 pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
-    let grace = Duration::from_millis(app.settings.shutdown.grace.as_ms());
+    let grace = app.shutdown_grace();
     // A response is one small write: Nagle's algorithm would delay it until the previous one is acknowledged.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let server = axum::serve(listener, router(app)).with_graceful_shutdown(stop.clone().cancelled_owned());

@@ -34,10 +34,11 @@ pub(super) struct Flight {
     pub(super) cost: u32,
     pub(super) quota_inputs: QuotaInputs,
     pub(super) stop: CancellationToken,
+    pub(super) cut: CancellationToken,
 }
 
 impl Flight {
-    /// Makes the call at its instant. A call that was sent is finished even if the process stops.
+    /// Makes the call at its instant. A call that was sent is finished even if the process stops, until it is cut off.
     pub(super) async fn run(self, mut call: Call, mut ended: Ended, instants: Instants) -> Ended {
         // Ahead of the call's instant: a renewal that takes longer hands the grant back instead of sending late.
         match self.authoriser.ready(&call.connection).await {
@@ -75,10 +76,17 @@ impl Flight {
         }
         ended.secrets_version = call.connection.secrets_version;
         let (sent_at, looked_up) = (self.clock.now(), lookup.is_some());
-        let mut answer = match lookup {
-            Some(lookup) => self.look_up(&call, sent_at, lookup).await,
-            None => self.fetcher.fetch(&call, sent_at).await,
+        let asked = async {
+            match lookup {
+                Some(lookup) => self.look_up(&call, sent_at, lookup).await,
+                None => self.fetcher.fetch(&call, sent_at).await,
+            }
         };
+        let mut answer = self.cut.run_until_cancelled(asked).await.unwrap_or_else(|| CallResult {
+            end: End::Lost,
+            outcomes: not_sent(&call, "cut off at shutdown"),
+            ..CallResult::default()
+        });
         self.authoriser.learn(&call.connection, &answer.bootstrap_values, false, sent_at).await;
         let refused = |(_, outcome): &(JobId, Outcome)| matches!(outcome, Outcome::Unauthorized { .. });
         if answer.outcomes.iter().any(refused) && !self.authoriser.refused(&call.connection).await {

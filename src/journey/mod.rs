@@ -52,6 +52,8 @@ pub struct Journey {
     tolerance: Duration,
     /// Once cancelled, no further call is sent.
     stop: CancellationToken,
+    /// Once cancelled, no call is waited for: those in flight end as lost.
+    cut: CancellationToken,
 }
 
 /// Why a step failed: a server is away.
@@ -128,6 +130,7 @@ impl Journey {
             tolerance: app.tolerance(provider),
             provider: provider.clone(),
             stop,
+            cut: CancellationToken::new(),
         })
     }
 }

@@ -170,6 +170,7 @@ impl Journey {
                 .resource(call.resource.as_str())
                 .map_or(1, |r| r.cost_of(call.targets.len() as u32)),
             stop: self.stop.clone(),
+            cut: self.cut.clone(),
         };
         let (done, supervisor) = (self.ended_in.clone(), self.app.supervisor.clone());
         self.calls.spawn(async move {

@@ -5,7 +5,9 @@ use crate::app::App;
 use crate::redis::RedisError;
 use crate::retry::RECONNECT;
 use std::collections::HashMap;
+use std::future::ready;
 use std::panic::resume_unwind;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinError;
@@ -15,31 +17,49 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Pull at least this often: a wake-up may be lost with a connection or a process.
 const PULL_EVERY: Duration = Duration::from_secs(30);
+/// How long it may take to settle the calls that were cut off when the grace was over.
+const CUT_OFF_WITHIN: Duration = Duration::from_millis(700);
 
-/// Runs a journey until it is stopped, then waits for calls that were sent, at most for the shutdown grace. May be
-/// called again after a panic.
+/// Runs a journey until it is stopped, then waits for calls that were sent, at most for the shutdown grace. Those that
+/// are in flight then end as lost. May be called again after a panic.
 pub async fn run(journey: Arc<Journey>) {
     let all_ended = CancellationToken::new();
     let mut landing = AbortOnDropHandle::new(tokio::spawn(land_all(journey.clone(), all_ended.clone())));
     let stop = journey.stop.clone();
-    let mut failures = 0;
+    // From the stop on, whatever the pull under way waits for.
+    let mut grace_over = pin!(async {
+        stop.cancelled().await;
+        sleep(journey.app.shutdown_grace()).await;
+    });
+    let (mut failures, mut is_over) = (0, false);
     while !stop.is_cancelled() {
         tokio::select! {
             () = step(&journey, &mut failures) => {}
             ended = &mut landing => return pass_on_panic(ended),
+            () = &mut grace_over => is_over = true,
         }
     }
     journey.calls.close();
-    let grace = Duration::from_millis(journey.app.settings.shutdown.grace.as_ms());
     let landed = async {
         journey.calls.wait().await;
         all_ended.cancel();
         (&mut landing).await
     };
-    match timeout(grace, landed).await {
-        Ok(ended) => pass_on_panic(ended),
+    let mut landed = pin!(landed);
+    let provider = &journey.provider.name;
+    tokio::select! {
+        ended = &mut landed => return pass_on_panic(ended),
+        () = &mut grace_over, if !is_over => {}
+        () = ready(()), if is_over => {}
+    }
+    journey.cut.cancel();
+    match timeout(CUT_OFF_WITHIN, landed).await {
+        Ok(ended) => {
+            tracing::warn!(%provider, "calls cut off at shutdown; they are made again at once");
+            pass_on_panic(ended);
+        }
         Err(_) => {
-            tracing::warn!(provider = %journey.provider.name, "calls cut off at shutdown; they will be made again");
+            tracing::warn!(%provider, "calls cut off at shutdown; they are made again after their leases")
         }
     }
 }

@@ -17,8 +17,8 @@ use tokio::time::{interval, timeout};
 
 const DEVICES: u32 = 60;
 
-/// A `paceline serve` that answers.
-async fn serve(t: &TestApp) -> Child {
+/// A `paceline serve` that answers, with these settings besides.
+pub async fn serve(t: &TestApp, settings: &[(&str, &str)]) -> Child {
     let mut child = Command::new(env!("CARGO_BIN_EXE_paceline"))
         .args(["serve", "--json"])
         .env("PACELINE__DATABASE__URL", t.database_url.expose_secret())
@@ -28,6 +28,7 @@ async fn serve(t: &TestApp) -> Child {
         .env("PACELINE__HTTP__LISTEN", "127.0.0.1:0")
         .env("PACELINE__SCHEDULE__FIRST_RUN_SPREAD", "2s")
         .env("PACELINE__TAKE__LEASE", "500ms")
+        .envs(settings.iter().copied())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -95,7 +96,7 @@ async fn slow_killed_process_loses_no_job_and_breaks_no_quota() {
         .await
         .unwrap();
 
-    let mut first = serve(&t).await;
+    let mut first = serve(&t, &[]).await;
     readings_since(&t, chrono::DateTime::UNIX_EPOCH, i64::from(DEVICES) / 2).await;
     first.kill().await.unwrap(); // SIGKILL
     let killed: chrono::DateTime<chrono::Utc> =
@@ -103,7 +104,7 @@ async fn slow_killed_process_loses_no_job_and_breaks_no_quota() {
     let report = keep::check(&t.app, false).await.unwrap();
     assert!(report.clean && report.scheduled == u64::from(DEVICES), "{report:?}");
 
-    let mut second = serve(&t).await;
+    let mut second = serve(&t, &[]).await;
     readings_since(&t, killed, i64::from(DEVICES)).await;
     let report = keep::check(&t.app, false).await.unwrap();
     assert!(report.clean && report.scheduled == u64::from(DEVICES), "{report:?}");

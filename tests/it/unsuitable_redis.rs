@@ -1,9 +1,9 @@
 //! A Redis that becomes unsuitable under a running process: no call is granted, and work goes on once it is mended.
 
 use crate::journey::SINGLE;
-use crate::outage::asked_again;
 use crate::private_redis::PrivateRedis;
 use crate::support::TestApp;
+use crate::worker::asked_again;
 use paceline::app::App;
 use paceline::keep;
 use paceline::redis::{RedisError, Unsuitable};

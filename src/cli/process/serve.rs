@@ -38,7 +38,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), CliError> {
     let context = Context::open(global).await?;
     announce(&context, listener.as_ref())?;
     let served = serve_and_reload(context.app.clone(), &args.roles, listener, stop, &reload).await;
-    let closed = context.close().await;
+    let closed = context.release().await;
     match served {
         Ok(()) => closed,
         Err(error @ (ServeError::Definition(_) | ServeError::Socket(_))) => {
