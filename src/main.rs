@@ -8,10 +8,7 @@ use tokio::runtime::Builder;
 fn main() -> ExitCode {
     let runtime = match Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: cannot start: {error}");
-            return ExitCode::from(2);
-        }
+        Err(error) => return cli::print_cannot_start(&error),
     };
     let code = runtime.block_on(async {
         match Cli::try_parse() {

@@ -186,6 +186,12 @@ pub fn print_parse_error(error: &clap::Error, args: impl IntoIterator<Item = OsS
     Output { json }.fail(&CliError::cannot_start(on_one_line(&error.to_string())))
 }
 
+/// Prints why the process cannot start, before its arguments are read.
+pub fn print_cannot_start(error: &std::io::Error) -> ExitCode {
+    let json = std::env::args_os().any(|arg| arg == "--json");
+    Output { json }.fail(&CliError::cannot_start(format!("cannot start its threads: {error}")))
+}
+
 /// clap's message and tips, without its headings, usage and line breaks.
 fn on_one_line(text: &str) -> String {
     let message =

@@ -52,15 +52,15 @@ pub async fn run(journey: Arc<Journey>) {
         () = &mut grace_over, if !is_over => {}
         () = ready(()), if is_over => {}
     }
+    let calls = journey.calls.len();
     journey.cut.cancel();
-    match timeout(CUT_OFF_WITHIN, landed).await {
-        Ok(ended) => {
-            tracing::warn!(%provider, "calls cut off at shutdown; they are made again at once");
-            pass_on_panic(ended);
-        }
-        Err(_) => {
-            tracing::warn!(%provider, "calls cut off at shutdown; they are made again after their leases")
-        }
+    let ended = timeout(CUT_OFF_WITHIN, landed).await;
+    if calls > 0 {
+        let again = if ended.is_ok() { "at once" } else { "after their leases" };
+        tracing::warn!(%provider, calls, "calls cut off at shutdown; they are made again {again}");
+    }
+    if let Ok(ended) = ended {
+        pass_on_panic(ended);
     }
 }
 

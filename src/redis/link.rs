@@ -1,7 +1,7 @@
 //! Connections to Redis that are given up once they fall silent.
 //!
-//! A connection that the other end closed is known at once. One that a firewall forgot, or whose server lost its network,
-//! stays open for minutes and answers nothing: the driver keeps it.
+//! A connection that the other end closed is known at once. One that a firewall forgot, or whose server lost its
+//! network, stays open for minutes and answers nothing: the driver keeps it.
 
 use futures::StreamExt;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, PubSubSink, PubSubStream};

@@ -229,7 +229,7 @@ pub async fn put_off(
     Ok(())
 }
 
-/// Notes that a renewal was refused for good and marks the connection, in one: what a stale renewal was told of an older
+/// Notes that a renewal was refused for good and marks the connection, in one: what a stale renewal says of an older
 /// token says nothing of the one that another wrote since.
 ///
 /// Returns the jobs that must leave the schedule, with their versions. None: another wrote a token or began a renewal

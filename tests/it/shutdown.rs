@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 
-const GRACE: Duration = Duration::from_secs(2);
+/// Less than the time limit of a call.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Stops it; returns how long that took.
 async fn stopped(worker: &mut Worker) -> Duration {
@@ -23,7 +24,7 @@ async fn stopped(worker: &mut Worker) -> Duration {
 #[tokio::test]
 async fn slow_stop_ends_within_its_grace_while_a_server_hangs() {
     for hangs in ["postgres", "redis"] {
-        let mut worker = Worker::start(good(), "2s").await;
+        let mut worker = Worker::start(good(), "1s").await;
         asked_again(&worker.cloud, 4).await;
         match hangs {
             "postgres" => worker.postgres.hold(),
@@ -38,7 +39,7 @@ async fn slow_stop_ends_within_its_grace_while_a_server_hangs() {
 
 #[tokio::test]
 async fn slow_calls_cut_off_at_shutdown_are_due_again_at_once() {
-    let mut worker = Worker::start(good().set_delay(Duration::from_secs(60)), "2s").await;
+    let mut worker = Worker::start(good().set_delay(Duration::from_secs(60)), "1s").await;
     asked_again(&worker.cloud, 0).await;
     let took = stopped(&mut worker).await;
     assert!((GRACE..GRACE + Duration::from_millis(1500)).contains(&took), "{took:?}");
@@ -69,7 +70,7 @@ async fn slow_terminated_process_exits_within_its_grace_while_both_servers_hang(
     let settings = [
         ("PACELINE__DATABASE__URL", postgres.reroute(&database_url)),
         ("PACELINE__REDIS__URL", redis.reroute(&redis_url)),
-        ("PACELINE__SHUTDOWN__GRACE", "2s".to_owned()),
+        ("PACELINE__SHUTDOWN__GRACE", "1s".to_owned()),
     ];
     let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
     let mut child = serve(&t, &settings).await;

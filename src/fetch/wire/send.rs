@@ -18,8 +18,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often an HTTP/2 connection with a request in flight is pinged, and how long for an answer: it carries all calls to
-/// a host, so one that fell silent must be replaced.
+/// How often an HTTP/2 connection with a request in flight is pinged, and how long for an answer: it carries all calls
+/// to a host, so one that fell silent must be replaced.
 const PING_EVERY: Duration = Duration::from_secs(5);
 /// Per response. All headers together are at most 400 KiB, the size of the client's buffer.
 const HEADERS_MAX: usize = 100;
