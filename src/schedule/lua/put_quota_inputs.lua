@@ -9,7 +9,7 @@
 -- Stored as "<devices> <since ms> <read at µs> <plan>". since: the last time that the plan changed or devices went:
 -- what was spent before it was of another size, and counts as all (see gcra.lua). More devices need no such mark.
 -- Uses: Keys, Command, Clock
-local now, overwrite, changed, moved = Clock.now_ms(ARGV[1]), ARGV[2] == '1', 0, {}
+local now, overwrite, changed, moved, new = Clock.now_ms(ARGV[1]), ARGV[2] == '1', 0, {}, {}
 
 for _, read in ipairs(cmsgpack.unpack(ARGV[3])) do
   local connection, plan, devices, read_at = read[1], read[2], read[3], read[4]
@@ -24,7 +24,24 @@ for _, read in ipairs(cmsgpack.unpack(ARGV[3])) do
     redis.call('HSET', Keys.quota_inputs, connection, value)
     if is_moved or not old_plan or devices ~= tonumber(old_devices) then changed = changed + 1 end
     if is_moved then moved[connection] = true end
+    if not old_plan then new[#new + 1] = connection end
   end
+end
+
+local function is_timed(at) return at and at > now and at < math.huge end
+
+-- Without inputs a connection has the least amounts, and its lane may wait by their pace.
+local function wake_new()
+  local has_groups, wake = Command.ask('SMISMEMBER', Keys.groups, new), {}
+  local blocked = Command.ask('ZMSCORE', Keys.blocked, new)
+  for i = 1, #new do
+    if has_groups[i] == 1 then
+      moved[new[i]] = true
+    elseif is_timed(tonumber(blocked[i])) then
+      wake[#wake + 1], wake[#wake + 2] = now, new[i]
+    end
+  end
+  Command.send('ZADD', Keys.blocked, wake, 'XX')
 end
 
 -- What waits by the former plan's pace competes again: the connection's lanes, and the links at which they wait, which
@@ -36,7 +53,7 @@ local function wake_moved()
     local found, wake = page[2], {}
     for i = 1, #found, 2 do
       local member, at = found[i], tonumber(found[i + 1])
-      if moved[member:match('^!?(%d+)') or ''] and at > now and at < math.huge then
+      if moved[member:match('^!?(%d+)') or ''] and is_timed(at) then
         wake[#wake + 1], wake[#wake + 2] = now, member
       end
     end
@@ -44,6 +61,7 @@ local function wake_moved()
     cursor = page[1]
   until cursor == '0'
 end
+if #new > 0 then wake_new() end
 if next(moved) then wake_moved() end
 
 if changed > 0 then redis.call('PUBLISH', Keys.wake, '') end
