@@ -62,7 +62,7 @@ local function answer(change, failing, next_probe)
 end
 
 -- A read: nothing to note.
-if #called == 0 then
+if #connections == 0 then
   if not outcome then return answer('', 0, 0) end
   return answer('', redis.call('ZCARD', Keys.failing .. outcome), tonumber(meta[5] or 0))
 end

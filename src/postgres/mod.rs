@@ -8,9 +8,11 @@ use std::time::Duration;
 
 mod lock;
 mod schema;
+mod server;
 
 pub use lock::{Held, try_lock};
 pub use schema::{LOCK_WAIT, begin_ddl, check_migrated, migrate};
+pub use server::{POSTGRES_MIN, Unsuitable};
 pub use sqlx::PgPool as Pool;
 pub use sqlx::postgres::PgListener as Listener;
 
@@ -31,6 +33,14 @@ pub enum PostgresError {
     /// The URL cannot be read.
     #[error("database.url is not a Postgres URL: {0}; write postgres://user:password@host:5432/database")]
     BadUrl(String),
+    /// It cannot hold the data.
+    #[error("cannot use the Postgres at {at}: {why}")]
+    Unsuitable {
+        /// Host, port and database.
+        at: String,
+        /// What is wrong, and what to do.
+        why: Unsuitable,
+    },
     /// The schema is older than this binary.
     #[error("the database lacks {missing} migration(s) of this version: run `paceline migrate` first")]
     NotMigrated {
@@ -104,12 +114,14 @@ pub async fn connect(url: &SecretString, connections_max: u32) -> Result<PgPool,
         PgConnectOptions::from_str(url.expose_secret()).map_err(|e| PostgresError::BadUrl(e.to_string()))?;
     let database = options.get_database().unwrap_or("postgres").to_owned();
     let at = format!("{}:{}/{database}", options.get_host(), options.get_port());
-    PgPoolOptions::new()
+    let pool = PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_with(options.application_name("paceline"))
         .await
-        .map_err(|error| PostgresError::Unreachable { at, reason: plain(&error) })
+        .map_err(|error| PostgresError::Unreachable { at: at.clone(), reason: plain(&error) })?;
+    server::check(&pool, &at).await?;
+    Ok(pool)
 }
 
 /// The server's own sentence, without the driver's wrapping.

@@ -64,6 +64,24 @@ async fn redis_that_may_evict_or_is_a_replica_is_refused() {
 }
 
 #[tokio::test]
+async fn postgres_that_takes_no_writes_is_refused() {
+    let binary = Binary::new().await;
+    let pool = &binary.app.as_ref().expect("an app").app.pool;
+    binary.run("lag").ok();
+    let database: String = sqlx::query_scalar("SELECT current_database()").fetch_one(pool).await.unwrap();
+    let read_only = format!("ALTER DATABASE {database} SET default_transaction_read_only = on");
+    sqlx::query(sqlx::AssertSqlSafe(read_only)).execute(pool).await.unwrap();
+    for command in ["lag", "migrate", "serve --roles fetch"] {
+        let run = binary.run(command);
+        run.refused(
+            2,
+            &["cannot use the Postgres at ", &database, "read only", "default_transaction_read_only"],
+        );
+        assert_eq!(run.err.lines().count(), 1, "{run:?}");
+    }
+}
+
+#[tokio::test]
 async fn bad_provider_definition_is_named_with_its_line() {
     let binary = Binary::new().await;
     let text = "title = \"Acme\"\n[http]\nbase_uri = \"https://x\"\n[resource.state]\npath = \"/\"\nrecords = \".\"\n\

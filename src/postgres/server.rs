@@ -1,0 +1,86 @@
+//! Which servers may hold the data: those that take writes and know what the queries use.
+
+use super::PostgresError;
+use sqlx::PgPool;
+
+/// The oldest Postgres that the tests run on.
+pub const POSTGRES_MIN: i32 = 15;
+
+/// Why a server cannot hold the data: what is wrong, what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unsuitable {
+    /// The queries need a newer one.
+    #[error(
+        "it is Postgres {version}, and Paceline needs {POSTGRES_MIN} or later; upgrade it, or set database.url to a \
+         newer server"
+    )]
+    TooOld {
+        /// As `server_version` says it.
+        version: String,
+    },
+    /// It follows another server.
+    #[error("it is a standby, which takes no writes; set database.url to the primary")]
+    Standby,
+    /// It, the database or the role is set so.
+    #[error(
+        "its transactions are read only; turn default_transaction_read_only off for the server, the database and the \
+         role of database.url"
+    )]
+    ReadOnly,
+}
+
+/// What a server says of itself.
+#[derive(sqlx::FromRow)]
+struct Server {
+    version: String,
+    version_num: i32,
+    is_standby: bool,
+    is_read_only: bool,
+}
+
+/// Refuses a server that cannot hold the data.
+pub(super) async fn check(pool: &PgPool, at: &str) -> Result<(), PostgresError> {
+    let server: Server = sqlx::query_as(
+        "SELECT current_setting('server_version') AS version,
+                current_setting('server_version_num')::int AS version_num,
+                pg_is_in_recovery() AS is_standby,
+                current_setting('transaction_read_only')::bool AS is_read_only",
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(PostgresError::on("report about itself"))?;
+    match unsuitable(&server) {
+        None => Ok(()),
+        Some(why) => Err(PostgresError::Unsuitable { at: at.to_owned(), why }),
+    }
+}
+
+fn unsuitable(server: &Server) -> Option<Unsuitable> {
+    // 150004 is 15.4.
+    if server.version_num / 10_000 < POSTGRES_MIN {
+        return Some(Unsuitable::TooOld { version: server.version.clone() });
+    }
+    // A standby is read only too.
+    if server.is_standby {
+        return Some(Unsuitable::Standby);
+    }
+    server.is_read_only.then_some(Unsuitable::ReadOnly)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(version_num: i32, is_standby: bool, is_read_only: bool) -> Option<Unsuitable> {
+        unsuitable(&Server { version: "of the test".into(), version_num, is_standby, is_read_only })
+    }
+
+    #[test]
+    fn old_standby_and_read_only_servers_are_refused() {
+        assert_eq!(judged(150_000, false, false), None);
+        assert_eq!(judged(180_001, false, false), None);
+        assert_eq!(judged(140_019, false, false), Some(Unsuitable::TooOld { version: "of the test".into() }));
+        assert_eq!(judged(160_004, true, true), Some(Unsuitable::Standby));
+        assert_eq!(judged(160_004, false, true), Some(Unsuitable::ReadOnly));
+    }
+}
