@@ -76,11 +76,13 @@ async fn servers_of_a_killed_process_stop_and_keep_their_data() {
     let servers = local::start(dir.path(), Durability::Durable).await.unwrap();
     assert_eq!(read(&servers).await, ("durable".into(), "durable".into()));
 
+    // Read before they stop: their files go with them.
+    let adopted = self::pids(dir.path());
     // Dropping without stop releases the lock, as a killed process does.
     drop(servers);
     if cfg!(target_os = "linux") {
         gone(&pids).await;
-        gone(&self::pids(dir.path())).await;
+        gone(&adopted).await;
     }
     local::start(dir.path(), Durability::Durable).await.unwrap().stop().await.unwrap();
 }
