@@ -47,8 +47,8 @@ const LOOK_AT_REDIS_EVERY: Duration = Duration::from_secs(1);
 /// Past `shutdown.grace`, the tasks have so long to end.
 const LAST_SECOND: Duration = Duration::from_secs(1);
 
-/// Runs the roles until `stop`; then what was sent lands, what was not is handed back, and it returns: whatever hangs,
-/// within `shutdown.grace` and a second.
+/// Runs the roles until `stop`; then what was sent lands, what was not is handed back, and it returns: within
+/// `shutdown.grace` and a second, even if a server does not answer.
 ///
 /// The listener is the API's; without one the API is not served, whatever the roles say.
 pub async fn serve(

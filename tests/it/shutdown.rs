@@ -1,4 +1,4 @@
-//! A worker that is told to stop does so within its grace, whatever hangs.
+//! A worker stops within its grace, even if Postgres, Redis or a cloud does not answer.
 
 use crate::crash::serve;
 use crate::support::{TestApp, server};
@@ -30,7 +30,7 @@ async fn slow_stop_ends_within_its_grace_while_a_server_hangs() {
             "postgres" => worker.postgres.hold(),
             _ => worker.redis.hold(),
         }
-        // Every loop now waits for it.
+        // So long that every loop has met the outage when the stop comes: the time itself is what is tested.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let took = stopped(&mut worker).await;
         assert!(took < GRACE + Duration::from_millis(1500), "{hangs}: {took:?}");
@@ -76,6 +76,7 @@ async fn slow_terminated_process_exits_within_its_grace_while_both_servers_hang(
     let mut child = serve(&t, &settings).await;
     postgres.hold();
     redis.hold();
+    // Likewise.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let took = terminated(&mut child).await;
     assert!(took < GRACE + Duration::from_secs(2), "{took:?}");
