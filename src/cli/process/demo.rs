@@ -27,7 +27,7 @@ Examples:
   paceline demo --for 30s --json
 
 Prints the addresses to open, then one line per second, and a summary at the end. Exit code 0 if the cloud refused \
-nothing, no call failed and at least 99 % of the devices are fresh; 1 otherwise.";
+nothing, no call failed and at least 99 % of the jobs whose device is online are fresh; 1 otherwise.";
 
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), CliError> {
     let settings = crate::cli::context::load_for_short_command(global)?;
