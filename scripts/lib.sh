@@ -98,12 +98,15 @@ echo 'create_main_cluster = false' >"$dropin"
 apt-get install -y --no-install-recommends "$@" </dev/null
 
 for package in "$@"; do
-    [ "$package" = redis-server ] || continue
-    if command -v systemctl >/dev/null; then
-        systemctl disable --quiet redis-server.service </dev/null || true
-    else
-        update-rc.d redis-server disable </dev/null || true
-    fi
+    case $package in
+    redis-server | pgbouncer)
+        if command -v systemctl >/dev/null; then
+            systemctl disable --quiet "$package.service" </dev/null || true
+        else
+            update-rc.d "$package" disable </dev/null || true
+        fi
+        ;;
+    esac
 done
 AS_ROOT
 }
@@ -230,6 +233,11 @@ need_postgres() {
     fi
     install_packages "PostgreSQL (only its programs: no service, no cluster)" postgresql postgresql-server postgresql@17
     find_postgres >/dev/null || die "PostgreSQL $postgres_min or newer still cannot be found"
+}
+
+need_pgbouncer() {
+    PATH=$PATH:/usr/sbin:/opt/homebrew/bin have pgbouncer && return
+    install_packages "PgBouncer (only its program: no service)" pgbouncer pgbouncer pgbouncer
 }
 
 need_redis() {

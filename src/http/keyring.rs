@@ -4,14 +4,14 @@
 //! lookup asks Postgres; if Postgres does not answer either, an entry that was verified within the last five minutes
 //! counts.
 
-use crate::postgres::{self, Pool, PostgresError};
+use crate::postgres::{Listener, Pool, PostgresError};
 use crate::preference::keys::{self, Principal};
 use crate::retry::RECONNECT;
 use crate::supervise::Supervisor;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long an entry counts once Postgres can neither notify nor answer.
@@ -20,9 +20,6 @@ const RECENT: Duration = Duration::from_secs(5 * 60);
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long the fallback is used without a lookup after one that failed.
 const LOOKUP_RETRY: Duration = Duration::from_secs(1);
-/// A connection can die silently, so it is pinged this often.
-const PING_EVERY: Duration = Duration::from_secs(5);
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bounds memory, not the number of keys in use.
 const ENTRIES_MAX: usize = 10_000;
 
@@ -75,12 +72,14 @@ impl Keyring {
 async fn listen(pool: Pool, cache: Arc<Mutex<KeyCache>>) {
     let mut failures = 0;
     loop {
-        match postgres::listen(&pool, keys::CHANNEL).await {
+        match Listener::open(&pool, keys::CHANNEL).await {
             Ok(mut listener) => {
                 failures = 0;
                 let lost = LostOnDrop(&cache);
                 lock(&cache).listen_started();
-                receive_until_lost(&mut listener, &cache).await;
+                while listener.next().await.is_ok() {
+                    lock(&cache).keys_changed();
+                }
                 drop(lost);
                 tracing::debug!("lost the notifications of changed keys; each lookup asks Postgres");
             }
@@ -100,27 +99,6 @@ struct LostOnDrop<'a>(&'a Mutex<KeyCache>);
 impl Drop for LostOnDrop<'_> {
     fn drop(&mut self) {
         lock(self.0).listen_lost(Instant::now());
-    }
-}
-
-/// Returns when the connection is lost or no longer answers pings.
-async fn receive_until_lost(listener: &mut postgres::Listener, cache: &Mutex<KeyCache>) {
-    // Notifications between two connections are lost, so the cache must learn of every reconnect.
-    listener.eager_reconnect(false);
-    let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
-    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            received = listener.try_recv() => match received {
-                Ok(Some(_)) => lock(cache).keys_changed(),
-                Ok(None) | Err(_) => return,
-            },
-            _ = ping.tick() => {
-                if !matches!(timeout(PING_TIMEOUT, postgres::ping(&mut *listener)).await, Ok(Ok(()))) {
-                    return;
-                }
-            },
-        }
     }
 }
 

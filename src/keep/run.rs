@@ -2,7 +2,7 @@
 
 use super::{CheckReport, KeepError, Rebuild, check, drain, end_forgotten, history, rebuild_if_lost};
 use crate::app::App;
-use crate::postgres;
+use crate::postgres::Listener;
 use crate::preference::outbox::CHANNEL;
 use crate::redis::RedisError;
 use crate::retry::{RECONNECT, Retry};
@@ -49,7 +49,7 @@ async fn keep_drained(app: &App) {
 }
 
 async fn drain_on_notice(app: &App, failures: &mut u32) -> KeepError {
-    let mut listener = match postgres::listen(&app.pool, CHANNEL).await {
+    let mut listener = match Listener::open(&app.pool, CHANNEL).await {
         Ok(listener) => listener,
         Err(error) => return error.into(),
     };
@@ -58,8 +58,8 @@ async fn drain_on_notice(app: &App, failures: &mut u32) -> KeepError {
             return error;
         }
         *failures = 0;
-        if let Ok(Err(error)) = timeout(DRAIN_AT_LEAST_EVERY, listener.recv()).await {
-            return postgres::PostgresError::on("listen")(error).into();
+        if let Ok(Err(error)) = timeout(DRAIN_AT_LEAST_EVERY, listener.next()).await {
+            return error.into();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Advisory locks: one process at a time. Postgres releases a dead process's lock with its connection.
 
+use super::in_time::{ACQUIRE_TIMEOUT, in_time};
 use super::{Pool, PostgresError};
 use sqlx::postgres::{PgAdvisoryLock, PgAdvisoryLockGuard, PgConnection};
 use sqlx::{Connection, Either};
@@ -11,9 +12,12 @@ pub struct Held {
 
 /// Takes the lock of this name; none if another holds it.
 pub async fn try_lock(pool: &Pool, name: &str) -> Result<Option<Held>, PostgresError> {
-    let connection =
-        PgConnection::connect_with(&pool.connect_options()).await.map_err(PostgresError::on("connect"))?;
-    match PgAdvisoryLock::new(name).try_acquire(connection).await.map_err(PostgresError::on("take a lock"))? {
+    let options = pool.connect_options();
+    let connection = in_time(ACQUIRE_TIMEOUT, PgConnection::connect_with(&options)).await;
+    let connection = connection.map_err(PostgresError::on("connect"))?;
+    let lock = PgAdvisoryLock::new(name);
+    let taken = in_time(ACQUIRE_TIMEOUT, lock.try_acquire(connection)).await;
+    match taken.map_err(PostgresError::on("take a lock"))? {
         Either::Left(guard) => Ok(Some(Held { guard })),
         Either::Right(connection) => {
             close(connection).await;
@@ -25,7 +29,7 @@ pub async fn try_lock(pool: &Pool, name: &str) -> Result<Option<Held>, PostgresE
 impl Held {
     /// Gives it up at once. One that is dropped is given up as soon as Postgres sees its connection closed.
     pub async fn release(self) {
-        match self.guard.release_now().await {
+        match in_time(ACQUIRE_TIMEOUT, self.guard.release_now()).await {
             Ok(connection) => close(connection).await,
             Err(error) => tracing::debug!(%error, "lock not released; it goes with its connection"),
         }
@@ -33,7 +37,7 @@ impl Held {
 }
 
 async fn close(connection: PgConnection) {
-    if let Err(error) = connection.close().await {
+    if let Err(error) = in_time(ACQUIRE_TIMEOUT, connection.close()).await {
         tracing::debug!(%error, "connection not closed");
     }
 }

@@ -1,23 +1,23 @@
 //! Plumbing to Postgres: the pool, the schema it must have, and advisory locks.
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use std::str::FromStr;
-use std::time::Duration;
 
+mod in_time;
+mod listen;
 mod lock;
+mod pool;
 mod schema;
 mod server;
+mod transaction;
 
+pub use listen::Listener;
 pub use lock::{Held, try_lock};
+pub use pool::Pool;
 pub use schema::{LOCK_WAIT, begin_ddl, check_migrated, migrate};
 pub use server::{POSTGRES_MIN, Unsuitable};
-pub use sqlx::PgPool as Pool;
-pub use sqlx::postgres::PgListener as Listener;
-
-/// How long a caller waits for a connection of the pool.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+pub use transaction::Transaction;
 
 /// What went wrong with Postgres.
 #[derive(Debug, thiserror::Error)]
@@ -93,11 +93,14 @@ impl PostgresError {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_) => true,
-            // Class 57 (operator intervention: shutdown, starting up), 53 (out of resources), 08 (connection), 40
-            // (rolled back: a deadlock); 25006 (read only: a failover).
-            sqlx::Error::Database(db) => db
-                .code()
-                .is_some_and(|c| ["57", "53", "08", "40", "25006"].iter().any(|class| c.starts_with(class))),
+            // Class 57 (operator intervention: shutdown, starting up, a statement's time is up), 53 (out of resources),
+            // 08 (connection), 40 (rolled back: a deadlock), 55P03 (a lock not had in time); 25006 (read only: a
+            // failover), 25P03 (idle in a transaction for too long).
+            sqlx::Error::Database(db) => db.code().is_some_and(|code| {
+                ["57", "53", "08", "40", "55P03", "25006", "25P03"]
+                    .iter()
+                    .any(|class| code.starts_with(class))
+            }),
             _ => false,
         }
     }
@@ -105,23 +108,25 @@ impl PostgresError {
 
 /// Whether `lock_timeout` ended the statement.
 fn is_lock_timeout(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some("55P03"))
+    has_code(error, "55P03")
+}
+
+/// Whether the server took no writes: it became a standby.
+fn is_read_only(error: &sqlx::Error) -> bool {
+    has_code(error, "25006")
+}
+
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some(code))
 }
 
 /// Connects; an error names the address, the reason and the setting to check.
-pub async fn connect(url: &SecretString, connections_max: u32) -> Result<PgPool, PostgresError> {
+pub async fn connect(url: &SecretString, connections_max: u32) -> Result<Pool, PostgresError> {
     let options =
         PgConnectOptions::from_str(url.expose_secret()).map_err(|e| PostgresError::BadUrl(e.to_string()))?;
     let database = options.get_database().unwrap_or("postgres").to_owned();
     let at = format!("{}:{}/{database}", options.get_host(), options.get_port());
-    let pool = PgPoolOptions::new()
-        .max_connections(connections_max)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options.application_name("paceline"))
-        .await
-        .map_err(|error| PostgresError::Unreachable { at: at.clone(), reason: plain(&error) })?;
-    server::check(&pool, &at).await?;
-    Ok(pool)
+    Pool::open(pool::with_session(options), connections_max, &at).await
 }
 
 /// The server's own sentence, without the driver's wrapping.
@@ -133,19 +138,7 @@ fn plain(error: &sqlx::Error) -> String {
     }
 }
 
-/// Opens a connection of its own that receives notifications.
-pub async fn listen(pool: &PgPool, channel: &str) -> Result<Listener, PostgresError> {
-    // A pool of its own: a listener keeps its connection, and would take it from everybody else in `pool`.
-    let options = (*pool.connect_options()).clone();
-    let own = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
-    let own = own.acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await;
-    let own = own.map_err(PostgresError::on("listen"))?;
-    let mut listener = Listener::connect_with(&own).await.map_err(PostgresError::on("listen"))?;
-    listener.listen(channel).await.map_err(PostgresError::on("listen"))?;
-    Ok(listener)
-}
-
 /// Whether the server answers.
-pub async fn ping<'a>(on: impl sqlx::PgExecutor<'a>) -> Result<(), PostgresError> {
-    sqlx::query("SELECT 1").execute(on).await.map(drop).map_err(PostgresError::on("answer"))
+pub async fn ping(pool: &Pool) -> Result<(), PostgresError> {
+    sqlx::query("SELECT 1").execute(pool).await.map(drop).map_err(PostgresError::on("answer"))
 }

@@ -1,10 +1,10 @@
 //! The schema: migrations, and changes to tables that other sessions are using.
 
-use super::{Pool, PostgresError, is_lock_timeout};
+use super::{Pool, PostgresError, Transaction, is_lock_timeout};
 use crate::retry::Retry;
 use sqlx::migrate::{Migrate, MigrateError, Migration, Migrator};
 use sqlx::postgres::PgAdvisoryLock;
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::{Executor, PgConnection, Postgres};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -19,15 +19,15 @@ const MIGRATION_RETRY: Retry = Retry { base: Duration::from_millis(500), cap: Du
 const MIGRATION_TRIES: u32 = 10;
 
 /// Begins a transaction for a schema change. A lock that it cannot have within [`LOCK_WAIT`] is an error.
-pub async fn begin_ddl(pool: &Pool) -> Result<Transaction<'static, Postgres>, PostgresError> {
+pub async fn begin_ddl(pool: &Pool) -> Result<Transaction, PostgresError> {
     let mut transaction = pool.begin().await.map_err(PostgresError::on("begin a transaction"))?;
     limit_lock_wait(&mut transaction, "SET LOCAL", LOCK_WAIT).await?;
     Ok(transaction)
 }
 
 /// Zero is no limit.
-async fn limit_lock_wait(
-    connection: &mut PgConnection,
+async fn limit_lock_wait<'c>(
+    connection: impl Executor<'c, Database = Postgres>,
     set: &'static str,
     limit: Duration,
 ) -> Result<(), PostgresError> {
@@ -41,7 +41,11 @@ pub async fn migrate(pool: &Pool) -> Result<(), PostgresError> {
     let mut connection = pool.acquire().await.map_err(PostgresError::on("connect"))?;
     // A migration that fails leaves sqlx's own advisory lock and our lock_timeout on its session.
     connection.close_on_drop();
-    // Taken while no lock_timeout is set: another process may migrate for minutes.
+    // A migration takes as long as it takes.
+    let unlimited = sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await;
+    unlimited.map_err(PostgresError::on("set statement_timeout"))?;
+    // Another process may migrate for minutes.
+    limit_lock_wait(&mut *connection, "SET", Duration::ZERO).await?;
     let lock = PgAdvisoryLock::new("paceline migrate");
     let mut connection = lock.acquire(connection).await.map_err(PostgresError::on("take a lock"))?;
     for migration in MIGRATIONS.iter() {
@@ -55,7 +59,7 @@ async fn apply(connection: &mut PgConnection, migration: &Migration) -> Result<(
     // What runs outside of a transaction, as CREATE INDEX CONCURRENTLY does, blocks nobody while it waits; and a
     // timeout would leave an invalid index.
     let limit = if migration.no_tx { Duration::ZERO } else { LOCK_WAIT };
-    limit_lock_wait(connection, "SET", limit).await?;
+    limit_lock_wait(&mut *connection, "SET", limit).await?;
     let mut tries = 0;
     loop {
         let error = match MIGRATIONS.run_to(migration.version, &mut *connection).await {

@@ -1,7 +1,6 @@
 //! Which servers may hold the data: those that take writes and know what the queries use.
 
-use super::PostgresError;
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
 /// The oldest Postgres that the tests run on.
 pub const POSTGRES_MIN: i32 = 15;
@@ -27,7 +26,16 @@ pub enum Unsuitable {
          role of database.url"
     )]
     ReadOnly,
+    /// Something between it and us gives each transaction another session.
+    #[error(
+        "a pooler such as PgBouncer keeps our session's settings from it, and notifications and advisory locks need \
+         the session, too; set database.url to the server itself"
+    )]
+    Pooled,
 }
+
+/// The longest that Postgres lets a statement run, as `SHOW` prints it.
+pub(super) const STATEMENT_TIMEOUT: &str = "1min";
 
 /// What a server says of itself.
 #[derive(sqlx::FromRow)]
@@ -36,23 +44,27 @@ struct Server {
     version_num: i32,
     is_standby: bool,
     is_read_only: bool,
+    statement_timeout: String,
 }
 
-/// Refuses a server that cannot hold the data.
-pub(super) async fn check(pool: &PgPool, at: &str) -> Result<(), PostgresError> {
+/// Why the server of this connection cannot hold the data; none if it can.
+pub(super) async fn look(connection: &mut PgConnection) -> Result<Option<Unsuitable>, sqlx::Error> {
     let server: Server = sqlx::query_as(
         "SELECT current_setting('server_version') AS version,
                 current_setting('server_version_num')::int AS version_num,
                 pg_is_in_recovery() AS is_standby,
-                current_setting('transaction_read_only')::bool AS is_read_only",
+                current_setting('transaction_read_only')::bool AS is_read_only,
+                current_setting('statement_timeout') AS statement_timeout",
     )
-    .fetch_one(pool)
-    .await
-    .map_err(PostgresError::on("report about itself"))?;
-    match unsuitable(&server) {
-        None => Ok(()),
-        Some(why) => Err(PostgresError::Unsuitable { at: at.to_owned(), why }),
-    }
+    .fetch_one(connection)
+    .await?;
+    Ok(unsuitable(&server))
+}
+
+/// PgBouncer refuses a session's settings, which Postgres never does.
+pub(super) fn refused_by_pooler(error: &sqlx::Error) -> Option<Unsuitable> {
+    let sqlx::Error::Database(error) = error else { return None };
+    error.message().starts_with("unsupported startup parameter").then_some(Unsuitable::Pooled)
 }
 
 fn unsuitable(server: &Server) -> Option<Unsuitable> {
@@ -64,15 +76,23 @@ fn unsuitable(server: &Server) -> Option<Unsuitable> {
     if server.is_standby {
         return Some(Unsuitable::Standby);
     }
-    server.is_read_only.then_some(Unsuitable::ReadOnly)
+    if server.is_read_only {
+        return Some(Unsuitable::ReadOnly);
+    }
+    (server.statement_timeout != STATEMENT_TIMEOUT).then_some(Unsuitable::Pooled)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn server(version_num: i32, is_standby: bool, is_read_only: bool) -> Server {
+        let statement_timeout = STATEMENT_TIMEOUT.into();
+        Server { version: "of the test".into(), version_num, is_standby, is_read_only, statement_timeout }
+    }
+
     fn judged(version_num: i32, is_standby: bool, is_read_only: bool) -> Option<Unsuitable> {
-        unsuitable(&Server { version: "of the test".into(), version_num, is_standby, is_read_only })
+        unsuitable(&server(version_num, is_standby, is_read_only))
     }
 
     #[test]
@@ -82,5 +102,11 @@ mod tests {
         assert_eq!(judged(140_019, false, false), Some(Unsuitable::TooOld { version: "of the test".into() }));
         assert_eq!(judged(160_004, true, true), Some(Unsuitable::Standby));
         assert_eq!(judged(160_004, false, true), Some(Unsuitable::ReadOnly));
+    }
+
+    #[test]
+    fn session_that_lost_its_settings_is_refused() {
+        let elsewhere = Server { statement_timeout: "0".into(), ..server(160_004, false, false) };
+        assert_eq!(unsuitable(&elsewhere), Some(Unsuitable::Pooled));
     }
 }

@@ -10,7 +10,7 @@ pub async fn count(pool: &Pool, tenant: TenantId, devices: &[DeviceId]) -> Resul
         tenant.0,
         &devices.iter().map(|device| device.0).collect::<Vec<_>>()
     )
-    .fetch_one(pool)
+    .fetch_one(&pool.for_long_statements())
     .await
     .map_err(PostgresError::on("count the readings"))
 }
@@ -29,6 +29,7 @@ pub async fn delete(
     jobs: &[JobId],
 ) -> Result<u64, PostgresError> {
     let failed = || PostgresError::on(UNFINISHED);
+    let pool = &pool.for_long_statements();
     let mut readings = 0;
     for batch in devices.chunks(BATCH) {
         let ids: Vec<i64> = batch.iter().map(|device| device.0).collect();

@@ -21,7 +21,7 @@ pub async fn ensure(pool: &Pool, now: UnixMs, ahead: u64) -> Result<(), Postgres
 async fn ensure_day(pool: &Pool, day: NaiveDate) -> Result<(), PostgresError> {
     let failed = || PostgresError::on_ddl("create the history's partitions of", &day.to_string());
     let mut ddl = postgres::begin_ddl(pool).await?;
-    sqlx::query!("SELECT ensure_history($1)", day).execute(&mut *ddl).await.map_err(failed())?;
+    sqlx::query!("SELECT ensure_history($1)", day).execute(&mut ddl).await.map_err(failed())?;
     ddl.commit().await.map_err(failed())
 }
 
@@ -36,6 +36,7 @@ pub struct Dropped {
 
 /// Drops the partitions of days that ended `keep_days` or more ago, and rows as old out of the default partitions.
 pub async fn drop_old(pool: &Pool, now: UnixMs, keep_days: u64) -> Dropped {
+    let pool = &pool.for_long_statements();
     let mut dropped = Dropped { names: Vec::new(), result: Ok(()) };
     let Some(oldest) = now.to_datetime().date_naive().checked_sub_days(Days::new(keep_days)) else {
         return dropped;
@@ -88,7 +89,7 @@ async fn drop_partition(pool: &Pool, name: &str) -> Result<(), PostgresError> {
     let mut ddl = postgres::begin_ddl(pool).await?;
     // A name out of the catalogue that ends in eight digits: nothing to escape.
     let drop = sqlx::AssertSqlSafe(format!("DROP TABLE IF EXISTS \"{name}\""));
-    sqlx::query(drop).execute(&mut *ddl).await.map_err(failed())?;
+    sqlx::query(drop).execute(&mut ddl).await.map_err(failed())?;
     ddl.commit().await.map_err(failed())
 }
 

@@ -183,7 +183,7 @@ async fn job_counts(
         sources.grace_share,
         sources.grace_min_ms,
     )
-    .fetch_all(sources.pool)
+    .fetch_all(&sources.pool.for_long_statements())
     .await
     .map_err(PostgresError::on("count the jobs"))?;
     let mut counts: BTreeMap<String, Provider> = BTreeMap::new();

@@ -4,8 +4,9 @@ use crate::support::{TestApp, empty_database};
 use paceline::postgres::{self, PostgresError};
 use paceline::record::history;
 use paceline::words::UnixMs;
+use secrecy::ExposeSecret;
 use sqlx::migrate::Migrator;
-use sqlx::{AssertSqlSafe, Executor};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -144,9 +145,11 @@ async fn partition_is_created_later_when_the_table_is_in_use() {
 
 #[tokio::test]
 async fn migration_waits_for_a_table_in_use_and_writes_go_on() {
-    let pool = postgres::connect(&empty_database().await, 8).await.unwrap();
+    let url = empty_database().await;
+    let mut admin = PgConnection::connect(url.expose_secret()).await.unwrap();
     // The next one alters `tenants`.
-    Migrator::new(Path::new("migrations")).await.unwrap().run_to(1, &pool).await.unwrap();
+    Migrator::new(Path::new("migrations")).await.unwrap().run_to(1, &mut admin).await.unwrap();
+    let pool = postgres::connect(&url, 8).await.unwrap();
     let mut long = pool.begin().await.unwrap();
     long.execute("SELECT count(*) FROM tenants").await.unwrap();
 

@@ -24,6 +24,7 @@ mod login;
 mod novelty;
 mod oauth;
 mod outage;
+mod pooler;
 mod private_redis;
 mod providers;
 mod quota_inputs;

@@ -6,6 +6,7 @@ use crate::wire::Wire;
 use paceline::app::{App, Servers};
 use paceline::keep;
 use paceline::serve::{Role, ServeError, serve};
+use paceline::words::ConnectionId;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use std::time::Duration;
@@ -41,6 +42,9 @@ pub struct Worker {
     pub cloud: MockServer,
     pub postgres: Wire,
     pub redis: Wire,
+    pub connection: ConnectionId,
+    /// How many it has.
+    pub devices: u64,
     pub stop: CancellationToken,
     pub working: JoinHandle<Result<(), ServeError>>,
 }
@@ -73,7 +77,7 @@ impl Worker {
         let serving = stop.clone();
         let working =
             tokio::spawn(async move { serve(app, &[Role::Fetch, Role::Keep], None, serving).await });
-        Self { t, cloud, postgres, redis, stop, working }
+        Self { t, cloud, postgres, redis, connection, devices: 5, stop, working }
     }
 
     /// Stops it. Everything is as it should be.
@@ -81,6 +85,6 @@ impl Worker {
         self.stop.cancel();
         timeout(Duration::from_secs(20), self.working).await.expect("it stops").unwrap().unwrap();
         let report = keep::check(&self.t.app, false).await.unwrap();
-        assert!(report.clean && report.scheduled == 5, "{report:?}");
+        assert!(report.clean && report.scheduled == self.devices, "{report:?}");
     }
 }

@@ -258,16 +258,17 @@ mod tests {
         assert!(why.contains("1,5"), "the reason has the offending value: {why}");
     }
 
-    /// Takes about 400 steps: with 2,000 elements far more than one program may.
+    /// Takes about `n` steps.
     const LONG: &str =
         "each = \".[]\"\nid = \".id\"\nrecords = \"{values: {sum: (reduce range(.n) as $i (0; . + $i))}}\"";
 
     #[test]
     fn limits_of_jq_grow_with_the_number_of_elements() {
-        let body: Vec<_> = (0..2_000).map(|id| json!({"id": id, "n": 400})).collect();
+        // More steps than one program may, and a fifth of the time, so that a busy machine is no reason to fail.
+        let body: Vec<_> = (0..2_000).map(|id| json!({"id": id, "n": 200})).collect();
         let elements = read(LONG, &json!(body).to_string()).unwrap();
         assert_eq!(elements.len(), 2_000);
-        assert!(elements.into_iter().filter_map(record).all(|found| found.values["sum"] == json!(79_800)));
+        assert!(elements.into_iter().filter_map(record).all(|found| found.values["sum"] == json!(19_900)));
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub async fn add(pool: &Pool, sealer: &Sealer, new: NewConnection) -> Result<Con
         new.label,
         params
     )
-    .fetch_optional(&mut *tx)
+    .fetch_optional(&mut tx)
     .await
     .map_err(failed())?;
     let Some(id) = id.map(ConnectionId) else {
@@ -103,7 +103,7 @@ pub async fn add(pool: &Pool, sealer: &Sealer, new: NewConnection) -> Result<Con
             id.0,
             sealed
         )
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await
         .map_err(failed())?;
     }

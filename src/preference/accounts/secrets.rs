@@ -26,7 +26,7 @@ pub async fn change<E>(
         tenant.0,
         id.0
     )
-    .fetch_optional(&mut *tx)
+    .fetch_optional(&mut tx)
     .await
     .map_err(failed())?;
     let sealed = sealed.ok_or_else(|| ConnectionError::Unknown(id.to_string()))?;
@@ -37,9 +37,9 @@ pub async fn change<E>(
     if let Err(refused) = judge(&secrets) {
         return Ok(Err(refused));
     }
-    connections::reauthorise(&mut *tx, sealer, tenant, id, &secrets).await?;
+    connections::reauthorise(&mut tx, sealer, tenant, id, &secrets).await?;
     if let Some(reason) = awaits {
-        refusals::wait_for_owner(&mut *tx, id, reason).await?;
+        refusals::wait_for_owner(&mut tx, id, reason).await?;
     }
     tx.commit().await.map_err(failed())?;
     Ok(Ok(()))

@@ -1,8 +1,7 @@
 //! Devices: added in batches, each with its jobs.
 
-use crate::postgres::{Pool, PostgresError};
+use crate::postgres::{Pool, PostgresError, Transaction};
 use crate::words::{ConnectionId, DeviceId, Interval, Priority, ProviderName, ResourceName, TenantId};
-use sqlx::PgConnection;
 use std::collections::HashSet;
 
 /// A device to be added, or changed if the connection has it.
@@ -70,7 +69,7 @@ pub async fn add(
 
 /// [`add`] within a transaction. An owner's name is replaced by another name of the owner's only.
 pub async fn add_in(
-    tx: &mut PgConnection,
+    tx: &mut Transaction,
     account: &TenantConnection,
     devices: &[NewDevice],
     by: Origin,
@@ -148,7 +147,7 @@ pub async fn add_in(
 
 /// From here on the provider's list may add these devices again.
 async fn forget_removals(
-    tx: &mut PgConnection,
+    tx: &mut Transaction,
     account: &TenantConnection,
     external: &[String],
 ) -> Result<(), PostgresError> {
@@ -166,7 +165,7 @@ async fn forget_removals(
 
 /// The existing jobs of these devices, as external id and resource.
 pub async fn jobs_of(
-    tx: &mut PgConnection,
+    tx: &mut Transaction,
     account: &TenantConnection,
     external: &[String],
 ) -> Result<HashSet<(String, String)>, PostgresError> {

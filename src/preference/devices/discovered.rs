@@ -2,7 +2,7 @@
 
 use super::batch::{self, NewDevice, Origin, TenantConnection};
 use super::discovery_claim::Claim;
-use crate::postgres::{Pool, PostgresError};
+use crate::postgres::{Pool, PostgresError, Transaction};
 use crate::words::{DeviceId, Interval, ListedDevice, Priority, ResourceName, UnixMs};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
@@ -70,9 +70,9 @@ pub async fn preview(
     account: &TenantConnection,
     list: DeviceList<'_>,
 ) -> Result<Changes, PostgresError> {
-    let mut connection = pool.acquire().await.map_err(PostgresError::on("connect"))?;
-    let removed = removed(&mut connection, account, list).await?;
-    let mut known = known(&mut connection, account, list.asked_at).await?;
+    let mut tx = pool.begin().await.map_err(PostgresError::on("compare the list of devices"))?;
+    let removed = removed(&mut tx, account, list).await?;
+    let mut known = known(&mut tx, account, list.asked_at).await?;
     list.complete_ids(&mut known);
     Ok(compare(&known, &removed, list.devices))
 }
@@ -97,7 +97,7 @@ pub async fn apply(
         account.connection.0,
         claim.number
     )
-    .execute(&mut *tx)
+    .execute(&mut tx)
     .await
     .map_err(failed())?;
     if latest.rows_affected() == 0 {
@@ -124,7 +124,7 @@ pub async fn apply(
         account.connection.0,
         &changes.missing
     )
-    .fetch_all(&mut *tx)
+    .fetch_all(&mut tx)
     .await
     .map_err(failed())?;
     tx.commit().await.map_err(failed())?;
@@ -134,7 +134,7 @@ pub async fn apply(
 
 /// Devices that were added by the provider's own ids get their whole ids. Returns them.
 async fn complete_ids(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Transaction,
     account: &TenantConnection,
     list: DeviceList<'_>,
 ) -> Result<Vec<DeviceId>, PostgresError> {
@@ -158,7 +158,7 @@ async fn complete_ids(
 
 /// Names of unknown origin that the list has, too, are the provider's.
 async fn note_origins(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Transaction,
     account: &TenantConnection,
     listed: &[ListedDevice],
 ) -> Result<(), PostgresError> {
@@ -182,7 +182,7 @@ async fn note_origins(
 
 /// Updates devices from the list. The jobs of a device that moved to another group move too.
 async fn describe(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Transaction,
     account: &TenantConnection,
     changes: &Changes,
     listed: &[ListedDevice],
@@ -232,7 +232,7 @@ async fn describe(
 }
 
 async fn known(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Transaction,
     account: &TenantConnection,
     asked_at: UnixMs,
 ) -> Result<Vec<Known>, PostgresError> {
@@ -262,7 +262,7 @@ async fn known(
 
 /// External ids of the connection's removed devices.
 async fn removed(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Transaction,
     account: &TenantConnection,
     list: DeviceList<'_>,
 ) -> Result<HashSet<String>, PostgresError> {

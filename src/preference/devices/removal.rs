@@ -1,9 +1,8 @@
 //! Removes devices and connections. Their jobs leave the schedule through the outbox; the list of a provider does not
 //! add a removed device again.
 
-use crate::postgres::{Pool, PostgresError};
+use crate::postgres::{Pool, PostgresError, Transaction};
 use crate::words::{ConnectionId, DeviceId, JobId, TenantId};
-use sqlx::PgConnection;
 
 /// Devices that exist, with their jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,7 +70,7 @@ pub async fn remove_devices(
     devices: &[DeviceId],
 ) -> Result<Inventory, PostgresError> {
     let failed = || PostgresError::on("remove the devices");
-    let mut tx = pool.begin().await.map_err(failed())?;
+    let mut tx = pool.for_long_statements().begin().await.map_err(failed())?;
     // A list of devices that is being stored locks its connection's row: it ends before, or sees the removal.
     sqlx::query!(
         "SELECT connection_id FROM connections WHERE tenant_id = $1 AND connection_id IN (
@@ -80,7 +79,7 @@ pub async fn remove_devices(
         tenant.0,
         &raw(devices)
     )
-    .fetch_all(&mut *tx)
+    .fetch_all(&mut tx)
     .await
     .map_err(failed())?;
     let removed = delete(&mut tx, tenant, devices).await?;
@@ -95,14 +94,14 @@ pub async fn remove_connection(
     connection: ConnectionId,
 ) -> Result<Option<Inventory>, PostgresError> {
     let failed = || PostgresError::on("remove the connection");
-    let mut tx = pool.begin().await.map_err(failed())?;
+    let mut tx = pool.for_long_statements().begin().await.map_err(failed())?;
     // From here on nothing is added to it.
     let locked = sqlx::query_scalar!(
         "SELECT connection_id FROM connections WHERE tenant_id = $1 AND connection_id = $2 FOR UPDATE",
         tenant.0,
         connection.0
     )
-    .fetch_optional(&mut *tx)
+    .fetch_optional(&mut tx)
     .await
     .map_err(failed())?;
     if locked.is_none() {
@@ -113,7 +112,7 @@ pub async fn remove_connection(
         tenant.0,
         connection.0
     )
-    .fetch_all(&mut *tx)
+    .fetch_all(&mut tx)
     .await
     .map_err(failed())?;
     let devices: Vec<_> = devices.into_iter().map(DeviceId).collect();
@@ -124,14 +123,14 @@ pub async fn remove_connection(
         "DELETE FROM tokens WHERE tenant_id = $1 AND connection_id = $2",
         "DELETE FROM connections WHERE tenant_id = $1 AND connection_id = $2",
     ] {
-        sqlx::query(table).bind(tenant.0).bind(connection.0).execute(&mut *tx).await.map_err(failed())?;
+        sqlx::query(table).bind(tenant.0).bind(connection.0).execute(&mut tx).await.map_err(failed())?;
     }
     tx.commit().await.map_err(failed())?;
     Ok(Some(removed))
 }
 
 async fn delete(
-    tx: &mut PgConnection,
+    tx: &mut Transaction,
     tenant: TenantId,
     devices: &[DeviceId],
 ) -> Result<Inventory, PostgresError> {

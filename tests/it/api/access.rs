@@ -128,11 +128,11 @@ async fn read_with_cached_key_does_not_query_postgres() {
         let warm = api.get(&path, &key).await;
         let mut locked = api.app().pool.begin().await.unwrap();
         sqlx::query("LOCK TABLE api_keys, devices IN ACCESS EXCLUSIVE MODE")
-            .execute(&mut *locked)
+            .execute(&mut locked)
             .await
             .unwrap();
         let response = timeout(Duration::from_millis(200), api.get(&path, &key)).await;
-        locked.rollback().await.unwrap();
+        locked.commit().await.unwrap();
         warm.status.is_success() && response.is_ok_and(|response| response.status.is_success())
     };
     timeout(TIMEOUT, async { while !responds_under_lock().await {} })

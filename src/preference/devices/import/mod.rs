@@ -15,12 +15,11 @@ pub use rows::Format;
 pub use rules::check;
 
 use super::batch::{self, NewDevice, Origin, TenantConnection};
-use crate::postgres::{Pool, PostgresError};
+use crate::postgres::{Pool, PostgresError, Transaction};
 use crate::provider::Provider;
 use crate::words::{Interval, Priority, ResourceName};
 use merge::Merge;
 use rows::Rows;
-use sqlx::PgConnection;
 use std::io::{self, BufRead};
 
 /// The most devices in one batch.
@@ -194,7 +193,7 @@ pub async fn add(
 }
 
 async fn add_in(
-    tx: &mut PgConnection,
+    tx: &mut Transaction,
     account: &TenantConnection,
     wanted: Vec<Wanted>,
 ) -> Result<Vec<i64>, PostgresError> {
