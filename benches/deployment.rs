@@ -132,12 +132,23 @@ impl Deployment {
         self.redis.cpu_all_threads_s().await
     }
 
+    /// URLs of its Redis and its database.
+    pub fn urls(&self) -> (&str, &str) {
+        (self.servers.redis_url.expose_secret(), self.servers.database_url.expose_secret())
+    }
+
     /// Starts a `paceline serve` process with these roles. Dropping the handle kills it.
     pub fn serve(&self, roles: &str) -> Result<Child, Failed> {
+        let (redis_url, database_url) = self.urls();
+        self.serve_at(roles, redis_url, database_url)
+    }
+
+    /// Likewise, through proxies.
+    pub fn serve_at(&self, roles: &str, redis_url: &str, database_url: &str) -> Result<Child, Failed> {
         let child = Command::new(env!("CARGO_BIN_EXE_paceline"))
             .args(["serve", "--roles", roles])
-            .env("PACELINE__DATABASE__URL", self.servers.database_url.expose_secret())
-            .env("PACELINE__REDIS__URL", self.servers.redis_url.expose_secret())
+            .env("PACELINE__DATABASE__URL", database_url)
+            .env("PACELINE__REDIS__URL", redis_url)
             .env("PACELINE__SECRET__KEY", self.servers.sealing_key.expose_secret())
             .env("PACELINE__PROVIDERS__DIR", self.providers.path())
             .env("PACELINE__PROVIDERS__PRIVATE_NETWORKS", self.provider.as_str())

@@ -8,6 +8,7 @@ mod cpu;
 mod cycle;
 mod deployment;
 mod dispatch;
+mod far;
 mod figure;
 mod growth;
 mod idle;
@@ -22,6 +23,9 @@ mod register;
 mod reprioritise;
 mod rig;
 mod thermostats;
+#[allow(dead_code, reason = "the tests cut and silence too")]
+#[path = "../tests/it/wire.rs"]
+mod wire;
 
 use clap::{Parser, ValueEnum};
 use figure::Figure;
@@ -40,7 +44,7 @@ struct Args {
     /// Print one line of JSON per figure on stdout, and nothing else there
     #[arg(long)]
     json: bool,
-    /// Seconds to measure in `pace` (default 60), `idle` (30) and `lag` (20); shorter only to try them
+    /// Seconds to measure in `pace` (default 60), `idle` (30), `far` and `lag` (20); shorter only to try them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
     seconds: Option<u32>,
     /// Set by `cargo bench`, not by `cargo test --all-targets`
@@ -70,6 +74,8 @@ enum Bench {
     Idle,
     /// Mapping a response's bytes to the readings of 300 devices
     Mapping,
+    /// Share of a quota that processes use whose Redis and Postgres are far away
+    Far,
     /// Share of a quota that four processes use, and how many calls a referee throttles
     Pace,
 }
@@ -139,6 +145,7 @@ async fn run(bench: Bench, seconds: Option<u32>) -> Result<Vec<Figure>, Failed> 
         Bench::Lag => lag::run(seconds.unwrap_or(20)).await,
         Bench::Idle => idle::run(seconds.unwrap_or(30)).await,
         Bench::Mapping => mapping::run().await,
+        Bench::Far => far::run(seconds.unwrap_or(20)).await,
         Bench::Pace => pace::run(seconds.unwrap_or(60)).await,
     }
 }

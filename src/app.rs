@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::incident::{Monitor, Rules};
 use crate::postgres::{self, Pool, PostgresError};
-use crate::provider::{LoadError, Provider, Registry};
+use crate::provider::{LoadError, Registry};
 use crate::redis::{self, Keys, Redis, RedisError};
 use crate::schedule::Queue;
 use crate::seal::{SealError, Sealer};
@@ -114,11 +114,6 @@ impl App {
     /// How calls are granted.
     pub fn taker_settings(&self) -> TakerSettings {
         TakerSettings::of(&self.settings, self.keys.clone())
-    }
-
-    /// How long after its instant a granted call may still be sent.
-    pub fn tolerance(&self, provider: &Provider) -> Duration {
-        Duration::from_millis(self.settings.take.tolerance.as_ms()).min(provider.slack())
     }
 
     /// Where lag reports read.

@@ -113,7 +113,7 @@ impl AdHocCall {
         let deadline = Instant::now() + timeout;
         let reserve = async || {
             let left = deadline.saturating_duration_since(Instant::now());
-            reserve(app, &client, request, left, abandoned).await
+            reserve(&client, request, left, abandoned).await
         };
         let call = reserve().await?;
         let (connection, call) = match authoriser.bootstrap_state(&connection).await {
@@ -152,14 +152,12 @@ impl AdHocCall {
 }
 
 async fn reserve(
-    app: &App,
     client: &ProviderClient,
     request: &ReserveRequest,
     timeout: Duration,
     abandoned: &CancellationToken,
 ) -> Result<CallId, AdHocError> {
-    let tolerance = app.tolerance(&client.provider);
-    let (call, latest) = match client.taker.reserve_within(request, timeout, tolerance, abandoned).await? {
+    let (call, latest) = match client.taker.reserve_within(request, timeout, abandoned).await? {
         ReserveOutcome::Go { call, latest } => (call, latest),
         ReserveOutcome::NotYet { by, when, wait_ms } => {
             return Err(AdHocError::NotYet { by, when, wait_ms });

@@ -41,7 +41,7 @@ pub(super) async fn reserve(
     let request = ReserveRequest { lane, resource, cost: 1, devices: Vec::new(), keep_ms: 0 };
     // Its callers are detached tasks: they wait even if whoever needs the token goes away.
     let never = CancellationToken::new();
-    let waited = client.taker.reserve_within(&request, timeout, app.tolerance(provider), &never).await;
+    let waited = client.taker.reserve_within(&request, timeout, &never).await;
     let now = app.clock.now();
     match waited {
         Ok(ReserveOutcome::Go { call, latest }) if Instant::now() <= latest => {

@@ -240,8 +240,8 @@ impl Journey {
                         tracing::warn!(%provider, calls, "lease expired before settle; results were ignored");
                     }
                     if let Some(wait_ms) = settled.wake_in_ms {
-                        self.wake
-                            .at(Instant::now() + Duration::from_secs_f64(wait_ms / 1000.0) - self.ahead());
+                        self.wake.at(Instant::now() + Duration::from_secs_f64(wait_ms / 1000.0)
+                            - self.client.taker.look_ahead());
                     }
                     if failures > 0 {
                         // An attempt whose response was lost may have settled all, and its wake time is unknown.
@@ -277,11 +277,6 @@ impl Journey {
                 other => return other.map_err(JourneyError::from),
             }
         }
-    }
-
-    /// How long before its due instant a job is taken.
-    fn ahead(&self) -> Duration {
-        Duration::from_millis(self.app.settings.take.ahead.as_ms() / 2)
     }
 
     fn deadline(&self) -> Instant {

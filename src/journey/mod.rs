@@ -29,7 +29,6 @@ use crate::take::{Grant, GrantedJob, Verdict};
 use crate::words::{ConnectionId, DeviceId, End, Hold, JobId, Outcome, Record, TenantId, UnixMs};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -48,8 +47,6 @@ pub struct Journey {
     ended_out: Mutex<mpsc::UnboundedReceiver<Ended>>,
     /// When to pull again.
     wake: Wake,
-    /// How late a call may be sent.
-    tolerance: Duration,
     /// Once cancelled, no further call is sent.
     stop: CancellationToken,
     /// Once cancelled, no call is waited for: those in flight end as lost.
@@ -127,7 +124,6 @@ impl Journey {
             ended_out: Mutex::new(ended_out),
             app: app.clone(),
             wake: Wake::default(),
-            tolerance: app.tolerance(provider),
             provider: provider.clone(),
             stop,
             cut: CancellationToken::new(),

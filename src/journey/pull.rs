@@ -57,11 +57,13 @@ impl Journey {
                 return Err(error);
             }
         };
+        self.client.taker.observe_handling(asked.elapsed());
+        let tolerance = self.client.taker.tolerance(taken.late_ms);
         let calls = taken.grants.len();
         for grant in taken.grants {
             // Not early: counted from when the response came. Not late: counted from when the request was sent.
             let wait = Duration::from_secs_f64(grant.send_in_ms / 1000.0);
-            let instants = Instants { send_at: received + wait, latest: asked + wait + self.tolerance };
+            let instants = Instants { send_at: received + wait, latest: asked + wait + tolerance };
             let planned = UnixMs(taken.now.0 + grant.send_in_ms.round() as i64);
             self.start(grant, instants, planned, &resolved);
         }

@@ -53,6 +53,8 @@ pub struct Taken {
     pub live: bool,
     /// The schedule's clock as the script ran.
     pub now: UnixMs,
+    /// How much later than the tolerance calls may be sent, ms.
+    pub late_ms: f64,
     /// When to ask again if nothing else happens, ms from `now`; negative: not before something is put or a call ends.
     pub wake_in_ms: f64,
     /// Calls whose worker was lost.

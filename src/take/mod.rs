@@ -1,6 +1,7 @@
 //! Take and settle: the script that decides which calls are made when, and the one that ends calls. Holds, listed and
 //! lifted.
 
+mod distance;
 mod grant;
 mod holds;
 mod reserve;
@@ -10,6 +11,7 @@ mod settle;
 mod spec;
 mod taker;
 
+pub use distance::Distance;
 pub use grant::{Bound, Grant, GrantedJob, Taken};
 pub use holds::{ActiveHold, HoldHolder};
 pub use reserve::{Reservation, ReserveRequest};

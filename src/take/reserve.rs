@@ -22,8 +22,15 @@ pub struct ReserveRequest {
 /// What `reserve.lua` says.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reservation {
-    /// The call may be sent in so many ms. It is settled like any other; it holds no jobs.
-    Granted(CallId, f64),
+    /// The call may be sent. It is settled like any other; it holds no jobs.
+    Granted {
+        /// Its number.
+        call: CallId,
+        /// In so many ms it may be sent.
+        in_ms: f64,
+        /// How much later than the tolerance it may be sent, ms.
+        late_ms: f64,
+    },
     /// Not yet.
     NotYet {
         /// The quota's name, or `hold: ` and its reason.
@@ -40,6 +47,7 @@ pub enum Reservation {
 pub(super) struct ReserveReply {
     live: bool,
     pub(super) now: UnixMs,
+    late_ms: f64,
     call: CallId,
     in_ms: f64,
     by: String,
@@ -52,7 +60,7 @@ impl From<ReserveReply> for Reservation {
             ReserveReply { call: CallId(0), in_ms, by, .. } => {
                 Self::NotYet { by, wait_ms: (in_ms >= 0.0).then_some(in_ms) }
             }
-            ReserveReply { call, in_ms, .. } => Self::Granted(call, in_ms),
+            ReserveReply { call, in_ms, late_ms, .. } => Self::Granted { call, in_ms, late_ms },
         }
     }
 }

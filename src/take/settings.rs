@@ -1,8 +1,10 @@
 //! How calls are granted, as it is configured.
 
+use crate::provider::Provider;
 use crate::redis::Keys;
 use crate::settings::{self, Settings};
 use crate::words::Interval;
+use std::time::Duration;
 
 /// How calls are granted.
 #[derive(Debug, Clone)]
@@ -11,6 +13,8 @@ pub struct TakerSettings {
     pub horizon: Interval,
     /// What is due within this time is granted for its instant, so that it is not late.
     pub ahead: Interval,
+    /// A call may be sent this late.
+    pub tolerance: Interval,
     /// After its send instant a call has this long until its jobs are due again.
     pub lease: Interval,
     /// A job this share of its interval before its time may piggyback on a call with free places …
@@ -30,12 +34,18 @@ pub struct TakerSettings {
 }
 
 impl TakerSettings {
+    /// How late a provider's calls may be sent: no window overflows by it.
+    pub fn tolerance_for(&self, provider: &Provider) -> Duration {
+        Duration::from_millis(self.tolerance.as_ms()).min(provider.slack())
+    }
+
     /// As configured, with keys under this prefix.
     pub fn of(settings: &Settings, keys: Keys) -> Self {
         let (take, rank) = (&settings.take, &settings.rank);
         Self {
             horizon: take.horizon,
             ahead: take.ahead,
+            tolerance: take.tolerance,
             lease: take.lease,
             ride_share: take.ride_share,
             ride_max: take.ride_max,

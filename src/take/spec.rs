@@ -1,14 +1,18 @@
 //! A provider's quotas and resources as the scripts want them.
 
+use super::distance::Distance;
 use super::settings::TakerSettings;
 use crate::provider::{Limit, Provider, Quota, adaptive};
 use crate::words::UnixMs;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What `take.lua`, `settle.lua` and `reserve.lua` get every time.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Spec {
+    /// Of this process; see [`Distance`].
+    distance: Distance,
     horizon_ms: u64,
     ahead_ms: u64,
     lease_ms: u64,
@@ -48,6 +52,8 @@ struct QuotaSpec {
     /// How it depends on a connection's quota inputs; `limit` is for a connection without any.
     #[serde(skip_serializing_if = "Option::is_none")]
     varies: Option<Varies>,
+    /// The stretched window of a sliding one; see [`Quota::span_ms`].
+    span_ms: f64,
     #[serde(flatten)]
     limit: LimitSpec,
     /// Where the window boundaries of an aligned one come from.
@@ -126,6 +132,7 @@ impl Spec {
         let pages_ms = calls.map(|(_, call)| call.get_ref().pages_ms()).max().unwrap_or(0);
         let any = |fits: fn(&LimitSpec) -> bool| quotas.iter().any(|q| fits(&q.limit));
         Self {
+            distance: Distance::default(),
             horizon_ms: settings.horizon.as_ms(),
             ahead_ms: settings.ahead.as_ms().min(settings.horizon.as_ms()),
             lease_ms: settings.lease.as_ms() + provider.definition.http.timeout.as_ms() + pages_ms,
@@ -152,6 +159,27 @@ impl Spec {
     /// The most jobs of one call.
     pub(super) fn call_jobs_max(&self) -> usize {
         self.resources.values().map(|resource| resource.max as usize).max().unwrap_or(1)
+    }
+
+    /// Sets how far this process is from its servers. Returns what it was.
+    pub(super) fn set_distance(&mut self, distance: Distance) -> Distance {
+        std::mem::replace(&mut self.distance, distance)
+    }
+
+    /// How far this process is from its servers.
+    pub(super) fn distance(&self) -> Distance {
+        self.distance
+    }
+
+    /// How long before its due instant a job is taken: as `Run.look_ahead` of the scripts.
+    pub(super) fn look_ahead(&self) -> Duration {
+        Duration::from_millis(self.ahead_ms / 2 + self.distance.lead_ms * 3 / 2)
+    }
+
+    /// The shortest stretched window of sliding quotas.
+    pub(super) fn shortest_span_ms(&self) -> Option<f64> {
+        let sliding = self.quotas.iter().filter(|q| matches!(q.limit, LimitSpec::Sliding { .. }));
+        sliding.map(|q| q.span_ms).min_by(f64::total_cmp)
     }
 
     /// Whether it changes with time.
@@ -183,6 +211,7 @@ fn specs(quota: &Quota) -> Vec<QuotaSpec> {
         free_errors: !quota.errors_cost,
         resources: quota.resources.iter().flatten().map(ToString::to_string).collect(),
         varies: quota.varies().then(|| varies(quota, if background { 1.0 - quota.reserve } else { 1.0 })),
+        span_ms: quota.span_ms(),
         limit: (&limit).into(),
         source: limit,
     };

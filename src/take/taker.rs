@@ -1,5 +1,6 @@
 //! The one caller of `take.lua`, `settle.lua` and `reserve.lua`, and of `holds.lua` and `lift.lua`.
 
+use super::distance::{Distance, Meter};
 use super::holds::{ActiveHold, HoldHolder, HoldRow};
 use super::reserve::{Reservation, ReserveReply, ReserveRequest};
 use super::settings::TakerSettings;
@@ -11,6 +12,8 @@ use crate::redis::{Module, Redis, RedisError, Script};
 use crate::words::{CallId, JobId, ProviderName, UnixMs};
 use serde::Deserialize;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Takes and settles calls of one provider.
 pub struct Taker {
@@ -22,6 +25,9 @@ pub struct Taker {
     holds: Script,
     lift: Script,
     spec: Mutex<SpecCache>,
+    meter: Mutex<Meter>,
+    /// How late calls may be sent in any case.
+    tolerance: Duration,
     /// The provider of the calls.
     pub provider: ProviderName,
     /// The most jobs of one call.
@@ -66,6 +72,7 @@ impl Taker {
     /// The taker of a provider's calls.
     pub fn new(redis: Redis, provider: &Provider, settings: &TakerSettings) -> Self {
         let spec = Spec::of(provider, settings);
+        let tolerance = settings.tolerance_for(provider);
         let call_jobs_max = spec.call_jobs_max();
         Self {
             redis,
@@ -76,6 +83,8 @@ impl Taker {
             holds: Script::new("holds", include_str!("lua/holds.lua"), MODULES),
             lift: Script::new("lift", include_str!("lua/lift.lua"), MODULES),
             spec: Mutex::new(SpecCache { spec, packed: Vec::new(), now: UnixMs(0) }),
+            meter: Mutex::new(Meter::new(tolerance)),
+            tolerance,
             provider: provider.name.clone(),
             call_jobs_max,
         }
@@ -97,9 +106,78 @@ impl Taker {
         let spec = self.packed(now)?;
         let (at, calls) = (now_arg(now), calls.to_string());
         let args = [at.as_bytes(), &spec, calls.as_bytes()];
+        let asked = Instant::now();
         let taken: Taken = self.take.ask(&self.redis, &self.anchor, &args).await?;
         self.observe_time(taken.now);
+        if now.is_none() {
+            self.measure(|meter| meter.note_round_trip(asked.elapsed()));
+        }
         Ok(taken)
+    }
+
+    /// Takes in how long it took from asking for calls to knowing their targets.
+    pub fn observe_handling(&self, took: Duration) {
+        self.measure(|meter| meter.note_handling(took));
+    }
+
+    fn measure(&self, note: impl FnOnce(&mut Meter)) {
+        let distance = {
+            let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+            note(&mut meter);
+            meter.distance()
+        };
+        let before = self.set_distance(distance);
+        let provider = &self.provider;
+        if distance.late_ms > before.late_ms {
+            let (late_ms, lost) = (distance.late_ms, self.share_lost(distance));
+            tracing::warn!(
+                %provider, late_ms, share_of_quota_lost = lost,
+                "Redis is far: the provider's windows are stretched by this; run Paceline nearer to Redis to use more"
+            );
+        }
+        if distance.lead_ms > 0 && before.lead_ms == 0 {
+            let lead_ms = distance.lead_ms;
+            tracing::info!(
+                %provider, lead_ms,
+                "Redis or Postgres is far: calls are granted this long ahead; devices are fresher if both are near"
+            );
+        }
+    }
+
+    /// The share of the shortest window that lateness costs.
+    fn share_lost(&self, distance: Distance) -> f64 {
+        let cache = self.spec.lock().unwrap_or_else(PoisonError::into_inner);
+        let late_ms = distance.late_ms as f64;
+        cache
+            .spec
+            .shortest_span_ms()
+            .map_or(0.0, |span_ms| (late_ms / (span_ms + late_ms) * 100.0).round() / 100.0)
+    }
+
+    /// Sets what this process's grants need because of its distance from the servers. It is measured by itself; tests
+    /// that make time up say it. Returns what it was.
+    pub fn set_distance(&self, distance: Distance) -> Distance {
+        let mut cache = self.spec.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = cache.spec.set_distance(distance);
+        if before != distance {
+            cache.packed.clear();
+        }
+        before
+    }
+
+    /// What this process's grants need because of its distance from the servers.
+    pub fn distance(&self) -> Distance {
+        self.spec.lock().unwrap_or_else(PoisonError::into_inner).spec.distance()
+    }
+
+    /// How long before its due instant a job is taken.
+    pub fn look_ahead(&self) -> Duration {
+        self.spec.lock().unwrap_or_else(PoisonError::into_inner).spec.look_ahead()
+    }
+
+    /// How late a call may be sent, where the scripts said `late_ms`.
+    pub fn tolerance(&self, late_ms: f64) -> Duration {
+        self.tolerance + Duration::from_secs_f64(late_ms / 1000.0)
     }
 
     /// Asks all quotas for one ad-hoc call, which is settled like any other.
@@ -110,9 +188,13 @@ impl Taker {
     ) -> Result<Reservation, RedisError> {
         self.redis.usable()?;
         let (spec, request) = (self.packed(now)?, self.reserve.pack(request)?);
+        let asked = Instant::now();
         let reply: ReserveReply =
             self.reserve.ask(&self.redis, &self.anchor, &[now_arg(now).as_bytes(), &spec, &request]).await?;
         self.observe_time(reply.now);
+        if now.is_none() {
+            self.measure(|meter| meter.note_round_trip(asked.elapsed()));
+        }
         Ok(reply.into())
     }
 

@@ -85,7 +85,7 @@ async fn one_call_goes_first_after_a_hold_and_a_success_ends_it() {
     };
     assert!(matches!(
         rig.taker.reserve(&token, Some(UnixMs(at + 1))).await.unwrap(),
-        Reservation::Granted(..)
+        Reservation::Granted { .. }
     ));
     // Handed back, it showed nothing: another goes first.
     rig.taker.settle(&[Settlement::unsent(tried.grants[0].call)], Some(UnixMs(at + 2))).await.unwrap();

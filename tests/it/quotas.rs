@@ -328,7 +328,9 @@ async fn reservation_counts_like_a_call_and_is_refunded_if_unsent() {
         keep_ms: 0,
     };
     let ask = async |at: i64| rig.taker.reserve(&request, Some(UnixMs(at))).await.unwrap();
-    let Reservation::Granted(first, in_ms) = ask(T0).await else { panic!("all quotas are free") };
+    let Reservation::Granted { call: first, in_ms, .. } = ask(T0).await else {
+        panic!("all quotas are free")
+    };
     assert_eq!(in_ms, 0.0);
     assert_eq!(ask(T0).await, Reservation::NotYet { by: "at-once".to_owned(), wait_ms: None });
     assert!(rig.take(9, T0).await.grants.is_empty(), "the reservation is in flight");
@@ -337,7 +339,7 @@ async fn reservation_counts_like_a_call_and_is_refunded_if_unsent() {
     assert_eq!(order(&taken), [1]);
     assert!(taken.grants[0].call > first, "call numbers increase");
     rig.finish(taken, T0 + 3).await;
-    let Reservation::Granted(second, _) = ask(T0 + 4).await else { panic!("one of two is left") };
+    let Reservation::Granted { call: second, .. } = ask(T0 + 4).await else { panic!("one of two is left") };
     rig.taker.settle(&[ended(second, End::Good)], Some(UnixMs(T0 + 5))).await.unwrap();
     assert!(
         matches!(ask(T0 + 6).await, Reservation::NotYet { by, wait_ms: Some(ms) } if by == "app" && ms > 3e6)
@@ -357,7 +359,10 @@ async fn expired_reservation_frees_its_concurrent_slot_and_stays_spent() {
         devices: Vec::new(),
         keep_ms: 0,
     };
-    assert!(matches!(rig.taker.reserve(&request, Some(UnixMs(T0))).await.unwrap(), Reservation::Granted(..)));
+    assert!(matches!(
+        rig.taker.reserve(&request, Some(UnixMs(T0))).await.unwrap(),
+        Reservation::Granted { .. }
+    ));
     assert_eq!(rig.take(9, T0 + 600_000).await.reaped, 1);
     let outcome = rig.taker.reserve(&request, Some(UnixMs(T0 + 600_001))).await.unwrap();
     assert!(matches!(outcome, Reservation::NotYet { by, .. } if by == "app"));
@@ -381,7 +386,7 @@ async fn granted_meanwhile(rig: &Rig, request: &ReserveRequest, from: i64) -> Op
             continue;
         }
         match rig.taker.reserve(request, Some(UnixMs(now))).await.unwrap() {
-            Reservation::Granted(..) => return Some(granted),
+            Reservation::Granted { .. } => return Some(granted),
             Reservation::NotYet { wait_ms, .. } => ask_at = now + wait_ms.map_or(500, |ms| ms.ceil() as i64),
             Reservation::NotBuilt => unreachable!("it is built"),
         }

@@ -1,9 +1,12 @@
-//! A TCP proxy in front of a server, whose connections can be cut or stalled.
+//! A TCP proxy in front of a server, whose connections can be slow, cut or stalled.
 
 use futures::future::join;
-use tokio::io::{copy, copy_bidirectional, sink};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional, sink};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 
 /// Which bytes a black hole swallows.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,13 +35,18 @@ pub struct Wire {
 impl Wire {
     /// Starts a proxy for the server of `url`.
     pub async fn to(url: &str) -> Self {
+        Self::far(url, Duration::ZERO).await
+    }
+
+    /// Likewise, with a round trip that takes this much longer.
+    pub async fn far(url: &str, round_trip: Duration) -> Self {
         let target = host_and_port(url).to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let (state, watched) = watch::channel(State::Up);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(forward(client, target.clone(), watched.clone()));
+                tokio::spawn(forward(client, target.clone(), watched.clone(), round_trip / 2));
             }
         });
         Self { port, state }
@@ -67,8 +75,15 @@ impl Wire {
     }
 }
 
-async fn forward(mut client: TcpStream, target: String, mut state: watch::Receiver<State>) {
+async fn forward(mut client: TcpStream, target: String, mut state: watch::Receiver<State>, delay: Duration) {
     let Ok(mut server) = TcpStream::connect(target).await else { return };
+    if delay > Duration::ZERO {
+        let (_, _) = (client.set_nodelay(true), server.set_nodelay(true));
+        let (from_client, to_client) = client.into_split();
+        let (from_server, to_server) = server.into_split();
+        join(carry(from_client, to_server, delay), carry(from_server, to_client, delay)).await;
+        return;
+    }
     loop {
         let now = *state.borrow_and_update();
         if let State::Silent(lost) = now {
@@ -81,6 +96,28 @@ async fn forward(mut client: TcpStream, target: String, mut state: watch::Receiv
             else => return,
         }
     }
+}
+
+/// Passes on all bytes, each this much later, until the sender closes.
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Duration) {
+    let (sent, mut on_their_way) = mpsc::unbounded_channel();
+    let receive = async move {
+        let mut buffer = vec![0; 65_536];
+        while let Ok(length @ 1..) = from.read(&mut buffer).await {
+            if sent.send((Instant::now() + delay, buffer[..length].to_vec())).is_err() {
+                return;
+            }
+        }
+    };
+    let deliver = async move {
+        while let Some((at, bytes)) = on_their_way.recv().await {
+            sleep_until(at).await;
+            if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+    };
+    join(receive, deliver).await;
 }
 
 /// Ends when both ends have closed.

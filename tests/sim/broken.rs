@@ -241,8 +241,25 @@ async fn wake_time_without_due_jobs_is_seen() {
 
 #[tokio::test]
 async fn smaller_plan_that_does_not_bind_is_seen() {
-    let lenient = take("inputs.since = since > 0 and since + spec.horizon_ms or 0", "");
+    let lenient = take("inputs.since = since > 0 and since + Run.horizon or 0", "");
     is_seen_by("pace", Setup { changes: &[lenient], without_twin: false }, Limits::of).await;
     let larger = take("varies.plans[plan] or varies.least", "2 * varies.least");
     is_seen_by("over quota", Setup { changes: &[larger], without_twin: true }, Limits::of).await;
+}
+
+#[tokio::test]
+async fn windows_that_are_not_stretched_for_far_workers_are_seen() {
+    // The windows are long beside what workers are late: the cloud hardly ever counts one over.
+    seen("pace", &[take("* (q.span_ms + late) / q.span_ms", "")]).await;
+}
+
+#[tokio::test]
+async fn grants_that_come_too_late_for_far_workers_are_seen() {
+    seen_from_outside("far", &[take("from = now + own.lead_ms", "from = now")]).await;
+}
+
+#[tokio::test]
+async fn bursts_that_are_not_spent_when_windows_grow_are_seen() {
+    let all_there = take("spent = math.max(epoch, spent)", "spent = epoch");
+    seen("pace", &[all_there]).await;
 }

@@ -16,6 +16,8 @@ pub enum Fault {
     Twice,
     /// Calls are sent as late as is allowed.
     Late,
+    /// Workers are far from the servers: their calls are granted ahead, and may be sent later still.
+    Far,
     /// A worker hands calls back before their instant.
     Back,
     /// Owners change their minds: interval, priority, off and on.
@@ -37,11 +39,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Crash,
         Self::Pause,
         Self::Twice,
         Self::Late,
+        Self::Far,
         Self::Back,
         Self::Owner,
         Self::Refresh,

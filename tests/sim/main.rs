@@ -5,6 +5,7 @@
 
 mod chance;
 mod cloud;
+mod far;
 mod holds;
 mod limits;
 mod model;

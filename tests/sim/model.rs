@@ -1,5 +1,6 @@
 //! What must be true of each job, computed in Rust beside the scripts: where it is, when it is due, which call has it.
 
+use crate::far::Far;
 use crate::scenario::{Scenario, T0};
 use paceline::redis::agreed::LEASE_WIDTH;
 use paceline::schedule::{Entry, JobLocation, Refresh};
@@ -218,7 +219,7 @@ impl Model {
     }
 
     /// Follows a take, and says what is wrong with it.
-    pub fn taken(&mut self, taken: &Taken) -> Vec<String> {
+    pub fn taken(&mut self, taken: &Taken, far: &Far) -> Vec<String> {
         let (now, mut wrong) = (taken.now.0, Vec::new());
         let mut lost = 0;
         for take in self.expired(now) {
@@ -244,7 +245,7 @@ impl Model {
             self.fence = self.fence.max(grant.call.0);
             let at = now as f64 + grant.send_in_ms;
             last_send = last_send.max(at);
-            let horizon = self.settings.horizon.as_ms() as f64;
+            let horizon = (self.settings.horizon.as_ms() + far.reach_ms) as f64;
             if !(0.0..=horizon).contains(&grant.send_in_ms) || grant.jobs.is_empty() {
                 wrong.push(format!(
                     "grant: call {} of {} jobs in {} ms",

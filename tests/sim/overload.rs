@@ -138,6 +138,7 @@ fn settings(k: f64) -> TakerSettings {
     TakerSettings {
         horizon: interval(HORIZON_MS),
         ahead: interval(100),
+        tolerance: interval(100),
         lease: interval(WINDOW_MS as u64),
         ride_share: 0.1,
         ride_max: interval(300_000),

@@ -1,5 +1,6 @@
 //! What owners and operators do: change their minds, ask for "refresh now", lose a Redis.
 
+use crate::far::Far;
 use crate::limits::Fault;
 use crate::model::At;
 use crate::scenario::{interval, name};
@@ -114,6 +115,7 @@ impl World {
         self.put_all_quota_inputs().await;
         self.rig.revive(true, self.fence, self.now).await;
         self.epoch = self.now;
+        self.far = Far::default();
         self.put_all().await;
         self.wake_all();
     }

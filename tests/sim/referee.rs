@@ -1,5 +1,6 @@
 //! The cloud's own count: every call that was sent, in every window of every quota, whatever the workers know.
 
+use crate::far;
 use crate::quota_inputs::Accounts;
 use paceline::provider::{Limit, Provider, Quota, QuotaKind};
 use paceline::words::{QuotaInputs, ResourceName, Scope, UnixMs};
@@ -77,8 +78,10 @@ pub fn connection(lane: &str) -> &str {
 }
 
 impl Referee {
-    pub fn new(provider: &Provider, skew_ms: i64, late_ms: f64) -> Self {
+    /// `far`: whether workers may be.
+    pub fn new(provider: &Provider, skew_ms: i64, late_ms: f64, far: bool) -> Self {
         let quotas = provider.quotas().cloned().collect();
+        let late_ms = if far { late_ms + (far::LATE_MAX_MS + far::REACH_MAX_MS) as f64 } else { late_ms };
         Self { quotas, skew_ms, late_ms, books: HashMap::new(), counted: 0, fullest: 0.0 }
     }
 

@@ -107,6 +107,7 @@ impl Scenario {
             settings: TakerSettings {
                 horizon: interval(AHEAD_MS as u64),
                 ahead: interval(100),
+                tolerance: interval(100),
                 lease: interval(chance.pick(&[500, 3_000, 20_000])),
                 ride_share: 0.1,
                 ride_max: interval(300_000),

@@ -2,6 +2,7 @@
 //! `schedule::score` for
 //! the order.
 
+use crate::far::Far;
 use crate::holds::Stored;
 use crate::model::{At, Model};
 use crate::quota_inputs::Accounts;
@@ -38,8 +39,13 @@ pub struct Twin<'a> {
     /// When the schedule was last revived after a loss; 0 for never.
     epoch: f64,
     accounts: &'a Accounts,
+    far: Far,
+    /// How far ahead calls are granted, ms.
+    horizon_ms: f64,
     lease_ms: f64,
     now: f64,
+    /// The earliest instant that is granted.
+    from: f64,
     ready: BTreeMap<(String, ResourceName), Vec<Ranked>>,
     devices: HashMap<i64, i64>,
     /// Where jobs that are due in a moment wait, by id.
@@ -79,9 +85,9 @@ fn stored(limit: &Limit, raw: Option<&String>, epoch: f64) -> Option<Gauge> {
 impl<'a> Twin<'a> {
     pub fn new(
         (provider, settings, lease_ms): (&'a Provider, &'a TakerSettings, i64),
-        (fields, epoch, accounts): (Fields, i64, &'a Accounts),
+        (fields, epoch, accounts, far): (Fields, i64, &'a Accounts, Far),
         (model, ids, locations, due): (&Model, &[JobId], &[JobLocation], &HashMap<i64, f64>),
-        now: i64,
+        (now, lead_ms): (i64, u64),
     ) -> Self {
         let mut twin = Self {
             provider,
@@ -92,8 +98,11 @@ impl<'a> Twin<'a> {
             holds: Default::default(),
             epoch: epoch as f64,
             accounts,
+            far,
+            horizon_ms: (settings.horizon.as_ms() + far.reach_ms) as f64,
             lease_ms: lease_ms as f64,
             now: now as f64,
+            from: now as f64 + lead_ms as f64,
             ready: BTreeMap::new(),
             devices: model.jobs.values().map(|j| (j.entry.job.id.0, j.entry.job.device.0)).collect(),
             soon: HashMap::new(),
@@ -168,7 +177,7 @@ impl<'a> Twin<'a> {
             grant.jobs.iter().filter_map(|job| self.devices.get(&job.id.0).copied()).collect();
         let at = self.now + grant.send_in_ms;
         // One that was put off after a failure waits, asked for or not.
-        let from = self.soon.get(&grant.jobs[0].id.0).copied().unwrap_or(self.now);
+        let from = self.soon.get(&grant.jobs[0].id.0).copied().unwrap_or(self.now).max(self.from);
         let soonest = self.earliest(&grant.lane, &grant.resource, &devices, from, true);
         if let Some(soonest) = soonest.filter(|soonest| calm && at > soonest + HAIR_MS && !devices_apart) {
             self.wrong
@@ -246,9 +255,9 @@ impl<'a> Twin<'a> {
             let urgent = queue[0].urgent;
             // What holds back only others than the one that went is no reason to hold this one back.
             let at =
-                self.earliest_of(&grant.lane, &resource, &devices, self.now, urgent, Some(&grant.resource));
-            let limit = self.now + self.settings.horizon.as_ms() as f64;
-            let all = self.earliest(&grant.lane, &resource, &devices, self.now, urgent);
+                self.earliest_of(&grant.lane, &resource, &devices, self.from, urgent, Some(&grant.resource));
+            let limit = self.now + self.horizon_ms;
+            let all = self.earliest(&grant.lane, &resource, &devices, self.from, urgent);
             let (Some(at), Some(all)) = (at, all) else { continue };
             let better = queue[0].id;
             if all <= limit - HAIR_MS && self.takes_turns(&resource) {
@@ -277,7 +286,7 @@ impl<'a> Twin<'a> {
             grant.jobs.iter().filter_map(|job| self.devices.get(&job.id.0).copied()).collect();
         let at = self.now + grant.send_in_ms;
         let first = self.soon.get(&grant.jobs[0].id.0).copied();
-        let from = first.unwrap_or(self.now);
+        let from = first.unwrap_or(self.now).max(self.from);
         match self.earliest(&grant.lane, &grant.resource, &devices, from, urgent) {
             Some(earliest) if !devices_apart && (at - earliest).abs() > HAIR_MS => {
                 self.wrong.push(format!("pace: call {} goes at {at}, its chain says {earliest}", grant.call));
@@ -318,6 +327,8 @@ impl<'a> Twin<'a> {
         let mut found = Vec::new();
         for quota in self.provider.quotas().filter(|q| q.counts(resource)) {
             let (whole, rest) = quota.limits_for(&self.accounts.now(connection(lane)));
+            let (whole, rest) =
+                (self.far.stretched(quota, whole), rest.map(|it| self.far.stretched(quota, it)));
             let limits = [Some((whole, "")), rest.filter(|_| !urgent).map(|limit| (limit, "~"))];
             for holder in holders(quota.scope, lane, devices) {
                 for (limit, mark) in limits.iter().flatten() {
@@ -387,14 +398,15 @@ impl<'a> Twin<'a> {
     /// What is stored of a quota, by its connection's quota inputs.
     fn stored(&self, varies: bool, limit: &Limit, key: &(String, String), fields: &Fields) -> Option<Gauge> {
         let since = if varies { self.accounts.since(&key.0) } else { 0 };
-        let horizon_ms = self.settings.horizon.as_ms() as f64;
+        let horizon_ms = self.horizon_ms;
         // As though all had been spent at the last instant that was granted by other inputs.
         let since = if since > 0 { since as f64 + horizon_ms } else { 0.0 };
-        let kept = stored(limit, fields.get(key), self.epoch.max(since))?;
+        let spent = if matches!(limit, Limit::Sliding { .. }) { self.far.spent_until } else { 0.0 };
+        let kept = stored(limit, fields.get(key), self.epoch.max(since).max(spent))?;
         Some(match (kept, limit) {
             (Gauge::Sliding { tat_ms }, Limit::Sliding { emission_ms, burst }) if varies => {
                 let gcra = Gcra { emission_ms: *emission_ms, burst: f64::from(*burst) };
-                Gauge::Sliding { tat_ms: gcra.changed(tat_ms, since, self.now + horizon_ms) }
+                Gauge::Sliding { tat_ms: gcra.changed(tat_ms, since.max(spent), self.now + horizon_ms) }
             }
             (kept, _) => kept,
         })

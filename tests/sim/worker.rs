@@ -1,12 +1,13 @@
 //! What workers do: take, wait, send, settle; and crash, pause, settle twice or too late in between.
 
+use crate::far;
 use crate::limits::Fault;
 use crate::referee::{Call, connection};
 use crate::rig::Fields;
 use crate::twin::Twin;
 use crate::world::{Event, Out, World};
 use paceline::schedule::JobLocation;
-use paceline::take::{Grant, Settlement, Taken};
+use paceline::take::{Distance, Grant, Settlement, Taken};
 use paceline::words::End;
 use std::collections::HashMap;
 
@@ -60,7 +61,7 @@ impl World {
             self.workers[worker].hungry = true;
             return;
         }
-        let Some(taken) = self.take(calls).await else { return };
+        let Some(taken) = self.take(worker, calls).await else { return };
         let granted: Vec<_> = taken.grants.iter().map(described).collect();
         self.say(format!(
             "worker {worker} takes {calls}: {granted:?}, reaped {}, wake {:.3}, bound {:?}",
@@ -84,17 +85,20 @@ impl World {
             self.look_again(worker, taken.wake_in_ms.ceil() as i64);
         }
         for grant in taken.grants {
-            self.accept(worker, life, taken.now.0, grant);
+            self.accept(worker, life, (taken.now.0, taken.late_ms), grant);
         }
     }
 
     /// A take, held against all that is known.
-    async fn take(&mut self, calls: usize) -> Option<Taken> {
+    async fn take(&mut self, worker: usize, calls: usize) -> Option<Taken> {
+        let distance = far::distance(&self.limits, worker, self.workers[worker].life);
+        self.rig.taker.set_distance(distance);
+        self.far.note(self.now, distance, self.scenario.settings.horizon.as_ms());
         let is_checked = self.chance.hits(0.5) && self.has_twin;
         if is_checked && !self.model.expired(self.now).is_empty() {
             // What is lost comes back first, so that what the take itself finds is known.
             let taken = self.rig.take(0, self.now).await;
-            self.wrong.extend(self.model.taken(&taken));
+            self.wrong.extend(self.model.taken(&taken, &self.far));
         }
         let mut before = None;
         let connections: Vec<i64> = (1..=self.limits.connections as i64).collect();
@@ -103,7 +107,7 @@ impl World {
                 Some((self.locations().await, self.rig.fields(&connections).await, self.rig.due().await));
         }
         if let Some((locations, fields, due)) = &before {
-            let mut twin = self.twin(fields.clone(), locations, due);
+            let mut twin = self.twin(fields.clone(), locations, due, distance);
             twin.sleepers(self.ids(), locations, &self.model);
             let wrong = twin.wrong;
             self.wrong.extend(wrong);
@@ -115,13 +119,19 @@ impl World {
         }
         if let Some((locations, fields, due)) = before.filter(|_| !taken.grants.is_empty()) {
             let after = self.rig.fields(&connections).await;
-            let mut twin = self.twin(fields, &locations, &due);
+            let mut twin = self.twin(fields, &locations, &due, distance);
             let devices_apart = self.model.devices_apart || self.holds.has_device();
             twin.follow(&taken, &after, devices_apart);
             self.wrong.append(&mut twin.wrong);
         }
-        self.wrong.extend(self.model.taken(&taken));
+        self.wrong.extend(self.model.taken(&taken, &self.far));
+        if taken.late_ms != self.far.late_ms as f64 {
+            self.wrong.push(format!("far: {} ms late, should be {:?}", taken.late_ms, self.far));
+        }
         for grant in &taken.grants {
+            if grant.send_in_ms < distance.lead_ms as f64 {
+                self.wrong.push(format!("far: call {} goes in {} ms", grant.call, grant.send_in_ms));
+            }
             self.fence = self.fence.max(grant.call.0);
             self.is_held(grant, self.now as f64 + grant.send_in_ms);
         }
@@ -134,13 +144,14 @@ impl World {
         fields: Fields,
         locations: &'a [JobLocation],
         due: &'a HashMap<i64, f64>,
+        distance: Distance,
     ) -> Twin<'a> {
         let scenario = &self.scenario;
         Twin::new(
             (&scenario.provider, &scenario.settings, scenario.lease_ms()),
-            (fields, self.epoch, &self.accounts),
+            (fields, self.epoch, &self.accounts, self.far),
             (&self.model, self.ids(), locations, due),
-            self.now,
+            (self.now, distance.lead_ms),
         )
     }
 
@@ -157,8 +168,10 @@ impl World {
         self.wrong.extend(wrong);
     }
 
-    fn accept(&mut self, worker: usize, life: u32, now: i64, grant: Grant) {
+    fn accept(&mut self, worker: usize, life: u32, (now, late_ms): (i64, f64), grant: Grant) {
         let at = now as f64 + grant.send_in_ms;
+        // All of it, even if nobody is late by fault: a worker that is far does not know when the script ran.
+        let latest = at + self.scenario.late_ms + late_ms;
         let number = grant.call.0;
         let job = |id: i64| &self.model.jobs[&id].entry.job;
         let call = Call {
@@ -173,8 +186,10 @@ impl World {
             urgent: self.model.jobs[&grant.jobs[0].id.0].urgent,
             fails: false,
         };
-        let late = if self.chance.hits(0.5) { self.chance.share(0.0, self.scenario.late_ms) } else { 0.0 };
-        let late = if self.has(Fault::Late) { late } else { 0.0 };
+        let late = if self.chance.hits(0.5) { self.chance.share(0.0, latest - at) } else { 0.0 };
+        // The worst is one that is as late as may be, and the others are not.
+        let late = if late_ms > 0.0 && self.chance.hits(0.3) { latest - at } else { late };
+        let late = if self.has(Fault::Late) || self.has(Fault::Far) { late } else { 0.0 };
         let send_at = at + late;
         let mut end = End::Good;
         if self.has(Fault::Back) && self.chance.hits(0.12) {
@@ -187,14 +202,13 @@ impl World {
         self.workers[worker].calls.insert(number);
         self.outs.insert(
             number,
-            Out { worker, life, grant, at, send_at, call, sent: None, answered: 0.0, end, hold: None },
+            Out { worker, life, grant, latest, send_at, call, sent: None, answered: 0.0, end, hold: None },
         );
     }
 
     pub fn send_step(&mut self, number: i64, at_us: i64) {
         let Some(out) = self.outs.get(&number) else { return };
-        let (worker, life, meant, latest) =
-            (out.worker, out.life, out.send_at, out.at + self.scenario.late_ms);
+        let (worker, life, meant, latest) = (out.worker, out.life, out.send_at, out.latest);
         if !self.steps(worker, life, Event::Send(number)) {
             return;
         }
@@ -266,6 +280,7 @@ impl World {
         self.holds.settled(&ended, self.now);
         self.model.devices_apart |= self.holds.has_device();
         let expected = self.model.settled(settlements, self.now);
+        self.far.note(self.now, self.rig.taker.distance(), self.scenario.settings.horizon.as_ms());
         let settled = self.rig.settle(settlements, self.now).await;
         let mut stale: Vec<_> = settled.stale.iter().map(|call| call.0).collect();
         stale.sort_unstable();

@@ -1,6 +1,7 @@
 //! A run: time goes from event to event, and everybody does one step at a time.
 
 use crate::chance::Chance;
+use crate::far::Far;
 use crate::holds::Holds;
 use crate::limits::{Fault, Limits};
 use crate::model::{At, Model};
@@ -48,8 +49,8 @@ pub struct Out {
     pub worker: usize,
     pub life: u32,
     pub grant: Grant,
-    /// From when it may be sent.
-    pub at: f64,
+    /// Until when it may be sent.
+    pub latest: f64,
     /// When it is meant to be sent, when nobody pauses.
     pub send_at: f64,
     pub call: Call,
@@ -85,6 +86,8 @@ pub struct World {
     pub epoch: i64,
     /// On what accounts accounts are.
     pub accounts: Accounts,
+    /// What is agreed on because workers are far.
+    pub far: Far,
     pub fence: i64,
     /// Faults are over: what is left must come right by itself.
     pub quiet: bool,
@@ -144,7 +147,12 @@ impl World {
             limits: limits.clone(),
             chance: Chance::new(limits.seed, 1),
             model: Model::new(&scenario),
-            referee: Referee::new(&scenario.provider, scenario.skew_ms, scenario.late_ms),
+            referee: Referee::new(
+                &scenario.provider,
+                scenario.skew_ms,
+                scenario.late_ms,
+                limits.has(Fault::Far),
+            ),
             now: T0,
             workers,
             outs: HashMap::new(),
@@ -154,6 +162,7 @@ impl World {
             wanted: scenario.entries.iter().map(|e| e.job.id.0).collect(),
             epoch: 0,
             accounts: Accounts::default(),
+            far: Far::default(),
             fence: 0,
             quiet: false,
             wrong: Vec::new(),

@@ -5,14 +5,15 @@
 --       2 msgpack, the spec: as for take
 --       3 msgpack {lane, resource, cost, devices = {id…}, keep_ms}; keep_ms: for how long after its instant limits keep
 --         a place for a call that must wait (see places.lua); 0: they keep none
--- Returns msgpack {live, now, call, in_ms, by}
+-- Returns msgpack {live, now, late_ms, call, in_ms, by}
 --   call   its number, a lease without jobs that settle ends; 0: not yet
 --   in_ms  when it may be sent, at most the horizon away; for call 0, when it may ask again, -1 when a call has ended
+--   late_ms  how much later than the tolerance it may be sent
 --   by     for call 0, the quota or hold that does not allow it
 --   live   false when the schedule was not built on this run of the server, as for take
 -- Uses: Keys, Lease, Run, State, Places, Chain
 local now = Run.now
-if not Run.is_live() then return cmsgpack.pack({ false, now, 0, -1, '' }) end
+if not Run.is_live() then return cmsgpack.pack({ false, now, 0, 0, -1, '' }) end
 local request, members = cmsgpack.unpack(ARGV[3]), {}
 for i, device in ipairs(request.devices) do members[i] = { device = device } end
 local cost = request.cost
@@ -31,7 +32,7 @@ if at > Run.limit then
   State.write() -- what is corrupt counts as spent from here on
   -- As soon as it can be granted: a place is of use only before jobs are granted the instants after it.
   local wait = math.max(at - Run.limit, 1)
-  return cmsgpack.pack({ true, now, 0, at == math.huge and -1 or wait, Chain.name_of(by) })
+  return cmsgpack.pack({ true, now, Run.late, 0, at == math.huge and -1 or wait, Chain.name_of(by) })
 end
 
 Places.granted(at)
@@ -44,4 +45,4 @@ redis.call('HSET', Keys.lease .. lease, Lease.DIGITS:sub(1, 1), packed)
 redis.call('ZADD', Keys.leases, at + Run.spec.lease_ms, lease)
 State.write()
 redis.call('HSET', Keys.meta, 'fence', string.format('%.0f', call + 1))
-return cmsgpack.pack({ true, now, call, at - now, '' })
+return cmsgpack.pack({ true, now, Run.late, call, at - now, '' })

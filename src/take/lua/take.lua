@@ -1,13 +1,14 @@
 -- take: grant the calls that may be sent now, or within the horizon.
 -- KEYS  1 anchor "<prefix>{<provider>}:"
 -- ARGV  1 now in ms, or '' for Redis's own
---       2 msgpack, the spec {horizon_ms, ahead_ms, lease_ms, jobs_max, piggyback_share, piggyback_ms, k,
---                  base = {b1..b5}, hold = {first_ms, cap_ms, reported_cap_ms}, has_aligned, has_adaptive,
---                  has_free_errors, has_quota_inputs, quotas (see variable_limit.lua),
+--       2 msgpack, the spec {distance = {lead_ms, late_ms, reach_ms}, horizon_ms, ahead_ms, lease_ms, jobs_max,
+--                  piggyback_share, piggyback_ms, k, base = {b1..b5}, hold = {first_ms, cap_ms, reported_cap_ms},
+--                  has_aligned, has_adaptive, has_free_errors, has_quota_inputs, quotas (see variable_limit.lua),
 --                  resources = {name -> {max, cost, cost_per_device}}}
 --       3 how many calls
--- Returns msgpack {live, now, wake_ms, reaped, calls, bound, corrupt}
+-- Returns msgpack {live, now, late_ms, wake_ms, reaped, calls, bound, corrupt}
 --   live    false when the schedule was not built on this run of the server (see revive.lua): nothing is granted
+--   late_ms how much later than the tolerance calls may be sent
 --   wake_ms when to take again if nothing else happens; -1: when something is put or a call ends
 --   reaped  how many calls of lost workers were due again
 --   calls   {[number, lane, resource, send_in_ms, id, due, attempts, kind of the last failure, version, id, …]…}: the
@@ -16,8 +17,8 @@
 --   corrupt {id…}: jobs set aside because their records cannot be read
 -- All quotas of a call's scope chain are spent together, or none is. Jobs beyond jobs_max are left for the next take.
 -- Uses: Run, Probe, Chain, Found, Contenders, Gather, Serve, Ahead, Write
-if not Run.is_live() then return cmsgpack.pack({ false, Run.now, -1, 0, {}, {}, {} }) end
-if Probe.wait_ms then return cmsgpack.pack({ true, Run.now, Probe.wait_ms, 0, {}, {}, {} }) end
+if not Run.is_live() then return cmsgpack.pack({ false, Run.now, 0, -1, 0, {}, {}, {} }) end
+if Probe.wait_ms then return cmsgpack.pack({ true, Run.now, Run.late, Probe.wait_ms, 0, {}, {}, {} }) end
 local calls, calls_max = Found.calls, Found.calls_max
 
 -- Gather what competes.
@@ -51,4 +52,4 @@ if is_drained and #calls < calls_max then Ahead.grant() end
 
 Write.all(is_stopped, is_drained)
 if #calls > 0 then Probe.granted() end
-return cmsgpack.pack({ true, Run.now, Write.wake_ms(), Found.reaped, calls, Found.bound, Found.corrupt })
+return cmsgpack.pack({ true, Run.now, Run.late, Write.wake_ms(), Found.reaped, calls, Found.bound, Found.corrupt })

@@ -27,7 +27,7 @@ async fn hold_is_listed_with_its_reported_wait_and_lifted() {
         keep_ms: 0,
     };
     let reserved = taker.reserve(&request, None).await.expect("an answer");
-    let Reservation::Granted(call, _) = reserved else { panic!("{reserved:?}") };
+    let Reservation::Granted { call, .. } = reserved else { panic!("{reserved:?}") };
     let (until, reported) = (app.clock.now().plus_ms(86_400_000), app.clock.now().plus_ms(400 * 86_400_000));
     let hold = Hold {
         scope: Scope::Connection,

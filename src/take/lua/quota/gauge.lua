@@ -45,10 +45,10 @@ function read.sliding(g, raw)
   local q = g.q
   local tat = (tonumber(raw) or 0) / 1000
   if q.varies then
-    g.tat = tat_of(inputs_of(g.s.holder), q, tat, epoch)
+    g.tat = tat_of(inputs_of(g.s.holder), q, tat, Run.spent)
     if g.tat < tat then g.changed, g.s.changed = true, true end
   else
-    local least = Gcra.spent_at(epoch, q.burst, q.emission_ms)
+    local least = Gcra.spent_at(Run.spent, q.burst, q.emission_ms)
     g.tat = tat > least and tat or least
   end
 end
@@ -124,7 +124,7 @@ function earliest.aligned(q, g, cost, from)
   end
   -- Past the boundaries that the caller knows. An instant beyond every grant is computed again when it comes near; else
   -- the caller's clock is off, and our answer gives it the time.
-  if from >= q.boundaries[3] and from > now + spec.horizon_ms then return from end
+  if from >= q.boundaries[3] and from > Run.limit then return from end
   return math.max(q.boundaries[3], from + 1000)
 end
 function earliest.concurrent(q, g, _, from)

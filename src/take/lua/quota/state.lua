@@ -6,7 +6,7 @@
 -- gauge.lua); !hold, !hold@<group>, !hold#<device> a hold; !holds, until when any device is held. `holds` lists these.
 -- Uses: Keys, Command, Run, Gcra, VariableLimit, Gauge
 -- Gives: prefetch, of, ensure, set, gauge, touch, write
-local QUOTAS, QUOTA_INPUTS, now, spec, epoch = Keys.quotas, Keys.quota_inputs, Run.now, Run.spec, Run.epoch
+local QUOTAS, QUOTA_INPUTS, now, spec, spent = Keys.quotas, Keys.quota_inputs, Run.now, Run.spec, Run.spent
 local send, spent_at = Command.send, Gcra.spent_at
 local usual, inputs_of, tat_of = VariableLimit.usual, VariableLimit.inputs_of, VariableLimit.tat_of
 local stored, read_gauge, write_gauge = usual.stored, Gauge.read, Gauge.write
@@ -50,13 +50,13 @@ local function in_order(flat)
   end
   return all
 end
--- The instants of sliding quotas that were fully spent at an instant. Of the epoch, computed once per script.
+-- The instants of sliding quotas that were fully spent at an instant. Of Run.spent, computed once per script.
 local function all_spent_at(instant)
   local tats = {}
   for k = 1, #stored do tats[k] = spent_at(instant, stored[k].burst, stored[k].emission_ms) end
   return tats
 end
-local spent_at_epoch
+local least_usual
 -- Sliding quotas count as fully spent at that instant. inputs: where limits depend on them. Returns whether any tat
 -- became less too: that is stored, or it would move with the time.
 local function as_spent_at(instant, flat, inputs)
@@ -69,8 +69,8 @@ local function as_spent_at(instant, flat, inputs)
     end
     return flat, is_less
   end
-  spent_at_epoch = spent_at_epoch or all_spent_at(epoch)
-  local least = instant == epoch and spent_at_epoch or all_spent_at(instant)
+  least_usual = least_usual or all_spent_at(spent)
+  local least = instant == spent and least_usual or all_spent_at(instant)
   for k = 1, #stored do
     if flat[2 * k] < least[k] then flat[2 * k] = least[k] end
   end
@@ -97,7 +97,7 @@ local function flat_of(...)
   if #flat > 2 * #stored then flat = without_past_holds(flat) end
   return flat
 end
-local function read_flat(raw, inputs) return as_spent_at(epoch, flat_of(cmsgpack.unpack(raw)), inputs) end
+local function read_flat(raw, inputs) return as_spent_at(spent, flat_of(cmsgpack.unpack(raw)), inputs) end
 
 -- holder: 'app' or a connection. flat: what is stored of a whole connection, {field, value, …}. has: field → value, or
 -- false, of what was read. In the usual case a state is its own chain too: see chain.lua.
@@ -113,7 +113,7 @@ local function state_of(holder)
       -- A corrupt state may have been anything: its sliding quotas count as spent, once; the others and holds are
       -- learned again from the cloud's refusals.
       if not ok then
-        s.flat = as_spent_at(raw and now or epoch, flat_of(), inputs)
+        s.flat = as_spent_at(raw and now or spent, flat_of(), inputs)
         s.changed = raw and true or false
       end
     end

@@ -2,7 +2,7 @@
 -- devices it has (see schedule/lua/put_quota_inputs.lua).
 --
 -- The spec of a quota, from take/spec.rs: {name, field, scope, kind, background, resources = {} for all, and
---   emission_ms, burst | amount, burst, margin_ms, boundaries = {t0, t1, t2} | amount | amount, window_ms
+--   emission_ms, burst, span_ms | amount, burst, margin_ms, boundaries = {t0, t1, t2} | amount | amount, window_ms
 --   | ceiling, start, floor, window_ms, cut, cut_pause_ms, raise}. background: it binds only what is not a "refresh
 --   now" (the other side of a reserve). varies = {plans = {plan -> amount}, least, per_device, per_devices, share,
 --   burst, span_ms}: its amount depends on the quota inputs, and the other fields are for a connection without any.
@@ -64,7 +64,7 @@ local function inputs_of(connection)
     end
     since = tonumber(since)
     inputs.set, inputs.key = sets[name], name .. ' ' .. since
-    inputs.since = since > 0 and since + spec.horizon_ms or 0
+    inputs.since = since > 0 and since + Run.horizon or 0
   end
   known[connection] = inputs
   return inputs

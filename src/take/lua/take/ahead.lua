@@ -9,7 +9,7 @@ local function soon_ids()
   local alone, shared, queues, left = {}, {}, {}, spec.jobs_max
   local function note(key, into)
     local most = math.min(Found.calls_max - #calls, left)
-    local found = most > 0 and redis.call('ZRANGEBYSCORE', key, string.format('(%.0f', now), now + spec.ahead_ms,
+    local found = most > 0 and redis.call('ZRANGEBYSCORE', key, string.format('(%.0f', now), now + Run.ahead,
       'LIMIT', 0, most) or {}
     for i = 1, #found do
       local member = found[i]
@@ -35,7 +35,7 @@ local function soon_jobs()
   for i = 1, #ids do
     local j = jobs[ids[i]]
     -- Others, a "refresh now" among them, were put off by a limit of their device: their time has not come.
-    if j and j.due > now and j.due <= now + spec.ahead_ms then
+    if j and j.due > now and j.due <= now + Run.ahead then
       soon[#soon + 1] = j
       if not lanes[j.lane] then strangers[#strangers + 1] = Gather.lane_of(j.lane) end
     end
@@ -56,11 +56,11 @@ local function grant()
     if r and not joined[j.id] and not lane.busy and lane.answer ~= 'blocked' then
       local members, chain = { j }, Chain.of(lane, j.resource)
       local own, cost = Chain.own_links(chain, members), r.cost + r.cost_per_device
-      local due, urgent, state = j.due, j.urgent or false, chain.state
-      if earliest(chain.app, state, cost, due, urgent) <= due and earliest(own, state, cost, due, urgent) <= due then
+      local at, urgent, state = math.max(j.due, Run.from), j.urgent or false, chain.state
+      if earliest(chain.app, state, cost, at, urgent) <= at and earliest(own, state, cost, at, urgent) <= at then
         if j.shared then joined[j.id] = true end
         Due.remove(j.id, j)
-        Grant.grant(lane, chain, own, j.resource, members, cost, due, urgent)
+        Grant.grant(lane, chain, own, j.resource, members, cost, at, urgent)
       end
     end
   end

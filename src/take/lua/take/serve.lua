@@ -63,7 +63,7 @@ end
 -- A device's own limit: its jobs of this call are put off until they can compete again, and the lane goes on.
 local function put_off(queue, members, link, at)
   -- As far ahead as others may be granted that instant, so that all that want it are ranked for it.
-  local again = math.max(at == math.huge and now + spec.horizon_ms or at - spec.horizon_ms, now + 1)
+  local again = math.max(at == math.huge and Run.limit or at - Run.horizon, now + 1)
   local rest, off = {}, {}
   for i = 1, #members do
     local j = members[i]
@@ -134,10 +134,10 @@ local function serve(lane)
       for i = 2, min(r.max, #queue - first + 1) do members[i] = queue[first + i - 1] end
       local urgent, chain = members[1].urgent or false, chain_of(lane, resource)
       local own, cost = own_links(chain, members), r.cost + r.cost_per_device * #members
-      local at, by, app_at, own_at = agreed(chain.app, own, chain.state, cost, now, urgent)
+      local at, by, app_at, own_at = agreed(chain.app, own, chain.state, cost, Run.from, urgent)
       local by_turns = not urgent and chain.counts.by_turns
       local others = by_turns and at <= limit and Waitlist.behind_at(lane, by_turns)
-      if others then at, by = others.tat, others end
+      if others then at, by = math.max(at, others.tat), others end
       if at <= limit then
         -- The app's instants are not kept waiting for a lane whose own comes later, while others could go.
         if own_at > app_at + 0.01 and not lane.waited and #chain.app > 0 and (#heap > 1 or #later > 0) then

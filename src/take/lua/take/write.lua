@@ -155,14 +155,14 @@ local function wake_ms()
   local app_until = Found.app_until
   if app_until then
     -- Nothing that comes due or opens before it can go sooner: all are ranked when the app's own limits allow a call.
-    if app_until > 0 then sooner(app_until - spec.horizon_ms / 2) end
+    if app_until > 0 then sooner(app_until - Run.look_before) end
   else
     -- Lanes that are left can go on at once.
     if Found.has_more_due or #lanes_add > 0 or redis.call('EXISTS', Keys.lanes) == 1 then sooner(now) end
-    local blocked_head, due_head, ahead = head(Keys.blocked), head(Keys.due), now + spec.ahead_ms
-    if blocked_head and blocked_head < math.huge then sooner(blocked_head - spec.horizon_ms / 2) end
+    local blocked_head, due_head, ahead = head(Keys.blocked), head(Keys.due), now + Run.ahead
+    if blocked_head and blocked_head < math.huge then sooner(blocked_head - Run.look_before) end
     -- What is left of the moment ahead was looked at: its own instant is soon enough. Later ones are met half-way.
-    if due_head then sooner(due_head > ahead and due_head - spec.ahead_ms / 2 or math.max(due_head, now + 1)) end
+    if due_head then sooner(due_head > ahead and due_head - Run.look_ahead or math.max(due_head, now + 1)) end
   end
   sooner(head(Keys.leases))
   return wake and wake - now or -1
