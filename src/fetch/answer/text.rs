@@ -4,6 +4,7 @@
 //! Postgres's jsonb stores neither NUL nor lone surrogates, and one such character would make it refuse a whole batch.
 
 use encoding_rs::Encoding;
+use memchr::memchr;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use std::borrow::Cow;
 
@@ -36,10 +37,11 @@ fn charset(headers: &HeaderMap) -> Option<String> {
 fn storable(text: &[u8]) -> Option<Vec<u8>> {
     let mut changed: Option<Vec<u8>> = None;
     let mut at = 0;
-    while at < text.len() {
+    while let Some(found) = text.get(at..).and_then(|rest| memchr(b'\\', rest)) {
+        at += found;
         let Some(code) = escape(text, at) else {
             // An escaped backslash is no start of an escape.
-            at += if text[at] == b'\\' { 2 } else { 1 };
+            at += 2;
             continue;
         };
         let is_pair = is_high(code) && escape(text, at + 6).is_some_and(is_low);

@@ -35,10 +35,10 @@ impl ValueTable {
         rejected: &mut Vec<String>,
     ) -> Map<String, Value> {
         let mut values = Map::new();
-        let mut add = |name: &str, raw: RawValue, declared: Option<&DeclaredValue>| match converted(
-            name, &raw, declared,
+        let mut add = |name: String, raw: RawValue, declared: Option<&DeclaredValue>| match converted(
+            &name, &raw, declared,
         ) {
-            Ok(Some(value)) => drop(values.insert(name.to_owned(), value)),
+            Ok(Some(value)) => drop(values.insert(name, value)),
             Ok(None) => {}
             Err(why) => rejected.push(format!("{name} is {}, {why}", excerpt(&raw.value))),
         };
@@ -54,10 +54,10 @@ impl ValueTable {
         }
         for (name, found, declared) in taken {
             raw.remove(name);
-            add(name, found, Some(declared));
+            add(name.clone(), found, Some(declared));
         }
         for (name, found) in raw {
-            add(&name, found, None);
+            add(name, found, None);
         }
         values
     }

@@ -1,6 +1,8 @@
 //! The names of values that mean the same at every provider, so that a dashboard needs no code per provider.
 
 use super::Quantity as Q;
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 /// What a value is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -139,7 +141,10 @@ const SUFFIXES: &[(&str, Q)] = &[
 
 /// The term of this name.
 pub fn find(name: &str) -> Option<&'static Term> {
-    VOCABULARY.iter().find(|term| term.name == name)
+    // Asked for every value of every response.
+    static BY_NAME: LazyLock<HashMap<&str, &Term>> =
+        LazyLock::new(|| VOCABULARY.iter().map(|term| (term.name, term)).collect());
+    BY_NAME.get(name).copied()
 }
 
 /// The quantity of a name that is not in the vocabulary, by its suffix.
