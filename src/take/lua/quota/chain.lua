@@ -246,7 +246,7 @@ local function spend_links(links, state, cost, at, urgent, held, after)
         spend_of[q.kind](q, g, cost, at)
         if g.in_flight then
           held = held or {}
-          held[#held + 1] = { g.s.holder, g.field, q.kind }
+          held[#held + 1] = { g.s.holder, g.field, q.kind, g.since }
         end
       end
       if not flat then g.changed = true end
@@ -257,8 +257,8 @@ local function spend_links(links, state, cost, at, urgent, held, after)
 end
 
 -- Spends a call's cost in all links of its chain. Returns what settle must know beside the instant and the cost, each
--- may be false: held, the fields that count the call as in flight; after, theoretical arrival times that these two do
--- not give, and under '!inputs' the quota inputs that they were computed by.
+-- may be false: held, {holder, field, kind, of a hold since when} of what counts the call as in flight; after,
+-- arrival times that these two do not give, and under '!inputs' the quota inputs that they were computed by.
 local function spend(chain, own, cost, at, urgent)
   local state = chain.state
   local held, after = spend_links(chain.app, state, cost, at, urgent, false, false)
@@ -276,8 +276,11 @@ local function release(held, finish, freed)
     local s, field = state_of(place[1]), place[2]
     ensure(s, { field })
     local g = gauge(s, field, { kind = place[3] }, nil, false)
-    learn[place[3]](nil, g, finish)
-    touch(g)
+    -- Of a hold that was forgotten meanwhile, another one has nothing to learn.
+    if not place[4] or place[4] == g.since then
+      learn[place[3]](nil, g, finish)
+      touch(g)
+    end
     freed[#freed + 1] = place
   end
 end

@@ -65,9 +65,9 @@ local function learn(leased, finish)
 end
 
 -- Whether a call was the one that tries whether a hold is over.
-local function tried(leased, holder, field)
+local function tried(leased, g)
   for _, place in ipairs(leased[Lease.HELD] or {}) do
-    if place[1] == holder and place[2] == field then return true end
+    if place[1] == g.s.holder and place[2] == g.field and place[4] == g.since then return true end
   end
 end
 
@@ -96,7 +96,7 @@ local function hold(leased, scope, until_ms, reason, device, reported_ms)
   local ends, is_first = until_ms, g.refusals == 0
   if g.ends == 0 then g.since = now end
   if reported_ms then
-    local is_again = not is_first and tried(leased, s.holder, field)
+    local is_again = not is_first and tried(leased, g)
     g.refusals = is_first and 1 or is_again and g.refusals + 1 or g.refusals
     g.reported = (is_first or is_again) and reported_ms or math.max(g.reported, reported_ms)
     ends = ends_after(g.refusals, until_ms, reported_ms)
