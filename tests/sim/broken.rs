@@ -263,3 +263,9 @@ async fn bursts_that_are_not_spent_when_windows_grow_are_seen() {
     let all_there = take("spent = math.max(epoch, spent)", "spent = epoch");
     seen("pace", &[all_there]).await;
 }
+
+#[tokio::test]
+async fn waits_without_data_that_grow_without_end_are_seen() {
+    let endless = settle("if kind == NO_DATA and j.last > 0 then return", "if false then return");
+    seen_from_outside("grid", &[endless]).await;
+}
