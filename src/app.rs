@@ -127,7 +127,7 @@ impl App {
         }
     }
 
-    /// How long a process that was told to stop waits for what it began.
+    /// How long a process that is stopped waits for what it began.
     pub fn shutdown_grace(&self) -> Duration {
         Duration::from_millis(self.settings.shutdown.grace.as_ms())
     }

@@ -26,7 +26,7 @@ pub enum Role {
     Keep,
 }
 
-/// Why a process ended without being told to.
+/// Why a process ended although nobody stopped it.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// A provider's definition cannot be used; nothing was started.

@@ -65,7 +65,7 @@ impl Shared {
         tracing::warn!(why, "gave up the connections to Postgres; opening others");
     }
 
-    /// Looks at how a statement ended. Returns what the caller is told.
+    /// Looks at how a statement ended. Returns what the caller gets.
     fn after(&self, error: sqlx::Error) -> sqlx::Error {
         match &error {
             sqlx::Error::Io(io) if io.kind() == io::ErrorKind::TimedOut => self.distrust("no answer in time"),

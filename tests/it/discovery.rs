@@ -380,9 +380,9 @@ async fn the_api_lists_and_shows_what_is_missing() {
     list(&rig, json!([{"id": "a", "name": "Hall", "kind": "m1"}])).await;
     let (status, body) = ask("POST", "/v1/connections/main/discover?dry_run=true", &user).await;
     let new = json!([{"external_id": "a", "name": "Hall", "group": null, "model": "m1"}]);
-    let told = json!({"dry_run": true, "listed": 1, "new": new, "found_again": [], "missing": [],
+    let expected = json!({"dry_run": true, "listed": 1, "new": new, "found_again": [], "missing": [],
                "changed": [], "removed": []});
-    assert_eq!((status, body), (StatusCode::OK, told));
+    assert_eq!((status, body), (StatusCode::OK, expected));
     assert!(kept(&rig).await.is_empty());
     let path = format!("/v1/connections/{}/discover", rig.connection);
     assert_eq!(ask("POST", &path, &user).await.1["new"], new);

@@ -23,10 +23,11 @@ impl Rig {
         );
         // No first run comes by itself while a test lasts.
         let spread = "1h".parse().unwrap();
-        let t = TestApp::with_settings(&[("told", &text)], |s| s.schedule.first_run_spread = spread).await;
-        let connection = t.connect("told", "main", "http://cloud.invalid").await;
-        t.add_devices("told", connection, devices, "1h").await;
-        let name = "told".parse().unwrap();
+        let t =
+            TestApp::with_settings(&[("explained", &text)], |s| s.schedule.first_run_spread = spread).await;
+        let connection = t.connect("explained", "main", "http://cloud.invalid").await;
+        t.add_devices("explained", connection, devices, "1h").await;
+        let name = "explained".parse().unwrap();
         keep::rebuild_if_lost(&t.app, &name).await.unwrap();
         let ids = sqlx::query_scalar("SELECT job_id FROM jobs ORDER BY job_id").fetch_all(&t.app.pool).await;
         let mut stored = jobs::by_id(&t.app.pool, &ids.unwrap()).await.unwrap();
@@ -34,7 +35,7 @@ impl Rig {
         let jobs: Vec<_> = stored.into_iter().map(|stored| stored.job).collect();
         let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
         t.app.queue.refresh(&name, &ids).await.unwrap();
-        let provider = t.app.registry.get("told").unwrap();
+        let provider = t.app.registry.get("explained").unwrap();
         let taker = Taker::new(t.app.redis.clone(), provider, &t.app.taker_settings());
         Self { t, taker, jobs }
     }
@@ -49,11 +50,11 @@ impl Rig {
         self.jobs.iter().partition(of)
     }
 
-    async fn told(&self, device: DeviceId) -> String {
-        let provider = self.t.app.registry.get("told").unwrap();
-        let mut told = explain::device(&self.t.app, self.t.tenant, device, provider, None).await.unwrap();
-        assert_eq!(told.len(), 1);
-        told.remove(0).sentence
+    async fn sentence(&self, device: DeviceId) -> String {
+        let provider = self.t.app.registry.get("explained").unwrap();
+        let mut jobs = explain::device(&self.t.app, self.t.tenant, device, provider, None).await.unwrap();
+        assert_eq!(jobs.len(), 1);
+        jobs.remove(0).sentence
     }
 }
 
@@ -66,15 +67,15 @@ async fn spent_quota_says_its_holder_and_when_it_opens() {
     let rig = Rig::refreshed(&quota("hour", "window = \"1h\""), 2).await;
     let ahead = "refreshed ahead of its time; ";
     for job in &rig.jobs {
-        assert!(rig.told(job.device).await.starts_with(ahead), "nobody has looked yet");
+        assert!(rig.sentence(job.device).await.starts_with(ahead), "nobody has looked yet");
     }
     let taken = rig.take().await;
     let (served, waiting) = rig.split(&taken.grants);
     assert_eq!((served.len(), waiting.len()), (1, 1));
     let plan = "; asked 1h, gets 2h2m: quota hour of connection 1 allows 1 in 1h";
-    assert_eq!(rig.told(served[0].device).await, format!("being fetched{plan}"));
-    let told = rig.told(waiting[0].device).await;
-    assert_eq!(told, format!("{ahead}quota `hour` of connection 1 allows it in 61 min{plan}"));
+    assert_eq!(rig.sentence(served[0].device).await, format!("being fetched{plan}"));
+    let sentence = rig.sentence(waiting[0].device).await;
+    assert_eq!(sentence, format!("{ahead}quota `hour` of connection 1 allows it in 61 min{plan}"));
 }
 
 #[tokio::test]
@@ -82,9 +83,9 @@ async fn concurrent_quota_opens_when_a_call_ends() {
     let rig = Rig::refreshed(&quota("at-once", "kind = \"concurrent\""), 2).await;
     let taken = rig.take().await;
     let (_, waiting) = rig.split(&taken.grants);
-    let told = rig.told(waiting[0].device).await;
+    let sentence = rig.sentence(waiting[0].device).await;
     assert_eq!(
-        told,
+        sentence,
         "refreshed ahead of its time; quota `at-once` of connection 1 allows it when a call ends"
     );
 }
@@ -106,8 +107,8 @@ async fn hold_says_its_reason_and_end() {
         };
         rig.taker.settle(&[settlement], None).await.unwrap();
         rig.take().await;
-        let told = rig.told(refused[0].device).await;
+        let sentence = rig.sentence(refused[0].device).await;
         let day = UnixMs(until.0).to_datetime().format("%Y-%m-%d");
-        assert!(told.contains(&format!("held: HTTP 429, until {day}")), "{scope:?}: {told}");
+        assert!(sentence.contains(&format!("held: HTTP 429, until {day}")), "{scope:?}: {sentence}");
     }
 }

@@ -161,8 +161,8 @@ impl Converter {
     /// A scalar, perhaps as `{value, unit}`; none for null.
     fn raw(&mut self, value: &Val) -> Result<Option<RawValue>, String> {
         let (value, unit) = match value {
-            Val::Obj(told) if told.len() == 2 => {
-                let of = |name: &'static str| told.get(&Val::utf8_str(name));
+            Val::Obj(entries) if entries.len() == 2 => {
+                let of = |name: &'static str| entries.get(&Val::utf8_str(name));
                 let value = of("value").zip(of("unit")).map(|(value, unit)| (value, Some(unit)));
                 value.ok_or("it is an object, and values are scalars")?
             }

@@ -68,10 +68,10 @@ fn converted(name: &str, raw: &RawValue, declared: Option<&DeclaredValue>) -> Re
     if declared.is_some_and(|declared| declared.nothing.iter().any(|nothing| is_same(nothing, &raw.value))) {
         return Ok(None);
     }
-    let told = raw.unit.as_deref().or(declared.and_then(|declared| declared.unit.as_deref()));
+    let unit = raw.unit.as_deref().or(declared.and_then(|declared| declared.unit.as_deref()));
     let value = match find(name).map(|term| term.kind) {
         Some(Kind::Number(quantity, min, max)) => {
-            let conversion = match told {
+            let conversion = match unit {
                 Some(unit) => Some(quantity.conversion(unit).ok_or_else(|| {
                     format!("and its unit {unit:?} cannot be converted to {}", quantity.symbol())
                 })?),
@@ -85,7 +85,7 @@ fn converted(name: &str, raw: &RawValue, declared: Option<&DeclaredValue>) -> Re
             Value::Number(number) => Value::String(number.to_string()),
             _ => return Err("which is not text".to_owned()),
         },
-        None => own(name, raw, declared, told)?,
+        None => own(name, raw, declared, unit)?,
     };
     Ok(Some(value))
 }
@@ -95,11 +95,11 @@ fn own(
     name: &str,
     raw: &RawValue,
     declared: Option<&DeclaredValue>,
-    told: Option<&str>,
+    unit: Option<&str>,
 ) -> Result<Value, String> {
     let range = |declared: &DeclaredValue| declared.min.is_some() || declared.max.is_some();
     let must_be_number = declared.is_some_and(|declared| declared.scale.is_some() || range(declared));
-    let conversion = quantity_of_suffix(name).and_then(|quantity| quantity.conversion(told?));
+    let conversion = quantity_of_suffix(name).and_then(|quantity| quantity.conversion(unit?));
     let is_number = raw.value.is_number() || must_be_number || conversion.is_some();
     match &raw.value {
         value if is_number => {
@@ -202,8 +202,8 @@ mod tests {
         let Value::Object(raw) = raw else { panic!("{raw}") };
         let raw = raw.into_iter().map(|(name, value)| {
             let (value, unit) = match value {
-                Value::Object(mut told) => {
-                    (told.remove("value").unwrap(), told["unit"].as_str().map(str::to_owned))
+                Value::Object(mut entries) => {
+                    (entries.remove("value").unwrap(), entries["unit"].as_str().map(str::to_owned))
                 }
                 value => (value, None),
             };

@@ -1,4 +1,4 @@
-//! What a program certainly yields, told from its text. Pure.
+//! What a program certainly yields, by its text. Pure.
 
 use jaq_core::load::Lexer;
 use jaq_core::load::lex::StrPart;

@@ -77,7 +77,7 @@ pub async fn set_plan(
            one AS (
                SELECT j.provider, j.job_id FROM moved JOIN devices d USING (tenant_id, connection_id)
                JOIN jobs j USING (tenant_id, device_id) LIMIT 1),
-           told AS (INSERT INTO outbox (provider, job_id) SELECT provider, job_id FROM one)
+           notified AS (INSERT INTO outbox (provider, job_id) SELECT provider, job_id FROM one)
            SELECT job_id FROM one WHERE pg_notify('paceline_outbox', '')::text IS NOT NULL"#,
         tenant.0,
         connection.0,

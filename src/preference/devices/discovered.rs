@@ -189,11 +189,11 @@ async fn describe(
 ) -> Result<Vec<DeviceId>, PostgresError> {
     let new = changes.new.iter().map(|one| &one.external_id);
     let ids: HashSet<_> = new.chain(&changes.found_again).chain(&changes.changed).collect();
-    let told: Vec<_> = listed.iter().filter(|one| ids.contains(&one.external_id)).collect();
+    let shown: Vec<_> = listed.iter().filter(|one| ids.contains(&one.external_id)).collect();
     let column =
-        |of: fn(&ListedDevice) -> &String| told.iter().map(|one| of(one).clone()).collect::<Vec<String>>();
+        |of: fn(&ListedDevice) -> &String| shown.iter().map(|one| of(one).clone()).collect::<Vec<String>>();
     let rows = sqlx::query_scalar!(
-        "WITH told AS (
+        "WITH shown AS (
              SELECT * FROM UNNEST($3::text[], $4::text[], $5::text[], $6::text[]) AS t (external_id, name, grp, model)),
          described AS (
              UPDATE devices d SET
@@ -204,7 +204,7 @@ async fn describe(
                  group_key = CASE WHEN t.grp = '' THEN d.group_key ELSE t.grp END,
                  model = CASE WHEN t.model = '' THEN d.model ELSE t.model END,
                  missing_since = NULL
-             FROM told t
+             FROM shown t
              WHERE d.tenant_id = $1 AND d.connection_id = $2 AND d.external_id = t.external_id
              RETURNING d.tenant_id, d.device_id),
          -- A device that is listed again may be read again: a newer version makes the schedule forget its failures.
@@ -338,8 +338,8 @@ mod tests {
         assert_eq!(ids(&compare_with(&[gone], &[])), [vec![""; 0], vec![], vec![], vec![]]);
         // A name that its owner gave stays; what the list does not tell does, too.
         assert!(compare_with(&[known("a")], &[same]).changed.is_empty());
-        for told in [["", "office", ""], ["", "", "m2"]] {
-            assert_eq!(compare_with(&[known("a")], &[listed("a", told)]).changed, ["a"]);
+        for shown in [["", "office", ""], ["", "", "m2"]] {
+            assert_eq!(compare_with(&[known("a")], &[listed("a", shown)]).changed, ["a"]);
         }
         let renamed = listed("a", ["Theirs", "", ""]);
         let unnamed = Known { name: String::new(), name_origin: None, ..known("a") };

@@ -58,7 +58,7 @@ pub async fn note(pool: &Pool, jobs: &[i64]) -> Result<(), PostgresError> {
         "WITH noted AS (
              INSERT INTO outbox (provider, job_id)
              SELECT provider, job_id FROM jobs WHERE job_id = ANY($1) RETURNING 1)
-         SELECT pg_notify('paceline_outbox', '')::text AS told, count(*) FROM noted",
+         SELECT pg_notify('paceline_outbox', '')::text AS notified, count(*) FROM noted",
         jobs
     )
     .fetch_one(pool)

@@ -93,8 +93,8 @@ pub async fn set(
                  state_at = now(),
                  version = j.version + 1
              RETURNING job_id, provider),
-         told AS (INSERT INTO outbox (provider, job_id) SELECT provider, job_id FROM job)
-         SELECT job_id, pg_notify('paceline_outbox', '')::text AS told FROM job",
+         notified AS (INSERT INTO outbox (provider, job_id) SELECT provider, job_id FROM job)
+         SELECT job_id, pg_notify('paceline_outbox', '')::text AS notified FROM job",
         tenant.0,
         subject.device.0,
         resource.as_str(),

@@ -113,7 +113,7 @@ pub async fn set_weight(pool: &Pool, tenant: TenantId, weight: Weight) -> Result
          noted AS (
              INSERT INTO outbox (provider, job_id)
              SELECT j.provider, j.job_id FROM weighed JOIN jobs j USING (tenant_id) RETURNING 1)
-         SELECT count(*) AS "jobs!", pg_notify('paceline_outbox', '')::text AS told FROM noted"#,
+         SELECT count(*) AS "jobs!", pg_notify('paceline_outbox', '')::text AS notified FROM noted"#,
         tenant.0,
         i32::from(weight.0)
     )

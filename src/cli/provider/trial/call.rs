@@ -24,7 +24,7 @@ struct TrialReport {
     outcome: &'static str,
     detail: String,
     record: Option<RecordView>,
-    /// What the call came to for each device; the first is also told above.
+    /// What the call came to for each device; the first is also printed above.
     devices: Vec<DeviceView>,
     /// Unsolicited: records of devices that the call did not ask for.
     others: Vec<RecordView>,
