@@ -75,6 +75,10 @@ impl Redis {
     /// logged.
     pub async fn inspect(&self) -> Result<(), RedisError> {
         let found = self.find_unsuitable().await?;
+        if found == Some(Unsuitable::Replica) {
+            // After a failover only the connections that are open still lead here.
+            self.link.leave("the server is a replica");
+        }
         let changed = self.unsuitable.send_if_modified(|known| {
             let changed = *known != found;
             known.clone_from(&found);

@@ -66,6 +66,16 @@ impl Link {
             ErrorKind::Server(ServerErrorKind::ReadOnly) => "the server takes no writes",
             _ => return,
         };
+        self.replace(number, why);
+    }
+
+    /// Replaces the connection: the server became a replica, and its successor has the address, or will have it.
+    pub(super) fn leave(&self, why: &str) {
+        let number = self.current.borrow().number;
+        self.replace(number, why);
+    }
+
+    fn replace(&self, number: u64, why: &str) {
         // Connects with the next command.
         let Ok(manager) = ConnectionManager::new_lazy_with_config(self.client.clone(), config()) else {
             return;

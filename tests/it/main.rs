@@ -12,6 +12,7 @@ mod crash;
 mod discovery;
 mod echo;
 mod explain;
+mod failover;
 mod far;
 mod faults;
 mod format;

@@ -12,7 +12,7 @@ use tokio::time::{interval, timeout};
 
 pub struct PrivateRedis {
     pub url: String,
-    port: u16,
+    pub port: u16,
     process: Child,
     dir: TempDir,
     env: Vec<(&'static str, String)>,

@@ -1,6 +1,7 @@
 //! A TCP proxy in front of a server, whose connections can be slow, cut or stalled.
 
 use futures::future::join;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional, sink};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -30,6 +31,7 @@ enum State {
 pub struct Wire {
     port: u16,
     state: watch::Sender<State>,
+    target: Arc<Mutex<String>>,
 }
 
 impl Wire {
@@ -40,21 +42,32 @@ impl Wire {
 
     /// Likewise, with a round trip that takes this much longer.
     pub async fn far(url: &str, round_trip: Duration) -> Self {
-        let target = host_and_port(url).to_owned();
+        let target = Arc::new(Mutex::new(host_and_port(url).to_owned()));
+        let leads_to = target.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let (state, watched) = watch::channel(State::Up);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(forward(client, target.clone(), watched.clone(), round_trip / 2));
+                tokio::spawn(forward(
+                    client,
+                    leads_to.lock().unwrap().clone(),
+                    watched.clone(),
+                    round_trip / 2,
+                ));
             }
         });
-        Self { port, state }
+        Self { port, state, target }
     }
 
     /// The same URL through the proxy.
     pub fn reroute(&self, url: &str) -> String {
         url.replacen(host_and_port(url), &format!("127.0.0.1:{}", self.port), 1)
+    }
+
+    /// Leads new connections to another server, as a failover does; those that are open stay where they are.
+    pub fn lead_to(&self, url: &str) {
+        *self.target.lock().unwrap() = host_and_port(url).to_owned();
     }
 
     pub fn cut(&self) {

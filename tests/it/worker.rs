@@ -52,23 +52,29 @@ pub struct Worker {
 impl Worker {
     /// Starts it. `grace`: its shutdown.grace.
     pub async fn start(answer: ResponseTemplate, grace: &str) -> Self {
+        Self::start_on(&server("PACELINE_TEST_REDIS_URL"), answer, grace).await
+    }
+
+    /// Likewise, on this Redis.
+    pub async fn start_on(redis_url: &str, answer: ResponseTemplate, grace: &str) -> Self {
         let t = TestApp::with_settings(&[("mocked", SINGLE)], |s| {
             s.schedule.first_run_spread = "1s".parse().unwrap();
             s.take.lease = "1s".parse().unwrap();
             s.shutdown.grace = grace.parse().unwrap();
         })
+        .await
+        .at_redis(redis_url)
         .await;
         let cloud = MockServer::start().await;
         Mock::given(method("GET")).respond_with(answer).mount(&cloud).await;
         let connection = t.connect("mocked", "main", &cloud.uri()).await;
         t.add_devices("mocked", connection, 5, "1s").await;
 
-        let (database_url, redis_url) =
-            (t.database_url.expose_secret().to_owned(), server("PACELINE_TEST_REDIS_URL"));
-        let (postgres, redis) = (Wire::to(&database_url).await, Wire::to(&redis_url).await);
+        let database_url = t.database_url.expose_secret().to_owned();
+        let (postgres, redis) = (Wire::to(&database_url).await, Wire::to(redis_url).await);
         let servers = Servers {
             database_url: postgres.reroute(&database_url).into(),
-            redis_url: redis.reroute(&redis_url).into(),
+            redis_url: redis.reroute(redis_url).into(),
             sealing_key: t.sealing_key.clone(),
         };
         let mut app = App::start(t.app.settings.clone(), &servers).await.unwrap();
