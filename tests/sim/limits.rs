@@ -96,6 +96,12 @@ impl Limits {
         self
     }
 
+    /// The same with workers that are near.
+    pub fn without_far(mut self) -> Self {
+        self.faults.remove(&Fault::Far);
+        self
+    }
+
     pub fn has(&self, fault: Fault) -> bool {
         self.faults.contains(&fault)
     }
