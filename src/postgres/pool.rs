@@ -153,8 +153,9 @@ impl Pool {
 
     /// Begins a transaction; dropped, it is rolled back.
     pub async fn begin(&self) -> Result<Transaction, sqlx::Error> {
-        let begun = in_time(self.answer_timeout, self.inner.begin()).await;
-        Ok(Transaction::new(begun.map_err(|error| self.shared.after(error))?, self.answer_timeout))
+        let transaction = in_time(self.answer_timeout, self.inner.begin()).await;
+        let transaction = transaction.map_err(|error| self.shared.after(error))?;
+        Ok(Transaction::new(transaction, self.answer_timeout))
     }
 
     /// A connection of its own, until dropped.
