@@ -86,7 +86,8 @@ section!(
 section!(
     /// `[redis]`
     Redis {
-        /// Server URL; empty: start a private server.
+        /// URL of a server, of nodes of a cluster, or of Sentinels; empty: start a private server.
+        #[serde(deserialize_with = "lists::url_of_hosts")]
         url: SecretString,
         /// Prepended to every key.
         prefix: String,

@@ -4,8 +4,13 @@ use super::{CheckReport, KeepError, Rebuild, check, drain, end_forgotten, histor
 use crate::app::App;
 use crate::postgres::Listener;
 use crate::preference::outbox::CHANNEL;
+use crate::provider::Provider;
 use crate::redis::RedisError;
 use crate::retry::{RECONNECT, Retry};
+use crate::words::ProviderName;
+use futures::{StreamExt, stream};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +25,8 @@ const DRAIN_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 const CHECK_EVERY: Duration = Duration::from_secs(10 * 60);
 /// Less than that, so that whoever had the last turn finds the next one free.
 const CHECK_TURN: Duration = Duration::from_secs(9 * 60);
+/// How many schedules are built at a time: each has a connection of its own for its lock.
+const BUILT_AT_ONCE: usize = 8;
 const HISTORY_EVERY: Duration = Duration::from_secs(60 * 60);
 const HISTORY_RETRY: Retry = Retry { base: Duration::from_secs(5), cap: Duration::from_secs(10 * 60) };
 
@@ -66,36 +73,49 @@ async fn drain_on_notice(app: &App, failures: &mut u32) -> KeepError {
 
 /// Rebuilds schedules that Redis has lost.
 async fn keep_built(app: &App) {
-    let mut known = None;
+    let (mut known, mut failures) = (None, Failures::default());
     for look in 0_u64.. {
         app.redis.until_usable().await;
         let run = app.redis.run_id().await.ok();
         if run.is_none() || run != known || look % LOOKS_PER_CHECK == 0 {
-            let built = build_all(app).await;
+            let built = build_all(app, &mut failures).await;
             known = run.filter(|_| built);
         }
         sleep(GUARD_EVERY).await;
     }
 }
 
-/// Whether all schedules are built.
-async fn build_all(app: &App) -> bool {
+/// Why schedules could not be built at the last look: each reason is logged when it is new.
+type Failures = HashMap<ProviderName, String>;
+
+/// Whether all schedules are built. Several at a time: each needs a dozen round trips to Postgres.
+async fn build_all(app: &App, failures: &mut Failures) -> bool {
     if let Err(error) = end_forgotten(app).await {
         tracing::debug!(%error, "incidents not compared; will try again");
     }
+    let build = async |provider: &'_ Arc<Provider>| {
+        (provider.name.clone(), rebuild_if_lost(app, &provider.name).await)
+    };
+    let mut building = stream::iter(app.registry.iter()).map(build).buffer_unordered(BUILT_AT_ONCE);
     let mut built = true;
-    for provider in app.registry.iter() {
-        match rebuild_if_lost(app, &provider.name).await {
-            Ok(Rebuild::NotNeeded | Rebuild::Done(_)) => {}
+    while let Some((provider, result)) = building.next().await {
+        let failed = match result {
+            Ok(Rebuild::NotNeeded | Rebuild::Done(_)) => None,
             // Its builder may die: look again.
-            Ok(Rebuild::UnderWay) => built = false,
+            Ok(Rebuild::UnderWay) => Some(String::new()),
             // An unsuitable Redis was logged by the inspection that found it.
-            Err(KeepError::Redis(RedisError::Unsuitable { .. })) => built = false,
-            Err(error) => {
-                tracing::warn!(provider = %provider.name, %error, "schedule not rebuilt; will try again");
-                built = false;
-            }
+            Err(KeepError::Redis(RedisError::Unsuitable { .. })) => Some(String::new()),
+            Err(error) => Some(error.to_string()),
+        };
+        built &= failed.is_none();
+        let Some(error) = failed else {
+            failures.remove(&provider);
+            continue;
+        };
+        if failures.get(&provider) != Some(&error) && !error.is_empty() {
+            tracing::warn!(%provider, error, "schedule not rebuilt; will try again");
         }
+        failures.insert(provider, error);
     }
     built
 }

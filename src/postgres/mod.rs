@@ -11,6 +11,7 @@ mod pool;
 mod schema;
 mod server;
 mod transaction;
+mod trust;
 
 pub use listen::Listener;
 pub use lock::{Held, try_lock};

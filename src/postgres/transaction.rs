@@ -1,28 +1,38 @@
 //! Transactions, whose statements do not wait for a server that fell silent either.
 
 use super::in_time::{in_time, rows_in_time};
-use futures::FutureExt;
+use super::trust::Trust;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Describe, Either, Execute, Executor, Postgres, SqlStr};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A transaction that is rolled back when dropped. It executes queries as `&mut`.
 #[derive(Debug)]
 pub struct Transaction {
     inner: sqlx::Transaction<'static, Postgres>,
+    trust: Arc<Trust>,
     answer_timeout: Duration,
 }
 
 impl Transaction {
-    pub(super) fn new(inner: sqlx::Transaction<'static, Postgres>, answer_timeout: Duration) -> Self {
-        Self { inner, answer_timeout }
+    pub(super) fn new(
+        inner: sqlx::Transaction<'static, Postgres>,
+        trust: Arc<Trust>,
+        answer_timeout: Duration,
+    ) -> Self {
+        Self { inner, trust, answer_timeout }
     }
 
     /// Makes its changes last. After an error they may have been made all the same.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
-        in_time(self.answer_timeout, self.inner.commit()).await
+        let began = Instant::now();
+        let done = in_time(self.answer_timeout, self.inner.commit()).await;
+        done.map_err(|error| self.trust.after(began, error))
     }
 }
 
@@ -37,7 +47,10 @@ impl<'c> Executor<'c> for &'c mut Transaction {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
+        let (trust, began) = (&self.trust, Instant::now());
         rows_in_time(self.answer_timeout, self.inner.fetch_many(query))
+            .map_err(move |error| trust.after(began, error))
+            .boxed()
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
@@ -45,7 +58,9 @@ impl<'c> Executor<'c> for &'c mut Transaction {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        in_time(self.answer_timeout, self.inner.fetch_optional(query)).boxed()
+        let (trust, began) = (&self.trust, Instant::now());
+        let answer = in_time(self.answer_timeout, self.inner.fetch_optional(query));
+        async move { answer.await.map_err(|error| trust.after(began, error)) }.boxed()
     }
 
     fn prepare_with<'e>(

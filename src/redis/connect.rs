@@ -1,7 +1,9 @@
 //! A handle to one Redis, and its errors.
 
-use super::link::{self, Link, Subscription};
+use super::address::{self, Address};
+use super::link::{Link, Subscription};
 use super::server::{Unsuitable, unsuitable};
+use redis::InfoDict;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,14 +46,26 @@ pub enum RedisError {
     },
 }
 
+impl From<Found> for RedisError {
+    fn from(Found { at, why }: Found) -> Self {
+        Self::Unsuitable { at, why }
+    }
+}
+
 /// A handle to Redis; clones share the connection.
 #[derive(Clone)]
 pub struct Redis {
     link: Link,
-    client: redis::Client,
     at: Arc<str>,
     /// What the last inspection found, for all clones.
-    unsuitable: watch::Sender<Option<Unsuitable>>,
+    unsuitable: watch::Sender<Option<Found>>,
+}
+
+/// An unsuitable server, and its address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Found {
+    at: Arc<str>,
+    why: Unsuitable,
 }
 
 impl Redis {
@@ -63,19 +77,19 @@ impl Redis {
     /// A connection of its own that listens to channels.
     pub async fn listen(&self, channels: &[String]) -> Result<Subscription, RedisError> {
         let failed = |source| RedisError::Failed { what: "listen", source };
-        Subscription::open(&self.client, channels).await.map_err(failed)
+        Subscription::open(&self.link, channels).await.map_err(failed)
     }
 
     /// Asks the server whether it may hold the schedule.
     pub async fn check(&self) -> Result<(), RedisError> {
-        self.find_unsuitable().await?.map_or(Ok(()), |why| Err(self.refusal(why)))
+        self.find_unsuitable().await?.map_or(Ok(()), |found| Err(found.into()))
     }
 
     /// Likewise, in a process that runs: what it finds counts for all clones until the next inspection, and a change is
     /// logged.
     pub async fn inspect(&self) -> Result<(), RedisError> {
         let found = self.find_unsuitable().await?;
-        if found == Some(Unsuitable::Replica) {
+        if found.as_ref().is_some_and(|found| found.why == Unsuitable::Replica) {
             // After a failover only the connections that are open still lead here.
             self.link.leave("the server is a replica");
         }
@@ -84,7 +98,7 @@ impl Redis {
             known.clone_from(&found);
             changed
         });
-        let usable = found.map_or(Ok(()), |why| Err(self.refusal(why)));
+        let usable = found.map_or(Ok(()), |found| Err(found.into()));
         match &usable {
             Err(error) if changed => tracing::error!(%error, "no calls are granted until this is mended"),
             Ok(()) if changed => tracing::info!(at = %self.at, "Redis may be used again; granting calls"),
@@ -93,23 +107,17 @@ impl Redis {
         usable
     }
 
-    async fn find_unsuitable(&self) -> Result<Option<Unsuitable>, RedisError> {
-        // All sections: a server older than Redis 7 refuses to be asked for several.
-        let info: redis::InfoDict = redis::cmd("INFO")
-            .query_async(&mut self.link())
-            .await
-            .map_err(|source| RedisError::Failed { what: "report about itself", source })?;
-        Ok(unsuitable(&info))
-    }
-
-    fn refusal(&self, why: Unsuitable) -> RedisError {
-        RedisError::Unsuitable { at: self.at.clone(), why }
+    async fn find_unsuitable(&self) -> Result<Option<Found>, RedisError> {
+        let find = |(node, info): &(String, InfoDict)| {
+            let at = if node.is_empty() { self.at.clone() } else { node.as_str().into() };
+            unsuitable(info).map(|why| Found { at, why })
+        };
+        Ok(self.infos("report about itself").await?.iter().find_map(find))
     }
 
     /// An error if the last inspection found that the server must not hold the schedule.
     pub fn usable(&self) -> Result<(), RedisError> {
-        let why = self.unsuitable.borrow().clone();
-        why.map_or(Ok(()), |why| Err(self.refusal(why)))
+        self.unsuitable.borrow().clone().map_or(Ok(()), |found| Err(found.into()))
     }
 
     /// Waits until the last inspection found nothing wrong.
@@ -118,14 +126,17 @@ impl Redis {
         drop(self.unsuitable.subscribe().wait_for(Option::is_none).await);
     }
 
-    /// Which run of the server this is: it changes with a restart, and with a failover.
+    /// Which run of the server this is: it changes with a restart, and with a failover. Of a cluster: which nodes are
+    /// its primaries, and which run of each.
     pub async fn run_id(&self) -> Result<String, RedisError> {
-        let info: redis::InfoDict = redis::cmd("INFO")
-            .arg("server")
-            .query_async(&mut self.link())
-            .await
-            .map_err(|source| RedisError::Failed { what: "report its run_id", source })?;
-        Ok(info.get("run_id").unwrap_or_default())
+        let infos = self.infos("report its run_id").await?;
+        let run =
+            |(at, info): &(String, InfoDict)| at.clone() + &info.get::<String>("run_id").unwrap_or_default();
+        Ok(infos.iter().map(run).collect::<Vec<_>>().join(" "))
+    }
+
+    async fn infos(&self, what: &'static str) -> Result<Vec<(String, InfoDict)>, RedisError> {
+        self.link.infos().await.map_err(|source| RedisError::Failed { what, source })
     }
 
     /// Takes a turn that lasts so long, whatever becomes of this process. False: another process has it.
@@ -151,24 +162,10 @@ impl Redis {
 
 /// Connects; an error names the address, the reason and the setting to check.
 pub async fn connect(url: &SecretString) -> Result<Redis, RedisError> {
-    let at = address(url.expose_secret());
+    let url = url.expose_secret();
+    let at = address::shown(url);
     let unreachable = |source| RedisError::Unreachable { at: at.clone(), source };
-    let client = link::client(url.expose_secret()).map_err(unreachable)?;
-    let link = Link::connect(client.clone()).await.map_err(unreachable)?;
-    Ok(Redis { link, client, at: at.as_str().into(), unsuitable: watch::Sender::new(None) })
-}
-
-/// The part of a URL that may be shown.
-fn address(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.rsplit_once('@').map_or(rest, |(_, host)| host).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_shown_address_has_no_password() {
-        assert_eq!(super::address("redis://user:p@ss@h:1/0"), "h:1/0");
-        assert_eq!(super::address("redis://h:1"), "h:1");
-    }
+    let address = Address::parse(url).map_err(unreachable)?;
+    let link = Link::connect(address).await.map_err(unreachable)?;
+    Ok(Redis { link, at: at.as_str().into(), unsuitable: watch::Sender::new(None) })
 }

@@ -3,15 +3,21 @@
 //! A connection that the other end closed is known at once. One that a firewall forgot, or whose server lost its
 //! network, stays open for minutes and answers nothing: the driver keeps it.
 
-use futures::StreamExt;
+use super::address::{Address, Sentinels, tcp_settings};
+use super::cluster;
+use futures::{FutureExt, StreamExt};
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, PubSubSink, PubSubStream};
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{
-    Client, Cmd, ErrorKind, IntoConnectionInfo, Msg, Pipeline, RedisFuture, RedisResult, ServerErrorKind,
-    Value,
+    Client, Cmd, ConnectionInfo, ErrorKind, InfoDict, Msg, Pipeline, RedisError, RedisFuture, RedisResult,
+    ServerErrorKind, Value,
 };
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, OnceCell, watch};
 use tokio::time::{Instant, Interval, interval_at, timeout};
 
 /// How long a command may take.
@@ -20,26 +26,88 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a subscription that receives nothing asks whether the server is still there.
 const PING_EVERY: Duration = Duration::from_secs(5);
+/// All nodes of a cluster are connected to anew, so one that is silent must not cause it with every command.
+const REPLACE_CLUSTER_EVERY: Duration = Duration::from_secs(10);
 
-/// Small commands are sent at once. The kernel gives up a connection whose peer acknowledges nothing.
-fn tcp_settings() -> TcpSettings {
-    let keepalive =
-        TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(3));
-    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-    let settings = settings.set_user_timeout(Duration::from_secs(10));
-    settings
+/// Where connections lead.
+enum Origin {
+    One(Client),
+    /// Asked for the primary with every new connection.
+    Sentinels(Mutex<SentinelClient>),
+    Cluster {
+        client: ClusterClient,
+        /// Every message reaches all nodes, so any will do for subscriptions.
+        nodes: Vec<Client>,
+        /// Which comes next.
+        next: AtomicUsize,
+    },
 }
 
-/// A client of the server at `url`, with our settings of TCP.
-pub(super) fn client(url: &str) -> RedisResult<Client> {
-    Client::open(url.into_connection_info()?.set_tcp_settings(tcp_settings()))
+impl Origin {
+    fn cluster(nodes: Vec<ConnectionInfo>) -> RedisResult<Self> {
+        Ok(Self::Cluster {
+            client: cluster::client(nodes.clone(), CONNECT_TIMEOUT, RESPONSE_TIMEOUT)?,
+            nodes: nodes.into_iter().map(Client::open).collect::<RedisResult<_>>()?,
+            next: AtomicUsize::new(0),
+        })
+    }
+
+    fn sentinels(asked: Sentinels) -> RedisResult<Self> {
+        let mut login = SentinelNodeConnectionInfo::default()
+            .set_redis_connection_info(asked.primary)
+            .set_tcp_settings(tcp_settings());
+        if let Some(tls) = asked.tls {
+            login = login.set_tls_mode(tls);
+        }
+        let client = SentinelClient::build(asked.nodes, asked.name, Some(login), SentinelServerType::Master)?;
+        Ok(Self::Sentinels(Mutex::new(client)))
+    }
+
+    /// A client of the server for commands, or of a node.
+    async fn client(&self) -> RedisResult<Client> {
+        match self {
+            Self::One(client) => Ok(client.clone()),
+            Self::Sentinels(sentinels) => {
+                in_time(async { sentinels.lock().await.async_get_client().await }).await
+            }
+            Self::Cluster { nodes, next, .. } => {
+                Ok(nodes[next.fetch_add(1, Ordering::Relaxed) % nodes.len()].clone())
+            }
+        }
+    }
+
+    async fn connect(&self) -> RedisResult<Connection> {
+        match self {
+            Self::Cluster { client, .. } => {
+                in_time(client.get_async_connection()).await.map(Connection::Cluster)
+            }
+            // Connects with the first command.
+            Self::One(_) | Self::Sentinels(_) => {
+                ConnectionManager::new_lazy_with_config(self.client().await?, config()).map(Connection::One)
+            }
+        }
+    }
+}
+
+async fn in_time<T>(opened: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    timeout(CONNECT_TIMEOUT, opened).await.unwrap_or_else(|_| Err(silent()))
+}
+
+fn silent() -> RedisError {
+    RedisError::from((ErrorKind::Io, "no answer in time"))
+}
+
+/// Either reconnects by itself where only the connection is lost.
+#[derive(Clone)]
+enum Connection {
+    One(ConnectionManager),
+    Cluster(ClusterConnection),
 }
 
 /// The connection that all clones share, for commands and pipelines. Reconnects by itself.
 #[derive(Clone)]
 pub struct Link {
-    client: Client,
+    origin: Arc<Origin>,
     current: watch::Sender<Current>,
 }
 
@@ -47,23 +115,70 @@ pub struct Link {
 struct Current {
     /// How many came before it.
     number: u64,
-    manager: ConnectionManager,
+    since: Instant,
+    /// Opened by whoever needs it first.
+    connection: Arc<OnceCell<Connection>>,
+}
+
+impl Current {
+    fn new(number: u64) -> Self {
+        Self { number, since: Instant::now(), connection: Arc::default() }
+    }
 }
 
 impl Link {
-    pub(super) async fn connect(client: Client) -> RedisResult<Self> {
-        let manager = ConnectionManager::new_with_config(client.clone(), config()).await?;
-        Ok(Self { client, current: watch::Sender::new(Current { number: 0, manager }) })
+    pub(super) async fn connect(address: Address) -> RedisResult<Self> {
+        let origin = match address {
+            Address::One(info) => {
+                let link = Self::open(Origin::One(Client::open(info.clone())?)).await?;
+                match link.infos().await?.iter().any(|(_, about)| is_cluster(about)) {
+                    true => Origin::cluster(vec![info])?,
+                    false => return Ok(link),
+                }
+            }
+            Address::Nodes(nodes) => Origin::cluster(nodes)?,
+            Address::Sentinels(asked) => Origin::sentinels(asked)?,
+        };
+        Self::open(origin).await
+    }
+
+    async fn open(origin: Origin) -> RedisResult<Self> {
+        let link = Self { origin: Arc::new(origin), current: watch::Sender::new(Current::new(0)) };
+        redis::cmd("PING").query_async::<()>(&mut link.clone()).await?;
+        Ok(link)
+    }
+
+    /// What the server reports of itself, or each primary of the cluster that answers, by address.
+    pub(super) async fn infos(&self) -> RedisResult<Vec<(String, InfoDict)>> {
+        let (number, connection) = self.connection().await?;
+        let found = match connection {
+            // All sections: a server older than Redis 7 refuses to be asked for several.
+            Connection::One(mut manager) => {
+                redis::cmd("INFO").query_async(&mut manager).await.map(|info| vec![(String::new(), info)])
+            }
+            Connection::Cluster(connection) => cluster::infos(&connection).await,
+        };
+        self.replace_after(number, &found);
+        found
+    }
+
+    async fn connection(&self) -> RedisResult<(u64, Connection)> {
+        let Current { number, connection, .. } = self.current.borrow().clone();
+        let opened = connection.get_or_try_init(|| self.origin.connect().boxed()).await?;
+        Ok((number, opened.clone()))
     }
 
     /// Replaces the connection that a command failed on, if only another one can do better. Commands that wait on it
     /// still may be answered.
     fn replace_after<T>(&self, number: u64, result: &RedisResult<T>) {
         let Err(error) = result else { return };
+        let asks_sentinels = matches!(*self.origin, Origin::Sentinels(_));
         let why = match error.kind() {
             _ if error.is_timeout() => "no answer in time",
             // The server became a replica: its successor has the address, or will have it.
             ErrorKind::Server(ServerErrorKind::ReadOnly) => "the server takes no writes",
+            // It may be dead for good, and another the primary.
+            _ if asks_sentinels && error.is_io_error() => "the primary is gone",
             _ => return,
         };
         self.replace(number, why);
@@ -76,21 +191,23 @@ impl Link {
     }
 
     fn replace(&self, number: u64, why: &str) {
-        // Connects with the next command.
-        let Ok(manager) = ConnectionManager::new_lazy_with_config(self.client.clone(), config()) else {
-            return;
-        };
+        let is_cluster = matches!(*self.origin, Origin::Cluster { .. });
         let replaced = self.current.send_if_modified(|current| {
-            let is_same = current.number == number;
-            if is_same {
-                *current = Current { number: number + 1, manager };
+            let is_young = is_cluster && current.since.elapsed() < REPLACE_CLUSTER_EVERY;
+            let is_to_go = current.number == number && !is_young;
+            if is_to_go {
+                *current = Current::new(number + 1);
             }
-            is_same
+            is_to_go
         });
         if replaced {
             tracing::warn!(why, "gave up a connection to Redis; opening another");
         }
     }
+}
+
+fn is_cluster(info: &InfoDict) -> bool {
+    info.get::<u8>("cluster_enabled") == Some(1)
 }
 
 /// Short waits: callers have retries of their own, and a reader would rather ask Postgres than wait.
@@ -104,13 +221,17 @@ fn config() -> ConnectionManagerConfig {
 impl ConnectionLike for Link {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
-            let Current { number, mut manager } = self.current.borrow().clone();
-            let result = manager.req_packed_command(cmd).await;
+            let (number, connection) = self.connection().await?;
+            let result = match connection {
+                Connection::One(mut manager) => manager.req_packed_command(cmd).await,
+                Connection::Cluster(mut cluster) => cluster.req_packed_command(cmd).await,
+            };
             self.replace_after(number, &result);
             result
         })
     }
 
+    /// On a cluster, only for pipelines that are no transaction.
     fn req_packed_commands<'a>(
         &'a mut self,
         pipeline: &'a Pipeline,
@@ -118,15 +239,21 @@ impl ConnectionLike for Link {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            let Current { number, mut manager } = self.current.borrow().clone();
-            let result = manager.req_packed_commands(pipeline, offset, count).await;
+            let (number, connection) = self.connection().await?;
+            let result = match connection {
+                Connection::One(mut manager) => manager.req_packed_commands(pipeline, offset, count).await,
+                Connection::Cluster(cluster) => cluster::pipeline(&cluster, pipeline).await,
+            };
             self.replace_after(number, &result);
             result
         })
     }
 
     fn get_db(&self) -> i64 {
-        self.current.borrow().manager.get_db()
+        match self.current.borrow().connection.get() {
+            Some(Connection::One(manager)) => manager.get_db(),
+            Some(Connection::Cluster(_)) | None => 0,
+        }
     }
 }
 
@@ -138,14 +265,14 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    pub(super) async fn open(client: &Client, channels: &[String]) -> RedisResult<Self> {
-        let opened = async {
+    pub(super) async fn open(link: &Link, channels: &[String]) -> RedisResult<Self> {
+        let client = link.origin.client().await?;
+        let (sink, messages) = in_time(async {
             let mut pubsub = client.get_async_pubsub().await?;
             pubsub.subscribe(channels).await?;
             Ok(pubsub.split())
-        };
-        let silent = || redis::RedisError::from((ErrorKind::Io, "no answer in time"));
-        let (sink, messages) = timeout(CONNECT_TIMEOUT, opened).await.unwrap_or_else(|_| Err(silent()))?;
+        })
+        .await?;
         Ok(Self { sink, messages, ping: interval_at(Instant::now() + PING_EVERY, PING_EVERY) })
     }
 

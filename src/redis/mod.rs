@@ -1,6 +1,8 @@
 //! Plumbing to Redis: key names, scripts, connections that are replaced by themselves, and what the server must be.
 
+mod address;
 pub mod agreed;
+mod cluster;
 mod connect;
 mod keys;
 mod link;

@@ -25,11 +25,12 @@ pub const SHARED: &[Module] = &[
 
 /// A script and the name it goes by in errors.
 ///
-/// It runs by its hash (EVALSHA); after NOSCRIPT (a restart, `SCRIPT FLUSH`) it is loaded and run again.
+/// It runs by its hash (EVALSHA); after NOSCRIPT (a restart, `SCRIPT FLUSH`, another node) by its text, which the server
+/// keeps.
 pub struct Script {
     name: &'static str,
     text: String,
-    script: redis::Script,
+    hash: String,
 }
 
 impl Script {
@@ -39,7 +40,8 @@ impl Script {
     }
 
     fn of_text(name: &'static str, text: String) -> Self {
-        Self { name, script: redis::Script::new(&text), text }
+        let hash = redis::Script::new(&text).get_hash().to_owned();
+        Self { name, text, hash }
     }
 
     /// The same script with its text changed.
@@ -47,29 +49,37 @@ impl Script {
         Self::of_text(self.name, change(self.text.clone()))
     }
 
-    /// Runs it on one key.
+    /// Runs it on a provider's schedule.
+    ///
+    /// A cluster that moves a slot would run it on either node, with whatever keys are there already. Given two keys of
+    /// which one exists and the other never does, it refuses (TRYAGAIN) until the slot has moved.
     pub async fn run<T: redis::FromRedisValue>(
         &self,
         redis: &Redis,
-        key: &str,
+        anchor: &str,
         args: &[&[u8]],
     ) -> Result<T, RedisError> {
-        let mut call = self.script.key(key);
-        for arg in args {
-            call.arg(*arg);
-        }
         let mut link = redis.link();
-        call.invoke_async(&mut link).await.map_err(|source| RedisError::Failed { what: self.name, source })
+        let call = |how: &str, script: &str| {
+            let mut call = redis::cmd(how);
+            call.arg(script).arg(2).arg(anchor).arg(format!("{anchor}meta")).arg(args);
+            call
+        };
+        let answer = match call("EVALSHA", &self.hash).query_async(&mut link).await {
+            Err(error) if is_noscript(&error) => call("EVAL", &self.text).query_async(&mut link).await,
+            answer => answer,
+        };
+        answer.map_err(|source| RedisError::Failed { what: self.name, source })
     }
 
     /// Runs it and reads its msgpack answer.
     pub async fn ask<T: DeserializeOwned>(
         &self,
         redis: &Redis,
-        key: &str,
+        anchor: &str,
         args: &[&[u8]],
     ) -> Result<T, RedisError> {
-        let answer: Vec<u8> = self.run(redis, key, args).await?;
+        let answer: Vec<u8> = self.run(redis, anchor, args).await?;
         rmp_serde::from_slice(&answer)
             .map_err(|error| RedisError::Answer { what: self.name, error: error.to_string() })
     }
@@ -79,6 +89,11 @@ impl Script {
         rmp_serde::to_vec_named(value)
             .map_err(|error| RedisError::Answer { what: self.name, error: error.to_string() })
     }
+}
+
+/// Whether the server does not know a script by this hash.
+pub fn is_noscript(error: &redis::RedisError) -> bool {
+    matches!(error.kind(), redis::ErrorKind::Server(redis::ServerErrorKind::NoScript))
 }
 
 fn compose(entry: &str, modules: &[Module]) -> String {

@@ -3,6 +3,7 @@
 use crate::words::{ProviderName, Secrets};
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Former sealing keys: a list in a file, or comma-separated text as in the environment.
@@ -66,6 +67,28 @@ impl Names {
     }
 }
 
+/// A URL of several hosts, or a list of URLs that differ in their hosts only.
+pub(super) fn url_of_hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
+    let list = match ListOrText::deserialize(deserializer)? {
+        ListOrText::Text(url) => return Ok(url.into()),
+        ListOrText::List(list) => list,
+    };
+    let parts: Vec<_> = list.iter().map(|url| split_at_host(url)).collect();
+    let Some(&(start, _, end)) = parts.first() else { return Ok(String::new().into()) };
+    if parts.iter().any(|part| (part.0, part.2) != (start, end)) {
+        return Err(D::Error::custom("the URLs of a list may differ in their hosts only"));
+    }
+    let hosts: Vec<_> = parts.iter().map(|part| part.1).collect();
+    Ok(format!("{start}{}{end}", hosts.join(",")).into())
+}
+
+/// What is before the host of a URL, the host and port, and what is after.
+fn split_at_host(url: &str) -> (&str, &str, &str) {
+    let start = url.rfind('@').map(|at| at + 1).or_else(|| url.find("://").map(|at| at + 3)).unwrap_or(0);
+    let length = url[start..].find(['/', '?']).unwrap_or(url.len() - start);
+    (&url[..start], &url[start..start + length], &url[start + length..])
+}
+
 /// `[provider.<name>]`: the operator's own secrets at a provider, such as a client id and secret, or an app's key.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(transparent)]
@@ -84,7 +107,21 @@ impl OperatorSecrets {
 #[cfg(test)]
 mod tests {
     use crate::settings::Settings;
+    use secrecy::ExposeSecret;
     use std::io::Write;
+
+    #[test]
+    fn redis_url_may_be_a_list_of_nodes() {
+        let load = |text: &str| {
+            let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+            writeln!(file, "[redis]\nurl = {text}").unwrap();
+            Settings::load(Some(file.path())).map(|settings| settings.redis.url.expose_secret().to_owned())
+        };
+        assert_eq!(load(r#""redis://a,b""#).unwrap(), "redis://a,b");
+        assert_eq!(load(r#"["redis://u:p@a:1/0", "redis://u:p@b:2/0"]"#).unwrap(), "redis://u:p@a:1,b:2/0");
+        let error = load(r#"["redis://u:p@a:1", "redis://b:2"]"#).unwrap_err().to_string();
+        assert!(error.contains("hosts only") && !error.contains("u:p"), "{error}");
+    }
 
     #[test]
     fn names_parse_from_list_and_text() {

@@ -107,10 +107,16 @@ impl TestApp {
     }
 
     /// Another process of the same deployment, its Redis at another address.
-    pub async fn app_at(&self, url: &str) -> App {
+    pub async fn app_at(&self, redis_url: &str) -> App {
+        use secrecy::ExposeSecret;
+        self.app_on(self.database_url.expose_secret(), redis_url).await
+    }
+
+    /// Likewise, and its Postgres too.
+    pub async fn app_on(&self, database_url: &str, redis_url: &str) -> App {
         let servers = Servers {
-            database_url: self.database_url.clone(),
-            redis_url: url.into(),
+            database_url: database_url.into(),
+            redis_url: redis_url.into(),
             sealing_key: self.sealing_key.clone(),
         };
         let mut app = App::start(self.app.settings.clone(), &servers).await.expect("an app");

@@ -1,11 +1,11 @@
 //! A worker in this process, whose servers can be cut off.
 
 use crate::journey::SINGLE;
+use crate::metered::Running;
 use crate::support::{TestApp, server};
 use crate::wire::Wire;
-use paceline::app::{App, Servers};
 use paceline::keep;
-use paceline::serve::{Role, ServeError, serve};
+use paceline::serve::ServeError;
 use paceline::words::ConnectionId;
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -72,24 +72,14 @@ impl Worker {
 
         let database_url = t.database_url.expose_secret().to_owned();
         let (postgres, redis) = (Wire::to(&database_url).await, Wire::to(redis_url).await);
-        let servers = Servers {
-            database_url: postgres.reroute(&database_url).into(),
-            redis_url: redis.reroute(redis_url).into(),
-            sealing_key: t.sealing_key.clone(),
-        };
-        let mut app = App::start(t.app.settings.clone(), &servers).await.unwrap();
-        app.registry = t.app.registry.clone();
-        let stop = CancellationToken::new();
-        let serving = stop.clone();
-        let working =
-            tokio::spawn(async move { serve(app, &[Role::Fetch, Role::Keep], None, serving).await });
+        let app = t.app_on(&postgres.reroute(&database_url), &redis.reroute(redis_url)).await;
+        let Running { stop, working } = Running::start(app);
         Self { t, cloud, postgres, redis, connection, devices: 5, stop, working }
     }
 
     /// Stops it. Everything is as it should be.
     pub async fn end(self) {
-        self.stop.cancel();
-        timeout(Duration::from_secs(20), self.working).await.expect("it stops").unwrap().unwrap();
+        Running { stop: self.stop, working: self.working }.end().await;
         let report = keep::check(&self.t.app, false).await.unwrap();
         assert!(report.clean && report.scheduled == self.devices, "{report:?}");
     }
