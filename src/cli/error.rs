@@ -14,7 +14,6 @@ use crate::preference::tenants::TenantError;
 use crate::provider::LookupError;
 use crate::redis::RedisError;
 use crate::settings::SettingsError;
-use crate::watch::LagError;
 use std::error::Error;
 
 type Cause = Box<dyn Error + Send + Sync>;
@@ -88,5 +87,4 @@ from!(
     RefreshError => Refused,
     ExplainError => Refused,
     ImportError => Refused,
-    LagError => Refused,
 );

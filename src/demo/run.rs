@@ -198,7 +198,10 @@ async fn monitor(
     }
 }
 
-async fn measure(app: &App, started_at: UnixMs) -> Result<(Stats, LagReport), watch::LagError> {
+async fn measure(
+    app: &App,
+    started_at: UnixMs,
+) -> Result<(Stats, LagReport), Box<dyn std::error::Error + Send + Sync>> {
     let now = app.clock.now();
     let meadow: Vec<ProviderName> =
         app.registry.iter().map(|p| p.name.clone()).filter(|name| name.as_str() == "meadow").collect();

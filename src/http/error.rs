@@ -9,7 +9,6 @@ use crate::preference::connections::ConnectionError;
 use crate::provider::LookupError;
 use crate::read::ReadError;
 use crate::token::TokenError;
-use crate::watch::LagError;
 use crate::words::priority::UnknownPriority;
 use crate::words::{DeviceId, IntervalError, ResourceName, Role};
 use axum::Json;
@@ -354,15 +353,6 @@ impl From<AdHocError> for ApiError {
             }
             AdHocError::Postgres(error) | AdHocError::Keep(KeepError::Postgres(error)) => error.into(),
             AdHocError::Definition(_) | AdHocError::Task(_) => Self::Internal(error.into()),
-        }
-    }
-}
-
-impl From<LagError> for ApiError {
-    fn from(error: LagError) -> Self {
-        match error {
-            LagError::Postgres(error) => error.into(),
-            LagError::Redis(error) => Self::RedisUnavailable(error),
         }
     }
 }

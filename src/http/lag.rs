@@ -24,6 +24,6 @@ pub(super) async fn show(
         Role::Operator => (None, app.registry.iter().map(|provider| provider.name.clone()).collect()),
         Role::Reader | Role::User => (Some(principal.tenant), Vec::new()),
     };
-    let incidents = app.incidents.read_all(&providers).await.map_err(watch::LagError::from)?;
+    let incidents = app.incidents.read_all(&providers).await;
     Ok(Json(watch::report(&app.sources(), tenant, &providers, incidents, app.clock.now()).await?))
 }

@@ -2,6 +2,7 @@
 
 use crate::redis::{Keys, Redis, RedisError, Script};
 use crate::words::{ConnectionId, Incident, ProviderName, UnixMs};
+use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -100,16 +101,16 @@ impl Monitor {
         Ok(self.ask(provider, &Notes { well: Vec::new(), failed: Vec::new() }, None).await?.incident())
     }
 
-    /// The incidents of these providers that last, from Redis.
-    pub async fn read_all(
-        &self,
-        providers: &[ProviderName],
-    ) -> Result<HashMap<ProviderName, Incident>, RedisError> {
-        let mut found = HashMap::new();
-        for provider in providers {
-            found.extend(self.read(provider).await?.map(|incident| (provider.clone(), incident)));
-        }
-        Ok(found)
+    /// The incidents of these providers that last, from Redis. A provider whose schedule cannot be reached is left out.
+    pub async fn read_all(&self, providers: &[ProviderName]) -> HashMap<ProviderName, Incident> {
+        let read = async |provider: &ProviderName| match self.read(provider).await {
+            Ok(incident) => incident.map(|incident| (provider.clone(), incident)),
+            Err(error) => {
+                tracing::debug!(%provider, %error, "incident not read");
+                None
+            }
+        };
+        join_all(providers.iter().map(read)).await.into_iter().flatten().collect()
     }
 
     /// Notes how the last call of each of these connections ended, unless Redis knows it. `now` is for tests; `None` is

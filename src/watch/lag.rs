@@ -4,6 +4,7 @@ use super::Stats;
 use crate::postgres::{Pool, PostgresError};
 use crate::redis::{Keys, Redis, RedisError};
 use crate::words::{Incident, ProviderName, TenantId, UnixMs};
+use futures::future::{join_all, try_join};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
@@ -33,6 +34,9 @@ pub struct Provider {
     /// The last five minutes; operators only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recent: Option<Recent>,
+    /// Why the schedule is not told: its Redis cannot be reached, so the provider stands still; operators only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreachable: Option<String>,
 }
 
 /// Counts of jobs, from Postgres.
@@ -90,17 +94,6 @@ pub struct Recent {
     pub lag_max_ms: Option<f64>,
 }
 
-/// Why there is no report.
-#[derive(Debug, thiserror::Error)]
-pub enum LagError {
-    /// Postgres.
-    #[error(transparent)]
-    Postgres(#[from] PostgresError),
-    /// Redis.
-    #[error(transparent)]
-    Redis(#[from] RedisError),
-}
-
 /// The servers a report reads, and what counts as fresh.
 pub struct Sources<'a> {
     /// Postgres.
@@ -115,7 +108,8 @@ pub struct Sources<'a> {
     pub grace_min_ms: f64,
 }
 
-/// Makes the report: for one tenant its own jobs, for the operator (`None`) everything.
+/// Makes the report: for one tenant its own jobs, for the operator (`None`) everything. Redis may be away, or a part of
+/// a cluster.
 ///
 /// `incidents`: those that last, for the operator.
 pub async fn report(
@@ -124,14 +118,17 @@ pub async fn report(
     providers: &[ProviderName],
     mut incidents: HashMap<ProviderName, Incident>,
     now: UnixMs,
-) -> Result<LagReport, LagError> {
+) -> Result<LagReport, PostgresError> {
     let mut found = job_counts(sources, tenant, now).await?;
     if tenant.is_none() {
-        for name in providers {
+        let read = async |name| (name, try_join(schedule(sources, name), recent(sources, name, now)).await);
+        for (name, read) in join_all(providers.iter().map(read)).await {
             let entry = found.entry(name.to_string()).or_default();
-            entry.schedule = Some(schedule(sources, name).await?);
-            entry.recent = Some(recent(sources, name, now).await?);
             entry.incident = incidents.remove(name);
+            match read {
+                Ok((schedule, recent)) => (entry.schedule, entry.recent) = (Some(schedule), Some(recent)),
+                Err(error) => entry.unreachable = Some(error.to_string()),
+            }
         }
     }
     for provider in found.values_mut() {
@@ -145,7 +142,7 @@ async fn job_counts(
     sources: &Sources<'_>,
     tenant: Option<TenantId>,
     now: UnixMs,
-) -> Result<BTreeMap<String, Provider>, LagError> {
+) -> Result<BTreeMap<String, Provider>, PostgresError> {
     let rows = sqlx::query!(
         r#"WITH counted AS (
                SELECT j.provider, j.state, j.failing_since, l.fetched_at, l.online, c.state AS connection_state,

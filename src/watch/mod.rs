@@ -3,5 +3,5 @@
 mod lag;
 mod stats;
 
-pub use lag::{JobCounts, LagError, LagReport, Provider as ProviderLag, Recent, Schedule, Sources, report};
+pub use lag::{JobCounts, LagReport, Provider as ProviderLag, Recent, Schedule, Sources, report};
 pub use stats::{Stats, add};

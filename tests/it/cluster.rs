@@ -5,7 +5,8 @@ mod rig;
 use self::rig::Cluster;
 use crate::metered::{DEFINITION, Metered, Running, WINDOW, settings};
 use crate::support::TestApp;
-use paceline::keep;
+use paceline::{keep, watch};
+use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -48,6 +49,47 @@ async fn slow_quota_is_kept_while_a_cluster_changes() {
         worker.end().await;
     }
     cloud.quota_was_kept("a cluster that changes");
+    println!("{used:.3} used");
+    assert!(used >= 0.95, "{used:.3} used");
+}
+
+/// Names of providers whose schedules lie on different nodes.
+async fn apart(cluster: &Cluster) -> [&'static str; 2] {
+    let names = ["alder", "birch", "cedar", "maple", "rowan", "willow"];
+    let mut holders = Vec::new();
+    for name in names {
+        holders.push(cluster.holder(cluster.slot(&format!("{{{name}}}:")).await).await);
+    }
+    let other = holders.iter().position(|holder| *holder != holders[0]).expect("six names on two nodes");
+    [names[0], names[other]]
+}
+
+#[tokio::test]
+async fn slow_providers_of_dead_nodes_stand_still_and_say_so_while_others_go_on() {
+    let mut cluster = Cluster::start().await;
+    let [lost, kept] = apart(&cluster).await;
+    let providers = [(lost, DEFINITION), (kept, DEFINITION)];
+    let t = TestApp::with_settings(&providers, settings).await.at_redis(&cluster.url()).await;
+    let clouds = [Metered::start(&t, lost).await, Metered::start(&t, kept).await];
+    let worker = Running::start(t.app_at(&cluster.url()).await);
+    for cloud in &clouds {
+        cloud.is_called(100, WINDOW).await;
+    }
+
+    cluster.kill_holder_and_replicas(cluster.slot(&format!("{{{lost}}}:")).await).await;
+    // What was granted before is sent.
+    sleep(Duration::from_secs(5)).await;
+    let before = clouds[0].calls();
+    let used = clouds[1].used_share().await;
+    assert_eq!(clouds[0].calls(), before);
+    let names = [lost, kept].map(|name| name.parse().unwrap());
+    let report =
+        watch::report(&t.app.sources(), None, &names, HashMap::new(), t.app.clock.now()).await.unwrap();
+    let [lost, kept] = [lost, kept].map(|name| &report.providers[name]);
+    assert!(lost.unreachable.is_some() && lost.schedule.is_none(), "{lost:?}");
+    assert!(kept.unreachable.is_none() && kept.schedule.is_some(), "{kept:?}");
+    worker.end().await;
+    clouds[1].quota_was_kept("dead nodes");
     println!("{used:.3} used");
     assert!(used >= 0.95, "{used:.3} used");
 }

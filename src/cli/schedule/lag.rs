@@ -34,11 +34,13 @@ impl fmt::Display for Report {
         ]);
         for (name, lag) in &used {
             let jobs = &lag.jobs;
-            let schedule = lag.schedule.clone().unwrap_or_default();
             let figures = [jobs.active, jobs.fresh, jobs.never, jobs.failing, jobs.probing];
-            let waiting = [schedule.due, schedule.lanes_waiting, schedule.lanes_blocked];
-            let figures = figures.into_iter().chain(waiting).map(|figure| figure.to_string());
-            table.add_row(std::iter::once((*name).clone()).chain(figures));
+            let figures = figures.map(|figure| figure.to_string());
+            let waiting = lag.schedule.as_ref().map_or([const { String::new() }; 3], |schedule| {
+                [schedule.due, schedule.lanes_waiting, schedule.lanes_blocked]
+                    .map(|figure| figure.to_string())
+            });
+            table.add_row(std::iter::once((*name).clone()).chain(figures).chain(waiting));
         }
         write!(f, "{table}")?;
         used.iter().try_for_each(|(name, lag)| write!(f, "\n{}", summary(name, lag)))
@@ -59,6 +61,7 @@ fn summary(name: &str, lag: &ProviderLag) -> String {
     let recent = lag.recent.as_ref().and_then(|recent| Some((recent.lag_p50_ms?, recent.lag_p99_ms?)));
     let sent = match recent {
         Some((p50, p99)) => format!("p50 {}, p99 {}", duration(p50), duration(p99)),
+        None if lag.unreachable.is_some() => "it stands still".to_owned(),
         None => "nothing sent in the last five minutes".to_owned(),
     };
     let mut text =
@@ -66,6 +69,9 @@ fn summary(name: &str, lag: &ProviderLag) -> String {
     if !jobs.not_fresh.is_empty() {
         let causes: Vec<_> = jobs.not_fresh.iter().map(|(cause, jobs)| format!("{jobs} {cause}")).collect();
         text = format!("{text}\n  not fresh: {}", causes.join(", "));
+    }
+    if let Some(error) = &lag.unreachable {
+        text = format!("{text}\n  its schedule cannot be reached: {error}");
     }
     if let Some(incident) = &lag.incident {
         let Incident { outcome, since, failing, called, next_probe } = incident;
@@ -94,7 +100,7 @@ fn duration(ms: f64) -> String {
 pub(crate) async fn run(context: &Context, _args: Args) -> Result<(), CliError> {
     let app = &context.app;
     let providers: Vec<_> = app.registry.iter().map(|provider| provider.name.clone()).collect();
-    let incidents = app.incidents.read_all(&providers).await.map_err(watch::LagError::from)?;
+    let incidents = app.incidents.read_all(&providers).await;
     let report = watch::report(&app.sources(), None, &providers, incidents, app.clock.now()).await?;
     context.output.answer(&Report(report))
 }
@@ -120,5 +126,8 @@ mod tests {
             "meadow: 300 jobs, 299 fresh (99.7 %), worst 1.2 s late; p50 3 ms, p99 20 ms."
         );
         assert!(summary("meadow", &ProviderLag::default()).contains("nothing sent"));
+        let unreachable = Some("Redis could not count the schedule: refused".to_owned());
+        let text = summary("meadow", &ProviderLag { unreachable, ..ProviderLag::default() });
+        assert!(text.contains("stands still.\n  its schedule cannot be reached: Redis could not"), "{text}");
     }
 }

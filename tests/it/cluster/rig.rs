@@ -126,6 +126,21 @@ impl Cluster {
         .await;
     }
 
+    /// Kills the node that holds the slot, and its replicas before. Waits until the others know.
+    pub async fn kill_holder_and_replicas(&mut self, slot: u16) {
+        let holder = self.holder(slot).await;
+        let id: String = self.nodes[holder].ask("CLUSTER MYID").await;
+        let replicas: Vec<String> = self.nodes[holder].ask(&format!("CLUSTER REPLICAS {id}")).await;
+        let replicas: Vec<_> = replicas.iter().map(|line| Line::read(line).port).collect();
+        let port = self.nodes[holder].port;
+        for node in &mut self.nodes {
+            if replicas.contains(&node.port) || node.port == port {
+                node.kill().await;
+            }
+        }
+        self.until("nobody holds the slot", |lines| !lines.iter().any(|line| line.holds(slot))).await;
+    }
+
     fn alive(&self) -> Vec<&PrivateRedis> {
         self.nodes.iter().filter(|node| node.is_running()).collect()
     }
