@@ -29,8 +29,8 @@ pub(super) fn client(
         .build()
 }
 
-/// Executes a pipeline whose keys lie in several slots: the commands of each hash tag in a pipeline of their own, all at
-/// once. Responses are in the order of the commands.
+/// Executes a pipeline whose keys lie in several slots: the commands of each hash tag in a pipeline of their own, all
+/// at once. Responses are in the order of the commands.
 pub(super) async fn pipeline(connection: &ClusterConnection, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
     let parts = split(pipeline);
     let answers = try_join_all(parts.values().map(|(_, part)| {

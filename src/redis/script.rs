@@ -25,8 +25,8 @@ pub const SHARED: &[Module] = &[
 
 /// A script and the name it goes by in errors.
 ///
-/// It runs by its hash (EVALSHA); after NOSCRIPT (a restart, `SCRIPT FLUSH`, another node) by its text, which the server
-/// keeps.
+/// It runs by its hash (EVALSHA); after NOSCRIPT (a restart, `SCRIPT FLUSH`, another node) by its text, which the
+/// server keeps.
 pub struct Script {
     name: &'static str,
     text: String,
