@@ -19,7 +19,15 @@ const DEVICES: u32 = 60;
 
 /// A `paceline serve` that answers, with these settings besides.
 pub async fn serve(t: &TestApp, settings: &[(&str, &str)]) -> Child {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_paceline"))
+    let mut child = serving(t, settings).spawn().unwrap();
+    ready(&mut child).await;
+    child
+}
+
+/// The command of a `paceline serve` with these settings besides.
+pub fn serving(t: &TestApp, settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+    command
         .args(["serve", "--json"])
         .env("PACELINE__DATABASE__URL", t.database_url.expose_secret())
         .env("PACELINE__REDIS__URL", support::server("PACELINE_TEST_REDIS_URL"))
@@ -30,13 +38,15 @@ pub async fn serve(t: &TestApp, settings: &[(&str, &str)]) -> Child {
         .env("PACELINE__TAKE__LEASE", "500ms")
         .envs(settings.iter().copied())
         .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+        .kill_on_drop(true);
+    command
+}
+
+/// Waits until it answers.
+pub async fn ready(child: &mut Child) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let ready = timeout(Duration::from_secs(20), lines.next_line()).await.unwrap().unwrap().unwrap();
     assert!(ready.contains("\"ready\":true"), "{ready}");
-    child
 }
 
 /// Waits until so many devices have a reading that came after the given instant.

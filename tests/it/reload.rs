@@ -1,12 +1,16 @@
 //! Definitions are re-read while the process runs: what is good replaces the one before, what is not is refused.
 
+use crate::crash::{ready, serving};
 use crate::support::TestApp;
 use paceline::keep;
 use paceline::serve::{Role, serve_and_reload};
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -97,4 +101,57 @@ async fn good_definition_replaces_the_one_before_and_a_bad_one_does_not() {
     timeout(TIMEOUT, serving).await.expect("an end").unwrap().unwrap();
     let report = keep::check(&t.app, false).await.unwrap();
     assert!(report.clean && report.scheduled == 2, "{report:?}");
+}
+
+async fn hang_up(child: &Child) {
+    let pid = child.id().expect("it runs").to_string();
+    assert!(Command::new("kill").args(["-HUP", &pid]).status().await.unwrap().success());
+}
+
+/// The next line of the log with these words.
+async fn logged(log: &mut tokio::io::Lines<BufReader<ChildStderr>>, words: &str) -> String {
+    let found = async {
+        loop {
+            let line = log.next_line().await.unwrap().expect("it still logs");
+            if line.contains(words) {
+                return line;
+            }
+        }
+    };
+    timeout(TIMEOUT, found).await.unwrap_or_else(|_| panic!("{words:?} is not logged"))
+}
+
+#[tokio::test]
+async fn sighup_makes_the_process_re_read_its_definitions() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "mine", &definition("/mine/1"));
+    let t = TestApp::with(&[("mine", &definition("/mine/1"))]).await;
+    let cloud = MockServer::start().await;
+    let good = ResponseTemplate::new(200).set_body_string(r#"{"t": 1}"#);
+    Mock::given(method("GET")).respond_with(good).mount(&cloud).await;
+    let connection = t.connect("mine", "main", &cloud.uri()).await;
+    t.add_devices("mine", connection, 1, "1s").await;
+    let settings = [
+        ("PACELINE__PROVIDERS__DIR", dir.path().to_str().unwrap()),
+        ("PACELINE__PROVIDERS__PRIVATE_NETWORKS", "mine"),
+        ("PACELINE__SCHEDULE__FIRST_RUN_SPREAD", "100ms"),
+    ];
+    let mut child = serving(&t, &settings).stderr(Stdio::piped()).spawn().unwrap();
+    ready(&mut child).await;
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    until_asked(&cloud, "/mine/1", 1).await;
+
+    write(dir.path(), "mine", &definition("/mine/2"));
+    hang_up(&child).await;
+    logged(&mut log, "definition re-read").await;
+    until_asked(&cloud, "/mine/2", 1).await;
+
+    write(dir.path(), "mine", &definition("/mine/3").replace("records", "recrods"));
+    hang_up(&child).await;
+    let line = logged(&mut log, "definition refused; the one before stays").await;
+    assert!(line.contains("mine.toml:9: unknown field `recrods`"), "{line}");
+    let before = asked(&cloud, "/mine/2").await;
+    until_asked(&cloud, "/mine/2", before + 1).await;
+    assert_eq!(asked(&cloud, "/mine/3").await, 0);
+    child.kill().await.unwrap();
 }
