@@ -3,7 +3,7 @@
 use super::answer::elements::{Element, Mapping};
 use super::answer::{
     EndedEarly, Judge, Page, Pager, all, assign_records, assign_records_until, describe_unexpected, mapping,
-    rate_limit, text, validate,
+    mark_silent, rate_limit, text, validate,
 };
 use super::call::{Call, CallResult, Validators};
 use super::jq::{OffRuntime, Program};
@@ -158,10 +158,11 @@ impl Fetcher {
         let pages = self.fetch_pages(resource, call, now, trace, Mapping::read).await;
         let PagedResult { found, ended, holds, bootstrap_values, validator, is_part } = pages;
         let is_complete = ended.is_ok() && found.iter().all(|element| matches!(element, Element::Read(..)));
-        let result = match ended {
+        let mut result = match ended {
             Ok(end) => assign_records(resource, call, found, end, is_part),
             Err(ended) => assign_records_until(resource, call, found, ended),
         };
+        mark_silent(resource, &mut result, now);
         // A validator of an incomplete result would hide the missing records from the next call.
         let validators = Validators { all: validator.filter(|_| is_complete), ..Validators::default() };
         CallResult { holds, bootstrap_values, validators, ..result }
@@ -266,6 +267,7 @@ impl Fetcher {
             }
         };
         rate_limit::join(&mut holds, self.holds_in(resource, call, &response.headers, |_| 0, now), device);
+        mark_silent(resource, &mut result, now);
         result.holds = holds;
         redact(&self.preparer.credentials(call).secret_forms(), &mut result);
         result.bootstrap_values = self.usable_values(&call.connection, result.bootstrap_values);

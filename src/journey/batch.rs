@@ -77,6 +77,7 @@ impl Batch {
                 online,
                 validator: call.validators.of(job).cloned(),
                 stale_after: source.and_then(|resource| resource.stale_after),
+                offline_after: source.and_then(|resource| resource.offline_after),
                 older_replaces: source.is_some_and(|resource| resource.older_replaces),
             });
             if wanted.failing || wanted.granted.attempts > 0 {

@@ -128,6 +128,7 @@ impl Journey {
                     online: Some(record.online),
                     validator: call.validators.all.clone(),
                     stale_after: source.and_then(|resource| resource.stale_after),
+                    offline_after: source.and_then(|resource| resource.offline_after),
                     older_replaces: source.is_some_and(|resource| resource.older_replaces),
                     record: Some(past(record, call.fetched_at, &mut batch.stats.rejected)),
                 });

@@ -29,6 +29,8 @@ pub struct Observation {
     pub validator: Option<Validator>,
     /// The definition's `stale_after`.
     pub stale_after: Option<Interval>,
+    /// The definition's `offline_after`: what is unchanged and older than this is offline.
+    pub offline_after: Option<Interval>,
     /// The definition's `older_replaces`.
     pub older_replaces: bool,
 }
@@ -162,27 +164,35 @@ fn validators(of: &[&Observation]) -> Vec<Option<serde_json::Value>> {
 
 /// The value stays; only its fetch time, whether the device is online, and its validator change.
 async fn write_touched(pool: &Pool, touched: &[&Observation]) -> Result<Vec<Written>, PostgresError> {
+    let silent_before = |o: &&Observation| {
+        o.offline_after.map(|after| o.fetched_at.plus_ms(-after.as_ms().cast_signed()).to_datetime())
+    };
+    let silent_before: Vec<_> = touched.iter().map(silent_before).collect();
     let rows = sqlx::query_as!(
         Row,
         r#"WITH stood AS (
                UPDATE latest l SET
-                   -- What could not be reached was not seen: its age goes on.
-                   fetched_at = CASE WHEN COALESCE(i.online, l.online) THEN i.fetched_at ELSE l.fetched_at END,
-                   fence = i.fence, online = COALESCE(i.online, l.online),
-                   changed_at = CASE WHEN COALESCE(i.online, l.online) = l.online THEN l.changed_at
-                                     ELSE i.fetched_at END,
+                   fence = i.fence,
+                   (online, fetched_at, changed_at) = (
+                       SELECT is_online,
+                              -- What could not be reached was not seen: its age goes on.
+                              CASE WHEN is_online THEN i.fetched_at ELSE l.fetched_at END,
+                              CASE WHEN is_online = l.online THEN l.changed_at ELSE i.fetched_at END
+                       -- What is unchanged for too long is offline.
+                       FROM (SELECT COALESCE(i.online, l.online AND COALESCE(l.observed_at >= i.silent_before, true)))
+                           AS t (is_online)),
                    -- What is unchanged keeps what vouches for it; any other answer has its own, or none.
                    validator = CASE WHEN i.online IS NULL THEN COALESCE(i.validator, l.validator)
                                     ELSE i.validator END
                FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[], $5::boolean[], $6::bigint[],
-                           $7::jsonb[])
-                   AS i (tenant_id, device_id, resource, fetched_at, online, fence, validator)
+                           $7::jsonb[], $8::timestamptz[])
+                   AS i (tenant_id, device_id, resource, fetched_at, online, fence, validator, silent_before)
                WHERE (l.tenant_id, l.device_id, l.resource) = (i.tenant_id, i.device_id, i.resource)
                  AND l.fence <= i.fence
-               RETURNING l.*, i.online AS reported_online),
+               RETURNING l.*),
            changed AS MATERIALIZED (
                SELECT s.* FROM stood s JOIN latest before USING (tenant_id, device_id, resource)
-               WHERE s.reported_online IS NOT NULL AND before.online <> s.online),
+               WHERE before.online <> s.online),
            history AS (
                INSERT INTO readings (tenant_id, device_id, resource, observed_at, fetched_at, online, "values")
                SELECT tenant_id, device_id, resource, observed_at, changed_at, online, "values" FROM changed),
@@ -201,6 +211,7 @@ async fn write_touched(pool: &Pool, touched: &[&Observation]) -> Result<Vec<Writ
         &touched.iter().map(|o| o.online).collect::<Vec<_>>() as &[Option<bool>],
         &touched.iter().map(|o| o.call.0).collect::<Vec<_>>(),
         &validators(touched) as &[Option<serde_json::Value>],
+        &silent_before as &[Option<chrono::DateTime<chrono::Utc>>],
     )
     .fetch_all(pool)
     .await

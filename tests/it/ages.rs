@@ -33,13 +33,18 @@ impl Source {
 
     /// An answer that comes so long after the start, with what was observed then; without, the device is offline.
     async fn answers(&mut self, at_ms: i64, observed: Option<(i64, f64)>) -> Latest {
-        self.calls += 1;
         let record = observed.map(|(observed_ms, t)| Record {
             external_id: None,
             observed_at: Some(self.now.plus_ms(observed_ms)),
             online: true,
             values: json!({"t": t}).as_object().unwrap().clone(),
         });
+        self.records(at_ms, Some(record.is_some()), record).await
+    }
+
+    /// What is recorded of an answer; without `online`, nothing in it was new.
+    async fn records(&mut self, at_ms: i64, online: Option<bool>, record: Option<Record>) -> Latest {
+        self.calls += 1;
         let observation = Observation {
             tenant: self.t.tenant,
             device: self.device,
@@ -47,10 +52,11 @@ impl Source {
             job: self.job,
             call: CallId(self.calls),
             fetched_at: self.now.plus_ms(at_ms),
-            online: Some(record.is_some()),
+            online,
             record,
             validator: None,
             stale_after: None,
+            offline_after: Some("1h".parse().unwrap()),
             older_replaces: self.older_replaces,
         };
         // A call that is recorded twice changes nothing the second time.
@@ -111,6 +117,23 @@ async fn going_offline_and_back_is_an_event_and_in_the_history() {
     // The same content as before it went.
     let latest = source.answers(5_000, Some((0, 20.0))).await;
     assert!(latest.online && latest.changed_at == source.now.plus_ms(5_000));
+    let expected = (vec!["went_offline".to_owned(), "back_online".to_owned()], vec![true, false, true]);
+    assert_eq!(source.trace().await, expected);
+}
+
+#[tokio::test]
+async fn what_is_unchanged_for_too_long_goes_offline() {
+    let mut source = Source::new().await;
+    source.answers(0, Some((-10 * MINUTE_MS, 20.0))).await;
+    let latest = source.records(50 * MINUTE_MS, None, None).await;
+    assert!(latest.online && latest.fetched_at == source.now.plus_ms(50 * MINUTE_MS));
+    for ms in [1, 2] {
+        let latest = source.records(50 * MINUTE_MS + ms, None, None).await;
+        assert!(!latest.online && latest.values["t"] == 20.0, "{latest:?}");
+        assert_eq!(latest.changed_at, source.now.plus_ms(50 * MINUTE_MS + 1));
+    }
+    let latest = source.answers(52 * MINUTE_MS, Some((51 * MINUTE_MS, 20.0))).await;
+    assert!(latest.online);
     let expected = (vec!["went_offline".to_owned(), "back_online".to_owned()], vec![true, false, true]);
     assert_eq!(source.trace().await, expected);
 }

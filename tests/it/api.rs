@@ -140,6 +140,7 @@ impl Api {
             online: Some(true),
             validator: None,
             stale_after: None,
+            offline_after: None,
             older_replaces: false,
         };
         record::write(&self.app().pool, &[observation]).await.unwrap();

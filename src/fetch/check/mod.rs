@@ -246,6 +246,11 @@ records = ".[] | {id, values: {on}}"
             "records yields the key \"value\", which is refused: use id, values",
         );
         refused(records, "{id, online}", "records yields no values");
+        refused(
+            "records =",
+            "offline_after = \"1h\"\nrecords =",
+            "records yields no observed_at, which offline_after counts from",
+        );
         let discovery =
             |devices: &str| format!("[discovery]\npath = \"/\"\ndevices = \"{devices}\"\n[resource.state]");
         refused(

@@ -20,7 +20,12 @@ pub(super) fn yields(place: Place<'_>) -> Option<Yields> {
     match place {
         Place::Resource(_, of) => {
             let has_id = of.id.is_some() || of.unit == Unit::Device;
-            let needed = if has_id { ["values"].as_slice() } else { &["values", "id"] };
+            let needed = match (has_id, of.offline_after) {
+                (true, None) => ["values"].as_slice(),
+                (true, Some(_)) => &["values", "observed_at"],
+                (false, None) => &["values", "id"],
+                (false, Some(_)) => &["values", "id", "observed_at"],
+            };
             Some(Yields { program: "records", keys: record, needed, id: of_several })
         }
         Place::Probe(..) => Some(Yields {
@@ -51,6 +56,7 @@ impl Yields {
         let missing = |key: &&&str| shapes.iter().all(|keys| !keys.contains(**key));
         self.needed.iter().find(missing).map(|key| match *key {
             "id" => self.id.to_owned(),
+            "observed_at" => "records yields no observed_at, which offline_after counts from".to_owned(),
             key => format!("{} yields no {key}: each record needs {key}, an object", self.program),
         })
     }

@@ -95,6 +95,10 @@ pub struct Resource {
     /// observations of this source usually take to be replaced.
     #[serde(default)]
     pub stale_after: Option<Interval>,
+    /// The age at which an observation shows that its device is offline, by its own time, although the provider still
+    /// tells it. When absent, only `online` of a record tells.
+    #[serde(default)]
+    pub offline_after: Option<Interval>,
     /// Whether an observation that is older than the one that stands replaces it. When not, it is kept until answers
     /// have been older for an hour without a break.
     #[serde(default)]
@@ -132,6 +136,7 @@ impl Resource {
             records,
             value: BTreeMap::new(),
             stale_after: None,
+            offline_after: None,
             older_replaces: false,
             missing: Missing::Gone,
         }

@@ -53,7 +53,8 @@ pub async fn deploy_all() -> (TestApp, Vec<DeployedCase>) {
     let mut deployed = Vec::new();
     for shipped in Registry::load(None).unwrap().iter() {
         let (fixtures, cases) = cases::cases(shipped).unwrap().expect("cases");
-        let calls = cases.cases.into_iter().map(|case| AnyCase::Call(Box::new(case.into_inner())));
+        let calls = cases.cases.into_iter().map(|case| judged_now(case.into_inner(), shipped));
+        let calls = calls.map(|case| AnyCase::Call(Box::new(case)));
         let tokens: Vec<_> = cases.tokens.into_iter().map(|case| case.into_inner()).collect();
         // If a call's token is refused, another is requested: the response is that of the first token case.
         let token_case = tokens.first().and_then(|case| Some((case.request.clone()?, case.answer.clone())));
@@ -83,6 +84,15 @@ pub async fn deploy_all() -> (TestApp, Vec<DeployedCase>) {
         case.write_previous_readings(&t.app).await;
     }
     (t, deployed)
+}
+
+/// The case as it is for a deployment of today, in which what a case observed is older than `offline_after`.
+fn judged_now(mut case: Case, provider: &Provider) -> Case {
+    let resource = provider.resource(case.resource.as_str());
+    if resource.is_some_and(|resource| resource.offline_after.is_some()) {
+        case.expect.online = case.expect.online.map(|_| false);
+    }
+    case
 }
 
 async fn test_app(deployed: &[DeployedCase]) -> TestApp {
@@ -204,6 +214,7 @@ impl DeployedCase {
                 online: Some(true),
                 validator: case.validator(&self.redirected.provider, app.clock.now()),
                 stale_after: None,
+                offline_after: None,
                 older_replaces: false,
             });
         }
