@@ -3,17 +3,21 @@
 use crate::app::{App, ProviderClient, TaskFailed};
 use crate::authorise::{Authoriser, BootstrapState, Ready};
 use crate::fetch::Fetcher;
+use crate::incident::{self, Change, Health};
+use crate::journey::health_of;
 use crate::keep::{self, KeepError};
 use crate::postgres::PostgresError;
 use crate::preference::connections;
 use crate::provider::{LoadError, Provider};
 use crate::redis::RedisError;
 use crate::take::{ReserveOutcome, ReserveRequest, Settlement};
-use crate::words::{CallId, Connection, ConnectionId, DeviceId, End, Hold, Outcome, TenantId, UnixMs};
-use std::collections::BTreeMap;
+use crate::words::{
+    CallId, Connection, ConnectionId, DeviceId, End, Hold, Incident, Outcome, TenantId, UnixMs,
+};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// For how long a saturated limit keeps a place for an ad-hoc call after its instant, ms: whoever gave up waiting may
@@ -45,6 +49,20 @@ pub enum AdHocError {
         /// The same, ms, where it is known.
         wait_ms: Option<f64>,
     },
+    /// The provider fails for many of its connections, and other calls probe it.
+    #[error(
+        "nothing was sent: the provider fails for {} of {} connections since {} ({}), so only a few calls probe it, \
+         and the next may be sent {when}; try again then, or wait for it with --wait",
+        incident.failing, incident.called, incident.since, incident.outcome
+    )]
+    Incident {
+        /// What is known of it.
+        incident: Incident,
+        /// For people: "in 3s".
+        when: String,
+        /// The same, ms.
+        wait_ms: f64,
+    },
     /// The bootstrap values that its calls need could not be had.
     #[error("the provider was asked for the values that calls of this account need, and gave none: {0}")]
     Bootstrap(String),
@@ -71,10 +89,23 @@ pub enum AdHocError {
     Task(#[from] TaskFailed),
 }
 
+/// How a call ended.
+pub struct AdHocEnd {
+    /// What it means for the quotas.
+    pub end: End,
+    /// What the provider asked to wait for.
+    pub holds: Vec<(Hold, Option<DeviceId>)>,
+    /// Whether its credential was refused.
+    pub is_unauthorized: bool,
+    /// What it shows of the provider; none: nothing.
+    pub health: Option<Health>,
+}
+
 /// A reserved call that may be sent now. It must be settled: make and send it in a detached task.
 pub struct AdHocCall {
     /// The account, with a token that works where the provider gives such.
     pub connection: Arc<Connection>,
+    app: App,
     authoriser: Authoriser,
     client: Arc<ProviderClient>,
     call: CallId,
@@ -97,6 +128,9 @@ impl AdHocCall {
         let connection = Arc::new(own.ok_or(AdHocError::Unusable)?);
         // Before a token is asked for: a quota may count that, too.
         keep::rebuild_if_lost(app, &provider.name).await?;
+        let began = Instant::now();
+        wait_for_probe(app, provider, timeout, abandoned).await?;
+        let timeout = timeout.saturating_sub(began.elapsed());
         let (client, authoriser) = (app.client(provider)?, Authoriser::new(app, provider)?);
         let connection = match authoriser.ready(&connection).await {
             Ready::Go(connection) => connection,
@@ -113,7 +147,7 @@ impl AdHocCall {
         let deadline = Instant::now() + timeout;
         let reserve = async || {
             let left = deadline.saturating_duration_since(Instant::now());
-            reserve(&client, request, left, abandoned).await
+            reserve(app, &client, request, left, abandoned).await
         };
         let call = reserve().await?;
         let (connection, call) = match authoriser.bootstrap_state(&connection).await {
@@ -126,7 +160,7 @@ impl AdHocCall {
                 (bootstrap(app, &client, &authoriser, connection, call).await?, reserve().await?)
             }
         };
-        Ok(Self { connection, authoriser, client, call })
+        Ok(Self { connection, app: app.clone(), authoriser, client, call })
     }
 
     /// Sends it.
@@ -140,9 +174,13 @@ impl AdHocCall {
     }
 
     /// Settles it. What it brought is worth keeping even if that fails.
-    pub async fn settle(self, end: End, holds: Vec<(Hold, Option<DeviceId>)>, is_unauthorized: bool) {
+    pub async fn settle(self, ended: AdHocEnd) {
+        let AdHocEnd { end, holds, is_unauthorized, health } = ended;
         if is_unauthorized {
             self.authoriser.refused(&self.connection).await;
+        }
+        if let Some(health) = health.filter(|_| end != End::Unsent) {
+            note_probe(&self.app, &self.client.provider, self.connection.id, health).await;
         }
         let settlement = Settlement { end, holds, ..Settlement::unsent(self.call) };
         if let Err(error) = self.client.taker.settle(&[settlement], None).await {
@@ -151,7 +189,51 @@ impl AdHocCall {
     }
 }
 
+/// Waits until calls may probe a provider that has an incident, before a token is asked for in vain.
+async fn wait_for_probe(
+    app: &App,
+    provider: &Provider,
+    timeout: Duration,
+    abandoned: &CancellationToken,
+) -> Result<(), AdHocError> {
+    let incident = app.incidents.read(&provider.name).await?;
+    let Some((at, incident)) = incident.and_then(|incident| Some((incident.next_probe?, incident))) else {
+        return Ok(());
+    };
+    let wait_ms = at.since_ms(app.clock.now()).max(0) as f64;
+    let wait = Duration::from_secs_f64(wait_ms / 1000.0);
+    if wait > timeout {
+        return Err(of_incident(incident, wait_ms));
+    }
+    abandoned.run_until_cancelled(sleep(wait)).await.ok_or(AdHocError::Abandoned)
+}
+
+fn of_incident(incident: Incident, wait_ms: f64) -> AdHocError {
+    let wait = Duration::from_secs_f64((wait_ms / 1000.0).ceil());
+    AdHocError::Incident { incident, when: format!("in {}", humantime::format_duration(wait)), wait_ms }
+}
+
+/// Notes what a call showed while the provider has an incident: it was one of its probes.
+async fn note_probe(app: &App, provider: &Provider, connection: ConnectionId, health: Health) {
+    let name = &provider.name;
+    let noted = async {
+        if app.incidents.read(name).await?.is_none() {
+            return Ok(());
+        }
+        let ended = HashMap::from([(connection, health)]);
+        if app.incidents.note(name, &ended, app.clock.now(), None).await? == Change::Closed {
+            incident::close(&app.pool, name, app.settings.incident.window.as_ms().cast_signed()).await?;
+            tracing::warn!(provider = %name, "the provider's incident is over");
+        }
+        Ok::<_, AdHocError>(())
+    };
+    if let Err(error) = noted.await {
+        tracing::debug!(provider = %name, %error, "probe of an incident not noted");
+    }
+}
+
 async fn reserve(
+    app: &App,
     client: &ProviderClient,
     request: &ReserveRequest,
     timeout: Duration,
@@ -161,6 +243,13 @@ async fn reserve(
         ReserveOutcome::Go { call, latest } => (call, latest),
         ReserveOutcome::NotYet { by, when, wait_ms } => {
             return Err(AdHocError::NotYet { by, when, wait_ms });
+        }
+        ReserveOutcome::Incident { wait_ms } => {
+            return Err(match app.incidents.read(&client.provider.name).await? {
+                Some(incident) => of_incident(incident, wait_ms),
+                // It ended meanwhile.
+                None => AdHocError::Late,
+            });
         }
         ReserveOutcome::Abandoned => return Err(AdHocError::Abandoned),
     };
@@ -183,6 +272,9 @@ async fn bootstrap(
     let found = client.fetcher.bootstrap(connection.clone(), asked_at).await;
     if matches!(found.values, Err(Outcome::Unauthorized { .. })) {
         authoriser.refused(&connection).await;
+    }
+    if let Some(health) = health_of(found.values.as_ref().err().into_iter(), true) {
+        note_probe(app, &client.provider, connection.id, health).await;
     }
     authoriser.learn(&connection, &found.corrected, false, asked_at).await;
     if let Ok(values) = &found.values {

@@ -4,5 +4,5 @@
 mod call;
 mod refresh;
 
-pub use call::{AdHocCall, AdHocError, KEEP_MS};
+pub use call::{AdHocCall, AdHocEnd, AdHocError, KEEP_MS};
 pub use refresh::{RefreshError, RefreshStatus, Refreshed, refresh_now};

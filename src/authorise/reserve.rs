@@ -38,7 +38,7 @@ pub(super) async fn reserve(
         return Ok(ReservedRequest(None));
     }
     let (lane, resource) = (lane(connection, ""), TOKEN.clone());
-    let request = ReserveRequest { lane, resource, cost: 1, devices: Vec::new(), keep_ms: 0 };
+    let request = ReserveRequest { lane, resource, cost: 1, devices: Vec::new(), keep_ms: 0, probes: false };
     // Its callers are detached tasks: they wait even if whoever needs the token goes away.
     let never = CancellationToken::new();
     let waited = client.taker.reserve_within(&request, timeout, &never).await;
@@ -63,7 +63,7 @@ pub(super) async fn reserve(
             );
             Err(NotYet { until: now.plus_ms(wait_ms), reason })
         }
-        Ok(ReserveOutcome::Abandoned) => {
+        Ok(ReserveOutcome::Abandoned | ReserveOutcome::Incident { .. }) => {
             Err(NotYet { until: now, reason: "nobody waits for the token any more".to_owned() })
         }
         Err(error) => {

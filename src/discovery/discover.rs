@@ -1,10 +1,12 @@
 //! The cloud's own list of a connection's devices: asked for under all quotas, as any call is, and what it changes is
 //! kept. A list that fails, breaks off or is not understood changes nothing.
 
-use crate::adhoc::{AdHocCall, AdHocError, KEEP_MS};
+use crate::adhoc::{AdHocCall, AdHocEnd, AdHocError, KEEP_MS};
 use crate::app::App;
 use crate::cache::META;
 use crate::fetch::{Listing, Trace};
+use crate::incident::Health;
+use crate::journey::health_of;
 use crate::keep;
 use crate::postgres::PostgresError;
 use crate::preference::devices::TenantConnection;
@@ -179,8 +181,8 @@ async fn list(
         return Err(DiscoverError::Undeclared(provider.name.to_string()));
     };
     let (lane, cost) = (lane(request.connection, ""), declared.cost_of(0));
-    let reserve =
-        ReserveRequest { lane, resource: DISCOVERY.clone(), cost, devices: Vec::new(), keep_ms: KEEP_MS };
+    let (resource, devices) = (DISCOVERY.clone(), Vec::new());
+    let reserve = ReserveRequest { lane, resource, cost, devices, keep_ms: KEEP_MS, probes: true };
     let whose = (request.tenant, request.connection);
     let call = AdHocCall::reserve(app, provider, whose, &reserve, request.timeout, abandoned).await?;
     let asked_at = app.clock.now();
@@ -188,7 +190,11 @@ async fn list(
     let (listing, trace) = call.fetcher().list_traced(call.connection.clone(), asked_at).await;
     let took = sent.elapsed();
     call.learn(&listing.bootstrap_values, asked_at).await;
+    let health = match &listing.devices {
+        Ok(_) => Some(Health::Well { after_failure: true }),
+        Err(outcome) => health_of(std::iter::once(outcome), true),
+    };
     let is_unauthorized = matches!(listing.devices, Err(Outcome::Unauthorized { .. }));
-    call.settle(listing.end, listing.holds.clone(), is_unauthorized).await;
+    call.settle(AdHocEnd { end: listing.end, holds: listing.holds.clone(), is_unauthorized, health }).await;
     Ok(ListTrial { trace, listing, took })
 }

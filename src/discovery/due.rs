@@ -69,7 +69,7 @@ async fn list(app: &App, claim: Claim, provider: String) {
 fn retry_after(why: &AdHocError, failures: u32, rng: &mut impl Rng) -> Duration {
     let own = NOT_SENT.jittered(failures, rng);
     match why {
-        AdHocError::NotYet { wait_ms: Some(ms), .. } => {
+        AdHocError::NotYet { wait_ms: Some(ms), .. } | AdHocError::Incident { wait_ms: ms, .. } => {
             own.max(Duration::from_secs_f64(ms / 1000.0).min(NOT_SENT.cap))
         }
         _ => own,

@@ -108,7 +108,8 @@ enum NoList {
 /// Asks the cloud which devices a connection has, and keeps what has changed.
 ///
 /// One call ahead of what waits, granted by the provider's quotas like any other; if they let none through within a few
-/// seconds, nothing is sent (503). A list that fails changes nothing.
+/// seconds, or if the provider fails for many connections and other calls probe it, nothing is sent (503). A list that
+/// fails changes nothing.
 #[utoipa::path(
     post, path = "/v1/connections/{id}/discover", operation_id = "discover_devices", tag = "connections",
     security(("bearer" = [])),

@@ -10,7 +10,7 @@ use crate::provider::LookupError;
 use crate::read::ReadError;
 use crate::token::TokenError;
 use crate::words::priority::UnknownPriority;
-use crate::words::{DeviceId, IntervalError, ResourceName, Role};
+use crate::words::{DeviceId, Incident, IntervalError, ResourceName, Role};
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -56,6 +56,12 @@ pub(super) enum ApiError {
     UnusableConnection(String),
     #[error("no call was made: {by} allows none {when}; try again then")]
     NotYet { by: String, when: String },
+    #[error(
+        "no call was made: the provider fails for {} of {} connections since {} ({}), so only a few calls probe it, \
+         and the next may be made {when}; try again then",
+        incident.failing, incident.called, incident.since, incident.outcome
+    )]
+    Incident { incident: Incident, when: String },
     #[error("the provider returned no usable device list: {0}; no device was changed")]
     NoList(String),
     #[error("provider {provider} has no resource {asked:?}; its resources are {}", known.join(", "))]
@@ -160,6 +166,9 @@ impl ApiError {
             }
             Self::UnusableConnection(_) => (S::CONFLICT, "unusable-connection", "Connection cannot be used"),
             Self::NotYet { .. } => (S::SERVICE_UNAVAILABLE, "not-yet", "No quota left"),
+            Self::Incident { .. } => {
+                (S::SERVICE_UNAVAILABLE, "provider-incident", "The provider fails for many")
+            }
             Self::NoList(_) => (S::BAD_GATEWAY, "no-list", "No device list from the provider"),
             Self::NoSuchResource { .. } => (S::NOT_FOUND, "no-such-resource", "No such resource"),
             Self::ProviderGone { .. } => (S::CONFLICT, "provider-gone", "Provider no longer defined"),
@@ -345,6 +354,7 @@ impl From<AdHocError> for ApiError {
             AdHocError::Unusable => Self::UnusableConnection("its credential was refused".to_owned()),
             AdHocError::Refused(reason) => Self::UnusableConnection(reason),
             AdHocError::NotYet { by, when, .. } => Self::NotYet { by, when },
+            AdHocError::Incident { incident, when, .. } => Self::Incident { incident, when },
             // The API makes ad-hoc calls only to list devices.
             AdHocError::Bootstrap(why) => Self::NoList(why),
             AdHocError::Late | AdHocError::Abandoned => Self::ScheduleTimedOut,

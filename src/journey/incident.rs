@@ -58,17 +58,25 @@ fn health(call: &Ended) -> Option<Health> {
         return Some(Health::Failed("unauthorized"));
     }
     call.sent_at?;
+    let after_failure = call.grant.jobs.iter().any(|job| job.attempts > 0);
+    health_of(call.outcomes.iter().map(|(_, outcome)| outcome), after_failure)
+}
+
+/// What the outcomes of a call that was sent show of the provider; none if nothing.
+pub fn health_of<'a>(
+    outcomes: impl Iterator<Item = &'a Outcome> + Clone,
+    after_failure: bool,
+) -> Option<Health> {
     let is_well = |outcome: &Outcome| {
         matches!(
             outcome,
             Outcome::Fresh(_) | Outcome::Unchanged | Outcome::DeviceOffline | Outcome::NoData { .. }
         )
     };
-    if call.outcomes.iter().any(|(_, outcome)| is_well(outcome)) {
-        let after_failure = call.grant.jobs.iter().any(|job| job.attempts > 0);
+    if outcomes.clone().any(is_well) {
         return Some(Health::Well { after_failure });
     }
-    let failed = call.outcomes.iter().map(|(_, outcome)| outcome).find(|outcome| {
+    let failed = outcomes.into_iter().find(|outcome| {
         matches!(
             outcome,
             Outcome::Transient { .. }

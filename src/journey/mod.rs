@@ -13,6 +13,7 @@ mod run;
 mod wake;
 
 pub use decide::{Decision, Policy, decide, past, refused};
+pub use incident::health_of;
 pub use land::Landed;
 pub use pull::Step;
 pub use run::{listen, run};

@@ -17,6 +17,9 @@ pub struct ReserveRequest {
     /// For how long after its instant limits keep a place for a call that must wait, so that jobs do not take all that
     /// a saturated limit gives; 0: they keep none.
     pub keep_ms: u32,
+    /// Whether the call waits for its turn while an incident lasts, as one of the few that probe the provider. A
+    /// request for a token does not: it is for a call that did.
+    pub probes: bool,
 }
 
 /// What `reserve.lua` says.
@@ -38,6 +41,11 @@ pub enum Reservation {
         /// In so many ms it may be; none: not before a call ends.
         wait_ms: Option<f64>,
     },
+    /// The provider has an incident, and other calls probe it.
+    Incident {
+        /// In so many ms the next may be sent.
+        wait_ms: f64,
+    },
     /// The schedule was not built on this run of the server: nobody knows what is spent.
     NotBuilt,
 }
@@ -57,6 +65,9 @@ impl From<ReserveReply> for Reservation {
     fn from(reply: ReserveReply) -> Self {
         match reply {
             ReserveReply { live: false, .. } => Self::NotBuilt,
+            ReserveReply { call: CallId(0), in_ms, by, .. } if by.is_empty() => {
+                Self::Incident { wait_ms: in_ms }
+            }
             ReserveReply { call: CallId(0), in_ms, by, .. } => {
                 Self::NotYet { by, wait_ms: (in_ms >= 0.0).then_some(in_ms) }
             }

@@ -28,6 +28,11 @@ pub enum ReserveOutcome {
         /// The same, ms; none: not before a call ends.
         wait_ms: Option<f64>,
     },
+    /// The provider has an incident, and the next call that may probe it is beyond the timeout.
+    Incident {
+        /// For how long still, ms.
+        wait_ms: f64,
+    },
     /// Nobody wants the call any more.
     Abandoned,
 }
@@ -58,15 +63,19 @@ impl Taker {
                     }
                     // Redis is far, which is taken into account once it was measured.
                     self.settle(&[Settlement::unsent(call)], None).await?;
-                    ("an answer of Redis in time".to_owned(), Some(0.0))
+                    (Some("an answer of Redis in time".to_owned()), Some(0.0))
                 }
-                Reservation::NotYet { by, wait_ms } => (by, wait_ms),
-                Reservation::NotBuilt => ("a schedule that is not built".to_owned(), Some(1_000.0)),
+                Reservation::NotYet { by, wait_ms } => (Some(by), wait_ms),
+                Reservation::Incident { wait_ms } => (None, Some(wait_ms)),
+                Reservation::NotBuilt => (Some("a schedule that is not built".to_owned()), Some(1_000.0)),
             };
             // The end of a call is not announced: look often enough.
             let wait = wait_ms.map_or(Duration::from_millis(500), |ms| Duration::from_secs_f64(ms / 1000.0));
             if Instant::now() + wait > deadline {
-                return Ok(ReserveOutcome::NotYet { by, when: when(wait_ms), wait_ms });
+                return Ok(match by {
+                    Some(by) => ReserveOutcome::NotYet { by, when: when(wait_ms), wait_ms },
+                    None => ReserveOutcome::Incident { wait_ms: wait_ms.unwrap_or_default() },
+                });
             }
             if abandoned.run_until_cancelled(sleep(wait)).await.is_none() {
                 return Ok(ReserveOutcome::Abandoned);

@@ -5,9 +5,10 @@ mod login;
 
 pub use login::{LoginOutcome, LoginRequest, LoginTrial, try_login};
 
-use crate::adhoc::{AdHocCall, AdHocError, KEEP_MS};
+use crate::adhoc::{AdHocCall, AdHocEnd, AdHocError, KEEP_MS};
 use crate::app::App;
 use crate::fetch::{Call, CallResult, Target, Trace};
+use crate::journey::health_of;
 use crate::postgres::PostgresError;
 use crate::preference::inventory;
 use crate::provider::{Provider, Resource};
@@ -141,6 +142,7 @@ async fn send(app: &App, wanted: &TrialRequest, abandoned: &CancellationToken) -
         cost: full,
         devices: targets.iter().map(|target| target.device).collect(),
         keep_ms: KEEP_MS,
+        probes: true,
     };
     let whose = (wanted.tenant, wanted.connection);
     let adhoc = AdHocCall::reserve(app, provider, whose, &request, wanted.timeout, abandoned).await?;
@@ -153,7 +155,8 @@ async fn send(app: &App, wanted: &TrialRequest, abandoned: &CancellationToken) -
     let took = sent.elapsed();
     let is_unauthorized =
         answer.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Unauthorized { .. }));
-    adhoc.settle(answer.end, answer.holds.clone(), is_unauthorized).await;
+    let health = health_of(answer.outcomes.iter().map(|(_, outcome)| outcome), true);
+    adhoc.settle(AdHocEnd { end: answer.end, holds: answer.holds.clone(), is_unauthorized, health }).await;
     let cost = match answer.end {
         End::Unsent => 0,
         _ => full,

@@ -82,6 +82,7 @@ async fn one_call_goes_first_after_a_hold_and_a_success_ends_it() {
         cost: 1,
         devices: Vec::new(),
         keep_ms: 0,
+        probes: true,
     };
     assert!(matches!(
         rig.taker.reserve(&token, Some(UnixMs(at + 1))).await.unwrap(),

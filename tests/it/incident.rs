@@ -2,9 +2,11 @@
 
 use crate::journey::PATIENT;
 use crate::support::TestApp;
+use paceline::adhoc::AdHocError;
 use paceline::incident::{Change, Health};
 use paceline::journey::{Journey, Step};
 use paceline::keep;
+use paceline::trial::{self, Trial, TrialError, TrialRequest};
 use paceline::words::{ConnectionId, UnixMs};
 use serde_json::json;
 use std::collections::HashMap;
@@ -201,4 +203,63 @@ async fn incident_that_redis_lost_is_ended_by_the_keeper() {
     lose.arg(rig.t.app.keys.meta(&name)).query_async::<()>(&mut rig.t.app.redis.link()).await.unwrap();
     keep::end_forgotten(&rig.t.app).await.unwrap();
     assert_eq!(open().await, 0);
+}
+
+/// Presses "test connection" of one; waits for its turn for so long.
+async fn test_connection(rig: &Rig, connection: i64, timeout: Duration) -> Result<Trial, TrialError> {
+    let request = TrialRequest {
+        provider: rig.t.app.registry.get("mocked").unwrap().clone(),
+        tenant: rig.t.tenant,
+        connection: ConnectionId(connection),
+        devices: Vec::new(),
+        resource: "state".parse().unwrap(),
+        timeout,
+    };
+    trial::run(&rig.t.app, request).await
+}
+
+#[tokio::test]
+async fn adhoc_calls_probe_a_provider_that_fails_as_seldom_as_jobs_and_end_the_incident() {
+    let (rig, long) = (Rig::new("2s").await, Duration::from_secs(60));
+    assert!(rig.run_until(long, async || rig.is_all_well().await).await);
+    rig.answer(|_| ResponseTemplate::new(500));
+    let open = async || rig.count("SELECT count(*) FROM incidents WHERE closed_at IS NULL").await;
+    assert!(rig.run_until(long, async || open().await > 0).await);
+    let connections: Vec<i64> = sqlx::query_scalar("SELECT connection_id FROM connections ORDER BY 1")
+        .fetch_all(&rig.t.app.pool)
+        .await
+        .unwrap();
+
+    // Pressed all the time, for three seconds of waits of 200, 400, 800, 800, … ms.
+    let (end, before) = (Instant::now() + Duration::from_secs(3), rig.calls.load(Ordering::Relaxed));
+    let (mut refusals, mut probes) = (0, 0);
+    while Instant::now() < end {
+        for connection in &connections {
+            match test_connection(&rig, *connection, Duration::ZERO).await {
+                Ok(trial) => {
+                    probes += 1;
+                    assert!(trial.outcomes().all(|(_, outcome)| outcome.unwrap().as_str() == "transient"));
+                }
+                Err(TrialError::NotSent(error @ AdHocError::Incident { .. })) => {
+                    refusals += 1;
+                    let told = error.to_string();
+                    assert!(told.contains("of 8 connections since 20") && told.contains(" in 1s;"), "{told}");
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        sleep_until(Instant::now() + Duration::from_millis(20)).await;
+    }
+    assert_eq!(rig.calls.load(Ordering::Relaxed) - before, probes);
+    assert!((1..=6).contains(&probes) && refusals > 50, "{probes} probes, {refusals} refusals");
+    assert_eq!(rig.changed_states().await, 0);
+
+    // What waits for its turn is a probe, too; when enough go well, the incident is over.
+    rig.answer(|_| good());
+    for connection in &connections {
+        let trial = test_connection(&rig, *connection, Duration::from_secs(5)).await.unwrap();
+        assert!(trial.outcomes().all(|(_, outcome)| outcome.unwrap().as_str() == "fresh"));
+    }
+    assert_eq!(open().await, 0);
+    assert!(rig.run_until(long, async || rig.is_all_well().await).await);
 }

@@ -144,7 +144,10 @@ async fn reserve(rig: &Rig) -> Reservation {
     let (lane, resource) = (rig.connection.to_string(), "state".parse().unwrap());
     let cost = provider.resource("state").unwrap().cost_of(0);
     taker
-        .reserve(&ReserveRequest { lane, resource, cost, devices: Vec::new(), keep_ms: 0 }, None)
+        .reserve(
+            &ReserveRequest { lane, resource, cost, devices: Vec::new(), keep_ms: 0, probes: true },
+            None,
+        )
         .await
         .unwrap()
 }

@@ -326,6 +326,7 @@ async fn reservation_counts_like_a_call_and_is_refunded_if_unsent() {
         cost: 1,
         devices,
         keep_ms: 0,
+        probes: true,
     };
     let ask = async |at: i64| rig.taker.reserve(&request, Some(UnixMs(at))).await.unwrap();
     let Reservation::Granted { call: first, in_ms, .. } = ask(T0).await else {
@@ -358,6 +359,7 @@ async fn expired_reservation_frees_its_concurrent_slot_and_stays_spent() {
         cost: 1,
         devices: Vec::new(),
         keep_ms: 0,
+        probes: true,
     };
     assert!(matches!(
         rig.taker.reserve(&request, Some(UnixMs(T0))).await.unwrap(),
@@ -388,7 +390,7 @@ async fn granted_meanwhile(rig: &Rig, request: &ReserveRequest, from: i64) -> Op
         match rig.taker.reserve(request, Some(UnixMs(now))).await.unwrap() {
             Reservation::Granted { .. } => return Some(granted),
             Reservation::NotYet { wait_ms, .. } => ask_at = now + wait_ms.map_or(500, |ms| ms.ceil() as i64),
-            Reservation::NotBuilt => unreachable!("it is built"),
+            other => unreachable!("it is built, and there is no incident: {other:?}"),
         }
     }
     None
@@ -417,7 +419,8 @@ async fn saturated_limit_lets_an_adhoc_call_through_after_few_jobs() {
         }
         let lane = "1".to_owned();
         let resource = "state".parse().unwrap();
-        let request = ReserveRequest { lane, resource, cost, devices: Vec::new(), keep_ms: 60_000 };
+        let request =
+            ReserveRequest { lane, resource, cost, devices: Vec::new(), keep_ms: 60_000, probes: true };
         let from = T0 + 1_000;
         let granted = granted_meanwhile(&rig, &request, from).await;
         assert!(granted.is_some_and(|granted| granted <= 6), "{text}: {granted:?} jobs came before it");
@@ -431,7 +434,8 @@ async fn place_of_a_call_that_never_asks_again_expires() {
     let first = rig.take(1, T0).await;
     assert_eq!(first.grants.len(), 1);
     let (lane, resource) = ("1".to_owned(), "state".parse().unwrap());
-    let request = ReserveRequest { lane, resource, cost: 1, devices: Vec::new(), keep_ms: 5_000 };
+    let request =
+        ReserveRequest { lane, resource, cost: 1, devices: Vec::new(), keep_ms: 5_000, probes: true };
     let asked = rig.taker.reserve(&request, Some(UnixMs(T0 + 10))).await.unwrap();
     assert!(matches!(asked, Reservation::NotYet { .. }), "{asked:?}");
     rig.settle_all(&first, End::Good, T0 + 20).await;

@@ -25,6 +25,7 @@ async fn hold_is_listed_with_its_reported_wait_and_lifted() {
         cost: 1,
         devices: Vec::new(),
         keep_ms: 0,
+        probes: true,
     };
     let reserved = taker.reserve(&request, None).await.expect("an answer");
     let Reservation::Granted { call, .. } = reserved else { panic!("{reserved:?}") };
