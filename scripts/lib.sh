@@ -263,3 +263,30 @@ use_test_servers() {
     scripts/servers status || trap 'scripts/servers stop' EXIT
     eval "$(scripts/servers start)"
 }
+
+# Puts the URL of a Redis Cluster into the environment: three primaries and their replicas, on loopback, in a directory
+# of its own. `end_test_cluster` ends it.
+use_test_cluster() {
+    local redis cli n port hosts=()
+    redis=$(find_redis) cli=${redis%-server}-cli
+    cluster_dir=$(mktemp -d "${TMPDIR:-/tmp}/paceline-test-cluster.XXXXXX")
+    for n in 1 2 3 4 5 6; do
+        port=$((20000 + RANDOM % 12000))
+        mkdir "$cluster_dir/$n"
+        "$redis" --bind 127.0.0.1 --port "$port" --cluster-enabled yes --cluster-port $((port + 12000)) --save '' \
+            --appendonly no --maxmemory-policy noeviction --dir "$cluster_dir/$n" --pidfile "$cluster_dir/$n/pid" \
+            --logfile "$cluster_dir/$n/log" --daemonize yes
+        hosts+=("127.0.0.1:$port")
+    done
+    for port in "${hosts[@]}"; do
+        until "$cli" -h 127.0.0.1 -p "${port#*:}" PING >/dev/null 2>&1; do sleep 0.1; done
+    done
+    "$cli" --cluster create "${hosts[@]}" --cluster-replicas 1 --cluster-yes >"$cluster_dir/created"
+    export PACELINE_TEST_REDIS_URL="redis://${hosts[0]},${hosts[1]}/"
+}
+
+end_test_cluster() {
+    local pid
+    for pid in "$cluster_dir"/*/pid; do kill "$(cat "$pid")" 2>/dev/null || true; done
+    rm -rf "$cluster_dir"
+}

@@ -29,6 +29,7 @@ mod novelty;
 mod oauth;
 mod outage;
 mod pooler;
+mod private_postgres;
 mod private_redis;
 mod providers;
 mod quota_inputs;

@@ -78,12 +78,33 @@ impl TestApp {
             .execute(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {template}")))
             .await
             .expect("a database");
+        Self::start(with_database(&base, &name), &name, providers, change).await
+    }
+
+    /// Likewise, in a database that is still empty.
+    pub async fn in_database(
+        url: &str,
+        providers: &[(&str, &str)],
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let pool = postgres::connect(&url.into(), 2).await.expect("a database");
+        postgres::migrate(&pool).await.expect("migrations");
+        pool.close().await;
+        Self::start(url.to_owned(), &unique(), providers, change).await
+    }
+
+    async fn start(
+        database_url: String,
+        name: &str,
+        providers: &[(&str, &str)],
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let mut settings = Settings::load(None).expect("the defaults");
         settings.redis.prefix = format!("{name}:");
         settings.database.connections_max = 8;
         settings.providers.private_networks = providers.iter().map(|(name, _)| (*name).to_owned()).collect();
         change(&mut settings);
-        let database_url: SecretString = with_database(&base, &name).into();
+        let database_url: SecretString = database_url.into();
         let sealing_key = Sealer::generate_key().expect("randomness");
         let servers = Servers {
             database_url: database_url.clone(),
@@ -103,6 +124,13 @@ impl TestApp {
     /// The same deployment with Redis at another address.
     pub async fn at_redis(mut self, url: &str) -> Self {
         self.app = self.app_at(url).await;
+        self
+    }
+
+    /// The same deployment with Postgres at another address.
+    pub async fn at_postgres(mut self, url: &str) -> Self {
+        self.app = self.app_on(url, &server("PACELINE_TEST_REDIS_URL")).await;
+        self.database_url = url.into();
         self
     }
 
