@@ -65,3 +65,13 @@ referee_says_no() {
 
 # nginx appends, so the file can be emptied under it.
 referee_forget() { : >"$REFEREE_LOG"; }
+
+# referee_saw_one_read_a_second PATH  Of PATH, which all devices share, over the time from the first read to the last.
+referee_saw_one_read_a_second() {
+  local reads span_s
+  read -r reads span_s < <(awk -v path="$1" '
+    $5 == path { reads++; if (!began) began = $1; ended = $1 }
+    END { printf "%d %d\n", reads, ended - began }' "$REFEREE_LOG")
+  printf 'reads   %s in %s s\n' "$reads" "$span_s"
+  ((reads * 10 >= span_s * 8 && reads * 10 <= span_s * 11 + 20)) || die 'one read a second was expected'
+}
