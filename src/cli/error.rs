@@ -1,6 +1,6 @@
 //! Errors of commands: one line of text and an exit code.
 
-use crate::adhoc::RefreshError;
+use crate::adhoc::{AdHocError, RefreshError};
 use crate::app::StartError;
 use crate::authorise::AuthoriseError;
 use crate::explain::ExplainError;
@@ -84,6 +84,7 @@ from!(
     AuthoriseError => Refused,
     LookupError => Refused,
     FindError => Refused,
+    AdHocError => Refused,
     RefreshError => Refused,
     ExplainError => Refused,
     ImportError => Refused,

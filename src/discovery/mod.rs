@@ -2,6 +2,8 @@
 
 mod discover;
 mod due;
+mod id_prefix;
 
 pub use discover::{DiscoverError, DiscoverRequest, ListTrial, discover, try_list};
 pub use due::{discover_due, run};
+pub use id_prefix::id_prefix;

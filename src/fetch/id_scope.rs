@@ -43,6 +43,12 @@ impl IdScope {
 }
 
 impl Fetcher {
+    /// What stands before the ids of the connection's devices; empty for nothing, or if that is not known yet.
+    pub fn id_prefix(&self, connection: &Connection) -> String {
+        let scope = self.id_scope(connection).ok().flatten();
+        scope.map(|IdScope(prefix)| prefix).unwrap_or_default()
+    }
+
     /// The scope of the ids of the connection's devices; none if they are unique as they are.
     pub(super) fn id_scope(&self, connection: &Connection) -> Result<Option<IdScope>, Outcome> {
         if self.provider.definition.id_scope.is_none() {

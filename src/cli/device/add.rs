@@ -1,5 +1,6 @@
 //! `paceline device add`
 
+use super::Account;
 use crate::cli::{CliError, Context};
 use crate::preference::import::{self, Row, RowJob};
 use serde::Serialize;
@@ -56,13 +57,14 @@ impl fmt::Display for Added {
 
 /// Adds or changes the device.
 pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
-    let (account, provider) = super::find_connection(context, &args.tenant, &args.connection).await?;
-    let external_id = args.external_id.clone();
+    let Account { account, provider, id_prefix } =
+        super::find_account(context, &args.tenant, &args.connection).await?;
     let job = RowJob { resource: args.resource, interval: args.interval, priority: args.priority };
     let jobs = (job != RowJob::default()).then_some(job).into_iter().collect();
     let row = Row { external_id: args.external_id, name: args.name, group: args.group, jobs };
-    let device = import::check(&provider, row).map_err(CliError::refused)?;
-    let added = import::add(&context.app.pool, &account, vec![device]).await?;
+    let device = import::check(&provider, &id_prefix, row).map_err(CliError::refused)?;
+    let external_id = device.device.external_id.clone();
+    let added = import::add(&context.app.pool, &account, vec![device], &id_prefix).await?;
     context.update_schedule().await;
     let device = added.first().copied().unwrap_or_default();
     context.output.answer(&Added { device, external_id })

@@ -1,5 +1,6 @@
 //! `paceline device import`
 
+use super::Account;
 use crate::cli::{CliError, Context};
 use crate::preference::import::{Format, Import, RowError, Tally};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -74,7 +75,8 @@ impl fmt::Display for Summary {
 
 /// Imports the rows, and prints the tally.
 pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
-    let (account, provider) = super::find_connection(context, &args.tenant, &args.connection).await?;
+    let Account { account, provider, id_prefix } =
+        super::find_account(context, &args.tenant, &args.connection).await?;
     let pool = &context.app.pool;
     let format = args.format.or_else(|| args.file.as_deref().and_then(Format::of));
     let progress = Progress::new(&args.file, context.output.json);
@@ -82,20 +84,21 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let tally = match args.all_or_nothing {
         false => {
             let source = open(&args.file)?;
-            Import::new(progress.wrap(source), format, &provider, progress.on_error())?
+            Import::new(progress.wrap(source), format, &provider, &id_prefix, progress.on_error())?
                 .add(pool, &account, show)
                 .await
         }
         true => {
             let mut file = open_seekable(&args.file)?;
             let checked =
-                Import::new(progress.wrap(&file), format, &provider, progress.on_error())?.check()?;
+                Import::new(progress.wrap(&file), format, &provider, &id_prefix, progress.on_error())?
+                    .check()?;
             if checked.refused > 0 {
                 Ok(checked)
             } else {
                 file.rewind().map_err(|error| unreadable(&args.file, &error))?;
                 progress.bar.reset();
-                Import::new(progress.wrap(file), format, &provider, progress.on_error())?
+                Import::new(progress.wrap(file), format, &provider, &id_prefix, progress.on_error())?
                     .add_all(pool, &account, show)
                     .await
             }

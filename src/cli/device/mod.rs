@@ -6,6 +6,7 @@ mod list;
 mod remove;
 
 use super::{CliError, Context};
+use crate::discovery;
 use crate::preference::devices::TenantConnection;
 use crate::preference::{connections, tenants};
 use crate::provider::Provider;
@@ -34,15 +35,21 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
     }
 }
 
+/// Where devices are added.
+struct Account {
+    account: TenantConnection,
+    provider: Arc<Provider>,
+    /// What stands before the provider's own ids; empty for nothing.
+    id_prefix: String,
+}
+
 /// Finds the tenant's connection and its provider.
-async fn find_connection(
-    context: &Context,
-    tenant: &str,
-    label: &str,
-) -> Result<(TenantConnection, Arc<Provider>), CliError> {
+async fn find_account(context: &Context, tenant: &str, label: &str) -> Result<Account, CliError> {
     let pool = &context.app.pool;
     let tenant = tenants::find(pool, tenant).await?;
     let connection = connections::find(pool, tenant, label).await?;
     let provider = context.app.registry.find(&connection.provider)?.clone();
-    Ok((TenantConnection { tenant, connection: connection.id, provider: provider.name.clone() }, provider))
+    let account = TenantConnection { tenant, connection: connection.id, provider: provider.name.clone() };
+    let id_prefix = discovery::id_prefix(&context.app, &provider, &account).await?;
+    Ok(Account { account, provider, id_prefix })
 }

@@ -145,6 +145,31 @@ pub async fn add_in(
     Ok(devices.iter().filter_map(|d| ids.get(&d.external_id).copied()).collect())
 }
 
+/// Gives devices that are stored by these ids of the provider's own their whole ids, unless there is one of that id
+/// already. Removed devices of these ids may be added again.
+pub(super) async fn complete_ids(
+    tx: &mut Transaction,
+    account: &TenantConnection,
+    id_prefix: &str,
+    own_ids: &[String],
+) -> Result<(), PostgresError> {
+    sqlx::query!(
+        "UPDATE devices d SET external_id = $4 || d.external_id
+         WHERE tenant_id = $1 AND connection_id = $2 AND external_id = ANY($3)
+           AND NOT EXISTS (SELECT 1 FROM devices whole
+                           WHERE whole.tenant_id = $1 AND whole.connection_id = $2
+                             AND whole.external_id = $4 || d.external_id)",
+        account.tenant.0,
+        account.connection.0,
+        own_ids,
+        id_prefix
+    )
+    .execute(&mut *tx)
+    .await
+    .map_err(PostgresError::on("add the devices"))?;
+    forget_removals(tx, account, own_ids).await
+}
+
 /// From here on the provider's list may add these devices again.
 async fn forget_removals(
     tx: &mut Transaction,

@@ -4,6 +4,7 @@ use super::{LISTED, discover, list};
 use crate::journey::Rig;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
+use paceline::discovery::id_prefix;
 use paceline::preference::devices::TenantConnection;
 use paceline::preference::discovered::Changes;
 use paceline::preference::import::{self, Row};
@@ -33,7 +34,8 @@ async fn shown_name(rig: &Rig, external_id: &str) -> String {
     serde_json::from_slice::<Value>(&body).unwrap()["name"].as_str().unwrap().to_owned()
 }
 
-async fn import(rig: &Rig, external_id: &str, name: &str) {
+/// As `paceline device add` does.
+pub async fn import(rig: &Rig, external_id: &str, name: &str) {
     let provider = rig.t.app.registry.get(rig.provider).unwrap();
     let row = Row { external_id: external_id.to_owned(), name: name.to_owned(), ..Row::default() };
     let account = TenantConnection {
@@ -41,8 +43,9 @@ async fn import(rig: &Rig, external_id: &str, name: &str) {
         connection: rig.connection,
         provider: provider.name.clone(),
     };
-    let wanted = vec![import::check(provider, row).unwrap()];
-    import::add(&rig.t.app.pool, &account, wanted).await.unwrap();
+    let id_prefix = id_prefix(&rig.t.app, provider, &account).await.unwrap();
+    let wanted = vec![import::check(provider, &id_prefix, row).unwrap()];
+    import::add(&rig.t.app.pool, &account, wanted, &id_prefix).await.unwrap();
 }
 
 fn changed(ids: &[&str], listed: usize) -> Changes {

@@ -1,5 +1,6 @@
 //! Ids that are unique only within a home carry the home.
 
+use super::names::import;
 use super::{discover, kept};
 use crate::journey::Rig;
 use paceline::keep;
@@ -112,4 +113,37 @@ async fn zone_removed_by_its_bare_id_stays_removed() {
     let changes = discover(&rig).await.unwrap();
     assert_eq!(changes.removed, ["7/2"]);
     assert_eq!(changes.new.len(), 1);
+}
+
+#[tokio::test]
+async fn zone_imported_by_its_bare_id_or_its_whole_one_is_the_same_device() {
+    let rig = Rig::new(ZONES, 1).await;
+    move_to(&rig, "7").await;
+    serve(&rig, "7", &[("1", 20.0), ("2", 21.0)]).await;
+    sqlx::query("UPDATE devices SET external_id = '1'").execute(&rig.t.app.pool).await.unwrap();
+    discover(&rig).await.unwrap();
+    for id in ["1", "7/1", "2"] {
+        import(&rig, id, "Mine").await;
+        assert_eq!(devices(&rig).await, [row("7/1", false, None), row("7/2", false, None)], "{id}");
+    }
+    // Neither had its home yet: one is imported by the whole id, the other by the bare one.
+    for id in ["7/1", "2"] {
+        sqlx::query("UPDATE devices SET external_id = right(external_id, 1)")
+            .execute(&rig.t.app.pool)
+            .await
+            .unwrap();
+        import(&rig, id, "Mine").await;
+        let ids: Vec<_> = devices(&rig).await.into_iter().map(|(id, ..)| id).collect();
+        assert_eq!(ids, if id == "2" { ["1", "7/2"] } else { ["2", "7/1"] });
+    }
+    sqlx::query(
+        "INSERT INTO removed_devices (tenant_id, connection_id, external_id)
+         SELECT tenant_id, connection_id, '3' FROM connections",
+    )
+    .execute(&rig.t.app.pool)
+    .await
+    .unwrap();
+    import(&rig, "3", "").await;
+    let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM removed_devices");
+    assert_eq!(count.fetch_one(&rig.t.app.pool).await.unwrap(), 0);
 }

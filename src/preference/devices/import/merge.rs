@@ -117,7 +117,7 @@ mod tests {
     fn wanted(provider: &Provider, id: &str, group: &str, resource: &str) -> Wanted {
         let job = RowJob { resource: Some(resource.to_owned()), ..RowJob::default() };
         let (external_id, group) = (id.to_owned(), group.to_owned());
-        check(provider, Row { external_id, group, name: resource.to_owned(), jobs: vec![job] }).unwrap()
+        check(provider, "", Row { external_id, group, name: resource.to_owned(), jobs: vec![job] }).unwrap()
     }
 
     #[test]

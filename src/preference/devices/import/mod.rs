@@ -92,22 +92,26 @@ pub enum ImportError {
 pub struct Import<'a, R> {
     rows: Rows<R>,
     provider: &'a Provider,
+    id_prefix: &'a str,
     merge: Merge,
     refused: Box<dyn FnMut(RowError) + Send + 'a>,
     tally: Tally,
 }
 
 impl<'a, R: BufRead> Import<'a, R> {
-    /// Starts an import and reads a CSV's header. `refused` is called for every refused row.
+    /// Starts an import and reads a CSV's header. `id_prefix` stands before the provider's own ids, and is completed
+    /// where it is missing. `refused` is called for every refused row.
     pub fn new(
         source: R,
         format: Option<Format>,
         provider: &'a Provider,
+        id_prefix: &'a str,
         refused: impl FnMut(RowError) + Send + 'a,
     ) -> Result<Self, ImportError> {
         Ok(Self {
             rows: Rows::begin(source, format)?,
             provider,
+            id_prefix,
             merge: Merge::new(provider),
             refused: Box::new(refused),
             tally: Tally::default(),
@@ -128,7 +132,7 @@ impl<'a, R: BufRead> Import<'a, R> {
         mut progress: impl FnMut(&Tally),
     ) -> Result<Tally, ImportError> {
         while let Some(batch) = self.batch()? {
-            add(pool, account, batch.wanted).await.map_err(|source| self.stopped(source))?;
+            add(pool, account, batch.wanted, self.id_prefix).await.map_err(|source| self.stopped(source))?;
             self.tally.added += batch.rows;
             progress(&self.tally);
         }
@@ -146,7 +150,9 @@ impl<'a, R: BufRead> Import<'a, R> {
         let mut tx = pool.begin().await.map_err(|e| self.stopped(failed()(e)))?;
         let mut rows = 0;
         while let Some(batch) = self.batch()? {
-            add_in(&mut tx, account, batch.wanted).await.map_err(|source| self.stopped(source))?;
+            add_in(&mut tx, account, batch.wanted, self.id_prefix)
+                .await
+                .map_err(|source| self.stopped(source))?;
             rows += batch.rows;
             progress(&self.tally);
         }
@@ -163,7 +169,7 @@ impl<'a, R: BufRead> Import<'a, R> {
             let Some((row, read)) = self.rows.next()? else { break };
             self.tally.read += 1;
             let merged = read
-                .and_then(|read| check(self.provider, read))
+                .and_then(|read| check(self.provider, self.id_prefix, read))
                 .and_then(|wanted| self.merge.put(row, wanted));
             if let Err(error) = merged {
                 self.tally.refused += 1;
@@ -179,15 +185,16 @@ impl<'a, R: BufRead> Import<'a, R> {
     }
 }
 
-/// Adds devices in one transaction.
+/// Adds devices in one transaction. Those that are stored by the provider's own ids get `id_prefix` before them.
 pub async fn add(
     pool: &Pool,
     account: &TenantConnection,
     wanted: Vec<Wanted>,
+    id_prefix: &str,
 ) -> Result<Vec<i64>, PostgresError> {
     let failed = || PostgresError::on("add the devices");
     let mut tx = pool.begin().await.map_err(failed())?;
-    let ids = add_in(&mut tx, account, wanted).await?;
+    let ids = add_in(&mut tx, account, wanted, id_prefix).await?;
     tx.commit().await.map_err(failed())?;
     Ok(ids)
 }
@@ -196,7 +203,13 @@ async fn add_in(
     tx: &mut Transaction,
     account: &TenantConnection,
     wanted: Vec<Wanted>,
+    id_prefix: &str,
 ) -> Result<Vec<i64>, PostgresError> {
+    let own_id = |w: &Wanted| w.device.external_id.strip_prefix(id_prefix).map(str::to_owned);
+    if !id_prefix.is_empty() {
+        batch::complete_ids(tx, account, id_prefix, &wanted.iter().filter_map(own_id).collect::<Vec<_>>())
+            .await?;
+    }
     let unnamed = wanted.iter().filter(|w| !w.by_default.is_empty());
     let external: Vec<String> = unnamed.map(|w| w.device.external_id.clone()).collect();
     let existing = match external.is_empty() {

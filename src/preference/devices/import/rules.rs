@@ -8,8 +8,8 @@ use crate::words::{Interval, Priority, ResourceName};
 /// The longest id, name or group in bytes.
 const TEXT_BYTES_MAX: usize = 255;
 
-/// The device of a row, or the reason to refuse the row.
-pub fn check(provider: &Provider, row: Row) -> Result<Wanted, String> {
+/// The device of a row, or the reason to refuse the row. `id_prefix` is put before an id that lacks it.
+pub fn check(provider: &Provider, id_prefix: &str, row: Row) -> Result<Wanted, String> {
     if row.external_id.is_empty() {
         return Err("external_id: it is empty; write the provider's id of the device".to_owned());
     }
@@ -21,7 +21,10 @@ pub fn check(provider: &Provider, row: Row) -> Result<Wanted, String> {
     if jobs.is_empty() && by_default.is_empty() {
         return Err(format!("resource: name one of {}", provider.resource_list()));
     }
-    let Row { external_id, name, group, .. } = row;
+    let Row { mut external_id, name, group, .. } = row;
+    if !external_id.starts_with(id_prefix) {
+        external_id.insert_str(0, id_prefix);
+    }
     Ok(Wanted { device: NewDevice { external_id, name, group, jobs }, by_default })
 }
 
@@ -74,7 +77,7 @@ mod tests {
         let job = RowJob { resource: Some("energy".to_owned()), ..RowJob::default() };
         let mut row = Row { external_id: "a".to_owned(), jobs: vec![job], ..Row::default() };
         change(&mut row);
-        check(registry.get("meadow").unwrap(), row).unwrap_err()
+        check(registry.get("meadow").unwrap(), "", row).unwrap_err()
     }
 
     #[test]
@@ -99,10 +102,10 @@ mod tests {
         let registry = Registry::load(None).unwrap();
         let meadow = registry.get("meadow").unwrap();
         let row = Row { external_id: "a".to_owned(), ..Row::default() };
-        let wanted = check(meadow, row.clone()).unwrap();
+        let wanted = check(meadow, "", row.clone()).unwrap();
         assert_eq!((wanted.device.jobs.len(), wanted.by_default.len()), (0, 1));
         let job = RowJob { interval: Some("30s".to_owned()), ..RowJob::default() };
-        let wanted = check(meadow, Row { jobs: vec![job], ..row }).unwrap();
+        let wanted = check(meadow, "", Row { jobs: vec![job], ..row }).unwrap();
         assert_eq!(wanted.device.jobs[0].0.as_str(), "state");
     }
 }
