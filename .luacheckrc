@@ -5,7 +5,7 @@ max_line_length = 120
 read_globals = {
   "redis", "cmsgpack", "cjson", "struct", "bit", "KEYS", "ARGV",
   "Const", "Keys", "Command", "Clock", "Record", "Due", "Lanes", "Lease",
-  "Run", "Probe", "Gcra", "VariableLimit", "Gauge", "State", "Places", "Chain", "Rank", "Heap", "Waitlist", "Contenders", "Gather", "Grant",
+  "Run", "Probe", "Gcra", "VariableLimit", "Gauge", "State", "Places", "Chain", "Rank", "Room", "Heap", "Waitlist", "Contenders", "Gather", "Grant",
   "Serve", "Ahead", "Write", "ActiveHolds", "Ended", "Jobs", "Quotas",
 }
 -- What this take has found and decided so far: the one module whose fields others set.

@@ -10,6 +10,7 @@ mod incident;
 mod land;
 mod pull;
 mod run;
+mod slots;
 mod wake;
 
 pub use decide::{Decision, Policy, decide, past, refused};
@@ -17,6 +18,7 @@ pub use incident::health_of;
 pub use land::Landed;
 pub use pull::Step;
 pub use run::{listen, run};
+use slots::{Slot, Slots};
 use wake::Wake;
 
 use crate::app::{App, ProviderClient};
@@ -30,7 +32,7 @@ use crate::take::{Grant, GrantedJob, Verdict};
 use crate::words::{ConnectionId, DeviceId, End, Hold, JobId, Outcome, Record, TenantId, UnixMs};
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,8 +43,7 @@ pub struct Journey {
     client: Arc<ProviderClient>,
     authoriser: Arc<Authoriser>,
     gate: Arc<Gate>,
-    /// One permit per call that is not settled.
-    slots: Arc<Semaphore>,
+    slots: Slots,
     calls: TaskTracker,
     ended_in: mpsc::UnboundedSender<Ended>,
     ended_out: Mutex<mpsc::UnboundedReceiver<Ended>>,
@@ -101,7 +102,7 @@ struct Ended {
     /// Jobs of the grant that the call did not serve.
     unserved: Vec<(JobId, Verdict)>,
     /// Held until the call is settled: while nothing can be recorded, no new calls start, which bounds memory.
-    _slot: Option<OwnedSemaphorePermit>,
+    _slot: Option<Slot>,
 }
 
 impl Ended {
@@ -119,7 +120,7 @@ impl Journey {
             client: app.client(provider)?,
             authoriser: Arc::new(Authoriser::new(app, provider)?),
             gate: Arc::new(Gate::new(provider)),
-            slots: Arc::new(Semaphore::new(provider.definition.http.in_flight)),
+            slots: Slots::new(provider.definition.http.in_flight),
             calls: TaskTracker::new(),
             ended_in,
             ended_out: Mutex::new(ended_out),

@@ -33,10 +33,9 @@ struct Resolved {
 impl Journey {
     /// One pull. Waits only for a free slot.
     pub async fn pull(&self) -> Result<Step, JourneyError> {
-        // Never closed: the semaphore lives as long as the journey.
-        drop(self.slots.acquire().await);
+        let free = self.slots.free().await;
         let asked = Instant::now();
-        let taken = self.client.taker.take(self.slots.available_permits(), None).await?;
+        let taken = self.client.taker.take_within(free, self.slots.room(asked).as_ref(), None).await?;
         let received = Instant::now();
         self.app.clock.learn(taken.now);
         let wake = (taken.wake_in_ms >= 0.0).then(|| Duration::from_secs_f64(taken.wake_in_ms / 1000.0));
@@ -133,6 +132,9 @@ impl Journey {
             wanted.insert(job.id, wanted_job(row, job));
             targets.push(target(row, resolved.validators.get(&row.job_id)));
         }
+        // Taken here, not in the task, so that the next pull sees it taken. Only pulls take slots, one pull at a time,
+        // and a pull takes at most as many calls as there are slots.
+        let slot = connection.as_ref().and_then(|found| self.slots.take(found.id, instants.send_at));
         let ended = Ended {
             sent_at: None,
             fetched_at: planned,
@@ -151,9 +153,7 @@ impl Journey {
             validators: Validators::default(),
             unserved,
             grant,
-            // Taken here, not in the task, so that the next pull sees it taken. Only pulls take slots, one pull at a
-            // time, and a pull takes at most as many calls as there are slots.
-            _slot: self.slots.clone().try_acquire_owned().ok(),
+            _slot: slot,
         };
         let Some(connection) = connection else {
             // Sending cannot fail: the receiver lives as long as the journey.

@@ -3,6 +3,7 @@
 use super::distance::{Distance, Meter};
 use super::holds::{ActiveHold, HoldHolder, HoldRow};
 use super::reserve::{Reservation, ReserveReply, ReserveRequest};
+use super::room::Room;
 use super::settings::TakerSettings;
 use super::settle;
 use super::spec::Spec;
@@ -60,6 +61,7 @@ const MODULES: &[Module] = &[
     Module("Contenders", include_str!("lua/take/contenders.lua")),
     Module("Gather", include_str!("lua/take/gather.lua")),
     Module("Grant", include_str!("lua/take/grant.lua")),
+    Module("Room", include_str!("lua/take/room.lua")),
     Module("Serve", include_str!("lua/take/serve.lua")),
     Module("Ahead", include_str!("lua/take/ahead.lua")),
     Module("Write", include_str!("lua/take/write.lua")),
@@ -102,10 +104,21 @@ impl Taker {
 
     /// Takes up to `calls` calls. `now` is for tests; `None` is Redis's clock.
     pub async fn take(&self, calls: usize, now: Option<UnixMs>) -> Result<Taken, RedisError> {
+        self.take_within(calls, None, now).await
+    }
+
+    /// Likewise, and of each connection no more than there is room for.
+    pub async fn take_within(
+        &self,
+        calls: usize,
+        room: Option<&Room>,
+        now: Option<UnixMs>,
+    ) -> Result<Taken, RedisError> {
         self.redis.usable()?;
         let spec = self.packed(now)?;
+        let room = room.map(|room| self.take.pack(room)).transpose()?.unwrap_or_default();
         let (at, calls) = (now_arg(now), calls.to_string());
-        let args = [at.as_bytes(), &spec, calls.as_bytes()];
+        let args = [at.as_bytes(), &spec, calls.as_bytes(), &room];
         let asked = Instant::now();
         let taken: Taken = self.take.ask(&self.redis, &self.anchor, &args).await?;
         self.observe_time(taken.now);

@@ -18,6 +18,7 @@ mod far;
 mod faults;
 mod format;
 mod fuzz;
+mod hanging;
 mod history;
 mod holds;
 mod incident;

@@ -6,6 +6,7 @@
 --                  has_aligned, has_adaptive, has_free_errors, has_quota_inputs, quotas (see variable_limit.lua),
 --                  resources = {name -> {max, cost, cost_per_device}}}
 --       3 how many calls
+--       4 msgpack {most, of = {connection -> calls}}, or '': no connection gets more of them than `of` says, or `most`
 -- Returns msgpack {live, now, late_ms, wake_ms, reaped, calls, bound, corrupt}
 --   live    false when the schedule was not built on this run of the server (see revive.lua): nothing is granted
 --   late_ms how much later than the tolerance calls may be sent

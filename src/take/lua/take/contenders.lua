@@ -1,7 +1,7 @@
 -- Contenders: the lanes that compete in this take, in order of virtual time. Lanes with a backlog enter in that order,
 -- so the least of those on the heap is the least of all.
 -- Uses: Keys, Command, Lanes, Run, Chain, Found, Waitlist, Heap
--- Gives: CALLS_PER_LOOK, heap, later, starts_before, open, next, answered, is_drained
+-- Gives: CALLS_PER_LOOK, heap, later, full, starts_before, open, next, answered, is_drained
 local LANES, VTIME, HOT, WEIGHTS, WAITLIST = Keys.lanes, Keys.vtime, Keys.hot, Keys.weights, Keys.waitlist
 local HOT_LEAD, start_of, ask = Lanes.HOT_LEAD, Lanes.start_of, Command.ask
 
@@ -17,7 +17,8 @@ local function opens_before(a, b)
   if a.own_at ~= b.own_at then return a.own_at < b.own_at end
   return starts_before(a, b)
 end
-local heap, later = {}, {}
+-- full: those for whose connections there is no more room in this take.
+local heap, later, full = {}, {}, {}
 local push = Heap.push
 
 -- Lanes that entered, by name; of those with a backlog in LANES, how many were loaded, whether there are more, and the
@@ -128,7 +129,7 @@ local function answered(lane, answer)
       lane.served, link.pending = true, link.pending - 1
       if link.pending == 0 and link.has_more and not Waitlist.is_closed(link.name) then let_in(link) end
     end
-    if answer ~= 'waits' then Found.touched[lane.name] = lane end
+    if answer ~= 'waits' and answer ~= 'full' then Found.touched[lane.name] = lane end
     lane.answer = answer
   end
   if answer == 'granted' then
@@ -139,13 +140,14 @@ local function answered(lane, answer)
   else
     Heap.pop(heap, starts_before)
     if answer == 'later' then push(later, lane, opens_before) end
+    if answer == 'full' then full[#full + 1] = lane end
   end
 end
 
 -- Whether no lane is left that could be served.
-local function is_drained() return not (heap[1] or later[1] or more_lanes) end
+local function is_drained() return not (heap[1] or later[1] or full[1] or more_lanes) end
 
 return {
-  CALLS_PER_LOOK = CALLS_PER_LOOK, heap = heap, later = later, starts_before = starts_before, open = open,
+  CALLS_PER_LOOK = CALLS_PER_LOOK, heap = heap, later = later, full = full, starts_before = starts_before, open = open,
   next = next_lane, answered = answered, is_drained = is_drained,
 }

@@ -1,5 +1,5 @@
 -- Serve: one call of a lane: its best jobs that its chain lets go.
--- Uses: Keys, Record, Due, Lanes, Run, Chain, Found, Rank, Waitlist, Contenders, Grant
+-- Uses: Keys, Record, Due, Lanes, Run, Chain, Found, Rank, Waitlist, Contenders, Grant, Room
 -- Gives: serve, has_room
 local now, spec, limit, min = Run.now, Run.spec, Run.limit, math.min
 local ranks_before, list_of, heap, later = Rank.before, Waitlist.of, Contenders.heap, Contenders.later
@@ -97,6 +97,7 @@ local function grant_first(lane, chain, own, queue, members, cost, at, urgent)
     if queue.fresh then remove_due(j.id, j) else depart(j.key, j.id) end
   end
   grant(lane, chain, own, queue.resource, members, cost, at, urgent)
+  Room.note(lane)
   Found.app_opens = earliest(chain.app, chain.state, cost, now, false)
   if lane.hot then
     local head = best_of(lane, nil)
@@ -115,9 +116,11 @@ local function block(lane, soonest, why, partly)
   end
 end
 
--- Serves one call of the lane. Returns 'granted', 'later' (others can go sooner), 'blocked', 'empty', 'waits' (the link
--- that let it in has closed) or 'app' (no lane can be served).
+-- Serves one call of the lane. Returns 'granted', 'later' (others can go sooner), 'blocked', 'empty', 'full' (there is
+-- no room for more calls of its connection), 'waits' (the link that let it in has closed) or 'app' (no lane can be
+-- served).
 local function serve(lane)
+  if Room.is_full(lane) then return 'full' end
   if lane.let_in and Waitlist.is_closed(lane.let_in.name) and not lane.hot then return 'waits' end
   if not lane.queues then load_lane(lane, Found.calls_max - #Found.calls) end
   local skip, soonest, why, partly

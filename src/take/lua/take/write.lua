@@ -3,6 +3,8 @@
 -- Uses: Keys, Command, Due, Lanes, Lease, Run, State, Found, Waitlist, Contenders, Grant
 -- Gives: all, wake_ms
 local now, spec, send, HOT_LEAD = Run.now, Run.spec, Command.send, Lanes.HOT_LEAD
+-- How soon a connection without room is looked at again.
+local ROOM_MS = 50
 
 local function push(list, a, b)
   list[#list + 1] = a
@@ -78,7 +80,7 @@ local function note_lanes()
     lane.has_more = has_more
   end
   -- Lanes that were not served: fresh ones have a backlog now, those that a link let in keep their places at it.
-  for _, list in ipairs({ Contenders.heap, Contenders.later }) do
+  for _, list in ipairs({ Contenders.heap, Contenders.later, Contenders.full }) do
     for i = 1, #list do
       local lane = list[i]
       if not (Found.touched[lane.name] or lane.let_in) then
@@ -157,8 +159,10 @@ local function wake_ms()
     -- Nothing that comes due or opens before it can go sooner: all are ranked when the app's own limits allow a call.
     if app_until > 0 then sooner(app_until - Run.look_before) end
   else
-    -- Lanes that are left can go on at once.
-    if Found.has_more_due or #lanes_add > 0 or redis.call('EXISTS', Keys.lanes) == 1 then sooner(now) end
+    -- Lanes that are left can go on at once, or when calls of their connections are over.
+    if Found.has_more_due or #lanes_add > 0 or redis.call('EXISTS', Keys.lanes) == 1 then
+      sooner(now + (Contenders.full[1] and ROOM_MS or 0))
+    end
     local blocked_head, due_head, ahead = head(Keys.blocked), head(Keys.due), now + Run.ahead
     if blocked_head and blocked_head < math.huge then sooner(blocked_head - Run.look_before) end
     -- What is left of the moment ahead was looked at: its own instant is soon enough. Later ones are met half-way.
