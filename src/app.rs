@@ -1,9 +1,11 @@
 //! What all parts of a process share, built once.
 
+mod cards;
 mod client;
 mod detached;
 mod reload;
 
+pub use cards::CACHE_TIMEOUT;
 pub use client::ProviderClient;
 pub use detached::TaskFailed;
 
@@ -109,6 +111,13 @@ impl App {
             supervisor: Supervisor::default(),
             clients: client::Clients::default(),
         })
+    }
+
+    /// The same for the API beside the work: readers never hold all connections to Postgres.
+    pub fn for_readers(&self) -> Self {
+        let all = self.settings.database.connections_max;
+        let work = (all / 4).max(1);
+        Self { pool: self.pool.share((all - work).max(1) as usize), ..self.clone() }
     }
 
     /// How calls are granted.

@@ -1,20 +1,16 @@
 //! The read path: the cache, else Postgres, which refills the cache. Either server may be away.
 
-use crate::app::App;
-use crate::cache::{META, Slot};
+use crate::app::{App, CACHE_TIMEOUT};
+use crate::cache::META;
 use crate::postgres::PostgresError;
 use crate::record::view::{self, DeviceMeta, DeviceSnapshot, JobMeta};
 use crate::words::{DeviceId, Interval, JobState, Latest, Priority, TenantId, UnixMs};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 use tokio::time::timeout;
 
 pub use crate::record::view::Filter;
-
-/// A cache that takes longer is slower than Postgres, so readers go there instead.
-const CACHE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Why a read failed: the cache had no answer and Postgres is away.
 #[derive(Debug, thiserror::Error)]
@@ -121,8 +117,7 @@ pub async fn devices(app: &App, tenant: TenantId, filter: &Filter) -> Result<Pag
 ///
 /// A failing Redis is not an error: readers go to Postgres.
 pub async fn refresh(app: &App, tenant: TenantId, ids: &[DeviceId]) -> Result<(), ReadError> {
-    let snapshots = view::devices(&app.pool, tenant, ids).await?;
-    fill(app, tenant, &snapshots).await;
+    app.load_devices(Some(tenant), ids).await?;
     Ok(())
 }
 
@@ -136,8 +131,7 @@ async fn views(app: &App, tenant: TenantId, ids: &[DeviceId]) -> Result<Vec<Devi
     let mut found = cached(app, tenant, ids).await;
     let missing: Vec<DeviceId> = ids.iter().copied().filter(|id| !found.contains_key(id)).collect();
     if !missing.is_empty() {
-        let snapshots = view::devices(&app.pool, tenant, &missing).await?;
-        fill(app, tenant, &snapshots).await;
+        let snapshots = app.load_devices(Some(tenant), &missing).await?;
         found.extend(snapshots.into_iter().map(|(id, snapshot)| (id, Device::from(snapshot))));
     }
     let now = app.clock.now();
@@ -158,27 +152,6 @@ async fn cached(app: &App, tenant: TenantId, ids: &[DeviceId]) -> HashMap<Device
         }
     };
     ids.iter().copied().zip(found).filter_map(|(id, fields)| Some((id, Device::read(fields)?))).collect()
-}
-
-async fn fill(app: &App, tenant: TenantId, snapshots: &HashMap<DeviceId, DeviceSnapshot>) {
-    let slots: Vec<Slot> = snapshots.iter().flat_map(|(id, snapshot)| slots(tenant, *id, snapshot)).collect();
-    match timeout(CACHE_TIMEOUT, app.cache.put(&slots)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "cache not filled"),
-        Err(_) => tracing::debug!("cache not filled: no answer in time"),
-    }
-}
-
-fn slots(tenant: TenantId, device: DeviceId, snapshot: &DeviceSnapshot) -> Vec<Slot> {
-    let slot = |field: &str, version, json: Result<String, _>| {
-        Some(Slot { tenant, device, field: field.to_owned(), version, json: json.ok()? })
-    };
-    let meta = slot(META, snapshot.version, serde_json::to_string(&snapshot.meta));
-    let values = snapshot
-        .latest
-        .iter()
-        .filter_map(|(resource, (fence, latest))| slot(resource, *fence, serde_json::to_string(latest)));
-    meta.into_iter().chain(values).collect()
 }
 
 impl Device {

@@ -150,7 +150,8 @@ async fn run_roles(
         });
     }
     if let Some(socket) = socket.filter(|_| roles.contains(&Role::Api)) {
-        tasks.spawn(answer(app.clone(), socket, stop.clone()));
+        let app = if roles == [Role::Api] { app.clone() } else { app.for_readers() };
+        tasks.spawn(answer(app, socket, stop.clone()));
     }
     tasks.close();
     let ended = async {

@@ -2,7 +2,7 @@
 
 use crate::redis::{Keys, Redis, RedisError};
 use crate::words::{DeviceId, TenantId};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// The field that holds the device's metadata.
@@ -38,15 +38,16 @@ impl Cache {
         Self { redis, keys, put: Arc::new(redis::Script::new(include_str!("put.lua"))), ttl_s }
     }
 
-    /// Writes slots in one round trip. A slot with a lower version than the stored one changes nothing.
-    pub async fn put(&self, slots: &[Slot]) -> Result<(), RedisError> {
+    /// Writes slots in one round trip. A slot with a lower version than the stored one changes nothing. Returns the
+    /// devices whose metadata is not there, so that nobody can read them.
+    pub async fn put(&self, slots: &[Slot]) -> Result<Vec<DeviceId>, RedisError> {
         if slots.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let failed = |source| RedisError::Failed { what: "write the cache", source };
-        let mut by_key: HashMap<String, Vec<&Slot>> = HashMap::new();
+        let mut by_device: BTreeMap<(TenantId, DeviceId), Vec<&Slot>> = BTreeMap::new();
         for slot in slots {
-            by_key.entry(self.keys.device(slot.tenant, slot.device)).or_default().push(slot);
+            by_device.entry((slot.tenant, slot.device)).or_default().push(slot);
         }
         let mut link = self.redis.link();
         // A pipelined EVALSHA has no NOSCRIPT fallback: on NOSCRIPT, load the script and try once more.
@@ -55,20 +56,24 @@ impl Cache {
             if load {
                 pipe.load_script(&self.put).ignore();
             }
-            for (key, slots) in &by_key {
-                let mut call = self.put.key(key);
+            for ((tenant, device), slots) in &by_device {
+                let mut call = self.put.key(self.keys.device(*tenant, *device));
                 call.arg(self.ttl_s);
                 for slot in slots {
                     call.arg(&slot.field).arg(slot.version).arg(&slot.json);
                 }
-                pipe.invoke_script(&call).ignore();
+                pipe.invoke_script(&call);
             }
-            match pipe.query_async::<()>(&mut link).await {
+            match pipe.query_async::<Vec<bool>>(&mut link).await {
                 Err(error) if !load && is_noscript(&error) => {}
-                other => return other.map_err(failed),
+                Err(error) => return Err(failed(error)),
+                Ok(complete) => {
+                    let lacking = by_device.keys().zip(complete).filter(|(_, is_complete)| !is_complete);
+                    return Ok(lacking.map(|((_, device), _)| *device).collect());
+                }
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// Deletes one field of each of these devices in one round trip; the next reader refills it from Postgres.

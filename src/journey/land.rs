@@ -48,13 +48,16 @@ impl Journey {
         let mut batch = self.decide_all(ended, has_incident);
         self.note_unsolicited(ended, &mut batch).await?;
         let slots = self.record(&mut batch).await?;
-        let cached = self.fill_cache(&slots).await;
+        let mut cached = self.fill_cache(&slots).await;
         self.forget_probing(&batch).await;
         self.settle(&batch).await?;
-        if !cached {
+        if cached.is_none() {
             // Redis is back: without this, readers would see its old values until the next run.
-            self.fill_cache(&slots).await;
+            cached = self.fill_cache(&slots).await;
         }
+        let mut incomplete = cached.unwrap_or_default();
+        incomplete.extend(batch.probing.iter().map(|(_, device)| *device));
+        self.complete(&incomplete).await;
         Ok(())
     }
 
@@ -215,13 +218,24 @@ impl Journey {
         Ok(())
     }
 
-    /// The cache is derived, so an error does not stop the settle. Returns whether it was written.
-    async fn fill_cache(&self, slots: &[Slot]) -> bool {
+    /// The cache is derived, so an error does not stop the settle. Returns the devices that it has only in part; none
+    /// if it was not written.
+    async fn fill_cache(&self, slots: &[Slot]) -> Option<Vec<DeviceId>> {
         let put = self.app.cache.put(slots).await;
         if let Err(error) = &put {
             tracing::warn!(provider = %self.provider.name, %error, "readings are recorded but not cached");
         }
-        put.is_ok()
+        put.ok()
+    }
+
+    /// Caches the rest of devices: whatever has a reading can be read while Postgres is away.
+    async fn complete(&self, devices: &[DeviceId]) {
+        if devices.is_empty() {
+            return;
+        }
+        if let Err(error) = self.app.load_devices(None, devices).await {
+            tracing::debug!(provider = %self.provider.name, %error, "devices not cached; their next reading does it");
+        }
     }
 
     async fn forget_probing(&self, batch: &Batch) {

@@ -9,12 +9,13 @@ use super::trust::Trust;
 use super::{PostgresError, Transaction};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Describe, Either, Execute, Executor, PgPool, Postgres, SqlStr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
 
 /// How long a statement may wait for its first row, and each row for the next.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
@@ -38,7 +39,12 @@ pub struct Pool {
     inner: PgPool,
     trust: Arc<Trust>,
     answer_timeout: Duration,
+    /// How many connections those that share it hold at most, if not all.
+    share: Option<Arc<Semaphore>>,
 }
+
+/// Of a share; given back when dropped.
+pub(super) type Place = Option<OwnedSemaphorePermit>;
 
 /// Options with what each session of ours asks of the server.
 pub(super) fn with_session(options: PgConnectOptions) -> PgConnectOptions {
@@ -67,7 +73,7 @@ impl Pool {
             reason: super::plain(&error),
         })?;
         trust.open();
-        Ok(Self { inner, trust, answer_timeout: ANSWER_TIMEOUT })
+        Ok(Self { inner, trust, answer_timeout: ANSWER_TIMEOUT, share: None })
     }
 
     /// The same connections, for statements that may take as long as Postgres lets them: a minute.
@@ -75,12 +81,28 @@ impl Pool {
         Self { answer_timeout: LONG_ANSWER_TIMEOUT, ..self.clone() }
     }
 
+    /// The same connections, of which this and its clones together hold at most so many at once.
+    pub fn share(&self, connections_max: usize) -> Self {
+        Self { share: Some(Arc::new(Semaphore::new(connections_max))), ..self.clone() }
+    }
+
+    /// Waits for a place in the share, as long as for a connection.
+    async fn place(&self) -> Result<Place, sqlx::Error> {
+        let Some(share) = &self.share else { return Ok(None) };
+        match timeout(ACQUIRE_TIMEOUT, share.clone().acquire_owned()).await {
+            Ok(Ok(place)) => Ok(Some(place)),
+            Ok(Err(_)) => Err(sqlx::Error::PoolClosed),
+            Err(_) => Err(sqlx::Error::PoolTimedOut),
+        }
+    }
+
     /// Begins a transaction; dropped, it is rolled back.
     pub async fn begin(&self) -> Result<Transaction, sqlx::Error> {
+        let place = self.place().await?;
         let began = Instant::now();
         let transaction = in_time(self.answer_timeout, self.inner.begin()).await;
         let transaction = transaction.map_err(|error| self.trust.after(began, error))?;
-        Ok(Transaction::new(transaction, Arc::clone(&self.trust), self.answer_timeout))
+        Ok(Transaction::new(transaction, place, Arc::clone(&self.trust), self.answer_timeout))
     }
 
     /// A connection of its own, until dropped.
@@ -133,10 +155,15 @@ impl<'p> Executor<'p> for &'_ Pool {
         'p: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let (trust, began) = (Arc::clone(&self.trust), Instant::now());
-        rows_in_time(self.answer_timeout, self.inner.fetch_many(query))
-            .map_err(move |error| trust.after(began, error))
-            .boxed()
+        let pool = self.clone();
+        let rows = async move {
+            let (place, began) = (pool.place().await?, Instant::now());
+            let rows = rows_in_time(pool.answer_timeout, pool.inner.fetch_many(query));
+            Ok(rows.map_err(move |error| pool.trust.after(began, error)).inspect(move |_| {
+                let _until_the_end = &place;
+            }))
+        };
+        rows.try_flatten_stream().boxed()
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
@@ -144,9 +171,13 @@ impl<'p> Executor<'p> for &'_ Pool {
         'p: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let (trust, began) = (Arc::clone(&self.trust), Instant::now());
-        let answer = in_time(self.answer_timeout, self.inner.fetch_optional(query));
-        async move { answer.await.map_err(|error| trust.after(began, error)) }.boxed()
+        let pool = self.clone();
+        async move {
+            let (_place, began) = (pool.place().await?, Instant::now());
+            let answer = in_time(pool.answer_timeout, pool.inner.fetch_optional(query)).await;
+            answer.map_err(|error| pool.trust.after(began, error))
+        }
+        .boxed()
     }
 
     fn prepare_with<'e>(

@@ -9,12 +9,15 @@ use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Describe, Either, Execute, Executor, Postgres, SqlStr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 /// A transaction that is rolled back when dropped. It executes queries as `&mut`.
 #[derive(Debug)]
 pub struct Transaction {
     inner: sqlx::Transaction<'static, Postgres>,
+    /// Given back with the connection.
+    _place: Option<OwnedSemaphorePermit>,
     trust: Arc<Trust>,
     answer_timeout: Duration,
 }
@@ -22,10 +25,11 @@ pub struct Transaction {
 impl Transaction {
     pub(super) fn new(
         inner: sqlx::Transaction<'static, Postgres>,
+        place: Option<OwnedSemaphorePermit>,
         trust: Arc<Trust>,
         answer_timeout: Duration,
     ) -> Self {
-        Self { inner, trust, answer_timeout }
+        Self { inner, _place: place, trust, answer_timeout }
     }
 
     /// Makes its changes last. After an error they may have been made all the same.

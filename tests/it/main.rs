@@ -41,6 +41,7 @@ mod redis_proxy;
 mod reload;
 mod removal;
 mod secret_changes;
+mod share;
 mod sharing;
 mod shutdown;
 mod supervise;

@@ -4,9 +4,8 @@ use super::preference::jobs_of;
 use super::*;
 use crate::support::server;
 use crate::wire::Wire;
-use paceline::app::Servers;
+use crate::worker::{Worker, asked_again, good};
 use paceline::keep;
-use paceline::seal::Sealer;
 
 /// A process of the same deployment whose connections to Postgres and Redis can be cut.
 struct Remote {
@@ -17,16 +16,13 @@ struct Remote {
 
 impl Remote {
     async fn of(api: &Api) -> Self {
-        let (database_url, redis_url) =
-            (api.test.database_url.expose_secret(), server("PACELINE_TEST_REDIS_URL"));
+        Self::beside(&api.test).await
+    }
+
+    async fn beside(t: &TestApp) -> Self {
+        let (database_url, redis_url) = (t.database_url.expose_secret(), server("PACELINE_TEST_REDIS_URL"));
         let (postgres, redis) = (Wire::to(database_url).await, Wire::to(&redis_url).await);
-        let servers = Servers {
-            database_url: postgres.reroute(database_url).into(),
-            redis_url: redis.reroute(&redis_url).into(),
-            sealing_key: Sealer::generate_key().unwrap(),
-        };
-        let mut app = App::start(api.app().settings.clone(), &servers).await.unwrap();
-        app.registry = api.app().registry.clone();
+        let app = t.app_on(&postgres.reroute(database_url), &redis.reroute(&redis_url)).await;
         Self { router: http::router(app), postgres, redis }
     }
 
@@ -152,4 +148,25 @@ async fn readiness_names_the_unavailable_server() {
     assert_eq!(device.status, StatusCode::OK);
     remote.postgres.hold();
     named(true, true).await;
+}
+
+#[tokio::test]
+async fn devices_that_nobody_has_read_yet_are_served_while_postgres_is_unavailable() {
+    let worker = Worker::start(good(), "2s").await;
+    let (key, remote) = (worker.t.key(Role::Reader).await, Remote::beside(&worker.t).await);
+    // Each of five devices twice: the first reading is cached for certain.
+    asked_again(&worker.cloud, 10).await;
+    let ids: Vec<i64> = sqlx::query_scalar("SELECT device_id FROM devices ORDER BY device_id")
+        .fetch_all(&worker.t.app.pool)
+        .await
+        .unwrap();
+    // The process knows the key from a request about no device of these.
+    assert_eq!(remote.get("/v1/devices/0", &key).await.status, StatusCode::NOT_FOUND);
+    remote.postgres.cut();
+    for id in ids {
+        let response = remote.get(&format!("/v1/devices/{id}"), &key).await;
+        assert_eq!(response.status, StatusCode::OK, "{response:?}");
+        assert_eq!(response.body["resources"]["state"]["values"], json!({"t": 1}));
+    }
+    worker.end().await;
 }
