@@ -107,6 +107,7 @@ records = "."
             offset_ms: offset_ms(&job, unit, self.batch_max),
             job,
             last_run,
+            wanted_since: None,
             shared: self.batch_max > 1,
             weight: 1,
         })

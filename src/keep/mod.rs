@@ -46,6 +46,7 @@ fn entry(app: &App, stored: StoredJob) -> Option<Entry> {
     stored.is_scheduled().then(|| Entry {
         offset_ms: offset_ms(&stored.job, resource.unit, resource.places()),
         last_run: stored.last_run,
+        wanted_since: Some(stored.created_at),
         shared: resource.places() > 1,
         weight: stored.weight,
         job: stored.job,

@@ -15,6 +15,8 @@ pub struct Entry {
     pub offset_ms: u32,
     /// Its last success, if any.
     pub last_run: Option<UnixMs>,
+    /// Since when it is wanted: one that never ran waits since then, however often Redis is lost. None: since now.
+    pub wanted_since: Option<UnixMs>,
     /// Whether a call for it may serve others too.
     pub shared: bool,
     /// How its lane weighs among lanes: twice the weight, twice the share.
@@ -271,7 +273,7 @@ pub(super) fn now_arg(now: Option<UnixMs>) -> String {
     now.map_or(String::new(), |at| at.0.to_string())
 }
 
-type Row<'a> = (String, u8, u64, u32, i64, i64, String, &'a str, i64, bool, u32);
+type Row<'a> = (String, u8, u64, u32, i64, i64, String, &'a str, i64, bool, u32, i64);
 
 fn row(entry: &Entry) -> Row<'_> {
     let job = &entry.job;
@@ -287,5 +289,6 @@ fn row(entry: &Entry) -> Row<'_> {
         entry.last_run.map_or(0, |at| at.0),
         entry.shared,
         entry.weight,
+        entry.wanted_since.map_or(0, |at| at.0),
     )
 }

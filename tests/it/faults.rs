@@ -29,7 +29,14 @@ async fn waiting(rig: &Rig, count: i64) -> Vec<Job> {
 }
 
 fn entry(job: Job) -> Entry {
-    Entry { job, offset_ms: 0, last_run: Some(UnixMs(T0 - 4_000_000)), shared: false, weight: 1 }
+    Entry {
+        job,
+        offset_ms: 0,
+        last_run: Some(UnixMs(T0 - 4_000_000)),
+        wanted_since: None,
+        shared: false,
+        weight: 1,
+    }
 }
 
 fn done(call: CallId, jobs: &[JobId]) -> Settlement {

@@ -619,6 +619,7 @@ async fn newer_preference_moves_a_waiting_job_and_older_does_not() {
         job: stale,
         offset_ms: 0,
         last_run: Some(UnixMs(1)),
+        wanted_since: None,
         shared: false,
         weight: 1,
     };

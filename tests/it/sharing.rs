@@ -19,6 +19,7 @@ impl Rig {
                 job: job.clone(),
                 offset_ms: (at % interval_ms) as u32,
                 last_run: Some(UnixMs(at - interval_ms)),
+                wanted_since: None,
                 shared,
                 weight: 1,
             }
@@ -118,6 +119,7 @@ async fn lanes_share_a_quota_by_weight() {
             job: job.clone(),
             offset_ms: 0,
             last_run: Some(UnixMs(T0 - 31 * 86_400_000 - 5)),
+            wanted_since: None,
             shared: false,
             weight: weights[(id % 3) as usize],
         };
@@ -172,4 +174,41 @@ async fn corrupt_record_affects_only_its_job() {
     again.sort_unstable();
     assert_eq!(again, [2, 4], "the leased job was settled with the record it was taken with");
     rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn jobs_that_never_ran_are_served_however_often_redis_is_lost() {
+    let rig = Rig::new("", 1).await;
+    let jobs: Vec<_> =
+        (1..=40).map(|id| Job { interval: "10s".parse().unwrap(), ..job(id, 1, Priority::Normal) }).collect();
+    // Three quarters have run; there is time for five in ten seconds, and then Redis is emptied.
+    let mut last: BTreeMap<_, _> = jobs.iter().take(30).map(|job| (job.id, T0 - 60_000)).collect();
+    let mut waiting: Vec<_> = jobs.iter().skip(30).map(|job| job.id).collect();
+    let mut link = rig.t.app.redis.link();
+    for loss in 1..=30 {
+        let now = T0 + loss * 10_000;
+        let anchor = rig.t.app.keys.anchor(&rig.provider);
+        for key in ["due", "lanes", "blocked", "vtime", "leases", "jobs:0:0", "meta"] {
+            redis::cmd("DEL").arg(format!("{anchor}{key}")).query_async::<()>(&mut link).await.unwrap();
+        }
+        rig.queue().revive(&rig.provider, true, loss * 1_000, Some(UnixMs(now))).await.unwrap();
+        let entry = |job: &Job| Entry {
+            job: job.clone(),
+            offset_ms: (job.id.0 * 240) as u32,
+            last_run: last.get(&job.id).map(|at| UnixMs(*at)),
+            wanted_since: Some(UnixMs(T0)),
+            shared: false,
+            weight: 1,
+        };
+        let entries: Vec<_> = jobs.iter().map(entry).collect();
+        rig.queue().put_at(&rig.provider, &entries, Some(UnixMs(now))).await.unwrap();
+        let at = now + 9_999;
+        let taken = rig.take(5, at).await;
+        for job in taken.grants.iter().flat_map(|grant| &grant.jobs) {
+            last.insert(job.id, at);
+            waiting.retain(|id| *id != job.id);
+        }
+        rig.finish(taken, at).await;
+    }
+    assert_eq!(waiting, []);
 }

@@ -91,6 +91,7 @@ impl Rig {
             job: job.clone(),
             offset_ms: 0,
             last_run: Some(UnixMs(last_run(job))),
+            wanted_since: None,
             shared: self.shared,
             weight: 1,
         };

@@ -163,7 +163,8 @@ impl Model {
             job.due = if last_run > 0 {
                 job.grid_after(last_run).max(0)
             } else {
-                now + i64::from(entry.offset_ms) % spread
+                let since = entry.wanted_since.map_or(now, |since| since.0.clamp(now - 86_400_000, now));
+                since + i64::from(entry.offset_ms) % spread
             };
             return;
         }

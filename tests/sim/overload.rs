@@ -184,7 +184,14 @@ fn described(entry: &Entry) -> String {
 }
 
 fn entry(job: Job, weight: u32) -> Entry {
-    Entry { offset_ms: offset_ms(&job, Unit::Device, 1), last_run: None, shared: false, weight, job }
+    Entry {
+        offset_ms: offset_ms(&job, Unit::Device, 1),
+        last_run: None,
+        wanted_since: None,
+        shared: false,
+        weight,
+        job,
+    }
 }
 
 /// The runs of one job.

@@ -93,6 +93,7 @@ impl Scenario {
             Entry {
                 offset_ms: offset_ms(&job, unit, places),
                 last_run: chance.hits(0.7).then(|| UnixMs(T0 - chance.within(1, 4 * interval))),
+                wanted_since: chance.hits(0.5).then(|| UnixMs(T0 - chance.within(-5_000, 4 * interval))),
                 shared: places > 1,
                 weight: [1, 1, 2, 3][job.connection.0 as usize % 4],
                 job,

@@ -34,6 +34,8 @@ pub struct StoredJob {
     pub job: Job,
     /// When it was last fetched successfully, if ever.
     pub last_run: Option<UnixMs>,
+    /// When it was made, by Postgres's clock.
+    pub created_at: UnixMs,
     /// Whether its connection is active, or the job probes it.
     pub usable: bool,
     /// The weight of its tenant's lanes.
@@ -121,7 +123,7 @@ pub async fn by_id(pool: &Pool, ids: &[i64]) -> Result<Vec<StoredJob>, PostgresE
                   j.priority AS "priority!", j.state AS "state!", j.version AS "version!", d.connection_id,
                   d.group_key,
                   c.state = 'active' OR is_probe(c.tenant_id, c.connection_id, j.job_id) AS "usable!", t.weight,
-                  l.fetched_at AS "fetched_at?"
+                  l.fetched_at AS "fetched_at?", j.created_at AS "created_at!"
            FROM wanted j
            JOIN tenants t USING (tenant_id)
            JOIN devices d USING (tenant_id, device_id)
@@ -151,7 +153,7 @@ pub async fn page(
                   j.priority AS "priority!", j.state AS "state!", j.version AS "version!", d.connection_id,
                   d.group_key,
                   c.state = 'active' OR is_probe(c.tenant_id, c.connection_id, j.job_id) AS "usable!", t.weight,
-                  l.fetched_at AS "fetched_at?"
+                  l.fetched_at AS "fetched_at?", j.created_at AS "created_at!"
            FROM wanted j
            JOIN tenants t USING (tenant_id)
            JOIN devices d USING (tenant_id, device_id)
@@ -192,6 +194,7 @@ struct JobRow {
     usable: bool,
     weight: i32,
     fetched_at: Option<chrono::DateTime<chrono::Utc>>,
+    created_at: chrono::DateTime<chrono::Utc>,
 }
 
 /// Converts the row; none if it holds a value that the table's checks exclude.
@@ -215,6 +218,7 @@ fn stored(row: JobRow) -> Option<StoredJob> {
     Some(StoredJob {
         job,
         last_run: row.fetched_at.map(UnixMs::from),
+        created_at: row.created_at.into(),
         usable: row.usable,
         weight: row.weight.max(1) as u32,
     })

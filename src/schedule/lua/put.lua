@@ -3,12 +3,14 @@
 -- ARGV  1 now in ms, or '' for Redis's own
 --       2 over how long first runs are spread, ms
 --       3 msgpack array of
---         [id, class, interval_ms, offset_ms, version, device, lane, resource, last_run_ms or 0, shared, weight]
+--         [id, class, interval_ms, offset_ms, version, device, lane, resource, last_run_ms or 0, shared, weight,
+--          wanted_since_ms or 0]
 --         shared: its call may serve others too; weight: of its lane among lanes, 1 for most
 -- Returns how many were put; a job with an older version than the schedule's is left alone.
 --
--- A new job is due within the spread; a job whose interval changed, at the next point of its new grid; one that failed
--- and has a newer version, at once.
+-- A new job is due within the spread after it came to be wanted, so that it waits since then however often Redis is
+-- lost; a day at most. A job whose interval changed is due at the next point of its new grid; one that failed and has a
+-- newer version, at once.
 -- A waiting job keeps its place in rank; a leased one keeps its lease and is settled by the new preference.
 -- Uses: Keys, Command, Clock, Record, Due, Lanes
 local now, spread = Clock.now_ms(ARGV[1]), tonumber(ARGV[2])
@@ -19,13 +21,15 @@ local ids = {}
 for i = 1, #wanted do ids[i] = wanted[i][1] end
 local jobs = Record.find(ids)
 
+local DAY_MS = 86400000
 local ready, changed, count, weights, plain, groups = {}, {}, 0, {}, {}, {}
 
-local function put_new(id, j)
+local function put_new(id, j, wanted_since)
   if j.last > 0 then
     j.due = math.max(grid_after(j.interval, j.offset, j.last), 0) -- rebuilt: overdue ones are due at once
   else
-    j.due = now + j.offset % spread -- jobs that may share a call still meet
+    local since = wanted_since > 0 and math.max(math.min(wanted_since, now), now - DAY_MS) or now
+    j.due = since + j.offset % spread -- jobs that may share a call still meet
   end
   Due.add(id, j, j.due)
 end
@@ -76,7 +80,7 @@ for _, w in ipairs(wanted) do
   }
   local is_newer = not old or old.version <= j.version
   if is_newer then
-    if old then put_again(id, j, old) else put_new(id, j) end
+    if old then put_again(id, j, old) else put_new(id, j, w[12]) end
     changed[id] = j
     count = count + 1
   end
