@@ -188,8 +188,10 @@ async fn jobs_that_never_ran_are_served_however_often_redis_is_lost() {
     for loss in 1..=30 {
         let now = T0 + loss * 10_000;
         let anchor = rig.t.app.keys.anchor(&rig.provider);
-        for key in ["due", "lanes", "blocked", "vtime", "leases", "jobs:0:0", "meta"] {
-            redis::cmd("DEL").arg(format!("{anchor}{key}")).query_async::<()>(&mut link).await.unwrap();
+        let keys: Vec<String> =
+            redis::cmd("KEYS").arg(format!("{anchor}*")).query_async(&mut link).await.unwrap();
+        for key in keys {
+            redis::cmd("DEL").arg(key).query_async::<()>(&mut link).await.unwrap();
         }
         rig.queue().revive(&rig.provider, true, loss * 1_000, Some(UnixMs(now))).await.unwrap();
         let entry = |job: &Job| Entry {
