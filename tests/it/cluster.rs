@@ -2,7 +2,7 @@
 
 mod rig;
 
-use self::rig::Cluster;
+pub use self::rig::Cluster;
 use crate::metered::{DEFINITION, Metered, Running, WINDOW, settings};
 use crate::support::TestApp;
 use paceline::{keep, watch};

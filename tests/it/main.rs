@@ -5,6 +5,7 @@ mod ages;
 mod api;
 mod bad_answers;
 mod bad_night;
+mod chaos;
 mod cli;
 mod cloud;
 mod clouds;

@@ -48,6 +48,12 @@ impl PrivateRedis {
         server
     }
 
+    /// Starts it again after [`Self::kill`], on what it had written.
+    pub async fn revive(&mut self) {
+        self.process = launch(&self.dir, self.port, "noeviction", &self.args, &self.env);
+        self.answers().await;
+    }
+
     /// Kills it (-9) for good.
     pub async fn kill(&mut self) {
         self.process.kill().await.expect("a running server");

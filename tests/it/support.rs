@@ -127,6 +127,16 @@ impl TestApp {
         self
     }
 
+    /// The same deployment with both servers at other addresses.
+    pub async fn moved(&self, database_url: &str, redis_url: &str) -> Self {
+        Self {
+            app: self.app_on(database_url, redis_url).await,
+            tenant: self.tenant,
+            database_url: database_url.into(),
+            sealing_key: self.sealing_key.clone(),
+        }
+    }
+
     /// The same deployment with Postgres at another address.
     pub async fn at_postgres(mut self, url: &str) -> Self {
         self.app = self.app_on(url, &server("PACELINE_TEST_REDIS_URL")).await;

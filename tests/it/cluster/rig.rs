@@ -16,6 +16,8 @@ struct Line {
     port: u16,
     /// Not one that failed.
     is_primary: bool,
+    /// It answers.
+    is_well: bool,
     slots: Vec<(u16, u16)>,
 }
 
@@ -31,6 +33,7 @@ impl Line {
         };
         Self {
             port: port.and_then(|port| port.parse().ok()).unwrap_or_default(),
+            is_well: !flags.iter().any(|flag| flag.starts_with("fail")) && words[7] == "connected",
             is_primary: flags.contains(&"master") && !flags.contains(&"fail"),
             slots: words[8..].iter().filter_map(range).collect(),
         }
@@ -139,6 +142,31 @@ impl Cluster {
             }
         }
         self.until("nobody holds the slot", |lines| !lines.iter().any(|line| line.holds(slot))).await;
+    }
+
+    /// Whether the node that holds the slot has a replica that lives.
+    pub async fn has_replica(&self, slot: u16) -> bool {
+        let holder = self.holder(slot).await;
+        let id: String = self.nodes[holder].ask("CLUSTER MYID").await;
+        let replicas: Vec<String> = self.nodes[holder].ask(&format!("CLUSTER REPLICAS {id}")).await;
+        !replicas.is_empty() && replicas.iter().all(|line| line.contains(" connected"))
+    }
+
+    /// A primary beside this node.
+    pub async fn other_primary(&self, than: usize) -> usize {
+        let lines = lines(&self.nodes[than]).await;
+        let others = lines.iter().filter(|line| line.is_primary && line.port != self.nodes[than].port);
+        let port = others.map(|line| line.port).min().expect("another primary");
+        self.nodes.iter().position(|node| node.port == port).expect("a node of ours")
+    }
+
+    /// Starts nodes again that were killed; they come back as replicas.
+    pub async fn restart_dead(&mut self) {
+        for node in self.nodes.iter_mut().filter(|node| !node.is_running()) {
+            node.revive().await;
+        }
+        let alive = self.nodes.len();
+        self.until("all are back", |lines| lines.iter().filter(|line| line.is_well).count() == alive).await;
     }
 
     fn alive(&self) -> Vec<&PrivateRedis> {
