@@ -9,7 +9,7 @@ use crate::record::{self, Failure, Observation, Written};
 use crate::retry::RECONNECT;
 use crate::take::{FailureKind, Settlement, Verdict};
 use crate::watch;
-use crate::words::{DeviceId, JobId, TenantId};
+use crate::words::{DeviceId, JobId, Outcome, TenantId};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -69,6 +69,9 @@ impl Journey {
             batch.stats.calls += u64::from(call.sent_at.is_some());
             batch.stats.rejected += call.rejected.len() as u64;
             self.log_rejected(call);
+            if let (None, Some((_, Outcome::NotSent { reason }))) = (call.sent_at, call.outcomes.first()) {
+                batch.stats.hand_back(reason);
+            }
             for (job, outcome) in &call.outcomes {
                 let Some(wanted) = call.wanted.get(job) else { continue };
                 let sent_at = call.sent_at.unwrap_or(call.fetched_at);

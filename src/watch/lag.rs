@@ -86,6 +86,9 @@ pub struct Recent {
     pub rejected_values: u64,
     /// Job outcomes by their words.
     pub outcomes: BTreeMap<String, u64>,
+    /// Calls that were granted and handed back unsent, by reason.
+    #[schema(example = json!({"its instant was missed": 2}))]
+    pub handed_back: BTreeMap<String, u64>,
     /// Send time minus due time: half of the jobs were not later, ms.
     pub lag_p50_ms: Option<f64>,
     /// 99 % of the jobs were not later, ms.
@@ -221,5 +224,6 @@ async fn recent(sources: &Sources<'_>, provider: &ProviderName, now: UnixMs) -> 
         lag_p99_ms: stats.lag_ms(0.99),
         lag_max_ms: stats.lag_ms(1.0),
         outcomes: stats.outcomes,
+        handed_back: stats.handed_back,
     })
 }

@@ -16,6 +16,8 @@ pub struct Stats {
     pub outcomes: BTreeMap<String, u64>,
     /// Calls sent.
     pub calls: u64,
+    /// Reason → calls that were granted, and handed back unsent for it.
+    pub handed_back: BTreeMap<String, u64>,
     /// Values that were left out of records.
     pub rejected: u64,
     /// Lag bucket → jobs.
@@ -26,6 +28,12 @@ impl Stats {
     /// Counts a job's outcome.
     pub fn outcome(&mut self, word: &str) {
         *self.outcomes.entry(word.to_owned()).or_default() += 1;
+    }
+
+    /// Counts a call that was handed back. What follows a colon in the reason is left out: it may be anything.
+    pub fn hand_back(&mut self, reason: &str) {
+        let reason = reason.split(':').next().unwrap_or_default().trim();
+        *self.handed_back.entry(reason.to_owned()).or_default() += 1;
     }
 
     /// Counts how late a job was sent.
@@ -61,6 +69,7 @@ impl Stats {
     fn merge_field(&mut self, field: &str, count: u64) {
         match field.split_once(':') {
             Some(("lag", bucket)) => *self.lag.entry(bucket.parse().unwrap_or(0)).or_default() += count,
+            Some(("back", reason)) => *self.handed_back.entry(reason.to_owned()).or_default() += count,
             Some(("out", word)) => *self.outcomes.entry(word.to_owned()).or_default() += count,
             _ if field == "rejected" => self.rejected += count,
             _ => self.calls += count,
@@ -107,6 +116,9 @@ pub async fn add(
     }
     for (word, count) in &stats.outcomes {
         pipe.hincr(&key, format!("out:{word}"), *count).ignore();
+    }
+    for (reason, count) in &stats.handed_back {
+        pipe.hincr(&key, format!("back:{reason}"), *count).ignore();
     }
     pipe.hincr(&key, "calls", stats.calls).ignore();
     if stats.rejected > 0 {

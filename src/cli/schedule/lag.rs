@@ -70,6 +70,12 @@ fn summary(name: &str, lag: &ProviderLag) -> String {
         let causes: Vec<_> = jobs.not_fresh.iter().map(|(cause, jobs)| format!("{jobs} {cause}")).collect();
         text = format!("{text}\n  not fresh: {}", causes.join(", "));
     }
+    let handed_back = lag.recent.as_ref().map(|recent| &recent.handed_back).filter(|back| !back.is_empty());
+    if let Some(handed_back) = handed_back {
+        let reasons: Vec<_> =
+            handed_back.iter().map(|(reason, calls)| format!("{calls} ({reason})")).collect();
+        text = format!("{text}\n  granted and handed back unsent: {}", reasons.join(", "));
+    }
     if let Some(error) = &lag.unreachable {
         text = format!("{text}\n  its schedule cannot be reached: {error}");
     }
@@ -126,6 +132,10 @@ mod tests {
             "meadow: 300 jobs, 299 fresh (99.7 %), worst 1.2 s late; p50 3 ms, p99 20 ms."
         );
         assert!(summary("meadow", &ProviderLag::default()).contains("nothing sent"));
+        let handed_back = [("its instant was missed".to_owned(), 2)].into();
+        let recent = Some(Recent { handed_back, ..Recent::default() });
+        let text = summary("meadow", &ProviderLag { recent, ..ProviderLag::default() });
+        assert!(text.ends_with("\n  granted and handed back unsent: 2 (its instant was missed)"), "{text}");
         let unreachable = Some("Redis could not count the schedule: refused".to_owned());
         let text = summary("meadow", &ProviderLag { unreachable, ..ProviderLag::default() });
         assert!(text.contains("stands still.\n  its schedule cannot be reached: Redis could not"), "{text}");

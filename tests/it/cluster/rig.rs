@@ -47,7 +47,7 @@ impl Line {
 async fn node() -> PrivateRedis {
     let bus = free_port().to_string();
     // Not all or nothing: a slot that nobody holds concerns its own keys.
-    let coverage = ["--cluster-require-full-coverage", "no"];
+    let coverage = ["--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0"];
     let args = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "1000"];
     PrivateRedis::with(&[args.as_slice(), &coverage].concat()).await
 }
@@ -144,12 +144,19 @@ impl Cluster {
         self.until("nobody holds the slot", |lines| !lines.iter().any(|line| line.holds(slot))).await;
     }
 
-    /// Whether the node that holds the slot has a replica that lives.
+    /// Whether the node that holds the slot has a replica that follows it.
     pub async fn has_replica(&self, slot: u16) -> bool {
         let holder = self.holder(slot).await;
         let id: String = self.nodes[holder].ask("CLUSTER MYID").await;
         let replicas: Vec<String> = self.nodes[holder].ask(&format!("CLUSTER REPLICAS {id}")).await;
-        !replicas.is_empty() && replicas.iter().all(|line| line.contains(" connected"))
+        let ports: Vec<_> = replicas.iter().map(|line| Line::read(line).port).collect();
+        for node in self.alive().into_iter().filter(|node| ports.contains(&node.port)) {
+            let about: String = node.ask("INFO replication").await;
+            if about.contains("master_link_status:up") {
+                return true;
+            }
+        }
+        false
     }
 
     /// A primary beside this node.
