@@ -104,17 +104,17 @@ async fn forward(client: TcpStream, target: &str, plan: &Plan) -> std::io::Resul
     }
 }
 
-/// `EVALSHA sha 1 anchor now spec calls` takes; `EVALSHA sha 1 anchor now spec leases unsolicited` settles.
+/// `EVALSHA sha 2 anchor never now spec calls …` takes; `EVALSHA sha 2 anchor never now spec leases unsolicited`
+/// settles.
 fn verb_of(words: &[Vec<u8>]) -> Option<Verb> {
-    let [command, _, _, _, _, spec, calls, more @ ..] = words else { return None };
-    // Of all scripts only these two have a msgpack map here.
+    let [command, _, _, _, _, _, spec, third, _] = words else { return None };
+    // Of all scripts only these two have a msgpack map here, and two arguments after it.
     if command != b"EVALSHA" || spec.first().is_none_or(|byte| *byte < 0x80) {
         return None;
     }
-    match more.len() {
-        0 if calls.iter().all(u8::is_ascii_digit) => Some(Verb::Take),
-        1 => Some(Verb::Settle),
-        _ => None,
+    match third.iter().all(u8::is_ascii_digit) {
+        true => Some(Verb::Take),
+        false => Some(Verb::Settle),
     }
 }
 

@@ -1,5 +1,5 @@
--- Room: how many calls of one connection this take may grant: a connection whose calls hang would fill all places of the
--- caller, and others would have none.
+-- Room: how many calls of one connection this take may grant: a connection whose calls hang would fill all places of
+-- the caller, and others would have none.
 -- Uses: ARGV[4]
 -- Gives: is_full, note
 local given = ARGV[4]
