@@ -110,6 +110,7 @@ records = "."
             wanted_since: None,
             shared: self.batch_max > 1,
             weight: 1,
+            failures: None,
         })
     }
 }

@@ -84,10 +84,9 @@ pub fn decide(
     };
     // Failures of different kinds do not add up: an outage followed by one 404 says nothing of the device.
     let failures = if job.kind == kind as u8 { job.attempts + 1 } else { 1 };
-    let may_pass = matches!(kind, FailureKind::Transient | FailureKind::Unauthorized);
-    let missed = Decision::just(match failures - u32::from(may_pass) {
-        0 => Verdict::Later(policy.early.wait(0, rng).as_millis() as u64, kind),
-        counted => Verdict::Miss(1 << (counted - 1).min(DOUBLINGS_MAX), kind),
+    let missed = Decision::just(match kind.intervals_after(failures) {
+        None => Verdict::Later(policy.early.wait(0, rng).as_millis() as u64, kind),
+        Some(intervals) => Verdict::Miss(intervals, kind),
     });
     match kind {
         FailureKind::Transient => Decision { failing: failures >= policy.failing_after, ..missed },
@@ -103,11 +102,8 @@ pub fn decide(
 pub fn refused(job: &GrantedJob) -> Verdict {
     let kind = FailureKind::Unauthorized;
     let failures = if job.kind == kind as u8 { job.attempts + 1 } else { 1 };
-    Verdict::Miss(1 << failures.min(DOUBLINGS_MAX), kind)
+    Verdict::Miss(kind.intervals_after(failures + 2).unwrap_or(1), kind)
 }
-
-/// A wait of so many doublings is longer than any limit.
-const DOUBLINGS_MAX: u32 = 30;
 
 /// A provider's clock may be this much ahead of ours, ms.
 const CLOCK_SKEW_MS: i64 = 60_000;

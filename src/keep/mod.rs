@@ -4,6 +4,7 @@
 //! Any number of processes may keep house; what must not be done twice at once is done under an advisory lock.
 
 mod check;
+mod failing;
 mod gone;
 mod history;
 mod incidents;
@@ -49,6 +50,7 @@ fn entry(app: &App, stored: StoredJob) -> Option<Entry> {
         wanted_since: Some(stored.created_at),
         shared: resource.places() > 1,
         weight: stored.weight,
+        failures: None,
         job: stored.job,
     })
 }

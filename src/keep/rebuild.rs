@@ -1,9 +1,11 @@
 //! Builds a schedule that Redis has lost again from Postgres.
 
-use super::{KeepError, entry, quota_inputs};
+use super::{KeepError, entry, failing, quota_inputs};
 use crate::app::App;
 use crate::postgres;
+use crate::preference::jobs::StoredJob;
 use crate::preference::{jobs, schedules};
+use crate::schedule::Entry;
 use crate::words::{JobId, ProviderName};
 
 const PAGE: i64 = 2000;
@@ -50,7 +52,12 @@ async fn rebuild(app: &App, provider: &ProviderName) -> Result<Rebuild, KeepErro
         let page = jobs::page(&app.pool, provider, after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.job.id;
-        let entries: Vec<_> = page.into_iter().filter_map(|job| entry(app, job)).collect();
+        let failures = failing::of(app, &page).await?;
+        let entry = |stored: StoredJob| {
+            let failures = failures.get(&stored.job.id).copied();
+            Some(Entry { failures, ..entry(app, stored)? })
+        };
+        let entries: Vec<_> = page.into_iter().filter_map(entry).collect();
         app.queue.put(provider, &entries).await?;
         put += entries.len() as u64;
     }

@@ -2,6 +2,7 @@
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{CallId, JobId, TenantId, UnixMs};
+use std::collections::HashMap;
 
 /// A job's failure.
 #[derive(Debug, Clone)]
@@ -69,6 +70,42 @@ pub async fn write(pool: &Pool, failures: &[Failure]) -> Result<(), PostgresErro
     .await
     .map(drop)
     .map_err(PostgresError::on("record the failures"))
+}
+
+/// The last failures of a job that has not succeeded since.
+#[derive(Debug, Clone)]
+pub struct LastFailures {
+    /// Their outcomes, the last first; of many, only the last.
+    pub outcomes: Vec<String>,
+    /// When the last happened.
+    pub at: UnixMs,
+}
+
+/// The last failures of those of these jobs that have failed since they succeeded and since their owners changed them.
+pub async fn last_failures(pool: &Pool, jobs: &[i64]) -> Result<HashMap<JobId, LastFailures>, PostgresError> {
+    let rows = sqlx::query!(
+        r#"SELECT j.job_id, f.outcomes AS "outcomes!", f.at AS "at!"
+           FROM jobs j LEFT JOIN latest l USING (tenant_id, device_id, resource)
+           CROSS JOIN LATERAL (
+               SELECT array_agg(e.outcome ORDER BY e.at DESC) AS outcomes, max(e.at) AS at
+               FROM (SELECT outcome, at FROM sync_events e
+                     WHERE (e.tenant_id, e.job_id) = (j.tenant_id, j.job_id)
+                       AND e.outcome IN ('transient', 'unauthorized', 'gone', 'broken', 'no_data')
+                       AND e.at > coalesce(
+                           greatest(l.fetched_at, CASE WHEN j.state = 'active' THEN j.state_at END), '-infinity')
+                     -- More make no wait longer.
+                     ORDER BY at DESC LIMIT 24) e) f
+           WHERE j.job_id = ANY($1) AND j.state IN ('active', 'probing')
+             AND j.last_error_at > coalesce(l.fetched_at, '-infinity') AND f.at IS NOT NULL"#,
+        jobs
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("read the jobs' failures"))?;
+    let failures = rows
+        .into_iter()
+        .map(|row| (JobId(row.job_id), LastFailures { outcomes: row.outcomes, at: UnixMs::from(row.at) }));
+    Ok(failures.collect())
 }
 
 /// Clears the failing mark of jobs that succeeded. Those that were probing are active again, with the interval and the

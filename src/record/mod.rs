@@ -7,6 +7,6 @@ mod targets;
 pub mod view;
 mod write;
 
-pub use failures::{Failure, recover, write as write_failures};
+pub use failures::{Failure, LastFailures, last_failures, recover, write as write_failures};
 pub use targets::{TargetRow, read as read_targets, siblings as read_siblings, validators};
 pub use write::{Observation, Written, write};

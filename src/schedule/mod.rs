@@ -8,5 +8,5 @@ pub mod score;
 
 pub use gone::Holders;
 pub use offset::offset_ms;
-pub use queue::{Entry, JobLocation, Queue, Refresh};
+pub use queue::{Entry, FailuresInARow, JobLocation, Queue, Refresh};
 pub use quota_inputs::QuotaInputsUpdate;

@@ -21,6 +21,19 @@ pub struct Entry {
     pub shared: bool,
     /// How its lane weighs among lanes: twice the weight, twice the share.
     pub weight: u32,
+    /// What its last calls failed by, in case the schedule has forgotten the job.
+    pub failures: Option<FailuresInARow>,
+}
+
+/// How often a job has failed in a row, as its record has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailuresInARow {
+    /// How often.
+    pub attempts: u8,
+    /// In which way.
+    pub kind: u8,
+    /// It is due at the first point of its grid after this.
+    pub due_after: UnixMs,
 }
 
 /// Where the schedule has a job. Exactly one of `due`, `ready` and `leased` holds for one that is well.
@@ -273,10 +286,12 @@ pub(super) fn now_arg(now: Option<UnixMs>) -> String {
     now.map_or(String::new(), |at| at.0.to_string())
 }
 
-type Row<'a> = (String, u8, u64, u32, i64, i64, String, &'a str, i64, bool, u32, i64);
+type Row<'a> = (String, u8, u64, u32, i64, i64, String, &'a str, i64, bool, u32, i64, u8, u8, i64);
 
 fn row(entry: &Entry) -> Row<'_> {
     let job = &entry.job;
+    let (attempts, kind, due_after) =
+        entry.failures.map_or((0, 0, 0), |f| (f.attempts, f.kind, f.due_after.0));
     (
         job.id.to_string(),
         job.priority.class(),
@@ -290,5 +305,8 @@ fn row(entry: &Entry) -> Row<'_> {
         entry.shared,
         entry.weight,
         entry.wanted_since.map_or(0, |at| at.0),
+        attempts,
+        kind,
+        due_after,
     )
 }

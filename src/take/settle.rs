@@ -2,7 +2,7 @@
 
 use super::spec::JOBS_MAX;
 use crate::redis::agreed::{LEASE_DIGITS, LEASE_WIDTH};
-use crate::words::{CallId, DeviceId, End, Hold, JobId, Scope, UnixMs};
+use crate::words::{CallId, DeviceId, End, Hold, Interval, JobId, Scope, UnixMs};
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
@@ -44,6 +44,41 @@ pub enum FailureKind {
     Broken = 4,
     /// The answer has nothing to read.
     NoData = 5,
+}
+
+/// A wait of so many doublings is longer than any limit.
+const DOUBLINGS_MAX: u32 = 30;
+
+impl FailureKind {
+    /// The kind of an outcome of this name.
+    pub fn named(outcome: &str) -> Option<Self> {
+        match outcome {
+            "transient" => Some(Self::Transient),
+            "unauthorized" => Some(Self::Unauthorized),
+            "gone" => Some(Self::Gone),
+            "broken" => Some(Self::Broken),
+            "no_data" => Some(Self::NoData),
+            _ => None,
+        }
+    }
+
+    /// How many intervals a job waits after so many failures of this kind in a row; none: it is retried early.
+    pub fn intervals_after(self, failures: u32) -> Option<u64> {
+        let may_pass = matches!(self, Self::Transient | Self::Unauthorized);
+        let counted = failures.saturating_sub(u32::from(may_pass)).checked_sub(1)?;
+        Some(1 << counted.min(DOUBLINGS_MAX))
+    }
+
+    /// The longest wait after failures of this kind in a row, ms: as `wait_max` of `lua/settle/jobs.lua`. `waits_max`
+    /// are those of [`super::TakerSettings`]; `has_run`: whether the job has ever succeeded.
+    pub fn wait_max_ms(self, waits_max: [Interval; 2], interval: Interval, has_run: bool) -> u64 {
+        let ([passing, lasting], interval_ms) = (waits_max.map(Interval::as_ms), interval.as_ms());
+        match self {
+            Self::NoData if has_run => passing.max(4 * interval_ms),
+            Self::Transient => passing.max(interval_ms),
+            _ => lasting.max(interval_ms),
+        }
+    }
 }
 
 /// Where a job goes.

@@ -2,7 +2,10 @@
 //! everything is fresh again without a hand. A night in which all fail the same way is an incident: see incident.rs.
 
 use crate::incident::{Rig, good};
+use crate::journey;
 use futures::future::join_all;
+use paceline::keep;
+use paceline::words::JobId;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -106,4 +109,52 @@ async fn night_of_refusals(retry_after: &'static str) {
 #[tokio::test]
 async fn refusals_that_allow_a_retry_at_once_still_cost_ever_fewer_calls() {
     join_all(["0", "Thu, 01 Jan 1970 00:00:00 GMT"].map(night_of_refusals)).await;
+}
+
+/// Redis loses all that it has of the provider; the schedule is built again.
+async fn lose_and_rebuild(rig: &journey::Rig) {
+    let provider = rig.provider.parse().unwrap();
+    let pattern = rig.t.app.keys.anchor(&provider).replace(['{', '}'], "?") + "*";
+    let mut link = rig.t.app.redis.link();
+    let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut link).await.unwrap();
+    redis::cmd("DEL").arg(keys).query_async::<()>(&mut link).await.unwrap();
+    keep::rebuild_if_lost(&rig.t.app, &provider).await.unwrap();
+}
+
+#[tokio::test]
+async fn waits_of_failing_jobs_outlast_a_lost_schedule() {
+    let provider = "mocked".parse().unwrap();
+    for (answer, lasting) in [
+        (ResponseTemplate::new(404), true),
+        (ResponseTemplate::new(200).set_body_string("odd"), true),
+        (ResponseTemplate::new(200).set_body_string("null"), true),
+        // Retried early once, and then at most a quarter of an hour, or an interval, apart.
+        (ResponseTemplate::new(500), false),
+    ] {
+        let rig = journey::Rig::new(journey::PATIENT, 2).await;
+        rig.answer(good()).await;
+        rig.land(2).await;
+        rig.answer(answer).await;
+        let jobs: Vec<i64> = sqlx::query_scalar("SELECT job_id FROM jobs ORDER BY device_id")
+            .fetch_all(&rig.t.app.pool)
+            .await
+            .unwrap();
+        let fails = async || {
+            rig.t.app.queue.refresh(&provider, &[JobId(jobs[0])]).await.unwrap();
+            rig.land(1).await;
+            keep::drain(&rig.t.app).await.unwrap();
+            rig.location(rig.devices[0]).await.due_ms
+        };
+        let well = rig.location(rig.devices[1]).await.due_ms;
+        for _ in 0..3 {
+            fails().await;
+        }
+        let due = rig.location(rig.devices[0]).await.due_ms;
+        lose_and_rebuild(&rig).await;
+        assert_eq!(rig.location(rig.devices[0]).await.due_ms, due);
+        assert_eq!(rig.location(rig.devices[1]).await.due_ms, well);
+        // The next failure is the fourth in a row: of a wait of 8 hours, the last point of the grid.
+        let hours = (fails().await - rig.t.app.clock.now().0) as f64 / 3_600_000.0;
+        assert!(if lasting { hours > 3.0 } else { hours <= 1.0 }, "{hours}");
+    }
 }

@@ -36,6 +36,7 @@ fn entry(job: Job) -> Entry {
         wanted_since: None,
         shared: false,
         weight: 1,
+        failures: None,
     }
 }
 

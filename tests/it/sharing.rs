@@ -22,6 +22,7 @@ impl Rig {
                 wanted_since: None,
                 shared,
                 weight: 1,
+                failures: None,
             }
         };
         let entries: Vec<_> = jobs.iter().map(entry).collect();
@@ -122,6 +123,7 @@ async fn lanes_share_a_quota_by_weight() {
             wanted_since: None,
             shared: false,
             weight: weights[(id % 3) as usize],
+            failures: None,
         };
         rig.queue().put_at(&rig.provider, &[entry], Some(UnixMs(T0))).await.unwrap();
         jobs.push(job);
@@ -199,6 +201,7 @@ async fn jobs_that_never_ran_are_served_however_often_redis_is_lost() {
             offset_ms: (job.id.0 * 240) as u32,
             last_run: last.get(&job.id).map(|at| UnixMs(*at)),
             wanted_since: Some(UnixMs(T0)),
+            failures: None,
             shared: false,
             weight: 1,
         };

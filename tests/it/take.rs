@@ -94,6 +94,7 @@ impl Rig {
             wanted_since: None,
             shared: self.shared,
             weight: 1,
+            failures: None,
         };
         let entries: Vec<_> = jobs.iter().map(entry).collect();
         self.queue().put_at(&self.provider, &entries, Some(UnixMs(T0))).await.unwrap();

@@ -190,6 +190,7 @@ fn entry(job: Job, weight: u32) -> Entry {
         wanted_since: None,
         shared: false,
         weight,
+        failures: None,
         job,
     }
 }

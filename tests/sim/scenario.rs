@@ -96,6 +96,7 @@ impl Scenario {
                 wanted_since: chance.hits(0.5).then(|| UnixMs(T0 - chance.within(-5_000, 4 * interval))),
                 shared: places > 1,
                 weight: [1, 1, 2, 3][job.connection.0 as usize % 4],
+                failures: None,
                 job,
             }
         });

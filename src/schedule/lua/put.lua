@@ -4,8 +4,10 @@
 --       2 over how long first runs are spread, ms
 --       3 msgpack array of
 --         [id, class, interval_ms, offset_ms, version, device, lane, resource, last_run_ms or 0, shared, weight,
---          wanted_since_ms or 0]
+--          wanted_since_ms or 0, attempts, kind, due_after_ms]
 --         shared: its call may serve others too; weight: of its lane among lanes, 1 for most
+--         attempts, kind: its failures in a row and their kind, 0 for none; then it is due at the first point of its
+--         grid after due_after_ms. They are of use only for a job that the schedule does not have
 -- Returns how many were put; a job with an older version than the schedule's is left alone.
 --
 -- A new job is due within the spread after it came to be wanted, so that it waits since then however often Redis is
@@ -24,8 +26,10 @@ local jobs = Record.find(ids)
 local DAY_MS = 86400000
 local ready, changed, count, weights, plain, groups = {}, {}, 0, {}, {}, {}
 
-local function put_new(id, j, wanted_since)
-  if j.last > 0 then
+local function put_new(id, j, wanted_since, due_after)
+  if j.attempts > 0 then
+    j.due = math.max(grid_after(j.interval, j.offset, due_after), 0)
+  elseif j.last > 0 then
     j.due = math.max(grid_after(j.interval, j.offset, j.last), 0) -- rebuilt: overdue ones are due at once
   else
     local since = wanted_since > 0 and math.max(math.min(wanted_since, now), now - DAY_MS) or now
@@ -75,12 +79,12 @@ end
 for _, w in ipairs(wanted) do
   local id, old = w[1], jobs[w[1]]
   local j = {
-    class = w[2], dropped = false, urgent = false, kind = 0, attempts = 0, interval = w[3], offset = w[4],
+    class = w[2], dropped = false, urgent = false, kind = w[14], attempts = w[13], interval = w[3], offset = w[4],
     version = w[5], device = w[6], lane = w[7], resource = w[8], last = w[9], due = 0, shared = w[10],
   }
   local is_newer = not old or old.version <= j.version
   if is_newer then
-    if old then put_again(id, j, old) else put_new(id, j, w[12]) end
+    if old then put_again(id, j, old) else put_new(id, j, w[12], w[15]) end
     changed[id] = j
     count = count + 1
   end
