@@ -3,6 +3,7 @@
 use crate::support::TestApp;
 use paceline::journey::{Journey, Step};
 use paceline::keep;
+use paceline::watch::Stats;
 use paceline::words::{ConnectionId, DeviceId, JobId, UnixMs};
 use serde_json::json;
 use std::time::Duration;
@@ -729,4 +730,21 @@ async fn unsolicited_records_refresh_their_jobs() {
         assert!(t == 1 || location.due_ms > far, "{location:?}");
     }
     assert!(rig.check().await.clean);
+}
+
+#[tokio::test]
+async fn calls_handed_back_unsent_are_counted_by_reason() {
+    let rig = Rig::new(SINGLE, 2).await;
+    let (app, stop) = (&rig.t.app, CancellationToken::new());
+    let provider = app.registry.get(rig.provider).unwrap();
+    let journey = Journey::new(app, provider, stop.clone()).unwrap();
+    stop.cancel();
+    assert_eq!(rig.start(&journey).await, Some(2));
+    while rig.leased().await > 0 {
+        journey.land().await.unwrap();
+    }
+    let now = app.clock.now();
+    let stats = Stats::read(&app.redis, &app.keys, &provider.name, now, 2).await.unwrap();
+    assert_eq!(stats.handed_back, [("shutting down".to_owned(), 2)].into());
+    assert_eq!(stats.calls, 0);
 }
