@@ -2,12 +2,15 @@
 
 use crate::journey::PATIENT;
 use crate::support::TestApp;
+use axum::body::{Body, to_bytes};
+use axum::http::StatusCode;
 use paceline::adhoc::AdHocError;
+use paceline::http;
 use paceline::incident::{Change, Health};
 use paceline::journey::{Journey, Step};
 use paceline::keep;
 use paceline::trial::{self, Trial, TrialError, TrialRequest};
-use paceline::words::{ConnectionId, UnixMs};
+use paceline::words::{ConnectionId, Role, UnixMs};
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +18,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate, matchers::any};
 
 const CONNECTIONS: usize = 8;
@@ -262,4 +266,28 @@ async fn adhoc_calls_probe_a_provider_that_fails_as_seldom_as_jobs_and_end_the_i
     }
     assert_eq!(open().await, 0);
     assert!(rig.run_until(long, async || rig.is_all_well().await).await);
+}
+
+#[tokio::test]
+async fn api_says_that_an_incident_keeps_a_list_of_devices_back() {
+    let text = format!("{PATIENT}[discovery]\npath = \"/devices\"\ndevices = \".[] | {{id}}\"");
+    let t = TestApp::with(&[("mocked", &text)]).await;
+    let cloud = MockServer::start().await;
+    let connection = t.connect("mocked", "home", &cloud.uri()).await;
+    // Probed no sooner than in ten seconds, for which no client waits.
+    let ended = (1..=4).map(|other| (ConnectionId(connection.0 + other), Health::Failed("transient")));
+    let now = t.app.clock.now();
+    t.app.incidents.note(&"mocked".parse().unwrap(), &ended.collect(), now, None).await.unwrap();
+    let key = t.key(Role::User).await;
+    let request = axum::http::Request::post("/v1/connections/home/discover");
+    let request = request.header("authorization", format!("Bearer {key}")).body(Body::empty()).unwrap();
+    let response = http::router(t.app.clone()).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let problem = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    let problem: serde_json::Value = serde_json::from_slice(&problem).unwrap();
+    let (kind, detail) = (problem["type"].as_str().unwrap(), problem["detail"].as_str().unwrap());
+    assert!(kind.ends_with("provider-incident"), "{problem}");
+    assert!(detail.contains("fails for 4 of 4 connections since 20"), "{problem}");
+    assert!(detail.contains("the next may be made in 10s; try again then"), "{problem}");
+    assert_eq!(cloud.received_requests().await.unwrap().len(), 0);
 }
