@@ -2,31 +2,116 @@
 //! each primary.
 
 use super::address::tcp_settings;
+use futures::StreamExt;
 use futures::future::{join_all, try_join_all};
+use futures::stream::FuturesUnordered;
 use redis::aio::ConnectionLike;
-use redis::cluster::{ClusterClient, ClusterClientBuilder};
+use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
-use redis::{Cmd, ConnectionInfo, InfoDict, Pipeline, RedisError, RedisResult, Value, from_redis_value};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, InfoDict, Pipeline, RedisError,
+    RedisResult, Value, from_redis_value,
+};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// How often a command is repeated while its slot moves or its node is replaced.
-const RETRIES: u32 = 6;
+const RETRIES: u32 = 4;
+/// How long a node may take to be connected to.
+const NODE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How much longer than the first the others may take to answer.
+const OTHERS_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// A client of the cluster that these nodes belong to.
-pub(super) fn client(
-    nodes: Vec<ConnectionInfo>,
-    connect_timeout: Duration,
-    response_timeout: Duration,
-) -> RedisResult<ClusterClient> {
-    ClusterClientBuilder::new(nodes)
-        .tcp_settings(tcp_settings())
-        .connection_timeout(connect_timeout)
-        .response_timeout(response_timeout)
-        .overall_response_timeout(Some(response_timeout))
-        .retries(RETRIES)
-        .build()
+/// The nodes of a cluster, as far as they are known.
+pub(super) struct Nodes {
+    seeds: Vec<ConnectionInfo>,
+    /// The primaries when they were last asked: seeds may be gone for good.
+    primaries: Mutex<BTreeSet<(String, u16)>>,
+    /// Which is used for the next subscription.
+    next: AtomicUsize,
+}
+
+impl Nodes {
+    pub fn new(seeds: Vec<ConnectionInfo>) -> Self {
+        Self { seeds, primaries: Mutex::default(), next: AtomicUsize::new(0) }
+    }
+
+    /// All of them. They share their login, and whether they use TLS.
+    fn all(&self) -> Vec<ConnectionInfo> {
+        let primaries = self.primaries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.seeds.clone();
+        let Some(seed) = self.seeds.first() else { return all };
+        for (host, port) in primaries.iter() {
+            let mut addr = seed.addr().clone();
+            if let ConnectionAddr::Tcp(h, p) | ConnectionAddr::TcpTls { host: h, port: p, .. } = &mut addr {
+                (*h, *p) = (host.clone(), *port);
+            }
+            if !all.iter().any(|node| *node.addr() == addr) {
+                all.push(seed.clone().set_addr(addr));
+            }
+        }
+        all
+    }
+
+    /// A client of one of them: every message reaches all nodes, so any will do for subscriptions.
+    pub fn one(&self) -> RedisResult<Client> {
+        let all = self.all();
+        Client::open(all[self.next.fetch_add(1, Ordering::Relaxed) % all.len()].clone())
+    }
+
+    /// Connects by those that answer. The driver waits for each that it is given, whenever it has lost a node; all
+    /// others wait meanwhile.
+    pub async fn connect(&self, response_timeout: Duration) -> RedisResult<ClusterConnection> {
+        ClusterClientBuilder::new(answering(self.all()).await?)
+            .tcp_settings(tcp_settings())
+            .connection_timeout(NODE_TIMEOUT)
+            .response_timeout(response_timeout)
+            .overall_response_timeout(Some(response_timeout))
+            .retries(RETRIES)
+            .build()?
+            .get_async_connection()
+            .await
+    }
+
+    /// What each primary that answers reports of itself, by address. An error if none does.
+    pub async fn infos(&self, connection: &ClusterConnection) -> RedisResult<Vec<(String, InfoDict)>> {
+        let found = primaries(connection).await?;
+        self.primaries.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&found);
+        infos(connection, found).await
+    }
+}
+
+/// Those of the nodes that answer about as soon as the first that does.
+async fn answering(nodes: Vec<ConnectionInfo>) -> RedisResult<Vec<ConnectionInfo>> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(NODE_TIMEOUT))
+        .set_response_timeout(Some(NODE_TIMEOUT));
+    let ask = async |node: ConnectionInfo| {
+        let client = Client::open(node.clone())?;
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        redis::cmd("PING").query_async::<()>(&mut connection).await?;
+        Ok::<_, RedisError>(node)
+    };
+    let mut asked: FuturesUnordered<_> = nodes.into_iter().map(ask).collect();
+    let (mut found, mut failed) = (Vec::new(), None);
+    let mut deadline = Instant::now() + 2 * NODE_TIMEOUT;
+    while let Ok(Some(answer)) = timeout_at(deadline, asked.next()).await {
+        match answer {
+            Ok(node) => {
+                found.push(node);
+                deadline = deadline.min(Instant::now() + OTHERS_TIMEOUT);
+            }
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) if found.is_empty() => Err(error),
+        _ => Ok(found),
+    }
 }
 
 /// Executes a pipeline whose keys lie in several slots: the commands of each hash tag in a pipeline of their own, all
@@ -87,11 +172,16 @@ fn tag(key: &[u8]) -> &[u8] {
     }
 }
 
-/// What each primary that answers reports of itself, by address. An error if none does.
-pub(super) async fn infos(connection: &ClusterConnection) -> RedisResult<Vec<(String, InfoDict)>> {
+async fn primaries(connection: &ClusterConnection) -> RedisResult<BTreeSet<(String, u16)>> {
     let slots: Vec<Vec<Value>> =
         redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection.clone()).await?;
-    let primaries: BTreeSet<(String, u16)> = slots.iter().filter_map(|range| primary(range)).collect();
+    Ok(slots.iter().filter_map(|range| primary(range)).collect())
+}
+
+async fn infos(
+    connection: &ClusterConnection,
+    primaries: BTreeSet<(String, u16)>,
+) -> RedisResult<Vec<(String, InfoDict)>> {
     let reports = join_all(primaries.into_iter().map(|(host, port)| {
         let (mut connection, at) = (connection.clone(), format!("{host}:{port}"));
         let node = RoutingInfo::SingleNode(SingleNodeRoutingInfo::ByAddress { host, port });

@@ -4,18 +4,16 @@
 //! network, stays open for minutes and answers nothing: the driver keeps it.
 
 use super::address::{Address, Sentinels, tcp_settings};
-use super::cluster;
+use super::cluster::{self, Nodes};
 use futures::{FutureExt, StreamExt};
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, PubSubSink, PubSubStream};
-use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{
-    Client, Cmd, ConnectionInfo, ErrorKind, InfoDict, Msg, Pipeline, RedisError, RedisFuture, RedisResult,
-    ServerErrorKind, Value,
+    Client, Cmd, ErrorKind, InfoDict, Msg, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind,
+    Value,
 };
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell, watch};
 use tokio::time::{Instant, Interval, interval_at, timeout};
@@ -34,24 +32,10 @@ enum Origin {
     One(Client),
     /// Asked for the primary with every new connection.
     Sentinels(Mutex<SentinelClient>),
-    Cluster {
-        client: ClusterClient,
-        /// Every message reaches all nodes, so any will do for subscriptions.
-        nodes: Vec<Client>,
-        /// Which comes next.
-        next: AtomicUsize,
-    },
+    Cluster(Nodes),
 }
 
 impl Origin {
-    fn cluster(nodes: Vec<ConnectionInfo>) -> RedisResult<Self> {
-        Ok(Self::Cluster {
-            client: cluster::client(nodes.clone(), CONNECT_TIMEOUT, RESPONSE_TIMEOUT)?,
-            nodes: nodes.into_iter().map(Client::open).collect::<RedisResult<_>>()?,
-            next: AtomicUsize::new(0),
-        })
-    }
-
     fn sentinels(asked: Sentinels) -> RedisResult<Self> {
         let mut login = SentinelNodeConnectionInfo::default()
             .set_redis_connection_info(asked.primary)
@@ -70,17 +54,13 @@ impl Origin {
             Self::Sentinels(sentinels) => {
                 in_time(async { sentinels.lock().await.async_get_client().await }).await
             }
-            Self::Cluster { nodes, next, .. } => {
-                Ok(nodes[next.fetch_add(1, Ordering::Relaxed) % nodes.len()].clone())
-            }
+            Self::Cluster(nodes) => nodes.one(),
         }
     }
 
     async fn connect(&self) -> RedisResult<Connection> {
         match self {
-            Self::Cluster { client, .. } => {
-                in_time(client.get_async_connection()).await.map(Connection::Cluster)
-            }
+            Self::Cluster(nodes) => nodes.connect(RESPONSE_TIMEOUT).await.map(Connection::Cluster),
             // Connects with the first command.
             Self::One(_) | Self::Sentinels(_) => {
                 ConnectionManager::new_lazy_with_config(self.client().await?, config()).map(Connection::One)
@@ -132,11 +112,11 @@ impl Link {
             Address::One(info) => {
                 let link = Self::open(Origin::One(Client::open(info.clone())?)).await?;
                 match link.infos().await?.iter().any(|(_, about)| is_cluster(about)) {
-                    true => Origin::cluster(vec![info])?,
+                    true => Origin::Cluster(Nodes::new(vec![info])),
                     false => return Ok(link),
                 }
             }
-            Address::Nodes(nodes) => Origin::cluster(nodes)?,
+            Address::Nodes(nodes) => Origin::Cluster(Nodes::new(nodes)),
             Address::Sentinels(asked) => Origin::sentinels(asked)?,
         };
         Self::open(origin).await
@@ -151,12 +131,13 @@ impl Link {
     /// What the server reports of itself, or each primary of the cluster that answers, by address.
     pub(super) async fn infos(&self) -> RedisResult<Vec<(String, InfoDict)>> {
         let (number, connection) = self.connection().await?;
-        let found = match connection {
+        let found = match (connection, &*self.origin) {
+            (Connection::Cluster(connection), Origin::Cluster(nodes)) => nodes.infos(&connection).await,
             // All sections: a server older than Redis 7 refuses to be asked for several.
-            Connection::One(mut manager) => {
-                redis::cmd("INFO").query_async(&mut manager).await.map(|info| vec![(String::new(), info)])
-            }
-            Connection::Cluster(connection) => cluster::infos(&connection).await,
+            _ => redis::cmd("INFO")
+                .query_async(&mut self.clone())
+                .await
+                .map(|info| vec![(String::new(), info)]),
         };
         self.replace_after(number, &found);
         found
@@ -164,7 +145,9 @@ impl Link {
 
     async fn connection(&self) -> RedisResult<(u64, Connection)> {
         let Current { number, connection, .. } = self.current.borrow().clone();
-        let opened = connection.get_or_try_init(|| self.origin.connect().boxed()).await?;
+        // Boxed: its type is deep. Callers may also have waited for others that tried.
+        let opened = connection.get_or_try_init(|| self.origin.connect().boxed());
+        let opened = timeout(RESPONSE_TIMEOUT, opened).await.unwrap_or_else(|_| Err(silent()))?;
         Ok((number, opened.clone()))
     }
 
@@ -179,6 +162,7 @@ impl Link {
             ErrorKind::Server(ServerErrorKind::ReadOnly) => "the server takes no writes",
             // It may be dead for good, and another the primary.
             _ if asks_sentinels && error.is_io_error() => "the primary is gone",
+            ErrorKind::ClusterConnectionNotFound => "no node of the cluster answers",
             _ => return,
         };
         self.replace(number, why);
@@ -191,7 +175,7 @@ impl Link {
     }
 
     fn replace(&self, number: u64, why: &str) {
-        let is_cluster = matches!(*self.origin, Origin::Cluster { .. });
+        let is_cluster = matches!(*self.origin, Origin::Cluster(_));
         let replaced = self.current.send_if_modified(|current| {
             let is_young = is_cluster && current.since.elapsed() < REPLACE_CLUSTER_EVERY;
             let is_to_go = current.number == number && !is_young;

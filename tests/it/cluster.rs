@@ -40,7 +40,7 @@ async fn slow_quota_is_kept_while_a_cluster_changes() {
     cloud.is_called(100, soon).await;
     let added = cluster.add_node().await;
     cluster.move_slot(slot, added, Duration::ZERO).await;
-    cloud.is_called(100, soon).await;
+    cloud.is_called(200, soon).await;
     // In the long run it makes no difference.
     let used = cloud.used_share().await;
 

@@ -1,7 +1,7 @@
 //! Reasons why a command cannot start: each gives exit code 2 and one line.
 
 use super::Binary;
-use crate::private_redis::PrivateRedis;
+use crate::private_redis::{PrivateRedis, free_port};
 use crate::support::server;
 use paceline::local::{self, Durability};
 use secrecy::ExposeSecret;
@@ -61,6 +61,38 @@ async fn redis_that_may_evict_or_is_a_replica_is_refused() {
     server.say("CONFIG SET maxmemory-policy noeviction").await;
     server.say("REPLICAOF 127.0.0.1 1").await;
     binary.run("lag").refused(2, &["it is a replica", "redis.url to the primary"]);
+}
+
+#[tokio::test]
+async fn redis_behind_tls_is_used_if_its_certificate_is_trusted() {
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| dir.path().join(name).display().to_string());
+    std::fs::write(&cert, own.cert.pem()).unwrap();
+    std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    let port = free_port().to_string();
+    let files = ["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &cert];
+    let tls = ["--tls-port", &port, "--tls-auth-clients", "no"];
+    let _server = PrivateRedis::with(&[tls.as_slice(), &files].concat()).await;
+    let binary = Binary::new().await.set("PACELINE__REDIS__URL", &format!("rediss://localhost:{port}/"));
+    binary.run("lag").refused(2, &["cannot reach Redis at localhost:", "certificate", "redis.url"]);
+    binary.set("SSL_CERT_FILE", &cert).run("lag").ok();
+}
+
+#[tokio::test]
+async fn redis_urls_that_cannot_work_are_refused() {
+    let binary = Binary::new().await.set("PACELINE__REDIS__URL", "redis+sentinel://:hunter2@127.0.0.1:1");
+    let run = binary.run("lag");
+    run.refused(2, &["the primary's name is missing", "redis.url"]);
+    assert!(!run.err.contains("hunter2"), "{run:?}");
+    let binary = binary.set("PACELINE__REDIS__URL", "redis+sentinel://:hunter2@127.0.0.1:1/main");
+    let run = binary.run("lag");
+    run.refused(2, &["cannot reach Redis at 127.0.0.1:1/main", "redis.url"]);
+    assert!(!run.err.contains("hunter2"), "{run:?}");
+    // Two servers that are no cluster.
+    let (one, other) = (PrivateRedis::start().await, PrivateRedis::start().await);
+    let url = format!("redis://127.0.0.1:{},127.0.0.1:{}", one.port, other.port);
+    binary.set("PACELINE__REDIS__URL", &url).run("lag").refused(2, &["cannot reach Redis at", "luster"]);
 }
 
 #[tokio::test]

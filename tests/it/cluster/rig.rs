@@ -2,6 +2,7 @@
 
 use crate::private_redis::{PrivateRedis, free_port, program};
 use futures::future::join_all;
+use std::net::TcpListener;
 use std::time::Duration;
 use tokio::time::{interval, sleep, timeout};
 
@@ -9,6 +10,8 @@ const PRIMARIES: usize = 3;
 
 pub struct Cluster {
     pub nodes: Vec<PrivateRedis>,
+    /// Accepts connections, and never answers.
+    silent: TcpListener,
 }
 
 /// A line of CLUSTER NODES.
@@ -55,7 +58,8 @@ async fn node() -> PrivateRedis {
 impl Cluster {
     pub async fn start() -> Self {
         let nodes = join_all((0..2 * PRIMARIES).map(|_| node())).await;
-        let cluster = Self { nodes };
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let cluster = Self { nodes, silent };
         let addresses = cluster.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
         let mut create = program("cli", |command| {
             command.args(["--cluster", "create"]).args(addresses.clone());
@@ -77,9 +81,11 @@ impl Cluster {
         self.nodes.len() - 1
     }
 
-    /// The first nodes; nobody listens at the first address.
+    /// The first nodes; nobody listens at the first address, and nobody answers at the second.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:1,127.0.0.1:{},127.0.0.1:{}/", self.nodes[0].port, self.nodes[1].port)
+        let silent = self.silent.local_addr().unwrap();
+        let [first, second] = [self.nodes[0].port, self.nodes[1].port];
+        format!("redis://127.0.0.1:1,{silent},127.0.0.1:{first},127.0.0.1:{second}/")
     }
 
     pub async fn slot(&self, key: &str) -> u16 {
