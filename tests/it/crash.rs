@@ -1,6 +1,8 @@
 //! `paceline serve`, killed in the middle of its work.
 
+use crate::metered::{DEFINITION, settings};
 use crate::support::{self, TestApp};
+use crate::worker::good;
 use paceline::cloud::{self, CloudSettings, Limit};
 use paceline::keep;
 use paceline::preference::connections::{self, NewConnection};
@@ -13,7 +15,9 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
-use tokio::time::{interval, timeout};
+use tokio::time::{Instant, interval, timeout};
+use wiremock::matchers::method;
+use wiremock::{Mock, MockServer};
 
 const DEVICES: u32 = 60;
 
@@ -123,4 +127,48 @@ async fn slow_killed_process_loses_no_job_and_breaks_no_quota() {
     let figures: serde_json::Value = serde_json::from_str(&figures).unwrap();
     assert_eq!(figures["throttled"], 0, "{figures}");
     cloud.abort();
+}
+
+/// How long a call's lease lasts: `take.lease` and the definition's `http.timeout`.
+const LEASE: Duration = Duration::from_millis(500 + 2_000);
+
+#[tokio::test]
+async fn slow_calls_of_a_killed_process_are_made_by_another_within_their_lease_and_a_second() {
+    let t = TestApp::with_settings(&[("mocked", DEFINITION)], settings).await;
+    let definitions = tempfile::tempdir().unwrap();
+    std::fs::write(definitions.path().join("mocked.toml"), DEFINITION).unwrap();
+    let own = [
+        ("PACELINE__PROVIDERS__DIR", definitions.path().to_str().unwrap()),
+        ("PACELINE__PROVIDERS__PRIVATE_NETWORKS", "mocked"),
+    ];
+    let cloud = MockServer::start().await;
+    // The calls are on their way when their process is killed.
+    Mock::given(method("GET"))
+        .respond_with(good().set_delay(Duration::from_millis(1_500)))
+        .mount(&cloud)
+        .await;
+    let connection = t.connect("mocked", "main", &cloud.uri()).await;
+    let (mut first, second) = (serve(&t, &own).await, serve(&t, &own).await);
+    // It takes nothing yet.
+    signal(&second, "-STOP").await;
+    t.add_devices("mocked", connection, 10, "1h").await;
+    let asked = async |count: usize| {
+        let mut tick = interval(Duration::from_millis(20));
+        while cloud.received_requests().await.unwrap_or_default().len() < count {
+            tick.tick().await;
+        }
+    };
+    timeout(Duration::from_secs(10), asked(10)).await.expect("a call for each device");
+    first.kill().await.unwrap();
+    signal(&second, "-CONT").await;
+    let killed = Instant::now();
+    timeout(Duration::from_secs(20), asked(20)).await.expect("the calls are made again");
+    let took = killed.elapsed();
+    println!("made again after {took:?}; leases last {LEASE:?}");
+    assert!(took <= LEASE + Duration::from_secs(1), "{took:?}");
+}
+
+async fn signal(process: &Child, signal: &str) {
+    let pid = process.id().expect("it runs").to_string();
+    assert!(Command::new("kill").args([signal, &pid]).status().await.unwrap().success());
 }

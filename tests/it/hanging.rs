@@ -2,10 +2,10 @@
 
 use crate::metered::{Running, settings};
 use crate::support::{TestApp, server};
-use crate::take::{Rig, T0, job, order};
+use crate::take::{Rig, T0, job, order, quota};
 use crate::worker::good;
 use paceline::take::Room;
-use paceline::words::{ConnectionId, Priority, UnixMs};
+use paceline::words::{ConnectionId, Job, Priority, UnixMs};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -87,7 +87,7 @@ async fn take_grants_no_connection_more_than_there_is_room_for() {
     for at in [T0, T0 + 1] {
         let taken = take(4, &[(1, 0), (2, 2)], at).await;
         assert_eq!(by_connection(&taken), HashMap::from([(2, 2), (3, 4)]));
-        assert_eq!(taken.wake_in_ms, 50.0);
+        assert_eq!(taken.wake_in_ms, 25.0);
         rig.assert_sound(&jobs).await;
         rig.finish(taken, at).await;
     }
@@ -100,4 +100,25 @@ async fn take_grants_no_connection_more_than_there_is_room_for() {
     }
     assert_eq!(served, 60 - 12);
     rig.assert_sound(&jobs).await;
+}
+
+#[tokio::test]
+async fn lanes_that_a_link_lets_in_keep_their_places_where_there_is_no_room() {
+    let rig = Rig::new(&quota("shared", "connection", 1, "1s", 1), 1).await;
+    let jobs: Vec<_> =
+        (1..=6).map(|id| Job { group: format!("home-{id}"), ..job(id, 1, Priority::Normal) }).collect();
+    rig.put(&jobs, |_| T0 - 10_000_000).await;
+    let none = Room { most: 0, of: HashMap::new() };
+    let (mut served, mut now) = (0, T0);
+    // Each time the quota opens, a process without room looks first.
+    for _ in 0..8 {
+        let taken = rig.taker.take_within(10, Some(&none), Some(UnixMs(now))).await.unwrap();
+        assert!(taken.grants.is_empty(), "{taken:?}");
+        rig.assert_sound(&jobs).await;
+        let taken = rig.take(10, now + 1).await;
+        served += order(&taken).len();
+        rig.finish(taken, now + 1).await;
+        now += 2_000;
+    }
+    assert_eq!(served, 6);
 }

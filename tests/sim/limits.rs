@@ -36,9 +36,12 @@ pub enum Fault {
     Wipe,
     /// Accounts move to other plans, and have more devices or fewer.
     QuotaInputs,
+    /// Workers have room for a few calls of each account, as while its calls hang. Not part of every run.
+    Room,
 }
 
 impl Fault {
+    /// Of every run.
     pub const ALL: [Self; 14] = [
         Self::Crash,
         Self::Pause,
@@ -93,6 +96,12 @@ impl Limits {
     pub fn without_quota_inputs(mut self) -> Self {
         self.plans = false;
         self.faults.remove(&Fault::QuotaInputs);
+        self
+    }
+
+    /// The same with workers that have little room for each account.
+    pub fn with_room(mut self) -> Self {
+        self.faults.insert(Fault::Room);
         self
     }
 

@@ -4,7 +4,7 @@ use crate::scenario::name;
 use paceline::provider::Provider;
 use paceline::redis::{Keys, Redis, connect};
 use paceline::schedule::{Entry, JobLocation, Queue, QuotaInputsUpdate};
-use paceline::take::{Settled, Settlement, Taken, Taker, TakerSettings};
+use paceline::take::{Room, Settled, Settlement, Taken, Taker, TakerSettings};
 use paceline::words::{JobId, UnixMs};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -76,7 +76,12 @@ impl Rig {
     }
 
     pub async fn take(&self, calls: usize, now: i64) -> Taken {
-        self.taker.take(calls, Some(UnixMs(now))).await.expect("take")
+        self.take_within(calls, None, now).await
+    }
+
+    /// Likewise, and of each connection no more than there is room for.
+    pub async fn take_within(&self, calls: usize, room: Option<&Room>, now: i64) -> Taken {
+        self.taker.take_within(calls, room, Some(UnixMs(now))).await.expect("take")
     }
 
     pub async fn settle(&self, settlements: &[Settlement], now: i64) -> Settled {

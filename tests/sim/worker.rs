@@ -7,8 +7,8 @@ use crate::rig::Fields;
 use crate::twin::Twin;
 use crate::world::{Event, Out, World};
 use paceline::schedule::JobLocation;
-use paceline::take::{Distance, Grant, Settlement, Taken};
-use paceline::words::End;
+use paceline::take::{Distance, Grant, Room, Settlement, Taken};
+use paceline::words::{ConnectionId, End};
 use std::collections::HashMap;
 
 impl World {
@@ -89,6 +89,30 @@ impl World {
         }
     }
 
+    /// How many calls of each account the worker has room for.
+    fn draw_room(&mut self) -> Option<Room> {
+        if !self.has(Fault::Room) || self.quiet || !self.room.hits(0.3) {
+            return None;
+        }
+        let most = self.room.within(0, 3) as usize;
+        let few = |connection| (ConnectionId(connection), self.room.within(0, 1) as usize);
+        let of = (1..=self.limits.connections as i64 / 2).map(few).collect();
+        Some(Room { most, of })
+    }
+
+    fn is_within(&mut self, taken: &Taken, room: Option<&Room>) {
+        let Some(room) = room else { return };
+        let mut calls = HashMap::new();
+        for grant in &taken.grants {
+            *calls.entry(ConnectionId(connection(&grant.lane).parse().expect("a number"))).or_insert(0) += 1;
+        }
+        for (connection, calls) in calls {
+            if calls > room.of.get(&connection).copied().unwrap_or(room.most) {
+                self.wrong.push(format!("room: {calls} calls of {connection}, and {room:?}"));
+            }
+        }
+    }
+
     /// A take, held against all that is known.
     async fn take(&mut self, worker: usize, calls: usize) -> Option<Taken> {
         let distance = far::distance(&self.limits, worker, self.workers[worker].life);
@@ -112,7 +136,9 @@ impl World {
             let wrong = twin.wrong;
             self.wrong.extend(wrong);
         }
-        let taken = self.rig.take(calls, self.now).await;
+        let room = self.draw_room();
+        let taken = self.rig.take_within(calls, room.as_ref(), self.now).await;
+        self.is_within(&taken, room.as_ref());
         if !taken.live || !taken.corrupt.is_empty() {
             self.wrong.push(format!("take: live {}, corrupt {:?}", taken.live, taken.corrupt));
             return None;

@@ -73,6 +73,8 @@ pub struct World {
     pub scenario: Scenario,
     pub rig: Rig,
     pub chance: Chance,
+    /// How much room workers have.
+    pub room: Chance,
     pub model: Model,
     pub referee: Referee,
     pub now: i64,
@@ -146,6 +148,7 @@ impl World {
         Self {
             limits: limits.clone(),
             chance: Chance::new(limits.seed, 1),
+            room: Chance::new(limits.seed, 6_000),
             model: Model::new(&scenario),
             referee: Referee::new(
                 &scenario.provider,

@@ -1,6 +1,6 @@
 -- Ahead: jobs that are due in a moment are granted for their very instant, so that they are not late, if their lane has
 -- no backlog and every quota allows that instant.
--- Uses: Keys, Record, Due, Run, Chain, Found, Gather, Grant
+-- Uses: Keys, Record, Due, Run, Chain, Found, Gather, Grant, Room
 -- Gives: grant
 local now, spec, calls, joined, lanes = Run.now, Run.spec, Found.calls, Found.joined, Found.lanes
 
@@ -53,7 +53,7 @@ local function grant()
     local j = soon[i]
     local lane, r = lanes[j.lane], spec.resources[j.resource]
     if #calls >= Found.calls_max then return end
-    if r and not joined[j.id] and not lane.busy and lane.answer ~= 'blocked' then
+    if r and not joined[j.id] and not lane.busy and lane.answer ~= 'blocked' and not Room.is_full(lane) then
       local members, chain = { j }, Chain.of(lane, j.resource)
       local own, cost = Chain.own_links(chain, members), r.cost + r.cost_per_device
       local at, urgent, state = math.max(j.due, Run.from), j.urgent or false, chain.state

@@ -140,7 +140,10 @@ local function answered(lane, answer)
   else
     Heap.pop(heap, starts_before)
     if answer == 'later' then push(later, lane, opens_before) end
-    if answer == 'full' then full[#full + 1] = lane end
+    if answer == 'full' then
+      full[#full + 1] = lane
+      if lane.let_in then lane.let_in.has_full = true end
+    end
   end
 end
 

@@ -1,5 +1,5 @@
 -- Grant: what a granted call spends, and how it is leased and returned.
--- Uses: Keys, Record, Due, Lanes, Lease, Run, Chain, Found, Waitlist
+-- Uses: Keys, Record, Due, Lanes, Lease, Run, Chain, Found, Waitlist, Room
 -- Gives: first_number, grant
 local now, spec, HOT_LEAD = Run.now, Run.spec, Lanes.HOT_LEAD
 local calls, leases, joined = Found.calls, Found.leases, Found.joined
@@ -43,6 +43,7 @@ local function grant(lane, chain, own, resource, members, cost, at, urgent)
     call[n + 1], call[n + 2], call[n + 3], call[n + 4], call[n + 5] = j.id, j.due, j.attempts, j.kind, j.version
   end
   calls[index + 1] = call
+  Room.note(lane)
 
   local held, after = spend(chain, own, cost, at, urgent)
   local place = index % WIDTH

@@ -97,7 +97,6 @@ local function grant_first(lane, chain, own, queue, members, cost, at, urgent)
     if queue.fresh then remove_due(j.id, j) else depart(j.key, j.id) end
   end
   grant(lane, chain, own, queue.resource, members, cost, at, urgent)
-  Room.note(lane)
   Found.app_opens = earliest(chain.app, chain.state, cost, now, false)
   if lane.hot then
     local head = best_of(lane, nil)

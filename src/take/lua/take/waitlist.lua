@@ -128,7 +128,7 @@ local function write(is_stopped)
     local name = link.name
     local closed = is_closed(name)
     -- Not all were served: the next take goes on. All were, and it is open: there is no waitlist any more.
-    if not closed and (link.has_more or link.pending > 0 or is_stopped) then
+    if not closed and (link.has_more or link.pending > 0 or link.has_full or is_stopped) then
       push(blocked, now, name)
     elseif not closed and not (lists[name] and next(lists[name].keeping)) then
       redis.call('DEL', WAITLIST .. name, LEFT .. name)

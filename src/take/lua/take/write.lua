@@ -4,7 +4,7 @@
 -- Gives: all, wake_ms
 local now, spec, send, HOT_LEAD = Run.now, Run.spec, Command.send, Lanes.HOT_LEAD
 -- How soon a connection without room is looked at again.
-local ROOM_MS = 50
+local ROOM_MS = 25
 
 local function push(list, a, b)
   list[#list + 1] = a
@@ -159,16 +159,16 @@ local function wake_ms()
     -- Nothing that comes due or opens before it can go sooner: all are ranked when the app's own limits allow a call.
     if app_until > 0 then sooner(app_until - Run.look_before) end
   else
-    -- Lanes that are left can go on at once, or when calls of their connections are over.
-    if Found.has_more_due or #lanes_add > 0 or redis.call('EXISTS', Keys.lanes) == 1 then
-      sooner(now + (Contenders.full[1] and ROOM_MS or 0))
-    end
+    -- Lanes that are left can go on at once.
+    if Found.has_more_due or #lanes_add > 0 or redis.call('EXISTS', Keys.lanes) == 1 then sooner(now) end
     local blocked_head, due_head, ahead = head(Keys.blocked), head(Keys.due), now + Run.ahead
     if blocked_head and blocked_head < math.huge then sooner(blocked_head - Run.look_before) end
     -- What is left of the moment ahead was looked at: its own instant is soon enough. Later ones are met half-way.
     if due_head then sooner(due_head > ahead and due_head - Run.look_ahead or math.max(due_head, now + 1)) end
   end
   sooner(head(Keys.leases))
+  -- Where there is no room, asking again at once finds none.
+  if wake and Contenders.full[1] then wake = math.max(wake, now + ROOM_MS) end
   return wake and wake - now or -1
 end
 
