@@ -57,7 +57,7 @@ impl Journey {
         }
         let mut incomplete = cached.unwrap_or_default();
         incomplete.extend(batch.probing.iter().map(|(_, device)| *device));
-        self.complete(&incomplete).await;
+        self.complete(incomplete);
         Ok(())
     }
 
@@ -231,14 +231,20 @@ impl Journey {
         put.ok()
     }
 
-    /// Caches the rest of devices: whatever has a reading can be read while Postgres is away.
-    async fn complete(&self, devices: &[DeviceId]) {
-        if devices.is_empty() {
+    /// Caches the rest of devices: whatever has a reading can be read while Postgres is away. Calls that land next do
+    /// not wait for it.
+    fn complete(&self, devices: Vec<DeviceId>) {
+        if devices.is_empty() || !self.incomplete.add(devices) {
             return;
         }
-        if let Err(error) = self.app.load_devices(None, devices).await {
-            tracing::debug!(provider = %self.provider.name, %error, "devices not cached; their next reading does it");
-        }
+        let (app, incomplete) = (self.app.clone(), self.incomplete.clone());
+        self.app.detached.spawn(async move {
+            while let Some(devices) = incomplete.next() {
+                if let Err(error) = app.load_devices(None, &devices).await {
+                    tracing::debug!(%error, "devices not cached; their next readings do it");
+                }
+            }
+        });
     }
 
     async fn forget_probing(&self, batch: &Batch) {

@@ -18,7 +18,7 @@ async fn used_share(redis_ms: u64, postgres_ms: u64) -> f64 {
     let redis = Wire::far(&redis_url, Duration::from_millis(redis_ms)).await;
     let worker = Running::start(t.app_on(&postgres.reroute(&database_url), &redis.reroute(&redis_url)).await);
     // Until the distance is known, and what opening connections took is forgotten.
-    sleep(Duration::from_secs(25)).await;
+    sleep(Duration::from_secs(35)).await;
     let used = cloud.used_share().await;
     worker.end().await;
     cloud.quota_was_kept(&format!("{redis_ms}, {postgres_ms} ms"));

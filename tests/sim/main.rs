@@ -45,7 +45,7 @@ async fn hold(runs: impl IntoIterator<Item = Limits>) {
 
 #[tokio::test]
 async fn invariants_hold_over_many_seeds() {
-    hold(seeds(10)).await;
+    hold(seeds(8)).await;
 }
 
 #[tokio::test]
