@@ -111,8 +111,8 @@ pub struct Sources<'a> {
     pub grace_min_ms: f64,
 }
 
-/// Makes the report: for one tenant its own jobs, for the operator (`None`) everything. Redis may be away, or a part of
-/// a cluster.
+/// Makes the report: for one tenant its own jobs, for the operator (`None`) everything. A part of
+/// a Redis Cluster may be away.
 ///
 /// `incidents`: those that last, for the operator.
 pub async fn report(
