@@ -234,15 +234,13 @@ impl Journey {
     /// Caches the rest of devices: whatever has a reading can be read while Postgres is away. Calls that land next do
     /// not wait for it.
     fn complete(&self, devices: Vec<DeviceId>) {
-        if devices.is_empty() || !self.incomplete.add(devices) {
+        if devices.is_empty() {
             return;
         }
-        let (app, incomplete) = (self.app.clone(), self.incomplete.clone());
+        let app = self.app.clone();
         self.app.detached.spawn(async move {
-            while let Some(devices) = incomplete.next() {
-                if let Err(error) = app.load_devices(None, &devices).await {
-                    tracing::debug!(%error, "devices not cached; their next readings do it");
-                }
+            if let Err(error) = app.load_devices(None, &devices).await {
+                tracing::debug!(%error, "devices not cached; their next readings do it");
             }
         });
     }

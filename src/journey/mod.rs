@@ -7,7 +7,6 @@ mod batch;
 mod call;
 mod decide;
 mod incident;
-mod incomplete;
 mod land;
 mod pull;
 mod run;
@@ -16,7 +15,6 @@ mod wake;
 
 pub use decide::{Decision, Policy, decide, past, refused};
 pub use incident::health_of;
-use incomplete::Incomplete;
 pub use land::Landed;
 pub use pull::Step;
 pub use run::{listen, run};
@@ -46,7 +44,6 @@ pub struct Journey {
     authoriser: Arc<Authoriser>,
     gate: Arc<Gate>,
     slots: Slots,
-    incomplete: Incomplete,
     calls: TaskTracker,
     ended_in: mpsc::UnboundedSender<Ended>,
     ended_out: Mutex<mpsc::UnboundedReceiver<Ended>>,
@@ -124,7 +121,6 @@ impl Journey {
             authoriser: Arc::new(Authoriser::new(app, provider)?),
             gate: Arc::new(Gate::new(provider)),
             slots: Slots::new(provider.definition.http.in_flight),
-            incomplete: Incomplete::default(),
             calls: TaskTracker::new(),
             ended_in,
             ended_out: Mutex::new(ended_out),

@@ -111,6 +111,11 @@ impl Pool {
         self.inner.acquire().await.map_err(|error| self.trust.after(began, error))
     }
 
+    /// Which connections may be used, for those that are not of the pool.
+    pub(super) fn trust(&self) -> Arc<Trust> {
+        Arc::clone(&self.trust)
+    }
+
     /// Options that connect to the same server.
     pub(super) fn connect_options(&self) -> PgConnectOptions {
         (*self.inner.connect_options()).clone()

@@ -72,6 +72,11 @@ impl Trust {
         error
     }
 
+    /// Whether connections opened then may be used.
+    pub fn reaches_back_to(&self, opened: Instant) -> bool {
+        opened >= *lock(&self.since)
+    }
+
     /// Whether a connection of this age may be used.
     pub async fn is_alive(
         &self,
@@ -80,7 +85,7 @@ impl Trust {
         idle: Duration,
     ) -> Result<bool, sqlx::Error> {
         let began = Instant::now();
-        if began - age < *lock(&self.since) {
+        if !self.reaches_back_to(began - age) {
             return Ok(false);
         }
         if idle == Duration::ZERO || idle > PING_AFTER {

@@ -83,7 +83,7 @@ impl Chaos {
         self.say(&what);
     }
 
-    /// The standby takes over. What was acknowledged is there: it had been told of it.
+    /// The standby takes over. It has what was acknowledged: replication is synchronous.
     async fn fail_postgres_over(&mut self) -> String {
         let killed = self.chance.random();
         self.fleet.remember(&self.t).await;

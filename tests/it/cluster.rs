@@ -25,7 +25,7 @@ async fn slow_quota_is_kept_while_a_cluster_changes() {
     let mut cluster = Cluster::start().await;
     let t = TestApp::with_settings(&[("mocked", DEFINITION)], settings).await.at_redis(&cluster.url()).await;
     let cloud = Metered::start(&t, "mocked").await;
-    // One of them is told of a single node, which is not even a neighbour of its schedule.
+    // One of them has the address of a single node, a replica that does not hold the schedule.
     let alone = t.app_at(&cluster.nodes[4].url).await;
     let workers = [Running::start(t.app_at(&cluster.url()).await), Running::start(alone)];
     let slot = cluster.slot(&t.app.keys.anchor(&"mocked".parse().unwrap())).await;

@@ -1,6 +1,6 @@
 //! An account whose cloud hangs: others keep their pace.
 
-use crate::metered::{Running, settings};
+use crate::metered::{DEFINITION, Running, settings};
 use crate::support::{TestApp, server};
 use crate::take::{Rig, T0, job, order, quota};
 use crate::worker::good;
@@ -12,26 +12,12 @@ use tokio::time::sleep;
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-/// Eight calls at a time in each process.
-const DEFINITION: &str = r#"
-title = "Few places"
-[http]
-base_url = "{{ params.base_url }}"
-timeout = "4s"
-in_flight = 8
-[auth]
-kind = "bearer"
-[[quota]]
-name = "ten-seconds"
-scope = "connection"
-amount = 1000
-window = "10s"
-[resource.state]
-interval_min = "1s"
-interval_default = "1m"
-path = "/devices/{{ device.external_id }}"
-records = "{id: .id, observed_at: .at, online: .online, values: {t: .t}}"
-"#;
+/// Eight calls at a time in each process, and a quota that is no limit.
+fn definition() -> String {
+    DEFINITION
+        .replace("timeout = \"2s\"", "timeout = \"4s\"\nin_flight = 8")
+        .replace("amount = 200", "amount = 1000")
+}
 
 async fn account(t: &TestApp, label: &str, answer: ResponseTemplate, devices: usize) -> MockServer {
     let cloud = MockServer::start().await;
@@ -43,7 +29,7 @@ async fn account(t: &TestApp, label: &str, answer: ResponseTemplate, devices: us
 
 #[tokio::test]
 async fn slow_account_whose_calls_hang_leaves_others_their_pace() {
-    let t = TestApp::with_settings(&[("mocked", DEFINITION)], settings).await;
+    let t = TestApp::with_settings(&[("mocked", &definition())], settings).await;
     let hangs = good().set_delay(Duration::from_secs(60));
     let hanging = account(&t, "hangs", hangs, 200).await;
     let mut others = Vec::new();

@@ -79,7 +79,7 @@ impl PrivatePostgres {
         primary
     }
 
-    /// A standby that has all of its primary, and from now on gets all that is committed there before anybody is told.
+    /// A standby with all that its primary has. From now on a commit there waits until the standby has it.
     pub async fn standby(&self) -> Self {
         let dir = self.programs.dir();
         let port = self.port.to_string();

@@ -115,9 +115,9 @@ impl PrivateRedis {
             let mut tick = interval(Duration::from_millis(5));
             loop {
                 tick.tick().await;
-                let told: String =
+                let figures: String =
                     redis::cmd("INFO").arg("errorstats").query_async(&mut link).await.expect("figures");
-                if told.contains(&format!("errorstat_{error}:")) {
+                if figures.contains(&format!("errorstat_{error}:")) {
                     return;
                 }
             }

@@ -6,7 +6,7 @@ use crate::support::{TestApp, server};
 use crate::wire::Wire;
 use paceline::keep;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// What is done to the old primary before the other is promoted.
 enum End {
@@ -39,10 +39,16 @@ async fn goes_on_after(end: End) {
     let t = t.at_postgres(&new.url).await;
     let there: i64 = sqlx::query_scalar(readings).fetch_one(&t.app.pool).await.unwrap();
     assert!(acknowledged > 0 && there >= acknowledged, "{there} of {acknowledged} readings");
-    // The worker hears of changes there.
+    // The worker listens there, and schedules the change.
     let connection = t.connect("mocked", "added", "http://127.0.0.1:1").await;
     t.add_devices("mocked", connection, 1, "1h").await;
-    sleep(Duration::from_secs(3)).await;
+    let scheduled = async {
+        let waiting = "SELECT count(*) FROM outbox";
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&t.app.pool).await.unwrap() > 0 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), scheduled).await.expect("an empty outbox");
     worker.end().await;
     let report = keep::check(&t.app, false).await.unwrap();
     assert!(report.clean && report.scheduled == 101, "{report:?}");
