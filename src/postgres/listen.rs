@@ -42,8 +42,8 @@ impl Listener {
         Ok(Self { inner, opened, trust: pool.trust(), ping })
     }
 
-    /// Waits for a notification. An error ends the listener: the connection is lost, a ping was not answered, or the pool
-    /// has given up connections as old.
+    /// Waits for a notification. An error ends the listener: the connection is lost, a ping was not answered, or the
+    /// pool has given up connections as old.
     pub async fn next(&mut self) -> Result<(), PostgresError> {
         loop {
             tokio::select! {
