@@ -12,12 +12,12 @@ pub use detached::TaskFailed;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::incident::{Monitor, Rules};
-use crate::postgres::{self, Pool, PostgresError};
+use crate::postgres::{self, Pool, PostgresError, Reads};
 use crate::provider::{LoadError, Registry};
 use crate::redis::{self, Keys, Redis, RedisError};
 use crate::schedule::Queue;
 use crate::seal::{SealError, Sealer};
-use crate::settings::{self, Settings};
+use crate::settings::{self, Database, Settings};
 use crate::supervise::Supervisor;
 use crate::take::TakerSettings;
 use crate::watch::Sources;
@@ -33,6 +33,8 @@ pub struct App {
     pub settings: Settings,
     /// Postgres.
     pub pool: Pool,
+    /// Postgres or a replica, for lists and counts.
+    pub reads: Reads,
     /// Redis.
     pub redis: Redis,
     /// Redis's key names.
@@ -91,6 +93,8 @@ impl App {
         let registry = Registry::load(settings.providers.dir())?;
         let sealer = Sealer::with_former(&servers.sealing_key, settings.secret.former_keys.as_slice())?;
         let pool = postgres::connect(&servers.database_url, settings.database.connections_max).await?;
+        let Database { read_url, connections_max, .. } = &settings.database;
+        let reads = Reads::new(pool.clone(), read_url, *connections_max)?;
         let redis = redis::connect(&servers.redis_url).await?;
         redis.check().await?;
         let keys = Keys::new(&settings.redis.prefix);
@@ -102,6 +106,7 @@ impl App {
             incidents: Monitor::new(redis.clone(), keys.clone(), rules(&settings.incident)),
             settings,
             pool,
+            reads,
             redis,
             keys,
             registry,
@@ -117,7 +122,8 @@ impl App {
     pub fn for_readers(&self) -> Self {
         let all = self.settings.database.connections_max;
         let work = (all / 4).max(1);
-        Self { pool: self.pool.share((all - work).max(1) as usize), ..self.clone() }
+        let pool = self.pool.share((all - work).max(1) as usize);
+        Self { reads: self.reads.beside(pool.clone()), pool, ..self.clone() }
     }
 
     /// How calls are granted.
@@ -128,7 +134,7 @@ impl App {
     /// Where lag reports read.
     pub fn sources(&self) -> Sources<'_> {
         Sources {
-            pool: &self.pool,
+            reads: &self.reads,
             redis: &self.redis,
             keys: &self.keys,
             grace_share: self.settings.fresh.grace_share,

@@ -2,7 +2,7 @@
 
 use crate::app::{App, CACHE_TIMEOUT};
 use crate::cache::META;
-use crate::postgres::PostgresError;
+use crate::postgres::{PostgresError, Read};
 use crate::record::view::{self, DeviceMeta, DeviceSnapshot, JobMeta};
 use crate::words::{DeviceId, Interval, JobState, Latest, Priority, TenantId, UnixMs};
 use serde::Serialize;
@@ -95,6 +95,11 @@ pub struct Page {
     /// The `after` that continues the list; null at its end.
     #[schema(required = true)]
     pub next: Option<DeviceId>,
+    /// If the list was read at a replica of Postgres: at most how far it was behind, ms. Devices added or removed since
+    /// may be missing; values are as new as ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 40)]
+    pub replica_lag_ms: Option<u64>,
 }
 
 /// One device, if the tenant has it.
@@ -102,15 +107,17 @@ pub async fn device(app: &App, tenant: TenantId, id: DeviceId) -> Result<Option<
     Ok(views(app, tenant, &[id]).await?.pop())
 }
 
-/// A page of the tenant's devices: their ids from Postgres, their values from the cache.
+/// A page of the tenant's devices: their ids from Postgres or a replica, their values from the cache.
 pub async fn devices(app: &App, tenant: TenantId, filter: &Filter) -> Result<Page, ReadError> {
     // One more than the limit shows whether there is a next page.
     let more = Filter { limit: filter.limit + 1, ..filter.clone() };
-    let mut ids = view::page(&app.pool, tenant, &more).await?;
+    let more = &more;
+    let Read { answer: mut ids, replica_lag_ms } =
+        app.reads.ask(|pool| async move { view::page(&pool, tenant, more).await }).await?;
     let has_next = ids.len() as i64 > filter.limit;
     ids.truncate(usize::try_from(filter.limit).unwrap_or(0));
     let next = ids.last().copied().filter(|_| has_next);
-    Ok(Page { devices: views(app, tenant, &ids).await?, next })
+    Ok(Page { devices: views(app, tenant, &ids).await?, next, replica_lag_ms })
 }
 
 /// Writes devices from Postgres to the cache, after a change of a device or its jobs.

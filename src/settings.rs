@@ -79,7 +79,9 @@ section!(
     Database {
         /// Server URL; empty: start a private server.
         url: SecretString,
-        /// Pool size per process.
+        /// URL of a standby for lists and counts; empty: they are read from the primary.
+        read_url: SecretString,
+        /// Pool size per process and server.
         connections_max: u32,
     }
 );

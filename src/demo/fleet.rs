@@ -2,11 +2,10 @@
 
 use crate::app::App;
 use crate::cloud::{CloudDevice, CloudSettings};
-use crate::postgres::PostgresError;
 use crate::preference::connections::{ConnectionError, NewConnection};
 use crate::preference::devices::{NewDevice, TenantConnection};
 use crate::preference::{connections, devices};
-use crate::words::{Interval, Priority, ResourceName, Secrets, TenantId};
+use crate::words::{Interval, Priority, ProviderName, ResourceName, Secrets, TenantId};
 use std::collections::BTreeMap;
 
 /// Devices per account, as many as in a large home.
@@ -36,6 +35,7 @@ pub(super) fn cloud(devices: u32) -> CloudSettings {
 pub(super) async fn add(
     app: &App,
     tenant: TenantId,
+    provider: &ProviderName,
     cloud: &CloudSettings,
     base_url: &str,
     mut devices_left: u32,
@@ -44,17 +44,17 @@ pub(super) async fn add(
     for account in 0..cloud.accounts {
         let new = NewConnection {
             tenant,
-            provider: "meadow".parse().map_err(name_error)?,
+            provider: provider.clone(),
             label: format!("home-{}", account + 1),
             params: BTreeMap::from([("base_url".to_owned(), base_url.to_owned())]),
             secrets: Secrets::only(cloud.key(account)),
         };
-        let provider = new.provider.clone();
         let connection = connections::add(&app.pool, &app.sealer, new).await?;
         let count = devices_left.min(cloud.devices_per_account);
         let new: Vec<_> =
             cloud.devices(account).take(count as usize).enumerate().map(|(n, d)| device(n, d)).collect();
-        devices::add(&app.pool, &TenantConnection { tenant, connection, provider }, &new).await?;
+        devices::add(&app.pool, &TenantConnection { tenant, connection, provider: provider.clone() }, &new)
+            .await?;
         devices_left -= count;
         added += count;
     }
@@ -73,9 +73,4 @@ fn device(n: usize, known: CloudDevice) -> NewDevice {
         group: String::new(),
         jobs: job("state", interval_ms, priority).into_iter().chain(energy).collect(),
     }
-}
-
-/// Never happens: the name is a valid constant.
-fn name_error(error: crate::words::NameError) -> ConnectionError {
-    ConnectionError::Postgres(PostgresError::BadUrl(error.to_string()))
 }

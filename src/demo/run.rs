@@ -9,12 +9,13 @@ use crate::postgres::{self, PostgresError};
 use crate::preference::connections::ConnectionError;
 use crate::preference::keys::{self, KeyError, Principal};
 use crate::preference::tenants::{self, TenantError};
+use crate::provider::LookupError;
 use crate::seal::{SealError, Sealer};
 use crate::serve::{Role as Part, ServeError, serve};
 use crate::settings::Settings;
 use crate::watch::{self, LagReport, Stats};
 use crate::words::{ProviderName, Role, TenantId, UnixMs};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -61,6 +62,8 @@ pub enum DemoError {
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]
+    Provider(#[from] LookupError),
+    #[error(transparent)]
     Connection(#[from] ConnectionError),
     #[error(transparent)]
     Postgres(#[from] PostgresError),
@@ -85,7 +88,7 @@ pub async fn run(
 }
 
 async fn with_servers(
-    settings: Settings,
+    mut settings: Settings,
     options: &DemoOptions,
     local: &local::Servers,
     listener: TcpListener,
@@ -99,11 +102,14 @@ async fn with_servers(
     let pool = postgres::connect(&servers.database_url, 1).await?;
     postgres::migrate(&pool).await?;
     pool.close().await;
+    // Of another database.
+    settings.database.read_url = SecretString::default();
     let app = App::start(settings, &servers).await?;
     let fleet = fleet::cloud(options.devices);
     let cloud = CloudProcess::start(&fleet).await.map_err(DemoError::Cloud)?;
     let tenant = tenants::ensure(&app.pool, "demo").await?;
-    let devices = fleet::add(&app, tenant, &fleet, &cloud.base_url, options.devices).await?;
+    let meadow = &app.registry.find("meadow")?.name;
+    let devices = fleet::add(&app, tenant, meadow, &fleet, &cloud.base_url, options.devices).await?;
     let url = format!("http://{}", listener.local_addr()?);
     print_start(&app, tenant, &url, devices, options.json).await?;
     let done = stop.child_token();

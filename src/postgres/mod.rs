@@ -1,5 +1,6 @@
 //! Plumbing to Postgres: the pool, the schema it must have, and advisory locks.
 
+use pool::OpenError;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 use std::str::FromStr;
@@ -8,6 +9,7 @@ mod in_time;
 mod listen;
 mod lock;
 mod pool;
+mod replica;
 mod schema;
 mod server;
 mod transaction;
@@ -16,27 +18,40 @@ mod trust;
 pub use listen::Listener;
 pub use lock::{Held, try_lock};
 pub use pool::Pool;
+pub use replica::{Read, Reads};
 pub use schema::{LOCK_WAIT, begin_ddl, check_migrated, migrate};
-pub use server::{POSTGRES_MIN, Unsuitable};
+pub use server::{POSTGRES_MIN, Purpose, Unsuitable};
 pub use transaction::Transaction;
 
 /// What went wrong with Postgres.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
     /// At start.
-    #[error("cannot reach Postgres at {at}: {reason}; check database.url and that the server runs")]
+    #[error("cannot reach Postgres at {at}: {reason}; check {} and that the server runs", .purpose.setting())]
     Unreachable {
+        /// Which server.
+        purpose: Purpose,
         /// Host, port and database.
         at: String,
         /// The driver's error.
         reason: String,
     },
     /// The URL cannot be read.
-    #[error("database.url is not a Postgres URL: {0}; write postgres://user:password@host:5432/database")]
-    BadUrl(String),
-    /// It cannot hold the data.
-    #[error("cannot use the Postgres at {at}: {why}")]
+    #[error(
+        "{} is not a Postgres URL: {reason}; write postgres://user:password@host:5432/database",
+        .purpose.setting()
+    )]
+    BadUrl {
+        /// Which server's.
+        purpose: Purpose,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It cannot be used.
+    #[error("cannot use the Postgres at {at} ({}): {why}", .purpose.setting())]
     Unsuitable {
+        /// Which server.
+        purpose: Purpose,
         /// Host, port and database.
         at: String,
         /// What is wrong, and what to do.
@@ -88,22 +103,25 @@ impl PostgresError {
 
     /// Whether the server could not be asked at all, so that trying again may help.
     pub fn is_outage(&self) -> bool {
-        let Self::Failed { source, .. } = self else { return matches!(self, Self::Unreachable { .. }) };
-        match source {
-            sqlx::Error::Io(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_) => true,
-            // Class 57 (operator intervention: shutdown, starting up, a statement's time is up), 53 (out of resources),
-            // 08 (connection), 40 (rolled back: a deadlock), 55P03 (a lock not had in time); 25006 (read only: a
-            // failover), 25P03 (idle in a transaction for too long).
-            sqlx::Error::Database(db) => db.code().is_some_and(|code| {
-                ["57", "53", "08", "40", "55P03", "25006", "25P03"]
-                    .iter()
-                    .any(|class| code.starts_with(class))
-            }),
-            _ => false,
+        match self {
+            Self::Failed { source, .. } => is_outage(source),
+            _ => matches!(self, Self::Unreachable { .. }),
         }
+    }
+}
+
+fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
+            true
+        }
+        // Class 57 (operator intervention: shutdown, starting up, a statement's time is up), 53 (out of resources), 08
+        // (connection), 40 (rolled back: a deadlock, or a standby that had to apply a change), 55P03 (a lock not had in
+        // time); 25006 (read only: a failover), 25P03 (idle in a transaction for too long).
+        sqlx::Error::Database(db) => db.code().is_some_and(|code| {
+            ["57", "53", "08", "40", "55P03", "25006", "25P03"].iter().any(|class| code.starts_with(class))
+        }),
+        _ => false,
     }
 }
 
@@ -121,13 +139,48 @@ fn has_code(error: &sqlx::Error, code: &str) -> bool {
     matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some(code))
 }
 
-/// Connects; an error names the address, the reason and the setting to check.
+/// Connects to the server that holds the data; an error names the address, the reason and the setting to check.
 pub async fn connect(url: &SecretString, connections_max: u32) -> Result<Pool, PostgresError> {
-    let options =
-        PgConnectOptions::from_str(url.expose_secret()).map_err(|e| PostgresError::BadUrl(e.to_string()))?;
-    let database = options.get_database().unwrap_or("postgres").to_owned();
-    let at = format!("{}:{}/{database}", options.get_host(), options.get_port());
-    Pool::open(pool::with_session(options), connections_max, &at).await
+    let address = Address::of(url, Purpose::Data)?;
+    let pool = Pool::closed(address.options.clone(), connections_max, Purpose::Data);
+    match pool.open().await {
+        Ok(()) => Ok(pool),
+        Err(error) => Err(address.refused(error)),
+    }
+}
+
+/// Whether a URL is given.
+fn is_set(url: &SecretString) -> bool {
+    !url.expose_secret().is_empty()
+}
+
+/// Where a server is.
+#[derive(Debug)]
+struct Address {
+    options: PgConnectOptions,
+    purpose: Purpose,
+    /// Host, port and database, for errors.
+    at: String,
+}
+
+impl Address {
+    fn of(url: &SecretString, purpose: Purpose) -> Result<Self, PostgresError> {
+        let options = PgConnectOptions::from_str(url.expose_secret())
+            .map_err(|error| PostgresError::BadUrl { purpose, reason: error.to_string() })?;
+        let database = options.get_database().unwrap_or("postgres");
+        let at = format!("{}:{}/{database}", options.get_host(), options.get_port());
+        Ok(Self { options: pool::with_session(options), purpose, at })
+    }
+
+    fn refused(&self, error: OpenError) -> PostgresError {
+        let (purpose, at) = (self.purpose, self.at.clone());
+        match error {
+            OpenError::Unsuitable(why) => PostgresError::Unsuitable { purpose, at, why },
+            OpenError::Unreachable(error) => {
+                PostgresError::Unreachable { purpose, at, reason: plain(&error) }
+            }
+        }
+    }
 }
 
 /// The server's own sentence, without the driver's wrapping.

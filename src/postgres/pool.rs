@@ -3,10 +3,10 @@
 //! A connection that the other end closed is known at once. One that a firewall forgot stays open for minutes and
 //! answers nothing, and sqlx waits on it.
 
+use super::Transaction;
 use super::in_time::{ACQUIRE_TIMEOUT, in_time, rows_in_time};
-use super::server;
+use super::server::{self, Purpose, Unsuitable};
 use super::trust::Trust;
-use super::{PostgresError, Transaction};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
@@ -43,6 +43,14 @@ pub struct Pool {
     share: Option<Arc<Semaphore>>,
 }
 
+/// Why no connection was opened.
+pub(super) enum OpenError {
+    /// There is a server, of the wrong kind.
+    Unsuitable(Unsuitable),
+    /// None answered, or it refused the login.
+    Unreachable(sqlx::Error),
+}
+
 /// Of a share; given back when dropped.
 pub(super) type Place = Option<OwnedSemaphorePermit>;
 
@@ -52,28 +60,25 @@ pub(super) fn with_session(options: PgConnectOptions) -> PgConnectOptions {
 }
 
 impl Pool {
-    /// Opens a pool whose first connection is open and leads to a server that can hold the data. `at` names the
-    /// server in errors.
-    pub(super) async fn open(
-        options: PgConnectOptions,
-        connections_max: u32,
-        at: &str,
-    ) -> Result<Self, PostgresError> {
-        let trust = Arc::new(Trust::new());
-        let opened = hooked(connections_max, &trust).connect_with(options).await;
+    /// A pool that opens its connections when they are needed.
+    pub(super) fn closed(options: PgConnectOptions, connections_max: u32, purpose: Purpose) -> Self {
+        let trust = Arc::new(Trust::new(purpose));
+        let inner = hooked(connections_max, &trust).connect_lazy_with(options);
+        Self { inner, trust, answer_timeout: ANSWER_TIMEOUT, share: None }
+    }
+
+    /// Opens the first connection, which must lead to a server that can be used; later ones wait for such a server.
+    pub(super) async fn open(&self) -> Result<(), OpenError> {
+        let opened = self.inner.acquire().await;
         let unsuitable = match &opened {
             Err(error) => server::refused_by_pooler(error),
-            Ok(_) => trust.take_unsuitable(),
+            Ok(_) => self.trust.take_unsuitable(),
         };
-        if let Some(why) = unsuitable {
-            return Err(PostgresError::Unsuitable { at: at.to_owned(), why });
+        self.trust.open();
+        match unsuitable {
+            Some(why) => Err(OpenError::Unsuitable(why)),
+            None => opened.map(drop).map_err(OpenError::Unreachable),
         }
-        let inner = opened.map_err(|error| PostgresError::Unreachable {
-            at: at.to_owned(),
-            reason: super::plain(&error),
-        })?;
-        trust.open();
-        Ok(Self { inner, trust, answer_timeout: ANSWER_TIMEOUT, share: None })
     }
 
     /// The same connections, for statements that may take as long as Postgres lets them: a minute.

@@ -1,8 +1,8 @@
-//! Which connections may be used: none as old as one that fell silent, or that leads to a server that takes no writes.
+//! Which connections may be used: none as old as one that fell silent, or that leads to a server of the wrong kind.
 
 use super::in_time::in_time;
 use super::is_read_only;
-use super::server::{self, Unsuitable};
+use super::server::{self, Purpose, Unsuitable};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use std::io;
@@ -19,6 +19,7 @@ const PING_AFTER: Duration = Duration::from_secs(1);
 /// What all clones of a pool, its hooks and its transactions know.
 #[derive(Debug)]
 pub(super) struct Trust {
+    purpose: Purpose,
     /// Connections opened before are closed instead of used.
     since: Mutex<Instant>,
     /// Why the newest connection cannot be used.
@@ -28,8 +29,9 @@ pub(super) struct Trust {
 }
 
 impl Trust {
-    pub fn new() -> Self {
+    pub fn new(purpose: Purpose) -> Self {
         Self {
+            purpose,
             since: Mutex::new(Instant::now()),
             unsuitable: Mutex::new(None),
             is_open: AtomicBool::new(false),
@@ -64,7 +66,7 @@ impl Trust {
             _ if is_read_only(&error) => self.leave(began, "the server takes no writes"),
             sqlx::Error::PoolTimedOut => {
                 if let Some(why) = lock(&self.unsuitable).as_ref() {
-                    return sqlx::Error::Protocol(format!("the server cannot hold the data: {why}"));
+                    return sqlx::Error::Protocol(format!("the server cannot be used: {why}"));
                 }
             }
             _ => {}
@@ -94,9 +96,9 @@ impl Trust {
         Ok(true)
     }
 
-    /// Refuses a new connection to a server that cannot hold the data.
+    /// Refuses a new connection to a server that cannot be used.
     pub async fn admit(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let found = in_time(PING_TIMEOUT, server::look(connection)).await?;
+        let found = in_time(PING_TIMEOUT, server::look(connection, self.purpose)).await?;
         let refused = found.as_ref().map(|why| sqlx::Error::Protocol(why.to_string()));
         *lock(&self.unsuitable) = found;
         match refused {

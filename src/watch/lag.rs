@@ -1,7 +1,7 @@
 //! The lag report: what is late now, and the last minutes.
 
 use super::Stats;
-use crate::postgres::{Pool, PostgresError};
+use crate::postgres::{Pool, PostgresError, Read, Reads};
 use crate::redis::{Keys, Redis, RedisError};
 use crate::words::{Incident, ProviderName, TenantId, UnixMs};
 use futures::future::{join_all, try_join};
@@ -16,6 +16,10 @@ const RECENT_MINUTES: i64 = 5;
 pub struct LagReport {
     /// When it was made.
     pub at: String,
+    /// If the jobs were counted at a replica of Postgres: at most how far it was behind, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 40)]
+    pub replica_lag_ms: Option<u64>,
     /// By provider.
     pub providers: BTreeMap<String, Provider>,
 }
@@ -100,7 +104,7 @@ pub struct Recent {
 /// The servers a report reads, and what counts as fresh.
 pub struct Sources<'a> {
     /// Postgres.
-    pub pool: &'a Pool,
+    pub reads: &'a Reads,
     /// Redis.
     pub redis: &'a Redis,
     /// Redis's key names.
@@ -122,7 +126,8 @@ pub async fn report(
     mut incidents: HashMap<ProviderName, Incident>,
     now: UnixMs,
 ) -> Result<LagReport, PostgresError> {
-    let mut found = job_counts(sources, tenant, now).await?;
+    let Read { answer: mut found, replica_lag_ms } =
+        sources.reads.ask(|pool| job_counts(pool, sources, tenant, now)).await?;
     if tenant.is_none() {
         let read = async |name| (name, try_join(schedule(sources, name), recent(sources, name, now)).await);
         for (name, read) in join_all(providers.iter().map(read)).await {
@@ -138,10 +143,11 @@ pub async fn report(
         let jobs = &mut provider.jobs;
         jobs.fresh_share = if jobs.active == 0 { 1.0 } else { jobs.fresh as f64 / jobs.active as f64 };
     }
-    Ok(LagReport { at: now.to_string(), providers: found })
+    Ok(LagReport { at: now.to_string(), replica_lag_ms, providers: found })
 }
 
 async fn job_counts(
+    pool: Pool,
     sources: &Sources<'_>,
     tenant: Option<TenantId>,
     now: UnixMs,
@@ -183,7 +189,7 @@ async fn job_counts(
         sources.grace_share,
         sources.grace_min_ms,
     )
-    .fetch_all(&sources.pool.for_long_statements())
+    .fetch_all(&pool.for_long_statements())
     .await
     .map_err(PostgresError::on("count the jobs"))?;
     let mut counts: BTreeMap<String, Provider> = BTreeMap::new();

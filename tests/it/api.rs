@@ -8,6 +8,7 @@ mod preference;
 mod providers;
 mod reading;
 mod refresh;
+mod replica;
 mod serving;
 
 use crate::support::TestApp;

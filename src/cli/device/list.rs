@@ -1,12 +1,16 @@
 //! `paceline device list`
 
 use crate::cli::{CliError, Context, table};
+use crate::postgres::Read;
 use crate::preference::inventory::{self, DeviceRow, JobRow};
 use crate::preference::{connections, tenants};
 use crate::words::DeviceId;
 
 /// Devices held in memory at a time.
 const PAGE_SIZE: i64 = 1000;
+
+/// A replica this far behind is mentioned.
+const LAG_NOTED_MS: u64 = 1000;
 
 /// Which devices to list.
 #[derive(Debug, clap::Args)]
@@ -31,9 +35,11 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
         Some(label) => Some(connections::find(pool, tenant, label).await?.id),
         None => None,
     };
-    let mut last = DeviceId(0);
+    let (mut last, mut lag_ms) = (DeviceId(0), 0);
     loop {
-        let page = inventory::page(pool, tenant, connection, last, PAGE_SIZE).await?;
+        let page = |pool| async move { inventory::page(&pool, tenant, connection, last, PAGE_SIZE).await };
+        let Read { answer: page, replica_lag_ms } = context.app.reads.ask(page).await?;
+        lag_ms = lag_ms.max(replica_lag_ms.unwrap_or(0));
         let is_first = last == DeviceId(0);
         let is_last = (page.len() as i64) < PAGE_SIZE;
         last = page.last().map_or(last, |row| row.device);
@@ -46,9 +52,13 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
         };
         let is_open = context.output.part(&text)?;
         if is_last || !is_open {
-            return Ok(());
+            break;
         }
     }
+    if lag_ms >= LAG_NOTED_MS {
+        context.output.note(&format!("read at a replica that was up to {lag_ms} ms behind"));
+    }
+    Ok(())
 }
 
 /// One page as part of the document `{"devices":[…]}`.

@@ -36,6 +36,12 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), CliError> {
     };
     let (stop, reload) = (stop_on_signal(), reload_on_signal());
     let context = Context::open(global).await?;
+    if listener.is_some()
+        && let Err(error) = context.app.reads.check().await
+    {
+        context.release().await?;
+        return Err(CliError::cannot_start(error));
+    }
     announce(&context, listener.as_ref())?;
     let served = serve_and_reload(context.app.clone(), &args.roles, listener, stop, &reload).await;
     let closed = context.release().await;

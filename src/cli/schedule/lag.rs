@@ -43,7 +43,13 @@ impl fmt::Display for Report {
             table.add_row(std::iter::once((*name).clone()).chain(figures).chain(waiting));
         }
         write!(f, "{table}")?;
-        used.iter().try_for_each(|(name, lag)| write!(f, "\n{}", summary(name, lag)))
+        used.iter().try_for_each(|(name, lag)| write!(f, "\n{}", summary(name, lag)))?;
+        match self.0.replica_lag_ms {
+            Some(ms) => {
+                write!(f, "\nJobs were counted at the replica, {} behind at most.", duration(ms as f64))
+            }
+            None => Ok(()),
+        }
     }
 }
 

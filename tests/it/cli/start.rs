@@ -42,6 +42,28 @@ async fn unreachable_servers_are_named_without_their_password() {
 }
 
 #[tokio::test]
+async fn replica_that_refuses_the_login_or_follows_nobody_is_refused() {
+    let database = server("PACELINE_TEST_DATABASE_URL");
+    let (_, at) = database.rsplit_once('@').unwrap();
+    let stranger = format!("postgres://nobody-known:hunter2@{at}");
+    let binary = Binary::new().await.set("PACELINE__HTTP__LISTEN", "127.0.0.1:0");
+    let binary = binary.set("PACELINE__DATABASE__READ_URL", &stranger);
+    let run = binary.run("serve --roles api");
+    run.refused(2, &["cannot reach Postgres at 127.0.0.1:", "nobody-known", "database.read_url"]);
+    assert!(!run.err.contains("hunter2"), "{run:?}");
+    // A short command reads at the primary instead, and says so.
+    let run = binary.run("lag");
+    assert!(
+        run.code == Some(0) && run.err.contains("read from the primary") && run.err.contains("nobody-known"),
+        "{run:?}"
+    );
+    let binary = binary.set("PACELINE__DATABASE__READ_URL", &database);
+    binary.run("serve --roles api").refused(2, &["(database.read_url): it follows no other"]);
+    let binary = binary.set("PACELINE__DATABASE__READ_URL", "localhost/x");
+    binary.run("lag").refused(2, &["database.read_url is not a Postgres URL"]);
+}
+
+#[tokio::test]
 async fn redis_that_may_evict_or_is_a_replica_is_refused() {
     let server = PrivateRedis::start().await;
     // As on managed servers: INFO is allowed, CONFIG is not.
