@@ -156,13 +156,13 @@ impl Fetcher {
         trace: Option<&mut Trace>,
     ) -> CallResult {
         let pages = self.fetch_pages(resource, call, now, trace, Mapping::read).await;
-        let PagedResult { found, ended, holds, bootstrap_values, validator, is_part } = pages;
+        let PagedResult { mut found, ended, holds, bootstrap_values, validator, is_part } = pages;
+        mark_silent(resource, &mut found, now);
         let is_complete = ended.is_ok() && found.iter().all(|element| matches!(element, Element::Read(..)));
-        let mut result = match ended {
+        let result = match ended {
             Ok(end) => assign_records(resource, call, found, end, is_part),
             Err(ended) => assign_records_until(resource, call, found, ended),
         };
-        mark_silent(resource, &mut result, now);
         // A validator of an incomplete result would hide the missing records from the next call.
         let validators = Validators { all: validator.filter(|_| is_complete), ..Validators::default() };
         CallResult { holds, bootstrap_values, validators, ..result }
@@ -259,7 +259,10 @@ impl Fetcher {
         let device = call.targets.first().map(|target| target.device);
         let mut holds = Vec::new();
         let mut result = match self.evaluate(resource, call, response, now, None, Mapping::read) {
-            Ok(mapped) => assign_records(resource, call, mapped.found, mapped.end, false),
+            Ok(mut mapped) => {
+                mark_silent(resource, &mut mapped.found, now);
+                assign_records(resource, call, mapped.found, mapped.end, false)
+            }
             Err(failed) => {
                 rate_limit::join(&mut holds, Vec::from_iter(failed.hold), device);
                 let result = assign_records_until(resource, call, Vec::new(), failed.ended);
@@ -267,7 +270,6 @@ impl Fetcher {
             }
         };
         rate_limit::join(&mut holds, self.holds_in(resource, call, &response.headers, |_| 0, now), device);
-        mark_silent(resource, &mut result, now);
         result.holds = holds;
         redact(&self.preparer.credentials(call).secret_forms(), &mut result);
         result.bootstrap_values = self.usable_values(&call.connection, result.bootstrap_values);

@@ -62,10 +62,14 @@ impl Batch {
             Outcome::DeviceOffline => Some((None, Some(false))),
             _ => None,
         };
-        let is_accepted = observed.is_some() || matches!(outcome, Outcome::NoData { .. });
+        let source = provider.resource(call.grant.resource.as_str());
+        let offline_after = source.and_then(|resource| resource.offline_after);
+        let has_data = observed.is_some();
+        let is_accepted = has_data || matches!(outcome, Outcome::NoData { .. });
         self.restored.extend(call.was_refused.filter(|_| is_accepted).map(|connection| connection.0));
-        if let Some((record, online)) = observed {
-            let source = provider.resource(call.grant.resource.as_str());
+        // What the value's age says of the device holds without data too.
+        let silent = offline_after.filter(|_| is_accepted).map(|_| (None, None));
+        if let Some((record, online)) = observed.or(silent) {
             self.observations.push(Observation {
                 tenant: wanted.tenant,
                 device: wanted.device,
@@ -74,12 +78,15 @@ impl Batch {
                 call: call.grant.call,
                 fetched_at: call.fetched_at,
                 record,
+                has_data,
                 online,
-                validator: call.validators.of(job).cloned(),
+                validator: call.validators.of(job).cloned().filter(|_| has_data),
                 stale_after: source.and_then(|resource| resource.stale_after),
-                offline_after: source.and_then(|resource| resource.offline_after),
+                offline_after,
                 older_replaces: source.is_some_and(|resource| resource.older_replaces),
             });
+        }
+        if has_data {
             if wanted.failing || wanted.granted.attempts > 0 {
                 self.recovered.push(job.0);
             }

@@ -137,6 +137,7 @@ impl Journey {
                     offline_after: source.and_then(|resource| resource.offline_after),
                     older_replaces: source.is_some_and(|resource| resource.older_replaces),
                     record: Some(past(record, call.fetched_at, &mut batch.stats.rejected)),
+                    has_data: true,
                 });
             }
         }

@@ -81,7 +81,8 @@ pub struct LastFailures {
     pub at: UnixMs,
 }
 
-/// The last failures of those of these jobs that have failed since they succeeded and since their owners changed them.
+/// The last failures of those of these jobs that have failed since they succeeded, and since they were forgiven: an owner
+/// changed them or gave new secrets, the provider's list has them again, or an incident ended.
 pub async fn last_failures(pool: &Pool, jobs: &[i64]) -> Result<HashMap<JobId, LastFailures>, PostgresError> {
     let rows = sqlx::query!(
         r#"SELECT j.job_id, f.outcomes AS "outcomes!", f.at AS "at!"
@@ -92,7 +93,8 @@ pub async fn last_failures(pool: &Pool, jobs: &[i64]) -> Result<HashMap<JobId, L
                      WHERE (e.tenant_id, e.job_id) = (j.tenant_id, j.job_id)
                        AND e.outcome IN ('transient', 'unauthorized', 'gone', 'broken', 'no_data')
                        AND e.at > coalesce(
-                           greatest(l.fetched_at, CASE WHEN j.state = 'active' THEN j.state_at END), '-infinity')
+                           greatest(l.fetched_at, j.forgiven_at, CASE WHEN j.state = 'active' THEN j.state_at END),
+                           '-infinity')
                      -- More make no wait longer.
                      ORDER BY at DESC LIMIT 24) e) f
            WHERE j.job_id = ANY($1) AND j.state IN ('active', 'probing')

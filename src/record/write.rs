@@ -23,13 +23,15 @@ pub struct Observation {
     pub fetched_at: UnixMs,
     /// The record; `None`: nothing new, the value stays, and its age grows on if the device is offline.
     pub record: Option<Record>,
+    /// Whether the answer had data of the device, or called it unchanged; if not, the value's age grows on.
+    pub has_data: bool,
     /// Whether the device is online; `None`: unchanged, and so is the validator.
     pub online: Option<bool>,
     /// For the next conditional request.
     pub validator: Option<Validator>,
     /// The definition's `stale_after`.
     pub stale_after: Option<Interval>,
-    /// The definition's `offline_after`: what is unchanged and older than this is offline.
+    /// The definition's `offline_after`: what is unchanged, or has no data, and is older than this is offline.
     pub offline_after: Option<Interval>,
     /// The definition's `older_replaces`.
     pub older_replaces: bool,
@@ -175,18 +177,18 @@ async fn write_touched(pool: &Pool, touched: &[&Observation]) -> Result<Vec<Writ
                    fence = i.fence,
                    (online, fetched_at, changed_at) = (
                        SELECT is_online,
-                              -- What could not be reached was not seen: its age goes on.
-                              CASE WHEN is_online THEN i.fetched_at ELSE l.fetched_at END,
+                              -- What could not be reached, or had nothing to tell, was not seen: its age goes on.
+                              CASE WHEN is_online AND i.has_data THEN i.fetched_at ELSE l.fetched_at END,
                               CASE WHEN is_online = l.online THEN l.changed_at ELSE i.fetched_at END
-                       -- What is unchanged for too long is offline.
+                       -- What is unchanged, or has no data, for too long is offline.
                        FROM (SELECT COALESCE(i.online, l.online AND COALESCE(l.observed_at >= i.silent_before, true)))
                            AS t (is_online)),
                    -- What is unchanged keeps what vouches for it; any other answer has its own, or none.
                    validator = CASE WHEN i.online IS NULL THEN COALESCE(i.validator, l.validator)
                                     ELSE i.validator END
                FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[], $5::boolean[], $6::bigint[],
-                           $7::jsonb[], $8::timestamptz[])
-                   AS i (tenant_id, device_id, resource, fetched_at, online, fence, validator, silent_before)
+                           $7::jsonb[], $8::timestamptz[], $9::boolean[])
+                   AS i (tenant_id, device_id, resource, fetched_at, online, fence, validator, silent_before, has_data)
                WHERE (l.tenant_id, l.device_id, l.resource) = (i.tenant_id, i.device_id, i.resource)
                  AND l.fence <= i.fence
                RETURNING l.*),
@@ -212,6 +214,7 @@ async fn write_touched(pool: &Pool, touched: &[&Observation]) -> Result<Vec<Writ
         &touched.iter().map(|o| o.call.0).collect::<Vec<_>>(),
         &validators(touched) as &[Option<serde_json::Value>],
         &silent_before as &[Option<chrono::DateTime<chrono::Utc>>],
+        &touched.iter().map(|o| o.has_data).collect::<Vec<_>>(),
     )
     .fetch_all(pool)
     .await

@@ -1,6 +1,6 @@
 //! Three ages: when an answer came, when its source observed the values, and when a device was last online.
 
-use crate::journey::SINGLE;
+use crate::journey::{PATIENT, Rig, SINGLE};
 use crate::support::TestApp;
 use paceline::read;
 use paceline::record::{self, Observation};
@@ -8,6 +8,7 @@ use paceline::watch;
 use paceline::words::{CallId, DeviceId, JobId, Latest, Record, UnixMs};
 use serde_json::json;
 use std::collections::HashMap;
+use wiremock::ResponseTemplate;
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -44,6 +45,21 @@ impl Source {
 
     /// What is recorded of an answer; without `online`, nothing in it was new.
     async fn records(&mut self, at_ms: i64, online: Option<bool>, record: Option<Record>) -> Latest {
+        self.notes(at_ms, online, record, true).await
+    }
+
+    /// What is recorded of an answer that has no data of the device.
+    async fn has_nothing(&mut self, at_ms: i64) -> Latest {
+        self.notes(at_ms, None, None, false).await
+    }
+
+    async fn notes(
+        &mut self,
+        at_ms: i64,
+        online: Option<bool>,
+        record: Option<Record>,
+        has_data: bool,
+    ) -> Latest {
         self.calls += 1;
         let observation = Observation {
             tenant: self.t.tenant,
@@ -54,6 +70,7 @@ impl Source {
             fetched_at: self.now.plus_ms(at_ms),
             online,
             record,
+            has_data,
             validator: None,
             stale_after: None,
             offline_after: Some("1h".parse().unwrap()),
@@ -139,6 +156,23 @@ async fn what_is_unchanged_for_too_long_goes_offline() {
 }
 
 #[tokio::test]
+async fn what_has_no_data_for_too_long_goes_offline_and_its_age_grows_on() {
+    let mut source = Source::new().await;
+    source.answers(0, Some((-10 * MINUTE_MS, 20.0))).await;
+    let latest = source.has_nothing(50 * MINUTE_MS).await;
+    assert!(latest.online && latest.fetched_at == source.now, "{latest:?}");
+    for minute in [51, 52] {
+        let latest = source.has_nothing(minute * MINUTE_MS).await;
+        assert!(!latest.online && latest.values["t"] == 20.0, "{latest:?}");
+        assert_eq!((latest.fetched_at, latest.changed_at), (source.now, source.now.plus_ms(51 * MINUTE_MS)));
+    }
+    let latest = source.answers(53 * MINUTE_MS, Some((53 * MINUTE_MS, 21.0))).await;
+    assert!(latest.online);
+    let expected = (vec!["went_offline".to_owned(), "back_online".to_owned()], vec![true, false, true]);
+    assert_eq!(source.trace().await, expected);
+}
+
+#[tokio::test]
 async fn repeated_old_observation_turns_stale_while_answers_go_on() {
     let mut source = Source::new().await;
     // The source observes once in ten minutes, is asked every minute, and then observes nothing for an hour.
@@ -193,5 +227,35 @@ async fn lag_counts_as_fresh_what_readers_see_as_fresh() {
         let mut lose = redis::cmd("DEL");
         lose.arg(app.keys.device(tenant, source.device));
         lose.query_async::<()>(&mut app.redis.link()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn device_without_data_for_too_long_is_told_as_offline() {
+    for (offline_after, online) in [("", true), ("offline_after = \"1h\"\n", false)] {
+        let text = PATIENT.replace("records =", &format!("{offline_after}records ="));
+        let rig = Rig::new(text.leak(), 1).await;
+        let app = &rig.t.app;
+        let at = app.clock.now().to_string();
+        let body = json!({"id": "d0", "at": at, "online": true, "t": 20.0});
+        rig.answer(ResponseTemplate::new(200).set_body_json(body)).await;
+        rig.land(1).await;
+        let device = async || read::device(app, rig.t.tenant, rig.devices[0]).await.unwrap().unwrap();
+        let state = device().await.resources["state"].clone();
+        assert!(state.fresh && state.online == Some(true), "{state:?}");
+
+        rig.answer(ResponseTemplate::new(200).set_body_string("null")).await;
+        sqlx::query("UPDATE latest SET observed_at = observed_at - interval '2 hours'")
+            .execute(&app.pool)
+            .await
+            .unwrap();
+        rig.run_again().await;
+        let mut lose = redis::cmd("DEL");
+        lose.arg(app.keys.device(rig.t.tenant, rig.devices[0]));
+        lose.query_async::<()>(&mut app.redis.link()).await.unwrap();
+        rig.land(1).await;
+        let state = device().await.resources["state"].clone();
+        assert!(!state.fresh, "{state:?}");
+        assert_eq!((state.online, state.values), (Some(online), json!({"t": 20.0}).as_object().cloned()));
     }
 }

@@ -138,6 +138,7 @@ impl Api {
             call: CallId(7),
             fetched_at,
             record: Some(record),
+            has_data: true,
             online: Some(true),
             validator: None,
             stale_after: None,

@@ -5,7 +5,8 @@ use crate::incident::{Rig, good};
 use crate::journey;
 use futures::future::join_all;
 use paceline::keep;
-use paceline::words::JobId;
+use paceline::preference::connections;
+use paceline::words::{JobId, Secrets};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -156,5 +157,42 @@ async fn waits_of_failing_jobs_outlast_a_lost_schedule() {
         // The next failure is the fourth in a row: of a wait of 8 hours, the last point of the grid.
         let hours = (fails().await - rig.t.app.clock.now().0) as f64 / 3_600_000.0;
         assert!(if lasting { hours > 3.0 } else { hours <= 1.0 }, "{hours}");
+    }
+}
+
+#[tokio::test]
+async fn forgiven_failures_do_not_count_after_a_lost_schedule() {
+    let provider = "mocked".parse().unwrap();
+    for (forgiven_by, answer) in [
+        ("new secrets", ResponseTemplate::new(404)),
+        ("new secrets", ResponseTemplate::new(200).set_body_string("odd")),
+        ("an import", ResponseTemplate::new(200).set_body_string("null")),
+    ] {
+        let rig = journey::Rig::new(journey::PATIENT, 1).await;
+        let app = &rig.t.app;
+        rig.answer(good()).await;
+        rig.land(1).await;
+        sqlx::query("UPDATE latest SET fetched_at = now() - interval '5 hours'")
+            .execute(&app.pool)
+            .await
+            .unwrap();
+        let job: i64 = sqlx::query_scalar("SELECT job_id FROM jobs").fetch_one(&app.pool).await.unwrap();
+        rig.answer(answer).await;
+        for _ in 0..3 {
+            app.queue.refresh(&provider, &[JobId(job)]).await.unwrap();
+            rig.land(1).await;
+        }
+        let waits_ms = async || rig.location(rig.devices[0]).await.due_ms - app.clock.now().0;
+        assert!(waits_ms().await > 0, "{forgiven_by}");
+        if forgiven_by == "an import" {
+            rig.t.add_devices("mocked", rig.connection, 1, "1h").await;
+        } else {
+            let (tenant, secrets) = (rig.t.tenant, Secrets::only("newer"));
+            connections::reauthorise(&app.pool, &app.sealer, tenant, rig.connection, &secrets).await.unwrap();
+        }
+        keep::drain(app).await.unwrap();
+        assert!(waits_ms().await <= 0, "{forgiven_by}");
+        lose_and_rebuild(&rig).await;
+        assert!(waits_ms().await <= 0, "{forgiven_by}: its failures count again");
     }
 }

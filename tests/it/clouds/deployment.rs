@@ -211,6 +211,7 @@ impl DeployedCase {
                 call: PREVIOUS_CALL,
                 fetched_at: app.clock.now().plus_ms(-3_600_000),
                 record: Some(previous_reading()),
+                has_data: true,
                 online: Some(true),
                 validator: case.validator(&self.redirected.provider, app.clock.now()),
                 stale_after: None,
