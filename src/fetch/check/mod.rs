@@ -246,11 +246,14 @@ records = ".[] | {id, values: {on}}"
             "records yields the key \"value\", which is refused: use id, values",
         );
         refused(records, "{id, online}", "records yields no values");
-        refused(
-            "records =",
-            "offline_after = \"1h\"\nrecords =",
-            "records yields no observed_at, which offline_after counts from",
-        );
+        // Also where it is known which device a record is of.
+        for of in ["", "id = \".id\"\n"] {
+            refused(
+                "records =",
+                &format!("{of}offline_after = \"1h\"\nrecords ="),
+                "records yields no observed_at, which offline_after counts from",
+            );
+        }
         let discovery =
             |devices: &str| format!("[discovery]\npath = \"/\"\ndevices = \"{devices}\"\n[resource.state]");
         refused(
