@@ -96,7 +96,7 @@ pub struct Resource {
     #[serde(default)]
     pub stale_after: Option<Interval>,
     /// The age at which an observation shows that its device is offline, by its own time, although the provider still
-    /// tells it. When absent, only `online` of a record tells.
+    /// tells it, calls it unchanged, or has no data of the device. When absent, only `online` of a record tells.
     #[serde(default)]
     pub offline_after: Option<Interval>,
     /// Whether an observation that is older than the one that stands replaces it. When not, it is kept until answers
