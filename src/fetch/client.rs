@@ -3,7 +3,7 @@
 use super::answer::elements::{Element, Mapping};
 use super::answer::{
     EndedEarly, Judge, Page, Pager, all, assign_records, assign_records_until, describe_unexpected, mapping,
-    mark_silent, rate_limit, text, validate,
+    rate_limit, silent_marked, text, validate,
 };
 use super::call::{Call, CallResult, Validators};
 use super::jq::{OffRuntime, Program};
@@ -156,8 +156,8 @@ impl Fetcher {
         trace: Option<&mut Trace>,
     ) -> CallResult {
         let pages = self.fetch_pages(resource, call, now, trace, Mapping::read).await;
-        let PagedResult { mut found, ended, holds, bootstrap_values, validator, is_part } = pages;
-        mark_silent(resource, &mut found, now);
+        let PagedResult { found, ended, holds, bootstrap_values, validator, is_part } = pages;
+        let found = silent_marked(resource, found, now);
         let is_complete = ended.is_ok() && found.iter().all(|element| matches!(element, Element::Read(..)));
         let result = match ended {
             Ok(end) => assign_records(resource, call, found, end, is_part),
@@ -259,9 +259,8 @@ impl Fetcher {
         let device = call.targets.first().map(|target| target.device);
         let mut holds = Vec::new();
         let mut result = match self.evaluate(resource, call, response, now, None, Mapping::read) {
-            Ok(mut mapped) => {
-                mark_silent(resource, &mut mapped.found, now);
-                assign_records(resource, call, mapped.found, mapped.end, false)
+            Ok(MappedPage { found, end, .. }) => {
+                assign_records(resource, call, silent_marked(resource, found, now), end, false)
             }
             Err(failed) => {
                 rate_limit::join(&mut holds, Vec::from_iter(failed.hold), device);

@@ -81,8 +81,8 @@ pub struct LastFailures {
     pub at: UnixMs,
 }
 
-/// The last failures of those of these jobs that have failed since they succeeded, and since they were forgiven: an owner
-/// changed them or gave new secrets, the provider's list has them again, or an incident ended.
+/// The last failures of those of these jobs that have failed since they succeeded and since they were forgiven: an
+/// owner changed them or gave new secrets, the provider's list has them again, or an incident ended.
 pub async fn last_failures(pool: &Pool, jobs: &[i64]) -> Result<HashMap<JobId, LastFailures>, PostgresError> {
     let rows = sqlx::query!(
         r#"SELECT j.job_id, f.outcomes AS "outcomes!", f.at AS "at!"

@@ -15,4 +15,4 @@ pub(super) mod wait;
 pub(super) use assign::{EndedEarly, all, assign_records, assign_records_until};
 pub(super) use judge::{Judge, describe_unexpected};
 pub(super) use paging::{Page, Pager};
-pub(super) use silence::mark_silent;
+pub(super) use silence::silent_marked;
