@@ -132,6 +132,18 @@ impl Deployment {
         self.redis.cpu_all_threads_s().await
     }
 
+    /// Empties its Redis.
+    pub async fn flush_redis(&self) -> Result<(), Failed> {
+        Ok(redis::cmd("FLUSHALL").query_async(&mut self.app.redis.link()).await?)
+    }
+
+    /// The process that starts all others of its Postgres.
+    pub async fn postgres_pid(&self) -> Result<u32, Failed> {
+        let file = "SELECT split_part(pg_read_file('postmaster.pid'), chr(10), 1)::int";
+        let pid: i32 = sqlx::query_scalar(file).fetch_one(&self.app.pool).await?;
+        Ok(pid.try_into()?)
+    }
+
     /// URLs of its Redis and its database.
     pub fn urls(&self) -> (&str, &str) {
         (self.servers.redis_url.expose_secret(), self.servers.database_url.expose_secret())

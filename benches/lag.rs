@@ -62,7 +62,7 @@ async fn measure(count: usize, seconds: u32) -> Result<(Lag, Lag), Failed> {
 
     eprintln!("a process with the roles fetch and keep, two intervals to warm up, then {seconds} s");
     let process = at.serve("fetch,keep")?;
-    wait_for_calls(&cloud).await?;
+    cloud.wait_for_calls().await?;
     sleep(Duration::from_millis(2 * u64::from(INTERVAL_MS))).await;
     drop(cloud.arrivals());
     let clock = SharedClock::read(&at.app.redis).await?;
@@ -104,18 +104,6 @@ async fn send_bare(grid: &Grid, cloud: &Thermostats, clock: SharedClock, to: Ins
         });
     }
     tasks.join_all().await;
-}
-
-/// Waits for the first call.
-async fn wait_for_calls(cloud: &Thermostats) -> Result<(), Failed> {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while cloud.arrivals().is_empty() {
-        if Instant::now() > deadline {
-            return Err("no call arrived within a minute".into());
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
 }
 
 /// When each device's job is due.

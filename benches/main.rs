@@ -18,10 +18,13 @@ mod memory;
 mod minimal;
 mod nginx;
 mod pace;
+mod rebuild;
+mod record;
 mod redis_server;
 mod register;
 mod reprioritise;
 mod rig;
+mod sync;
 mod thermostats;
 #[allow(dead_code, reason = "the tests cut and silence too")]
 #[path = "../tests/it/wire.rs"]
@@ -44,7 +47,7 @@ struct Args {
     /// Print one line of JSON per figure on stdout, and nothing else there
     #[arg(long)]
     json: bool,
-    /// Seconds to measure in `pace` (default 60), `idle` (30), `far` and `lag` (20); shorter only to try them
+    /// Seconds to measure in `pace` (default 60), `idle` (30), `far` and `lag` (20), `sync` (15); shorter only to try them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
     seconds: Option<u32>,
     /// Set by `cargo bench`, not by `cargo test --all-targets`
@@ -74,6 +77,12 @@ enum Bench {
     Idle,
     /// Mapping a response's bytes to the readings of 300 devices
     Mapping,
+    /// Readings made durable per second
+    Record,
+    /// Jobs per second that a lost schedule is built with
+    Rebuild,
+    /// Whole syncs per second, from taking to settling
+    Sync,
     /// Share of a quota that processes use whose Redis and Postgres are far away
     Far,
     /// Share of a quota that four processes use, and how many calls a referee throttles
@@ -145,6 +154,9 @@ async fn run(bench: Bench, seconds: Option<u32>) -> Result<Vec<Figure>, Failed> 
         Bench::Lag => lag::run(seconds.unwrap_or(20)).await,
         Bench::Idle => idle::run(seconds.unwrap_or(30)).await,
         Bench::Mapping => mapping::run().await,
+        Bench::Record => record::run().await,
+        Bench::Rebuild => rebuild::run().await,
+        Bench::Sync => sync::run(seconds.unwrap_or(15)).await,
         Bench::Far => far::run(seconds.unwrap_or(20)).await,
         Bench::Pace => pace::run(seconds.unwrap_or(60)).await,
     }

@@ -6,9 +6,10 @@ use axum::extract::{Path, State};
 use axum::routing::get;
 use paceline::redis::Redis;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// A received request.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +41,18 @@ impl Thermostats {
             drop(axum::serve(listener, router).await);
         });
         Ok(Self { port, url: format!("http://127.0.0.1:{port}"), arrivals, server })
+    }
+
+    /// Waits for the first call.
+    pub async fn wait_for_calls(&self) -> Result<(), Failed> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.arrivals().is_empty() {
+            if Instant::now() > deadline {
+                return Err("no call arrived within a minute".into());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
     }
 
     /// Returns and clears the arrivals.
@@ -88,6 +101,6 @@ impl SharedClock {
 
     /// The instant of this time; the present if it has passed.
     pub fn instant(&self, unix_ms: f64) -> Instant {
-        self.at + std::time::Duration::from_secs_f64((unix_ms - self.unix_ms).max(0.0) / 1000.0)
+        self.at + Duration::from_secs_f64((unix_ms - self.unix_ms).max(0.0) / 1000.0)
     }
 }

@@ -24,7 +24,7 @@ pub use remove::{Removal, count_connection, count_devices, remove_connection, re
 pub use run::{check_in_turn, run};
 
 use crate::app::App;
-use crate::postgres::PostgresError;
+use crate::postgres::{self, PostgresError};
 use crate::preference::jobs::StoredJob;
 use crate::redis::RedisError;
 use crate::schedule::{Entry, offset_ms};
@@ -38,6 +38,14 @@ pub enum KeepError {
     /// Postgres.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
+}
+
+/// Has Postgres look at tables that were filled a moment ago. If it does not, statements are slow for a while.
+async fn analyze_grown(app: &App) {
+    let tables = ["connections", "devices", "jobs", "latest"];
+    if let Err(error) = postgres::analyze_grown(&app.pool, &tables).await {
+        tracing::debug!(%error, "tables not analyzed");
+    }
 }
 
 /// The job as it goes into the schedule; none if it is not to be there.

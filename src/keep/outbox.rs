@@ -22,6 +22,9 @@ pub async fn drain(app: &App) -> Result<usize, KeepError> {
         if notes.is_empty() {
             return Ok(drained);
         }
+        if notes.len() as i64 == BATCH {
+            super::analyze_grown(app).await;
+        }
         let mut by_provider: BTreeMap<&str, (HashSet<i64>, HashSet<RemovedDevice>)> = BTreeMap::new();
         for note in &notes {
             let (jobs, removed) = by_provider.entry(&note.provider).or_default();

@@ -44,6 +44,8 @@ async fn rebuild(app: &App, provider: &ProviderName) -> Result<Rebuild, KeepErro
     let fence = schedules::last_fence(&app.pool, provider).await?;
     // Remembered before anything can be sent: from now on a loss is a loss.
     schedules::remember(&app.pool, provider, fence).await?;
+    // A restored database has no statistics.
+    super::analyze_grown(app).await;
     // Before anything is granted by quota inputs that may be out of date.
     quota_inputs::tell_all(app, provider).await?;
     app.queue.revive(provider, known, fence, None).await?;

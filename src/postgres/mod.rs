@@ -12,6 +12,7 @@ mod pool;
 mod replica;
 mod schema;
 mod server;
+mod statistics;
 mod transaction;
 mod trust;
 
@@ -21,6 +22,7 @@ pub use pool::Pool;
 pub use replica::{Read, Reads};
 pub use schema::{LOCK_WAIT, begin_ddl, check_migrated, migrate};
 pub use server::{POSTGRES_MIN, Purpose, Unsuitable};
+pub use statistics::analyze_grown;
 pub use transaction::Transaction;
 
 /// What went wrong with Postgres.

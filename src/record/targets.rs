@@ -39,11 +39,11 @@ pub async fn siblings(
            one AS MATERIALIZED (
                SELECT j.job_id AS of_job, j.tenant_id, j.resource, d.connection_id
                FROM jobs j JOIN devices d USING (tenant_id, device_id) WHERE j.job_id = ANY($1)),
+           asked AS MATERIALIZED (SELECT * FROM one JOIN pair USING (of_job)),
            named AS MATERIALIZED (
-               SELECT o.of_job, o.resource, d.*
-               FROM one o JOIN pair p USING (of_job)
-               JOIN devices d ON d.tenant_id = o.tenant_id AND d.connection_id = o.connection_id
-                              AND d.external_id = p.external_id)
+               SELECT a.of_job, a.resource, d.*
+               FROM asked a JOIN devices d ON d.tenant_id = a.tenant_id AND d.connection_id = a.connection_id
+                                           AND d.external_id = a.external_id)
            SELECT n.of_job AS "of_job!", j.tenant_id AS "tenant_id!", j.job_id AS "job_id!",
                   j.device_id AS "device_id!", n.connection_id AS "connection_id!", n.external_id AS "external_id!",
                   n.group_key AS "group_key!", j.failing_since IS NOT NULL AS "failing!"
@@ -76,11 +76,15 @@ pub async fn read(pool: &Pool, jobs: &[i64]) -> Result<Vec<TargetRow>, PostgresE
     sqlx::query_as!(
         TargetRow,
         r#"WITH wanted AS MATERIALIZED (
-               SELECT * FROM jobs WHERE job_id = ANY($1) AND state IN ('active', 'probing'))
-           SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!", d.connection_id,
-                  d.external_id, d.group_key, j.failing_since IS NOT NULL AS "failing!"
-           FROM wanted j JOIN devices d USING (tenant_id, device_id)
-           JOIN connections c USING (tenant_id, connection_id)
+               SELECT * FROM jobs WHERE job_id = ANY($1) AND state IN ('active', 'probing')),
+           -- The devices before the connections, even before the first ANALYZE of the tables.
+           placed AS MATERIALIZED (
+               SELECT w.*, d.connection_id, d.external_id, d.group_key
+               FROM wanted w JOIN devices d USING (tenant_id, device_id))
+           SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!",
+                  j.connection_id AS "connection_id!", j.external_id AS "external_id!", j.group_key AS "group_key!",
+                  j.failing_since IS NOT NULL AS "failing!"
+           FROM placed j JOIN connections c USING (tenant_id, connection_id)
            WHERE c.state = 'active' OR is_probe(c.tenant_id, c.connection_id, j.job_id)"#,
         jobs
     )

@@ -30,6 +30,7 @@ mod metered;
 mod novelty;
 mod oauth;
 mod outage;
+mod plans;
 mod pooler;
 mod private_postgres;
 mod private_redis;

@@ -116,17 +116,18 @@ pub async fn set(
 pub async fn by_id(pool: &Pool, ids: &[i64]) -> Result<Vec<StoredJob>, PostgresError> {
     let rows = sqlx::query_as!(
         JobRow,
-        // MATERIALIZED: the jobs are read first, even before the first ANALYZE of the tables.
-        r#"WITH wanted AS MATERIALIZED (SELECT * FROM jobs WHERE job_id = ANY($1))
+        // MATERIALIZED: the jobs first, then their devices, even before the first ANALYZE of the tables.
+        r#"WITH wanted AS MATERIALIZED (SELECT * FROM jobs WHERE job_id = ANY($1)),
+           placed AS MATERIALIZED (
+               SELECT w.*, d.connection_id, d.group_key FROM wanted w JOIN devices d USING (tenant_id, device_id))
            SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!",
                   j.resource AS "resource!", j.provider AS "provider!", j.interval_ms AS "interval_ms!",
-                  j.priority AS "priority!", j.state AS "state!", j.version AS "version!", d.connection_id,
-                  d.group_key,
+                  j.priority AS "priority!", j.state AS "state!", j.version AS "version!",
+                  j.connection_id AS "connection_id!", j.group_key AS "group_key!",
                   c.state = 'active' OR is_probe(c.tenant_id, c.connection_id, j.job_id) AS "usable!", t.weight,
                   l.fetched_at AS "fetched_at?", j.created_at AS "created_at!"
-           FROM wanted j
+           FROM placed j
            JOIN tenants t USING (tenant_id)
-           JOIN devices d USING (tenant_id, device_id)
            JOIN connections c USING (tenant_id, connection_id)
            LEFT JOIN latest l USING (tenant_id, device_id, resource)"#,
         ids
@@ -147,16 +148,17 @@ pub async fn page(
     let rows = sqlx::query_as!(
         JobRow,
         r#"WITH wanted AS MATERIALIZED (
-               SELECT * FROM jobs WHERE provider = $1 AND job_id > $2 ORDER BY job_id LIMIT $3)
+               SELECT * FROM jobs WHERE provider = $1 AND job_id > $2 ORDER BY job_id LIMIT $3),
+           placed AS MATERIALIZED (
+               SELECT w.*, d.connection_id, d.group_key FROM wanted w JOIN devices d USING (tenant_id, device_id))
            SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!",
                   j.resource AS "resource!", j.provider AS "provider!", j.interval_ms AS "interval_ms!",
-                  j.priority AS "priority!", j.state AS "state!", j.version AS "version!", d.connection_id,
-                  d.group_key,
+                  j.priority AS "priority!", j.state AS "state!", j.version AS "version!",
+                  j.connection_id AS "connection_id!", j.group_key AS "group_key!",
                   c.state = 'active' OR is_probe(c.tenant_id, c.connection_id, j.job_id) AS "usable!", t.weight,
                   l.fetched_at AS "fetched_at?", j.created_at AS "created_at!"
-           FROM wanted j
+           FROM placed j
            JOIN tenants t USING (tenant_id)
-           JOIN devices d USING (tenant_id, device_id)
            JOIN connections c USING (tenant_id, connection_id)
            LEFT JOIN latest l USING (tenant_id, device_id, resource)
            ORDER BY j.job_id"#,
