@@ -47,7 +47,8 @@ struct Args {
     /// Print one line of JSON per figure on stdout, and nothing else there
     #[arg(long)]
     json: bool,
-    /// Seconds to measure in `pace` (default 60), `idle` (30), `far` and `lag` (20), `sync` (15); shorter only to try them
+    /// Seconds to measure in `pace` (default 60), `idle` (30), `far` and `lag` (20), `sync` (15); shorter only to try
+    /// them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
     seconds: Option<u32>,
     /// Set by `cargo bench`, not by `cargo test --all-targets`
