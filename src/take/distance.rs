@@ -26,16 +26,35 @@ pub(super) struct Meter {
     tolerance_ms: f64,
     /// From asking for calls to knowing their targets, ms; the last ones.
     handling_ms: VecDeque<f64>,
-    /// The shortest round trips, ms: of the current period, and of the one before it.
-    shortest_ms: [f64; 2],
+    /// The shortest round trips of the current period, and of the one before it.
+    shortest: [RoundTrip; 2],
     /// Round trips in this period.
     count: u32,
+}
+
+/// From asking for calls to the answer.
+#[derive(Debug, Clone, Copy)]
+struct RoundTrip {
+    /// All of it, ms.
+    whole_ms: f64,
+    /// Without the time that the script ran, ms.
+    way_ms: f64,
+}
+
+impl RoundTrip {
+    const NONE: Self = Self { whole_ms: f64::INFINITY, way_ms: f64::INFINITY };
+
+    fn min(self, other: Self) -> Self {
+        Self { whole_ms: self.whole_ms.min(other.whole_ms), way_ms: self.way_ms.min(other.way_ms) }
+    }
 }
 
 /// Round trips that are looked at for the shortest one.
 const PERIOD: u32 = 64;
 /// Before so many round trips nothing is said about the shortest: the first ones connect and load scripts.
 const COUNT_MIN: u32 = 4;
+/// The share of the tolerance that a busy Redis may use up.
+const BUSY_SHARE: f64 = 0.8;
 /// How many lookups are remembered, and the share of them that the lead is enough for.
 const LOOKUPS: usize = 10;
 const SHARE: f64 = 0.8;
@@ -49,19 +68,20 @@ impl Meter {
         Self {
             tolerance_ms: ms(tolerance),
             handling_ms: VecDeque::with_capacity(LOOKUPS),
-            shortest_ms: [f64::INFINITY; 2],
+            shortest: [RoundTrip::NONE; 2],
             count: 0,
         }
     }
 
-    /// Takes in how long Redis took to answer.
-    pub(super) fn note_round_trip(&mut self, took: Duration) {
+    /// Takes in how long Redis took to answer, and for how much of it the script ran.
+    pub(super) fn note_round_trip(&mut self, took: Duration, script_ms: f64) {
         if self.count == PERIOD {
-            self.shortest_ms = [f64::INFINITY, self.shortest_ms[0]];
+            self.shortest = [RoundTrip::NONE, self.shortest[0]];
             self.count = 0;
         }
         self.count += 1;
-        self.shortest_ms[0] = self.shortest_ms[0].min(ms(took));
+        let whole_ms = ms(took);
+        self.shortest[0] = self.shortest[0].min(RoundTrip { whole_ms, way_ms: whole_ms - script_ms });
     }
 
     /// Takes in how long it took from asking for calls to knowing their targets.
@@ -79,11 +99,16 @@ impl Meter {
         // A tenth more: what takes longer is handed back.
         let lead_ms =
             if handling_ms > spare_ms { rounded_up((handling_ms * 1.1).min(LEAD_MAX_MS)) } else { 0 };
-        let is_known = self.count >= COUNT_MIN || self.shortest_ms[1].is_finite();
-        let shortest_ms = if is_known { self.shortest_ms[0].min(self.shortest_ms[1]) } else { 0.0 };
+        let is_known = self.count >= COUNT_MIN || self.shortest[1].way_ms.is_finite();
+        let shortest = self.shortest[0].min(self.shortest[1]);
+        // A script that runs long, because much is to be granted, is no distance, as long as there is an instant left.
+        let late_ms = match is_known {
+            true => (shortest.way_ms - spare_ms).max(shortest.whole_ms - BUSY_SHARE * self.tolerance_ms),
+            false => 0.0,
+        };
         Distance {
             lead_ms,
-            late_ms: rounded_up((shortest_ms - spare_ms).clamp(0.0, LEAD_MAX_MS)),
+            late_ms: rounded_up(late_ms.clamp(0.0, LEAD_MAX_MS)),
             // There are calls to send until the next take has been handled.
             reach_ms: lead_ms * 2,
         }
@@ -112,7 +137,7 @@ mod tests {
 
     fn meter(round_trips_ms: &[u64], handling_ms: &[u64]) -> Meter {
         let mut meter = Meter::new(Duration::from_millis(100));
-        round_trips_ms.iter().for_each(|took| meter.note_round_trip(Duration::from_millis(*took)));
+        round_trips_ms.iter().for_each(|took| meter.note_round_trip(Duration::from_millis(*took), 0.0));
         handling_ms.iter().for_each(|took| meter.note_handling(Duration::from_millis(*took)));
         meter
     }
@@ -133,6 +158,18 @@ mod tests {
     fn far_redis_needs_lateness_too() {
         let found = meter(&[200; 100], &[203; 100]).distance();
         assert_eq!(found, Distance { lead_ms: 230, late_ms: 150, reach_ms: 460 });
+    }
+
+    #[test]
+    fn busy_redis_is_not_far_until_it_leaves_no_instant() {
+        let busy = |whole_ms, script_ms: f64| {
+            let mut meter = Meter::new(Duration::from_millis(100));
+            (0..COUNT_MIN).for_each(|_| meter.note_round_trip(Duration::from_millis(whole_ms), script_ms));
+            meter.distance().late_ms
+        };
+        assert_eq!(busy(75, 70.0), 0);
+        assert_eq!(busy(75, 0.0), 30);
+        assert_eq!(busy(120, 115.0), 40);
     }
 
     #[test]

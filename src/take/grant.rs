@@ -66,6 +66,8 @@ pub struct Taken {
     /// Jobs that were set aside because their records cannot be read.
     #[serde(deserialize_with = "job_ids")]
     pub corrupt: Vec<JobId>,
+    /// How long the script ran, ms.
+    pub script_ms: f64,
 }
 
 /// A row: the call's four values, then five per job. Tables are expensive for scripts, which keep ids as text.

@@ -123,7 +123,7 @@ impl Taker {
         let taken: Taken = self.take.ask(&self.redis, &self.anchor, &args).await?;
         self.observe_time(taken.now);
         if now.is_none() {
-            self.measure(|meter| meter.note_round_trip(asked.elapsed()));
+            self.measure(|meter| meter.note_round_trip(asked.elapsed(), taken.script_ms));
         }
         Ok(taken)
     }
@@ -206,7 +206,7 @@ impl Taker {
             self.reserve.ask(&self.redis, &self.anchor, &[now_arg(now).as_bytes(), &spec, &request]).await?;
         self.observe_time(reply.now);
         if now.is_none() {
-            self.measure(|meter| meter.note_round_trip(asked.elapsed()));
+            self.measure(|meter| meter.note_round_trip(asked.elapsed(), 0.0));
         }
         Ok(reply.into())
     }

@@ -7,7 +7,7 @@
 --                  resources = {name -> {max, cost, cost_per_device}}}
 --       3 how many calls
 --       4 msgpack {most, of = {connection -> calls}}, or '': no connection gets more of them than `of` says, or `most`
--- Returns msgpack {live, now, late_ms, wake_ms, reaped, calls, bound, corrupt}
+-- Returns msgpack {live, now, late_ms, wake_ms, reaped, calls, bound, corrupt, script_ms}
 --   live    false when the schedule was not built on this run of the server (see revive.lua): nothing is granted
 --   late_ms how much later than the tolerance calls may be sent
 --   wake_ms when to take again if nothing else happens; -1: when something is put or a call ends
@@ -16,10 +16,11 @@
 --           number is the call's fence
 --   bound   {[lane, or '' for all, quota or hold, until_ms, or -1 until a call ends]…}
 --   corrupt {id…}: jobs set aside because their records cannot be read
+--   script_ms  how long this ran, by the clock that `now` is from
 -- All quotas of a call's scope chain are spent together, or none is. Jobs beyond jobs_max are left for the next take.
--- Uses: Run, Probe, Chain, Found, Contenders, Gather, Serve, Ahead, Write
-if not Run.is_live() then return cmsgpack.pack({ false, Run.now, 0, -1, 0, {}, {}, {} }) end
-if Probe.wait_ms then return cmsgpack.pack({ true, Run.now, Run.late, Probe.wait_ms, 0, {}, {}, {} }) end
+-- Uses: Clock, Run, Probe, Chain, Found, Contenders, Gather, Serve, Ahead, Write
+if not Run.is_live() then return cmsgpack.pack({ false, Run.now, 0, -1, 0, {}, {}, {}, 0 }) end
+if Probe.wait_ms then return cmsgpack.pack({ true, Run.now, Run.late, Probe.wait_ms, 0, {}, {}, {}, 0 }) end
 local calls, calls_max = Found.calls, Found.calls_max
 
 -- Gather what competes.
@@ -53,4 +54,7 @@ if is_drained and #calls < calls_max then Ahead.grant() end
 
 Write.all(is_stopped, is_drained)
 if #calls > 0 then Probe.granted() end
-return cmsgpack.pack({ true, Run.now, Run.late, Write.wake_ms(), Found.reaped, calls, Found.bound, Found.corrupt })
+return cmsgpack.pack({
+  true, Run.now, Run.late, Write.wake_ms(), Found.reaped, calls, Found.bound, Found.corrupt,
+  Clock.now_ms(ARGV[1]) - Run.now,
+})
