@@ -7,6 +7,7 @@ use crate::preference::jobs::StoredJob;
 use crate::preference::{jobs, schedules};
 use crate::schedule::Entry;
 use crate::words::{JobId, ProviderName};
+use futures::future::try_join;
 
 const PAGE: i64 = 2000;
 
@@ -49,23 +50,37 @@ async fn rebuild(app: &App, provider: &ProviderName) -> Result<Rebuild, KeepErro
     // Before anything is granted by quota inputs that may be out of date.
     quota_inputs::tell_all(app, provider).await?;
     app.queue.revive(provider, known, fence, None).await?;
-    let (mut after, mut put) = (JobId(0), 0);
-    loop {
-        let page = jobs::page(&app.pool, provider, after, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = last.job.id;
-        let failures = failing::of(app, &page).await?;
-        let entry = |stored: StoredJob| {
-            let failures = failures.get(&stored.job.id).copied();
-            Some(Entry { failures, ..entry(app, stored)? })
-        };
-        let entries: Vec<_> = page.into_iter().filter_map(entry).collect();
-        app.queue.put(provider, &entries).await?;
-        put += entries.len() as u64;
+    let (mut page, mut put) = (Page::read(app, provider, JobId(0)).await?, 0);
+    while let Some(last) = page.last {
+        // Postgres reads the next jobs while Redis stores these.
+        let storing = async { app.queue.put(provider, &page.entries).await.map_err(KeepError::from) };
+        let (_, next) = try_join(storing, Page::read(app, provider, last)).await?;
+        put += page.entries.len() as u64;
+        page = next;
     }
     app.queue.mark_built(provider).await?;
     if known {
         tracing::warn!(%provider, jobs = put, "schedule rebuilt from Postgres; its quotas count as spent");
     }
     Ok(Rebuild::Done(put))
+}
+
+/// Some jobs of a provider.
+struct Page {
+    /// None after the last page.
+    last: Option<JobId>,
+    entries: Vec<Entry>,
+}
+
+impl Page {
+    async fn read(app: &App, provider: &ProviderName, after: JobId) -> Result<Self, KeepError> {
+        let page = jobs::page(&app.pool, provider, after, PAGE).await?;
+        let failures = failing::of(app, &page).await?;
+        let last = page.last().map(|stored| stored.job.id);
+        let entry = |stored: StoredJob| {
+            let failures = failures.get(&stored.job.id).copied();
+            Some(Entry { failures, ..entry(app, stored)? })
+        };
+        Ok(Self { last, entries: page.into_iter().filter_map(entry).collect() })
+    }
 }

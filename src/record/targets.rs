@@ -77,10 +77,11 @@ pub async fn read(pool: &Pool, jobs: &[i64]) -> Result<Vec<TargetRow>, PostgresE
         TargetRow,
         r#"WITH wanted AS MATERIALIZED (
                SELECT * FROM jobs WHERE job_id = ANY($1) AND state IN ('active', 'probing')),
-           -- The devices before the connections, even before the first ANALYZE of the tables.
+           -- One look at the index for each, however large or small Postgres takes the table to be.
            placed AS MATERIALIZED (
-               SELECT w.*, d.connection_id, d.external_id, d.group_key
-               FROM wanted w JOIN devices d USING (tenant_id, device_id))
+               SELECT w.*, d.connection_id, d.external_id, d.group_key FROM wanted w
+               CROSS JOIN LATERAL (SELECT * FROM devices d
+                                   WHERE (d.tenant_id, d.device_id) = (w.tenant_id, w.device_id) OFFSET 0) d)
            SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!",
                   j.connection_id AS "connection_id!", j.external_id AS "external_id!", j.group_key AS "group_key!",
                   j.failing_since IS NOT NULL AS "failing!"

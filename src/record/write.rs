@@ -101,7 +101,10 @@ async fn write_fresh(pool: &Pool, fresh: &[&Observation]) -> Result<Vec<Written>
                                         older_replaces)
                SELECT i.tenant_id, i.device_id, i.resource, i.job_id, i.observed_at, i.fetched_at, i.fetched_at,
                       i.online, i."values", i.hash, i.fence, i.validator, i.stale_after_ms, i.older_replaces
-               FROM input i JOIN jobs j USING (tenant_id, job_id)
+               FROM input i
+               -- One look at the index for each, however large or small Postgres takes the table to be.
+               CROSS JOIN LATERAL (SELECT FROM jobs j
+                                   WHERE (j.tenant_id, j.job_id) = (i.tenant_id, i.job_id) OFFSET 0) j
                ON CONFLICT (tenant_id, device_id, resource) DO UPDATE SET
                    (observed_at, changed_at, online, "values", content_hash, older_since) = (
                        -- An older observation leaves the newer one, and what it said, as it is.
