@@ -56,7 +56,8 @@ pub async fn lasting(pool: &Pool) -> Result<Vec<String>, PostgresError> {
 /// failed since then are tried at once: their versions are newer.
 async fn forgive(pool: &Pool, provider: &ProviderName, since: UnixMs) -> Result<(), PostgresError> {
     sqlx::query!(
-        "WITH usable AS (
+        "-- All tenants: an incident is a provider's, and ends for everybody.
+         WITH usable AS (
              UPDATE connections c SET state = 'active', state_reason = NULL, state_at = now()
              WHERE c.provider = $1 AND c.state = 'needs_reauth' AND c.state_at >= $2
                -- A new one that waits for its owner has never had a reading.

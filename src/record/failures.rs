@@ -85,7 +85,8 @@ pub struct LastFailures {
 /// owner changed them or gave new secrets, the provider's list has them again, or an incident ended.
 pub async fn last_failures(pool: &Pool, jobs: &[i64]) -> Result<HashMap<JobId, LastFailures>, PostgresError> {
     let rows = sqlx::query!(
-        r#"SELECT j.job_id, f.outcomes AS "outcomes!", f.at AS "at!"
+        r#"-- All tenants: a provider's schedule has jobs of any.
+           SELECT j.job_id, f.outcomes AS "outcomes!", f.at AS "at!"
            FROM jobs j LEFT JOIN latest l USING (tenant_id, device_id, resource)
            CROSS JOIN LATERAL (
                SELECT array_agg(e.outcome ORDER BY e.at DESC) AS outcomes, max(e.at) AS at
@@ -117,7 +118,8 @@ pub async fn recover(pool: &Pool, jobs: &[i64]) -> Result<(), PostgresError> {
         return Ok(());
     }
     sqlx::query!(
-        "WITH before AS (
+        "-- All tenants: calls that end together are of any.
+         WITH before AS (
              SELECT j.tenant_id, j.job_id, j.provider, j.state, split_part(j.state_reason, ':', 1) AS reason,
                     d.connection_id
              FROM jobs j JOIN devices d USING (tenant_id, device_id)

@@ -35,7 +35,8 @@ pub async fn siblings(
     let (jobs, ids): (Vec<i64>, Vec<String>) =
         pairs.iter().map(|(job, id)| (job.0, (*id).to_owned())).unzip();
     let rows = sqlx::query!(
-        r#"WITH pair AS MATERIALIZED (SELECT * FROM UNNEST($1::bigint[], $2::text[]) AS t (of_job, external_id)),
+        r#"-- All tenants: calls that end together are of any.
+           WITH pair AS MATERIALIZED (SELECT * FROM UNNEST($1::bigint[], $2::text[]) AS t (of_job, external_id)),
            one AS MATERIALIZED (
                SELECT j.job_id AS of_job, j.tenant_id, j.resource, d.connection_id
                FROM jobs j JOIN devices d USING (tenant_id, device_id) WHERE j.job_id = ANY($1)),
@@ -75,7 +76,8 @@ pub async fn siblings(
 pub async fn read(pool: &Pool, jobs: &[i64]) -> Result<Vec<TargetRow>, PostgresError> {
     sqlx::query_as!(
         TargetRow,
-        r#"WITH wanted AS MATERIALIZED (
+        r#"-- All tenants: calls that are granted together are of any.
+           WITH wanted AS MATERIALIZED (
                SELECT * FROM jobs WHERE job_id = ANY($1) AND state IN ('active', 'probing')),
            -- One look at the index for each, however large or small Postgres takes the table to be.
            placed AS MATERIALIZED (
@@ -97,7 +99,8 @@ pub async fn read(pool: &Pool, jobs: &[i64]) -> Result<Vec<TargetRow>, PostgresE
 /// The validators stored with the latest readings of these jobs, for conditional requests.
 pub async fn validators(pool: &Pool, jobs: &[i64]) -> Result<HashMap<i64, Validator>, PostgresError> {
     let rows = sqlx::query!(
-        r#"WITH wanted AS MATERIALIZED (
+        r#"-- All tenants: calls that are granted together are of any.
+           WITH wanted AS MATERIALIZED (
                SELECT tenant_id, device_id, resource, job_id FROM jobs WHERE job_id = ANY($1))
            SELECT w.job_id AS "job_id!", l.validator AS "validator!"
            FROM wanted w JOIN latest l USING (tenant_id, device_id, resource) WHERE l.validator IS NOT NULL"#,

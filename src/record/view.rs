@@ -91,7 +91,8 @@ pub async fn devices(
 ) -> Result<HashMap<DeviceId, DeviceSnapshot>, PostgresError> {
     let rows = sqlx::query_as!(
         Row,
-        r#"SELECT d.tenant_id, d.device_id, d.name, d.external_id, d.group_key, d.model, d.missing_since,
+        r#"-- All tenants: of any, if none is given: calls that end together.
+           SELECT d.tenant_id, d.device_id, d.name, d.external_id, d.group_key, d.model, d.missing_since,
                   c.provider, c.label,
                   j.resource AS "resource?", j.interval_ms AS "interval_ms?", j.priority AS "priority?",
                   j.state AS "state?", j.version AS "version?",

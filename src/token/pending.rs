@@ -59,7 +59,8 @@ pub async fn redeem(
 ) -> Result<Option<Pending>, TokenError> {
     let hash = hash(state);
     let row = sqlx::query!(
-        "DELETE FROM authorisations WHERE state_hash = $1 RETURNING tenant_id, connection_id, sealed, expires_at",
+        "-- All tenants: a redirect says nothing but the state.
+         DELETE FROM authorisations WHERE state_hash = $1 RETURNING tenant_id, connection_id, sealed, expires_at",
         hash.as_slice()
     )
     .fetch_optional(pool)
@@ -75,11 +76,15 @@ pub async fn redeem(
 
 /// Deletes authorisations whose callback did not come in time. Returns how many.
 pub async fn delete_expired(pool: &Pool, now: UnixMs) -> Result<u64, PostgresError> {
-    sqlx::query!("DELETE FROM authorisations WHERE expires_at <= $1", now.to_datetime())
-        .execute(pool)
-        .await
-        .map(|done| done.rows_affected())
-        .map_err(PostgresError::on("delete expired authorisations"))
+    sqlx::query!(
+        "-- All tenants: what has expired.
+                  DELETE FROM authorisations WHERE expires_at <= $1",
+        now.to_datetime()
+    )
+    .execute(pool)
+    .await
+    .map(|done| done.rows_affected())
+    .map_err(PostgresError::on("delete expired authorisations"))
 }
 
 /// The state is random, so a plain hash is enough.

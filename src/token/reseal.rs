@@ -24,7 +24,8 @@ pub async fn sealed_by_other_keys(
     after: ConnectionId,
 ) -> Result<(Vec<SealedValue>, Option<ConnectionId>), PostgresError> {
     let rows = sqlx::query!(
-        r#"WITH page AS MATERIALIZED (
+        r#"-- All tenants: a new sealing key is for everything.
+           WITH page AS MATERIALIZED (
                SELECT tenant_id, connection_id, secret_sealed FROM connections
                WHERE connection_id > $1 ORDER BY connection_id LIMIT $2)
            SELECT p.connection_id, p.secret_sealed AS secrets, t.sealed AS "token?", a.sealed AS "way?"
@@ -58,36 +59,40 @@ pub async fn sealed_by_other_keys(
 pub async fn replace(pool: &Pool, value: &SealedValue, sealed: &[u8]) -> Result<bool, PostgresError> {
     let failed = || PostgresError::on("seal again");
     let old = value.sealed.as_slice();
-    let done =
-        match value.context {
-            SealContext::Secrets(ConnectionId(id)) => sqlx::query!(
-                "UPDATE connections SET secret_sealed = $3 WHERE connection_id = $1 AND secret_sealed = $2",
+    let done = match value.context {
+        SealContext::Secrets(ConnectionId(id)) => {
+            sqlx::query!(
+                "-- All tenants: a new sealing key is for everything.
+                 UPDATE connections SET secret_sealed = $3 WHERE connection_id = $1 AND secret_sealed = $2",
                 id,
                 old,
                 sealed
             )
             .execute(pool)
-            .await,
-            SealContext::Token(ConnectionId(id)) => {
-                sqlx::query!(
-                    "UPDATE tokens SET sealed = $3 WHERE connection_id = $1 AND sealed = $2",
-                    id,
-                    old,
-                    sealed
-                )
-                .execute(pool)
-                .await
-            }
-            SealContext::Authorisation(ConnectionId(id)) => {
-                sqlx::query!(
-                    "UPDATE authorisations SET sealed = $3 WHERE connection_id = $1 AND sealed = $2",
-                    id,
-                    old,
-                    sealed
-                )
-                .execute(pool)
-                .await
-            }
-        };
+            .await
+        }
+        SealContext::Token(ConnectionId(id)) => {
+            sqlx::query!(
+                "-- All tenants: a new sealing key is for everything.
+                     UPDATE tokens SET sealed = $3 WHERE connection_id = $1 AND sealed = $2",
+                id,
+                old,
+                sealed
+            )
+            .execute(pool)
+            .await
+        }
+        SealContext::Authorisation(ConnectionId(id)) => {
+            sqlx::query!(
+                "-- All tenants: a new sealing key is for everything.
+                     UPDATE authorisations SET sealed = $3 WHERE connection_id = $1 AND sealed = $2",
+                id,
+                old,
+                sealed
+            )
+            .execute(pool)
+            .await
+        }
+    };
     done.map(|done| done.rows_affected() == 1).map_err(failed())
 }

@@ -153,7 +153,8 @@ async fn job_counts(
     now: UnixMs,
 ) -> Result<BTreeMap<String, Provider>, PostgresError> {
     let rows = sqlx::query!(
-        r#"WITH counted AS (
+        r#"-- All tenants: if none is given: the operator's report.
+           WITH counted AS (
                SELECT j.provider, j.state, j.failing_since, l.fetched_at, l.online, c.state AS connection_state,
                       CASE WHEN j.last_error_at > coalesce(l.fetched_at, '-infinity')
                            THEN split_part(j.last_error, ':', 1) END AS error,

@@ -49,6 +49,7 @@ mod shutdown;
 mod supervise;
 mod support;
 mod take;
+mod tenancy;
 mod token_quota;
 mod unsuitable_redis;
 mod upkeep;

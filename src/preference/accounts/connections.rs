@@ -144,10 +144,14 @@ pub async fn by_number(pool: &Pool, tenant: TenantId, id: i64) -> Result<Connect
 
 /// Those of these connections that exist.
 pub async fn existing(pool: &Pool, ids: &[i64]) -> Result<Vec<i64>, PostgresError> {
-    sqlx::query_scalar!("SELECT connection_id FROM connections WHERE connection_id = ANY($1)", ids)
-        .fetch_all(pool)
-        .await
-        .map_err(PostgresError::on("find the connections"))
+    sqlx::query_scalar!(
+        "-- All tenants: the check finds connections of any.
+                         SELECT connection_id FROM connections WHERE connection_id = ANY($1)",
+        ids
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("find the connections"))
 }
 
 /// Whose a connection is, and what its owner calls it.
@@ -164,7 +168,8 @@ pub struct ConnectionName {
 /// The names of these connections, of all tenants.
 pub async fn names(pool: &Pool, ids: &[i64]) -> Result<Vec<ConnectionName>, PostgresError> {
     let rows = sqlx::query!(
-        "SELECT c.connection_id, t.name, c.label FROM connections c JOIN tenants t USING (tenant_id)
+        "-- All tenants: the operator's list of holds.
+         SELECT c.connection_id, t.name, c.label FROM connections c JOIN tenants t USING (tenant_id)
          WHERE c.connection_id = ANY($1)",
         ids
     )
@@ -200,7 +205,8 @@ pub async fn open(
 ) -> Result<Vec<Connection>, PostgresError> {
     let rows = sqlx::query_as!(
         Sealed,
-        r#"SELECT c.tenant_id AS "tenant_id!", c.connection_id AS "connection_id!", c.provider AS "provider!",
+        r#"-- All tenants: calls that are granted together are of any.
+           SELECT c.tenant_id AS "tenant_id!", c.connection_id AS "connection_id!", c.provider AS "provider!",
                   c.params AS "params!", c.bootstrap AS "bootstrap!", c.bootstrap_of,
                   c.secrets_version AS "secrets_version!", c.secret_sealed, c.state <> 'active' AS "refused!",
                   CASE WHEN $2 THEN (SELECT count(*) FROM devices d WHERE d.tenant_id = c.tenant_id
@@ -231,7 +237,8 @@ pub async fn open_any(
 ) -> Result<Connection, ConnectionError> {
     let row = sqlx::query_as!(
         Sealed,
-        r#"SELECT c.tenant_id AS "tenant_id!", c.connection_id AS "connection_id!", c.provider AS "provider!",
+        r#"-- All tenants: calls that are granted together are of any.
+           SELECT c.tenant_id AS "tenant_id!", c.connection_id AS "connection_id!", c.provider AS "provider!",
                   c.params AS "params!", c.bootstrap AS "bootstrap!", c.bootstrap_of,
                   c.secrets_version AS "secrets_version!", c.secret_sealed, c.state <> 'active' AS "refused!",
                   0::bigint AS "devices!",

@@ -21,7 +21,8 @@ pub struct QuotaInputsRow {
 pub async fn of(pool: &Pool, connections: &[i64]) -> Result<Vec<QuotaInputsRow>, PostgresError> {
     let rows = sqlx::query_as!(
         Row,
-        r#"SELECT c.connection_id, c.params,
+        r#"-- All tenants: a provider's schedule has connections of any.
+           SELECT c.connection_id, c.params,
                   (SELECT count(*) FROM devices d
                    WHERE d.tenant_id = c.tenant_id AND d.connection_id = c.connection_id) AS "devices!",
                   (extract(epoch FROM statement_timestamp()) * 1000000)::bigint AS "read_at_us!"
@@ -43,7 +44,8 @@ pub async fn page(
 ) -> Result<Vec<QuotaInputsRow>, PostgresError> {
     let rows = sqlx::query_as!(
         Row,
-        r#"SELECT c.connection_id, c.params,
+        r#"-- All tenants: a provider's schedule has connections of any.
+           SELECT c.connection_id, c.params,
                   (SELECT count(*) FROM devices d
                    WHERE d.tenant_id = c.tenant_id AND d.connection_id = c.connection_id) AS "devices!",
                   (extract(epoch FROM statement_timestamp()) * 1000000)::bigint AS "read_at_us!"
@@ -92,7 +94,8 @@ pub async fn set_plan(
 /// Those of these connections that have jobs in the outbox, so that the schedule will receive their quota inputs.
 pub async fn pending(pool: &Pool, connections: &[i64]) -> Result<Vec<i64>, PostgresError> {
     sqlx::query_scalar!(
-        "SELECT DISTINCT d.connection_id FROM outbox o JOIN jobs j USING (job_id)
+        "-- All tenants: the outbox names jobs of any.
+         SELECT DISTINCT d.connection_id FROM outbox o JOIN jobs j USING (job_id)
          JOIN devices d USING (tenant_id, device_id) WHERE d.connection_id = ANY($1)",
         connections
     )

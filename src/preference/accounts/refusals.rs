@@ -11,7 +11,8 @@ pub async fn wait_for_owner(
     reason: &str,
 ) -> Result<(), PostgresError> {
     sqlx::query!(
-        "UPDATE connections SET state = 'needs_reauth', state_reason = $2, state_at = now()
+        "-- All tenants: the connection says whose it is.
+         UPDATE connections SET state = 'needs_reauth', state_reason = $2, state_at = now()
          WHERE connection_id = $1",
         id.0,
         reason
@@ -33,7 +34,8 @@ pub async fn needs_reauth(
     secrets_version: i64,
 ) -> Result<Option<Vec<(JobId, i64)>>, PostgresError> {
     let rows = sqlx::query!(
-        r#"WITH refused AS (
+        r#"-- All tenants: the connection says whose it is.
+           WITH refused AS (
                SELECT tenant_id, connection_id FROM connections WHERE connection_id = $1 AND secrets_version = $3
                FOR NO KEY UPDATE),
            marked AS (
@@ -60,7 +62,8 @@ pub async fn restore(pool: &Pool, ids: &[i64]) -> Result<(), PostgresError> {
         return Ok(());
     }
     sqlx::query!(
-        "WITH mended AS (
+        "-- All tenants: calls that end together are of any.
+         WITH mended AS (
              UPDATE connections SET state = 'active', state_reason = NULL, state_at = now()
              WHERE connection_id = ANY($1) AND state <> 'active' RETURNING tenant_id, connection_id, provider),
          -- A drop that was decided before this names an older version, so it leaves the job on the schedule.

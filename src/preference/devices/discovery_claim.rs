@@ -53,7 +53,8 @@ pub async fn claim_due(
     limit: i64,
 ) -> Result<Vec<(Claim, String)>, PostgresError> {
     let rows = sqlx::query!(
-        "WITH due AS (
+        "-- All tenants: a list may be due for any.
+         WITH due AS (
              SELECT tenant_id, connection_id FROM connections
              WHERE state = 'active' AND provider = ANY($1)
                AND (discovery_retry_at IS NULL OR discovery_retry_at <= now())

@@ -46,7 +46,8 @@ pub async fn device(
 ) -> Result<(TenantId, DeviceRef), FindError> {
     let rows = sqlx::query!(
         // Two branches, so that each uses its own index.
-        r#"SELECT d.tenant_id AS "tenant_id!", d.device_id AS "device_id!", c.provider AS "provider!"
+        r#"-- All tenants: if none is given: the operator names a device alone.
+           SELECT d.tenant_id AS "tenant_id!", d.device_id AS "device_id!", c.provider AS "provider!"
            FROM (SELECT tenant_id, device_id, connection_id FROM devices
                  WHERE device_id = $2 AND ($1::bigint IS NULL OR tenant_id = $1)
                  UNION

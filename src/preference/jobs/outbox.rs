@@ -55,7 +55,8 @@ pub async fn read(pool: &Pool, limit: i64) -> Result<Vec<Note>, PostgresError> {
 /// Adds outbox rows for these jobs and notifies the channel.
 pub async fn note(pool: &Pool, jobs: &[i64]) -> Result<(), PostgresError> {
     sqlx::query!(
-        "WITH noted AS (
+        "-- All tenants: the check finds jobs of any.
+         WITH noted AS (
              INSERT INTO outbox (provider, job_id)
              SELECT provider, job_id FROM jobs WHERE job_id = ANY($1) RETURNING 1)
          SELECT pg_notify('paceline_outbox', '')::text AS notified, count(*) FROM noted",

@@ -17,7 +17,8 @@ pub async fn is_known(pool: &Pool, provider: &ProviderName) -> Result<bool, Post
 /// The highest fence under which anything of the provider was recorded.
 pub async fn last_fence(pool: &Pool, provider: &ProviderName) -> Result<i64, PostgresError> {
     sqlx::query_scalar!(
-        r#"SELECT greatest(
+        r#"-- All tenants: a provider's schedule has jobs of any.
+           SELECT greatest(
                (SELECT max(l.fence) FROM latest l JOIN jobs j USING (tenant_id, job_id) WHERE j.provider = $1),
                (SELECT fence FROM schedules WHERE provider = $1), 0) AS "fence!""#,
         provider.as_str()

@@ -117,7 +117,8 @@ pub async fn by_id(pool: &Pool, ids: &[i64]) -> Result<Vec<StoredJob>, PostgresE
     let rows = sqlx::query_as!(
         JobRow,
         // OFFSET 0: one look at the index for each, however large or small Postgres takes the tables to be.
-        r#"WITH wanted AS MATERIALIZED (SELECT * FROM jobs WHERE job_id = ANY($1)),
+        r#"-- All tenants: the outbox names jobs of any.
+           WITH wanted AS MATERIALIZED (SELECT * FROM jobs WHERE job_id = ANY($1)),
            placed AS MATERIALIZED (
                SELECT w.*, d.connection_id, d.group_key, l.fetched_at FROM wanted w
                CROSS JOIN LATERAL (SELECT * FROM devices d
@@ -151,7 +152,8 @@ pub async fn page(
 ) -> Result<Vec<StoredJob>, PostgresError> {
     let rows = sqlx::query_as!(
         JobRow,
-        r#"WITH wanted AS MATERIALIZED (
+        r#"-- All tenants: a provider's schedule has jobs of any.
+           WITH wanted AS MATERIALIZED (
                SELECT * FROM jobs WHERE provider = $1 AND job_id > $2 ORDER BY job_id LIMIT $3),
            placed AS MATERIALIZED (
                SELECT w.*, d.connection_id, d.group_key, l.fetched_at FROM wanted w
@@ -182,10 +184,14 @@ pub async fn page(
 
 /// The largest job number of a provider.
 pub async fn last_id(pool: &Pool, provider: &ProviderName) -> Result<JobId, PostgresError> {
-    let last = sqlx::query_scalar!("SELECT max(job_id) FROM jobs WHERE provider = $1", provider.as_str())
-        .fetch_one(pool)
-        .await
-        .map_err(PostgresError::on("read the jobs"))?;
+    let last = sqlx::query_scalar!(
+        "-- All tenants: a provider's schedule has jobs of any.
+                                    SELECT max(job_id) FROM jobs WHERE provider = $1",
+        provider.as_str()
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(PostgresError::on("read the jobs"))?;
     Ok(JobId(last.unwrap_or(0)))
 }
 

@@ -119,7 +119,8 @@ pub async fn list(pool: &Pool, tenant: TenantId) -> Result<Vec<KeyRow>, Postgres
 /// The tenant and role of the key with this hash; none if it is unknown or revoked.
 pub async fn find(pool: &Pool, key_hash: &[u8; 32]) -> Result<Option<Principal>, PostgresError> {
     let row = sqlx::query!(
-        "SELECT tenant_id, role FROM api_keys WHERE key_hash = $1 AND revoked_at IS NULL",
+        "-- All tenants: the key says whose it is.
+         SELECT tenant_id, role FROM api_keys WHERE key_hash = $1 AND revoked_at IS NULL",
         key_hash.as_slice()
     )
     .fetch_optional(pool)

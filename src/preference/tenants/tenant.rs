@@ -95,7 +95,8 @@ pub async fn find(pool: &Pool, name: &str) -> Result<TenantId, TenantError> {
 pub async fn list(pool: &Pool) -> Result<Vec<TenantRow>, PostgresError> {
     sqlx::query_as!(
         TenantRow,
-        r#"SELECT tenant_id AS id, name, weight,
+        r#"-- All tenants: the operator's list.
+           SELECT tenant_id AS id, name, weight,
                   (SELECT count(*) FROM connections c WHERE c.tenant_id = t.tenant_id) AS "connections!",
                   (SELECT count(*) FROM devices d WHERE d.tenant_id = t.tenant_id) AS "devices!"
            FROM tenants t ORDER BY name"#
