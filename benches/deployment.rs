@@ -86,7 +86,7 @@ impl Deployment {
         let new = NewConnection {
             tenant: self.tenant,
             provider: self.provider.clone(),
-            label: label.to_owned(),
+            label: label.parse()?,
             params: BTreeMap::from([("base_url".to_owned(), base_url.to_owned())]),
             secrets: paceline::words::Secrets::default(),
         };

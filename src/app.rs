@@ -20,6 +20,7 @@ use crate::seal::{SealError, Sealer};
 use crate::settings::{self, Database, Settings};
 use crate::supervise::Supervisor;
 use crate::take::TakerSettings;
+use crate::token::CanaryError;
 use crate::watch::Sources;
 use crate::words::{Interval, UnixMs};
 use secrecy::SecretString;
@@ -73,6 +74,9 @@ pub enum StartError {
     /// The sealing key.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// The sealing key is another than that of what is stored.
+    #[error(transparent)]
+    Canary(#[from] CanaryError),
 }
 
 /// The servers to use, and the key that opens what is sealed there.

@@ -26,6 +26,11 @@ pub enum SealError {
     /// The key is not 32 bytes in base64.
     #[error("the sealing key is not 32 bytes in base64; create one with `openssl rand -base64 32`")]
     BadKey,
+    /// The key is one that anybody would try first.
+    #[error(
+        "the sealing key is all zeros, which anybody can guess; create one with `openssl rand -base64 32`"
+    )]
+    ZeroKey,
     /// The operating system returned no random bytes.
     #[error("the operating system returned no random bytes: {0}")]
     NoRandomness(String),
@@ -35,6 +40,9 @@ pub enum SealError {
     )]
     Unopenable(ConnectionId),
 }
+
+/// What the canary says, and its associated data: it opens only as a canary.
+const CANARY: &str = "canary";
 
 /// What is sealed and for which connection. A sealed value opens only in the context it was sealed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +90,9 @@ impl Key {
     fn new(key: &SecretString) -> Result<Self, SealError> {
         let bytes = STANDARD.decode(key.expose_secret().trim()).map_err(|_| SealError::BadKey)?;
         let cipher = XChaCha20Poly1305::new_from_slice(&bytes).map_err(|_| SealError::BadKey)?;
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Err(SealError::ZeroKey);
+        }
         let mut name = [0; 8];
         name.copy_from_slice(&Sha256::digest(&bytes)[..8]);
         Ok(Self { name, cipher })
@@ -118,21 +129,37 @@ impl Sealer {
 
     /// Seals a secret for one context.
     pub fn seal(&self, context: SealContext, secret: &SecretString) -> Result<Vec<u8>, SealError> {
+        self.seal_with(&context.associated_data(), secret.expose_secret())?
+            .ok_or(SealError::Unopenable(context.owner()))
+    }
+
+    /// Seals a known text, by which a process with another key is recognised.
+    pub fn seal_canary(&self) -> Result<Vec<u8>, SealError> {
+        self.seal_with(CANARY.as_bytes(), CANARY)?.ok_or(SealError::BadKey)
+    }
+
+    /// Whether the current or a former key made this canary.
+    pub fn opens_canary(&self, sealed: &[u8]) -> bool {
+        self.open_with(CANARY.as_bytes(), sealed).is_some()
+    }
+
+    fn seal_with(&self, associated_data: &[u8], plain: &str) -> Result<Option<Vec<u8>>, SealError> {
         let nonce = random::<NONCE>()?;
-        let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: &context.associated_data() };
-        let sealed = self.current.cipher.encrypt(&XNonce::from(nonce), payload);
-        let sealed = sealed.map_err(|_| SealError::Unopenable(context.owner()))?;
-        Ok([self.current_prefix().as_slice(), &nonce, &sealed].concat())
+        let payload = Payload { msg: plain.as_bytes(), aad: associated_data };
+        let sealed = self.current.cipher.encrypt(&XNonce::from(nonce), payload).ok();
+        Ok(sealed.map(|sealed| [self.current_prefix().as_slice(), &nonce, &sealed].concat()))
+    }
+
+    fn open_with(&self, associated_data: &[u8], sealed: &[u8]) -> Option<SecretString> {
+        let (name, rest) = sealed.strip_prefix(&MAGIC)?.split_first_chunk::<8>()?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
+        self.keys().find(|key| key.name == *name)?.open(*nonce, sealed, associated_data)
     }
 
     /// Opens what [`Self::seal`] made.
     pub fn open(&self, context: SealContext, sealed: &[u8]) -> Result<SecretString, SealError> {
-        let unopenable = || SealError::Unopenable(context.owner());
-        let rest = sealed.strip_prefix(&MAGIC).ok_or_else(unopenable)?;
-        let (name, rest) = rest.split_first_chunk::<8>().ok_or_else(unopenable)?;
-        let (nonce, sealed) = rest.split_first_chunk::<NONCE>().ok_or_else(unopenable)?;
-        let key = self.keys().find(|key| key.name == *name).ok_or_else(unopenable)?;
-        key.open(*nonce, sealed, &context.associated_data()).ok_or_else(unopenable)
+        let opened = self.open_with(&context.associated_data(), sealed);
+        opened.ok_or(SealError::Unopenable(context.owner()))
     }
 
     /// Seals all secrets of a connection as one value.
@@ -225,6 +252,7 @@ mod tests {
         assert!(sealer.open_secrets(MAIN, &sealed).is_err());
         assert!(sealer.open_secrets(MAIN, b"short").is_err());
         assert!(Sealer::new(&"c2hvcnQ=".into()).is_err());
+        assert!(Sealer::new(&STANDARD.encode([0; 32]).into()).is_err());
     }
 
     #[test]

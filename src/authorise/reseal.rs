@@ -2,8 +2,7 @@
 //! pass missed is left for the next pass.
 
 use crate::app::App;
-use crate::postgres::PostgresError;
-use crate::token;
+use crate::token::{self, CanaryError};
 use crate::words::ConnectionId;
 use std::collections::BTreeSet;
 
@@ -22,7 +21,7 @@ pub struct Resealed {
 }
 
 /// Seals everything again. `progress` is given the number of values sealed so far.
-pub async fn reseal(app: &App, mut progress: impl FnMut(u64)) -> Result<Resealed, PostgresError> {
+pub async fn reseal(app: &App, mut progress: impl FnMut(u64)) -> Result<Resealed, CanaryError> {
     let (pool, sealer) = (&app.pool, &app.sealer);
     let (mark, mut all) = (sealer.current_prefix(), Resealed::default());
     token::delete_expired(pool, app.clock.now()).await?;
@@ -45,6 +44,8 @@ pub async fn reseal(app: &App, mut progress: impl FnMut(u64)) -> Result<Resealed
             }
         }
         if all.left == 0 {
+            // Last: until then a process that has the former key only is right to start.
+            token::reseal_canary(pool, sealer).await?;
             break;
         }
     }

@@ -6,7 +6,7 @@ use super::{CliError, Global, Output, sealing_key};
 use crate::app::{App, Servers, StartError};
 use crate::postgres;
 use crate::settings::Settings;
-use crate::telemetry;
+use crate::{telemetry, token};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -118,6 +118,7 @@ async fn start(settings: Settings, acquired: &CommandServers) -> Result<App, Cli
         false => postgres::check_migrated(&app.pool).await,
     }
     .map_err(StartError::from)?;
+    token::check_canary(&app.pool, &app.sealer).await.map_err(StartError::from)?;
     Ok(app)
 }
 

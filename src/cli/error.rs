@@ -14,6 +14,8 @@ use crate::preference::tenants::TenantError;
 use crate::provider::LookupError;
 use crate::redis::RedisError;
 use crate::settings::SettingsError;
+use crate::token::CanaryError;
+use crate::words::TextError;
 use std::error::Error;
 
 type Cause = Box<dyn Error + Send + Sync>;
@@ -83,6 +85,8 @@ from!(
     ConnectionError => Refused,
     AuthoriseError => Refused,
     LookupError => Refused,
+    TextError => Refused,
+    CanaryError => Refused,
     FindError => Refused,
     AdHocError => Refused,
     RefreshError => Refused,

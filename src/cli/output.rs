@@ -1,7 +1,9 @@
 //! Prints results to stdout, everything else to stderr.
 
 use super::CliError;
+use crate::words::text;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -30,7 +32,7 @@ impl Output {
     /// Prints part of a result. Returns false if the pipe was closed: nothing reads the rest.
     pub fn part(self, text: &str) -> Result<bool, CliError> {
         let mut out = std::io::stdout().lock();
-        match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
+        match writeln!(out, "{}", self.printable(text.trim_end_matches('\n'))).and_then(|()| out.flush()) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
             Err(error) => {
@@ -39,11 +41,16 @@ impl Output {
         }
     }
 
+    /// A text from which the terminal obeys and hides nothing, whoever gave it.
+    fn printable(self, text: &str) -> Cow<'_, str> {
+        if self.json { text::json_for_terminal(text) } else { text::for_terminal(text) }
+    }
+
     /// Prints a note on stderr.
     pub fn note(self, text: &str) {
         match self.json {
-            true => eprintln!("{}", serde_json::json!({ "note": text })),
-            false => eprintln!("paceline: {text}"),
+            true => eprintln!("{}", self.printable(&serde_json::json!({ "note": text }).to_string())),
+            false => eprintln!("paceline: {}", self.printable(text)),
         }
     }
 
@@ -51,8 +58,8 @@ impl Output {
     pub fn fail(self, error: &CliError) -> ExitCode {
         let text = error.message();
         match self.json {
-            true => eprintln!("{}", serde_json::json!({ "error": text })),
-            false => eprintln!("paceline: {text}"),
+            true => eprintln!("{}", self.printable(&serde_json::json!({ "error": text }).to_string())),
+            false => eprintln!("paceline: {}", self.printable(&text)),
         }
         ExitCode::from(error.exit_code())
     }

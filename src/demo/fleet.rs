@@ -45,7 +45,7 @@ pub(super) async fn add(
         let new = NewConnection {
             tenant,
             provider: provider.clone(),
-            label: format!("home-{}", account + 1),
+            label: format!("home-{}", account + 1).parse()?,
             params: BTreeMap::from([("base_url".to_owned(), base_url.to_owned())]),
             secrets: Secrets::only(cloud.key(account)),
         };

@@ -108,7 +108,13 @@ enum ConnectionRefusal {
     /// The label is taken, or the provider authorizes connections in another way
     #[response(status = 409, content_type = "application/problem+json")]
     Conflict(Problem),
-    /// A required parameter or secret is missing, or one is unknown to the provider's definition
+    /// The body exceeds the server's limit
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(Problem),
+    /// The body is not `application/json`
+    #[response(status = 415, content_type = "application/problem+json")]
+    NotJson(Problem),
+    /// The label is not accepted, or a required parameter or secret is missing or unknown to the provider
     #[response(status = 422, content_type = "application/problem+json")]
     Invalid(Problem),
 }
@@ -143,9 +149,7 @@ pub(super) async fn add(
     Json(new): Json<ConnectionRequest>,
 ) -> Result<(StatusCode, axum::Json<StoredConnection>), ApiError> {
     let provider = api.app.registry.find(&new.provider).map_err(AuthoriseError::from)?;
-    if new.label.trim().is_empty() {
-        return Err(ApiError::BlankLabel);
-    }
+    let label = new.label.parse()?;
     // A connection's params choose where calls go, and its devices show what comes back: through such a provider a
     // user could read the deployment's private network.
     let settings = &api.app.settings.providers;
@@ -155,7 +159,7 @@ pub(super) async fn add(
     let connection = NewConnection {
         tenant: principal.tenant,
         provider: provider.name.clone(),
-        label: new.label,
+        label,
         params: new.params,
         secrets: Secrets::from_iter(new.secrets),
     };

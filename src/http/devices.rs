@@ -48,6 +48,9 @@ pub(super) async fn list(
     Authenticated(principal): Authenticated,
     Query(query): Query<DeviceFilter>,
 ) -> Result<Json<Page>, ApiError> {
+    if let Some(provider) = &query.provider {
+        api.app.registry.find(provider).map_err(|error| ApiError::BadQuery(error.to_string()))?;
+    }
     let filter = query.into_filter()?;
     Ok(Json(read::devices(&api.app, principal.tenant, &filter).await?))
 }

@@ -1,9 +1,9 @@
 //! Middleware around every endpoint: a tracing span, limits on time and body size, and errors as problem documents.
 
-use super::error::{ApiError, Problem};
+use super::error::{ApiError, HEADER_BYTES_MAX, HEADERS_MAX, Problem, URI_BYTES_MAX};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
@@ -23,9 +23,34 @@ pub(super) fn wrap(router: Router, body_bytes_max: usize, timeout: Duration) -> 
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(body_bytes_max))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, timeout))
+        .layer(from_fn(bounded))
         .layer(CatchPanicLayer::custom(panic_response))
         .layer(map_response(into_problem))
+        .layer(from_fn(not_stored))
         .layer(from_fn(trace))
+}
+
+/// Refuses long addresses and headers before the server below does, because its refusals have no body.
+async fn bounded(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if request.uri().to_string().len() > URI_BYTES_MAX {
+        return ApiError::UriTooLong.into_response();
+    }
+    if headers.len() > HEADERS_MAX || bytes > HEADER_BYTES_MAX {
+        return ApiError::HeadersTooLarge.into_response();
+    }
+    next.run(request).await
+}
+
+/// Responses of the API age or are private: nothing on the way may store them.
+async fn not_stored(request: Request, next: Next) -> Response {
+    let ages = request.uri().path().starts_with("/v1");
+    let mut response = next.run(request).await;
+    if ages {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
 }
 
 /// Traces neither headers nor the raw path: both may contain secrets.

@@ -10,6 +10,12 @@ pub(super) enum Refusals {
     /// The key is missing, unknown or revoked
     #[response(status = 401, content_type = "application/problem+json")]
     NoKey(Problem),
+    /// The address is too long
+    #[response(status = 414, content_type = "application/problem+json")]
+    UriTooLong(Problem),
+    /// The headers are too large
+    #[response(status = 431, content_type = "application/problem+json")]
+    HeadersTooLarge(Problem),
     /// Internal error
     #[response(status = 500, content_type = "application/problem+json")]
     Internal(Problem),

@@ -3,7 +3,8 @@
 use super::call::Resource;
 use super::quota::PLAN;
 use super::registry::{Provider, Registry};
-use crate::words::{Interval, Priority, ResourceName, Secrets};
+use crate::words::text::{self, excerpt};
+use crate::words::{Interval, Priority, ResourceName, Secrets, TextError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
     /// No such provider.
-    #[error("there is no provider {asked:?}: use one of {known}")]
+    #[error("there is no provider {:?}: use one of {known}", excerpt(.asked))]
     Provider {
         /// The requested name.
         asked: String,
@@ -19,7 +20,7 @@ pub enum LookupError {
         known: String,
     },
     /// No such resource.
-    #[error("provider {provider} has no resource {asked:?}: use one of {known}")]
+    #[error("provider {provider} has no resource {:?}: use one of {known}", excerpt(.asked))]
     Resource {
         /// The provider.
         provider: String,
@@ -47,7 +48,7 @@ pub enum LookupError {
         provider: String,
     },
     /// The provider takes no secret of this name.
-    #[error("provider {provider} takes no secret {asked:?}: {known}")]
+    #[error("provider {provider} takes no secret {:?}: {known}", excerpt(.asked))]
     NeedlessSecret {
         /// The provider.
         provider: String,
@@ -65,7 +66,7 @@ pub enum LookupError {
         what: String,
     },
     /// The provider has no param of this name.
-    #[error("provider {provider} has no param {asked:?}: {known}")]
+    #[error("provider {provider} has no param {:?}: {known}", excerpt(.asked))]
     NeedlessParam {
         /// The provider.
         provider: String,
@@ -75,7 +76,7 @@ pub enum LookupError {
         known: String,
     },
     /// The provider has no such plan.
-    #[error("provider {provider} has no plan {asked:?}: {known}")]
+    #[error("provider {provider} has no plan {:?}: {known}", excerpt(.asked))]
     Plan {
         /// The provider.
         provider: String,
@@ -84,6 +85,9 @@ pub enum LookupError {
         /// The existing plans.
         known: String,
     },
+    /// A param or secret is too long or has characters that none has.
+    #[error(transparent)]
+    Value(#[from] TextError),
     /// An operator's secret is missing.
     #[error(
         "provider {provider} needs the operator's secret {asked}: set provider.{provider}.{asked} in the settings, or \
@@ -166,6 +170,9 @@ impl Provider {
             };
             return Err(LookupError::NeedlessSecret { provider, asked: asked.to_owned(), known });
         }
+        for (name, secret) in secrets.iter() {
+            text::check_secret(&format!("the secret {name}"), secret)?;
+        }
         let missing: Vec<_> = needed.into_iter().filter(|name| secrets.get(name).is_none()).collect();
         if missing.is_empty() {
             return Ok(());
@@ -181,6 +188,11 @@ impl Provider {
     /// Refuses missing and unknown params, if the definition declares any.
     fn check_params(&self, params: &BTreeMap<String, String>) -> Result<(), LookupError> {
         let (provider, declared) = (self.name.to_string(), &self.definition.params);
+        // Every template may use params that nothing declares, so these are checked too.
+        for (name, value) in params {
+            text::name("the name of a param", name)?;
+            text::check_param(&format!("the param {name}"), value)?;
+        }
         if declared.is_empty() {
             return Ok(());
         }
@@ -200,6 +212,7 @@ impl Provider {
 
     /// Refuses an unknown plan, where amounts depend on one.
     pub fn check_plan(&self, asked: &str) -> Result<(), LookupError> {
+        text::check_param("the plan", asked)?;
         let plans = self.plans();
         if plans.contains(asked) || plans.is_empty() && self.definition.params.contains_key(PLAN) {
             return Ok(());

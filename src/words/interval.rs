@@ -1,5 +1,6 @@
 //! The interval at which a job is refreshed.
 
+use super::text::excerpt;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +17,8 @@ pub struct Interval(u32);
 pub enum IntervalError {
     /// Not a duration.
     #[error(
-        "{text:?} is not an interval; use a number and a unit, such as 30s, 5m or 1h, from {min} to {max}"
+        "{text:?} is not an interval; use numbers with the units ms, s, m, h and d, such as 30s or 1h 30m, from {min} \
+         to {max}"
     )]
     Unreadable {
         /// The input.
@@ -58,13 +60,17 @@ impl Interval {
     /// Parses text. `min` is the provider's minimum.
     pub fn parse_within(text: &str, min: Self) -> Result<Self, IntervalError> {
         let (min, max) = (min.max(Self::MIN), Self::MAX);
-        let out_of_range = || IntervalError::OutOfRange { asked: text.trim().to_owned(), min, max };
+        let quoted = excerpt(text.trim()).into_owned();
+        let out_of_range = || IntervalError::OutOfRange { asked: quoted.clone(), min, max };
+        if !has_known_units(text) {
+            return Err(IntervalError::Unreadable { text: quoted, min, max });
+        }
         // People read a leading minus as a negative duration, but the parser reports a syntax error.
         if text.trim().strip_prefix('-').is_some_and(|rest| humantime::parse_duration(rest).is_ok()) {
             return Err(out_of_range());
         }
         let duration = humantime::parse_duration(text.trim()).map_err(|_| IntervalError::Unreadable {
-            text: text.to_owned(),
+            text: quoted.clone(),
             min,
             max,
         })?;
@@ -74,6 +80,12 @@ impl Interval {
             .filter(|asked| *asked >= min)
             .ok_or_else(out_of_range)
     }
+}
+
+/// humantime also knows weeks, years, and `M` for months of 30.44 days: who writes `1M` for a minute would get that.
+fn has_known_units(text: &str) -> bool {
+    let mut units = text.split(|c: char| !c.is_alphabetic()).filter(|unit| !unit.is_empty());
+    units.all(|unit| matches!(unit, "ms" | "s" | "m" | "h" | "d" | "day" | "days"))
 }
 
 impl FromStr for Interval {
@@ -130,6 +142,16 @@ mod tests {
         for text in ["30s", "1m30s", "1s500ms", "1day", "7days2h", "31days"] {
             assert_eq!(text.parse::<Interval>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn other_units_are_refused_with_the_list() {
+        assert_eq!("1d".parse::<Interval>().unwrap(), "1day".parse().unwrap());
+        for text in ["1M", "1month", "2weeks", "1w", "1y", "30S", "5min", "30sec", "1hour", "100us"] {
+            let refusal = text.parse::<Interval>().expect_err(text).to_string();
+            assert!(refusal.contains("ms, s, m, h and d"), "{text}: {refusal}");
+        }
+        assert!("x".repeat(1 << 20).parse::<Interval>().unwrap_err().to_string().len() < 250);
     }
 
     #[test]

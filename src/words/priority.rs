@@ -1,5 +1,6 @@
 //! How important a job is to its owner.
 
+use super::text::excerpt;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -75,6 +76,9 @@ pub struct UnknownPriority(String);
 impl FromStr for Priority {
     type Err = UnknownPriority;
     fn from_str(text: &str) -> Result<Self, UnknownPriority> {
-        Self::ALL.into_iter().find(|p| p.as_str() == text).ok_or_else(|| UnknownPriority(text.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|p| p.as_str() == text)
+            .ok_or_else(|| UnknownPriority(excerpt(text).into_owned()))
     }
 }

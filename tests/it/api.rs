@@ -96,7 +96,7 @@ impl Api {
         let new = connections::NewConnection {
             tenant,
             provider,
-            label: "theirs".to_owned(),
+            label: "theirs".parse().unwrap(),
             params: Default::default(),
             secrets: paceline::words::Secrets::default(),
         };

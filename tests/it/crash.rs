@@ -94,7 +94,7 @@ async fn slow_killed_process_loses_no_job_and_breaks_no_quota() {
     let new = NewConnection {
         tenant: t.tenant,
         provider: provider.clone(),
-        label: "home".into(),
+        label: "home".parse().unwrap(),
         params: BTreeMap::from([("base_url".into(), base_url.clone())]),
         secrets: paceline::words::Secrets::only(settings.key(0)),
     };

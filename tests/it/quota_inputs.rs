@@ -160,7 +160,7 @@ async fn planned(devices: usize, plan: &str) -> (TestApp, ProviderName, Connecti
     let new = NewConnection {
         tenant: test.tenant,
         provider: "planned".parse().unwrap(),
-        label: "home".to_owned(),
+        label: "home".parse().unwrap(),
         params: BTreeMap::from([("plan".to_owned(), plan.to_owned())]),
         secrets: Secrets::default(),
     };

@@ -167,7 +167,7 @@ impl TestApp {
         let new = connections::NewConnection {
             tenant: self.tenant,
             provider: provider.parse().expect("a name"),
-            label: label.to_owned(),
+            label: label.parse().expect("a label"),
             params: BTreeMap::from([("base_url".to_owned(), base_url.to_owned())]),
             secrets: Secrets::only("s3cret"),
         };

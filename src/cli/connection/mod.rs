@@ -11,8 +11,7 @@ use crate::keep;
 use crate::preference::connections::{self, ConnectionRow, NewConnection};
 use crate::preference::discovered::Changes;
 use crate::preference::tenants;
-use crate::words::Interval;
-use clap::builder::NonEmptyStringValueParser;
+use crate::words::{Interval, Label};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -144,7 +143,7 @@ pub struct Add {
     #[arg(long, value_name = "NAME")]
     provider: String,
     /// Label, unique within the tenant
-    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "TEXT")]
     label: String,
     /// Parameter of the provider's definition, such as base_url; may be repeated
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_param)]
@@ -314,6 +313,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
 
 async fn add(context: &Context, new: Add) -> Result<(), CliError> {
     let pool = &context.app.pool;
+    let label: Label = new.label.parse()?;
     let provider = context.app.registry.find(&new.provider)?;
     let params = new.params.iter().cloned().collect::<BTreeMap<_, _>>();
     let secrets = new.secret.read(provider)?;
@@ -322,11 +322,11 @@ async fn add(context: &Context, new: Add) -> Result<(), CliError> {
     let connection = NewConnection {
         tenant: tenants::ensure(pool, &new.tenant).await?,
         provider: provider.name.clone(),
-        label: new.label.clone(),
+        label: label.clone(),
         params,
         secrets,
     };
     let authorise::Added { id, awaits_owner } = authorise::add(&context.app, connection).await?;
-    let Add { tenant, provider, label, .. } = new;
-    context.output.answer(&Added { id: id.0, tenant, provider, label, awaits_owner })
+    let Add { tenant, provider, .. } = new;
+    context.output.answer(&Added { id: id.0, tenant, provider, label: label.to_string(), awaits_owner })
 }

@@ -2,14 +2,14 @@
 
 use crate::cli::CliError;
 use crate::provider::Provider;
-use crate::words::Secrets;
+use crate::words::{Secrets, text};
 use secrecy::SecretString;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
-/// Maximum length of a secret.
-const SECRET_BYTES_MAX: u64 = 64 << 10;
+/// Longer input is not read: it is the wrong file.
+const SECRET_BYTES_MAX: u64 = text::VALUE_BYTES_MAX as u64;
 
 /// Where to read the secrets from.
 #[derive(Debug, clap::Args)]

@@ -2,7 +2,7 @@
 
 use super::values::RawValue;
 use crate::fetch::jq::Program;
-use crate::words::{ListedDevice, UnixMs};
+use crate::words::{ListedDevice, UnixMs, text};
 use jaq_json::{Num, Val};
 use serde_json::{Map, Number, Value};
 use std::collections::BTreeMap;
@@ -191,10 +191,10 @@ impl Converter {
         let mut resources = None;
         for (key, value) in found.iter() {
             match (self.text(key)?.as_str(), value) {
-                ("id", id) => external_id = self.id(id)?,
-                ("name", value) => name = self.id(value)?,
-                ("group", value) => group = self.id(value)?,
-                ("model", value) => model = self.id(value)?,
+                ("id", id) => external_id = self.key(id)?,
+                ("name", value) => name = self.id(value)?.as_deref().map(text::cleaned),
+                ("group", value) => group = self.key(value)?,
+                ("model", value) => model = self.id(value)?.as_deref().map(text::cleaned),
                 ("resources", Val::Null) => (),
                 ("resources", Val::Arr(all)) => {
                     let name =
@@ -212,6 +212,15 @@ impl Converter {
             external_id.filter(|id| !id.is_empty()).ok_or("devices yields a device without id")?;
         let [name, group, model] = [name, group, model].map(Option::unwrap_or_default);
         Ok(ListedDevice { external_id, name, group, model, resources })
+    }
+
+    /// An id that is stored and sent back, and so cannot be cleaned.
+    fn key(&mut self, id: &Val) -> Result<Option<String>, String> {
+        let id = self.id(id)?;
+        match id.iter().flat_map(|id| id.chars()).find(|c| c.is_control()) {
+            Some(control) => Err(format!("devices yields an id with the control character {control:?}")),
+            None => Ok(id),
+        }
     }
 
     fn id(&mut self, id: &Val) -> Result<Option<String>, String> {

@@ -2,7 +2,10 @@
 
 use crate::postgres::{Pool, PostgresError};
 use crate::seal::{SealError, Sealer};
-use crate::words::{Connection, ConnectionId, Granted, ProviderName, Secrets, TenantId, Token, UnixMs};
+use crate::words::text::excerpt;
+use crate::words::{
+    Connection, ConnectionId, Granted, Label, ProviderName, Secrets, TenantId, TextError, Token, UnixMs,
+};
 use sqlx::PgExecutor;
 use std::collections::BTreeMap;
 
@@ -14,7 +17,7 @@ pub struct NewConnection {
     /// The provider.
     pub provider: ProviderName,
     /// Its label.
-    pub label: String,
+    pub label: Label,
     /// The params that the provider's templates use.
     pub params: BTreeMap<String, String>,
     /// The secrets that the provider needs.
@@ -57,16 +60,19 @@ pub struct ConnectionRow {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
     /// The tenant has a connection of this label at the provider.
-    #[error("{provider} already has a connection labelled {label:?} for this tenant: choose another label")]
+    #[error("{provider} already has a connection labelled {:?} for this tenant: choose another label", .label.as_str())]
     Taken {
         /// The provider.
         provider: ProviderName,
         /// The label.
-        label: String,
+        label: Label,
     },
     /// No connection has this label, or several have.
-    #[error("no single connection is labelled {0:?} for this tenant")]
+    #[error("no single connection is labelled {:?} for this tenant", excerpt(.0))]
     Unknown(String),
+    /// It cannot be a label.
+    #[error(transparent)]
+    Label(#[from] TextError),
     /// Sealing or opening failed.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -85,7 +91,7 @@ pub async fn add(pool: &Pool, sealer: &Sealer, new: NewConnection) -> Result<Con
          ON CONFLICT (tenant_id, provider, label) DO NOTHING RETURNING connection_id",
         new.tenant.0,
         new.provider.as_str(),
-        new.label,
+        new.label.as_str(),
         params
     )
     .fetch_optional(&mut tx)

@@ -2,7 +2,7 @@
 
 use crate::postgres::{Pool, PostgresError};
 use crate::seal::{SealError, random};
-use crate::words::{Role, TenantId};
+use crate::words::{Role, TenantId, TextError, text};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
@@ -43,6 +43,9 @@ pub enum KeyError {
     /// The system gave no random bytes.
     #[error(transparent)]
     Random(#[from] SealError),
+    /// The label.
+    #[error(transparent)]
+    Label(#[from] TextError),
     /// The database.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
@@ -63,6 +66,7 @@ pub fn hash(key: &str) -> [u8; 32] {
 
 /// Creates a key and returns it with its number. It cannot be shown again.
 pub async fn create(pool: &Pool, who: Principal, label: &str) -> Result<(i64, SecretString), KeyError> {
+    let label = text::name("label", label)?;
     let key = format!("pl_{}_{}", who.role, URL_SAFE_NO_PAD.encode(random::<32>()?));
     let hint: String = key.chars().take(who.role.as_str().len() + 8).collect();
     let hashed = hash(&key);

@@ -2,6 +2,7 @@
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::TenantId;
+use crate::words::text::excerpt;
 use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +11,7 @@ use std::str::FromStr;
 #[derive(Debug, thiserror::Error)]
 pub enum TenantError {
     /// Not a name.
-    #[error("{0:?} is not a tenant name: use 1 to 63 lower-case letters, digits, '-' or '_'")]
+    #[error("{:?} is not a tenant name: use 1 to 63 lower-case letters, digits, '-' or '_'", excerpt(.0))]
     BadName(String),
     /// There is no tenant of this name.
     #[error("there is no tenant {0:?}; `paceline key create --tenant {0} --role user` creates it")]

@@ -58,7 +58,7 @@ async fn connections_are_added_listed_and_given_new_secrets() {
             "takes no secret \"pin\"",
         ),
         (json!({"provider": "kyed", "label": "x"}), 422, "use one of inner, keyed"),
-        (json!({"provider": "keyed", "label": " ", "secrets": both}), 422, "needs a label"),
+        (json!({"provider": "keyed", "label": " ", "secrets": both}), 422, "label: it is empty"),
         (json!({"provider": "keyed", "label": "x", "secret": SECRET}), 422, "unknown field"),
     ] {
         let refused = post(&router, &user, body.clone()).await;

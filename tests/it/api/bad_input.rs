@@ -25,6 +25,14 @@ async fn invalid_preference_error_names_the_accepted_values() {
         (json!({"interval": 30}), "bad-body", &["interval"]),
         (json!({"paused": "yes"}), "bad-body", &["paused"]),
         (json!(["30s"]), "bad-body", &[]),
+        // As long as the struct: serde would take it for one.
+        (json!(["45s", "high", false]), "bad-body", &["JSON object"]),
+        (json!({"interval": "1M"}), "bad-interval", &["ms, s, m, h and d"]),
+        (json!({"interval": "2weeks"}), "bad-interval", &["ms, s, m, h and d"]),
+        (json!({"interval": "x".repeat(500_000)}), "bad-interval", range),
+        (json!({"priority": "x".repeat(500_000)}), "bad-priority", five),
+        (json!({"x".repeat(500_000): 1}), "bad-body", fields),
+        (json!({"paused": "x".repeat(500_000)}), "bad-body", &["paused"]),
     ] {
         let response = api.put(&path, &key, body.clone()).await;
         assert_eq!(
@@ -32,7 +40,9 @@ async fn invalid_preference_error_names_the_accepted_values() {
             (StatusCode::UNPROCESSABLE_ENTITY, problem),
             "{body}"
         );
-        assert!(named.iter().all(|word| response.detail().contains(word)), "{body}: {}", response.detail());
+        let detail = response.detail();
+        assert!(named.iter().all(|word| detail.contains(word)), "{body:.80}: {detail:.500}");
+        assert!(!detail.contains(&"x".repeat(80)), "{detail:.500}");
     }
     let stored = api.get(&format!("/v1/devices/{}", api.devices[0]), &key).await;
     assert_eq!(stored.body["resources"]["state"]["interval"], "30s");
@@ -139,6 +149,37 @@ async fn bad_ids_and_queries_are_errors() {
 }
 
 #[tokio::test]
+async fn long_addresses_and_headers_and_unknown_providers_are_problems() {
+    let api = Api::with_devices(1).await;
+    let key = api.test.key(Role::User).await;
+    let long = api.get(&format!("/v1/devices?connection={}", "x".repeat(20_000)), &key).await;
+    assert_eq!((long.status.as_u16(), long.problem()), (414, "uri-too-long"));
+    let headers = request("GET", "/v1/devices")
+        .header(header::AUTHORIZATION, bearer(&key))
+        .header("x-padding", "x".repeat(50_000));
+    let large = send(&api.router, headers, Body::empty()).await;
+    assert_eq!((large.status.as_u16(), large.problem()), (431, "headers-too-large"));
+    let unknown = api.get("/v1/devices?provider=tsetcloud", &key).await;
+    assert_eq!((unknown.status.as_u16(), unknown.problem()), (400, "bad-query"));
+    assert!(unknown.detail().contains("use one of testcloud"), "{}", unknown.detail());
+}
+
+#[tokio::test]
+async fn answers_of_the_api_are_not_stored_on_the_way() {
+    let api = Api::with_devices(1).await;
+    let key = api.test.key(Role::User).await;
+    for (path, key) in [
+        ("/v1/devices", key.as_str()),
+        ("/v1/devices/1", &key),
+        ("/v1/providers/testcloud", &key),
+        ("/v1/devices", "wrong"),
+        ("/v1/nowhere", &key),
+    ] {
+        assert_eq!(api.get(path, key).await.headers[header::CACHE_CONTROL], "no-store", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn missing_provider_definition_is_named() {
     let api = Api::with_devices(1).await;
     let key = api.test.key(Role::User).await;
@@ -151,4 +192,34 @@ async fn missing_provider_definition_is_named() {
     assert!(response.detail().contains("testcloud.toml"), "{}", response.detail());
     let response = refresh(&router, api.devices[0], "state", &key).await;
     assert_eq!((response.status, response.problem()), (StatusCode::CONFLICT, "provider-gone"));
+}
+
+#[tokio::test]
+async fn labels_and_params_that_cannot_be_stored_or_shown_are_refused() {
+    let api = Api::with_devices(1).await;
+    let key = api.test.key(Role::User).await;
+    let mut app = api.app().clone();
+    app.settings.providers.private_by_api = true;
+    let router = http::router(app);
+    let add = async |label: &str, param: &str| {
+        let body = json!({"provider": "testcloud", "label": label, "params": {"base_url": param}});
+        let request = request("POST", "/v1/connections")
+            .header(header::AUTHORIZATION, bearer(&key))
+            .header(header::CONTENT_TYPE, "application/json");
+        send(&router, request, Body::from(body.to_string())).await
+    };
+    for label in ["a\0b", "a\x1b[2J", "a\r\nb", "a\u{200b}b", "a\u{202e}b", "12", &"x".repeat(9_000)] {
+        let refused = add(label, "http://cloud.invalid").await;
+        assert_eq!((refused.status.as_u16(), refused.problem()), (422, "bad-label"), "{label:.20}");
+        assert!(refused.detail().len() < 200, "{}", refused.detail());
+    }
+    for param in ["http://a\0b", "http://a\r\nx", &"x".repeat(100_000)] {
+        let refused = add("good", param).await;
+        assert_eq!((refused.status.as_u16(), refused.problem()), (422, "bad-connection"), "{param:.20}");
+        assert!(refused.detail().contains("the param base_url"), "{}", refused.detail());
+    }
+    assert_eq!(add(" good ", "http://cloud.invalid").await.status, StatusCode::CREATED);
+    let listed = api.get("/v1/connections", &key).await;
+    let labels: Vec<_> = listed.body["connections"].as_array().unwrap().iter().map(|c| &c["label"]).collect();
+    assert_eq!(labels, ["good", "home"]);
 }

@@ -73,7 +73,7 @@ impl Fleet {
             let new = NewConnection {
                 tenant: t.tenant,
                 provider: provider.clone(),
-                label: format!("home-{account}"),
+                label: format!("home-{account}").parse().unwrap(),
                 params: BTreeMap::from([("base_url".into(), base_url.clone())]),
                 secrets: Secrets::only(settings.key(account)),
             };

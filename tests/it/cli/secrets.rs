@@ -174,10 +174,10 @@ async fn rotation_seals_all_secrets_with_the_new_key_and_loses_none() {
     let pending = Pending { tenant: first.tenant, connection: first.id, verifier, redirect_url };
     token::wait_for(&pool, &before, &"state".into(), &pending, UnixMs(i64::MAX / 2)).await.unwrap();
 
-    // The new key alone opens nothing. With the old one beside it all can be opened, and new secrets are sealed with
-    // the new one.
+    // The new key alone opens nothing, so that nothing is sealed with it. With the old one beside it all can be opened,
+    // and new secrets are sealed with the new one.
     let binary = binary.set("PACELINE__SECRET__KEY", &new);
-    binary.run("secret rotate").refused(1, &["no key in secret.key or secret.former_keys opens"]);
+    binary.run("secret rotate").refused(2, &["secret.key", "secret.former_keys"]);
     let binary = binary.set("PACELINE__SECRET__FORMER_KEYS", &old);
     let secret = binary.file("secret", "s3cret-2\n");
     binary.run(&format!("connection secret --tenant acme c2 --secret-file {secret}")).ok();
@@ -205,4 +205,26 @@ async fn rotation_seals_all_secrets_with_the_new_key_and_loses_none() {
         token::redeem(&pool, &after, &"state".into(), UnixMs(0)).await.unwrap().expect("it is pending");
     assert_eq!(redeemed.verifier.unwrap().expose_secret(), "proof");
     assert!(connections::open(&pool, &before, &ids, false).await.unwrap().is_empty());
+    // The canary is sealed with the new key as well.
+    binary.set("PACELINE__SECRET__FORMER_KEYS", "").run("tenant list").ok();
+}
+
+#[tokio::test]
+async fn wrong_sealing_key_is_refused_before_anything_is_sealed() {
+    let binary = Binary::new().await;
+    let right = binary.settings["PACELINE__SECRET__KEY"].clone();
+    binary.run("tenant list").ok();
+    let secret = binary.file("secret", "s3cret\n");
+    let add = format!(
+        "connection add --tenant acme --provider meadow --param base_url=http://x --label main \
+         --secret-file {secret}"
+    );
+    let zeros = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let binary = binary.set("PACELINE__SECRET__KEY", zeros);
+    binary.run(&add).refused(2, &["all zeros", "openssl rand"]);
+    let wrong = Sealer::generate_key().unwrap().expose_secret().to_owned();
+    let binary = binary.set("PACELINE__SECRET__KEY", &wrong);
+    binary.run(&add).refused(2, &["secret.key", "nothing was changed"]);
+    let binary = binary.set("PACELINE__SECRET__FORMER_KEYS", &right);
+    binary.run(&add).ok();
 }

@@ -146,7 +146,7 @@ impl DeployedCase {
         let new = NewConnection {
             tenant: self.tenant,
             provider: provider.name.clone(),
-            label: "main".to_owned(),
+            label: "main".parse().unwrap(),
             params: self.redirected.params.clone(),
             secrets: secrets(auth.secrets()),
         };

@@ -3,39 +3,25 @@
 use super::{Row, RowJob, Wanted};
 use crate::preference::devices::NewDevice;
 use crate::provider::Provider;
-use crate::words::{Interval, Priority, ResourceName};
-
-/// The longest id, name or group in bytes.
-const TEXT_BYTES_MAX: usize = 255;
+use crate::words::{Interval, Priority, ResourceName, text};
 
 /// The device of a row, or the reason to refuse the row. `id_prefix` is put before an id that lacks it.
 pub fn check(provider: &Provider, id_prefix: &str, row: Row) -> Result<Wanted, String> {
-    if row.external_id.is_empty() {
+    let given = |column, text| text::name(column, text).map(str::to_owned).map_err(|error| error.to_string());
+    let mut external_id = given("external_id", &row.external_id)?;
+    let (name, group) = (given("name", &row.name)?, given("group", &row.group)?);
+    if external_id.is_empty() {
         return Err("external_id: it is empty; write the provider's id of the device".to_owned());
-    }
-    for (column, text) in [("external_id", &row.external_id), ("name", &row.name), ("group", &row.group)] {
-        check_text(column, text)?;
     }
     let jobs = row.jobs.iter().map(|job| check_job(provider, job)).collect::<Result<Vec<_>, _>>()?;
     let by_default = if jobs.is_empty() { provider.default_jobs() } else { Vec::new() };
     if jobs.is_empty() && by_default.is_empty() {
         return Err(format!("resource: name one of {}", provider.resource_list()));
     }
-    let Row { mut external_id, name, group, .. } = row;
     if !external_id.starts_with(id_prefix) {
         external_id.insert_str(0, id_prefix);
     }
     Ok(Wanted { device: NewDevice { external_id, name, group, jobs }, by_default })
-}
-
-fn check_text(column: &str, text: &str) -> Result<(), String> {
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(format!("{column}: it has {} bytes; at most {TEXT_BYTES_MAX} are allowed", text.len()));
-    }
-    match text.chars().find(|c| c.is_control()) {
-        Some(control) => Err(format!("{column}: it contains the control character {control:?}; remove it")),
-        None => Ok(()),
-    }
 }
 
 fn check_job(provider: &Provider, job: &RowJob) -> Result<(ResourceName, Interval, Priority), String> {
@@ -83,10 +69,10 @@ mod tests {
     #[test]
     fn refusal_begins_with_the_column() {
         assert!(refusal(|row| row.external_id.clear()).starts_with("external_id: "));
-        assert!(refusal(|row| row.name = "x".repeat(256)).starts_with("name: it has 256 bytes"));
+        assert!(refusal(|row| row.name = "x".repeat(256)).starts_with("name: it has 256 characters"));
         assert!(
             refusal(|row| row.group = "a\0".to_owned())
-                .starts_with("group: it contains the control character")
+                .starts_with("group: it contains the control or invisible character")
         );
         assert!(
             refusal(|row| row.jobs[0].resource = Some("power".to_owned()))

@@ -1,5 +1,6 @@
 //! Names of providers and resources: short, lower-case, safe in Redis keys and file names.
 
+use super::excerpt;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +9,8 @@ use std::sync::Arc;
 /// The text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} is not a {what} name: use 1 to 40 lower-case letters, digits, '-' or '_', starting with a letter"
+    "{:?} is not a {what} name: use 1 to 40 lower-case letters, digits, '-' or '_', starting with a letter",
+    excerpt(.text)
 )]
 pub struct NameError {
     what: &'static str,

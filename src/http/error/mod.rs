@@ -1,16 +1,17 @@
 //! All errors of the API with their status, type and text (RFC 9457). No other file makes error responses.
 
-use crate::adhoc::{AdHocError, RefreshError};
+mod convert;
+mod shortened;
+
+pub(super) use shortened::shortened;
+
 use crate::authorise::AuthoriseError;
-use crate::discovery::DiscoverError;
-use crate::keep::{KeepError, PlanError};
 use crate::postgres::PostgresError;
 use crate::preference::connections::ConnectionError;
 use crate::provider::LookupError;
-use crate::read::ReadError;
-use crate::token::TokenError;
 use crate::words::priority::UnknownPriority;
-use crate::words::{DeviceId, Incident, IntervalError, ResourceName, Role};
+use crate::words::text::excerpt;
+use crate::words::{DeviceId, Incident, IntervalError, ResourceName, Role, TextError};
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -20,6 +21,13 @@ use std::error::Error;
 
 /// Prefix of every problem document's type.
 const TYPE_PREFIX: &str = "urn:paceline:problem:";
+
+/// Longer addresses are refused, bytes.
+pub(super) const URI_BYTES_MAX: usize = 8 << 10;
+/// More headers are refused.
+pub(super) const HEADERS_MAX: usize = 100;
+/// Longer headers are refused: the bytes of all names and values.
+pub(super) const HEADER_BYTES_MAX: usize = 32 << 10;
 
 /// Why a request failed. The text says what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +72,9 @@ pub(super) enum ApiError {
     Incident { incident: Incident, when: String },
     #[error("the provider returned no usable device list: {0}; no device was changed")]
     NoList(String),
-    #[error("provider {provider} has no resource {asked:?}; its resources are {}", known.join(", "))]
+    #[error(
+        "provider {provider} has no resource {:?}; its resources are {}", excerpt(.asked), known.join(", ")
+    )]
     NoSuchResource { provider: String, asked: String, known: Vec<String> },
     #[error(
         "device {device} is at provider {provider:?}, whose definition is no longer installed; an operator can put \
@@ -87,9 +97,9 @@ pub(super) enum ApiError {
          POST /v1/connections/ID/authorize"
     )]
     NeedsReauth { label: String, reason: String },
-    #[error("a connection needs a label that is not blank")]
-    BlankLabel,
-    #[error("you have no connection {0}; GET /v1/connections lists your connections")]
+    #[error("{0}")]
+    BadLabel(#[from] TextError),
+    #[error("you have no connection {}; GET /v1/connections lists your connections", excerpt(.0))]
     NoSuchConnection(String),
     #[error("{0}")]
     NoSuchProvider(LookupError),
@@ -107,8 +117,19 @@ pub(super) enum ApiError {
     BadPriority(#[from] UnknownPriority),
     #[error("the body changes nothing; give at least one of interval, priority and paused")]
     EmptyPreference,
-    #[error("{}", .0.body_text())]
+    #[error("the body must be a JSON object, not an array; /openapi.json describes its fields")]
+    NoObject,
+    #[error("{}", shortened(&.0.body_text()))]
     BadBody(#[from] JsonRejection),
+    #[error("the address is longer than {URI_BYTES_MAX} bytes; leave out what the endpoint does not need")]
+    UriTooLong,
+    #[error(
+        "the headers are more than {HEADERS_MAX} or longer than {HEADER_BYTES_MAX} bytes; leave out what the endpoint \
+         does not need"
+    )]
+    HeadersTooLarge,
+    #[error("send JSON with \"Content-Type: application/json\"")]
+    BadContentType,
     #[error("the body is too large; the server's setting http.body_bytes_max limits it (1 MiB by default)")]
     BodyTooLarge,
     #[error(
@@ -175,7 +196,7 @@ impl ApiError {
             Self::NoSuchJob { .. } => (S::NOT_FOUND, "no-such-job", "No such job"),
             Self::Paused { .. } => (S::CONFLICT, "paused", "Paused"),
             Self::NeedsReauth { .. } => (S::CONFLICT, "needs-reauth", "Credential refused"),
-            Self::BlankLabel => (S::UNPROCESSABLE_ENTITY, "no-label", "No label"),
+            Self::BadLabel(_) => (S::UNPROCESSABLE_ENTITY, "bad-label", "Label not accepted"),
             Self::NoSuchConnection(_) => (S::NOT_FOUND, "no-such-connection", "No such connection"),
             Self::NoSuchProvider(_) => (S::NOT_FOUND, "no-such-provider", "No such provider"),
             Self::BadConnection(_) => (S::UNPROCESSABLE_ENTITY, "bad-connection", "Connection not accepted"),
@@ -187,12 +208,18 @@ impl ApiError {
             Self::EmptyPreference => (S::UNPROCESSABLE_ENTITY, "nothing-asked", "Nothing to change"),
             Self::BadBody(rejection) => match rejection.status() {
                 S::PAYLOAD_TOO_LARGE => Self::BodyTooLarge.kind(),
-                S::UNSUPPORTED_MEDIA_TYPE => {
-                    (S::UNSUPPORTED_MEDIA_TYPE, "bad-content-type", "Content type not accepted")
-                }
+                S::UNSUPPORTED_MEDIA_TYPE => Self::BadContentType.kind(),
                 S::UNPROCESSABLE_ENTITY => (S::UNPROCESSABLE_ENTITY, "bad-body", "Body not accepted"),
                 _ => (S::BAD_REQUEST, "bad-json", "Malformed JSON"),
             },
+            Self::NoObject => (S::UNPROCESSABLE_ENTITY, "bad-body", "Body not accepted"),
+            Self::UriTooLong => (S::URI_TOO_LONG, "uri-too-long", "Address too long"),
+            Self::HeadersTooLarge => {
+                (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large", "Headers too large")
+            }
+            Self::BadContentType => {
+                (S::UNSUPPORTED_MEDIA_TYPE, "bad-content-type", "Content type not accepted")
+            }
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large"),
             Self::PostgresUnavailable(_) => (S::SERVICE_UNAVAILABLE, "database-away", "Database unavailable"),
             Self::RedisUnavailable(_) | Self::ScheduleTimedOut => {
@@ -212,6 +239,9 @@ impl ApiError {
             StatusCode::METHOD_NOT_ALLOWED => Self::BadMethod,
             StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
             StatusCode::GATEWAY_TIMEOUT => Self::TimedOut,
+            StatusCode::URI_TOO_LONG => Self::UriTooLong,
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Self::HeadersTooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::BadContentType,
             status if status.is_client_error() => Self::BadQuery("the request is malformed".to_owned()),
             _ => Self::Internal(format!("the framework answered {status} without a problem").into()),
         }
@@ -222,9 +252,7 @@ impl ApiError {
             // axum's text for these names its own types.
             Self::BadBody(rejection) => match rejection.status() {
                 StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge.to_string(),
-                StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                    "send JSON with \"Content-Type: application/json\"".to_owned()
-                }
+                StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::BadContentType.to_string(),
                 _ => self.to_string(),
             },
             _ => self.to_string(),
@@ -276,100 +304,10 @@ impl Problem {
     pub(super) const CONTENT_TYPE: &str = "application/problem+json";
 }
 
-impl From<PostgresError> for ApiError {
-    fn from(error: PostgresError) -> Self {
-        if error.is_outage() { Self::PostgresUnavailable(error) } else { Self::Internal(error.into()) }
-    }
-}
-
-impl From<ReadError> for ApiError {
-    fn from(error: ReadError) -> Self {
-        let ReadError::Postgres(error) = error;
-        error.into()
-    }
-}
-
-impl From<PlanError> for ApiError {
-    fn from(error: PlanError) -> Self {
-        match error {
-            PlanError::Lookup(error) => Self::BadConnection(error),
-            PlanError::Postgres(error) => error.into(),
-        }
-    }
-}
-
-impl From<AuthoriseError> for ApiError {
-    fn from(error: AuthoriseError) -> Self {
-        match error {
-            AuthoriseError::Lookup(error) => Self::BadConnection(error),
-            AuthoriseError::Connection(ConnectionError::Unknown(id)) => Self::NoSuchConnection(id),
-            AuthoriseError::Connection(error @ ConnectionError::Taken { .. }) => Self::LabelTaken(error),
-            AuthoriseError::Connection(ConnectionError::Postgres(error))
-            | AuthoriseError::Token(TokenError::Postgres(error))
-            | AuthoriseError::Postgres(error) => error.into(),
-            AuthoriseError::OtherFlow { .. }
-            | AuthoriseError::NoRedirectUrl(_)
-            | AuthoriseError::Stale
-            | AuthoriseError::Denied(_) => Self::NotAuthorised(error),
-            AuthoriseError::NoToken(_) | AuthoriseError::NotYet { .. } => Self::NoToken(error),
-            AuthoriseError::Connection(ConnectionError::Seal(_))
-            | AuthoriseError::Token(TokenError::Seal(_))
-            | AuthoriseError::Definition(_) => Self::Internal(error.into()),
-        }
-    }
-}
-
-impl From<RefreshError> for ApiError {
-    /// Replaces the advice, which names CLI commands, by API requests.
-    fn from(error: RefreshError) -> Self {
-        match error {
-            RefreshError::NoJob { device, resource } => Self::NoSuchJob { device, resource },
-            RefreshError::Paused { device, resource } => Self::Paused { device, resource },
-            RefreshError::NeedsReauth { label, reason } => Self::NeedsReauth { label, reason },
-            RefreshError::NotYet => Self::JobNotScheduled,
-            RefreshError::NoAnswer => Self::ScheduleTimedOut,
-            RefreshError::Redis(error) => Self::RedisUnavailable(error),
-            RefreshError::Postgres(error) => error.into(),
-        }
-    }
-}
-
-impl From<DiscoverError> for ApiError {
-    /// Replaces the advice, which names CLI commands, by API requests.
-    fn from(error: DiscoverError) -> Self {
-        match error {
-            DiscoverError::Undeclared(provider) => Self::NotListable(provider),
-            DiscoverError::NoList(why) => Self::NoList(why),
-            DiscoverError::Superseded => Self::NoList(error.to_string()),
-            DiscoverError::NotSent(error) => error.into(),
-            DiscoverError::Postgres(error) => error.into(),
-        }
-    }
-}
-
-impl From<AdHocError> for ApiError {
-    /// Replaces the advice, which names CLI commands, by API requests.
-    fn from(error: AdHocError) -> Self {
-        match error {
-            AdHocError::Unusable => Self::UnusableConnection("its credential was refused".to_owned()),
-            AdHocError::Refused(reason) => Self::UnusableConnection(reason),
-            AdHocError::NotYet { by, when, .. } => Self::NotYet { by, when },
-            AdHocError::Incident { incident, when, .. } => Self::Incident { incident, when },
-            // The API makes ad-hoc calls only to list devices.
-            AdHocError::Bootstrap(why) => Self::NoList(why),
-            AdHocError::Late | AdHocError::Abandoned => Self::ScheduleTimedOut,
-            AdHocError::Redis(error) | AdHocError::Keep(KeepError::Redis(error)) => {
-                Self::RedisUnavailable(error)
-            }
-            AdHocError::Postgres(error) | AdHocError::Keep(KeepError::Postgres(error)) => error.into(),
-            AdHocError::Definition(_) | AdHocError::Task(_) => Self::Internal(error.into()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adhoc::AdHocError;
     use crate::provider::LoadError;
 
     #[test]

@@ -1,0 +1,103 @@
+//! Errors of the rooms below as problems. Advice that names CLI commands is replaced by API requests.
+
+use super::ApiError;
+use crate::adhoc::{AdHocError, RefreshError};
+use crate::authorise::AuthoriseError;
+use crate::discovery::DiscoverError;
+use crate::keep::{KeepError, PlanError};
+use crate::postgres::PostgresError;
+use crate::preference::connections::ConnectionError;
+use crate::read::ReadError;
+use crate::token::TokenError;
+
+impl From<PostgresError> for ApiError {
+    fn from(error: PostgresError) -> Self {
+        if error.is_outage() { Self::PostgresUnavailable(error) } else { Self::Internal(error.into()) }
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        let ReadError::Postgres(error) = error;
+        error.into()
+    }
+}
+
+impl From<PlanError> for ApiError {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Lookup(error) => Self::BadConnection(error),
+            PlanError::Postgres(error) => error.into(),
+        }
+    }
+}
+
+impl From<AuthoriseError> for ApiError {
+    fn from(error: AuthoriseError) -> Self {
+        match error {
+            AuthoriseError::Lookup(error) => Self::BadConnection(error),
+            AuthoriseError::Connection(ConnectionError::Unknown(id)) => Self::NoSuchConnection(id),
+            AuthoriseError::Connection(error @ ConnectionError::Taken { .. }) => Self::LabelTaken(error),
+            AuthoriseError::Connection(ConnectionError::Label(error)) => Self::BadLabel(error),
+            AuthoriseError::Connection(ConnectionError::Postgres(error))
+            | AuthoriseError::Token(TokenError::Postgres(error))
+            | AuthoriseError::Postgres(error) => error.into(),
+            AuthoriseError::OtherFlow { .. }
+            | AuthoriseError::NoRedirectUrl(_)
+            | AuthoriseError::Stale
+            | AuthoriseError::Denied(_) => Self::NotAuthorised(error),
+            AuthoriseError::NoToken(_) | AuthoriseError::NotYet { .. } => Self::NoToken(error),
+            AuthoriseError::Connection(ConnectionError::Seal(_))
+            | AuthoriseError::Token(TokenError::Seal(_))
+            | AuthoriseError::Definition(_) => Self::Internal(error.into()),
+        }
+    }
+}
+
+impl From<RefreshError> for ApiError {
+    /// Replaces the advice, which names CLI commands, by API requests.
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::NoJob { device, resource } => Self::NoSuchJob { device, resource },
+            RefreshError::Paused { device, resource } => Self::Paused { device, resource },
+            RefreshError::NeedsReauth { label, reason } => Self::NeedsReauth { label, reason },
+            RefreshError::NotYet => Self::JobNotScheduled,
+            RefreshError::NoAnswer => Self::ScheduleTimedOut,
+            RefreshError::Redis(error) => Self::RedisUnavailable(error),
+            RefreshError::Postgres(error) => error.into(),
+        }
+    }
+}
+
+impl From<DiscoverError> for ApiError {
+    /// Replaces the advice, which names CLI commands, by API requests.
+    fn from(error: DiscoverError) -> Self {
+        match error {
+            DiscoverError::Undeclared(provider) => Self::NotListable(provider),
+            DiscoverError::NoList(why) => Self::NoList(why),
+            DiscoverError::Superseded => Self::NoList(error.to_string()),
+            DiscoverError::NotSent(error) => error.into(),
+            DiscoverError::Postgres(error) => error.into(),
+        }
+    }
+}
+
+impl From<AdHocError> for ApiError {
+    /// Replaces the advice, which names CLI commands, by API requests.
+    fn from(error: AdHocError) -> Self {
+        match error {
+            AdHocError::Unusable => Self::UnusableConnection("its credential was refused".to_owned()),
+            AdHocError::Refused(reason) => Self::UnusableConnection(reason),
+            AdHocError::NotYet { by, when, .. } => Self::NotYet { by, when },
+            AdHocError::Incident { incident, when, .. } => Self::Incident { incident, when },
+            // The API makes ad-hoc calls only to list devices.
+            AdHocError::Bootstrap(why) => Self::NoList(why),
+            AdHocError::Late | AdHocError::Abandoned => Self::ScheduleTimedOut,
+            AdHocError::Redis(error) | AdHocError::Keep(KeepError::Redis(error)) => {
+                Self::RedisUnavailable(error)
+            }
+            AdHocError::Postgres(error) | AdHocError::Keep(KeepError::Postgres(error)) => error.into(),
+            AdHocError::Definition(_) | AdHocError::Task(_) => Self::Internal(error.into()),
+        }
+    }
+}
