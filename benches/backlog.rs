@@ -20,7 +20,7 @@ const CALLS: usize = 128;
 const TAKES: usize = 60;
 
 /// As many as a take gathers.
-const GATHERED: usize = 1_000;
+const GATHERED: usize = 500;
 
 const AIM_MS: f64 = 50.0;
 

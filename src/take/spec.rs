@@ -114,7 +114,7 @@ struct ResourceSpec {
 }
 
 /// About how many jobs one script gathers, and how many of a backlog it looks at: Redis serves nobody else meanwhile.
-pub(super) const JOBS_MAX: usize = 1000;
+pub(super) const JOBS_MAX: usize = 500;
 
 impl Spec {
     pub(super) fn of(provider: &Provider, settings: &TakerSettings) -> Self {

@@ -54,7 +54,7 @@ fn shipped_definitions_are_listed_and_checked_without_servers() {
     assert_eq!(shown["resources"]["climate"]["values"]["running"]["label"], "Air conditioner is working");
     binary.run("provider show nowhere").refused(1, &["there is no provider \"nowhere\"", "govee"]);
     let checked = binary.run("provider check").ok().out;
-    assert!(checked.contains("govee") && checked.contains("7 of 7 cases"), "{checked}");
+    assert!(checked.contains("govee") && checked.contains("16 of 16 cases"), "{checked}");
     assert!(checked.ends_with("definitions checked, 0 failed\n"), "{checked}");
     assert_eq!(binary.json("provider check")["ok"], true);
     assert!(!std::path::Path::new(binary.dir.path()).join(".paceline").exists(), "it starts no servers");
