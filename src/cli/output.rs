@@ -64,3 +64,18 @@ impl Output {
         ExitCode::from(error.exit_code())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_has_nothing_that_a_terminal_obeys_or_hides() {
+        let text = "red \u{1b}[31m, hidden \u{200b}";
+        assert_eq!(Output { json: false }.printable(text), "red \u{fffd}[31m, hidden \u{fffd}");
+        let json = serde_json::json!({ "label": text }).to_string();
+        let printed = Output { json: true }.printable(&json);
+        assert!(printed.chars().all(|c| matches!(c, ' '..='~')), "{printed}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&printed).unwrap()["label"], text);
+    }
+}
