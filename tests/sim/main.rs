@@ -16,6 +16,7 @@ mod referee;
 mod rig;
 mod scarce;
 mod scenario;
+mod server;
 mod shrink;
 #[path = "broken.rs"]
 mod slow_broken;

@@ -36,10 +36,7 @@ pub type Fields = HashMap<(String, String), String>;
 
 impl Rig {
     pub async fn new(provider: &Provider, settings: &TakerSettings, changes: &[Change]) -> Self {
-        let url = std::env::var("PACELINE_TEST_REDIS_URL").expect(
-            "PACELINE_TEST_REDIS_URL: run scripts/test, or `eval \"$(scripts/servers start)\"` first",
-        );
-        let redis = connect(&url.into()).await.expect("the test Redis");
+        let redis = connect(&crate::server::url().into()).await.expect("this thread's Redis");
         let keys = settings.keys.clone();
         let spread = crate::scenario::interval(10_000);
         let taker = Taker::new(redis.clone(), provider, settings);
