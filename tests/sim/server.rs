@@ -1,12 +1,9 @@
 //! A Redis for each thread of tests. One process runs one script at a time: with a server of all, tests that run at the
 //! same time would wait for one another.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
-const STARTS_WITHIN: Duration = Duration::from_secs(20);
 
 thread_local! {
     static SERVER: Server = Server::start();
@@ -44,18 +41,12 @@ impl Server {
                 "no",
             ]);
             command.args(["--maxmemory-policy", "noeviction", "--dir", "/"]);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
         };
         let process = launch("redis-server").or_else(|_| launch("valkey-server")).ok()?;
         let mut server = Self { port, process };
-        let began = Instant::now();
-        while began.elapsed() < STARTS_WITHIN && matches!(server.process.try_wait(), Ok(None)) {
-            if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
-                return Some(server);
-            }
-            sleep(Duration::from_millis(5));
-        }
-        None
+        let log = BufReader::new(server.process.stdout.take()?);
+        log.lines().map_while(Result::ok).any(|line| line.contains("Ready to accept")).then_some(server)
     }
 }
 
