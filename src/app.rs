@@ -3,11 +3,13 @@
 mod cards;
 mod client;
 mod detached;
+mod refill;
 mod reload;
 
-pub use cards::CACHE_TIMEOUT;
+pub use cards::{CACHE_TIMEOUT, DeviceLatest};
 pub use client::ProviderClient;
 pub use detached::TaskFailed;
+pub use refill::RefillFailed;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
@@ -57,6 +59,7 @@ pub struct App {
     /// Restarts long-lived tasks that panic.
     pub supervisor: Supervisor,
     clients: client::Clients,
+    refills: refill::Refills,
 }
 
 /// Why a process cannot start. Each error says what to do.
@@ -119,6 +122,7 @@ impl App {
             detached: TaskTracker::new(),
             supervisor: Supervisor::default(),
             clients: client::Clients::default(),
+            refills: refill::Refills::default(),
         })
     }
 

@@ -58,6 +58,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("supervise", "retry", "the delays between restarts"),
     ("telemetry", "settings", "it is set up from the `log` section"),
     ("explain", "forecast", "a job's answer ends with what the plan lets it have"),
+    ("read", "explain", "a device's view says when each resource has its next turn"),
 ];
 
 /// The parts of a room (files and sub-rooms), from top to bottom: a part may import only parts in lower rows.
@@ -80,8 +81,9 @@ const ORDER: &[(&str, &[&[&str]])] = &[
     (
         "src/provider",
         &[
-            &["fixtures", "lookup", "overview"],
+            &["fixtures", "lookup"],
             &["registry"],
+            &["overview"],
             &["load"],
             &["definition"],
             &["quota"],

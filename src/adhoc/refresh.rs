@@ -94,7 +94,7 @@ pub async fn refresh_now(
     provider: &ProviderName,
     resource: &ResourceName,
 ) -> Result<Refreshed, RefreshError> {
-    let jobs = job_status::of_device(&app.pool, tenant, device).await?;
+    let jobs = job_status::of_devices(&app.pool, tenant, &[device]).await?;
     let found = jobs.into_iter().find(|job| job.resource == *resource);
     let no_job = || RefreshError::NoJob { device, resource: resource.clone() };
     let job = scheduled(found.ok_or_else(no_job)?, device)?;

@@ -3,8 +3,8 @@
 use super::App;
 use crate::cache::{META, Slot};
 use crate::postgres::PostgresError;
-use crate::record::view::{self, DeviceSnapshot};
-use crate::words::{DeviceId, TenantId};
+use crate::record::view::{self, DeviceMeta, DeviceSnapshot};
+use crate::words::{DeviceId, Latest, TenantId};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -12,7 +12,53 @@ use tokio::time::timeout;
 /// A cache that takes longer is slower than Postgres, so readers go there instead.
 pub const CACHE_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// A device with its latest readings.
+#[derive(Debug, Clone)]
+pub struct DeviceLatest {
+    /// What it is, and its jobs.
+    pub meta: DeviceMeta,
+    /// By resource.
+    pub latest: HashMap<String, Latest>,
+}
+
+impl DeviceLatest {
+    /// None if the cache lacks the device's metadata or an older version of Paceline wrote it.
+    fn read(mut fields: HashMap<String, String>) -> Option<Self> {
+        let meta: DeviceMeta = serde_json::from_str(&fields.remove(META)?).ok()?;
+        let latest = fields.into_iter().map(|(name, json)| Some((name, serde_json::from_str(&json).ok()?)));
+        Some(Self { meta, latest: latest.collect::<Option<_>>()? })
+    }
+}
+
+impl From<DeviceSnapshot> for DeviceLatest {
+    fn from(snapshot: DeviceSnapshot) -> Self {
+        let latest = snapshot.latest.into_iter().map(|(resource, (_, latest))| (resource, latest));
+        Self { latest: latest.collect(), meta: snapshot.meta }
+    }
+}
+
 impl App {
+    /// Those of a tenant's devices that the cache has in full; none if Redis is away.
+    pub async fn cached_devices(
+        &self,
+        tenant: TenantId,
+        ids: &[DeviceId],
+    ) -> HashMap<DeviceId, DeviceLatest> {
+        let found = match timeout(CACHE_TIMEOUT, self.cache.get(tenant, ids)).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "cache skipped");
+                Vec::new()
+            }
+            Err(_) => {
+                tracing::debug!("cache skipped: no answer in time");
+                Vec::new()
+            }
+        };
+        let known = ids.iter().copied().zip(found);
+        known.filter_map(|(id, fields)| Some((id, DeviceLatest::read(fields)?))).collect()
+    }
+
     /// Reads devices, of this tenant or of all, and writes them to the cache. A failing Redis is not an error: readers
     /// go to Postgres.
     pub async fn load_devices(

@@ -5,6 +5,15 @@ use crate::provider::Provider;
 use crate::schedule::JobLocation;
 use crate::words::{DeviceId, Incident, UnixMs};
 
+/// For whom a job is explained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Who runs Paceline.
+    Operator,
+    /// Who owns the device, or reads it.
+    User,
+}
+
 /// The facts about a job.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
@@ -24,4 +33,6 @@ pub struct Facts<'a> {
     pub incident: Option<&'a Incident>,
     /// The interval it gets in the long run, if that is longer than it asks.
     pub plan: Option<&'a str>,
+    /// For whom it is explained.
+    pub audience: Audience,
 }

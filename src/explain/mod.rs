@@ -5,10 +5,14 @@ mod facts;
 mod holds;
 mod obstacle;
 mod sentence;
+mod turns;
 
-pub use facts::Facts;
+pub use facts::{Audience, Facts};
 pub use holds::{NamedHold, holds};
-pub use sentence::sentence;
+pub use sentence::{Cause, Explanation, sentence};
+pub use turns::{Turn, Turns, turns};
+
+pub use crate::forecast::Plans;
 
 use crate::app::App;
 use crate::forecast::forecast;
@@ -53,7 +57,7 @@ pub async fn device(
     provider: &Arc<Provider>,
     resource: Option<&ResourceName>,
 ) -> Result<Vec<Explained>, ExplainError> {
-    let mut statuses = job_status::of_device(&app.pool, tenant, device).await?;
+    let mut statuses = job_status::of_devices(&app.pool, tenant, &[device]).await?;
     statuses.retain(|status| resource.is_none_or(|only| status.resource == *only));
     let is_planned = statuses.iter().any(|status| status.state.is_scheduled() && status.usable);
     let plans = if is_planned { plans(app, device, provider).await? } else { HashMap::new() };
@@ -73,8 +77,9 @@ pub async fn device(
             location: &location,
             incident: incident.as_ref(),
             plan: plan.as_deref(),
+            audience: Audience::Operator,
         };
-        let sentence = sentence(&facts);
+        let sentence = sentence(&facts).text;
         Explained { status, location, plan, sentence }
     });
     Ok(explained.collect())

@@ -10,6 +10,7 @@ use std::any::Any;
 use std::time::Duration;
 use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 use tracing::Instrument;
@@ -26,6 +27,7 @@ pub(super) fn wrap(router: Router, body_bytes_max: usize, timeout: Duration) -> 
         .layer(from_fn(bounded))
         .layer(CatchPanicLayer::custom(panic_response))
         .layer(map_response(into_problem))
+        .layer(CompressionLayer::new())
         .layer(from_fn(not_stored))
         .layer(from_fn(trace))
 }

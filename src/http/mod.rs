@@ -18,6 +18,7 @@ mod refusals;
 pub use openapi::document;
 
 use crate::app::App;
+use crate::explain::Plans;
 use axum::Router;
 use axum::serve::ListenerExt;
 use keyring::Keyring;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 struct Api {
     app: Arc<App>,
     keys: Arc<Keyring>,
+    plans: Arc<Plans>,
 }
 
 /// Builds the router. Must be called inside a tokio runtime: a task listens for revoked keys while the router lives.
@@ -38,7 +40,11 @@ pub fn router(app: App) -> Router {
     let body_bytes_max = app.settings.http.body_bytes_max;
     let keys = Arc::new(Keyring::open(app.pool.clone(), app.supervisor.clone()));
     let (router, document) = openapi::routes().split_for_parts();
-    let router = router.merge(openapi::serve(&document)).with_state(Api { app: Arc::new(app), keys });
+    let router = router.merge(openapi::serve(&document)).with_state(Api {
+        app: Arc::new(app),
+        keys,
+        plans: Arc::default(),
+    });
     layers::wrap(router, body_bytes_max, layers::REQUEST_TIMEOUT)
 }
 

@@ -25,5 +25,5 @@ pub(super) async fn show(
     Path(name): Path<String>,
 ) -> Result<Json<ProviderOverview>, ApiError> {
     let provider = api.app.registry.find(&name).map_err(ApiError::NoSuchProvider)?;
-    Ok(Json(provider.overview()))
+    Ok(Json(provider.overview().clone()))
 }

@@ -1,9 +1,9 @@
 //! What readers of a provider's data may know of its definition: resources, and the values of their readings.
 
 use super::call::{Resource, Unit};
-use super::registry::Provider;
+use super::definition::Definition;
 use super::value::{DeclaredValue, Kind, find, quantity_of_suffix};
-use crate::words::Interval;
+use crate::words::{Interval, ProviderName};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,19 +63,24 @@ pub struct ValueOverview {
     pub common: bool,
 }
 
-impl Provider {
-    /// What readers of its data may know of it.
-    pub fn overview(&self) -> ProviderOverview {
-        let resources = self.definition.resources.iter();
-        ProviderOverview {
-            name: self.name.to_string(),
-            title: self.definition.title.clone(),
-            docs: self.definition.docs.clone(),
-            discovery: self.definition.discovery.is_some(),
-            resources: resources
-                .map(|(name, of)| (name.get_ref().to_string(), of.get_ref().overview()))
-                .collect(),
-        }
+impl ResourceOverview {
+    /// What is known of a value that a reading has: by the definition, or else by the common vocabulary.
+    pub fn value(&self, name: &str) -> Option<ValueOverview> {
+        self.values.get(name).cloned().or_else(|| find(name).map(|_| value(name, None)))
+    }
+}
+
+/// What readers of a provider's data may know of it.
+pub(super) fn of(name: &ProviderName, definition: &Definition) -> ProviderOverview {
+    let resources = definition.resources.iter();
+    ProviderOverview {
+        name: name.to_string(),
+        title: definition.title.clone(),
+        docs: definition.docs.clone(),
+        discovery: definition.discovery.is_some(),
+        resources: resources
+            .map(|(name, of)| (name.get_ref().to_string(), of.get_ref().overview()))
+            .collect(),
     }
 }
 
@@ -196,7 +201,7 @@ mod tests {
         assert_eq!(climate.values["running"].label.as_deref(), Some("Air conditioner is working"));
         assert!(!climate.values.contains_key("tado_mode"), "neither declared nor common");
         for provider in registry.iter() {
-            for (name, resource) in provider.overview().resources {
+            for (name, resource) in &provider.overview().resources {
                 let known = resource.values.values().filter(|value| value.kind.is_some()).count();
                 assert!(known > 0 || resource.values.is_empty(), "{} {name}", provider.name);
             }

@@ -4,12 +4,13 @@
 use super::call::Resource;
 use super::definition::Definition;
 use super::load::{DefinitionError, LoadError, line_of, parse};
+use super::overview::{self, ProviderOverview};
 use super::quota::{PLAN, Quota, RateLimit};
 use crate::words::{ProviderName, QuotaInputs, ResourceName, Scope};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The definitions that come with the binary.
@@ -55,13 +56,20 @@ pub struct Provider {
     pub definition: Definition,
     /// The file's text, to compute line numbers.
     pub text: String,
+    overview: OnceLock<ProviderOverview>,
 }
 
 impl Provider {
     /// Reads and checks one provider's file.
     pub fn parse(name: ProviderName, file: &str, text: &str) -> Result<Self, LoadError> {
         let definition = parse(file, text).map_err(LoadError::Refused)?;
-        Ok(Self { name, file: file.to_owned(), definition, text: text.to_owned() })
+        let (file, text) = (file.to_owned(), text.to_owned());
+        Ok(Self { name, file, definition, text, overview: OnceLock::new() })
+    }
+
+    /// What readers of its data may know of it.
+    pub fn overview(&self) -> &ProviderOverview {
+        self.overview.get_or_init(|| overview::of(&self.name, &self.definition))
     }
 
     /// The line number, from 1, at an offset of its text.

@@ -3,6 +3,7 @@
 pub mod erase;
 mod failures;
 pub mod history;
+pub mod select;
 mod targets;
 pub mod view;
 mod write;

@@ -50,39 +50,6 @@ pub struct DeviceSnapshot {
     pub latest: HashMap<String, (i64, Latest)>,
 }
 
-/// Which devices to list.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Of this provider.
-    pub provider: Option<String>,
-    /// Under the connection of this label or number.
-    pub connection: Option<String>,
-    /// With larger ids than this.
-    pub after: i64,
-    /// At most so many.
-    pub limit: i64,
-}
-
-/// The ids of a tenant's devices, in order.
-pub async fn page(pool: &Pool, tenant: TenantId, filter: &Filter) -> Result<Vec<DeviceId>, PostgresError> {
-    let ids = sqlx::query_scalar!(
-        "SELECT d.device_id FROM devices d JOIN connections c USING (tenant_id, connection_id)
-         WHERE d.tenant_id = $1 AND d.device_id > $2
-           AND ($3::text IS NULL OR c.provider = $3)
-           AND ($4::text IS NULL OR c.label = $4 OR c.connection_id::text = $4)
-         ORDER BY d.device_id LIMIT $5",
-        tenant.0,
-        filter.after,
-        filter.provider,
-        filter.connection,
-        filter.limit
-    )
-    .fetch_all(pool)
-    .await
-    .map_err(PostgresError::on("list the devices"))?;
-    Ok(ids.into_iter().map(DeviceId).collect())
-}
-
 /// These devices; of this tenant, or whoever's they are.
 pub async fn devices(
     pool: &Pool,

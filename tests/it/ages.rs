@@ -193,7 +193,10 @@ async fn repeated_old_observation_turns_stale_while_answers_go_on() {
     };
     assert!(then(6 * MINUTE_MS + pace_ms) && !then(6 * MINUTE_MS + pace_ms + 1));
 
-    let view = read::device(&source.t.app, source.t.tenant, source.device).await.unwrap().unwrap();
+    let view = read::device(&source.t.app, source.t.tenant, source.device, read::With::default())
+        .await
+        .unwrap()
+        .unwrap();
     let state = &view.resources["state"];
     assert!(!state.fresh && state.online == Some(true), "{state:?}");
     assert!(state.age_ms >= Some(70 * MINUTE_MS) && state.fetched_ago_ms < state.age_ms, "{state:?}");
@@ -213,7 +216,7 @@ async fn lag_counts_as_fresh_what_readers_see_as_fresh() {
         sqlx::query("DELETE FROM latest").execute(&source.t.app.pool).await.unwrap();
         source.answers(fetched_ms, Some((observed_ms, 20.0))).await;
         let (app, tenant) = (&source.t.app, source.t.tenant);
-        let view = read::device(app, tenant, source.device).await.unwrap().unwrap();
+        let view = read::device(app, tenant, source.device, read::With::default()).await.unwrap().unwrap();
         let report = watch::report(&app.sources(), None, &[], HashMap::new(), app.clock.now()).await.unwrap();
         let jobs = &report.providers["mocked"].jobs;
         let fresh = cause.is_none();
@@ -240,7 +243,9 @@ async fn device_without_data_for_too_long_is_told_as_offline() {
         let body = json!({"id": "d0", "at": at, "online": true, "t": 20.0});
         rig.answer(ResponseTemplate::new(200).set_body_json(body)).await;
         rig.land(1).await;
-        let device = async || read::device(app, rig.t.tenant, rig.devices[0]).await.unwrap().unwrap();
+        let device = async || {
+            read::device(app, rig.t.tenant, rig.devices[0], read::With::default()).await.unwrap().unwrap()
+        };
         let state = device().await.resources["state"].clone();
         assert!(state.fresh && state.online == Some(true), "{state:?}");
 

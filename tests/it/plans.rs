@@ -4,6 +4,7 @@
 
 use crate::support::TestApp;
 use paceline::preference::{connections, devices, inventory, job_status, jobs, quota_inputs};
+use paceline::record::select::{self, Freshness, Span};
 use paceline::record::{self, Failure, Observation, view};
 use paceline::words::{CallId, DeviceId, Job, JobId, Record, UnixMs};
 
@@ -132,12 +133,21 @@ async fn statements_about_some_devices_of_a_large_account_read_it_once_at_most_b
         large.few("recovery", ASKED, record::recover(pool, &ids)).await.unwrap();
 
         large.few("snapshots", ASKED, view::devices(pool, Some(t.tenant), &devices)).await.unwrap();
-        let filter = view::Filter { limit: ASKED as i64, ..view::Filter::default() };
-        large.few("a page of devices", ASKED, view::page(pool, t.tenant, &filter)).await.unwrap();
+        let span = Span { limit: ASKED as i64, ..Span::default() };
+        let fresh = Freshness { now, grace_share: 0.1, grace_min_ms: 1_000.0 };
+        let named = select::Filter { ids: Some(devices.clone()), ..select::Filter::default() };
+        let stale = select::Filter { stale: Some(false), ..select::Filter::default() };
+        for filter in [select::Filter::default(), named, stale] {
+            let page = select::page(pool, t.tenant, &filter, &span, fresh);
+            large.few("a page of devices", ASKED, page).await.unwrap();
+        }
         let listed = inventory::page(pool, t.tenant, None, DeviceId(0), ASKED as i64);
         large.few("an inventory", ASKED, listed).await.unwrap();
         large.few("a device's provider", 1, jobs::device_of(pool, t.tenant, devices[0])).await.unwrap();
-        large.few("a job's status", 1, job_status::of_device(pool, t.tenant, devices[0])).await.unwrap();
+        large
+            .few("the status of jobs", ASKED, job_status::of_devices(pool, t.tenant, &devices))
+            .await
+            .unwrap();
         let pending = quota_inputs::pending(pool, &accounts);
         large.few("accounts with changes", DEVICES, pending).await.unwrap();
     }

@@ -46,7 +46,7 @@ async fn removed_device_leaves_postgres_schedule_and_cache() {
     assert_eq!(scheduled(&rig).await, 1);
     let cached = app.cache.get(rig.t.tenant, &rig.devices).await.unwrap();
     assert!(cached[0].is_empty() && !cached[1].is_empty(), "{cached:?}");
-    assert!(read::device(app, rig.t.tenant, gone[0]).await.unwrap().is_none());
+    assert!(read::device(app, rig.t.tenant, gone[0], read::With::default()).await.unwrap().is_none());
     assert!(rig.check().await.clean);
     // Again, or by another tenant: nothing is there.
     assert_eq!(keep::remove_devices(app, rig.t.tenant, &gone).await.unwrap(), Removal::default());

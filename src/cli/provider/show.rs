@@ -58,5 +58,5 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<(), CliError> {
     let settings = context::load_for_short_command(global)?;
     let registry = Registry::load(settings.providers.dir()).map_err(CliError::cannot_start)?;
     let provider = registry.find(&args.name)?;
-    Output { json: global.json }.answer(&Shown(provider.overview()))
+    Output { json: global.json }.answer(&Shown(provider.overview().clone()))
 }

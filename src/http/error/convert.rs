@@ -2,6 +2,7 @@
 
 use super::ApiError;
 use crate::adhoc::{AdHocError, RefreshError};
+use crate::app::RefillFailed;
 use crate::authorise::AuthoriseError;
 use crate::discovery::DiscoverError;
 use crate::keep::{KeepError, PlanError};
@@ -9,17 +10,27 @@ use crate::postgres::PostgresError;
 use crate::preference::connections::ConnectionError;
 use crate::read::ReadError;
 use crate::token::TokenError;
+use std::sync::Arc;
 
 impl From<PostgresError> for ApiError {
     fn from(error: PostgresError) -> Self {
+        Arc::new(error).into()
+    }
+}
+
+impl From<Arc<PostgresError>> for ApiError {
+    fn from(error: Arc<PostgresError>) -> Self {
         if error.is_outage() { Self::PostgresUnavailable(error) } else { Self::Internal(error.into()) }
     }
 }
 
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
-        let ReadError::Postgres(error) = error;
-        error.into()
+        match error {
+            ReadError::Postgres(error) => error.into(),
+            ReadError::Refill(RefillFailed::Postgres(error)) => error.into(),
+            ReadError::Refill(error @ RefillFailed::Task(_)) => Self::Internal(error.into()),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::error::Error;
+use std::sync::Arc;
 
 /// Prefix of every problem document's type.
 const TYPE_PREFIX: &str = "urn:paceline:problem:";
@@ -135,7 +136,7 @@ pub(super) enum ApiError {
     #[error(
         "the server's database is unavailable; cached devices are still served; try again in a few seconds"
     )]
-    PostgresUnavailable(#[source] PostgresError),
+    PostgresUnavailable(#[source] Arc<PostgresError>),
     #[error("the server's schedule is unavailable; try again in a few seconds")]
     RedisUnavailable(#[source] crate::redis::RedisError),
     #[error("the server's schedule did not answer in time; try again in a few seconds")]

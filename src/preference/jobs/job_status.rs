@@ -2,7 +2,8 @@
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{
-    ConnectionId, DeviceId, Interval, JobId, JobState, Latest, Priority, ResourceName, TenantId, UnixMs,
+    ConnectionId, DeviceId, Interval, JobId, JobState, Latest, Priority, ProviderName, ResourceName,
+    TenantId, UnixMs,
 };
 
 /// One job of a device.
@@ -10,6 +11,10 @@ use crate::words::{
 pub struct JobStatus {
     /// The job.
     pub job: JobId,
+    /// Its device.
+    pub device: DeviceId,
+    /// The device's provider, by name.
+    pub provider: ProviderName,
     /// The resource.
     pub resource: ResourceName,
     /// The requested interval.
@@ -38,38 +43,46 @@ pub struct JobStatus {
     pub last_error: Option<String>,
 }
 
-/// The device's jobs, ordered by resource.
-pub async fn of_device(
+/// The jobs of these devices, ordered by device and resource.
+pub async fn of_devices(
     pool: &Pool,
     tenant: TenantId,
-    device: DeviceId,
+    devices: &[DeviceId],
 ) -> Result<Vec<JobStatus>, PostgresError> {
     let rows = sqlx::query_as!(
         Row,
-        r#"WITH wanted AS MATERIALIZED (SELECT * FROM jobs WHERE tenant_id = $1 AND device_id = $2)
-           SELECT j.job_id AS "job_id!", j.resource AS "resource!", j.interval_ms AS "interval_ms!",
+        r#"SELECT j.job_id AS "job_id!", j.device_id AS "device_id!", j.provider AS "provider!",
+                  j.resource AS "resource!", j.interval_ms AS "interval_ms!",
                   j.priority AS "priority!", j.state AS "state!", j.state_at, j.state_reason, d.connection_id,
                   c.label, c.state = 'active' AS "usable!", c.state_reason AS refusal, l.fetched_at AS "fetched_at?",
                   l.observed_at AS "observed_at?", l.changed_at AS "changed_at?", l.online AS "online?",
                   l.pace_ms AS "pace_ms?", l.stale_after_ms AS "stale_after_ms?",
                   CASE WHEN j.last_error_at > coalesce(l.fetched_at, '-infinity') THEN j.last_error END AS last_error,
                   CASE WHEN j.failing_since IS NOT NULL THEN coalesce(j.last_error, '') END AS failing
-           FROM wanted j
-           JOIN devices d USING (tenant_id, device_id)
-           JOIN connections c USING (tenant_id, connection_id)
-           LEFT JOIN latest l USING (tenant_id, device_id, resource)
-           ORDER BY j.resource"#,
+           -- One look at an index for each, however large or small Postgres takes the tables to be.
+           FROM unnest($2::bigint[]) asked (device_id)
+           CROSS JOIN LATERAL (SELECT * FROM devices d
+                               WHERE d.tenant_id = $1 AND d.device_id = asked.device_id OFFSET 0) d
+           CROSS JOIN LATERAL (SELECT * FROM jobs j
+                               WHERE j.tenant_id = $1 AND j.device_id = asked.device_id OFFSET 0) j
+           JOIN connections c ON c.tenant_id = $1 AND c.connection_id = d.connection_id
+           LEFT JOIN LATERAL (SELECT * FROM latest l
+                              WHERE l.tenant_id = $1 AND l.device_id = j.device_id AND l.resource = j.resource
+                              OFFSET 0) l ON true
+           ORDER BY j.device_id, j.resource"#,
         tenant.0,
-        device.0
+        &devices.iter().map(|id| id.0).collect::<Vec<_>>()
     )
     .fetch_all(pool)
     .await
-    .map_err(PostgresError::on("read the device's jobs"))?;
+    .map_err(PostgresError::on("read the jobs of devices"))?;
     Ok(rows.into_iter().filter_map(Row::status).collect())
 }
 
 struct Row {
     job_id: i64,
+    device_id: i64,
+    provider: String,
     resource: String,
     interval_ms: i64,
     priority: i16,
@@ -104,6 +117,8 @@ impl Row {
         });
         Some(JobStatus {
             job: JobId(self.job_id),
+            device: DeviceId(self.device_id),
+            provider: self.provider.parse().ok()?,
             resource: self.resource.parse().ok()?,
             interval: Interval::from_ms(self.interval_ms.try_into().ok()?)?,
             priority: Priority::from_class(self.priority.try_into().ok()?)?,

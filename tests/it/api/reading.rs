@@ -93,39 +93,3 @@ async fn reads_use_the_cache_first_and_refill_it_from_postgres() {
     app.cache.put(&[slot]).await.unwrap();
     assert_eq!(shown().await, json!({"from": "record"}));
 }
-
-#[tokio::test]
-async fn devices_are_listed_in_pages_and_filtered() {
-    let api = Api::with_devices(5).await;
-    let key = api.test.key(Role::Reader).await;
-    let ids: Vec<i64> = api.devices.iter().map(|id| id.0).collect();
-    let mut seen = Vec::new();
-    let mut after = 0;
-    for (count, last) in [(2, false), (2, false), (1, true)] {
-        let page = api.get(&format!("/v1/devices?limit=2&after={after}"), &key).await.body;
-        let found: Vec<i64> =
-            page["devices"].as_array().unwrap().iter().map(|d| d["id"].as_i64().unwrap()).collect();
-        assert_eq!((found.len(), page["next"].is_null()), (count, last));
-        after = page["next"].as_i64().unwrap_or(0);
-        seen.extend(found);
-    }
-    assert_eq!(seen, ids);
-    // A full page at the end of the list has no `next`.
-    assert_eq!(api.get("/v1/devices?limit=5", &key).await.body["next"], Value::Null);
-
-    let count = async |query: &str| {
-        api.get(&format!("/v1/devices?{query}"), &key).await.body["devices"].as_array().unwrap().len()
-    };
-    let connection = sqlx::query_scalar::<_, i64>("SELECT connection_id FROM connections LIMIT 1");
-    let connection = connection.fetch_one(&api.app().pool).await.unwrap();
-    let by_number = format!("connection={connection}");
-    for (query, found) in [
-        ("provider=testcloud", 5),
-        ("connection=home", 5),
-        (by_number.as_str(), 5),
-        ("connection=office", 0),
-        ("provider=testcloud&connection=home&limit=3", 3),
-    ] {
-        assert_eq!(count(query).await, found, "{query}");
-    }
-}

@@ -121,7 +121,10 @@ async fn compare_reading(
         );
     }
     for source in ["cache", "Postgres"] {
-        let view = read::device(app, deployed.tenant, device).await.unwrap().expect("the device");
+        let view = read::device(app, deployed.tenant, device, read::With::default())
+            .await
+            .unwrap()
+            .expect("the device");
         let view = &view.resources[case.resource.as_str()];
         let what = |what: &str| format!("{what}, read from {source}");
         let values = if is_fresh { case.expect.values.clone() } else { Some(previous_reading().values) };

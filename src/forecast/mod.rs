@@ -1,6 +1,10 @@
 //! The interval that every job will get, and why: the jobs are read from Postgres, page by page, and planned by
 //! [`pace::plan`](fn@crate::pace::plan).
 
+mod plans;
+
+pub use plans::{Gets, JobPlans, Plans};
+
 use crate::app::App;
 use crate::pace::{Demand, Effective, Holder, Load, Plan, QuotaInputsByConnection, plan};
 use crate::postgres::PostgresError;
@@ -89,13 +93,11 @@ impl Forecast {
         if job.effective_ms.is_none() {
             let _ = write!(why, ": {} declares no resource {}", self.provider.name, demand.resource);
         }
-        let load = self.bound_by(job);
-        let quota = load.and_then(|load| self.provider.quotas().find(|quota| quota.name == load.quota));
-        if let (Some(load), Some(quota)) = (load, quota) {
-            let unknown = QuotaInputs::default();
-            let inputs = self.quota_inputs.get(&demand.connection).unwrap_or(&unknown);
-            let _ =
-                write!(why, ": quota {} of {} {}", quota.name, holder(&load.holder), allows(quota, inputs));
+        if let Some(load) = self.bound_by(job) {
+            let inputs = self.quota_inputs.get(&demand.connection);
+            if let Some(limit) = limited_by(&self.provider, load, inputs) {
+                let _ = write!(why, ": {limit}");
+            }
         }
         Some(why)
     }
@@ -109,6 +111,14 @@ pub fn gets(demand: &Demand, job: &Effective) -> String {
         Some(gets) if gets == asked && !job.is_as_asked() => format!("{asked} and a little"),
         Some(gets) => gets,
     }
+}
+
+/// `quota hour of connection 3 allows 500 in 1h`; none if the definition has no such quota any more.
+fn limited_by(provider: &Provider, load: &Load, inputs: Option<&QuotaInputs>) -> Option<String> {
+    let quota = provider.quotas().find(|quota| quota.name == load.quota)?;
+    let unknown = QuotaInputs::default();
+    let allows = allows(quota, inputs.unwrap_or(&unknown));
+    Some(format!("quota {} of {} {allows}", quota.name, holder(&load.holder)))
 }
 
 /// A quota's holder, as text.

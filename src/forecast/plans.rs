@@ -1,0 +1,150 @@
+//! Plans of providers, kept for a while: to make one, all jobs of the provider are read.
+
+use super::{Forecast, about, forecast, limited_by};
+use crate::app::App;
+use crate::pace::{Effective, Load, QuotaInputsByConnection};
+use crate::postgres::PostgresError;
+use crate::provider::Provider;
+use crate::words::{ConnectionId, Interval, JobId, ProviderName};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A plan is made anew when it is asked for and older than this.
+const KEPT: Duration = Duration::from_secs(30);
+/// It costs at most this share of one core: a plan that took longer to make is kept longer.
+const COST_SHARE: u32 = 20;
+
+/// The plans that a process has made.
+#[derive(Default)]
+pub struct Plans {
+    by_provider: Mutex<HashMap<ProviderName, Arc<Entry>>>,
+}
+
+#[derive(Default)]
+struct Entry {
+    /// The newest.
+    made: Mutex<Option<Made>>,
+    /// Held by whoever makes the next.
+    making: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone)]
+struct Made {
+    plan: Arc<JobPlans>,
+    until: Instant,
+}
+
+/// What every job of a provider gets, as small as it can be kept.
+pub struct JobPlans {
+    provider: Arc<Provider>,
+    jobs: HashMap<JobId, Compact>,
+    loads: Vec<Load>,
+    quota_inputs: QuotaInputsByConnection,
+}
+
+/// [`Effective`] in 12 bytes: a process may keep it of a million jobs.
+struct Compact {
+    asked_ms: f32,
+    /// Not a number: nothing at all.
+    effective_ms: f32,
+    /// [`NO_LOAD`]: none.
+    bound_by: u32,
+}
+
+const NO_LOAD: u32 = u32::MAX;
+
+/// What one job gets in the long run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gets {
+    /// The interval, ms; none if it cannot be served at all.
+    pub effective_ms: Option<f64>,
+    /// The same for a person, rounded: `47s`.
+    pub text: Option<String>,
+    /// What keeps it from the interval it asked for; none if it gets that.
+    pub limited_by: Option<String>,
+}
+
+impl Plans {
+    /// The plan of a provider, at most about half a minute old. Whoever needs one while it is made gets the former.
+    pub async fn of(&self, app: &App, provider: &Arc<Provider>) -> Result<Arc<JobPlans>, PostgresError> {
+        let entry = {
+            let mut entries = self.by_provider.lock().unwrap_or_else(PoisonError::into_inner);
+            entries.entry(provider.name.clone()).or_default().clone()
+        };
+        let former = entry.made();
+        if let Some(made) = former.as_ref().filter(|made| made.is_current()) {
+            return Ok(made.plan.clone());
+        }
+        let _making = match (former, entry.making.try_lock()) {
+            (_, Ok(making)) => making,
+            (Some(former), Err(_)) => return Ok(former.plan),
+            (None, Err(_)) => entry.making.lock().await,
+        };
+        // Another may have made it while this one waited.
+        if let Some(made) = entry.made().filter(Made::is_current) {
+            return Ok(made.plan);
+        }
+        let began = Instant::now();
+        let plan = Arc::new(JobPlans::from(forecast(app, provider).await?));
+        let until = Instant::now() + KEPT.max(began.elapsed() * COST_SHARE);
+        *entry.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Made { plan: plan.clone(), until });
+        Ok(plan)
+    }
+}
+
+impl Entry {
+    fn made(&self) -> Option<Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Made {
+    fn is_current(&self) -> bool {
+        Instant::now() < self.until
+    }
+}
+
+impl From<Forecast> for JobPlans {
+    fn from(forecast: Forecast) -> Self {
+        let jobs = forecast.plan.jobs.iter().map(|job| (job.job, Compact::from(job))).collect();
+        let Forecast { provider, quota_inputs, plan, .. } = forecast;
+        Self { provider, jobs, loads: plan.loads, quota_inputs }
+    }
+}
+
+impl From<&Effective> for Compact {
+    fn from(job: &Effective) -> Self {
+        Self {
+            asked_ms: job.asked_ms as f32,
+            // What gets as much as it asked must not get a little less by rounding.
+            effective_ms: match job.effective_ms {
+                Some(_) if job.is_as_asked() => job.asked_ms as f32,
+                Some(ms) => ms as f32,
+                None => f32::NAN,
+            },
+            bound_by: job.bound_by.and_then(|load| load.try_into().ok()).unwrap_or(NO_LOAD),
+        }
+    }
+}
+
+impl JobPlans {
+    /// What a job gets; none if it asks for something else since the plan was made.
+    pub fn gets(&self, job: JobId, connection: ConnectionId, asked: Interval) -> Option<Gets> {
+        let found = self.jobs.get(&job)?;
+        if found.asked_ms != asked.as_ms() as f32 {
+            return None;
+        }
+        let is_as_asked = found.effective_ms == found.asked_ms;
+        let effective_ms = Some(f64::from(found.effective_ms)).filter(|ms| !ms.is_nan());
+        let effective_ms = if is_as_asked { Some(asked.as_ms() as f64) } else { effective_ms };
+        let load = self.loads.get(found.bound_by as usize).filter(|_| !is_as_asked);
+        let inputs = self.quota_inputs.get(&connection);
+        Some(Gets {
+            effective_ms,
+            text: effective_ms.map(about),
+            limited_by: load.and_then(|load| limited_by(&self.provider, load, inputs)),
+        })
+    }
+}
