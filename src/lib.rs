@@ -13,6 +13,7 @@
 //! - [`record`]: writes readings and failures to Postgres
 //! - [`cache`]: the latest reading, for readers
 //! - [`read`]: answers reads from the cache, or else from Postgres
+//! - [`live`]: tells readers what changed, as it comes
 //! - [`forecast`]: the effective interval of every job, and the quota that limits it
 //! - [`explain`]: why a job has not run yet, in one sentence
 //! - [`keep`]: housekeeping: the outbox, a lost schedule, the history
@@ -36,6 +37,7 @@ pub mod http;
 pub mod incident;
 pub mod journey;
 pub mod keep;
+pub mod live;
 pub mod local;
 pub mod pace;
 pub mod postgres;

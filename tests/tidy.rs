@@ -26,7 +26,7 @@ const LEVELS: &[&[&str]] = &[
     &["serve"],
     &["http"],
     &["discovery", "trial"],
-    &["adhoc"],
+    &["adhoc", "live"],
     &["journey", "read", "keep", "forecast", "explain"],
     &["authorise"],
     &["app"],
@@ -152,8 +152,14 @@ const BANS: &[Ban] = &[
 const CLOCKS: &[&str] = &["src/clock.rs", "src/cloud/clock.rs"];
 
 /// Code that spawns tasks whose panics are noticed: by a supervisor inside, or by the code that awaits them.
-const SPAWNERS: &[&str] =
-    &["src/http/keyring.rs", "src/journey/run.rs", "src/demo/run.rs", "src/cli/stop.rs", "src/cloud/"];
+const SPAWNERS: &[&str] = &[
+    "src/http/keyring.rs",
+    "src/live/hub.rs",
+    "src/journey/run.rs",
+    "src/demo/run.rs",
+    "src/cli/stop.rs",
+    "src/cloud/",
+];
 
 /// Code that prints to the terminal.
 const PRINTERS: &[&str] = &["src/cli/", "src/demo/", "src/cloud/exit.rs"];

@@ -79,7 +79,14 @@ impl App {
 
 fn slots(device: DeviceId, snapshot: &DeviceSnapshot) -> Vec<Slot> {
     let slot = |field: &str, version, json: Result<String, _>| {
-        Some(Slot { tenant: snapshot.tenant, device, field: field.to_owned(), version, json: json.ok()? })
+        Some(Slot {
+            tenant: snapshot.tenant,
+            device,
+            field: field.to_owned(),
+            version,
+            json: json.ok()?,
+            is_change: false,
+        })
     };
     let meta = slot(META, snapshot.version, serde_json::to_string(&snapshot.meta));
     let values = snapshot

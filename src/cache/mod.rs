@@ -1,5 +1,8 @@
-//! The cache: a device's latest readings in one hash, each under the fence of the call that wrote it.
+//! The cache: a device's latest readings in one hash, each under the fence of the call that wrote it. Whoever listens
+//! is told what changed.
 
+mod changes;
 mod store;
 
+pub use changes::{Change, ChangeId, Changed, Changes, NoChangeId};
 pub use store::{Cache, META, Slot};

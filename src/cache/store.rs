@@ -7,6 +7,10 @@ use std::sync::Arc;
 
 /// The field that holds the device's metadata.
 pub const META: &str = "_";
+/// Stands for a field where a change is that the device is gone.
+pub(super) const GONE: &str = "-";
+/// The most changes that a tenant's stream keeps, about.
+const KEPT: usize = 4_096;
 
 /// One field of a device: a resource's latest reading, or [`META`].
 #[derive(Debug, Clone)]
@@ -21,21 +25,34 @@ pub struct Slot {
     pub version: i64,
     /// What it holds.
     pub json: String,
+    /// Whether it is told as a change.
+    pub is_change: bool,
 }
 
 /// The cache of devices in Redis.
 #[derive(Clone)]
 pub struct Cache {
-    redis: Redis,
-    keys: Keys,
-    put: Arc<redis::Script>,
+    pub(super) redis: Redis,
+    pub(super) keys: Keys,
+    pub(super) scripts: Arc<Scripts>,
     ttl_s: u64,
+}
+
+pub(super) struct Scripts {
+    put: redis::Script,
+    announce: redis::Script,
+    pub(super) listen: redis::Script,
 }
 
 impl Cache {
     /// A device expires when it was not written for `ttl_s`.
     pub fn new(redis: Redis, keys: Keys, ttl_s: u64) -> Self {
-        Self { redis, keys, put: Arc::new(redis::Script::new(include_str!("put.lua"))), ttl_s }
+        let scripts = Scripts {
+            put: redis::Script::new(include_str!("put.lua")),
+            announce: redis::Script::new(include_str!("announce.lua")),
+            listen: redis::Script::new(include_str!("listen.lua")),
+        };
+        Self { redis, keys, scripts: Arc::new(scripts), ttl_s }
     }
 
     /// Writes slots in one round trip. A slot with a lower version than the stored one changes nothing. Returns the
@@ -44,70 +61,114 @@ impl Cache {
         if slots.is_empty() {
             return Ok(Vec::new());
         }
-        let failed = |source| RedisError::Failed { what: "write the cache", source };
         let mut by_device: BTreeMap<(TenantId, DeviceId), Vec<&Slot>> = BTreeMap::new();
         for slot in slots {
             by_device.entry((slot.tenant, slot.device)).or_default().push(slot);
         }
-        let mut link = self.redis.link();
-        // A pipelined EVALSHA has no NOSCRIPT fallback: on NOSCRIPT, load the script and try once more.
-        for load in [false, true] {
+        let changes = slots.iter().filter(|slot| slot.is_change);
+        let changes = changes.map(|slot| (slot.tenant, slot.device, slot.field.as_str()));
+        let changes = self.announcements(changes);
+        let complete: Vec<i64> = self
+            .run(|pipe| {
+                for ((tenant, device), slots) in &by_device {
+                    let mut call = self.scripts.put.key(self.keys.device(*tenant, *device));
+                    call.arg(self.ttl_s);
+                    for slot in slots {
+                        call.arg(&slot.field).arg(slot.version).arg(&slot.json);
+                    }
+                    pipe.invoke_script(&call);
+                }
+                // After what they are about, so that whoever is told reads the new.
+                changes.iter().for_each(|call| {
+                    pipe.invoke_script(call).ignore();
+                });
+            })
+            .await?;
+        let lacking = by_device.keys().zip(complete).filter(|(_, is_complete)| *is_complete == 0);
+        Ok(lacking.map(|((_, device), _)| *device).collect())
+    }
+
+    /// Script calls that tell these changes: one for each tenant.
+    fn announcements<'a>(
+        &self,
+        changes: impl Iterator<Item = (TenantId, DeviceId, &'a str)>,
+    ) -> Vec<redis::ScriptInvocation<'_>> {
+        let mut by_tenant: BTreeMap<TenantId, redis::ScriptInvocation<'_>> = BTreeMap::new();
+        for (tenant, device, field) in changes {
+            let call = by_tenant.entry(tenant).or_insert_with(|| {
+                let mut call = self.scripts.announce.key(self.keys.changes(tenant));
+                call.arg(KEPT);
+                call
+            });
+            call.arg(device.0).arg(field);
+        }
+        by_tenant.into_values().collect()
+    }
+
+    /// Runs a pipeline that may be repeated. A pipelined EVALSHA has no NOSCRIPT fallback: on NOSCRIPT, the scripts are
+    /// loaded and it runs once more.
+    async fn run<T: redis::FromRedisValue>(
+        &self,
+        fill: impl Fn(&mut redis::Pipeline),
+    ) -> Result<Vec<T>, RedisError> {
+        let mut load = false;
+        loop {
             let mut pipe = redis::pipe();
             if load {
-                pipe.load_script(&self.put).ignore();
+                pipe.load_script(&self.scripts.put).ignore();
+                pipe.load_script(&self.scripts.announce).ignore();
             }
-            for ((tenant, device), slots) in &by_device {
-                let mut call = self.put.key(self.keys.device(*tenant, *device));
-                call.arg(self.ttl_s);
-                for slot in slots {
-                    call.arg(&slot.field).arg(slot.version).arg(&slot.json);
-                }
-                pipe.invoke_script(&call);
-            }
-            match pipe.query_async::<Vec<bool>>(&mut link).await {
-                Err(error) if !load && is_noscript(&error) => {}
-                Err(error) => return Err(failed(error)),
-                Ok(complete) => {
-                    let lacking = by_device.keys().zip(complete).filter(|(_, is_complete)| !is_complete);
-                    return Ok(lacking.map(|((_, device), _)| *device).collect());
+            fill(&mut pipe);
+            match pipe.query_async(&mut self.redis.link()).await {
+                Err(error) if !load && is_noscript(&error) => load = true,
+                answer => {
+                    return answer.map_err(|source| RedisError::Failed { what: "write the cache", source });
                 }
             }
         }
-        Ok(Vec::new())
     }
 
-    /// Deletes one field of each of these devices in one round trip; the next reader refills it from Postgres.
+    /// Deletes the metadata of each of these devices in one round trip, and tells that they changed; the next reader
+    /// refills it from Postgres.
     pub async fn forget(
         &self,
         devices: impl IntoIterator<Item = (TenantId, DeviceId)>,
-        field: &str,
     ) -> Result<(), RedisError> {
-        let mut pipe = redis::pipe();
-        for (tenant, device) in devices {
-            pipe.hdel(self.keys.device(tenant, device), field).ignore();
-        }
-        self.write(pipe).await
+        self.change(devices, META, |pipe, key| {
+            pipe.hdel(key, META).ignore();
+        })
+        .await
     }
 
-    /// Deletes all that is cached of these devices in one round trip.
+    /// Deletes all that is cached of these devices in one round trip, and tells that they are gone.
     pub async fn delete(
         &self,
         devices: impl IntoIterator<Item = (TenantId, DeviceId)>,
     ) -> Result<(), RedisError> {
-        let mut pipe = redis::pipe();
-        for (tenant, device) in devices {
-            pipe.unlink(self.keys.device(tenant, device)).ignore();
-        }
-        self.write(pipe).await
+        self.change(devices, GONE, |pipe, key| {
+            pipe.unlink(key).ignore();
+        })
+        .await
     }
 
-    async fn write(&self, pipe: redis::Pipeline) -> Result<(), RedisError> {
-        if pipe.is_empty() {
+    async fn change(
+        &self,
+        devices: impl IntoIterator<Item = (TenantId, DeviceId)>,
+        field: &str,
+        write: impl Fn(&mut redis::Pipeline, String),
+    ) -> Result<(), RedisError> {
+        let devices: Vec<_> = devices.into_iter().collect();
+        if devices.is_empty() {
             return Ok(());
         }
-        pipe.query_async::<()>(&mut self.redis.link())
-            .await
-            .map_err(|source| RedisError::Failed { what: "write the cache", source })
+        let changes = self.announcements(devices.iter().map(|(tenant, device)| (*tenant, *device, field)));
+        let fill = |pipe: &mut redis::Pipeline| {
+            devices.iter().for_each(|(tenant, device)| write(pipe, self.keys.device(*tenant, *device)));
+            changes.iter().for_each(|call| {
+                pipe.invoke_script(call).ignore();
+            });
+        };
+        self.run::<()>(fill).await.map(drop)
     }
 
     /// The fields of these devices, in the same order, in one round trip. Empty for a device that is not cached.

@@ -3,7 +3,6 @@
 
 use crate::adhoc::{AdHocCall, AdHocEnd, AdHocError, KEEP_MS};
 use crate::app::App;
-use crate::cache::META;
 use crate::fetch::{Listing, Trace};
 use crate::incident::Health;
 use crate::journey::health_of;
@@ -148,7 +147,7 @@ async fn tell(app: &App, tenant: TenantId, touched: &[DeviceId]) {
         tracing::warn!(%error, "devices were found, and the schedule learns of them later");
     }
     let devices = touched.iter().map(|device| (tenant, *device));
-    if let Err(error) = app.cache.forget(devices, META).await {
+    if let Err(error) = app.cache.forget(devices).await {
         tracing::debug!(devices = touched.len(), %error, "cached devices not renewed");
     }
 }

@@ -34,7 +34,8 @@ impl FromRequestParts<Api> for AuthenticatedUser {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The key of a request.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, key) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(key.trim()).filter(|key| !key.is_empty())
 }

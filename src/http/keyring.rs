@@ -11,6 +11,7 @@ use crate::supervise::Supervisor;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -29,6 +30,8 @@ type Hash = [u8; 32];
 pub(super) struct Keyring {
     pool: Pool,
     cache: Arc<Mutex<KeyCache>>,
+    /// Grows with every change of keys, and whenever one may have been missed.
+    changes: watch::Sender<u64>,
     _listener: DropGuard,
 }
 
@@ -36,12 +39,18 @@ impl Keyring {
     /// Starts the listener.
     pub(super) fn open(pool: Pool, supervisor: Supervisor) -> Self {
         let (cache, stop) = (Arc::new(Mutex::new(KeyCache::default())), CancellationToken::new());
-        let (stopped, shared) = (stop.clone(), (pool.clone(), cache.clone()));
+        let changes = watch::Sender::new(0);
+        let (stopped, shared) = (stop.clone(), (pool.clone(), cache.clone(), changes.clone()));
         tokio::spawn(async move {
-            let listen = || listen(shared.0.clone(), shared.1.clone());
+            let listen = || listen(shared.0.clone(), shared.1.clone(), shared.2.clone());
             stopped.run_until_cancelled(supervisor.run("changed keys", &stopped, listen)).await
         });
-        Self { pool, cache, _listener: stop.drop_guard() }
+        Self { pool, cache, changes, _listener: stop.drop_guard() }
+    }
+
+    /// Tells when keys change.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// The principal of a key; none when the key is unknown or revoked.
@@ -69,7 +78,7 @@ impl Keyring {
 }
 
 /// Listens for changed keys until cancelled.
-async fn listen(pool: Pool, cache: Arc<Mutex<KeyCache>>) {
+async fn listen(pool: Pool, cache: Arc<Mutex<KeyCache>>, changes: watch::Sender<u64>) {
     let mut failures = 0;
     loop {
         match Listener::open(&pool, keys::CHANNEL).await {
@@ -77,8 +86,10 @@ async fn listen(pool: Pool, cache: Arc<Mutex<KeyCache>>) {
                 failures = 0;
                 let lost = LostOnDrop(&cache);
                 lock(&cache).listen_started();
+                changes.send_modify(|n| *n += 1);
                 while listener.next().await.is_ok() {
                     lock(&cache).keys_changed();
+                    changes.send_modify(|n| *n += 1);
                 }
                 drop(lost);
                 tracing::debug!("lost the notifications of changed keys; each lookup asks Postgres");

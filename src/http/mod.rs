@@ -19,6 +19,7 @@ pub use openapi::document;
 
 use crate::app::App;
 use crate::explain::Plans;
+use crate::live::Live;
 use axum::Router;
 use axum::serve::ListenerExt;
 use keyring::Keyring;
@@ -33,18 +34,25 @@ struct Api {
     app: Arc<App>,
     keys: Arc<Keyring>,
     plans: Arc<Plans>,
+    live: Arc<Live>,
+    /// Cancelled when the server stops: streams end then.
+    stop: CancellationToken,
 }
 
-/// Builds the router. Must be called inside a tokio runtime: a task listens for revoked keys while the router lives.
+/// Builds the router. Must be called inside a tokio runtime: tasks listen for revoked keys and for changes while the
+/// router lives.
 pub fn router(app: App) -> Router {
+    router_until(app, CancellationToken::new())
+}
+
+/// Likewise; live streams end when `stop` is cancelled.
+pub fn router_until(app: App, stop: CancellationToken) -> Router {
     let body_bytes_max = app.settings.http.body_bytes_max;
     let keys = Arc::new(Keyring::open(app.pool.clone(), app.supervisor.clone()));
+    let live = Arc::new(Live::start(app.clone()));
+    let api = Api { app: Arc::new(app), keys, plans: Arc::default(), live, stop };
     let (router, document) = openapi::routes().split_for_parts();
-    let router = router.merge(openapi::serve(&document)).with_state(Api {
-        app: Arc::new(app),
-        keys,
-        plans: Arc::default(),
-    });
+    let router = router.merge(openapi::serve(&document)).with_state(api);
     layers::wrap(router, body_bytes_max, layers::REQUEST_TIMEOUT)
 }
 
@@ -53,7 +61,8 @@ pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> 
     let grace = app.shutdown_grace();
     // A response is one small write: Nagle's algorithm would delay it until the previous one is acknowledged.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let server = axum::serve(listener, router(app)).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let server = axum::serve(listener, router_until(app, stop.clone()))
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
     let grace_over = async {
         stop.cancelled().await;
         tokio::time::sleep(grace).await;

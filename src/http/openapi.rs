@@ -48,6 +48,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(<Description as utoipa::OpenApi>::openapi())
         .routes(routes!(devices::list))
         .routes(routes!(devices::show))
+        .routes(routes!(devices::stream))
         .routes(routes!(jobs::put))
         .routes(routes!(jobs::refresh))
         .routes(routes!(providers::show))

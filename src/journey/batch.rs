@@ -127,5 +127,7 @@ pub(super) fn slot(written: &Written) -> Option<Slot> {
         field: written.resource.clone(),
         version: written.fence,
         json: serde_json::to_string(&written.latest).ok()?,
+        // What only confirms what was there is none.
+        is_change: written.latest.changed_at == written.latest.fetched_at,
     })
 }

@@ -2,7 +2,7 @@
 
 use super::batch::{Batch, slot};
 use super::{Ended, Journey, JourneyError, Policy, decide, past};
-use crate::cache::{META, Slot};
+use crate::cache::Slot;
 use crate::postgres::PostgresError;
 use crate::preference::refusals;
 use crate::record::{self, Failure, Observation, Written};
@@ -248,7 +248,7 @@ impl Journey {
 
     async fn forget_probing(&self, batch: &Batch) {
         // On failure readers see the devices' old state until their next change.
-        if let Err(error) = self.app.cache.forget(batch.probing.iter().copied(), META).await {
+        if let Err(error) = self.app.cache.forget(batch.probing.iter().copied()).await {
             tracing::debug!(devices = batch.probing.len(), %error, "cached devices not invalidated");
         }
     }

@@ -2,7 +2,6 @@
 
 use super::{KeepError, entry, quota_inputs};
 use crate::app::App;
-use crate::cache::META;
 use crate::preference::jobs;
 use crate::preference::outbox::{self, RemovedDevice};
 use crate::words::{JobId, ProviderName};
@@ -81,5 +80,5 @@ async fn tell(
     app.queue.drop(provider, &unwanted).await?;
     app.cache.delete(removed.iter().map(|one| (one.tenant, one.device))).await?;
     // The cache shows the older preference if this one was set while Redis could not be reached.
-    Ok(app.cache.forget(devices, META).await?)
+    Ok(app.cache.forget(devices).await?)
 }

@@ -49,7 +49,7 @@ pub async fn device(
     id: DeviceId,
     with: With<'_>,
 ) -> Result<Option<DeviceView>, ReadError> {
-    Ok(views(app, tenant, &[id], with).await?.pop())
+    Ok(some(app, tenant, &[id], with).await?.pop())
 }
 
 /// A page of the tenant's devices: their ids from Postgres or a replica, their values from the cache.
@@ -74,7 +74,7 @@ pub async fn devices(
     found.truncate(usize::try_from(span.limit).unwrap_or(0));
     let ids: Vec<_> = found.iter().map(|position| position.id).collect();
     let next = found.pop().filter(|_| has_next);
-    Ok(Page { devices: views(app, tenant, &ids, with).await?, next, replica_lag_ms })
+    Ok(Page { devices: some(app, tenant, &ids, with).await?, next, replica_lag_ms })
 }
 
 /// Writes devices from Postgres to the cache, after a change of a device or its jobs.
@@ -85,7 +85,8 @@ pub async fn refresh(app: &App, tenant: TenantId, ids: &[DeviceId]) -> Result<()
     Ok(())
 }
 
-async fn views(
+/// Those of these devices that the tenant has, in the same order.
+pub async fn some(
     app: &App,
     tenant: TenantId,
     ids: &[DeviceId],

@@ -33,6 +33,8 @@
 //! | `{p}:stats:<minute>` | hash | lag histogram and outcome counts of that minute |
 //! | `check` | text | the process whose turn it is to check all schedules; expires |
 //! | `{t}:d:<device>` | hash | `_` → the device itself, resource → latest; each `<version> <json>` |
+//! | `{t}:changes` | stream | the last changes: `d` device, `f` resource, `_` or `-`; while somebody listens |
+//! | `{t}:changes` | channel | the same as they come: `<id> <device> <field>` |
 
 use crate::words::{DeviceId, ProviderName, TenantId};
 
@@ -76,5 +78,10 @@ impl Keys {
     /// A device in the cache.
     pub fn device(&self, tenant: TenantId, device: DeviceId) -> String {
         format!("{}{{t{tenant}}}:d:{device}", self.prefix)
+    }
+
+    /// The stream and the channel of a tenant's changes.
+    pub fn changes(&self, tenant: TenantId) -> String {
+        format!("{}{{t{tenant}}}:changes", self.prefix)
     }
 }

@@ -260,6 +260,21 @@ impl Subscription {
         Ok(Self { sink, messages, ping: interval_at(Instant::now() + PING_EVERY, PING_EVERY) })
     }
 
+    /// A message that is here already.
+    pub fn ready(&mut self) -> Option<Msg> {
+        self.messages.next().now_or_never().flatten()
+    }
+
+    /// Listens to one more channel. An error: the connection is lost.
+    pub async fn add(&mut self, channel: &str) -> RedisResult<()> {
+        in_time(self.sink.subscribe(channel)).await
+    }
+
+    /// Listens to a channel no more. An error: the connection is lost.
+    pub async fn remove(&mut self, channel: &str) -> RedisResult<()> {
+        in_time(self.sink.unsubscribe(channel)).await
+    }
+
     /// The next message; none once the connection is lost or a ping is not answered.
     pub async fn next(&mut self) -> Option<Msg> {
         loop {

@@ -9,6 +9,7 @@ mod link;
 mod script;
 mod server;
 
+pub use ::redis::Msg;
 pub use connect::{Redis, RedisError, connect};
 pub use keys::Keys;
 pub use link::{Link, Subscription};

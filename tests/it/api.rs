@@ -11,6 +11,7 @@ mod reading;
 mod refresh;
 mod replica;
 mod serving;
+mod stream;
 
 use crate::support::TestApp;
 use axum::Router;

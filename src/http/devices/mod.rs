@@ -2,7 +2,10 @@
 
 mod cursor;
 mod fields;
+mod stream;
 mod tagged;
+
+pub(super) use stream::*;
 
 use super::Api;
 use super::auth::Authenticated;

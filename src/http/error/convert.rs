@@ -6,6 +6,7 @@ use crate::app::RefillFailed;
 use crate::authorise::AuthoriseError;
 use crate::discovery::DiscoverError;
 use crate::keep::{KeepError, PlanError};
+use crate::live::LiveError;
 use crate::postgres::PostgresError;
 use crate::preference::connections::ConnectionError;
 use crate::read::ReadError;
@@ -30,6 +31,16 @@ impl From<ReadError> for ApiError {
             ReadError::Postgres(error) => error.into(),
             ReadError::Refill(RefillFailed::Postgres(error)) => error.into(),
             ReadError::Refill(error @ RefillFailed::Task(_)) => Self::Internal(error.into()),
+        }
+    }
+}
+
+impl From<LiveError> for ApiError {
+    fn from(error: LiveError) -> Self {
+        match error {
+            LiveError::Redis(_) | LiveError::Silent => Self::LiveUnavailable(error),
+            LiveError::Read(error) => error.into(),
+            LiveError::Stopping => Self::Stopping,
         }
     }
 }

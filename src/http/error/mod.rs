@@ -6,6 +6,7 @@ mod shortened;
 pub(super) use shortened::shortened;
 
 use crate::authorise::AuthoriseError;
+use crate::live::LiveError;
 use crate::postgres::PostgresError;
 use crate::preference::connections::ConnectionError;
 use crate::provider::LookupError;
@@ -139,6 +140,10 @@ pub(super) enum ApiError {
     PostgresUnavailable(#[source] Arc<PostgresError>),
     #[error("the server's schedule is unavailable; try again in a few seconds")]
     RedisUnavailable(#[source] crate::redis::RedisError),
+    #[error("the server cannot hear of changes now; devices can be read; try again in a few seconds")]
+    LiveUnavailable(#[source] LiveError),
+    #[error("the server is being stopped; connect again, which may reach another")]
+    Stopping,
     #[error("the server's schedule did not answer in time; try again in a few seconds")]
     ScheduleTimedOut,
     #[error("this job is not in the server's schedule yet; try again in a few seconds")]
@@ -226,6 +231,8 @@ impl ApiError {
             Self::RedisUnavailable(_) | Self::ScheduleTimedOut => {
                 (S::SERVICE_UNAVAILABLE, "schedule-away", "Schedule unavailable")
             }
+            Self::LiveUnavailable(_) => (S::SERVICE_UNAVAILABLE, "changes-away", "Changes unavailable"),
+            Self::Stopping => (S::SERVICE_UNAVAILABLE, "stopping", "Server stops"),
             Self::JobNotScheduled => (S::SERVICE_UNAVAILABLE, "schedule-behind", "Job not scheduled yet"),
             Self::NotReady(_) => (S::SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
             Self::TimedOut => (S::GATEWAY_TIMEOUT, "too-slow", "Request timed out"),

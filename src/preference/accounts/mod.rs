@@ -2,6 +2,9 @@
 
 pub mod connections;
 pub mod learned;
+mod name;
 pub mod quota_inputs;
 pub mod refusals;
 pub mod secrets;
+
+pub use name::connection_name;

@@ -8,14 +8,14 @@ use crate::worker::{Worker, asked_again, good};
 use paceline::keep;
 
 /// A process of the same deployment whose connections to Postgres and Redis can be cut.
-struct Remote {
-    router: Router,
-    postgres: Wire,
-    redis: Wire,
+pub(super) struct Remote {
+    pub(super) router: Router,
+    pub(super) postgres: Wire,
+    pub(super) redis: Wire,
 }
 
 impl Remote {
-    async fn of(api: &Api) -> Self {
+    pub(super) async fn of(api: &Api) -> Self {
         Self::beside(&api.test).await
     }
 
@@ -26,7 +26,7 @@ impl Remote {
         Self { router: http::router(app), postgres, redis }
     }
 
-    async fn get(&self, path: &str, key: &str) -> Response {
+    pub(super) async fn get(&self, path: &str, key: &str) -> Response {
         send(&self.router, request("GET", path).header("Authorization", bearer(key)), Body::empty()).await
     }
 

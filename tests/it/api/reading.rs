@@ -65,8 +65,14 @@ async fn reads_use_the_cache_first_and_refill_it_from_postgres() {
 
     let cached = app.cache.get(api.test.tenant, &[id]).await.unwrap().remove(0);
     let text = cached["state"].replace("record", "cache");
-    let slot =
-        Slot { tenant: api.test.tenant, device: id, field: "state".to_owned(), version: 99, json: text };
+    let slot = Slot {
+        tenant: api.test.tenant,
+        device: id,
+        field: "state".to_owned(),
+        version: 99,
+        json: text,
+        is_change: false,
+    };
     app.cache.put(&[slot]).await.unwrap();
     assert_eq!(shown().await, json!({"from": "cache"}));
 
@@ -89,6 +95,7 @@ async fn reads_use_the_cache_first_and_refill_it_from_postgres() {
         field: "_".to_owned(),
         version: 99,
         json: "{}".to_owned(),
+        is_change: false,
     };
     app.cache.put(&[slot]).await.unwrap();
     assert_eq!(shown().await, json!({"from": "record"}));

@@ -140,7 +140,7 @@ async fn compare_reading(
             let at = UnixMs(at.timestamp_millis()).to_string();
             compare(&mut differences, &what("observed_at"), json!(at), json!(view.observed_at));
         }
-        app.cache.forget([(deployed.tenant, device)], paceline::cache::META).await.unwrap();
+        app.cache.forget([(deployed.tenant, device)]).await.unwrap();
     }
     differences
 }
