@@ -218,7 +218,7 @@ fn every_request_in_the_readme_is_in_the_api_description() {
         );
         seen += 1;
     }
-    assert_eq!(seen, 3);
+    assert_eq!(seen, 4);
 }
 
 #[test]

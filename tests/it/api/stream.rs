@@ -47,6 +47,10 @@ impl Events {
 
     /// None at the end of the stream.
     async fn maybe_next(&mut self) -> Option<Told> {
+        timeout(TIMEOUT, self.read()).await.expect("an event in time")
+    }
+
+    async fn read(&mut self) -> Option<Told> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let (event, rest) = (event.to_owned(), rest.to_owned());
@@ -56,7 +60,7 @@ impl Events {
                 }
                 continue;
             }
-            let bytes = timeout(TIMEOUT, self.body.next()).await.expect("an event in time")?;
+            let bytes = self.body.next().await?;
             self.text += std::str::from_utf8(&bytes.unwrap()).unwrap();
         }
     }
