@@ -12,7 +12,7 @@ pub use holds::{NamedHold, holds};
 pub use sentence::{Cause, Explanation, sentence};
 pub use turns::{Turn, Turns, turns};
 
-pub use crate::forecast::Plans;
+pub use crate::forecast::{ForecastFailed, Plans};
 
 use crate::app::App;
 use crate::forecast::forecast;

@@ -3,8 +3,7 @@
 use super::facts::{Audience, Facts};
 use super::sentence::{Cause, sentence};
 use crate::app::App;
-use crate::forecast::{Gets, Plans};
-use crate::postgres::PostgresError;
+use crate::forecast::{ForecastFailed, Gets, Plans};
 use crate::preference::job_status::{self, JobStatus};
 use crate::provider::Provider;
 use crate::redis::RedisError;
@@ -56,7 +55,7 @@ pub async fn turns(
     plans: &Plans,
     tenant: TenantId,
     devices: &[DeviceId],
-) -> Result<Turns, PostgresError> {
+) -> Result<Turns, ForecastFailed> {
     let mut by_provider = HashMap::<ProviderName, Vec<JobStatus>>::new();
     for status in job_status::of_devices(&app.pool, tenant, devices).await? {
         by_provider.entry(status.provider.clone()).or_default().push(status);
@@ -87,7 +86,7 @@ async fn provider_turns(
     plans: &Plans,
     provider: &Arc<Provider>,
     statuses: Vec<JobStatus>,
-) -> Result<Vec<(DeviceId, ResourceName, Turn)>, PostgresError> {
+) -> Result<Vec<(DeviceId, ResourceName, Turn)>, ForecastFailed> {
     let plan = plans.of(app, provider).await?;
     let scheduled = match timeout(SCHEDULE_TIMEOUT, scheduled(app, provider, &statuses)).await {
         Ok(Ok(scheduled)) => Some(scheduled),

@@ -3,7 +3,7 @@
 
 mod plans;
 
-pub use plans::{Gets, JobPlans, Plans};
+pub use plans::{ForecastFailed, Gets, JobPlans, Plans};
 
 use crate::app::App;
 use crate::pace::{Demand, Effective, Holder, Load, Plan, QuotaInputsByConnection, plan};

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A plan is made anew when it is asked for and older than this.
+/// A plan is made anew when it is asked for and older than this; for as long again, the former is told meanwhile.
 const KEPT: Duration = Duration::from_secs(30);
 /// It costs at most this share of one core: a plan that took longer to make is kept longer.
 const COST_SHARE: u32 = 20;
@@ -33,7 +33,8 @@ struct Entry {
 #[derive(Clone)]
 struct Made {
     plan: Arc<JobPlans>,
-    until: Instant,
+    at: Instant,
+    kept: Duration,
 }
 
 /// What every job of a provider gets, as small as it can be kept.
@@ -67,42 +68,61 @@ pub struct Gets {
 }
 
 impl Plans {
-    /// The plan of a provider, at most about half a minute old. Whoever needs one while it is made gets the former.
-    pub async fn of(&self, app: &App, provider: &Arc<Provider>) -> Result<Arc<JobPlans>, PostgresError> {
+    /// The plan of a provider, at most about a minute old. Once begun, a plan is made to its end even if whoever asked
+    /// goes away, so that a large one is not begun again and again.
+    pub async fn of(&self, app: &App, provider: &Arc<Provider>) -> Result<Arc<JobPlans>, ForecastFailed> {
         let entry = {
             let mut entries = self.by_provider.lock().unwrap_or_else(PoisonError::into_inner);
             entries.entry(provider.name.clone()).or_default().clone()
         };
-        let former = entry.made();
+        let former = entry.made().filter(|made| made.at.elapsed() < 2 * made.kept);
         if let Some(made) = former.as_ref().filter(|made| made.is_current()) {
             return Ok(made.plan.clone());
         }
-        let _making = match (former, entry.making.try_lock()) {
-            (_, Ok(making)) => making,
-            (Some(former), Err(_)) => return Ok(former.plan),
-            (None, Err(_)) => entry.making.lock().await,
-        };
-        // Another may have made it while this one waited.
-        if let Some(made) = entry.made().filter(Made::is_current) {
-            return Ok(made.plan);
+        let (app, provider) = (app.clone(), provider.clone());
+        let detached = app.detached.clone();
+        let made = detached.spawn(async move { entry.make(&app, &provider).await });
+        match former {
+            Some(former) => Ok(former.plan),
+            None => Ok(made.await??),
         }
-        let began = Instant::now();
-        let plan = Arc::new(JobPlans::from(forecast(app, provider).await?));
-        let until = Instant::now() + KEPT.max(began.elapsed() * COST_SHARE);
-        *entry.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Made { plan: plan.clone(), until });
-        Ok(plan)
     }
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum ForecastFailed {
+    /// Postgres.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// The task that made it panicked.
+    #[error("the task that planned the jobs failed: {0}")]
+    Task(#[from] tokio::task::JoinError),
 }
 
 impl Entry {
     fn made(&self) -> Option<Made> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    async fn make(&self, app: &App, provider: &Arc<Provider>) -> Result<Arc<JobPlans>, PostgresError> {
+        let _making = self.making.lock().await;
+        // Another may have made it while this one waited.
+        if let Some(made) = self.made().filter(Made::is_current) {
+            return Ok(made.plan);
+        }
+        let began = Instant::now();
+        let plan = Arc::new(JobPlans::from(forecast(app, provider).await?));
+        let (at, kept) = (Instant::now(), KEPT.max(began.elapsed() * COST_SHARE));
+        *self.made.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Made { plan: plan.clone(), at, kept });
+        Ok(plan)
+    }
 }
 
 impl Made {
     fn is_current(&self) -> bool {
-        Instant::now() < self.until
+        self.at.elapsed() < self.kept
     }
 }
 

@@ -6,7 +6,7 @@ pub use crate::record::select::{Filter, Position, Sort, Span};
 pub use device_view::{DeviceView, ResourceView};
 
 use crate::app::{App, RefillFailed};
-use crate::explain::{self, Plans, Turns};
+use crate::explain::{self, ForecastFailed, Plans, Turns};
 use crate::postgres::{PostgresError, Read};
 use crate::record::select::{self, Freshness};
 use crate::words::{DeviceId, TenantId};
@@ -17,6 +17,9 @@ pub enum ReadError {
     /// Postgres.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
+    /// The plan of a provider.
+    #[error(transparent)]
+    Forecast(#[from] ForecastFailed),
     /// Postgres, when devices were read for several readers at once.
     #[error(transparent)]
     Refill(#[from] RefillFailed),

@@ -5,6 +5,7 @@ use crate::adhoc::{AdHocError, RefreshError};
 use crate::app::RefillFailed;
 use crate::authorise::AuthoriseError;
 use crate::discovery::DiscoverError;
+use crate::explain::ForecastFailed;
 use crate::keep::{KeepError, PlanError};
 use crate::live::LiveError;
 use crate::postgres::PostgresError;
@@ -28,7 +29,8 @@ impl From<Arc<PostgresError>> for ApiError {
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Postgres(error) => error.into(),
+            ReadError::Postgres(error) | ReadError::Forecast(ForecastFailed::Postgres(error)) => error.into(),
+            ReadError::Forecast(error @ ForecastFailed::Task(_)) => Self::Internal(error.into()),
             ReadError::Refill(RefillFailed::Postgres(error)) => error.into(),
             ReadError::Refill(error @ RefillFailed::Task(_)) => Self::Internal(error.into()),
         }
