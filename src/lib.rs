@@ -13,6 +13,7 @@
 //! - [`record`]: writes readings and failures to Postgres
 //! - [`cache`]: the latest reading, for readers
 //! - [`read`]: answers reads from the cache, or else from Postgres
+//! - [`history`]: answers what was, from readings and roll-ups
 //! - [`live`]: tells readers what changed, as it comes
 //! - [`forecast`]: the effective interval of every job, and the quota that limits it
 //! - [`explain`]: why a job has not run yet, in one sentence
@@ -33,6 +34,7 @@ pub mod discovery;
 pub mod explain;
 pub mod fetch;
 pub mod forecast;
+pub mod history;
 pub mod http;
 pub mod incident;
 pub mod journey;

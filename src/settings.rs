@@ -2,6 +2,7 @@
 
 mod lists;
 
+pub use history::History;
 pub use lists::{FormerKeys, Names, OperatorSecrets};
 
 use crate::words::Interval;
@@ -25,6 +26,8 @@ macro_rules! section {
         pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
     };
 }
+
+mod history;
 
 section!(
     /// All settings; `config/default.toml` documents each.
@@ -120,6 +123,10 @@ section!(
         listen: String,
         /// Limit of a request's body.
         body_bytes_max: usize,
+        /// Limit of an answer's points of history.
+        points_max: usize,
+        /// Limit of a query's devices.
+        ids_max: usize,
         /// Base URL at which browsers reach the API; empty: none.
         public_url: String,
     }
@@ -255,13 +262,6 @@ section!(
     Cache {
         /// Entries not written for this long expire.
         ttl: Interval,
-    }
-);
-section!(
-    /// `[history]`
-    History {
-        /// Older readings and events are dropped.
-        keep_days: u64,
     }
 );
 section!(

@@ -27,7 +27,7 @@ const LEVELS: &[&[&str]] = &[
     &["http"],
     &["discovery", "trial"],
     &["adhoc", "live"],
-    &["journey", "read", "keep", "forecast", "explain"],
+    &["journey", "read", "history", "keep", "forecast", "explain"],
     &["authorise"],
     &["app"],
     &[

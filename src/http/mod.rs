@@ -13,6 +13,7 @@ mod lag;
 mod layers;
 mod openapi;
 mod providers;
+mod readings;
 mod refusals;
 
 pub use openapi::document;

@@ -1,6 +1,6 @@
 //! The API's OpenAPI description, generated from the code. `openapi.json` is a committed copy; a test checks it.
 
-use super::{Api, connections, devices, discover, health, jobs, lag, providers};
+use super::{Api, connections, devices, discover, health, jobs, lag, providers, readings};
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
@@ -20,6 +20,7 @@ use utoipa_axum::routes;
     modifiers(&Bearer),
     tags(
         (name = "devices", description = "Latest values and their age"),
+        (name = "history", description = "What was: readings as they came, or by steps"),
         (name = "jobs", description = "Refresh intervals and priorities"),
         (name = "providers", description = "What readings hold: names, units and labels of values"),
         (name = "connections", description = "Accounts at providers, their authorization and their devices"),
@@ -49,6 +50,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(devices::list))
         .routes(routes!(devices::show))
         .routes(routes!(devices::stream))
+        .routes(routes!(readings::of_device))
+        .routes(routes!(readings::of_many))
         .routes(routes!(jobs::put))
         .routes(routes!(jobs::refresh))
         .routes(routes!(providers::show))

@@ -3,7 +3,9 @@
 use super::KeepError;
 use crate::app::App;
 use crate::postgres;
-use crate::record::history;
+use crate::record::{history, rollup};
+use crate::words::UnixMs;
+use crate::words::series::Level;
 
 /// Partitions created ahead, in days: no keeper may run for a weekend.
 const AHEAD: u64 = 3;
@@ -19,10 +21,37 @@ pub(super) async fn turn(app: &App) -> Result<(), KeepError> {
 async fn maintain(app: &App) -> Result<(), KeepError> {
     let now = app.clock.now();
     let ensured = history::ensure(&app.pool, now, AHEAD).await;
+    let settings = &app.settings.history;
     // Also after a failure: a day that cannot be created is no reason to fill the disk.
-    let dropped = history::drop_old(&app.pool, now, app.settings.history.keep_days).await;
-    for partition in &dropped.names {
-        tracing::info!(partition, "history dropped: older than history.keep_days");
+    let rolled_until = rollup::progress(&app.pool, Level::FiveMinutes).await?.map_or(now, |it| it.until);
+    let dropped =
+        history::drop_old(&app.pool, now, days_to_keep(settings.keep_days, rolled_until, now)).await;
+    let levels = [
+        (Level::FiveMinutes, settings.keep_days_5m),
+        (Level::Hour, settings.keep_days_1h),
+        (Level::Day, settings.keep_days_1day),
+    ];
+    let rollups = history::drop_old_rollups(&app.pool, now, &levels).await;
+    for partition in dropped.names.iter().chain(&rollups.names) {
+        tracing::info!(partition, "history dropped: older than the settings of [history] keep it");
     }
-    ensured.and(dropped.result).map_err(KeepError::from)
+    ensured.and(dropped.result).and(rollups.result).map_err(KeepError::from)
+}
+
+/// What is not rolled up yet is kept, as after a long time without a keeper; but not more than twice as long.
+fn days_to_keep(keep_days: u64, rolled_until: UnixMs, now: UnixMs) -> u64 {
+    let behind = u64::try_from(now.since_ms(rolled_until) / Level::Day.ms()).unwrap_or(0);
+    (behind + 1).clamp(keep_days, keep_days.saturating_mul(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_rolled_up_is_kept_for_a_while() {
+        let now = UnixMs(1_773_144_000_000);
+        let keep = |behind_days: i64| days_to_keep(30, now.plus_ms(-behind_days * Level::Day.ms()), now);
+        assert_eq!([0, 29, 40, 59, 400].map(keep), [30, 30, 41, 60, 60]);
+    }
 }

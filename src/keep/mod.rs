@@ -1,5 +1,5 @@
 //! Housekeeping: drains the outbox, rebuilds a lost schedule, checks and repairs it, keeps quota inputs up to date,
-//! makes and drops the history's partitions, and removes devices and connections.
+//! makes, rolls up and drops the history's partitions, and removes devices and connections.
 //!
 //! Any number of processes may keep house; what must not be done twice at once is done under an advisory lock.
 
@@ -13,6 +13,7 @@ mod plan;
 mod quota_inputs;
 mod rebuild;
 mod remove;
+mod rollup;
 mod run;
 
 pub use check::{CheckReport, Problem, check};
@@ -21,6 +22,7 @@ pub use outbox::{drain, tell_soon};
 pub use plan::{PlanError, set_plan};
 pub use rebuild::{Rebuild, rebuild_if_lost};
 pub use remove::{Removal, count_connection, count_devices, remove_connection, remove_devices};
+pub use rollup::roll_up;
 pub use run::{check_in_turn, run};
 
 use crate::app::App;

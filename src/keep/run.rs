@@ -1,6 +1,8 @@
 //! The keeper's loops.
 
-use super::{CheckReport, KeepError, Rebuild, check, drain, end_forgotten, history, rebuild_if_lost};
+use super::{
+    CheckReport, KeepError, Rebuild, check, drain, end_forgotten, history, rebuild_if_lost, roll_up,
+};
 use crate::app::App;
 use crate::postgres::Listener;
 use crate::preference::outbox::CHANNEL;
@@ -28,6 +30,8 @@ const CHECK_TURN: Duration = Duration::from_secs(9 * 60);
 /// How many schedules are built at a time: each has a connection of its own for its lock.
 const BUILT_AT_ONCE: usize = 8;
 const HISTORY_EVERY: Duration = Duration::from_secs(60 * 60);
+/// Less than the shortest roll-up.
+const ROLL_UP_EVERY: Duration = Duration::from_secs(60);
 const HISTORY_RETRY: Retry = Retry { base: Duration::from_secs(5), cap: Duration::from_secs(10 * 60) };
 
 /// Runs the keeper's loops until stopped.
@@ -38,6 +42,7 @@ pub async fn run(app: App, stop: CancellationToken) {
         () = supervisor.run("keeper: outbox", &stop, || keep_drained(&app)) => {}
         () = supervisor.run("keeper: rebuild", &stop, || keep_built(&app)) => {}
         () = supervisor.run("keeper: history", &stop, || keep_history(&app)) => {}
+        () = supervisor.run("keeper: rollups", &stop, || keep_rolled_up(&app)) => {}
         () = supervisor.run("keeper: check", &stop, || keep_sound(&app)) => {}
     }
 }
@@ -147,19 +152,30 @@ pub async fn check_in_turn(app: &App) -> Result<Option<CheckReport>, KeepError> 
     check(app, true).await.map(Some)
 }
 
-/// A failure that repeats is logged once: a query may hold a partition for hours.
 async fn keep_history(app: &App) {
+    repeat(HISTORY_EVERY, "history upkeep is incomplete", || history::turn(app)).await;
+}
+
+async fn keep_rolled_up(app: &App) {
+    repeat(ROLL_UP_EVERY, "history not rolled up", || roll_up(app)).await;
+}
+
+/// Takes turns for ever. A failure that repeats is logged once: a query may hold a partition for hours.
+async fn repeat<T, F>(every: Duration, failing: &str, turn: impl Fn() -> F)
+where
+    F: Future<Output = Result<T, KeepError>>,
+{
     let (mut failures, mut logged) = (0, None);
     loop {
-        let delay = match history::turn(app).await {
-            Ok(()) => {
+        let delay = match turn().await {
+            Ok(_) => {
                 (failures, logged) = (0, None);
-                HISTORY_EVERY
+                every
             }
             Err(error) => {
                 let text = error.to_string();
                 if logged.as_ref() != Some(&text) {
-                    tracing::warn!(%error, "history upkeep is incomplete; will try again");
+                    tracing::warn!(%error, "{failing}; will try again");
                     logged = Some(text);
                 }
                 failures += 1;

@@ -19,7 +19,7 @@ pub async fn count(pool: &Pool, tenant: TenantId, devices: &[DeviceId]) -> Resul
 const BATCH: usize = 100;
 
 const UNFINISHED: &str =
-    "delete all history of the removed devices; what is left goes when history.keep_days is over";
+    "delete all history of the removed devices; what is left goes when the settings of [history] let it go";
 
 /// Deletes the history of removed devices and of their jobs. Returns how many readings it had.
 pub async fn delete(
@@ -36,6 +36,8 @@ pub async fn delete(
         let delete = "DELETE FROM readings WHERE tenant_id = $1 AND device_id = ANY($2)";
         let done = sqlx::query(delete).bind(tenant.0).bind(&ids).execute(pool).await.map_err(failed())?;
         readings += done.rows_affected();
+        let delete = "DELETE FROM rollups WHERE tenant_id = $1 AND device_id = ANY($2)";
+        sqlx::query(delete).bind(tenant.0).bind(&ids).execute(pool).await.map_err(failed())?;
         // A statement that began before the devices were removed may have written one.
         let delete = "DELETE FROM latest WHERE tenant_id = $1 AND device_id = ANY($2)";
         sqlx::query(delete).bind(tenant.0).bind(&ids).execute(pool).await.map_err(failed())?;

@@ -3,7 +3,9 @@
 pub mod erase;
 mod failures;
 pub mod history;
+pub mod rollup;
 pub mod select;
+pub mod series;
 mod targets;
 pub mod view;
 mod write;

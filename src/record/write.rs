@@ -56,7 +56,8 @@ pub struct Written {
 ///
 /// The fence rejects those of a call older than the one that wrote the current value: they are neither written nor
 /// returned. An observation that is older than the one that stands does not replace it: only the fetch time changes. A
-/// device that went offline or came back adds a row to the history and an event.
+/// device that went offline or came back adds a row to the history and an event. So does the first answer after a gap,
+/// without the event: answers that come as they should tell that what stands is unchanged, and add nothing.
 pub async fn write(pool: &Pool, observations: &[Observation]) -> Result<Vec<Written>, PostgresError> {
     let (fresh, touched) = newest(observations);
     let mut written = Vec::with_capacity(observations.len());
@@ -98,12 +99,13 @@ async fn write_fresh(pool: &Pool, fresh: &[&Observation]) -> Result<Vec<Written>
            stood AS (
                INSERT INTO latest AS l (tenant_id, device_id, resource, job_id, observed_at, fetched_at, changed_at,
                                         online, "values", content_hash, fence, validator, stale_after_ms,
-                                        older_replaces)
+                                        older_replaces, seen_at, stands_ms)
                SELECT i.tenant_id, i.device_id, i.resource, i.job_id, i.observed_at, i.fetched_at, i.fetched_at,
-                      i.online, i."values", i.hash, i.fence, i.validator, i.stale_after_ms, i.older_replaces
+                      i.online, i."values", i.hash, i.fence, i.validator, i.stale_after_ms, i.older_replaces,
+                      i.fetched_at, greatest(60000, 6 * j.interval_ms)
                FROM input i
                -- One look at the index for each, however large or small Postgres takes the table to be.
-               CROSS JOIN LATERAL (SELECT FROM jobs j
+               CROSS JOIN LATERAL (SELECT j.interval_ms FROM jobs j
                                    WHERE (j.tenant_id, j.job_id) = (i.tenant_id, i.job_id) OFFSET 0) j
                ON CONFLICT (tenant_id, device_id, resource) DO UPDATE SET
                    (observed_at, changed_at, online, "values", content_hash, older_since) = (
@@ -122,18 +124,25 @@ async fn write_fresh(pool: &Pool, fresh: &[&Observation]) -> Result<Vec<Written>
                                   ELSE l.pace_ms END,
                    job_id = excluded.job_id, fetched_at = excluded.fetched_at, fence = excluded.fence,
                    validator = excluded.validator, stale_after_ms = excluded.stale_after_ms,
-                   older_replaces = excluded.older_replaces
+                   older_replaces = excluded.older_replaces, seen_at = excluded.seen_at,
+                   stands_ms = next_stands_ms(l.stands_ms, excluded.seen_at - coalesce(l.seen_at, l.fetched_at),
+                                          excluded.stands_ms / 6)
                WHERE l.fence <= excluded.fence
                RETURNING l.*),
            changed AS MATERIALIZED (
                -- By this very call: a repeat of it finds the row there and adds nothing.
-               SELECT s.*, before.online AS was_online
+               SELECT s.*, before.online AS was_online, gap.since
                FROM stood s LEFT JOIN latest before USING (tenant_id, device_id, resource)
-               WHERE s.changed_at = s.fetched_at
+               LEFT JOIN LATERAL (
+                   -- Until then the history knows of it; nobody has seen what was between.
+                   SELECT before.seen_at AS since
+                   WHERE s.seen_at - before.seen_at > before.stands_ms * interval '1 ms') gap ON true
+               WHERE gap.since IS NOT NULL OR s.changed_at = s.fetched_at
                AND (before.content_hash, before.online) IS DISTINCT FROM (s.content_hash, s.online)),
            history AS (
-               INSERT INTO readings (tenant_id, device_id, resource, observed_at, fetched_at, online, "values")
-               SELECT tenant_id, device_id, resource, observed_at, fetched_at, online, "values" FROM changed),
+               INSERT INTO readings (tenant_id, device_id, resource, observed_at, fetched_at, online, "values",
+                                     gap_since)
+               SELECT tenant_id, device_id, resource, observed_at, fetched_at, online, "values", since FROM changed),
            events AS (
                INSERT INTO sync_events (tenant_id, job_id, at, outcome)
                SELECT tenant_id, job_id, fetched_at, CASE WHEN online THEN 'back_online' ELSE 'went_offline' END
@@ -178,14 +187,22 @@ async fn write_touched(pool: &Pool, touched: &[&Observation]) -> Result<Vec<Writ
         r#"WITH stood AS (
                UPDATE latest l SET
                    fence = i.fence,
-                   (online, fetched_at, changed_at) = (
+                   (online, fetched_at, changed_at, seen_at, stands_ms) = (
                        SELECT is_online,
                               -- What could not be reached, or had nothing to tell, was not seen: its age goes on.
                               CASE WHEN is_online AND i.has_data THEN i.fetched_at ELSE l.fetched_at END,
-                              CASE WHEN is_online = l.online THEN l.changed_at ELSE i.fetched_at END
+                              CASE WHEN is_online = l.online THEN l.changed_at ELSE i.fetched_at END,
+                              CASE WHEN is_seen THEN i.fetched_at ELSE l.seen_at END,
+                              CASE WHEN is_seen
+                                   THEN next_stands_ms(l.stands_ms, i.fetched_at - coalesce(l.seen_at, l.fetched_at),
+                                                     (SELECT interval_ms FROM jobs j
+                                                      WHERE (j.tenant_id, j.job_id) = (l.tenant_id, l.job_id)))
+                                   ELSE l.stands_ms END
                        -- What is unchanged, or has no data, for too long is offline.
                        FROM (SELECT COALESCE(i.online, l.online AND COALESCE(l.observed_at >= i.silent_before, true)))
-                           AS t (is_online)),
+                           AS t (is_online)
+                       -- That it is offline is known, too.
+                       CROSS JOIN LATERAL (SELECT i.has_data OR NOT is_online) AS s (is_seen)),
                    -- What is unchanged keeps what vouches for it; any other answer has its own, or none.
                    validator = CASE WHEN i.online IS NULL THEN COALESCE(i.validator, l.validator)
                                     ELSE i.validator END
@@ -196,15 +213,22 @@ async fn write_touched(pool: &Pool, touched: &[&Observation]) -> Result<Vec<Writ
                  AND l.fence <= i.fence
                RETURNING l.*),
            changed AS MATERIALIZED (
-               SELECT s.* FROM stood s JOIN latest before USING (tenant_id, device_id, resource)
-               WHERE before.online <> s.online),
+               SELECT s.*, before.online AS was_online, gap.since
+               FROM stood s JOIN latest before USING (tenant_id, device_id, resource)
+               LEFT JOIN LATERAL (
+                   SELECT before.seen_at AS since
+                   WHERE s.seen_at - before.seen_at > before.stands_ms * interval '1 ms') gap ON true
+               WHERE gap.since IS NOT NULL OR before.online <> s.online),
            history AS (
-               INSERT INTO readings (tenant_id, device_id, resource, observed_at, fetched_at, online, "values")
-               SELECT tenant_id, device_id, resource, observed_at, changed_at, online, "values" FROM changed),
+               INSERT INTO readings (tenant_id, device_id, resource, observed_at, fetched_at, online, "values",
+                                     gap_since)
+               SELECT tenant_id, device_id, resource, observed_at,
+                      CASE WHEN online <> was_online THEN changed_at ELSE seen_at END, online, "values", since
+               FROM changed),
            events AS (
                INSERT INTO sync_events (tenant_id, job_id, at, outcome)
                SELECT tenant_id, job_id, changed_at, CASE WHEN online THEN 'back_online' ELSE 'went_offline' END
-               FROM changed)
+               FROM changed WHERE online <> was_online)
            SELECT tenant_id AS "tenant_id!", device_id AS "device_id!", resource AS "resource!", observed_at,
                   fetched_at AS "fetched_at!", changed_at AS "changed_at!", online AS "online!",
                   "values" AS "values!", fence AS "fence!", pace_ms, stale_after_ms

@@ -62,24 +62,21 @@ impl Interval {
         let (min, max) = (min.max(Self::MIN), Self::MAX);
         let quoted = excerpt(text.trim()).into_owned();
         let out_of_range = || IntervalError::OutOfRange { asked: quoted.clone(), min, max };
-        if !has_known_units(text) {
-            return Err(IntervalError::Unreadable { text: quoted, min, max });
-        }
         // People read a leading minus as a negative duration, but the parser reports a syntax error.
-        if text.trim().strip_prefix('-').is_some_and(|rest| humantime::parse_duration(rest).is_ok()) {
+        if text.trim().strip_prefix('-').is_some_and(|rest| duration_ms(rest).is_some()) {
             return Err(out_of_range());
         }
-        let duration = humantime::parse_duration(text.trim()).map_err(|_| IntervalError::Unreadable {
-            text: quoted.clone(),
-            min,
-            max,
-        })?;
-        u64::try_from(duration.as_millis())
-            .ok()
-            .and_then(Self::from_ms)
+        let unreadable = || IntervalError::Unreadable { text: quoted.clone(), min, max };
+        Self::from_ms(duration_ms(text).ok_or_else(unreadable)?)
             .filter(|asked| *asked >= min)
             .ok_or_else(out_of_range)
     }
+}
+
+/// A duration of any length, ms; one that is too long to count is as long as can be counted.
+pub fn duration_ms(text: &str) -> Option<u64> {
+    let duration = humantime::parse_duration(text.trim()).ok().filter(|_| has_known_units(text))?;
+    Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// humantime also knows weeks, years, and `M` for months of 30.44 days: who writes `1M` for a minute would get that.
@@ -114,16 +111,21 @@ const UNITS: [(&str, u64); 5] =
 
 impl fmt::Display for Interval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut left, mut text) = (self.as_ms(), String::new());
-        for (unit, ms) in UNITS {
-            let plural = if unit == "day" && left / ms > 1 { "s" } else { "" };
-            if left >= ms {
-                text += &format!("{}{unit}{plural}", left / ms);
-            }
-            left %= ms;
-        }
-        f.pad(&text)
+        f.pad(&duration_text(self.as_ms()))
     }
+}
+
+/// A duration as text that [`duration_ms`] reads; empty for none.
+pub fn duration_text(ms: u64) -> String {
+    let (mut left, mut text) = (ms, String::new());
+    for (unit, ms) in UNITS {
+        let plural = if unit == "day" && left / ms > 1 { "s" } else { "" };
+        if left >= ms {
+            text += &format!("{}{unit}{plural}", left / ms);
+        }
+        left %= ms;
+    }
+    text
 }
 
 #[cfg(test)]

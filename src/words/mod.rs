@@ -10,6 +10,7 @@ pub mod priority;
 pub mod reading;
 pub mod role;
 pub mod secrets;
+pub mod series;
 pub mod text;
 pub mod time;
 pub mod token;
@@ -17,7 +18,7 @@ pub mod validator;
 
 pub use connection::{Connection, QuotaInputs};
 pub use id::{CallId, ConnectionId, DeviceId, JobId, TenantId};
-pub use interval::{Interval, IntervalError};
+pub use interval::{Interval, IntervalError, duration_ms, duration_text};
 pub use job::{Job, JobState, lane};
 pub use listed_device::ListedDevice;
 pub use outcome::{End, Hold, Incident, Outcome, Refusal, Scope};

@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 mod bad_input;
+mod history;
 mod lists;
 mod outage;
 mod preference;

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 /// Tables whose rows belong to a tenant. Each key of theirs begins with it.
-const TABLES: &str =
-    "connections|devices|jobs|latest|readings|sync_events|tokens|authorisations|api_keys|removed_devices";
+const TABLES: &str = "connections|devices|jobs|latest|readings|rollups|sync_events|tokens|authorisations|\
+                      api_keys|removed_devices";
 /// How a statement says that it is about more than one tenant, and why.
 const ALL_TENANTS: &str = "-- All tenants: ";
 

@@ -6,6 +6,7 @@ mod shortened;
 pub(super) use shortened::shortened;
 
 use crate::authorise::AuthoriseError;
+use crate::history::TooManyPoints;
 use crate::live::LiveError;
 use crate::postgres::PostgresError;
 use crate::preference::connections::ConnectionError;
@@ -44,6 +45,10 @@ pub(super) enum ApiError {
     BadId,
     #[error("{0}; /openapi.json describes the parameters")]
     BadQuery(String),
+    #[error("{0}")]
+    TooManyPoints(TooManyPoints),
+    #[error("{asked} devices are too many for one query; name at most {max}")]
+    TooManyIds { asked: usize, max: usize },
     #[error("unknown path; /openapi.json lists all endpoints")]
     NoSuchPath,
     #[error("this path does not support this method; the Allow header lists those it supports")]
@@ -184,6 +189,8 @@ impl ApiError {
             Self::Forbidden { .. } => (S::FORBIDDEN, "forbidden", "Role too low"),
             Self::BadId => (S::BAD_REQUEST, "bad-id", "Not an id"),
             Self::BadQuery(_) => (S::BAD_REQUEST, "bad-query", "Bad query"),
+            Self::TooManyPoints(_) => (S::BAD_REQUEST, "too-many-points", "Too many points"),
+            Self::TooManyIds { .. } => (S::BAD_REQUEST, "too-many-ids", "Too many devices"),
             Self::NoSuchPath => (S::NOT_FOUND, "no-such-path", "No such path"),
             Self::BadMethod => (S::METHOD_NOT_ALLOWED, "bad-method", "Method not allowed"),
             Self::NoSuchDevice(_) => (S::NOT_FOUND, "no-such-device", "No such device"),

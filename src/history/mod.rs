@@ -1,0 +1,8 @@
+//! What was: readings of a time as they came, or by steps. From roll-ups where they serve, else from readings; lists of
+//! either are read at a replica that is close behind.
+
+mod bounds;
+mod query;
+
+pub use bounds::{Bounds, TooManyPoints, Window};
+pub use query::{ByStep, HistoryError, Question, RawPoint, RawSeries, StepSeries, readings, steps};
