@@ -11,6 +11,7 @@ mod dispatch;
 mod far;
 mod figure;
 mod growth;
+mod history;
 mod idle;
 mod lag;
 mod mapping;
@@ -84,6 +85,8 @@ enum Bench {
     Rebuild,
     /// Whole syncs per second, from taking to settling
     Sync,
+    /// A day of readings among many, and a year of roll-ups
+    History,
     /// Share of a quota that processes use whose Redis and Postgres are far away
     Far,
     /// Share of a quota that four processes use, and how many calls a referee throttles
@@ -158,6 +161,7 @@ async fn run(bench: Bench, seconds: Option<u32>) -> Result<Vec<Figure>, Failed> 
         Bench::Record => record::run().await,
         Bench::Rebuild => rebuild::run().await,
         Bench::Sync => sync::run(seconds.unwrap_or(15)).await,
+        Bench::History => history::run().await,
         Bench::Far => far::run(seconds.unwrap_or(20)).await,
         Bench::Pace => pace::run(seconds.unwrap_or(60)).await,
     }

@@ -182,6 +182,7 @@ const SECRET_USERS: &[&str] = &[
     "src/fetch/cases/token_cases.rs",
     "src/preference/tenants/keys.rs",
     "src/cli/admin/key.rs",
+    "src/cli/admin/sql_reader.rs",
     "src/cli/sealing_key.rs",
     "src/cli/servers.rs",
     "src/demo/run.rs",

@@ -10,6 +10,7 @@ use crate::preference::connections::ConnectionError;
 use crate::preference::find::FindError;
 use crate::preference::import::ImportError;
 use crate::preference::keys::KeyError;
+use crate::preference::sql_readers::SqlReaderError;
 use crate::preference::tenants::TenantError;
 use crate::provider::LookupError;
 use crate::redis::RedisError;
@@ -82,6 +83,7 @@ from!(
     RedisError => Refused,
     TenantError => Refused,
     KeyError => Refused,
+    SqlReaderError => Refused,
     ConnectionError => Refused,
     AuthoriseError => Refused,
     LookupError => Refused,

@@ -23,7 +23,7 @@ pub use context::Context;
 pub use error::CliError;
 pub use output::Output;
 
-use admin::{check, key, rotate, tenant};
+use admin::{check, key, rotate, sql_reader, tenant};
 use clap::error::ErrorKind;
 use process::{cloud, demo, migrate, serve};
 use schedule::{hold, lag, plan, refresh, set, why};
@@ -94,6 +94,9 @@ pub enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Create, list and drop logins of Postgres that read a tenant's history
+    #[command(subcommand)]
+    SqlReader(sql_reader::Command),
     /// List tenants, and set their share of contended quotas
     #[command(subcommand)]
     Tenant(tenant::Command),
@@ -145,6 +148,9 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), CliError> {
         Command::Migrate(args) => migrate::run(global, args).await,
         Command::Key(command) => {
             run_with_context(global, async |context| key::run(context, command).await).await
+        }
+        Command::SqlReader(command) => {
+            run_with_context(global, async |context| sql_reader::run(context, command).await).await
         }
         Command::Tenant(command) => {
             run_with_context(global, async |context| tenant::run(context, command).await).await

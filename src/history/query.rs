@@ -250,11 +250,10 @@ impl Question {
             // A definition may be gone; its devices' history is not.
             let Some(provider) = registry.get(&head.provider) else { continue };
             if head.standing.is_none() && provider.resource(self.resource.as_str()).is_none() {
-                let resources = provider.overview().resources;
                 return Err(HistoryError::NoSuchResource {
                     provider: head.provider.clone(),
                     asked: self.resource.to_string(),
-                    known: resources.into_keys().collect(),
+                    known: provider.resource_names().map(ToString::to_string).collect(),
                 });
             }
         }

@@ -8,4 +8,4 @@ pub mod tenants;
 pub use accounts::{connection_name, connections, learned, quota_inputs, refusals, secrets};
 pub use devices::{discovered, discovery_claim, find, import, inventory, removal};
 pub use jobs::{job_status, outbox, schedules};
-pub use tenants::keys;
+pub use tenants::{keys, sql_readers};

@@ -46,6 +46,7 @@ mod secret_changes;
 mod share;
 mod sharing;
 mod shutdown;
+mod sql_readers;
 mod supervise;
 mod support;
 mod take;

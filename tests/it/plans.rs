@@ -4,8 +4,11 @@
 
 use crate::support::TestApp;
 use paceline::preference::{connections, devices, inventory, job_status, jobs, quota_inputs};
+use paceline::record::rollup::SeriesKey;
 use paceline::record::select::{self, Freshness, Span};
-use paceline::record::{self, Failure, Observation, view};
+use paceline::record::series::{self, Part};
+use paceline::record::{self, Failure, Observation, rollup, view};
+use paceline::words::series::Level;
 use paceline::words::{CallId, DeviceId, Job, JobId, Record, UnixMs};
 
 const DEFINITION: &str = r#"
@@ -33,7 +36,8 @@ impl Large {
     async fn start() -> Self {
         let t = TestApp::with_settings(&[("large", DEFINITION)], |s| s.database.connections_max = 1).await;
         let never = "DO $$ DECLARE t text; BEGIN
-                         FOREACH t IN ARRAY ARRAY['devices', 'jobs', 'latest', 'connections', 'outbox'] LOOP
+                         FOREACH t IN ARRAY ARRAY['devices', 'jobs', 'latest', 'connections', 'outbox',
+                                                        'readings_other'] LOOP
                              EXECUTE format('ALTER TABLE %I SET (autovacuum_enabled = off)', t);
                          END LOOP;
                      END $$";
@@ -148,6 +152,28 @@ async fn statements_about_some_devices_of_a_large_account_read_it_once_at_most_b
             .few("the status of jobs", ASKED, job_status::of_devices(pool, t.tenant, &devices))
             .await
             .unwrap();
+        let state = &asked[0].resource;
+        large.few("what stands", ASKED, series::heads(pool, t.tenant, &devices, state)).await.unwrap();
+        let part = Part {
+            tenant: t.tenant,
+            devices: devices.clone(),
+            resource: state.clone(),
+            value: None,
+            level: Some(Level::FiveMinutes),
+            rolled_until: now.plus_ms(-1),
+            from: now.plus_ms(-300_000),
+            to: now,
+            limit: None,
+        };
+        large.few("history", ASKED, series::read(pool, &part, drop)).await.unwrap();
+        let keys: Vec<_> = devices.iter().map(|one| SeriesKey::of(t.tenant, *one, state)).collect();
+        for level in Level::ALL {
+            let sources = rollup::sources(pool, level, &keys, now.plus_ms(-300_000), now);
+            large.few("what to roll up", ASKED, sources).await.unwrap();
+        }
+        let none = SeriesKey::default();
+        let page = rollup::series_after(pool, &none, ASKED as i64);
+        large.few("series to roll up", ASKED, page).await.unwrap();
         let pending = quota_inputs::pending(pool, &accounts);
         large.few("accounts with changes", DEVICES, pending).await.unwrap();
     }

@@ -1,6 +1,7 @@
-//! Tenants and their API keys.
+//! Tenants, their API keys, and their logins of Postgres.
 
 pub mod keys;
+pub mod sql_readers;
 mod tenant;
 
 pub use tenant::{TenantError, TenantRow, Weight, WeightError, ensure, find, list, set_weight};
