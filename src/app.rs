@@ -38,6 +38,8 @@ pub struct App {
     pub pool: Pool,
     /// Postgres or a replica, for lists and counts.
     pub reads: Reads,
+    /// The same for the history: a few of the connections, as its questions take longer than others.
+    pub history: Reads,
     /// Redis.
     pub redis: Redis,
     /// Redis's key names.
@@ -102,6 +104,7 @@ impl App {
         let pool = postgres::connect(&servers.database_url, settings.database.connections_max).await?;
         let Database { read_url, connections_max, .. } = &settings.database;
         let reads = Reads::new(pool.clone(), read_url, *connections_max)?;
+        let history = reads.beside(pool.share(history_share(*connections_max) as usize));
         let redis = redis::connect(&servers.redis_url).await?;
         redis.check().await?;
         let keys = Keys::new(&settings.redis.prefix);
@@ -114,6 +117,7 @@ impl App {
             settings,
             pool,
             reads,
+            history,
             redis,
             keys,
             registry,
@@ -130,7 +134,8 @@ impl App {
     pub fn for_readers(&self) -> Self {
         let all = self.settings.database.connections_max;
         let work = (all / 4).max(1);
-        let pool = self.pool.share((all - work).max(1) as usize);
+        let others = all.saturating_sub(work + history_share(all));
+        let pool = self.pool.share(others.max(1) as usize);
         Self { reads: self.reads.beside(pool.clone()), pool, ..self.clone() }
     }
 
@@ -161,6 +166,11 @@ impl App {
         let share = (interval.as_ms() as f64 * fresh.grace_share) as i64;
         share.max(fresh.grace_min.as_ms() as i64)
     }
+}
+
+/// Of so many connections, those that questions about the history hold at most.
+fn history_share(connections_max: u32) -> u32 {
+    (connections_max / 8).max(1)
 }
 
 fn rules(settings: &settings::Incident) -> Rules {

@@ -6,6 +6,9 @@ use crate::words::{Interval, UnixMs, duration_text};
 /// The longest step, and the longest that a refusal proposes.
 const STEP_MAX_MS: i64 = 31 * 86_400_000;
 
+/// So many values a point may have in an answer of as many points as there may be; in a shorter one, more.
+const VALUES_OF_A_POINT: usize = 16;
+
 /// Steps that people choose, ms.
 const STEPS: [i64; 20] = [
     1_000,
@@ -69,6 +72,17 @@ pub enum TooManyPoints {
         /// The most.
         max: usize,
     },
+    /// Each point would have too many values.
+    #[error(
+        "points of {names} values are too many: an answer has at most {max} values; name those that you need, or use a \
+         longer step"
+    )]
+    Wide {
+        /// Values of a point.
+        names: usize,
+        /// The most.
+        max: usize,
+    },
     /// Steps of which neither a roll-up nor few readings can be the source.
     #[error("a step of five minutes or more must be a multiple of 5m; step={fits} fits")]
     Uneven {
@@ -95,6 +109,16 @@ impl Bounds {
         if step_ms > shortest && step_ms % shortest != 0 {
             let up = (step_ms / shortest + 1) * shortest;
             return Err(TooManyPoints::Uneven { fits: text(up.min(STEP_MAX_MS)) });
+        }
+        Ok(())
+    }
+
+    /// Whether the answer fits if each point has so many values.
+    pub fn check_width(&self, window: Window, devices: usize, names: usize) -> Result<(), TooManyPoints> {
+        let max = self.points_max.saturating_mul(VALUES_OF_A_POINT);
+        let points = usize::try_from(window.points(devices)).unwrap_or(usize::MAX);
+        if points.saturating_mul(names) > max {
+            return Err(TooManyPoints::Wide { names, max });
         }
         Ok(())
     }
@@ -160,6 +184,14 @@ mod tests {
         }
         assert!(check(YEAR_MS, 1, 1).unwrap_err().contains("31536000000 points"));
         assert!(check(YEAR_MS, 1, 1).unwrap_err().ends_with("step=1h fits"));
+    }
+
+    #[test]
+    fn points_of_many_values_are_fewer() {
+        let window = Window { from: UnixMs(0), to: UnixMs(10_000_000), step_ms: 1_000 };
+        assert_eq!(BOUNDS.check_width(window, 1, 16), Ok(()));
+        assert!(BOUNDS.check_width(window, 1, 17).unwrap_err().to_string().contains("name those"));
+        assert_eq!(BOUNDS.check_width(Window { step_ms: 10_000, ..window }, 1, 160), Ok(()));
     }
 
     #[test]

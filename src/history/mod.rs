@@ -4,5 +4,5 @@
 mod bounds;
 mod query;
 
-pub use bounds::{Bounds, TooManyPoints, Window};
+pub use bounds::{TooManyPoints, Window};
 pub use query::{ByStep, HistoryError, Question, RawPoint, RawSeries, StepSeries, readings, steps};

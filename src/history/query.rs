@@ -1,6 +1,6 @@
 //! Questions about the history, and their answers.
 
-use super::bounds::Window;
+use super::bounds::{Bounds, TooManyPoints, Window};
 use crate::app::App;
 use crate::postgres::{Pool, PostgresError, Read};
 use crate::provider::Registry;
@@ -43,6 +43,9 @@ pub enum HistoryError {
         /// Those it has.
         known: Vec<String>,
     },
+    /// The answer would be too large.
+    #[error(transparent)]
+    TooManyPoints(#[from] TooManyPoints),
     /// Postgres.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
@@ -104,13 +107,19 @@ pub struct RawSeries {
     pub kept_since: UnixMs,
 }
 
-/// Answers by steps. The window must have been found within bounds.
+/// Answers by steps.
 pub async fn steps(app: &App, question: &Question, window: Window) -> Result<Read<ByStep>, HistoryError> {
     let (now, level) = (app.clock.now(), Level::of_step(window.step_ms));
     let span = Span::of_steps(window.from, window.to, window.step_ms);
-    let asked = app.reads.ask(|pool| async move {
+    let bounds = Bounds { points_max: app.settings.http.points_max };
+    bounds.check(window, question.devices.len())?;
+    let asked = app.history.ask(|pool| async move {
         let heads = series::heads(&pool, question.tenant, &question.devices, &question.resource).await?;
         let mut of: HashMap<DeviceId, (Steps, bool, Option<UnixMs>)> = HashMap::new();
+        let width = bounds.check_width(window, heads.len(), question.names(&heads));
+        if heads.len() < question.devices.len() || width.is_err() {
+            return Ok((heads, of, width));
+        }
         for head in &heads {
             of.insert(head.device, (Steps::new(span, window.step_ms), false, None));
         }
@@ -129,10 +138,11 @@ pub async fn steps(app: &App, question: &Question, window: Window) -> Result<Rea
             }
         })
         .await?;
-        Ok((heads, of))
+        Ok((heads, of, width))
     });
-    let Read { answer: (heads, mut of), replica_lag_ms } = asked.await?;
+    let Read { answer: (heads, mut of, width), replica_lag_ms } = asked.await?;
     let by_device = question.check(heads, &app.registry)?;
+    width?;
     let ended = question.devices.iter().filter_map(|device| {
         let (head, (mut steps, any, next)) = (by_device.get(device)?, of.remove(device)?);
         let mut known = next.map(Known::Next);
@@ -167,7 +177,7 @@ pub async fn readings(
 ) -> Result<Read<RawSeries>, HistoryError> {
     let now = app.clock.now();
     let limited = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-    let asked = app.reads.ask(|pool| async move {
+    let asked = app.history.ask(|pool| async move {
         let heads = series::heads(&pool, question.tenant, &question.devices, &question.resource).await?;
         let part = question.part(None, UnixMs(0), span, Some(limited));
         let mut found = Vec::new();
@@ -240,6 +250,13 @@ impl Question {
             found.stretch.values.retain(|name, _| self.values.contains(name));
         }
         found
+    }
+
+    /// How many values a point has, as far as what stands tells.
+    fn names(&self, heads: &[Head]) -> usize {
+        let standing = heads.iter().filter_map(|head| head.standing.as_ref());
+        let asked = |name: &&String| self.values.is_empty() || self.values.contains(name);
+        standing.map(|one| one.reading.values.keys().filter(asked).count()).max().unwrap_or(0)
     }
 
     /// The heads by device, if the tenant has all devices, and their providers the resource.

@@ -9,7 +9,7 @@ use super::auth::Authenticated;
 use super::error::{ApiError, Problem};
 use super::extract::{Json, Path, Query};
 use super::refusals::Refusals;
-use crate::history::{self, Bounds, Question, Window};
+use crate::history::{self, HistoryError, Question, Window};
 use crate::words::DeviceId;
 use crate::words::series::Span;
 use answer::{ManySeries, Readings, StepReadings};
@@ -103,6 +103,19 @@ pub(super) async fn of_many(
     table::respond(format, &series, Some(&ManySeries { series: &series }))
 }
 
+impl From<HistoryError> for ApiError {
+    fn from(error: HistoryError) -> Self {
+        match error {
+            HistoryError::NoSuchDevice(id) => Self::NoSuchDevice(id),
+            HistoryError::NoSuchResource { provider, asked, known } => {
+                Self::NoSuchResource { provider, asked, known }
+            }
+            HistoryError::TooManyPoints(error) => Self::TooManyPoints(error),
+            HistoryError::Postgres(error) => error.into(),
+        }
+    }
+}
+
 /// The answer by steps, and how it is written.
 async fn by_step(
     api: &Api,
@@ -111,8 +124,6 @@ async fn by_step(
     step_ms: i64,
 ) -> Result<Vec<StepReadings>, ApiError> {
     let window = Window { from: asked.from, to: asked.to, step_ms };
-    let bounds = Bounds { points_max: api.app.settings.http.points_max };
-    bounds.check(window, question.devices.len()).map_err(ApiError::TooManyPoints)?;
     let found = history::steps(&api.app, question, window).await?;
     Ok(StepReadings::all(question, step_ms, found))
 }

@@ -500,3 +500,23 @@ async fn roll_ups_are_dropped_by_level_and_erased_with_their_device() {
     keep::remove_devices(app, past.api.test.tenant, &past.api.devices).await.unwrap();
     assert_eq!(levels().await, [0; 0]);
 }
+
+#[tokio::test]
+async fn slow_questions_leave_connections_to_others() {
+    let past = Past::new().await;
+    past.is_now(60);
+    let mut lock = past.api.app().pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE readings IN ACCESS EXCLUSIVE MODE").execute(&mut lock).await.unwrap();
+    let slow = || past.ask(HOUR);
+    let questions = futures::future::join_all((0..20).map(|_| slow()));
+    // They hold what they may by then.
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        past.api.get("/v1/devices", &past.key).await.status
+    };
+    let (answers, listed) = tokio::join!(questions, others);
+    assert_eq!(listed, StatusCode::OK);
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::SERVICE_UNAVAILABLE), "{answers:?}");
+    drop(lock);
+    assert_eq!(past.ask(HOUR).await.status, StatusCode::OK);
+}
