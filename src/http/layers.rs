@@ -3,7 +3,7 @@
 use super::error::{ApiError, HEADER_BYTES_MAX, HEADERS_MAX, Problem, URI_BYTES_MAX};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
@@ -29,6 +29,7 @@ pub(super) fn wrap(router: Router, body_bytes_max: usize, timeout: Duration) -> 
         .layer(map_response(into_problem))
         .layer(CompressionLayer::new())
         .layer(from_fn(not_stored))
+        .layer(map_response(secured))
         .layer(from_fn(trace))
 }
 
@@ -55,13 +56,44 @@ async fn not_stored(request: Request, next: Next) -> Response {
     response
 }
 
+/// Names the request in the log and in the response. A client may choose the name, to find it in both logs.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_CHARS_MAX: usize = 128;
+
+/// The client's name of the request if it is plain text, or else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let is_plain = |id: &&HeaderValue| {
+        (1..=REQUEST_ID_CHARS_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
+    let chosen = headers.get(REQUEST_ID).filter(is_plain).cloned();
+    // Hexadecimal digits are a header's value.
+    let new = || HeaderValue::try_from(format!("{:032x}", rand::random::<u128>()));
+    chosen.or_else(|| new().ok()).unwrap_or(HeaderValue::from_static("none"))
+}
+
+/// Browsers are to take answers for what they are, run nothing of them, and show them in no frame.
+async fn secured(mut response: Response) -> Response {
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    response.headers_mut().entry(header::CONTENT_SECURITY_POLICY).or_insert(policy);
+    response
+}
+
 /// Traces neither headers nor the raw path: both may contain secrets.
 async fn trace(request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let span = tracing::info_span!("request", method = %request.method(), path);
+    let id = request_id(request.headers());
+    let span = tracing::info_span!("request", method = %request.method(), path, id = id.to_str().unwrap_or_default());
     async {
         let started = Instant::now();
-        let response = next.run(request).await;
+        let mut response = next.run(request).await;
+        response.headers_mut().insert(REQUEST_ID, id);
         let ms = started.elapsed().as_secs_f64() * 1000.0;
         tracing::debug!(status = response.status().as_u16(), ms, "answered");
         response

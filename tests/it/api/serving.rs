@@ -68,3 +68,39 @@ async fn server_stops_when_cancelled() {
     timeout(TIMEOUT, serving).await.unwrap().unwrap().unwrap();
     assert!(client.get(format!("{base}/healthz")).send().await.is_err());
 }
+
+#[tokio::test]
+async fn every_answer_names_its_request_and_is_safe_for_browsers() {
+    let api = Api::with_devices(1).await;
+    let key = api.test.key(Role::Reader).await;
+    let id_of = async |path: &str, asked: Option<&str>| {
+        let request = request("GET", path).header(header::AUTHORIZATION, bearer(&key));
+        let request = match asked {
+            Some(id) => request.header("X-Request-Id", id),
+            None => request,
+        };
+        let headers = send(&api.router, request, Body::empty()).await.headers;
+        assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff", "{path}");
+        assert_eq!(headers[header::X_FRAME_OPTIONS], "DENY", "{path}");
+        assert!(headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap().contains("'none'"), "{path}");
+        headers["x-request-id"].to_str().unwrap().to_owned()
+    };
+    for path in ["/v1/devices", "/v1/devices/x", "/nowhere", "/healthz"] {
+        assert_eq!(id_of(path, Some("page-7/a.b")).await, "page-7/a.b", "{path}");
+        let new = id_of(path, None).await;
+        assert!(new.len() == 32 && new != id_of(path, None).await, "{path}: {new}");
+    }
+    for bad in ["two words", "", &"x".repeat(129), "caf\u{e9}"] {
+        assert_eq!(id_of("/v1/devices", Some(bad)).await.len(), 32, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn head_is_answered_as_get_without_a_body() {
+    let api = Api::with_devices(1).await;
+    let key = api.test.key(Role::Reader).await;
+    let request = request("HEAD", "/v1/devices").header(header::AUTHORIZATION, bearer(&key));
+    let head = send(&api.router, request, Body::empty()).await;
+    assert_eq!((head.status, head.body), (StatusCode::OK, Value::Null));
+    assert_eq!(head.headers[header::ETAG], api.get("/v1/devices", &key).await.headers[header::ETAG]);
+}
