@@ -186,12 +186,9 @@ async fn listen(app: App, journeys: Vec<Arc<Journey>>, stop: CancellationToken) 
 async fn answer(app: App, socket: Arc<std::net::TcpListener>, stop: CancellationToken) {
     let supervisor = app.supervisor.clone();
     let failed = |error: std::io::Error| supervisor.give_up("API", error.to_string());
-    let serve = async || {
-        let served = match socket.try_clone().and_then(TcpListener::from_std) {
-            Ok(listener) => http::serve(app.clone(), listener, stop.clone()).await,
-            Err(error) => Err(error),
-        };
-        served.unwrap_or_else(failed);
+    let serve = async || match socket.try_clone().and_then(TcpListener::from_std) {
+        Ok(listener) => http::serve(app.clone(), listener, stop.clone()).await,
+        Err(error) => failed(error),
     };
     supervisor.run("API", &stop, serve).await;
 }

@@ -1,6 +1,7 @@
 //! Settings: the defaults built into the binary, overridden by a file, overridden by the environment.
 
 mod lists;
+mod validate;
 
 pub use history::History;
 pub use lists::{FormerKeys, Names, OperatorSecrets};
@@ -127,6 +128,12 @@ section!(
         points_max: usize,
         /// Limit of a query's devices.
         ids_max: usize,
+        /// Limit of open connections; 0: by the descriptors of the process.
+        connections_max: u32,
+        /// Limit of the time in which a request's head must arrive.
+        header_timeout: Interval,
+        /// Limit of the time between two requests, or in which a client reads nothing of a response.
+        idle_timeout: Interval,
         /// Base URL at which browsers reach the API; empty: none.
         public_url: String,
     }
@@ -313,45 +320,6 @@ impl Settings {
             .and_then(config::Config::try_deserialize)
             .map_err(|error| SettingsError(error.to_string()))?;
         settings.validate()
-    }
-
-    fn validate(self) -> Result<Self, SettingsError> {
-        let rank = &self.rank;
-        let bases = [rank.realtime, rank.high, rank.normal, rank.low, rank.background];
-        if !(rank.k > 0.0 && rank.k <= 10.0) {
-            return Err(SettingsError(format!("rank.k is {}; it must be above 0 and at most 10", rank.k)));
-        }
-        if !bases.iter().all(|b| b.is_finite() && *b > 0.0) || !bases.is_sorted() {
-            return Err(SettingsError(
-                "the bases of rank must be above 0 and must not decrease from realtime to background".into(),
-            ));
-        }
-        if !(0.0..=10.0).contains(&self.fresh.grace_share) {
-            return Err(SettingsError(format!(
-                "fresh.grace_share is {}; it must be from 0 to 10",
-                self.fresh.grace_share
-            )));
-        }
-        if !(0.0..=0.5).contains(&self.take.ride_share) {
-            return Err(SettingsError(format!(
-                "take.ride_share is {}; it must be from 0 to 0.5",
-                self.take.ride_share
-            )));
-        }
-        if self.hold.first > self.hold.cap {
-            let (first, cap) = (self.hold.first, self.hold.cap);
-            return Err(SettingsError(format!("hold.first is {first}; it must be at most hold.cap, {cap}")));
-        }
-        if self.database.connections_max < 4 {
-            return Err(SettingsError(format!(
-                "database.connections_max is {}; it must be at least 4, since locks and listeners keep some",
-                self.database.connections_max
-            )));
-        }
-        if self.cache.ttl.as_ms() < 1000 {
-            return Err(SettingsError(format!("cache.ttl is {}; it must be at least 1s", self.cache.ttl)));
-        }
-        Ok(self)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Liveness and readiness of this process.
 
 use super::Api;
+use super::accept::Connections;
 use super::error::{ApiError, Problem};
 use crate::postgres;
 use axum::Json;
@@ -18,17 +19,24 @@ pub(super) struct Health {
     /// Always `ok`; an unhealthy process answers with a problem instead.
     #[schema(example = "ok")]
     status: &'static str,
+    /// The API's connections at this process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections: Option<Connections>,
 }
 
-const OK: Json<Health> = Json(Health { status: "ok" });
+impl Health {
+    fn of(api: &Api) -> Json<Self> {
+        Json(Self { status: "ok", connections: api.places.as_ref().map(|places| places.connections()) })
+    }
+}
 
 /// Whether the process is alive.
 #[utoipa::path(
     get, path = "/healthz", operation_id = "healthz", tag = "health", security(()),
     responses((status = 200, description = "It is alive", body = Health))
 )]
-pub(super) async fn live() -> Json<Health> {
-    OK
+pub(super) async fn live(State(api): State<Api>) -> Json<Health> {
+    Health::of(&api)
 }
 
 /// Whether Postgres and Redis answer.
@@ -50,5 +58,5 @@ pub(super) async fn ready(State(api): State<Api>) -> Result<Json<Health>, ApiErr
             .into_iter()
             .filter_map(|(name, answers)| (!answers).then_some(name))
             .collect();
-    if unavailable.is_empty() { Ok(OK) } else { Err(ApiError::NotReady(unavailable)) }
+    if unavailable.is_empty() { Ok(Health::of(&api)) } else { Err(ApiError::NotReady(unavailable)) }
 }

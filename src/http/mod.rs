@@ -1,5 +1,6 @@
 //! The HTTP API: reads from the cache, writes preferences to Postgres. `error` makes every error response.
 
+mod accept;
 mod auth;
 mod connections;
 mod devices;
@@ -21,10 +22,9 @@ pub use openapi::document;
 use crate::app::App;
 use crate::explain::Plans;
 use crate::live::Live;
+use accept::Places;
 use axum::Router;
-use axum::serve::ListenerExt;
 use keyring::Keyring;
-use std::io;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,8 @@ struct Api {
     live: Arc<Live>,
     /// Cancelled when the server stops: streams end then.
     stop: CancellationToken,
+    /// The connections of the server, if it is not only a router.
+    places: Option<Arc<Places>>,
 }
 
 /// Builds the router. Must be called inside a tokio runtime: tasks listen for revoked keys and for changes while the
@@ -48,31 +50,31 @@ pub fn router(app: App) -> Router {
 
 /// Likewise; live streams end when `stop` is cancelled.
 pub fn router_until(app: App, stop: CancellationToken) -> Router {
+    router_at(app, stop, None)
+}
+
+fn router_at(app: App, stop: CancellationToken, places: Option<Arc<Places>>) -> Router {
     let body_bytes_max = app.settings.http.body_bytes_max;
     let keys = Arc::new(Keyring::open(app.pool.clone(), app.supervisor.clone()));
     let live = Arc::new(Live::start(app.clone()));
-    let api = Api { app: Arc::new(app), keys, plans: Arc::default(), live, stop };
+    let api = Api { app: Arc::new(app), keys, plans: Arc::default(), live, stop, places };
     let (router, document) = openapi::routes().split_for_parts();
     let router = router.merge(openapi::serve(&document)).with_state(api);
     layers::wrap(router, body_bytes_max, layers::REQUEST_TIMEOUT)
 }
 
 /// Serves until `stop`, then finishes requests in flight for at most `shutdown.grace`.
-pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) {
     let grace = app.shutdown_grace();
-    // A response is one small write: Nagle's algorithm would delay it until the previous one is acknowledged.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let server = axum::serve(listener, router_until(app, stop.clone()))
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let settings = app.settings.http.clone();
+    let places = Arc::new(Places::new(accept::connections_max(settings.connections_max)));
+    let router = router_at(app, stop.clone(), Some(places.clone()));
     let grace_over = async {
         stop.cancelled().await;
         tokio::time::sleep(grace).await;
     };
     tokio::select! {
-        result = server.into_future() => result,
-        () = grace_over => {
-            tracing::warn!("closing requests that were still open after shutdown.grace");
-            Ok(())
-        }
+        () = accept::serve(listener, router, places, &settings, &stop) => {}
+        () = grace_over => tracing::warn!("closing requests that were still open after shutdown.grace"),
     }
 }

@@ -5,6 +5,7 @@ mod accounts;
 mod bad_input;
 mod history;
 mod lists;
+mod open_connections;
 mod outage;
 mod preference;
 mod providers;

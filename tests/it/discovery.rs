@@ -452,7 +452,7 @@ async fn ask_and_go_away(rig: &Rig, answer: ResponseTemplate) {
     asked.notified().await;
     drop(client);
     stop.cancel();
-    api.await.unwrap().unwrap();
+    api.await.unwrap();
     rig.t.app.detached.close();
     rig.t.app.detached.wait().await;
 }

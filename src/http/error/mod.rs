@@ -153,6 +153,10 @@ pub(super) enum ApiError {
     ScheduleTimedOut,
     #[error("this job is not in the server's schedule yet; try again in a few seconds")]
     JobNotScheduled,
+    #[error(
+        "all connections of the server are at work; try again in a few seconds, and keep connections open"
+    )]
+    NoConnectionLeft,
     #[error("{} did not answer within 1 s; requests that do not need it are still served", .0.join(" and "))]
     NotReady(Vec<&'static str>),
     #[error("the request timed out; reads, PUTs and refreshes are idempotent and may be repeated")]
@@ -241,6 +245,7 @@ impl ApiError {
             Self::LiveUnavailable(_) => (S::SERVICE_UNAVAILABLE, "changes-away", "Changes unavailable"),
             Self::Stopping => (S::SERVICE_UNAVAILABLE, "stopping", "Server stops"),
             Self::JobNotScheduled => (S::SERVICE_UNAVAILABLE, "schedule-behind", "Job not scheduled yet"),
+            Self::NoConnectionLeft => (S::SERVICE_UNAVAILABLE, "no-connection-left", "No connection left"),
             Self::NotReady(_) => (S::SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
             Self::TimedOut => (S::GATEWAY_TIMEOUT, "too-slow", "Request timed out"),
             Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),

@@ -65,7 +65,7 @@ async fn server_stops_when_cancelled() {
     assert_eq!(listed["devices"][0]["external_id"], "d0");
 
     stop.cancel();
-    timeout(TIMEOUT, serving).await.unwrap().unwrap().unwrap();
+    timeout(TIMEOUT, serving).await.unwrap().unwrap();
     assert!(client.get(format!("{base}/healthz")).send().await.is_err());
 }
 
