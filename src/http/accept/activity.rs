@@ -1,11 +1,11 @@
 //! What a connection does at this moment, and since when: seen from its socket, its requests and its responses.
 
 use axum::body::{Body, Bytes, HttpBody};
-use hyper::body::{Frame, SizeHint};
+use hyper::body::{Frame, Incoming, SizeHint};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -29,11 +29,27 @@ pub(super) enum Phase {
 pub(super) struct Activity {
     began: Instant,
     packed: AtomicU64,
+    /// The socket takes no more for now.
+    unwritten: AtomicBool,
+    /// A request was answered before its body had been read: what comes may be the rest of it.
+    unread: AtomicBool,
 }
 
 impl Activity {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), packed: AtomicU64::new(Phase::Head as u64) }
+        Self {
+            began: Instant::now(),
+            packed: AtomicU64::new(Phase::Head as u64),
+            unwritten: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
+        }
+    }
+
+    /// Since when there is nothing to do and nothing left of the last request.
+    pub(super) fn rests_since(&self) -> Option<Instant> {
+        let is_clean = !self.unwritten.load(Ordering::Relaxed) && !self.unread.load(Ordering::Relaxed);
+        let (phase, since) = self.now();
+        (phase == Phase::Idle && is_clean).then_some(since)
     }
 
     pub(super) fn now(&self) -> (Phase, Instant) {
@@ -62,11 +78,14 @@ impl Activity {
 /// A socket that notes what it is asked to read and write.
 pub(super) struct Watched {
     pub(super) stream: TcpStream,
+    /// What was read of it already.
+    pub(super) ahead: Bytes,
     pub(super) activity: Arc<Activity>,
 }
 
 impl Watched {
     fn note<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.activity.unwritten.store(written.is_pending(), Ordering::Relaxed);
         match written {
             Poll::Pending => self.activity.enter_from(Phase::Busy, Phase::Stalled),
             Poll::Ready(_) => self.activity.enter_from(Phase::Stalled, Phase::Busy),
@@ -82,6 +101,11 @@ impl AsyncRead for Watched {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
+        if !self.ahead.is_empty() {
+            let some = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead.split_to(some));
+            return Poll::Ready(Ok(()));
+        }
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         if buf.filled().len() > before {
             self.activity.enter_from(Phase::Idle, Phase::Head);
@@ -139,6 +163,49 @@ impl HttpBody for WatchedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A request's body.
+pub(super) struct RequestBody {
+    body: Incoming,
+    is_read: bool,
+    activity: Arc<Activity>,
+}
+
+impl RequestBody {
+    pub(super) fn new(body: Incoming, activity: Arc<Activity>) -> Self {
+        Self { body, is_read: false, activity }
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if !(self.is_read || self.body.is_end_stream()) {
+            self.activity.unread.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.is_read = frame.is_none();
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

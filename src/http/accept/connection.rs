@@ -1,10 +1,11 @@
 //! One connection, from its acceptance to its end.
 
-use super::activity::{Activity, Phase, Watched, WatchedBody};
+use super::activity::{Activity, Phase, RequestBody, Watched, WatchedBody};
 use super::places::Place;
 use crate::http::error::ApiError;
 use crate::settings::Http;
 use axum::Router;
+use axum::body::Bytes;
 use axum::http::{HeaderValue, Request, Response, header};
 use axum::response::IntoResponse;
 use hyper::body::Incoming;
@@ -27,6 +28,9 @@ const HEADERS_PARSED_MAX: usize = 256;
 
 /// What is answered while no connection has a place: whoever looks after the process must see that it lives.
 const ALWAYS_ANSWERED: [&str; 2] = ["/healthz", "/readyz"];
+
+/// A connection without a request for so long gives its buffers back.
+const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a connection may go without a request.
 #[derive(Debug, Clone, Copy)]
@@ -61,50 +65,94 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     let activity = place.activity();
-    let service = service_fn(|request| answer(request, &router, &activity, &place));
-    let io = TokioIo::new(Watched { stream, activity: activity.clone() });
+    let mut resting = Watched { stream, ahead: Bytes::new(), activity: activity.clone() };
+    loop {
+        if resting.ahead.is_empty() {
+            let waits_until = limits.deadline(&activity).unwrap_or_else(Instant::now);
+            tokio::select! {
+                readable = resting.stream.readable() => if readable.is_err() { return },
+                () = sleep_until(waits_until) => return,
+                () = place.needed_by_another() => return,
+                () = stop.cancelled() => return,
+            }
+        }
+        // On the heap, so that it takes no memory while the connection rests.
+        match Box::pin(work(resting, &router, &place, limits, &stop)).await {
+            Some(rested) => resting = rested,
+            None => return,
+        }
+    }
+}
+
+/// Answers requests until there has been none for a while: hyper's buffers take as much as everything else of a
+/// connection, and most connections rest. None if the connection is over.
+async fn work(
+    socket: Watched,
+    router: &Router,
+    place: &Place,
+    limits: Limits,
+    stop: &CancellationToken,
+) -> Option<Watched> {
+    let activity = socket.activity.clone();
+    let service = service_fn(|request| answer(request, router, &activity, place));
+    let mut http1 = http1::Builder::new();
     let mut connection =
-        pin!(http1::Builder::new().max_headers(HEADERS_PARSED_MAX).serve_connection(io, service));
-    let mut waited = pin!(sleep_until(Instant::now() + limits.head));
+        http1.max_headers(HEADERS_PARSED_MAX).serve_connection(TokioIo::new(socket), service);
+    let mut wait = pin!(sleep_until(Instant::now() + limits.head));
     let mut stopping = false;
     loop {
-        let end = poll_fn(|cx| match connection.as_mut().poll(cx) {
-            Poll::Ready(ended) => Poll::Ready(Some(ended)),
-            Poll::Pending => waited_too_long(&limits, &activity, waited.as_mut(), cx).map(|()| None),
+        let step = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Step::Ended(ended)),
+            Poll::Pending => waited(&limits, &activity, wait.as_mut(), cx),
         });
         tokio::select! {
-            ended = end => {
-                match ended {
-                    Some(Err(error)) => tracing::debug!(%error, "connection closed"),
-                    None => tracing::debug!("connection closed: it waited too long"),
-                    Some(Ok(())) => {}
+            step = step => {
+                match step {
+                    Step::Rests => {
+                        let parts = connection.into_parts();
+                        let socket = parts.io.into_inner();
+                        return Some(Watched { ahead: parts.read_buf, ..socket });
+                    }
+                    Step::Ended(Err(error)) => tracing::debug!(%error, "connection closed"),
+                    Step::Overdue => tracing::debug!("connection closed: it waited too long"),
+                    Step::Ended(Ok(())) => {}
                 }
-                return;
+                return None;
             }
-            () = place.needed_by_another() => return,
+            () = place.needed_by_another() => return None,
             () = stop.cancelled(), if !stopping => {
                 stopping = true;
                 if matches!(activity.now().0, Phase::Head) {
-                    return;
+                    return None;
                 }
-                connection.as_mut().graceful_shutdown();
+                Pin::new(&mut connection).graceful_shutdown();
             }
         }
     }
 }
 
+enum Step {
+    Ended(hyper::Result<()>),
+    Rests,
+    Overdue,
+}
+
 /// Polled after the connection, whose phase may have changed: a new phase has a new deadline.
-fn waited_too_long(
+fn waited(
     limits: &Limits,
     activity: &Activity,
     mut sleep: Pin<&mut Sleep>,
     cx: &mut Context<'_>,
-) -> Poll<()> {
-    let Some(deadline) = limits.deadline(activity) else { return Poll::Pending };
-    if sleep.deadline() != deadline {
-        sleep.as_mut().reset(deadline);
+) -> Poll<Step> {
+    let rests = activity.rests_since().map(|since| (since + REST_AFTER, Step::Rests));
+    let overdue = limits.deadline(activity).map(|at| (at, Step::Overdue));
+    let Some((at, step)) = rests.into_iter().chain(overdue).min_by_key(|(at, _)| *at) else {
+        return Poll::Pending;
+    };
+    if sleep.deadline() != at {
+        sleep.as_mut().reset(at);
     }
-    sleep.poll(cx)
+    sleep.poll(cx).map(|()| step)
 }
 
 fn answer(
@@ -119,6 +167,7 @@ fn answer(
     if turned_away {
         place.turned_away();
     }
+    let request = request.map(|body| RequestBody::new(body, activity.clone()));
     async move {
         let mut response = match turned_away {
             true => ApiError::NoConnectionLeft.into_response(),

@@ -117,7 +117,7 @@ async fn while_all_connections_work_health_is_answered_and_the_rest_told_503() {
     let _stop = stop.clone().drop_guard();
     tokio::spawn(http::serve(app, listener, stop));
     let half = HALF.replace("KEY", &key);
-    let mut working = vec![connected(&address, &half).await, connected(&address, &half).await];
+    let mut working = [connected(&address, &half).await, connected(&address, &half).await];
     let refused = async {
         loop {
             let stream = connected(&address, "GET /v1/devices HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -145,6 +145,27 @@ async fn while_all_connections_work_health_is_answered_and_the_rest_told_503() {
     let mut bytes = [0; 12];
     timeout(TIMEOUT, working[0].read_exact(&mut bytes)).await.unwrap().unwrap();
     assert_eq!(&bytes, b"HTTP/1.1 422");
+}
+
+#[tokio::test]
+async fn connection_that_rested_goes_on_and_never_takes_a_late_body_for_a_request() {
+    let (address, _stop) = serving_with(0, "10s", "3s").await;
+    let mut kept = connected(&address, "").await;
+    assert!(asked(&mut kept, "/healthz").await.starts_with("HTTP/1.1 200"));
+    // Refused before its body is read.
+    let late = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let head = format!("POST /v1/connections HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", late.len());
+    let mut refused = connected(&address, &head).await;
+    let mut bytes = [0; 12];
+    timeout(TIMEOUT, refused.read_exact(&mut bytes)).await.unwrap().unwrap();
+    assert_eq!(&bytes, b"HTTP/1.1 401");
+    // Buffers are given back after a second.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let _ = refused.write_all(late.as_bytes()).await;
+    assert!(!rest(refused).await.contains("HTTP/1.1 200"));
+    for _ in 0..2 {
+        assert!(asked(&mut kept, "/healthz").await.starts_with("HTTP/1.1 200"));
+    }
 }
 
 #[tokio::test]
