@@ -6,7 +6,7 @@ read_globals = {
   "redis", "cmsgpack", "cjson", "struct", "bit", "KEYS", "ARGV",
   "Const", "Keys", "Command", "Clock", "Record", "Due", "Lanes", "Lease",
   "Run", "Probe", "Gcra", "VariableLimit", "Gauge", "State", "Places", "Chain", "Rank", "Room", "Heap", "Waitlist", "Contenders", "Gather", "Grant",
-  "Serve", "Ahead", "Write", "ActiveHolds", "Ended", "Jobs", "Quotas",
+  "Serve", "Ahead", "Write", "Admission", "ActiveHolds", "Ended", "Jobs", "Quotas",
 }
 -- What this take has found and decided so far: the one module whose fields others set.
 globals = { "Found" }

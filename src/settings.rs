@@ -43,6 +43,8 @@ section!(
         secret: Secret,
         /// The API.
         http: Http,
+        /// Limits of what a tenant has.
+        tenant: Tenant,
         /// Provider definitions.
         providers: Providers,
         /// The operator's own secrets, by provider and name.
@@ -52,6 +54,8 @@ section!(
         discovery: Discovery,
         /// The schedule.
         schedule: Schedule,
+        /// Limits of "refresh now".
+        refresh: Refresh,
         /// The score that ranks jobs.
         rank: Rank,
         /// Granting calls.
@@ -139,6 +143,15 @@ section!(
     }
 );
 section!(
+    /// `[tenant]`
+    Tenant {
+        /// Connections that a tenant may have before it can add no more itself.
+        connections_max: u32,
+        /// Devices that a tenant may have before lists of devices add no more.
+        devices_max: u32,
+    }
+);
+section!(
     /// `[providers]`
     Providers {
         /// Directory of further definitions; empty: none.
@@ -163,6 +176,19 @@ section!(
     Schedule {
         /// First runs of new jobs are spread over this time.
         first_run_spread: Interval,
+    }
+);
+section!(
+    /// `[refresh]`
+    Refresh {
+        /// So many of a tenant at one provider …
+        tenant_amount: u32,
+        /// … in this time.
+        tenant_window: Interval,
+        /// How far apart those of a job are.
+        job_every: Interval,
+        /// The share of the app's quotas for all of them.
+        app_share: f64,
     }
 );
 section!(

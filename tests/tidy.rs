@@ -92,7 +92,7 @@ const ORDER: &[(&str, &[&[&str]])] = &[
             &["value", "http_text"],
         ],
     ),
-    ("src/preference", &[&["devices"], &["jobs"], &["tenants", "accounts"]]),
+    ("src/preference", &[&["devices"], &["jobs"], &["accounts"], &["tenants"]]),
 ];
 
 /// The most files in one folder, its `mod.rs` not counted; a room with more has sub-rooms.

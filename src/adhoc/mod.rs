@@ -5,4 +5,4 @@ mod call;
 mod refresh;
 
 pub use call::{AdHocCall, AdHocEnd, AdHocError, KEEP_MS};
-pub use refresh::{RefreshError, RefreshStatus, Refreshed, refresh_now};
+pub use refresh::{Asker, RefreshError, RefreshStatus, Refreshed, refresh_bounds, refresh_now};

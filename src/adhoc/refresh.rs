@@ -4,9 +4,10 @@ use crate::app::App;
 use crate::keep;
 use crate::postgres::PostgresError;
 use crate::preference::job_status::{self, JobStatus};
+use crate::provider::Provider;
 use crate::redis::RedisError;
-use crate::schedule::Refresh;
-use crate::words::{DeviceId, JobId, JobState, ProviderName, ResourceName, TenantId, UnixMs};
+use crate::schedule::{Limited, LimitedBy, Refresh, RefreshBounds, RefreshLimits, RefreshesLeft};
+use crate::words::{DeviceId, JobId, JobState, ResourceName, TenantId, UnixMs};
 use serde::Serialize;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -33,6 +34,17 @@ pub struct Refreshed {
     pub status: RefreshStatus,
     /// When the last good answer so far came: once there is a later one, it has run.
     pub fetched_at: Option<UnixMs>,
+    /// How many more the tenant may ask for.
+    pub left: RefreshesLeft,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// A user of the tenant, whose refreshes have limits.
+    Tenant,
+    /// The operator.
+    Operator,
 }
 
 /// Why a job cannot be refreshed. The texts are for the command line.
@@ -75,6 +87,16 @@ pub enum RefreshError {
     /// The schedule lacks it: it was lost, or is being changed.
     #[error("the job is not in the schedule yet; try again in a few seconds")]
     NotYet,
+    /// The tenant asks for too many.
+    #[error("{}", limit_text(.limited))]
+    Limited {
+        /// By what.
+        limited: Limited,
+        /// How many more it may ask for.
+        left: RefreshesLeft,
+        /// Of how many.
+        bounds: RefreshBounds,
+    },
     /// The schedule did not answer in time.
     #[error("the schedule in Redis did not answer in time; try again in a few seconds")]
     NoAnswer,
@@ -86,30 +108,58 @@ pub enum RefreshError {
     Postgres(#[from] PostgresError),
 }
 
+fn limit_text(Limited { by, wait }: &Limited) -> String {
+    let seconds = wait.as_secs_f64().ceil();
+    let why = match by {
+        LimitedBy::Job => "this job was refreshed just now",
+        LimitedBy::Tenant => "you asked for as many refreshes as you may at once",
+        LimitedBy::Share(quota) => {
+            return format!(
+                "refreshes have had your share of the provider's limit {quota:?}, which all its users have in common: \
+                 try again in {seconds} s, or set a shorter interval"
+            );
+        }
+    };
+    format!("{why}: try again in {seconds} s, or set a shorter interval")
+}
+
+/// The limits of refreshes.
+pub fn refresh_bounds(app: &App) -> RefreshBounds {
+    let crate::settings::Refresh { tenant_amount, tenant_window, job_every, app_share } =
+        app.settings.refresh;
+    RefreshBounds { amount: tenant_amount, window: tenant_window, job_every, app_share }
+}
+
 /// Puts a job of the tenant's device first. Asked twice, it runs once.
 pub async fn refresh_now(
     app: &App,
+    asker: Asker,
     tenant: TenantId,
     device: DeviceId,
-    provider: &ProviderName,
+    provider: &Provider,
     resource: &ResourceName,
 ) -> Result<Refreshed, RefreshError> {
     let jobs = job_status::of_devices(&app.pool, tenant, &[device]).await?;
     let found = jobs.into_iter().find(|job| job.resource == *resource);
     let no_job = || RefreshError::NoJob { device, resource: resource.clone() };
     let job = scheduled(found.ok_or_else(no_job)?, device)?;
-    let mut answer = ask(app, provider, job.job).await?;
+    let limits =
+        (asker == Asker::Tenant).then(|| RefreshLimits::of(refresh_bounds(app), tenant, provider, resource));
+    let (mut answer, mut left) = ask(app, provider, job.job, limits.as_ref()).await?;
     if answer == Refresh::Unknown {
-        keep::tell_soon(app, provider, job.job).await;
-        answer = ask(app, provider, job.job).await?;
+        keep::tell_soon(app, &provider.name, job.job).await;
+        (answer, left) = ask(app, provider, job.job, limits.as_ref()).await?;
     }
     let status = match answer {
         Refresh::Queued => RefreshStatus::Queued,
         Refresh::Waiting => RefreshStatus::Waiting,
         Refresh::Running => RefreshStatus::Running,
+        Refresh::Limited(limited) => {
+            return Err(RefreshError::Limited { limited, left, bounds: refresh_bounds(app) });
+        }
         Refresh::Unknown => return Err(RefreshError::NotYet),
     };
-    Ok(Refreshed { status, fetched_at: job.latest.map(|latest| latest.fetched_at) })
+    Ok(Refreshed { status, fetched_at: job.latest.map(|latest| latest.fetched_at), left })
 }
 
 /// The job, if the schedule must have it; or why it must not.
@@ -125,8 +175,20 @@ fn scheduled(status: JobStatus, device: DeviceId) -> Result<JobStatus, RefreshEr
     }
 }
 
-async fn ask(app: &App, provider: &ProviderName, job: JobId) -> Result<Refresh, RefreshError> {
-    let answers = timeout(TIMEOUT, app.queue.refresh(provider, &[job])).await;
-    let answers = answers.map_err(|_| RefreshError::NoAnswer)??;
-    Ok(answers.first().copied().unwrap_or(Refresh::Unknown))
+async fn ask(
+    app: &App,
+    provider: &Provider,
+    job: JobId,
+    limits: Option<&RefreshLimits>,
+) -> Result<(Refresh, RefreshesLeft), RefreshError> {
+    let asking = async {
+        match limits {
+            Some(limits) => app.queue.refresh_within(&provider.name, job, limits).await,
+            None => {
+                let answers = app.queue.refresh(&provider.name, &[job]).await?;
+                Ok((answers.into_iter().next().unwrap_or(Refresh::Unknown), RefreshesLeft::default()))
+            }
+        }
+    };
+    Ok(timeout(TIMEOUT, asking).await.map_err(|_| RefreshError::NoAnswer)??)
 }

@@ -19,11 +19,12 @@ pub struct Added {
     pub awaits_owner: bool,
 }
 
-/// Adds a connection that has all that its provider's definition asks for, and nothing else.
-pub async fn add(app: &App, new: NewConnection) -> Result<Added, AuthoriseError> {
+/// Adds a connection that has all that its provider's definition asks for, and nothing else; unless its tenant has
+/// `max` already.
+pub async fn add(app: &App, new: NewConnection, max: Option<u32>) -> Result<Added, AuthoriseError> {
     let provider = app.registry.find(new.provider.as_str())?;
     provider.check_account(&new.params, &new.secrets, &app.settings.provider.of(&provider.name))?;
-    let id = connections::add(&app.pool, &app.sealer, new).await?;
+    let id = connections::add_within(&app.pool, &app.sealer, new, max).await?;
     let awaits_owner = provider.definition.auth.get_ref().needs_owner();
     if awaits_owner {
         refusals::wait_for_owner(&app.pool, id, NOT_YET).await?;

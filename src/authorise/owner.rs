@@ -5,6 +5,7 @@ use super::reserve::{self, NotYet, ReservedRequest};
 use crate::app::{App, ProviderClient};
 use crate::fetch::{DeviceCode, Reservations};
 use crate::postgres::PostgresError;
+use crate::preference::activation;
 use crate::preference::connections::{self, ConnectionError};
 use crate::provider::{Flow, LoadError, LookupError, Provider};
 use crate::token::{self, Pending, TokenError};
@@ -219,7 +220,7 @@ async fn allowed(
     granted: &Granted,
     asked_at: UnixMs,
 ) -> Result<(), AuthoriseError> {
-    connections::allow(&app.pool, &app.sealer, connection, granted, asked_at).await?;
+    activation::allow(&app.pool, &app.sealer, connection, granted, asked_at).await?;
     tracing::info!(connection = connection.id.0, "connection is authorised");
     Ok(())
 }

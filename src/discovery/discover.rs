@@ -112,7 +112,8 @@ async fn run(
         connection: request.connection,
         provider: request.provider.name.clone(),
     };
-    let list = DeviceList { devices: &listed, id_prefix: &id_prefix, asked_at };
+    let devices_max = app.settings.tenant.devices_max;
+    let list = DeviceList { devices: &listed, id_prefix: &id_prefix, asked_at, devices_max };
     let Some(claim) = claim else {
         return Ok(discovered::preview(pool, &account, list).await?);
     };

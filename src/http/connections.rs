@@ -105,7 +105,7 @@ enum ConnectionRefusal {
     /// No such connection, or not yours
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),
-    /// The label is taken, or the provider authorizes connections in another way
+    /// The label is taken, you have as many connections as you may have, or they are authorized in another way
     #[response(status = 409, content_type = "application/problem+json")]
     Conflict(Problem),
     /// The body exceeds the server's limit
@@ -163,7 +163,7 @@ pub(super) async fn add(
         params: new.params,
         secrets: Secrets::from_iter(new.secrets),
     };
-    let added = authorise::add(&api.app, connection).await?;
+    let added = authorise::add(&api.app, connection, Some(api.app.settings.tenant.connections_max)).await?;
     Ok((
         StatusCode::CREATED,
         axum::Json(StoredConnection { id: added.id.0, awaits_owner: added.awaits_owner }),

@@ -44,6 +44,8 @@ pub(super) struct Discovered {
     changed: Vec<String>,
     /// External ids of listed devices that were removed here: they stay removed until they are added by hand.
     removed: Vec<String>,
+    /// External ids of listed devices that were not added, because you have as many devices as you may have.
+    left_out: Vec<String>,
 }
 
 /// A device that was not known before.
@@ -80,6 +82,7 @@ impl Discovered {
             missing: changes.missing,
             changed: changes.changed,
             removed: changes.removed,
+            left_out: changes.left_out,
         }
     }
 }

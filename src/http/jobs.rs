@@ -2,10 +2,10 @@
 
 use super::Api;
 use super::auth::AuthenticatedUser;
-use super::error::{ApiError, Problem};
+use super::error::{ApiError, Problem, RateLimit};
 use super::extract::{Json, Path};
 use super::refusals::Refusals;
-use crate::adhoc::{self, RefreshStatus};
+use crate::adhoc::{self, Asker, RefreshStatus};
 use crate::keep;
 use crate::preference::jobs::{self, DeviceRef, JobPatch};
 use crate::provider::Provider;
@@ -147,6 +147,12 @@ enum RefreshRefusal {
     /// The job is paused, the connection's credential was refused, or the provider is no longer defined
     #[response(status = 409, content_type = "application/problem+json")]
     NotScheduled(Problem),
+    /// You asked for too many refreshes, or for one of this job just now; `Retry-After` says when to try again
+    #[response(
+        status = 429, content_type = "application/problem+json",
+        headers(("Retry-After" = u64, description = "Seconds"), ("RateLimit-Policy" = String), ("RateLimit" = String))
+    )]
+    TooMany(Problem),
 }
 
 /// Fetches a resource of a device ahead of all waiting jobs, as soon as the provider's quotas allow.
@@ -160,21 +166,29 @@ enum RefreshRefusal {
         ("id" = i64, Path, description = "The device's number", example = 17),
         ("resource" = String, Path, description = "A resource of the device's provider", example = "state"),
     ),
-    responses((status = 202, description = "The fetch is scheduled", body = RefreshView), RefreshRefusal, Refusals)
+    responses(
+        (
+            status = 202, description = "The fetch is scheduled", body = RefreshView,
+            headers(("RateLimit-Policy" = String), ("RateLimit" = String))
+        ),
+        RefreshRefusal,
+        Refusals,
+    )
 )]
 pub(super) async fn refresh(
     State(api): State<Api>,
     AuthenticatedUser(principal): AuthenticatedUser,
     Path((id, resource)): Path<(DeviceId, String)>,
-) -> Result<(StatusCode, axum::Json<RefreshView>), ApiError> {
+) -> Result<(StatusCode, RateLimit, axum::Json<RefreshView>), ApiError> {
     let app = &api.app;
     let device = jobs::device_of(&app.pool, principal.tenant, id).await?.ok_or(ApiError::NoSuchDevice(id))?;
     let provider = app.registry.get(&device.provider).ok_or_else(|| provider_gone(&device))?;
     let name = find(provider, resource)?.name;
-    let refresh = adhoc::refresh_now(app, principal.tenant, id, &provider.name, &name).await?;
+    let refresh = adhoc::refresh_now(app, Asker::Tenant, principal.tenant, id, provider, &name).await?;
+    let limit = RateLimit::of(adhoc::refresh_bounds(app), refresh.left);
     let fetched_at = refresh.fetched_at.map(|at| at.to_string());
     let view = RefreshView { device: id, resource: name.to_string(), status: refresh.status, fetched_at };
-    Ok((StatusCode::ACCEPTED, axum::Json(view)))
+    Ok((StatusCode::ACCEPTED, limit, axum::Json(view)))
 }
 
 /// A resource of a provider's definition.

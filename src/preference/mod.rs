@@ -5,7 +5,7 @@ pub mod devices;
 pub mod jobs;
 pub mod tenants;
 
-pub use accounts::{connection_name, connections, learned, quota_inputs, refusals, secrets};
+pub use accounts::{activation, connection_name, connections, learned, quota_inputs, refusals, secrets};
 pub use devices::{discovered, discovery_claim, find, import, inventory, removal};
 pub use jobs::{job_status, outbox, schedules};
 pub use tenants::{keys, sql_readers};

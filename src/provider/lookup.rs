@@ -8,6 +8,9 @@ use crate::words::{Interval, Priority, ResourceName, Secrets, TextError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The most params of a connection, where the definition does not say which there are.
+const PARAMS_MAX: usize = 32;
+
 /// A name, secret, param or plan that a provider does not have, or lacks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
@@ -74,6 +77,16 @@ pub enum LookupError {
         asked: String,
         /// The params that it has.
         known: String,
+    },
+    /// There are more params than any provider needs.
+    #[error(
+        "{found} params were given, and at most {PARAMS_MAX} are taken: leave out what {provider} does not need"
+    )]
+    ManyParams {
+        /// The provider.
+        provider: String,
+        /// How many.
+        found: usize,
     },
     /// The provider has no such plan.
     #[error("provider {provider} has no plan {:?}: {known}", excerpt(.asked))]
@@ -188,6 +201,9 @@ impl Provider {
     /// Refuses missing and unknown params, if the definition declares any.
     fn check_params(&self, params: &BTreeMap<String, String>) -> Result<(), LookupError> {
         let (provider, declared) = (self.name.to_string(), &self.definition.params);
+        if params.len() > PARAMS_MAX {
+            return Err(LookupError::ManyParams { provider, found: params.len() });
+        }
         // Every template may use params that nothing declares, so these are checked too.
         for (name, value) in params {
             text::name("the name of a param", name)?;

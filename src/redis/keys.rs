@@ -28,6 +28,9 @@
 //! | `{p}:gone` | zset | connection that Postgres no longer has → when that was first seen, ms |
 //! | `{p}:failing:<outcome>` | zset | connection whose last call came to this → when, ms |
 //! | `{p}:called:<n>` | HyperLogLog | connections that were called in the nth window since the epoch; expires |
+//! | `{p}:refreshes` | hash | quota → what "refresh now" spent of its share, fading, and when; expires |
+//! | `{p}:refreshes:<tenant>` | hash | likewise of one tenant; `tat` → when its refreshes are all forgotten, ms |
+//! | `{p}:refreshes:#<job>` | text | it was refreshed just now; expires |
 //! | `{p}:meta` | hash | virtual times `v finish`; `fence run epoch built app_… places incident… probe_…` |
 //! | `{p}:wake` | channel | wake-ups: there is something to take |
 //! | `{p}:stats:<minute>` | hash | lag histogram and outcome counts of that minute |

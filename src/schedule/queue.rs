@@ -1,7 +1,7 @@
 //! Putting jobs into the schedule, taking them out, and finding them.
 
 use crate::redis::agreed::{BUCKET_BLOCK, BUCKET_DIGITS, BUCKET_HASHES};
-use crate::redis::{Keys, Redis, RedisError, Script};
+use crate::redis::{Keys, Module, Redis, RedisError, Script};
 use crate::words::{Interval, Job, JobId, ProviderName, UnixMs};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -67,19 +67,6 @@ pub struct JobLocation {
     pub blocked_by: String,
 }
 
-/// What "refresh now" comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refresh {
-    /// It runs as soon as the quotas let it.
-    Queued,
-    /// It was asked for before, and will.
-    Waiting,
-    /// It is being fetched.
-    Running,
-    /// The schedule does not have it.
-    Unknown,
-}
-
 impl JobLocation {
     /// Whether the job is in exactly one location.
     pub fn is_sound(&self) -> bool {
@@ -89,19 +76,10 @@ impl JobLocation {
     }
 }
 
-impl Refresh {
-    fn from_word(word: &str) -> Self {
-        match word {
-            "queued" => Self::Queued,
-            "waiting" => Self::Waiting,
-            "running" => Self::Running,
-            _ => Self::Unknown,
-        }
-    }
-}
+const ADMISSION: Module = Module("Admission", include_str!("lua/admission.lua"));
 
 /// The most jobs in one script call: Lua's `unpack` has a bound, and Redis serves nobody else meanwhile.
-const BATCH: usize = 500;
+pub(super) const BATCH: usize = 500;
 /// Hashes of records that one call of the `ids` script reads: about 8,000 jobs.
 const HASHES: i64 = 128;
 
@@ -117,7 +95,7 @@ pub struct Queue {
 pub(super) struct Scripts {
     put: Script,
     drop: Script,
-    refresh: Script,
+    pub(super) refresh: Script,
     locate: Script,
     ids: Script,
     live: Script,
@@ -135,7 +113,7 @@ impl Queue {
         let scripts = Scripts {
             put: Script::new("put", include_str!("lua/put.lua"), &[]),
             drop: Script::new("drop", include_str!("lua/drop.lua"), &[]),
-            refresh: Script::new("refresh", include_str!("lua/refresh.lua"), &[]),
+            refresh: Script::new("refresh", include_str!("lua/refresh.lua"), &[ADMISSION]),
             locate: Script::new("locate", include_str!("lua/locate.lua"), &[]),
             ids: Script::new("ids", include_str!("lua/ids.lua"), &[]),
             live: Script::new("live", include_str!("lua/live.lua"), &[]),
@@ -201,19 +179,6 @@ impl Queue {
             self.scripts.drop.run::<i64>(&self.redis, &anchor, &args).await?;
         }
         Ok(())
-    }
-
-    /// Lets these jobs of one provider run now, ahead of everything.
-    pub async fn refresh(&self, provider: &ProviderName, jobs: &[JobId]) -> Result<Vec<Refresh>, RedisError> {
-        let anchor = self.keys.anchor(provider);
-        let mut answers = Vec::with_capacity(jobs.len());
-        for batch in jobs.chunks(BATCH) {
-            let ids: Vec<_> = batch.iter().map(|id| id.to_string()).collect();
-            let args: Vec<_> = ids.iter().map(|id| id.as_bytes()).collect();
-            let words: Vec<String> = self.scripts.refresh.run(&self.redis, &anchor, &args).await?;
-            answers.extend(words.iter().map(|word| Refresh::from_word(word)));
-        }
-        Ok(answers)
     }
 
     /// Where each of these jobs is.

@@ -39,6 +39,18 @@ impl Settings {
         if self.cache.ttl.as_ms() < 1000 {
             return Err(SettingsError(format!("cache.ttl is {}; it must be at least 1s", self.cache.ttl)));
         }
+        let refresh = &self.refresh;
+        if refresh.tenant_amount == 0 || refresh.tenant_window.as_ms() == 0 {
+            return Err(SettingsError(
+                "refresh.tenant_amount and refresh.tenant_window must be above 0".into(),
+            ));
+        }
+        if !(refresh.app_share > 0.0 && refresh.app_share <= 1.0) {
+            return Err(SettingsError(format!(
+                "refresh.app_share is {}; it must be above 0 and at most 1",
+                refresh.app_share
+            )));
+        }
         if self.http.header_timeout.as_ms() == 0 || self.http.idle_timeout.as_ms() == 0 {
             return Err(SettingsError("http.header_timeout and http.idle_timeout must be above 0".into()));
         }

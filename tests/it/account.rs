@@ -163,7 +163,15 @@ async fn new_secrets_clear_the_bootstrap_values() {
     let mut opened = connections::open(&app.pool, &app.sealer, &[rig.connection.0], false).await.unwrap();
     let before = opened.remove(0);
     let other = Secrets::only("other");
-    connections::reauthorise(&app.pool, &app.sealer, rig.t.tenant, rig.connection, &other).await.unwrap();
+    paceline::preference::activation::reauthorise(
+        &app.pool,
+        &app.sealer,
+        rig.t.tenant,
+        rig.connection,
+        &other,
+    )
+    .await
+    .unwrap();
     assert_eq!(kept(&rig).await, json!({"at": false, "of": {}}));
     // What was asked with the former ones comes too late.
     let late = [("home".to_owned(), "7".to_owned())].into();

@@ -14,6 +14,7 @@ mod refresh;
 mod replica;
 mod serving;
 mod stream;
+mod tenant_limits;
 
 use crate::support::TestApp;
 use axum::Router;

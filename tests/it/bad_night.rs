@@ -5,7 +5,6 @@ use crate::incident::{Rig, good};
 use crate::journey;
 use futures::future::join_all;
 use paceline::keep;
-use paceline::preference::connections;
 use paceline::words::{JobId, Secrets};
 use serde_json::json;
 use std::sync::Arc;
@@ -188,7 +187,15 @@ async fn forgiven_failures_do_not_count_after_a_lost_schedule() {
             rig.t.add_devices("mocked", rig.connection, 1, "1h").await;
         } else {
             let (tenant, secrets) = (rig.t.tenant, Secrets::only("newer"));
-            connections::reauthorise(&app.pool, &app.sealer, tenant, rig.connection, &secrets).await.unwrap();
+            paceline::preference::activation::reauthorise(
+                &app.pool,
+                &app.sealer,
+                tenant,
+                rig.connection,
+                &secrets,
+            )
+            .await
+            .unwrap();
         }
         keep::drain(app).await.unwrap();
         assert!(waits_ms().await <= 0, "{forgiven_by}");

@@ -312,7 +312,7 @@ async fn a_claim_of_a_dead_process_expires_and_its_late_list_changes_nothing() {
         provider: "mocked".parse().unwrap(),
     };
     let now = discovered::now(&app.pool).await.unwrap();
-    let none = DeviceList { devices: &[], id_prefix: "", asked_at: now };
+    let none = DeviceList { devices: &[], id_prefix: "", asked_at: now, devices_max: 10 };
     let late = discovered::apply(&app.pool, &account, claimed[0].0, none, &|_| Vec::new()).await.unwrap();
     assert!(late.is_none());
     discovery_claim::failed(&app.pool, claimed[0].0, "late", day).await.unwrap();
@@ -381,7 +381,7 @@ async fn the_api_lists_and_shows_what_is_missing() {
     let (status, body) = ask("POST", "/v1/connections/main/discover?dry_run=true", &user).await;
     let new = json!([{"external_id": "a", "name": "Hall", "group": null, "model": "m1"}]);
     let expected = json!({"dry_run": true, "listed": 1, "new": new, "found_again": [], "missing": [],
-               "changed": [], "removed": []});
+               "changed": [], "removed": [], "left_out": []});
     assert_eq!((status, body), (StatusCode::OK, expected));
     assert!(kept(&rig).await.is_empty());
     let path = format!("/v1/connections/{}/discover", rig.connection);

@@ -307,7 +307,15 @@ async fn refused_login_is_sent_once_and_waits_for_the_owner() {
     Mock::given(header("authorization", "Bearer token-1")).respond_with(good).mount(&rig.cloud).await;
     let app = &rig.t.app;
     let better = Secrets::only("better");
-    connections::reauthorise(&app.pool, &app.sealer, rig.t.tenant, rig.connection, &better).await.unwrap();
+    paceline::preference::activation::reauthorise(
+        &app.pool,
+        &app.sealer,
+        rig.t.tenant,
+        rig.connection,
+        &better,
+    )
+    .await
+    .unwrap();
     paceline::keep::drain(app).await.unwrap();
     until_read(&rig, &[&rig.journey]).await;
     assert_eq!(standing(&rig).await, ("active".to_owned(), None));

@@ -76,7 +76,15 @@ async fn rig(text: &'static str) -> Rig {
     let client = [("client_id", "client-1"), ("client_secret", "hush-hush")];
     let secrets: Secrets =
         client.map(|(name, secret)| (name.to_owned(), secret.into())).into_iter().collect();
-    connections::reauthorise(&app.pool, &app.sealer, rig.t.tenant, rig.connection, &secrets).await.unwrap();
+    paceline::preference::activation::reauthorise(
+        &app.pool,
+        &app.sealer,
+        rig.t.tenant,
+        rig.connection,
+        &secrets,
+    )
+    .await
+    .unwrap();
     refusals::wait_for_owner(&app.pool, rig.connection, "not yet").await.unwrap();
     rig
 }

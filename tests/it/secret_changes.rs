@@ -48,7 +48,15 @@ async fn rig(text: &'static str) -> Rig {
     let rig = Rig::new(text, 1).await;
     let app = &rig.t.app;
     let client = secrets(&[("client_id", "a"), ("client_secret", "b")]);
-    connections::reauthorise(&app.pool, &app.sealer, rig.t.tenant, rig.connection, &client).await.unwrap();
+    paceline::preference::activation::reauthorise(
+        &app.pool,
+        &app.sealer,
+        rig.t.tenant,
+        rig.connection,
+        &client,
+    )
+    .await
+    .unwrap();
     rig
 }
 
@@ -87,7 +95,9 @@ async fn empty_change_is_refused_and_ends_no_grant() {
         let app = &rig.t.app;
         let granted = Granted { access: "a".into(), refresh: Some("r".into()), lifetime_ms: Some(3_600_000) };
         let now = app.clock.now();
-        connections::allow(&app.pool, &app.sealer, &*opened(&rig).await, &granted, now).await.unwrap();
+        paceline::preference::activation::allow(&app.pool, &app.sealer, &*opened(&rig).await, &granted, now)
+            .await
+            .unwrap();
         let refused = authorise::renew_secrets(app, rig.t.tenant, &found(&rig), Secrets::default()).await;
         let refused = refused.unwrap_err().to_string();
         assert!(refused.contains(says), "{refused}");

@@ -60,7 +60,7 @@ impl World {
         let expected = self.model.refresh(job, in_due);
         let answers = self.rig.queue.refresh(&name(), &[job]).await.expect("refresh");
         self.say(format!("refresh {job}: {answers:?}"));
-        if answers != [expected] {
+        if answers.as_slice() != std::slice::from_ref(&expected) {
             self.wrong.push(format!("refresh: job {job} is {answers:?}, should be {expected:?}"));
         }
     }

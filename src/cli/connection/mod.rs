@@ -222,7 +222,7 @@ struct DiscoveryReport {
 
 impl fmt::Display for DiscoveryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Changes { new, found_again, missing, changed, removed, listed } = &self.changes;
+        let Changes { new, found_again, missing, changed, removed, left_out, listed } = &self.changes;
         let heading = if self.dry_run { "Dry run, nothing stored" } else { "Done" };
         for device in new {
             writeln!(f, "new      {}  {}", device.external_id, device.name)?;
@@ -238,6 +238,14 @@ impl fmt::Display for DiscoveryReport {
             "{heading}: {listed} listed, {new} new, {again} found again, {missing} missing, {changed} \
              changed."
         )?;
+        if !left_out.is_empty() {
+            let count = left_out.len();
+            write!(
+                f,
+                " {count} were left out: the tenant has as many devices as `tenant.devices_max` allows; \
+                 `paceline device add` adds them all the same."
+            )?;
+        }
         match removed.len() {
             0 => Ok(()),
             count => write!(
@@ -326,7 +334,8 @@ async fn add(context: &Context, new: Add) -> Result<(), CliError> {
         params,
         secrets,
     };
-    let authorise::Added { id, awaits_owner } = authorise::add(&context.app, connection).await?;
+    // An operator's command is not bound by `tenant.connections_max`.
+    let authorise::Added { id, awaits_owner } = authorise::add(&context.app, connection, None).await?;
     let Add { tenant, provider, .. } = new;
     context.output.answer(&Added { id: id.0, tenant, provider, label: label.to_string(), awaits_owner })
 }

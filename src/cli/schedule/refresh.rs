@@ -1,6 +1,6 @@
 //! `paceline refresh`
 
-use crate::adhoc::{self, RefreshStatus};
+use crate::adhoc::{self, Asker, RefreshStatus};
 use crate::cli::{CliError, Context};
 use crate::preference::{find, tenants};
 use serde::Serialize;
@@ -57,7 +57,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let provider = app.registry.find(&subject.provider)?;
     let (name, _) =
         find::resource(&app.pool, tenant, subject.device, provider, args.resource.as_deref()).await?;
-    let refresh = adhoc::refresh_now(app, tenant, subject.device, &provider.name, name).await?;
+    let refresh = adhoc::refresh_now(app, Asker::Operator, tenant, subject.device, provider, name).await?;
     context.output.answer(&RefreshReport {
         device: subject.device.0,
         resource: name.to_string(),

@@ -30,7 +30,7 @@ const HEADERS_PARSED_MAX: usize = 256;
 const ALWAYS_ANSWERED: [&str; 2] = ["/healthz", "/readyz"];
 
 /// A connection without a request for so long gives its buffers back.
-const REST_AFTER: Duration = Duration::from_secs(1);
+const REST_AFTER: Duration = Duration::from_millis(200);
 
 /// How long a connection may go without a request.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
-//! Accepts the API's connections and bounds them: how many are open, and how long each may go without a request. Without
-//! bounds a few hundred clients that send nothing take all descriptors of the process, and with them its connections to
-//! Postgres, Redis and the providers.
+//! Accepts the API's connections and bounds them: how many are open, and how long each may go without a request.
+//! Without bounds a few hundred clients that send nothing take all descriptors of the process, and with them its
+//! connections to Postgres, Redis and the providers.
 
 mod activity;
 mod connection;

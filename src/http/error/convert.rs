@@ -1,6 +1,6 @@
 //! Errors of the rooms below as problems. Advice that names CLI commands is replaced by API requests.
 
-use super::ApiError;
+use super::{ApiError, RateLimit};
 use crate::adhoc::{AdHocError, RefreshError};
 use crate::app::RefillFailed;
 use crate::authorise::AuthoriseError;
@@ -62,6 +62,9 @@ impl From<AuthoriseError> for ApiError {
             AuthoriseError::Lookup(error) => Self::BadConnection(error),
             AuthoriseError::Connection(ConnectionError::Unknown(id)) => Self::NoSuchConnection(id),
             AuthoriseError::Connection(error @ ConnectionError::Taken { .. }) => Self::LabelTaken(error),
+            AuthoriseError::Connection(error @ ConnectionError::TooMany { .. }) => {
+                Self::TooManyConnections(error)
+            }
             AuthoriseError::Connection(ConnectionError::Label(error)) => Self::BadLabel(error),
             AuthoriseError::Connection(ConnectionError::Postgres(error))
             | AuthoriseError::Token(TokenError::Postgres(error))
@@ -85,6 +88,11 @@ impl From<RefreshError> for ApiError {
             RefreshError::NoJob { device, resource } => Self::NoSuchJob { device, resource },
             RefreshError::Paused { device, resource } => Self::Paused { device, resource },
             RefreshError::NeedsReauth { label, reason } => Self::NeedsReauth { label, reason },
+            RefreshError::Limited { ref limited, left, bounds } => Self::TooManyRefreshes {
+                detail: error.to_string(),
+                wait: limited.wait,
+                left: RateLimit::of(bounds, left),
+            },
             RefreshError::NotYet => Self::JobNotScheduled,
             RefreshError::NoAnswer => Self::ScheduleTimedOut,
             RefreshError::Redis(error) => Self::RedisUnavailable(error),

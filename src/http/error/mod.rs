@@ -1,8 +1,10 @@
 //! All errors of the API with their status, type and text (RFC 9457). No other file makes error responses.
 
 mod convert;
+mod rate_limit;
 mod shortened;
 
+pub(super) use rate_limit::RateLimit;
 pub(super) use shortened::shortened;
 
 use crate::authorise::AuthoriseError;
@@ -21,6 +23,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Prefix of every problem document's type.
 const TYPE_PREFIX: &str = "urn:paceline:problem:";
@@ -116,6 +119,10 @@ pub(super) enum ApiError {
     LabelTaken(ConnectionError),
     #[error("{0}")]
     NotAuthorised(AuthoriseError),
+    #[error("{detail}")]
+    TooManyRefreshes { detail: String, wait: Duration, left: RateLimit },
+    #[error("{0}")]
+    TooManyConnections(ConnectionError),
     #[error("{0}")]
     NoToken(AuthoriseError),
     #[error("{0}")]
@@ -218,6 +225,10 @@ impl ApiError {
             Self::NoSuchProvider(_) => (S::NOT_FOUND, "no-such-provider", "No such provider"),
             Self::BadConnection(_) => (S::UNPROCESSABLE_ENTITY, "bad-connection", "Connection not accepted"),
             Self::LabelTaken(_) => (S::CONFLICT, "label-taken", "Label taken"),
+            Self::TooManyRefreshes { .. } => {
+                (S::TOO_MANY_REQUESTS, "too-many-refreshes", "Too many refreshes")
+            }
+            Self::TooManyConnections(_) => (S::CONFLICT, "too-many-connections", "Too many connections"),
             Self::NotAuthorised(_) => (S::CONFLICT, "not-authorised", "Not authorised"),
             Self::NoToken(_) => (S::BAD_GATEWAY, "no-token", "No token from the provider"),
             Self::BadInterval(_) => (S::UNPROCESSABLE_ENTITY, "bad-interval", "Interval not accepted"),
@@ -306,14 +317,21 @@ impl IntoResponse for ApiError {
             status: status.as_u16(),
             detail: self.detail(),
         };
-        let mut response = (status, Json(problem)).into_response();
+        let mut response = match &self {
+            Self::TooManyRefreshes { left, .. } => (status, *left, Json(problem)).into_response(),
+            _ => (status, Json(problem)).into_response(),
+        };
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Problem::CONTENT_TYPE));
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        let retry_after = match &self {
+            Self::TooManyRefreshes { wait, .. } => Some(rate_limit::seconds(*wait)),
+            _ => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5),
+        };
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -1,12 +1,12 @@
 //! Connections: accounts at providers, with sealed secrets.
 
 use crate::postgres::{Pool, PostgresError};
+use crate::preference::tenants::room;
 use crate::seal::{SealError, Sealer};
 use crate::words::text::excerpt;
 use crate::words::{
-    Connection, ConnectionId, Granted, Label, ProviderName, Secrets, TenantId, TextError, Token, UnixMs,
+    Connection, ConnectionId, Label, ProviderName, Secrets, TenantId, TextError, Token, UnixMs,
 };
-use sqlx::PgExecutor;
 use std::collections::BTreeMap;
 
 /// A connection to be added.
@@ -67,6 +67,15 @@ pub enum ConnectionError {
         /// The label.
         label: Label,
     },
+    /// The tenant has as many connections as it may have.
+    #[error(
+        "you have {max} connections, as many as a tenant may have: remove one that you do not need, or ask the \
+         operator for more"
+    )]
+    TooMany {
+        /// The limit.
+        max: u32,
+    },
     /// No connection has this label, or several have.
     #[error("no single connection is labelled {:?} for this tenant", excerpt(.0))]
     Unknown(String),
@@ -81,10 +90,26 @@ pub enum ConnectionError {
     Postgres(#[from] PostgresError),
 }
 
-/// Stores a connection with its secrets in one transaction.
+/// Stores a connection with its secrets in one transaction, however many the tenant has.
 pub async fn add(pool: &Pool, sealer: &Sealer, new: NewConnection) -> Result<ConnectionId, ConnectionError> {
+    add_within(pool, sealer, new, None).await
+}
+
+/// [`add`], unless the tenant has so many connections already.
+pub async fn add_within(
+    pool: &Pool,
+    sealer: &Sealer,
+    new: NewConnection,
+    max: Option<u32>,
+) -> Result<ConnectionId, ConnectionError> {
     let failed = || PostgresError::on("add the connection");
     let mut tx = pool.begin().await.map_err(failed())?;
+    if let Some(max) = max {
+        room::hold(&mut tx, new.tenant).await?;
+        if room::connections(&mut tx, new.tenant).await? >= u64::from(max) {
+            return Err(ConnectionError::TooMany { max });
+        }
+    }
     let params = serde_json::json!(new.params);
     let id = sqlx::query_scalar!(
         "INSERT INTO connections (tenant_id, provider, label, params) VALUES ($1, $2, $3, $4)
@@ -305,82 +330,4 @@ impl Sealed {
             token,
         })
     }
-}
-
-/// Stores the token of an authorization that its owner completed, and activates the connection.
-pub async fn allow(
-    pool: &Pool,
-    sealer: &Sealer,
-    connection: &Connection,
-    granted: &Granted,
-    asked_at: UnixMs,
-) -> Result<(), ConnectionError> {
-    let token = Token::first(granted, asked_at);
-    let sealed = sealer.seal_token(connection.id, &token)?;
-    let hit = sqlx::query!(
-        "WITH kept AS (
-             INSERT INTO tokens (tenant_id, connection_id, sealed, generation, renew_at, expires_at, asked_at)
-             VALUES ($1, $2, $3, 1, $4, $5, $6)
-             ON CONFLICT (tenant_id, connection_id) DO UPDATE SET sealed = $3, generation = tokens.generation + 1,
-                 renew_at = $4, expires_at = $5, asked_at = $6, renewing_until = NULL, failures = 0, retry_at = NULL,
-                 failure = NULL),
-         mended AS (
-             UPDATE connections SET state = 'active', state_reason = NULL, state_at = now(), bootstrap = '{}',
-                    bootstrap_of = NULL, bootstrap_at = NULL, secrets_version = secrets_version + 1
-             WHERE tenant_id = $1 AND connection_id = $2 RETURNING tenant_id, connection_id, provider),
-         -- A drop that was decided before this names an older version, so it leaves the job on the schedule.
-         newer AS (
-             UPDATE jobs j SET version = j.version + 1
-             FROM mended m JOIN devices d USING (tenant_id, connection_id)
-             WHERE j.tenant_id = d.tenant_id AND j.device_id = d.device_id RETURNING j.job_id)
-         INSERT INTO outbox (provider, job_id) SELECT m.provider, n.job_id FROM mended m CROSS JOIN newer n
-         RETURNING (SELECT pg_notify('paceline_outbox', ''))::text",
-        connection.tenant.0,
-        connection.id.0,
-        sealed,
-        token.renew_at.map(UnixMs::to_datetime),
-        token.expires_at.map(UnixMs::to_datetime),
-        asked_at.to_datetime()
-    )
-    .fetch_all(pool)
-    .await
-    .map_err(PostgresError::on("store the authorization"))?;
-    tracing::debug!(connection = connection.id.0, jobs = hit.len(), "connection active again");
-    Ok(())
-}
-
-/// Replaces all secrets of a connection and activates it. Tokens and bootstrap values of the old ones are deleted.
-pub async fn reauthorise(
-    db: impl PgExecutor<'_>,
-    sealer: &Sealer,
-    tenant: TenantId,
-    id: ConnectionId,
-    secrets: &Secrets,
-) -> Result<(), ConnectionError> {
-    let sealed = sealer.seal_secrets(id, secrets)?;
-    let hit = sqlx::query!(
-        "WITH forgotten AS (
-             UPDATE tokens SET sealed = NULL, generation = generation + 1, renew_at = NULL, expires_at = NULL,
-                    renewing_until = NULL, failures = 0, retry_at = NULL, failure = NULL
-             WHERE tenant_id = $1 AND connection_id = $2),
-         mended AS (
-             UPDATE connections SET secret_sealed = $3, state = 'active', state_reason = NULL, state_at = now(),
-                    bootstrap = '{}', bootstrap_of = NULL, bootstrap_at = NULL, secrets_version = secrets_version + 1
-             WHERE tenant_id = $1 AND connection_id = $2 RETURNING tenant_id, connection_id, provider),
-         -- A drop that was decided before this names an older version, so it leaves the job on the schedule.
-         newer AS (
-             UPDATE jobs j SET version = j.version + 1
-             FROM mended m JOIN devices d USING (tenant_id, connection_id)
-             WHERE j.tenant_id = d.tenant_id AND j.device_id = d.device_id RETURNING j.job_id)
-         INSERT INTO outbox (provider, job_id) SELECT m.provider, n.job_id FROM mended m CROSS JOIN newer n
-         RETURNING (SELECT pg_notify('paceline_outbox', ''))::text",
-        tenant.0,
-        id.0,
-        sealed
-    )
-    .fetch_all(db)
-    .await
-    .map_err(PostgresError::on("renew the connection's secret"))?;
-    tracing::info!(connection = id.0, jobs = hit.len(), "connection has a new secret");
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Accounts at providers: their connections, secrets and plans.
 
+pub mod activation;
 pub mod connections;
 pub mod learned;
 mod name;

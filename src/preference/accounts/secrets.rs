@@ -1,7 +1,7 @@
 //! Changing some of a connection's secrets.
 
-use super::connections::{self, ConnectionError};
-use super::refusals;
+use super::connections::ConnectionError;
+use super::{activation, refusals};
 use crate::postgres::{Pool, PostgresError};
 use crate::seal::Sealer;
 use crate::words::{ConnectionId, Secrets, TenantId};
@@ -37,7 +37,7 @@ pub async fn change<E>(
     if let Err(refused) = judge(&secrets) {
         return Ok(Err(refused));
     }
-    connections::reauthorise(&mut tx, sealer, tenant, id, &secrets).await?;
+    activation::reauthorise(&mut tx, sealer, tenant, id, &secrets).await?;
     if let Some(reason) = awaits {
         refusals::wait_for_owner(&mut tx, id, reason).await?;
     }

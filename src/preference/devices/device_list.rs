@@ -34,6 +34,8 @@ pub struct DeviceList<'a> {
     pub id_prefix: &'a str,
     /// When it was requested, by Postgres's clock.
     pub asked_at: UnixMs,
+    /// It adds no more to a tenant that has so many devices.
+    pub devices_max: u32,
 }
 
 impl DeviceList<'_> {

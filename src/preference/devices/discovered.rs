@@ -2,7 +2,9 @@
 
 use super::batch::{self, NewDevice, Origin, TenantConnection};
 use super::discovery_claim::Claim;
+use super::room;
 use crate::postgres::{Pool, PostgresError, Transaction};
+use crate::preference::tenants;
 use crate::words::{DeviceId, Interval, ListedDevice, Priority, ResourceName, UnixMs};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
@@ -22,6 +24,8 @@ pub struct Changes {
     pub changed: Vec<String>,
     /// Listed devices that were removed here: the list does not add them.
     pub removed: Vec<String>,
+    /// Listed devices for which the tenant has no room.
+    pub left_out: Vec<String>,
     /// The number of listed devices.
     pub listed: usize,
 }
@@ -55,6 +59,14 @@ fn differs(known: &Known, found: &ListedDevice) -> bool {
         || (!found.model.is_empty() && found.model != known.model)
 }
 
+impl Changes {
+    /// Leaves out the new devices beyond so many.
+    fn limit_new(&mut self, room: u64) {
+        let kept = usize::try_from(room).unwrap_or(usize::MAX).min(self.new.len());
+        self.left_out = self.new.drain(kept..).map(|one| one.external_id).collect();
+    }
+}
+
 /// The jobs of a new device.
 pub type Jobs<'a> = &'a (dyn Fn(&ListedDevice) -> Vec<(ResourceName, Interval, Priority)> + Sync);
 
@@ -74,7 +86,9 @@ pub async fn preview(
     let removed = removed(&mut tx, account, list).await?;
     let mut known = known(&mut tx, account, list.asked_at).await?;
     list.complete_ids(&mut known);
-    Ok(compare(&known, &removed, list.devices))
+    let mut changes = compare(&known, &removed, list.devices);
+    changes.limit_new(room::left(&mut tx, account, list).await?);
+    Ok(changes)
 }
 
 /// Applies a list in one transaction. Returns the changes, and the ids of the changed devices; none if a list that was
@@ -107,7 +121,14 @@ pub async fn apply(
     let completed = complete_ids(&mut tx, account, list).await?;
     note_origins(&mut tx, account, listed).await?;
     let removed = removed(&mut tx, account, list).await?;
-    let changes = compare(&known(&mut tx, account, list.asked_at).await?, &removed, listed);
+    let mut changes = compare(&known(&mut tx, account, list.asked_at).await?, &removed, listed);
+    if !changes.new.is_empty() {
+        tenants::room::hold(&mut tx, account.tenant).await?;
+        changes.limit_new(room::left(&mut tx, account, list).await?);
+    }
+    if !changes.left_out.is_empty() {
+        room::note(&mut tx, account, list, changes.left_out.len()).await?;
+    }
     let device = |listed: &ListedDevice| NewDevice {
         external_id: listed.external_id.clone(),
         name: listed.name.clone(),

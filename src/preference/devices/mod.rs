@@ -8,5 +8,6 @@ pub mod find;
 pub mod import;
 pub mod inventory;
 pub mod removal;
+mod room;
 
 pub use batch::{NewDevice, Origin, TenantConnection, add, add_in, jobs_of};

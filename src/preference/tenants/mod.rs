@@ -1,6 +1,7 @@
 //! Tenants, their API keys, and their logins of Postgres.
 
 pub mod keys;
+pub mod room;
 pub mod sql_readers;
 mod tenant;
 

@@ -2,7 +2,8 @@
 -- lie in the slot of KEYS[1].
 -- Uses: KEYS[1], the anchor "<prefix>{<provider>}:"
 -- Gives: anchor, due, queue, ready, jobs, lanes, blocked, partly, hot, why, vtime, weights, groups, waitlist, left,
---   links, leases, lease, changed, corrupt, quotas, quota, holds, quota_inputs, gone, failing, called, meta, wake
+--   links, leases, lease, changed, corrupt, quotas, quota, holds, quota_inputs, gone, failing, called, refreshes, meta,
+--   wake
 local anchor = KEYS[1]
 return {
   anchor = anchor,
@@ -32,6 +33,7 @@ return {
   gone = anchor .. 'gone',
   failing = anchor .. 'failing:',
   called = anchor .. 'called:',
+  refreshes = anchor .. 'refreshes',
   meta = anchor .. 'meta',
   wake = anchor .. 'wake',
 }

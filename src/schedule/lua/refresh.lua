@@ -1,29 +1,41 @@
 -- refresh: let jobs run now, ahead of everything, on what the quotas reserve for it.
 -- KEYS  1 anchor
--- ARGV  job ids
--- Returns an array, one per job: 'queued', 'waiting' (it was asked before), 'running' (it is being fetched) or
--- 'unknown'. Asked twice it runs once; its next point on the grid is kept.
--- Uses: Keys, Record, Due, Lanes
+-- ARGV  1 now in ms, or '' for Redis's own
+--       2 msgpack, what the tenant may ask for (see admission.lua), or '': as often as it is asked
+--       3… job ids
+-- Returns msgpack {answers, left, reset_ms}
+--   answers  one {word, why, again_ms} per job: 'queued', 'waiting' (it was asked before), 'running' (it is being
+--            fetched), 'unknown' or 'limited': by 'job', 'tenant' or the name of a quota, for so many ms
+--   left, reset_ms  how many more the tenant may ask for, and when there is one more; 0 without limits
+-- Asked twice it runs once, and counts once; its next point on the grid is kept.
+-- Uses: Keys, Record, Due, Lanes, Admission
 local answers, ready, changed = {}, {}, {}
-local jobs = Record.find(ARGV)
-for i, id in ipairs(ARGV) do
+local ids = {}
+for i = 3, #ARGV do ids[i - 2] = ARGV[i] end
+local jobs = Record.find(ids)
+for i, id in ipairs(ids) do
   local j = jobs[id]
   if not j or j.dropped then
-    answers[i] = 'unknown'
+    answers[i] = { 'unknown', '', 0 }
   else
     local due = not changed[id] and Due.at(id, j)
     local waits = not due and not changed[id] and redis.call('ZSCORE', Record.ready_key(j), id)
     if changed[id] or waits and j.urgent then
-      answers[i] = 'waiting'
+      answers[i] = { 'waiting', '', 0 }
     elseif not due and not waits then
-      answers[i] = 'running'
+      answers[i] = { 'running', '', 0 }
     else
-      if waits then redis.call('ZREM', Record.ready_key(j), id) end
-      j.urgent = true
-      changed[id] = j
-      Lanes.add_ready(ready, id, j)
-      if due then Due.remove(id, j) end
-      answers[i] = 'queued'
+      local why, again_ms = Admission.admit(id)
+      if why then
+        answers[i] = { 'limited', why, again_ms }
+      else
+        if waits then redis.call('ZREM', Record.ready_key(j), id) end
+        j.urgent = true
+        changed[id] = j
+        Lanes.add_ready(ready, id, j)
+        if due then Due.remove(id, j) end
+        answers[i] = { 'queued', '', 0 }
+      end
     end
   end
 end
@@ -31,4 +43,5 @@ Record.write(changed)
 Lanes.make_ready(ready)
 Due.write()
 if next(changed) then redis.call('PUBLISH', Keys.wake, '') end
-return answers
+local left, reset_ms = Admission.left()
+return cmsgpack.pack({ answers, left, reset_ms })

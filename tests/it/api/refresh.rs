@@ -5,8 +5,8 @@ use super::*;
 use paceline::keep;
 use paceline::preference::outbox;
 use paceline::schedule::JobLocation;
-use paceline::take::Taker;
-use paceline::words::{JobState, ProviderName};
+use paceline::take::{Settlement, Taker, Verdict};
+use paceline::words::{End, JobState, ProviderName};
 
 /// Where the first job is.
 async fn location(api: &Api) -> JobLocation {
@@ -74,4 +74,136 @@ async fn refresh_of_an_unscheduled_job_says_what_to_do() {
     }
     assert_eq!(jobs_of(&api).await[0].job.state, JobState::Active);
     assert!(!location(&api).await.known, "nothing that must not run was put into the schedule");
+}
+
+/// One limit for all connections, ten calls at once, and no reserve.
+const SHARED: &str = r#"
+title = "Shared"
+[http]
+base_url = "{{ params.base_url }}"
+[[quota]]
+name = "common"
+scope = "app"
+amount = 10
+window = "10s"
+burst = 10
+[resource.state]
+interval_min = "5s"
+interval_default = "1m"
+path = "/state"
+records = "."
+"#;
+
+#[tokio::test]
+async fn refreshes_of_one_tenant_starve_neither_the_schedule_nor_anothers() {
+    let test = TestApp::with_settings(&[("shared", SHARED)], |settings| {
+        settings.schedule.first_run_spread = "100ms".parse().unwrap();
+    })
+    .await;
+    let (app, name) = (&test.app, "shared".parse::<ProviderName>().unwrap());
+    let connection = test.connect("shared", "eager", "http://cloud.invalid").await;
+    let eager = test.add_devices("shared", connection, 40, "1d").await;
+    let key = test.key(Role::User).await;
+    let other = tenants::ensure(&app.pool, "other").await.unwrap();
+    let (_, theirs) =
+        keys::create(&app.pool, keys::Principal { tenant: other, role: Role::User }, "k").await.unwrap();
+    let new = connections::NewConnection {
+        tenant: other,
+        provider: name.clone(),
+        label: "calm".parse().unwrap(),
+        params: [("base_url".to_owned(), "http://cloud.invalid".to_owned())].into(),
+        secrets: paceline::words::Secrets::default(),
+    };
+    let connection = connections::add(&app.pool, &app.sealer, new).await.unwrap();
+    let device = |n: usize| devices::NewDevice {
+        external_id: format!("c{n}"),
+        name: String::new(),
+        group: String::new(),
+        jobs: vec![("state".parse().unwrap(), "10s".parse().unwrap(), Priority::Normal)],
+    };
+    let account = devices::TenantConnection { tenant: other, provider: name.clone(), connection };
+    let calm = devices::add(&app.pool, &account, &(0..20).map(device).collect::<Vec<_>>()).await.unwrap();
+    keep::rebuild_if_lost(app, &name).await.unwrap();
+
+    let router = http::router(app.clone());
+    let mut answers = Vec::new();
+    for device in &eager {
+        answers.push(refresh(&router, *device, "state", &key).await);
+    }
+    let queued = answers.iter().filter(|answer| answer.status == StatusCode::ACCEPTED).count();
+    assert_eq!(
+        queued, 1,
+        "one call per ten seconds, of which refreshes have a quarter, and one tenant half of that"
+    );
+    let refused = answers.last().unwrap();
+    assert_eq!((refused.status.as_u16(), refused.problem()), (429, "too-many-refreshes"));
+    assert!(refused.detail().contains("limit \"common\""), "{}", refused.detail());
+    let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((40..=80).contains(&wait), "{wait}");
+    assert_eq!(refused.headers["ratelimit-policy"], "\"refresh\";q=60;w=60");
+    assert_eq!(refused.headers["ratelimit"], "\"refresh\";r=59;t=1");
+    // What is granted next is not only what was asked for by hand.
+    let taker = Taker::new(app.redis.clone(), app.registry.get("shared").unwrap(), &app.taker_settings());
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let grants = taker.take(10, None).await.unwrap().grants;
+    let of_calm = grants.iter().filter(|grant| grant.lane == connection.to_string()).count();
+    assert!(grants.len() == 10 && of_calm > 0, "{of_calm} of {}", grants.len());
+    // Whoever comes next finds some left.
+    let answer = refresh(&router, calm[0], "state", theirs.expose_secret()).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+}
+
+#[tokio::test]
+async fn refreshes_are_bounded_per_tenant_and_job() {
+    let test = TestApp::with_settings(&[("testcloud", PROVIDER)], |settings| {
+        settings.refresh.tenant_amount = 3;
+        settings.refresh.job_every = "500ms".parse().unwrap();
+    })
+    .await;
+    let (app, name) = (&test.app, "testcloud".parse::<ProviderName>().unwrap());
+    let connection = test.connect("testcloud", "home", "http://cloud.invalid").await;
+    let devices = test.add_devices("testcloud", connection, 4, "1d").await;
+    let (router, key) = (http::router(app.clone()), test.key(Role::User).await);
+    keep::rebuild_if_lost(app, &name).await.unwrap();
+    let taker = Taker::new(app.redis.clone(), app.registry.get("testcloud").unwrap(), &app.taker_settings());
+    let ended = async || {
+        for grant in taker.take(10, None).await.unwrap().grants {
+            let jobs = grant.jobs.iter().map(|job| (job.id, Verdict::Done(app.clock.now()))).collect();
+            let done = Settlement { jobs, end: End::Good, ..Settlement::unsent(grant.call) };
+            taker.settle(&[done], None).await.unwrap();
+        }
+    };
+    assert_eq!(
+        refresh(&router, devices[0], "state", &key).await.headers["ratelimit"],
+        "\"refresh\";r=2;t=20"
+    );
+    // What waits already is not counted.
+    assert_eq!(refresh(&router, devices[0], "state", &key).await.body["status"], "waiting");
+    ended().await;
+    let again = refresh(&router, devices[0], "state", &key).await;
+    assert_eq!(again.problem(), "too-many-refreshes");
+    assert!(
+        again.detail().contains("this job was refreshed just now: try again in 1 s"),
+        "{}",
+        again.detail()
+    );
+    for device in &devices[1..3] {
+        assert_eq!(refresh(&router, *device, "state", &key).await.status, StatusCode::ACCEPTED);
+    }
+    let fourth = refresh(&router, devices[3], "state", &key).await;
+    assert_eq!(fourth.problem(), "too-many-refreshes");
+    assert!(fourth.detail().contains("as many refreshes as you may"), "{}", fourth.detail());
+    assert_eq!(fourth.headers["ratelimit"], "\"refresh\";r=0;t=20");
+    // The operator's command is not bound.
+    let provider = app.registry.get("testcloud").unwrap();
+    let state = "state".parse().unwrap();
+    let asked = paceline::adhoc::refresh_now(
+        app,
+        paceline::adhoc::Asker::Operator,
+        test.tenant,
+        devices[3],
+        provider,
+        &state,
+    );
+    asked.await.unwrap();
 }

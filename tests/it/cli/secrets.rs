@@ -169,7 +169,7 @@ async fn rotation_seals_all_secrets_with_the_new_key_and_loses_none() {
             .unwrap();
     let first = connections::open(&pool, &before, &ids[..1], false).await.unwrap().remove(0);
     let granted = Granted { access: "acc".into(), refresh: Some("ref".into()), lifetime_ms: None };
-    connections::allow(&pool, &before, &first, &granted, UnixMs(0)).await.unwrap();
+    paceline::preference::activation::allow(&pool, &before, &first, &granted, UnixMs(0)).await.unwrap();
     let (verifier, redirect_url) = (Some("proof".into()), "https://x".to_owned());
     let pending = Pending { tenant: first.tenant, connection: first.id, verifier, redirect_url };
     token::wait_for(&pool, &before, &"state".into(), &pending, UnixMs(i64::MAX / 2)).await.unwrap();

@@ -150,7 +150,7 @@ impl DeployedCase {
             params: self.redirected.params.clone(),
             secrets: secrets(auth.secrets()),
         };
-        self.connection = authorise::add(app, new).await.unwrap().id;
+        self.connection = authorise::add(app, new, None).await.unwrap().id;
         let opened =
             connections::open_any(&app.pool, &app.sealer, self.tenant, self.connection).await.unwrap();
         if auth.has_tokens() {
@@ -159,7 +159,9 @@ impl DeployedCase {
             let (access, refresh) = (secret("token").into(), Some(secret("refresh_token").into()));
             let granted = Granted { access, refresh, lifetime_ms };
             let asked_at = app.clock.now().plus_ms(-3_600_000);
-            connections::allow(&app.pool, &app.sealer, &opened, &granted, asked_at).await.unwrap();
+            paceline::preference::activation::allow(&app.pool, &app.sealer, &opened, &granted, asked_at)
+                .await
+                .unwrap();
         }
         keep::rebuild_if_lost(app, &provider.name).await.unwrap();
         let AnyCase::Call(case) = &self.case else { return };
