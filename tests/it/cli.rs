@@ -5,6 +5,7 @@ mod hold;
 mod import;
 mod plan;
 mod provider;
+mod readme;
 mod refresh;
 mod remove;
 mod secrets;
@@ -186,6 +187,7 @@ fn every_command_in_the_documents_parses() {
     let mut seen = 0;
     for line in &lines {
         let command = line.split(" #").next().unwrap_or(line).replace(" &", " ");
+        let command = command.split(" |").next().unwrap_or_default();
         let Some(at) = command.find("paceline ") else { continue };
         if command[..at].trim_end().ends_with("cargo") {
             continue;
