@@ -99,7 +99,7 @@ impl App {
     pub async fn start(settings: Settings, servers: &Servers) -> Result<Self, StartError> {
         // TLS by ring, for every client of the process. An error means that it is installed already.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let registry = Registry::load(settings.providers.dir())?;
+        let registry = Registry::load(settings.providers.dir())?.with_hosts(settings.providers.hosts.iter());
         let sealer = Sealer::with_former(&servers.sealing_key, settings.secret.former_keys.as_slice())?;
         let pool = postgres::connect(&servers.database_url, settings.database.connections_max).await?;
         let Database { read_url, connections_max, .. } = &settings.database;

@@ -4,7 +4,8 @@ mod lists;
 mod validate;
 
 pub use history::History;
-pub use lists::{FormerKeys, Names, OperatorSecrets};
+pub use lists::{FormerKeys, Names, OperatorSecrets, ProviderHosts};
+pub use tenant::{Refresh, Tenant};
 
 use crate::words::Interval;
 use secrecy::SecretString;
@@ -29,6 +30,7 @@ macro_rules! section {
 }
 
 mod history;
+mod tenant;
 
 section!(
     /// All settings; `config/default.toml` documents each.
@@ -143,15 +145,6 @@ section!(
     }
 );
 section!(
-    /// `[tenant]`
-    Tenant {
-        /// Connections that a tenant may have before it can add no more itself.
-        connections_max: u32,
-        /// Devices that a tenant may have before lists of devices add no more.
-        devices_max: u32,
-    }
-);
-section!(
     /// `[providers]`
     Providers {
         /// Directory of further definitions; empty: none.
@@ -160,6 +153,8 @@ section!(
         private_networks: Names,
         /// Whether users may add connections to these providers through the API.
         private_by_api: bool,
+        /// Hosts that params may name beside those of the definitions.
+        hosts: ProviderHosts,
     }
 );
 section!(
@@ -176,19 +171,6 @@ section!(
     Schedule {
         /// First runs of new jobs are spread over this time.
         first_run_spread: Interval,
-    }
-);
-section!(
-    /// `[refresh]`
-    Refresh {
-        /// So many of a tenant at one provider …
-        tenant_amount: u32,
-        /// … in this time.
-        tenant_window: Interval,
-        /// How far apart those of a job are.
-        job_every: Interval,
-        /// The share of the app's quotas for all of them.
-        app_share: f64,
     }
 );
 section!(

@@ -40,7 +40,8 @@ impl App {
                 }
             }
         }
-        (!replaced.is_empty()).then(|| self.registry.with(replaced))
+        let replaced = Registry::default().with(replaced).with_hosts(self.settings.providers.hosts.iter());
+        (replaced.iter().next().is_some()).then(|| self.registry.with(replaced.iter().cloned()))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::provider::LookupError;
 use crate::words::{ConnectionId, Secrets};
 
 /// The reason shown for a connection that waits for its owner.
-const NOT_YET: &str = "not authorised yet: `paceline connection authorize` does that";
+const NOT_YET: &str = "not authorised yet: its owner must do that";
 
 /// A connection that was added.
 #[derive(Debug, Clone, Copy)]

@@ -11,8 +11,8 @@ mod reserve;
 pub use add::{Added, add, renew_secrets};
 pub use bootstrap::{BootstrapState, Lookup};
 pub use owner::{
-    AuthoriseError, CALLBACK, Callback, StartedAuthorization, begin, device_code, finish, finish_device,
-    is_same,
+    AuthoriseError, AwaitedAuthorization, CALLBACK, Callback, START, StartedAuthorization, awaited, begin,
+    device_code, finish, finish_device, is_same, named,
 };
 pub use renew::{Authoriser, Ready};
 pub use reseal::{Resealed, reseal};

@@ -22,6 +22,8 @@ const OWNER_TIMEOUT_MS: i64 = 10 * 60 * 1000;
 
 /// The callback's path below `http.public_url`.
 pub const CALLBACK: &str = "/v1/authorize/callback";
+/// Where an owner's browser begins, beside the callback.
+pub const START: &str = "/v1/authorize/start";
 
 /// Why a connection could not be authorised.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +78,25 @@ pub enum AuthoriseError {
     Postgres(#[from] PostgresError),
 }
 
+impl AuthoriseError {
+    /// The text for users of the API, who have neither commands nor settings.
+    pub fn for_users(&self) -> String {
+        match self {
+            Self::OtherFlow { provider, instead: BY_CODE, .. } => format!(
+                "provider {provider} is authorised by a code typed in on another device: ask the operator for one"
+            ),
+            Self::NoRedirectUrl(provider) => {
+                format!("the operator has not set up yet where browsers return from {provider}: ask them to")
+            }
+            Self::Lookup(error) => error.for_users(),
+            _ => self.to_string(),
+        }
+    }
+}
+
+/// What authorises a device's connection.
+const BY_CODE: &str = "`paceline connection authorize` shows a code to type in elsewhere";
+
 impl From<NoToken> for AuthoriseError {
     fn from(error: NoToken) -> Self {
         let (NoToken::Refused { reason } | NoToken::Later { reason, .. }) = error;
@@ -93,6 +114,8 @@ pub fn is_same(brought: &SecretString, issued: &SecretString) -> bool {
 pub struct StartedAuthorization {
     /// The provider's address.
     pub url: String,
+    /// Where this API begins, so that the callback is bound to the browser; none if the callback is not this API's.
+    pub start_url: Option<String>,
     /// What the callback must bring.
     pub state: SecretString,
     /// When it expires.
@@ -120,9 +143,46 @@ pub async fn begin(
     let request = app.client(provider)?.fetcher.authorization_request(connection, &redirect_url, now)?;
     let expires_at = now.plus_ms(OWNER_TIMEOUT_MS);
     let (tenant, id, verifier) = (connection.tenant, connection.id, request.verifier);
-    let pending = Pending { tenant, connection: id, verifier, redirect_url };
+    let url = request.url;
+    let pending = Pending { tenant, connection: id, verifier, redirect_url, url: url.clone() };
     token::wait_for(&app.pool, &app.sealer, &request.state, &pending, expires_at).await?;
-    Ok(StartedAuthorization { url: request.url, state: request.state, expires_at })
+    // A state is of letters that a query takes as they are.
+    let start_url = base(&pending.redirect_url)
+        .map(|base| format!("{base}{START}?state={}", request.state.expose_secret()));
+    Ok(StartedAuthorization { url, start_url, state: request.state, expires_at })
+}
+
+/// An authorization that an owner is about to give, for the page that names it.
+#[derive(Debug)]
+pub struct AwaitedAuthorization {
+    /// Whose connection it is.
+    pub tenant: String,
+    /// What the connection is called.
+    pub label: String,
+    /// The provider's title.
+    pub provider: String,
+    /// The provider's address.
+    pub url: String,
+    /// Scheme and host of this API, as the browser knows them.
+    pub origin: String,
+}
+
+/// The authorization that waits for this state.
+pub async fn awaited(app: &App, state: &SecretString) -> Result<AwaitedAuthorization, AuthoriseError> {
+    let pending = token::look_at(&app.pool, &app.sealer, state, app.clock.now()).await?;
+    let pending = pending.ok_or(AuthoriseError::Stale)?;
+    let origin = base(&pending.redirect_url).ok_or(AuthoriseError::Stale)?.to_owned();
+    let (tenant, label) = named(app, pending.connection).await?;
+    let found = connections::by_number(&app.pool, pending.tenant, pending.connection.0).await?;
+    let provider = app.registry.find(&found.provider)?.definition.title.clone();
+    Ok(AwaitedAuthorization { tenant, label, provider, url: pending.url, origin })
+}
+
+/// Whose a connection is, and what it is called.
+pub async fn named(app: &App, connection: ConnectionId) -> Result<(String, String), AuthoriseError> {
+    let name = connections::names(&app.pool, &[connection.0]).await?.pop();
+    let name = name.ok_or_else(|| ConnectionError::Unknown(connection.to_string()))?;
+    Ok((name.tenant, name.label))
 }
 
 /// Ends an authorisation by its callback. A state is good once.
@@ -144,8 +204,7 @@ pub async fn finish(
     let client = app.client(provider)?;
     let reserved = reserve_request(app, &client, connection.id).await?;
     let now = app.clock.now();
-    let granted =
-        client.fetcher.exchange(&connection, code.expose_secret(), verifier, redirect_url, now).await;
+    let granted = client.fetcher.exchange(&connection, code, verifier, redirect_url, now).await;
     reserved.end(granted.as_ref().map_or_else(NoToken::end, |_| End::Good)).await;
     allowed(app, &connection, &granted?, now).await?;
     Ok((pending.tenant, pending.connection))
@@ -239,10 +298,15 @@ fn need(provider: &Provider, flow: Flow) -> Result<(), AuthoriseError> {
         },
         instead: match declared {
             Some(Flow::Code) => "its owner allows it in a browser",
-            Some(Flow::Device) => "`paceline connection authorize` shows a code to type in elsewhere",
+            Some(Flow::Device) => BY_CODE,
             Some(Flow::Client) | None => "its secrets are all that it needs",
         },
     })
+}
+
+/// The address of this API that a callback's address is of.
+fn base(redirect_url: &str) -> Option<&str> {
+    redirect_url.strip_suffix(CALLBACK)
 }
 
 /// What the operator registered at the provider, or this API's own callback.

@@ -54,12 +54,13 @@ impl Fetcher {
     pub async fn exchange(
         &self,
         connection: &Connection,
-        code: &str,
+        code: &SecretString,
         verifier: Option<&SecretString>,
         redirect_url: &str,
         now: UnixMs,
     ) -> Result<Granted, NoToken> {
-        let context = self.token_context(connection, now);
+        let sent = std::iter::once(code).chain(verifier).collect();
+        let context = TokenContext { sent, ..self.token_context(connection, now) };
         self.oauth()?.exchange(&self.wire, &context, code, verifier, redirect_url).await
     }
 
@@ -91,6 +92,7 @@ impl Fetcher {
             preparer: &self.preparer,
             off_runtime: &self.off_runtime,
             timeout: self.token_timeout,
+            sent: Vec::new(),
             trace: None,
         }
     }

@@ -22,7 +22,7 @@ use utoipa_axum::routes;
         (name = "devices", description = "Latest values and their age"),
         (name = "history", description = "What was: readings as they came, or by steps"),
         (name = "jobs", description = "Refresh intervals and priorities"),
-        (name = "providers", description = "What readings hold: names, units and labels of values"),
+        (name = "providers", description = "What connections need, and what values readings hold"),
         (name = "connections", description = "Accounts at providers, their authorization and their devices"),
         (name = "lag", description = "How late refreshes are"),
         (name = "health", description = "For operators"),
@@ -35,7 +35,7 @@ struct Bearer;
 impl Modify for Bearer {
     fn modify(&self, openapi: &mut OpenApi) {
         let mut http = Http::new(HttpAuthScheme::Bearer);
-        http.description = Some("A key of your tenant; `paceline key create` creates one".to_owned());
+        http.description = Some("A key of your tenant, which the operator gives you".to_owned());
         openapi
             .components
             .get_or_insert_default()
@@ -54,12 +54,14 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(readings::of_many))
         .routes(routes!(jobs::put))
         .routes(routes!(jobs::refresh))
+        .routes(routes!(providers::list))
         .routes(routes!(providers::show))
         .routes(routes!(connections::list, connections::add))
         .routes(routes!(connections::put_secrets))
         .routes(routes!(connections::put_plan))
         .routes(routes!(connections::authorize))
-        .routes(routes!(connections::callback))
+        .routes(routes!(connections::authorize::start, connections::authorize::go_on))
+        .routes(routes!(connections::authorize::callback))
         .routes(routes!(discover::discover))
         .routes(routes!(lag::show))
         .routes(routes!(health::live))

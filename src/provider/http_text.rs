@@ -12,6 +12,14 @@ pub(crate) fn check_host(pattern: &str) -> Option<String> {
     })
 }
 
+/// Whether a host is the pattern's, or below it.
+pub(crate) fn host_matches(host: &str, pattern: &str) -> bool {
+    match pattern.strip_prefix("*.") {
+        Some(domain) => host.strip_suffix(domain).is_some_and(|own| own.len() > 1 && own.ends_with('.')),
+        None => host == pattern,
+    }
+}
+
 /// The error of a header name that is no token (RFC 9110, 5.6.2), or of a value with control characters.
 pub(crate) fn check_header(name: &str, value: &str) -> Option<String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);

@@ -1,120 +1,14 @@
 //! Lookup by name; an error lists the names that exist.
 
 use super::call::Resource;
+use super::http_text::host_matches;
+use super::lookup_error::{LookupError, PARAMS_MAX};
 use super::quota::PLAN;
 use super::registry::{Provider, Registry};
-use crate::words::text::{self, excerpt};
-use crate::words::{Interval, Priority, ResourceName, Secrets, TextError};
+use crate::words::text;
+use crate::words::{Interval, Priority, ResourceName, Secrets};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// The most params of a connection, where the definition does not say which there are.
-const PARAMS_MAX: usize = 32;
-
-/// A name, secret, param or plan that a provider does not have, or lacks.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LookupError {
-    /// No such provider.
-    #[error("there is no provider {:?}: use one of {known}", excerpt(.asked))]
-    Provider {
-        /// The requested name.
-        asked: String,
-        /// The existing names.
-        known: String,
-    },
-    /// No such resource.
-    #[error("provider {provider} has no resource {:?}: use one of {known}", excerpt(.asked))]
-    Resource {
-        /// The provider.
-        provider: String,
-        /// The requested name.
-        asked: String,
-        /// The existing names.
-        known: String,
-    },
-    /// Required secrets are missing.
-    #[error("provider {provider} needs {what}: add it (--secret-file, --secret-stdin; in the API `secrets`)")]
-    NoSecret {
-        /// The provider.
-        provider: String,
-        /// The missing names, each with its description.
-        what: String,
-    },
-    /// No secret was given, and the provider takes none.
-    #[error(
-        "no secret was given, and provider {provider} takes none: nothing was changed; to authorize the connection \
-         again, let its owner use `paceline connection authorize`, or in the API POST \
-         /v1/connections/ID/authorize"
-    )]
-    NoSecretGiven {
-        /// The provider.
-        provider: String,
-    },
-    /// The provider takes no secret of this name.
-    #[error("provider {provider} takes no secret {:?}: {known}", excerpt(.asked))]
-    NeedlessSecret {
-        /// The provider.
-        provider: String,
-        /// The given name.
-        asked: String,
-        /// The secrets that it takes.
-        known: String,
-    },
-    /// Required params are missing.
-    #[error("provider {provider} needs {what}: add it (--param NAME=VALUE; in the API `params`)")]
-    NoParam {
-        /// The provider.
-        provider: String,
-        /// The missing names, each with its description.
-        what: String,
-    },
-    /// The provider has no param of this name.
-    #[error("provider {provider} has no param {:?}: {known}", excerpt(.asked))]
-    NeedlessParam {
-        /// The provider.
-        provider: String,
-        /// The given name.
-        asked: String,
-        /// The params that it has.
-        known: String,
-    },
-    /// There are more params than any provider needs.
-    #[error(
-        "{found} params were given, and at most {PARAMS_MAX} are taken: leave out what {provider} does not need"
-    )]
-    ManyParams {
-        /// The provider.
-        provider: String,
-        /// How many.
-        found: usize,
-    },
-    /// The provider has no such plan.
-    #[error("provider {provider} has no plan {:?}: {known}", excerpt(.asked))]
-    Plan {
-        /// The provider.
-        provider: String,
-        /// The requested name.
-        asked: String,
-        /// The existing plans.
-        known: String,
-    },
-    /// A param or secret is too long or has characters that none has.
-    #[error(transparent)]
-    Value(#[from] TextError),
-    /// An operator's secret is missing.
-    #[error(
-        "provider {provider} needs the operator's secret {asked}: set provider.{provider}.{asked} in the settings, or \
-         {variable} in the environment"
-    )]
-    NoOperatorSecret {
-        /// The provider.
-        provider: String,
-        /// The missing name.
-        asked: String,
-        /// Its environment variable.
-        variable: String,
-    },
-}
 
 impl Registry {
     /// The provider of this name; the error lists the existing names.
@@ -223,6 +117,23 @@ impl Provider {
         if !what.is_empty() {
             return Err(LookupError::NoParam { provider, what });
         }
+        for (name, value) in params.iter().filter(|(_, value)| !value.is_empty()) {
+            let Some(param) = declared.get(name).map(|param| param.get_ref()) else { continue };
+            if let Some(why) = param.refusal(value) {
+                return Err(LookupError::BadParam {
+                    provider,
+                    name: name.clone(),
+                    asked: value.clone(),
+                    why,
+                });
+            }
+            let hosts = &self.definition.http.hosts;
+            let is_known = |host: &str| hosts.iter().any(|known| host_matches(host, known.get_ref()));
+            if let Some(host) = param.host_in(value).filter(|host| !hosts.is_empty() && !is_known(host)) {
+                let known = list(hosts.iter().map(|host| host.get_ref().clone()));
+                return Err(LookupError::ForeignHost { provider, name: name.clone(), host, known });
+            }
+        }
         params.get(PLAN).map_or(Ok(()), |plan| self.check_plan(plan))
     }
 
@@ -240,7 +151,8 @@ impl Provider {
         Err(LookupError::Plan { provider: self.name.to_string(), asked: asked.to_owned(), known })
     }
 
-    fn check_operator(&self, operator: &Secrets) -> Result<(), LookupError> {
+    /// Refuses a provider for which the operator has not set all secrets.
+    pub fn check_operator(&self, operator: &Secrets) -> Result<(), LookupError> {
         let needed = self.definition.auth.get_ref().operators();
         match needed.into_iter().find(|name| operator.get(name).is_none()) {
             None => Ok(()),
@@ -314,6 +226,38 @@ mod tests {
         assert!(params(&[]).unwrap_err().contains("the param host ("));
         assert!(params(&[("hots", "x"), ("host", "x")]).unwrap_err().contains("it has host"));
         assert_eq!(params(&[("host", "shelly-49-eu.shelly.cloud")]), Ok(()));
+    }
+
+    #[test]
+    fn params_are_of_their_kind_and_name_hosts_of_the_provider() {
+        let registry = Registry::load(None).unwrap();
+        let says = |registry: &Registry, params: [(&str, &str); 2]| {
+            let params = params.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            let checked = registry.find("the-things-stack").unwrap().check_params(&params);
+            checked.map_err(|error| error.to_string())
+        };
+        let (good, ours) = (("host", "eu1.cloud.thethings.network"), ("host", "lora.example.com"));
+        assert_eq!(says(&registry, [good, ("app", "cellar")]), Ok(()));
+        assert!(says(&registry, [good, ("app", "../users")]).unwrap_err().contains("is not an id"));
+        let refusal =
+            says(&registry, [("host", "https://eu1.cloud.thethings.network"), ("app", "a")]).unwrap_err();
+        assert!(refusal.contains("is not a host"), "{refusal}");
+        let refusal = says(&registry, [ours, ("app", "cellar")]).unwrap_err();
+        assert!(
+            refusal.contains("*.cloud.thethings.network") && refusal.contains("providers.hosts"),
+            "{refusal}"
+        );
+        let allowed = registry.with_hosts([("the-things-stack", "lora.example.com")]);
+        assert_eq!(says(&allowed, [ours, ("app", "cellar")]), Ok(()));
+        assert_eq!(says(&allowed, [good, ("app", "cellar")]), Ok(()));
+        // Whose host is fixed gets no other, and whose params choose it is told from it.
+        let fixed = registry.with_hosts([("awair", "lora.example.com")]);
+        assert!(fixed.find("awair").unwrap().definition.http.hosts.is_empty());
+        let open = |registry: &Registry, name: &str| registry.find(name).unwrap().has_open_hosts();
+        assert!(
+            open(&registry, "signalk") && !open(&registry, "awair") && !open(&registry, "the-things-stack")
+        );
+        assert!(!open(&registry.with_hosts([("signalk", "boat.example.com")]), "signalk"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What readers of a provider's data may know of its definition: resources, and the values of their readings.
 
+use super::auth::{Flow, Param, ParamKind};
 use super::call::{Resource, Unit};
 use super::definition::Definition;
 use super::value::{DeclaredValue, Kind, find, quantity_of_suffix};
@@ -21,8 +22,55 @@ pub struct ProviderOverview {
     pub docs: Option<String>,
     /// Whether devices of a connection can be listed.
     pub discovery: bool,
+    /// How a connection is authorized.
+    pub authorization: Authorization,
+    /// The secrets that a connection needs, by name.
+    pub secrets: BTreeMap<String, SecretOverview>,
+    /// The params that a connection has, by name; if empty, it may have any.
+    pub params: BTreeMap<String, ParamOverview>,
+    /// The plans that it may be on, its param `plan`; empty if limits do not depend on one.
+    pub plans: Vec<String>,
     /// What can be fetched of a device, by name.
     pub resources: BTreeMap<String, ResourceOverview>,
+}
+
+/// How a connection is authorized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Authorization {
+    /// By its secrets alone.
+    Secrets,
+    /// By its owner, in a browser: `POST /v1/connections/{id}/authorize`.
+    Browser,
+    /// By its owner, who types a code in on another device.
+    Code,
+}
+
+/// A secret of a connection.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct SecretOverview {
+    /// What it is, and where its owner finds it; null if nothing tells.
+    #[schema(required = true, example = "API key of the account")]
+    pub about: Option<String>,
+}
+
+/// A param of a connection.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct ParamOverview {
+    /// What it is, and where its owner finds it.
+    #[schema(example = "the cluster's host, such as eu1.cloud.thethings.network")]
+    pub about: String,
+    /// Whether it must be given.
+    pub required: bool,
+    /// Its value if it is not given; null if it has none.
+    #[schema(required = true)]
+    pub default: Option<String>,
+    /// What its values may be.
+    pub kind: ParamKind,
+    /// The values that it may have, if its kind is `choice`.
+    pub choices: Vec<String>,
+    /// The hosts that it may name, such as `*.example.com`; empty if the definition does not say.
+    pub hosts: Vec<String>,
 }
 
 /// A resource of a provider.
@@ -78,10 +126,51 @@ pub(super) fn of(name: &ProviderName, definition: &Definition) -> ProviderOvervi
         title: definition.title.clone(),
         docs: definition.docs.clone(),
         discovery: definition.discovery.is_some(),
+        authorization: authorization(definition),
+        secrets: secrets(definition),
+        params: params(definition),
+        plans: plans(definition),
         resources: resources
             .map(|(name, of)| (name.get_ref().to_string(), of.get_ref().overview()))
             .collect(),
     }
+}
+
+fn authorization(definition: &Definition) -> Authorization {
+    let oauth2 = definition.auth.get_ref().oauth2.as_ref();
+    match oauth2.map(|oauth2| oauth2.get_ref().flow) {
+        Some(Flow::Code) => Authorization::Browser,
+        Some(Flow::Device) => Authorization::Code,
+        Some(Flow::Client) | None => Authorization::Secrets,
+    }
+}
+
+fn secrets(definition: &Definition) -> BTreeMap<String, SecretOverview> {
+    let about = |name: &str| definition.secrets.get(name).map(|about| about.get_ref().about.clone());
+    let names = definition.auth.get_ref().secrets().into_iter();
+    names.map(|name| (name.to_owned(), SecretOverview { about: about(name) })).collect()
+}
+
+fn params(definition: &Definition) -> BTreeMap<String, ParamOverview> {
+    let hosts: Vec<_> = definition.http.hosts.iter().map(|host| host.get_ref().clone()).collect();
+    let overview = |param: &Param| ParamOverview {
+        about: param.about.clone(),
+        required: param.default.is_none(),
+        default: param.default.clone(),
+        kind: param.kind,
+        choices: param.choices.clone(),
+        hosts: if matches!(param.kind, ParamKind::Host | ParamKind::Url) {
+            hosts.clone()
+        } else {
+            Vec::new()
+        },
+    };
+    definition.params.iter().map(|(name, param)| (name.clone(), overview(param.get_ref()))).collect()
+}
+
+fn plans(definition: &Definition) -> Vec<String> {
+    let plans = definition.quotas.iter().flat_map(|quota| quota.get_ref().amount.plans());
+    plans.map(|(plan, _)| plan.to_owned()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 impl Resource {

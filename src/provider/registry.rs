@@ -109,6 +109,22 @@ impl Provider {
         Duration::from_secs_f64(least_ms.clamp(10.0, 60_000.0) / 1000.0)
     }
 
+    /// Whether a connection's params choose any host: the definition names none.
+    pub fn has_open_hosts(&self) -> bool {
+        let url = self.definition.http.base_url.get_ref();
+        let host =
+            url.split_once("://").map_or(url.as_str(), |(_, rest)| rest.split('/').next().unwrap_or(rest));
+        self.definition.http.hosts.is_empty() && (host.contains("{{") || host.contains("{%"))
+    }
+
+    /// Allows further hosts where a param chooses the host.
+    fn allow_hosts<'a>(&mut self, hosts: impl Iterator<Item = &'a str>) {
+        if self.has_open_hosts() || !self.definition.http.hosts.is_empty() {
+            let more = hosts.map(|host| toml::Spanned::new(0..0, host.to_ascii_lowercase()));
+            self.definition.http.hosts.extend(more);
+        }
+    }
+
     /// Its quotas.
     pub fn quotas(&self) -> impl Iterator<Item = &Quota> {
         self.definition.quotas.iter().map(|q| q.get_ref())
@@ -176,6 +192,19 @@ impl Registry {
         let mut all = self.0.clone();
         all.extend(providers.into_iter().map(|provider| (provider.name.clone(), provider)));
         Self(all)
+    }
+
+    /// The same, where these hosts are allowed to the params of these providers, too.
+    pub fn with_hosts<'a>(&self, allowed: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let allowed: Vec<_> = allowed.into_iter().collect();
+        let changed = self.iter().filter(|one| allowed.iter().any(|(name, _)| one.name.as_str() == *name));
+        self.with(changed.map(|provider| {
+            let mut provider = Provider::clone(provider);
+            let hosts: Vec<_> = allowed.iter().filter(|(name, _)| provider.name.as_str() == *name).collect();
+            provider.allow_hosts(hosts.iter().map(|(_, host)| *host));
+            provider.overview = OnceLock::new();
+            Arc::new(provider)
+        }))
     }
 
     /// The provider of this name.

@@ -67,6 +67,33 @@ impl Names {
     }
 }
 
+/// Hosts by provider, each written `provider/host`: a list in a file, or comma-separated text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "ListOrText")]
+pub struct ProviderHosts(Vec<(String, String)>);
+
+impl TryFrom<ListOrText> for ProviderHosts {
+    type Error = String;
+    fn try_from(written: ListOrText) -> Result<Self, String> {
+        let split = |item: String| match item.split_once('/') {
+            Some((provider, host)) if !provider.is_empty() && !host.is_empty() && !host.contains('/') => {
+                Ok((provider.to_owned(), host.to_owned()))
+            }
+            _ => Err(format!(
+                "providers.hosts: {item:?} is not a provider and a host, as in signalk/boat.example.com"
+            )),
+        };
+        written.into_items().map(split).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl ProviderHosts {
+    /// Providers and their hosts.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(provider, host)| (provider.as_str(), host.as_str()))
+    }
+}
+
 /// A URL of several hosts, or a list of URLs that differ in their hosts only.
 pub(super) fn url_of_hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
     let list = match ListOrText::deserialize(deserializer)? {

@@ -7,6 +7,6 @@ mod reseal;
 mod store;
 
 pub use canary::{CanaryError, check_canary, reseal_canary};
-pub use pending::{Pending, delete_expired, redeem, wait_for};
+pub use pending::{Pending, delete_expired, look_at, redeem, wait_for};
 pub use reseal::{SealedValue, replace, sealed_by_other_keys};
 pub use store::{Renewal, StartOutcome, TokenError, begin, expire, fail, give_up, keep, put_off};

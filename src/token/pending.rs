@@ -19,6 +19,8 @@ pub struct Pending {
     pub verifier: Option<SecretString>,
     /// The callback's address.
     pub redirect_url: String,
+    /// The provider's address, to which the owner is led.
+    pub url: String,
 }
 
 /// Stores an authorisation. It replaces an earlier one of the same connection.
@@ -29,8 +31,9 @@ pub async fn wait_for(
     pending: &Pending,
     expires_at: UnixMs,
 ) -> Result<(), TokenError> {
-    let plain = (pending.verifier.as_ref().map(ExposeSecret::expose_secret), &pending.redirect_url);
-    // Two texts always write.
+    let verifier = pending.verifier.as_ref().map(ExposeSecret::expose_secret);
+    let plain = (verifier, &pending.redirect_url, &pending.url);
+    // Texts always write.
     let text = serde_json::to_string(&plain).unwrap_or_default();
     let sealed = sealer.seal(SealContext::Authorisation(pending.connection), &text.into())?;
     let hash = hash(state);
@@ -67,11 +70,38 @@ pub async fn redeem(
     .await
     .map_err(PostgresError::on("find a pending authorisation"))?;
     let Some(row) = row.filter(|row| now < UnixMs::from(row.expires_at)) else { return Ok(None) };
-    let connection = ConnectionId(row.connection_id);
-    let text = sealer.open(SealContext::Authorisation(connection), &row.sealed)?;
-    let (verifier, redirect_url): (Option<SecretString>, String) =
+    opened(sealer, (TenantId(row.tenant_id), ConnectionId(row.connection_id)), &row.sealed).map(Some)
+}
+
+/// The authorisation of this state, which goes on waiting; none if it has expired.
+pub async fn look_at(
+    pool: &Pool,
+    sealer: &Sealer,
+    state: &SecretString,
+    now: UnixMs,
+) -> Result<Option<Pending>, TokenError> {
+    let hash = hash(state);
+    let row = sqlx::query!(
+        "-- All tenants: a browser says nothing but the state.
+         SELECT tenant_id, connection_id, sealed, expires_at FROM authorisations WHERE state_hash = $1",
+        hash.as_slice()
+    )
+    .fetch_optional(pool)
+    .await
+    .map_err(PostgresError::on("find a pending authorisation"))?;
+    let Some(row) = row.filter(|row| now < UnixMs::from(row.expires_at)) else { return Ok(None) };
+    opened(sealer, (TenantId(row.tenant_id), ConnectionId(row.connection_id)), &row.sealed).map(Some)
+}
+
+fn opened(
+    sealer: &Sealer,
+    (tenant, connection): (TenantId, ConnectionId),
+    sealed: &[u8],
+) -> Result<Pending, TokenError> {
+    let text = sealer.open(SealContext::Authorisation(connection), sealed)?;
+    let (verifier, redirect_url, url): (Option<SecretString>, String, String) =
         serde_json::from_str(text.expose_secret()).unwrap_or_default();
-    Ok(Some(Pending { tenant: TenantId(row.tenant_id), connection, verifier, redirect_url }))
+    Ok(Pending { tenant, connection, verifier, redirect_url, url })
 }
 
 /// Deletes authorisations whose callback did not come in time. Returns how many.

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 /// Minutes in [`Recent`].
 const RECENT_MINUTES: i64 = 5;
 
-/// Everything `GET /v1/lag` and `paceline lag` tell.
+/// All that is told of lag.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct LagReport {
     /// When it was made.

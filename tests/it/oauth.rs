@@ -128,26 +128,56 @@ async fn standing(rig: &Rig) -> (String, Option<String>) {
     sqlx::query_as("SELECT state, state_reason FROM connections").fetch_one(&rig.t.app.pool).await.unwrap()
 }
 
-/// Status and body of a request to the API.
+/// The cookies that the browser of these tests was given.
+static COOKIES: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+
+/// Status and body of a request to the API, by the browser.
 async fn ask(rig: &Rig, asked: (&str, &str), key: Option<&str>) -> (StatusCode, String) {
+    let cookies = COOKIES.lock().unwrap().join("; ");
+    let (status, _, body) = ask_with(rig, asked, key, &[("cookie", &cookies)]).await;
+    (status, body)
+}
+
+/// Status, headers and body of a request to the API with these headers.
+async fn ask_with(
+    rig: &Rig,
+    asked: (&str, &str),
+    key: Option<&str>,
+    headers: &[(&str, &str)],
+) -> (StatusCode, axum::http::HeaderMap, String) {
     let mut app = rig.t.app.clone();
     app.settings.http.public_url = "https://paceline.example.com/".to_owned();
     let mut request = Request::builder().method(asked.0).uri(asked.1);
     if let Some(key) = key {
         request = request.header("authorization", format!("Bearer {key}"));
     }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
     let response = http::router(app).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
-    let status = response.status();
+    let (status, headers) = (response.status(), response.headers().clone());
     let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
-    (status, String::from_utf8(body.to_vec()).unwrap())
+    (status, headers, String::from_utf8(body.to_vec()).unwrap())
 }
 
-/// Begins by the API; the address that the owner is sent to.
-async fn begin(rig: &Rig, key: &str) -> reqwest::Url {
+/// The page from which a way begins, as path and query.
+async fn start(rig: &Rig, key: &str) -> String {
     let path = format!("/v1/connections/{}/authorize", rig.connection);
     let (status, body) = ask(rig, ("POST", &path), Some(key)).await;
     assert_eq!(status, StatusCode::OK, "{body}");
-    serde_json::from_str::<Value>(&body).unwrap()["url"].as_str().unwrap().parse().unwrap()
+    let url = serde_json::from_str::<Value>(&body).unwrap()["url"].as_str().unwrap().to_owned();
+    url.strip_prefix("https://paceline.example.com").unwrap().to_owned()
+}
+
+/// Begins by the API and goes on from the page; the address that the owner is sent to.
+async fn begin(rig: &Rig, key: &str) -> reqwest::Url {
+    let start = start(rig, key).await;
+    let (status, headers, body) =
+        ask_with(rig, ("POST", &start), None, &[("sec-fetch-site", "same-origin")]).await;
+    assert_eq!(status, StatusCode::SEE_OTHER, "{body}");
+    let cookie = headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    COOKIES.lock().unwrap().push(cookie);
+    headers["location"].to_str().unwrap().parse().unwrap()
 }
 
 fn param(url: &reqwest::Url, name: &str) -> String {
@@ -236,6 +266,91 @@ async fn a_way_back_is_good_for_its_connection_for_ten_minutes_and_may_bring_a_n
     let reader = rig.t.key(Role::Reader).await;
     assert_eq!(ask(&rig, ("POST", &path), Some(&reader)).await.0, StatusCode::FORBIDDEN);
     assert_eq!(standing(&rig).await.0, "needs_reauth");
+}
+
+#[tokio::test]
+async fn only_the_browser_that_went_on_from_the_page_that_names_the_connection_comes_back() {
+    let rig = rig(CODE).await;
+    let key = rig.t.key(Role::User).await;
+    sqlx::query("UPDATE connections SET label = '<b>&\"roof'").execute(&rig.t.app.pool).await.unwrap();
+    let start = start(&rig, &key).await;
+    let (status, headers, page) = ask_with(&rig, ("GET", &start), None, &[]).await;
+    assert_eq!(status, StatusCode::OK, "{page}");
+    for part in ["acme", "&lt;b&gt;&amp;&quot;roof", "<form method=\"post\""] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(headers["content-security-policy"].to_str().unwrap().contains("frame-ancestors 'none'"));
+    // A form of another page may not go on.
+    for from in [
+        &[][..],
+        &[("sec-fetch-site", "cross-site"), ("origin", "https://paceline.example.com")],
+        &[("origin", "https://evil.example.com")],
+        &[("origin", "https://paceline.example.co")],
+        &[("origin", "null")],
+    ] {
+        let (status, headers, body) = ask_with(&rig, ("POST", &start), None, from).await;
+        assert!(status == StatusCode::FORBIDDEN && body.contains("foreign-form"), "{from:?}: {body}");
+        assert!(!headers.contains_key("set-cookie"));
+    }
+    let from = [("origin", "https://paceline.example.com")];
+    let (status, headers, _) = ask_with(&rig, ("POST", &start), None, &from).await;
+    assert_eq!(status, StatusCode::SEE_OTHER);
+    let cookie = headers["set-cookie"].to_str().unwrap();
+    for part in ["; HttpOnly", "; SameSite=Lax", "; Secure", "; Path=/v1/authorize"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    let url: reqwest::Url = headers["location"].to_str().unwrap().parse().unwrap();
+    let back = format!("/v1/authorize/callback?state={}&code=the-code", param(&url, "state"));
+    let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
+    for other in [String::new(), format!("{name}={}", "0".repeat(64)), format!("x{name}={value}")] {
+        let (status, _, body) = ask_with(&rig, ("GET", &back), None, &[("cookie", &other)]).await;
+        assert!(status == StatusCode::FORBIDDEN && body.contains("other-browser"), "{other}: {body}");
+    }
+    // The others did not use the state up.
+    gives(&rig, "code=the-code", token(1, 3600)).await;
+    let mine = format!("a=b; {name}={value}");
+    let (status, headers, body) = ask_with(&rig, ("GET", &back), None, &[("cookie", &mine)]).await;
+    assert!(status == StatusCode::OK && body.contains("&lt;b&gt;&amp;&quot;roof"), "{body}");
+    assert!(headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
+    let (status, _, _) = ask_with(&rig, ("GET", &start), None, &[]).await;
+    assert_eq!(status, StatusCode::CONFLICT, "it was used");
+}
+
+#[tokio::test]
+async fn code_and_proof_that_a_cloud_echoes_are_in_no_text() {
+    for (name, status) in [("error_description", 400), ("message", 500), ("error_description", 429)] {
+        let rig = rig(CODE).await;
+        let key = rig.t.key(Role::User).await;
+        let echo = move |request: &wiremock::Request| {
+            let sent = String::from_utf8_lossy(&request.body).into_owned();
+            let verifier = form_urlencoded::parse(sent.as_bytes())
+                .find(|(name, _)| name == "code_verifier")
+                .map(|(_, value)| value.into_owned())
+                .unwrap();
+            let body = json!({"error": "invalid_grant", name: format!("you sent {sent} and {verifier}")});
+            ResponseTemplate::new(status).set_body_json(body)
+        };
+        Mock::given(path("/token")).respond_with(echo).mount(&rig.cloud).await;
+        let url = begin(&rig, &key).await;
+        let back = format!("/v1/authorize/callback?state={}&code=the-c%2Fode", param(&url, "state"));
+        let (answered, body) = ask(&rig, ("GET", &back), None).await;
+        assert_eq!(answered, StatusCode::BAD_GATEWAY, "{body}");
+        let requests = rig.cloud.received_requests().await.unwrap();
+        let sent = String::from_utf8(requests[0].body.clone()).unwrap();
+        let verifier = sent.split("code_verifier=").nth(1).unwrap().split('&').next().unwrap();
+        let stored: String = sqlx::query_scalar(
+            "SELECT c::text || coalesce((SELECT string_agg(t::text, '') FROM tokens t), '')
+                                FROM connections c",
+        )
+        .fetch_one(&rig.t.app.pool)
+        .await
+        .unwrap();
+        for text in [&body, &stored] {
+            for secret in [verifier, "the-c/ode", "the-c%2Fode", "hush-hush"] {
+                assert!(!text.contains(secret), "{secret}: {text}");
+            }
+        }
+    }
 }
 
 /// Allows the rig's connection: its token lives so long.

@@ -113,7 +113,8 @@ async fn expired_authorization_does_not_block_key_rotation() {
     let rig = rig(TWO).await;
     let app = &rig.t.app;
     let (tenant, connection) = (rig.t.tenant, rig.connection);
-    let pending = Pending { tenant, connection, verifier: None, redirect_url: String::new() };
+    let pending =
+        Pending { tenant, connection, verifier: None, redirect_url: String::new(), url: String::new() };
     let until = app.clock.now().plus_ms(-1);
     token::wait_for(&app.pool, &app.sealer, &"late".into(), &pending, until).await.unwrap();
     sqlx::query("UPDATE authorisations SET sealed = '\\x0102'").execute(&app.pool).await.unwrap();

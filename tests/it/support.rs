@@ -116,7 +116,8 @@ impl TestApp {
             let name: ProviderName = name.parse().expect("a provider name");
             Provider::parse(name.clone(), &format!("{name}.toml"), text).expect("a provider")
         };
-        app.registry = Registry::of(providers.iter().map(parse));
+        app.registry =
+            Registry::of(providers.iter().map(parse)).with_hosts(app.settings.providers.hosts.iter());
         let tenant = tenants::ensure(&app.pool, "acme").await.expect("a tenant");
         Self { app, tenant, database_url, sealing_key }
     }

@@ -14,19 +14,17 @@ pub(crate) enum RequestError {
     InvalidJson { resource: ResourceName, error: serde_json::Error },
     #[error("{url:?} is not a usable URL: {reason}; check the connection's params")]
     Url { url: String, reason: String },
-    #[error(
-        "the connection has no secret {name:?}, which the provider requires: set it with `paceline connection secret`"
-    )]
+    #[error("the connection has no secret {name:?}, which the provider requires: give it new secrets")]
     NoSecret { name: String },
     #[error(
         "{name:?} is not a valid header name, or its value is not a valid header value: check auth in the definition \
          and the secrets"
     )]
     Header { name: String },
-    #[error("the connection has no token, which the provider requires: run `paceline connection authorize`")]
+    #[error("the connection has no token, which the provider requires: its owner must authorize it")]
     NoToken,
     #[error("{owner} has not set {name}, which the provider requires")]
     NoClient { owner: &'static str, name: String },
-    #[error("the operator has not set provider.{provider}.{name}, which the provider requires")]
+    #[error("the operator has not set {name}, which provider {provider} requires")]
     NoOperatorSecret { provider: ProviderName, name: String },
 }

@@ -104,7 +104,7 @@ impl OAuth {
         } else {
             let refresh = context.render.connection.token.as_ref().and_then(|token| token.refresh.as_ref());
             let Some(refresh) = refresh else {
-                let reason = "not authorised yet: run `paceline connection authorize`".to_owned();
+                let reason = "not authorised yet: its owner must do that".to_owned();
                 return Err(NoToken::Refused { reason });
             };
             let refresh = RefreshToken::new(refresh.expose_secret().to_owned());
@@ -147,13 +147,13 @@ impl OAuth {
         &self,
         wire: &Wire,
         context: &TokenContext<'_>,
-        code: &str,
+        code: &SecretString,
         verifier: Option<&SecretString>,
         redirect_url: &str,
     ) -> Result<Granted, NoToken> {
         let client = self.client(context).map_err(unsendable)?;
         let redirect = RedirectUrl::new(redirect_url.to_owned()).map_err(bad_url)?;
-        let mut request = client.exchange_code(AuthorizationCode::new(code.to_owned()));
+        let mut request = client.exchange_code(AuthorizationCode::new(code.expose_secret().to_owned()));
         request = request.set_redirect_uri(Cow::Owned(redirect));
         if let Some(verifier) = verifier {
             request = request.set_pkce_verifier(PkceCodeVerifier::new(verifier.expose_secret().to_owned()));

@@ -19,6 +19,8 @@ pub(crate) struct TokenContext<'a> {
     pub(crate) off_runtime: &'a OffRuntime,
     /// How long a request may take, body included.
     pub(crate) timeout: Duration,
+    /// What only this request sends: the callback's code and its proof.
+    pub(crate) sent: Vec<&'a SecretString>,
     /// Where the HTTP exchanges are shown, if people want to see them.
     pub(crate) trace: Option<&'a Mutex<Trace>>,
 }
@@ -30,7 +32,7 @@ impl TokenContext<'_> {
         let token = connection.token.iter().flat_map(|token| [Some(&token.access), token.refresh.as_ref()]);
         let new = granted.iter().flat_map(|new| [Some(&new.access), new.refresh.as_ref()]);
         let secrets = connection.secrets.iter().chain(self.render.operator.iter()).map(|(_, secret)| secret);
-        let all = secrets.chain(token.chain(new).flatten());
+        let all = secrets.chain(token.chain(new).flatten()).chain(self.sent.iter().copied());
         let mut forms: Vec<_> =
             all.flat_map(|secret: &SecretString| secret_forms(secret.expose_secret())).collect();
         // Longest first: one may contain another.

@@ -5,7 +5,7 @@
 //! redirect the call; an IP address in the URL is checked before the request.
 
 use super::address_class::{AddressClass, address_class};
-use crate::provider::{Definition, Provider};
+use crate::provider::{Definition, Provider, host_matches};
 use crate::settings::Names;
 use crate::words::ProviderName;
 use reqwest::Url;
@@ -40,10 +40,7 @@ impl Reach {
 /// Why a call is not sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error(
-        "{host} is in a private network: if this is intended, add {provider} to the setting \
-         providers.private_networks"
-    )]
+    #[error("{host} is in a private network, where the operator has not allowed calls of {provider}")]
     Private { host: String, provider: ProviderName },
     #[error(
         "{host} is an address that no device cloud can have: correct base_url or the connection's params"
@@ -54,8 +51,7 @@ pub(crate) enum Refusal {
     )]
     Host { host: String, provider: ProviderName, hosts: String },
     #[error(
-        "{host} would be called without TLS: use https, or add {provider} to the setting \
-         providers.private_networks"
+        "{host} would be called without TLS, which the operator has not allowed for {provider}: use https"
     )]
     Plain { host: String, provider: ProviderName },
 }
@@ -178,13 +174,6 @@ fn literal_host(url: &str) -> Option<String> {
     }
     // Normalised as in the request's URL.
     Url::parse(&format!("https://{authority}")).ok()?.host_str().map(str::to_owned)
-}
-
-fn host_matches(host: &str, pattern: &str) -> bool {
-    match pattern.strip_prefix("*.") {
-        Some(domain) => host.strip_suffix(domain).is_some_and(|own| own.len() > 1 && own.ends_with('.')),
-        None => host == pattern,
-    }
 }
 
 #[cfg(test)]

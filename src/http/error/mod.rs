@@ -38,9 +38,9 @@ pub(super) const HEADER_BYTES_MAX: usize = 32 << 10;
 /// Why a request failed. The text says what to do next.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
-    #[error("missing API key: send \"Authorization: Bearer <key>\"; `paceline key create` creates a key")]
+    #[error("missing API key: send \"Authorization: Bearer <key>\"; the operator gives you a key")]
     NoKey,
-    #[error("this API key is unknown or was revoked; `paceline key create` creates a new one")]
+    #[error("this API key is unknown or was revoked; the operator gives you a new one")]
     BadKey,
     #[error("this endpoint needs a key of role {need} or higher; yours has role {have}")]
     Forbidden { need: Role, have: Role },
@@ -58,18 +58,19 @@ pub(super) enum ApiError {
     BadMethod,
     #[error("you have no device {0}; GET /v1/devices lists your devices")]
     NoSuchDevice(DeviceId),
-    #[error(
-        "the definition of {0} does not say how devices are listed; an operator can add devices with `paceline device \
-         add`, or a [discovery] section to the definition"
-    )]
+    #[error("devices of {0} cannot be listed; ask the operator to add yours")]
     NotListable(String),
     #[error(
-        "{0} may be called in private networks, so only an operator can add its connections, with `paceline connection \
-         add`; the setting providers.private_by_api lifts this"
+        "{0} may be called in private networks, so only the operator can add its connections; ask them to add yours"
     )]
     PrivateProvider(String),
     #[error(
-        "the connection cannot be used ({0}); an operator can store a new credential with `paceline connection secret`"
+        "the operator has not said yet at which hosts {0} may be called: ask for the host that you want to use"
+    )]
+    OpenHosts(String),
+    #[error(
+        "the connection cannot be used ({0}); store new secrets with PUT /v1/connections/ID/secrets, or, where its \
+         owner must authorize it, get the URL with POST /v1/connections/ID/authorize"
     )]
     UnusableConnection(String),
     #[error("no call was made: {by} allows none {when}; try again then")]
@@ -87,8 +88,7 @@ pub(super) enum ApiError {
     )]
     NoSuchResource { provider: String, asked: String, known: Vec<String> },
     #[error(
-        "device {device} is at provider {provider:?}, whose definition is no longer installed; an operator can put \
-         {provider}.toml back into providers.dir"
+        "device {device} is at provider {provider:?}, which this server no longer knows; ask the operator for it"
     )]
     ProviderGone { device: DeviceId, provider: String },
     #[error(
@@ -111,18 +111,25 @@ pub(super) enum ApiError {
     BadLabel(#[from] TextError),
     #[error("you have no connection {}; GET /v1/connections lists your connections", excerpt(.0))]
     NoSuchConnection(String),
-    #[error("{0}")]
+    #[error("{}", .0.for_users())]
     NoSuchProvider(LookupError),
-    #[error("{0}")]
+    #[error("{}", .0.for_users())]
     BadConnection(LookupError),
     #[error("{0}")]
     LabelTaken(ConnectionError),
-    #[error("{0}")]
+    #[error("{}", .0.for_users())]
     NotAuthorised(AuthoriseError),
     #[error("{detail}")]
     TooManyRefreshes { detail: String, wait: Duration, left: RateLimit },
     #[error("{0}")]
     TooManyConnections(ConnectionError),
+    #[error(
+        "this browser did not begin this authorization, so nothing was changed: open the link that you were given in \
+         the browser in which you sign in, or paste this page's address where you were asked for it"
+    )]
+    OtherBrowser,
+    #[error("go on from the page that the link shows: a form of another page may not")]
+    ForeignForm,
     #[error("{0}")]
     NoToken(AuthoriseError),
     #[error("{0}")]
@@ -144,7 +151,7 @@ pub(super) enum ApiError {
     HeadersTooLarge,
     #[error("send JSON with \"Content-Type: application/json\"")]
     BadContentType,
-    #[error("the body is too large; the server's setting http.body_bytes_max limits it (1 MiB by default)")]
+    #[error("the body is too large; send less, or in several requests")]
     BodyTooLarge,
     #[error(
         "the server's database is unavailable; cached devices are still served; try again in a few seconds"
@@ -209,6 +216,7 @@ impl ApiError {
             Self::PrivateProvider(_) => {
                 (S::FORBIDDEN, "private-provider", "Only an operator may add this connection")
             }
+            Self::OpenHosts(_) => (S::FORBIDDEN, "host-not-allowed", "Host not allowed"),
             Self::UnusableConnection(_) => (S::CONFLICT, "unusable-connection", "Connection cannot be used"),
             Self::NotYet { .. } => (S::SERVICE_UNAVAILABLE, "not-yet", "No quota left"),
             Self::Incident { .. } => {
@@ -229,6 +237,8 @@ impl ApiError {
                 (S::TOO_MANY_REQUESTS, "too-many-refreshes", "Too many refreshes")
             }
             Self::TooManyConnections(_) => (S::CONFLICT, "too-many-connections", "Too many connections"),
+            Self::OtherBrowser => (S::FORBIDDEN, "other-browser", "Not the browser that began"),
+            Self::ForeignForm => (S::FORBIDDEN, "foreign-form", "A form of another site"),
             Self::NotAuthorised(_) => (S::CONFLICT, "not-authorised", "Not authorised"),
             Self::NoToken(_) => (S::BAD_GATEWAY, "no-token", "No token from the provider"),
             Self::BadInterval(_) => (S::UNPROCESSABLE_ENTITY, "bad-interval", "Interval not accepted"),

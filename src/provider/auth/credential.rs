@@ -85,17 +85,6 @@ pub struct About {
     pub about: String,
 }
 
-/// The description of a connection's param.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Param {
-    /// What it is, and where its owner finds it.
-    pub about: String,
-    /// Its value where a connection sets none; without a default, it is required.
-    #[serde(default)]
-    pub default: Option<String>,
-}
-
 /// The secrets of `kind = "basic"`.
 pub const BASIC: [&str; 2] = ["username", "password"];
 

@@ -109,6 +109,7 @@ fn check_account(definition: &Definition) -> Vec<(Range<usize>, String)> {
     }
     for (name, param) in &definition.params {
         wrong.extend(check_name(name).map(|message| (param.span(), message.replace("a secret", "a param"))));
+        wrong.extend(param.get_ref().check(name).map(|message| (param.span(), message)));
     }
     wrong
 }

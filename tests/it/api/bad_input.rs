@@ -189,7 +189,11 @@ async fn missing_provider_definition_is_named() {
     let path = format!("/v1/devices/{}/jobs/state", api.devices[0]);
     let response = put(&router, &path, &key, json!({"interval": "1m"})).await;
     assert_eq!((response.status, response.problem()), (StatusCode::CONFLICT, "provider-gone"));
-    assert!(response.detail().contains("testcloud.toml"), "{}", response.detail());
+    assert!(
+        response.detail().contains("\"testcloud\", which this server no longer knows"),
+        "{}",
+        response.detail()
+    );
     let response = refresh(&router, api.devices[0], "state", &key).await;
     assert_eq!((response.status, response.problem()), (StatusCode::CONFLICT, "provider-gone"));
 }

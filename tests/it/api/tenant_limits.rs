@@ -31,6 +31,13 @@ async fn tenant_adds_no_more_connections_than_it_may_have_even_at_once() {
     let test = with_limits(3, 10).await;
     let (router, key) = (http::router(test.app.clone()), test.key(Role::User).await);
     test.connect("testcloud", "of the operator", "http://cloud.invalid").await;
+    // So that all count before the first has added its own, unless they wait for each other.
+    for sql in [
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END $$",
+        "CREATE TRIGGER slow BEFORE INSERT ON connections FOR EACH ROW EXECUTE FUNCTION slow()",
+    ] {
+        sqlx::query(sql).execute(&test.app.pool).await.unwrap();
+    }
     let bodies: Vec<_> = (0..8).map(|n| account(&format!("home {n}"))).collect();
     let answers = futures::future::join_all(bodies.iter().map(|body| post(&router, &key, body))).await;
     let added = answers.iter().filter(|answer| answer.status == StatusCode::CREATED).count();

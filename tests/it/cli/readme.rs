@@ -34,7 +34,8 @@ async fn slow_readme_runs_as_written() {
 
     // curl waits for the server, and fails where the API refuses.
     let mut script = "trap 'kill $(jobs -p)' EXIT\n\
-                      curl() { command curl -sS --fail-with-body --retry-connrefused --retry 40 --retry-delay 1 \"$@\"; }\n"
+                      curl() { command curl -sS --fail-with-body --retry-connrefused --retry 40 \\\n\
+                      --retry-delay 1 \"$@\"; }\n"
         .to_owned();
     let mut lines = 0;
     for line in shell_lines(include_str!("../../../README.md")) {

@@ -171,7 +171,8 @@ async fn rotation_seals_all_secrets_with_the_new_key_and_loses_none() {
     let granted = Granted { access: "acc".into(), refresh: Some("ref".into()), lifetime_ms: None };
     paceline::preference::activation::allow(&pool, &before, &first, &granted, UnixMs(0)).await.unwrap();
     let (verifier, redirect_url) = (Some("proof".into()), "https://x".to_owned());
-    let pending = Pending { tenant: first.tenant, connection: first.id, verifier, redirect_url };
+    let pending =
+        Pending { tenant: first.tenant, connection: first.id, verifier, redirect_url, url: String::new() };
     token::wait_for(&pool, &before, &"state".into(), &pending, UnixMs(i64::MAX / 2)).await.unwrap();
 
     // The new key alone opens nothing, so that nothing is sealed with it. With the old one beside it all can be opened,

@@ -7,6 +7,7 @@ use paceline::fetch::cases::TokenCase;
 use paceline::fetch::cases::compare_requests;
 use paceline::fetch::cases::{self, Case, Difference, ExpectedRequest};
 use paceline::fetch::cases::{NOW, secret, secrets};
+use paceline::keep;
 use paceline::preference::connections::{self, NewConnection};
 use paceline::preference::devices::{self, NewDevice, TenantConnection};
 use paceline::preference::{learned, tenants};
@@ -15,7 +16,6 @@ use paceline::record::{self, Observation};
 use paceline::words::{
     CallId, ConnectionId, DeviceId, Granted, JobId, Priority, Record, ResourceName, TenantId, UnixMs,
 };
-use paceline::{authorise, keep};
 use reqwest::Request;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -150,7 +150,10 @@ impl DeployedCase {
             params: self.redirected.params.clone(),
             secrets: secrets(auth.secrets()),
         };
-        self.connection = authorise::add(app, new, None).await.unwrap().id;
+        // The hosts that params name are those of the shipped definition; calls go to test servers.
+        let operator = app.settings.provider.of(&provider.name);
+        self.shipped.check_account(&new.params, &new.secrets, &operator).unwrap();
+        self.connection = connections::add(&app.pool, &app.sealer, new).await.unwrap();
         let opened =
             connections::open_any(&app.pool, &app.sealer, self.tenant, self.connection).await.unwrap();
         if auth.has_tokens() {

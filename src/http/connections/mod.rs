@@ -1,17 +1,20 @@
 //! Connections: accounts at providers, and how their owners authorize them.
 
+pub(super) mod authorize;
+
 use super::Api;
 use super::auth::{Authenticated, AuthenticatedUser};
 use super::error::{ApiError, Problem};
-use super::extract::{Json, Path, Query};
+use super::extract::{Json, Path};
 use super::refusals::Refusals;
-use crate::authorise::{self, AuthoriseError, Callback};
+use crate::authorise::{self, AuthoriseError};
 use crate::keep;
 use crate::preference::connections::{self, ConnectionRow, NewConnection};
+use crate::provider::Provider;
+use crate::settings;
 use crate::words::Secrets;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{Html, IntoResponse};
+use axum::http::StatusCode;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -71,25 +74,12 @@ pub(super) struct ConnectionList {
 /// Where an owner authorizes a connection.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct AuthorizationUrl {
-    /// Send the owner's browser here. The provider redirects it back to this API, which shows the result.
+    /// Send the owner's browser here. The page names the connection and leads to the provider, which redirects the same
+    /// browser back to this API, which shows the result.
     url: String,
     /// When the URL expires.
     #[schema(example = "2026-01-01T00:10:00.000Z")]
     expires_at: String,
-}
-
-/// The query of the provider's redirect.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct CallbackQuery {
-    /// The state that the authorization URL carried.
-    #[param(value_type = Option<String>)]
-    state: Option<SecretString>,
-    /// The code to exchange for a token.
-    #[param(value_type = Option<String>)]
-    code: Option<SecretString>,
-    /// Why there is no code.
-    error: Option<String>,
 }
 
 /// Why a connection was not stored or changed.
@@ -150,12 +140,7 @@ pub(super) async fn add(
 ) -> Result<(StatusCode, axum::Json<StoredConnection>), ApiError> {
     let provider = api.app.registry.find(&new.provider).map_err(AuthoriseError::from)?;
     let label = new.label.parse()?;
-    // A connection's params choose where calls go, and its devices show what comes back: through such a provider a
-    // user could read the deployment's private network.
-    let settings = &api.app.settings.providers;
-    if settings.private_networks.contains(provider.name.as_str()) && !settings.private_by_api {
-        return Err(ApiError::PrivateProvider(provider.name.to_string()));
-    }
+    may_be_added(&api.app.settings.providers, provider)?;
     let connection = NewConnection {
         tenant: principal.tenant,
         provider: provider.name.clone(),
@@ -168,6 +153,18 @@ pub(super) async fn add(
         StatusCode::CREATED,
         axum::Json(StoredConnection { id: added.id.0, awaits_owner: added.awaits_owner }),
     ))
+}
+
+/// Whether users may add connections to a provider. A connection's params choose where calls go, and its devices show
+/// what comes back: through one that may be called anywhere, a user could read the deployment's private network, or
+/// have it call any host of the internet.
+pub(super) fn may_be_added(settings: &settings::Providers, provider: &Provider) -> Result<(), ApiError> {
+    let name = provider.name.to_string();
+    match settings.private_networks.contains(&name) {
+        true if !settings.private_by_api => Err(ApiError::PrivateProvider(name)),
+        false if provider.has_open_hosts() => Err(ApiError::OpenHosts(name)),
+        _ => Ok(()),
+    }
 }
 
 /// Replaces secrets of a connection and resumes its jobs.
@@ -243,45 +240,6 @@ pub(super) async fn authorize(
         tracing::debug!(%error, "could not check whether the schedule was lost");
     }
     let started = authorise::begin(app, provider, &opened.map_err(AuthoriseError::from)?).await?;
-    Ok(axum::Json(AuthorizationUrl { url: started.url, expires_at: started.expires_at.to_string() }))
-}
-
-/// Completes an authorization. Needs no key: the `state` authenticates the request and works once.
-#[utoipa::path(
-    get, path = "/v1/authorize/callback", operation_id = "authorize_callback", tag = "connections",
-    params(CallbackQuery),
-    responses(
-        (status = 200, description = "The connection is authorized", body = String, content_type = "text/html"),
-        (status = 400, description = "`state` or `code` is missing", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 409, description = "The owner refused, or the state has expired or was used", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 502, description = "The provider returned no token", body = Problem,
-            content_type = "application/problem+json"),
-    )
-)]
-pub(super) async fn callback(
-    State(api): State<Api>,
-    Query(query): Query<CallbackQuery>,
-) -> Result<impl IntoResponse, ApiError> {
-    let state =
-        query.state.ok_or_else(|| ApiError::BadQuery("missing `state` query parameter".to_owned()))?;
-    let callback = match (query.error, query.code) {
-        (Some(error), _) => Callback::Error(error.chars().take(200).collect()),
-        (None, Some(code)) => Callback::Code(code),
-        (None, None) => return Err(ApiError::BadQuery("missing `code` query parameter".to_owned())),
-    };
-    let app = api.app.clone();
-    // The code works once: its token must be stored even if the browser disconnects meanwhile.
-    let finished = api.app.detached.spawn(async move {
-        authorise::finish(&app, &state, &callback).await?;
-        // If this fails, the keeper drains the outbox later.
-        let _ = crate::keep::drain(&app).await;
-        Ok::<_, AuthoriseError>(())
-    });
-    finished.await.map_err(|error| ApiError::Internal(error.into()))??;
-    let page =
-        "<!doctype html><title>Paceline</title><p>The connection is authorised. You may close this page.</p>";
-    // The page's URL contains the code and the state.
-    Ok(([(header::REFERRER_POLICY, "no-referrer"), (header::CACHE_CONTROL, "no-store")], Html(page)))
+    let url = started.start_url.ok_or_else(|| AuthoriseError::NoRedirectUrl(provider.name.to_string()))?;
+    Ok(axum::Json(AuthorizationUrl { url, expires_at: started.expires_at.to_string() }))
 }
