@@ -111,7 +111,9 @@ async fn work(
                     Step::Rests => {
                         let parts = connection.into_parts();
                         let socket = parts.io.into_inner();
-                        return Some(Watched { ahead: parts.read_buf, ..socket });
+                        // An empty one would hold its buffer.
+                        let ahead = Some(parts.read_buf).filter(|read| !read.is_empty()).unwrap_or_default();
+                        return Some(Watched { ahead, ..socket });
                     }
                     Step::Ended(Err(error)) => tracing::debug!(%error, "connection closed"),
                     Step::Overdue => tracing::debug!("connection closed: it waited too long"),
