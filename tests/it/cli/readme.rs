@@ -14,6 +14,18 @@ const ELSEWHERE: [&str; 2] = ["scripts/demo", "cargo install"];
 /// Lines that need somebody at the terminal, and what they say without.
 const ASKING: [(&str, &str); 1] = [("paceline connection authorize", "nothing was pasted")];
 
+/// curl waits for the server, fails where the API refuses, and leaves a live stream after a while.
+const SHELL: &str = r#"
+trap 'kill $(jobs -p)' EXIT
+curl() {
+    local stream=
+    case " $* " in *' -N '*) stream='--max-time 2' ;; esac
+    command curl -sS --fail-with-body --retry-connrefused --retry 40 --retry-delay 1 $stream "$@"
+    local status=$?
+    [ "$status $stream" = '28 --max-time 2' ] || return $status
+}
+"#;
+
 /// Slow: it runs a server and all commands one after the other.
 #[tokio::test]
 async fn slow_readme_runs_as_written() {
@@ -32,11 +44,7 @@ async fn slow_readme_runs_as_written() {
     std::fs::create_dir(&bin).unwrap();
     symlink(env!("CARGO_BIN_EXE_paceline"), bin.join("paceline")).unwrap();
 
-    // curl waits for the server, and fails where the API refuses.
-    let mut script = "trap 'kill $(jobs -p)' EXIT\n\
-                      curl() { command curl -sS --fail-with-body --retry-connrefused --retry 40 \\\n\
-                      --retry-delay 1 \"$@\"; }\n"
-        .to_owned();
+    let mut script = SHELL.to_owned();
     let mut lines = 0;
     for line in shell_lines(include_str!("../../../README.md")) {
         let line = line.replace("127.0.0.1:8077", &address).replace("http://127.0.0.1:3000", &boat.uri());
