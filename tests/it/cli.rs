@@ -207,7 +207,8 @@ fn every_request_in_the_readme_is_in_the_api_description() {
         let Some((_, path)) = line.split_once("http://127.0.0.1:8077") else { continue };
         let method =
             line.split_once("-X ").map_or("get", |(_, rest)| rest.split(' ').next().unwrap()).to_lowercase();
-        let segments: Vec<_> = path.trim().split('/').collect();
+        let path = path.split(['?', '"', ' ']).next().unwrap_or_default();
+        let segments: Vec<_> = path.split('/').collect();
         let matches = |template: &String| {
             let template: Vec<_> = template.split('/').collect();
             let is_match = |(part, segment): (&&str, &&str)| part.starts_with('{') || part == segment;
