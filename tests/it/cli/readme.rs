@@ -19,10 +19,10 @@ const SHELL: &str = r#"
 trap 'kill $(jobs -p)' EXIT
 curl() {
     local stream=
-    case " $* " in *' -N '*) stream='--max-time 2' ;; esac
+    case " $* " in *' -N '*) stream='--max-time 2 --retry 0' ;; esac
     command curl -sS --fail-with-body --retry-connrefused --retry 40 --retry-delay 1 $stream "$@"
     local status=$?
-    [ "$status $stream" = '28 --max-time 2' ] || return $status
+    [ "$status $stream" = '28 --max-time 2 --retry 0' ] || return $status
 }
 "#;
 
