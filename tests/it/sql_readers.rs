@@ -84,7 +84,7 @@ async fn login_sees_the_views_of_its_tenant_and_nothing_else() {
         "SELECT * FROM public.rollups_1h_202603",
         "SELECT pg_read_file('postmaster.pid')",
         "INSERT INTO dashboard.devices (device_id) VALUES (1)",
-        "SELECT public.ensure_history('2026-03-10')",
+        "DELETE FROM public.readings",
         "SET ROLE paceline",
     ] {
         let refusal = reader.refusal(sql).await;

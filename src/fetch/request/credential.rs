@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(sent.0, "k=s4cret&a=s5cret");
         assert_eq!(sent.1, "authorization: Bearer s3cret\nx-key: s6cret");
         let missing = query_and_headers(auth, &own, &Secrets::default()).unwrap_err();
-        assert!(missing.contains("provider.lamps.app_key"), "{missing}");
+        assert!(missing.contains("has not set app_key, which provider lamps"), "{missing}");
         let missing = query_and_headers(auth, &secrets_of(&[("secret", "s3cret")]), &operator).unwrap_err();
         assert!(missing.contains("no secret \"second\""), "{missing}");
         let line_break =

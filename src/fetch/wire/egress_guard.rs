@@ -222,7 +222,7 @@ mod tests {
         for url in
             ["https://127.0.0.1/", "https://[::1]/", "https://0x7f.1/", "https://[::ffff:10.0.0.1]:8443/"]
         {
-            assert!(refusal_text(&public, url).contains("add lamps to the setting"), "{url}");
+            assert!(refusal_text(&public, url).contains("has not allowed calls of lamps"), "{url}");
             assert_eq!(refusal_text(&private, url), "", "{url}");
         }
         for url in ["https://169.254.169.254/latest", "http://0.0.0.0/", "http://[fe80::1]/"] {
