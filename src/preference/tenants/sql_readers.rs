@@ -124,9 +124,16 @@ pub async fn drop(pool: &Pool, tenant: TenantId, name: &str) -> Result<(), SqlRe
     if removed.rows_affected() == 0 {
         return Err(SqlReaderError::Unknown(name.to_owned()));
     }
-    let drop = format!("DROP ROLE IF EXISTS {name}");
-    let done = sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&mut transaction).await;
-    done.map_err(|error| refusal(error, name, tenant))?;
+    let is_there = sqlx::query_scalar!(r#"SELECT to_regrole($1) IS NOT NULL AS "is_there!""#, name)
+        .fetch_one(&mut transaction)
+        .await
+        .map_err(failed())?;
+    // A session of it may have temporary objects, which are dropped by those who may act as it.
+    let drop = format!("GRANT {name} TO CURRENT_USER; DROP OWNED BY {name}; DROP ROLE {name}");
+    for statement in drop.split("; ").filter(|_| is_there) {
+        let done = sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut transaction).await;
+        done.map_err(|error| refusal(error, name, tenant))?;
+    }
     Ok(transaction.commit().await.map_err(failed())?)
 }
 
