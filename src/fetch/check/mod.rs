@@ -273,7 +273,7 @@ records = ".[] | {id, values: {on}}"
         refused(
             url,
             "http://api.example.com/v1",
-            "lamps.toml:3: api.example.com would be called without TLS, which the operator has not allowed for lamps: use https",
+            "without TLS, which the operator has not allowed for lamps: use https",
         );
         refused(url, "https://169.254.169.254", "an address that no device cloud can have");
         refused(
