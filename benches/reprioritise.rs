@@ -91,10 +91,17 @@ async fn through_postgres() -> Result<f64, Failed> {
     let started = Instant::now();
     stream::iter(devices)
         .map(async |device: DeviceId| {
-            let subject = DeviceRef { device, provider: at.provider.to_string() };
-            let job: JobId =
-                jobs::set(&at.app.pool, at.tenant, &subject, &resource, &patch, interval).await?;
-            keep::tell_soon(&at.app, &at.provider, job).await;
+            let subject = DeviceRef {
+                device,
+                provider: at.provider.to_string(),
+                connection,
+                group: String::new(),
+                usable: true,
+                weight: 1,
+            };
+            let set = jobs::set(&at.app.pool, at.tenant, &subject, &resource, &patch, interval, None).await?;
+            let jobs: Vec<JobId> = set.into_iter().collect();
+            keep::tell_soon(&at.app, &at.provider, &jobs).await;
             Ok::<_, Failed>(())
         })
         .buffer_unordered(CONCURRENCY)

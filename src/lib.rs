@@ -18,6 +18,7 @@
 //! - [`forecast`]: the effective interval of every job, and the quota that limits it
 //! - [`explain`]: why a job has not run yet, in one sentence
 //! - [`keep`]: housekeeping: the outbox, a lost schedule, the history
+//! - [`change`]: changes what users ask for, and tells what they get
 //! - [`adhoc`]: what a user asks for outside the schedule: an ad-hoc call, and "refresh now"
 //! - [`discovery`]: lists a connection's devices, on request and when due
 //! - [`trial`]: one ad-hoc call that stores nothing, for whoever writes a definition
@@ -26,6 +27,7 @@ pub mod adhoc;
 pub mod app;
 pub mod authorise;
 pub mod cache;
+pub mod change;
 pub mod cli;
 pub mod clock;
 pub mod cloud;

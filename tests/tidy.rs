@@ -26,7 +26,7 @@ const LEVELS: &[&[&str]] = &[
     &["serve"],
     &["http"],
     &["discovery", "trial"],
-    &["adhoc", "live"],
+    &["adhoc", "change", "live"],
     &["journey", "read", "history", "keep", "forecast", "explain"],
     &["authorise"],
     &["app"],

@@ -147,7 +147,7 @@ pub async fn refresh_now(
         (asker == Asker::Tenant).then(|| RefreshLimits::of(refresh_bounds(app), tenant, provider, resource));
     let (mut answer, mut left) = ask(app, provider, job.job, limits.as_ref()).await?;
     if answer == Refresh::Unknown {
-        keep::tell_soon(app, &provider.name, job.job).await;
+        keep::tell_soon(app, &provider.name, &[job.job]).await;
         (answer, left) = ask(app, provider, job.job, limits.as_ref()).await?;
     }
     let status = match answer {

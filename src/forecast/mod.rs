@@ -1,8 +1,10 @@
 //! The interval that every job will get, and why: the jobs are read from Postgres, page by page, and planned by
 //! [`pace::plan`](fn@crate::pace::plan).
 
+mod beside;
 mod plans;
 
+pub use beside::{Surroundings, demands, forecast_beside};
 pub use plans::{ForecastFailed, Gets, JobPlans, Plans};
 
 use crate::app::App;
@@ -37,7 +39,7 @@ pub async fn forecast(app: &App, provider: &Arc<Provider>) -> Result<Forecast, P
         let page = jobs::page(&app.pool, &provider.name, after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.job.id;
-        demands.extend(page.into_iter().filter(StoredJob::is_scheduled).map(demand));
+        demands.extend(beside::demands(page));
     }
     let rank = app.taker_settings();
     let quota_inputs = quota_inputs(app, provider).await?;
@@ -82,6 +84,17 @@ impl Forecast {
     /// The quota that keeps a job from the interval it asked for.
     pub fn bound_by(&self, job: &Effective) -> Option<&Load> {
         self.plan.loads.get(job.bound_by?)
+    }
+
+    /// What a job gets, in numbers and in words.
+    pub fn gets(&self, demand: &Demand, job: &Effective) -> Gets {
+        let load = self.bound_by(job).filter(|_| !job.is_as_asked());
+        let inputs = self.quota_inputs.get(&demand.connection);
+        Gets {
+            effective_ms: job.effective_ms,
+            text: job.effective_ms.map(about),
+            limited_by: load.and_then(|load| limited_by(&self.provider, load, inputs)),
+        }
     }
 
     /// `asked 30s, gets 47s: quota hour of connection 3 allows 500 in 1h`; none for a job that gets what it asked.

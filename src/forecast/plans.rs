@@ -2,7 +2,7 @@
 
 use super::{Forecast, about, forecast, limited_by};
 use crate::app::App;
-use crate::pace::{Effective, Load, QuotaInputsByConnection};
+use crate::pace::{Beside, Effective, Load, QuotaInputsByConnection};
 use crate::postgres::PostgresError;
 use crate::provider::Provider;
 use crate::words::{ConnectionId, Interval, JobId, ProviderName};
@@ -42,7 +42,9 @@ pub struct JobPlans {
     provider: Arc<Provider>,
     jobs: HashMap<JobId, Compact>,
     loads: Vec<Load>,
-    quota_inputs: QuotaInputsByConnection,
+    pub(super) quota_inputs: QuotaInputsByConnection,
+    /// All connections, where they share a quota.
+    pub(super) all: Beside,
 }
 
 /// [`Effective`] in 12 bytes: a process may keep it of a million jobs.
@@ -98,6 +100,9 @@ pub enum ForecastFailed {
     /// The task that made it panicked.
     #[error("the task that planned the jobs failed: {0}")]
     Task(#[from] tokio::task::JoinError),
+    /// It took too long.
+    #[error("the plan was not computed in time")]
+    TooSlow,
 }
 
 impl Entry {
@@ -112,7 +117,10 @@ impl Entry {
             return Ok(made.plan);
         }
         let began = Instant::now();
-        let plan = Arc::new(JobPlans::from(forecast(app, provider).await?));
+        let forecast = forecast(app, provider).await?;
+        let rank = app.taker_settings();
+        let all = Beside::of(provider, &forecast.demands, &forecast.quota_inputs, rank.k, &rank.base);
+        let plan = Arc::new(JobPlans::new(forecast, all));
         let (at, kept) = (Instant::now(), KEPT.max(began.elapsed() * COST_SHARE));
         *self.made.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(Made { plan: plan.clone(), at, kept });
@@ -123,14 +131,6 @@ impl Entry {
 impl Made {
     fn is_current(&self) -> bool {
         self.at.elapsed() < self.kept
-    }
-}
-
-impl From<Forecast> for JobPlans {
-    fn from(forecast: Forecast) -> Self {
-        let jobs = forecast.plan.jobs.iter().map(|job| (job.job, Compact::from(job))).collect();
-        let Forecast { provider, quota_inputs, plan, .. } = forecast;
-        Self { provider, jobs, loads: plan.loads, quota_inputs }
     }
 }
 
@@ -150,6 +150,12 @@ impl From<&Effective> for Compact {
 }
 
 impl JobPlans {
+    fn new(forecast: Forecast, all: Beside) -> Self {
+        let jobs = forecast.plan.jobs.iter().map(|job| (job.job, Compact::from(job))).collect();
+        let Forecast { provider, quota_inputs, plan, .. } = forecast;
+        Self { provider, jobs, loads: plan.loads, quota_inputs, all }
+    }
+
     /// What a job gets; none if it asks for something else since the plan was made.
     pub fn gets(&self, job: JobId, connection: ConnectionId, asked: Interval) -> Option<Gets> {
         let found = self.jobs.get(&job)?;
@@ -161,10 +167,7 @@ impl JobPlans {
         let effective_ms = if is_as_asked { Some(asked.as_ms() as f64) } else { effective_ms };
         let load = self.loads.get(found.bound_by as usize).filter(|_| !is_as_asked);
         let inputs = self.quota_inputs.get(&connection);
-        Some(Gets {
-            effective_ms,
-            text: effective_ms.map(about),
-            limited_by: load.and_then(|load| limited_by(&self.provider, load, inputs)),
-        })
+        let limited_by = load.and_then(|load| limited_by(&self.provider, load, inputs));
+        Some(Gets { effective_ms, text: effective_ms.map(about), limited_by })
     }
 }

@@ -41,19 +41,23 @@ pub async fn drain(app: &App) -> Result<usize, KeepError> {
     }
 }
 
-/// Puts one job into the schedule, for a caller that waits: not after a backlog, and not for long. If it fails, the
-/// keeper does it.
-pub async fn tell_soon(app: &App, provider: &ProviderName, job: JobId) {
+/// Puts jobs into the schedule, for a caller that waits: not after a backlog, and not for long. If it fails, or if
+/// they are many, the keeper does it.
+pub async fn tell_soon(app: &App, provider: &ProviderName, jobs: &[JobId]) {
+    if jobs.len() as i64 > BATCH {
+        return;
+    }
     let putting = async {
-        let notes = outbox::of_job(&app.pool, job).await?;
-        tell(app, provider, &HashSet::from([job.0]), &HashSet::new()).await?;
+        let ids: Vec<i64> = jobs.iter().map(|job| job.0).collect();
+        let notes = outbox::of_jobs(&app.pool, &ids).await?;
+        tell(app, provider, &ids.into_iter().collect(), &HashSet::new()).await?;
         outbox::forget(&app.pool, &notes).await?;
         Ok::<_, KeepError>(())
     };
     match timeout(Duration::from_millis(500), putting).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "job not put; the keeper does it"),
-        Err(_) => tracing::debug!("job not put in time; the keeper does it"),
+        Ok(Err(error)) => tracing::debug!(%error, "jobs not put; the keeper does it"),
+        Err(_) => tracing::debug!("jobs not put in time; the keeper does it"),
     }
 }
 

@@ -31,7 +31,7 @@ pub async fn set_plan(
     provider.check_plan(plan)?;
     // A connection without jobs has nothing in the schedule; its quota inputs follow with its first job.
     if let Some(job) = quota_inputs::set_plan(&app.pool, tenant, found.id, plan).await? {
-        tell_soon(app, &provider.name, job).await;
+        tell_soon(app, &provider.name, &[job]).await;
     }
     Ok(())
 }

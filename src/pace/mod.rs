@@ -7,5 +7,5 @@ pub mod quota;
 
 pub use gate::{Gate, GateCall};
 pub use gauge::Gauge;
-pub use plan::{Demand, Effective, Holder, Load, Plan, QuotaInputsByConnection, plan};
+pub use plan::{Beside, Demand, Effective, Holder, Load, Plan, QuotaInputsByConnection, plan, plan_beside};
 pub use quota::Gcra;

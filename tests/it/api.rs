@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 mod bad_input;
+mod choices;
 mod history;
 mod lists;
 mod open_connections;

@@ -605,9 +605,9 @@ async fn newer_preference_moves_a_waiting_job_and_older_does_not() {
     let subject = jobs::device_of(&rig.t.app.pool, rig.t.tenant, rig.devices[0]).await.unwrap().unwrap();
     let patch = jobs::JobPatch { interval: Some("10s".parse().unwrap()), ..jobs::JobPatch::default() };
     let resource = "state".parse().unwrap();
-    let id = jobs::set(&rig.t.app.pool, rig.t.tenant, &subject, &resource, &patch, "1m".parse().unwrap())
-        .await
-        .unwrap();
+    let default = "1m".parse().unwrap();
+    let set = jobs::set(&rig.t.app.pool, rig.t.tenant, &subject, &resource, &patch, default, None).await;
+    let id = set.unwrap().unwrap();
     let old = jobs::by_id(&rig.t.app.pool, &[id.0]).await.unwrap().remove(0);
     keep::drain(&rig.t.app).await.unwrap();
     let location = rig.location(rig.devices[0]).await;

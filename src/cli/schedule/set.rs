@@ -109,10 +109,11 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
         priority: args.patch.priority,
         paused: args.patch.paused(),
     };
-    let id = jobs::set(pool, tenant, &subject, name, &patch, resource.interval_default).await?;
+    let set = jobs::set(pool, tenant, &subject, name, &patch, resource.interval_default, None).await?;
     context.update_schedule().await;
-    match jobs::by_id(pool, &[id.0]).await?.pop() {
+    let ids: Vec<_> = set.iter().map(|id| id.0).collect();
+    match jobs::by_id(pool, &ids).await?.pop() {
         Some(job) => context.output.answer(&JobView::from(job)),
-        None => Err(CliError::refused(format!("job {id} was stored, then removed by another request"))),
+        None => Err(CliError::refused("the job was stored, then removed by another request")),
     }
 }

@@ -266,7 +266,7 @@ impl DeviceQuery {
 }
 
 /// The devices that a list of numbers names, each once.
-fn ids(text: &str) -> Result<Vec<DeviceId>, ApiError> {
+pub(super) fn ids(text: &str) -> Result<Vec<DeviceId>, ApiError> {
     let id = |text: &str| {
         let id = text.trim().parse().ok().map(DeviceId);
         id.ok_or_else(|| ApiError::BadQuery(format!("ids holds {:?}, which is no number", excerpt(text))))

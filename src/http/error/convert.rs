@@ -4,6 +4,7 @@ use super::{ApiError, RateLimit};
 use crate::adhoc::{AdHocError, RefreshError};
 use crate::app::RefillFailed;
 use crate::authorise::AuthoriseError;
+use crate::change::ChangeError;
 use crate::discovery::DiscoverError;
 use crate::explain::ForecastFailed;
 use crate::keep::{KeepError, PlanError};
@@ -29,10 +30,38 @@ impl From<Arc<PostgresError>> for ApiError {
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Postgres(error) | ReadError::Forecast(ForecastFailed::Postgres(error)) => error.into(),
-            ReadError::Forecast(error @ ForecastFailed::Task(_)) => Self::Internal(error.into()),
+            ReadError::Postgres(error) => error.into(),
+            ReadError::Forecast(error) => error.into(),
             ReadError::Refill(RefillFailed::Postgres(error)) => error.into(),
             ReadError::Refill(error @ RefillFailed::Task(_)) => Self::Internal(error.into()),
+        }
+    }
+}
+
+impl From<ForecastFailed> for ApiError {
+    fn from(error: ForecastFailed) -> Self {
+        match error {
+            ForecastFailed::Postgres(error) => error.into(),
+            ForecastFailed::TooSlow => Self::NoForecast,
+            ForecastFailed::Task(_) => Self::Internal(error.into()),
+        }
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::NoDevice(device) => Self::NoSuchDevice(device),
+            ChangeError::NoProvider { device, provider } => Self::ProviderGone { device, provider },
+            ChangeError::NoResource { provider, asked, known } => {
+                Self::NoSuchResource { provider, asked, known }
+            }
+            ChangeError::NoJob { device, resource } => Self::NoSuchJob { device, resource },
+            ChangeError::Interval(error) => Self::BadInterval(error),
+            ChangeError::TooShort { .. } => Self::IntervalTooShort(error),
+            ChangeError::Outdated { device, resource } => Self::Outdated { device, resource },
+            ChangeError::Postgres(error) => error.into(),
+            ChangeError::Forecast(error) => error.into(),
         }
     }
 }

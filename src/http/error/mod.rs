@@ -8,6 +8,7 @@ pub(super) use rate_limit::RateLimit;
 pub(super) use shortened::shortened;
 
 use crate::authorise::AuthoriseError;
+use crate::change::ChangeError;
 use crate::history::TooManyPoints;
 use crate::live::LiveError;
 use crate::postgres::PostgresError;
@@ -136,6 +137,15 @@ pub(super) enum ApiError {
     BadInterval(#[from] IntervalError),
     #[error("{0}")]
     BadPriority(#[from] UnknownPriority),
+    #[error("{0}")]
+    IntervalTooShort(ChangeError),
+    #[error(
+        "{resource} of device {device} is not as your If-Match says, so nothing was changed; read it with \
+         GET /v1/devices/{device}/jobs/{resource}, whose ETag names its version"
+    )]
+    Outdated { device: DeviceId, resource: ResourceName },
+    #[error("what the jobs get could not be computed in time; try again in a few seconds")]
+    NoForecast,
     #[error("the body changes nothing; give at least one of interval, priority and paused")]
     EmptyPreference,
     #[error("the body must be a JSON object, not an array; /openapi.json describes its fields")]
@@ -243,6 +253,9 @@ impl ApiError {
             Self::NoToken(_) => (S::BAD_GATEWAY, "no-token", "No token from the provider"),
             Self::BadInterval(_) => (S::UNPROCESSABLE_ENTITY, "bad-interval", "Interval not accepted"),
             Self::BadPriority(_) => (S::UNPROCESSABLE_ENTITY, "bad-priority", "Priority not accepted"),
+            Self::IntervalTooShort(_) => (S::UNPROCESSABLE_ENTITY, "bad-interval", "Interval not accepted"),
+            Self::Outdated { .. } => (S::PRECONDITION_FAILED, "outdated", "Changed since"),
+            Self::NoForecast => (S::SERVICE_UNAVAILABLE, "no-forecast", "Not computed in time"),
             Self::EmptyPreference => (S::UNPROCESSABLE_ENTITY, "nothing-asked", "Nothing to change"),
             Self::BadBody(rejection) => match rejection.status() {
                 S::PAYLOAD_TOO_LARGE => Self::BodyTooLarge.kind(),

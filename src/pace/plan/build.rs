@@ -106,7 +106,7 @@ pub(super) fn build_lanes(
         let demand = &demands[first];
         if jobs[0].set == 0 {
             let (connection, weight) = (demand.connection.0, demand.weight);
-            lanes.push(Lane { first, connection, weight, sets: Vec::new() });
+            lanes.push(Lane { first: Some(first), connection, weight, sets: Vec::new() });
         }
         let calls = unlimited_calls(demands, jobs, resources[resource].1);
         let cost = (call_cost.per_call, call_cost.per_job);
@@ -172,7 +172,8 @@ fn cap_by_device(
             )
         };
         let connection = jobs.first().map_or(0, |(_, at)| demands[placements[*at].demand].connection.0);
-        let mut device = [Lane { first: 0, connection, weight: 1.0, sets: jobs.iter().map(set).collect() }];
+        let mut device =
+            [Lane { first: None, connection, weight: 1.0, sets: jobs.iter().map(set).collect() }];
         fill(&mut device, &tiers);
         for ((_, at), set) in jobs.iter().zip(&device[0].sets) {
             let placement = &mut placements[*at];

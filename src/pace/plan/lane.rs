@@ -6,8 +6,8 @@ use super::set::JobSet;
 /// One lane of a connection.
 #[derive(Debug, Clone)]
 pub(super) struct Lane {
-    /// The index of one of its demands.
-    pub first: usize,
+    /// The index of one of its demands; none if its jobs are not reported.
+    pub first: Option<usize>,
     /// Its connection's id.
     pub connection: i64,
     /// Its tenant's weight among lanes.

@@ -21,6 +21,7 @@
 //! Not modelled: `concurrent` and `errors` quotas, which set no rate; the duration of calls; holds, failures and
 //! "refresh now"; and that a call for a whole group refreshes all its jobs, more often than they asked.
 
+mod beside;
 mod build;
 mod fill;
 mod grid;
@@ -38,6 +39,7 @@ use crate::provider::{Limit, Provider, Quota};
 use crate::words::{
     ConnectionId, DeviceId, Interval, JobId, Priority, QuotaInputs, ResourceName, Scope, TenantId,
 };
+pub use beside::Beside;
 use build::build_lanes;
 use fill::{Supply, Tier, fill};
 use lane::Lane;
@@ -152,10 +154,21 @@ pub fn plan(
     k: f64,
     bases: &[f64; 5],
 ) -> Plan {
+    plan_beside(Beside::default(), provider, demands, inputs, k, bases)
+}
+
+/// Likewise for some connections, beside what others ask of the quotas that all share.
+pub fn plan_beside(
+    others: Beside,
+    provider: &Provider,
+    demands: &[Demand],
+    inputs: &QuotaInputsByConnection,
+    k: f64,
+    bases: &[f64; 5],
+) -> Plan {
     let supplies = |scope: Scope| supplies(provider, scope, inputs);
-    let least = bases.iter().copied().fold(f64::INFINITY, f64::min);
-    let weights = bases.map(|base| (base / least).powf(-1.0 / k));
-    let (mut lanes, placements) = build_lanes(provider, demands, &weights, supplies(Scope::Device));
+    let (mut lanes, placements) = build_lanes(provider, demands, &weights(k, bases), supplies(Scope::Device));
+    lanes.extend(others.lanes);
     let separate = |_: &Lane, _: &Lane| false;
     let tiers = [
         Tier { supplies: supplies(Scope::App), shared_below: Lane::shares_connection },
@@ -164,6 +177,12 @@ pub fn plan(
     ];
     fill(&mut lanes, &tiers);
     report::report(provider, demands, inputs, &lanes, &placements)
+}
+
+/// The weight of each priority among the jobs of a lane, realtime first.
+fn weights(k: f64, bases: &[f64; 5]) -> [f64; 5] {
+    let least = bases.iter().copied().fold(f64::INFINITY, f64::min);
+    bases.map(|base| (base / least).powf(-1.0 / k))
 }
 
 /// The quotas of a scope that set a rate.

@@ -1,11 +1,11 @@
 //! Properties of every plan.
 
 use super::examples::{BASES, provider, quota};
-use super::{Demand, Plan, QuotaInputsByConnection, plan};
+use super::{Beside, Demand, Plan, QuotaInputsByConnection, plan, plan_beside};
 use crate::provider::{Provider, Unit};
 use crate::words::{ConnectionId, DeviceId, Interval, JobId, Priority, Scope, TenantId};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Jobs of few connections and groups with few intervals, so that many are equal and compete.
 fn demands() -> impl Strategy<Value = Vec<Demand>> {
@@ -180,6 +180,32 @@ proptest! {
         let (before, after) = (plan(amounts), plan([app + more, connection, group]));
         for at in 0..demands.len() {
             prop_assert!(runs(&after, at) >= runs(&before, at) * (1.0 - 1e-6));
+        }
+    }
+
+    #[test]
+    fn connection_gets_beside_others_what_it_gets_among_them(
+        demands in demands(),
+        amounts in amounts(),
+        own in 1_u32..60,
+        changed in 0..3_i64,
+    ) {
+        let provider = provider(&(quota("device", "device", own, "1m") + &quotas(amounts)), "");
+        let (inputs, k) = (QuotaInputsByConnection::new(), 1.0);
+        let among = plan(&provider, &demands, &inputs, k, &BASES);
+        let changed = ConnectionId(changed);
+        // What was asked before the change does not matter.
+        let mut before = demands.clone();
+        before.iter_mut().filter(|d| d.connection == changed).for_each(|d| d.interval = Interval::MAX);
+        let others = Beside::of(&provider, &before, &inputs, k, &BASES).without(&HashSet::from([changed]));
+        let (places, theirs): (Vec<usize>, Vec<Demand>) =
+            demands.iter().cloned().enumerate().filter(|(_, d)| d.connection == changed).unzip();
+        let beside = plan_beside(others, &provider, &theirs, &inputs, k, &BASES);
+        for (at, place) in places.into_iter().enumerate() {
+            let (found, whole) = (runs(&beside, at), runs(&among, place));
+            prop_assert!((found / whole - 1.0).abs() < 1e-6, "{found} beside, {whole} among");
+            let quota = |plan: &Plan, at: usize| plan.jobs[at].bound_by.map(|load| plan.loads[load].quota.clone());
+            prop_assert_eq!(quota(&beside, at), quota(&among, place));
         }
     }
 }

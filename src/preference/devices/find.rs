@@ -3,7 +3,7 @@
 use crate::postgres::{Pool, PostgresError};
 use crate::preference::jobs::DeviceRef;
 use crate::provider::{LookupError, Provider, Resource};
-use crate::words::{DeviceId, ResourceName, TenantId};
+use crate::words::{ConnectionId, DeviceId, ResourceName, TenantId};
 
 /// The name is unknown or ambiguous.
 #[derive(Debug, thiserror::Error)]
@@ -47,13 +47,15 @@ pub async fn device(
     let rows = sqlx::query!(
         // Two branches, so that each uses its own index.
         r#"-- All tenants: if none is given: the operator names a device alone.
-           SELECT d.tenant_id AS "tenant_id!", d.device_id AS "device_id!", c.provider AS "provider!"
-           FROM (SELECT tenant_id, device_id, connection_id FROM devices
+           SELECT d.tenant_id AS "tenant_id!", d.device_id AS "device_id!", c.provider AS "provider!",
+                  d.connection_id AS "connection_id!", d.group_key AS "group_key!", c.state = 'active' AS "usable!",
+                  t.weight AS "weight!"
+           FROM (SELECT tenant_id, device_id, connection_id, group_key FROM devices
                  WHERE device_id = $2 AND ($1::bigint IS NULL OR tenant_id = $1)
                  UNION
-                 SELECT tenant_id, device_id, connection_id FROM devices
+                 SELECT tenant_id, device_id, connection_id, group_key FROM devices
                  WHERE tenant_id = $1 AND external_id = $3) d
-           JOIN connections c USING (tenant_id, connection_id) LIMIT 10"#,
+           JOIN connections c USING (tenant_id, connection_id) JOIN tenants t USING (tenant_id) LIMIT 10"#,
         tenant.map(|t| t.0),
         asked.parse::<i64>().ok(),
         asked
@@ -64,7 +66,14 @@ pub async fn device(
     match rows.as_slice() {
         [] => Err(FindError::NoDevice(asked.to_owned())),
         [row] => {
-            let subject = DeviceRef { device: DeviceId(row.device_id), provider: row.provider.clone() };
+            let subject = DeviceRef {
+                device: DeviceId(row.device_id),
+                provider: row.provider.clone(),
+                connection: ConnectionId(row.connection_id),
+                group: row.group_key.clone(),
+                usable: row.usable,
+                weight: row.weight.max(1) as u32,
+            };
             Ok((TenantId(row.tenant_id), subject))
         }
         several => {

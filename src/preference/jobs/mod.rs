@@ -1,9 +1,13 @@
 //! Jobs: the preference for each resource of each device, its status, and the outbox that carries changes to the
 //! schedule.
 
+mod bulk;
 pub mod job_status;
 pub mod outbox;
 pub mod schedules;
+mod stored;
 mod wanted;
 
-pub use wanted::{DeviceRef, JobPatch, StoredJob, by_id, device_of, last_id, page, set};
+pub use bulk::{Changed, JobFilter, Matched, change_all, matching};
+pub use stored::{StoredJob, by_id, last_id, of_connections, page};
+pub use wanted::{DeviceRef, JobPatch, Precondition, device_of, set};

@@ -1,7 +1,7 @@
 //! The outbox: jobs whose changes the schedule does not have yet.
 
 use crate::postgres::{Pool, PostgresError};
-use crate::words::{ConnectionId, DeviceId, JobId, TenantId};
+use crate::words::{ConnectionId, DeviceId, TenantId};
 
 /// The NOTIFY channel that announces new outbox rows.
 pub const CHANNEL: &str = "paceline_outbox";
@@ -77,12 +77,15 @@ pub async fn forget(pool: &Pool, ids: &[i64]) -> Result<(), PostgresError> {
         .map_err(PostgresError::on("clear the outbox"))
 }
 
-/// The numbers of a job's outbox rows, without those of its removal, which also name a device.
-pub async fn of_job(pool: &Pool, job: JobId) -> Result<Vec<i64>, PostgresError> {
-    sqlx::query_scalar!("SELECT outbox_id FROM outbox WHERE job_id = $1 AND removed_device IS NULL", job.0)
-        .fetch_all(pool)
-        .await
-        .map_err(PostgresError::on("read the outbox"))
+/// The numbers of these jobs' outbox rows, without those of removals, which also name a device.
+pub async fn of_jobs(pool: &Pool, jobs: &[i64]) -> Result<Vec<i64>, PostgresError> {
+    sqlx::query_scalar!(
+        "SELECT outbox_id FROM outbox WHERE job_id = ANY($1) AND removed_device IS NULL",
+        jobs
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("read the outbox"))
 }
 
 /// Those of these jobs that have outbox rows.

@@ -1,5 +1,6 @@
-//! Jobs: the interval, priority and state of each resource of each device.
+//! What a user asks of one job.
 
+use super::StoredJob;
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{
     ConnectionId, DeviceId, Interval, Job, JobId, JobState, Priority, ProviderName, ResourceName, TenantId,
@@ -7,7 +8,7 @@ use crate::words::{
 };
 use serde::Deserialize;
 
-/// A change to one job's preference. Absent fields stay as they are.
+/// A change to a job's preference. Absent fields stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct JobPatch {
     /// The interval.
@@ -18,58 +19,106 @@ pub struct JobPatch {
     pub paused: Option<bool>,
 }
 
-/// A device and its provider.
+impl JobPatch {
+    /// Makes the change, as [`set`] does it in Postgres.
+    pub fn apply(&self, stored: &mut StoredJob) {
+        let job = &mut stored.job;
+        job.interval = self.interval.unwrap_or(job.interval);
+        stored.priority_asked = self.priority.unwrap_or(stored.priority_asked);
+        job.priority = stored.priority_asked;
+        job.state = match self.paused {
+            Some(true) => JobState::Paused,
+            None if job.state == JobState::Paused => JobState::Paused,
+            _ => JobState::Active,
+        };
+    }
+}
+
+/// What a job must be for a change to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Precondition {
+    /// There is one.
+    Exists,
+    /// It has one of these versions.
+    Versions(Vec<i64>),
+}
+
+/// A device, and where it is.
 #[derive(Debug, Clone)]
 pub struct DeviceRef {
     /// The device.
     pub device: DeviceId,
     /// The provider's name.
     pub provider: String,
-}
-
-/// A stored job, with its last run and its connection's state.
-#[derive(Debug, Clone)]
-pub struct StoredJob {
-    /// The job.
-    pub job: Job,
-    /// When it was last fetched successfully, if ever.
-    pub last_run: Option<UnixMs>,
-    /// When it was made, by Postgres's clock.
-    pub created_at: UnixMs,
-    /// Whether its connection is active, or the job probes it.
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// Its home or site; empty for none.
+    pub group: String,
+    /// Whether its connection is active.
     pub usable: bool,
     /// The weight of its tenant's lanes.
     pub weight: u32,
 }
 
-impl StoredJob {
-    /// Whether it belongs in the schedule.
-    pub fn is_scheduled(&self) -> bool {
-        self.usable && self.job.state.is_scheduled()
+impl DeviceRef {
+    /// A job that the device does not have yet, as it would be stored.
+    pub fn new_job(
+        &self,
+        tenant: TenantId,
+        provider: &ProviderName,
+        resource: &ResourceName,
+        interval: Interval,
+        now: UnixMs,
+    ) -> StoredJob {
+        let job = Job {
+            id: JobId(0),
+            tenant,
+            provider: provider.clone(),
+            connection: self.connection,
+            device: self.device,
+            group: self.group.clone(),
+            resource: resource.clone(),
+            interval,
+            priority: Priority::Normal,
+            state: JobState::Active,
+            version: 0,
+        };
+        let priority_asked = job.priority;
+        let (usable, weight) = (self.usable, self.weight);
+        StoredJob { job, priority_asked, last_run: None, created_at: now, usable, weight }
     }
 }
 
-/// The device with its provider; none if the tenant has no such device.
+/// The device and where it is; none if the tenant has no such device.
 pub async fn device_of(
     pool: &Pool,
     tenant: TenantId,
     device: DeviceId,
 ) -> Result<Option<DeviceRef>, PostgresError> {
-    let provider = sqlx::query_scalar!(
-        "SELECT c.provider FROM devices d JOIN connections c USING (tenant_id, connection_id)
-         WHERE d.tenant_id = $1 AND d.device_id = $2",
+    let row = sqlx::query!(
+        r#"SELECT c.provider, d.connection_id, d.group_key, c.state = 'active' AS "usable!", t.weight
+         FROM devices d JOIN connections c USING (tenant_id, connection_id) JOIN tenants t USING (tenant_id)
+         WHERE d.tenant_id = $1 AND d.device_id = $2"#,
         tenant.0,
         device.0
     )
     .fetch_optional(pool)
     .await
     .map_err(PostgresError::on("find the device"))?;
-    Ok(provider.map(|provider| DeviceRef { device, provider }))
+    Ok(row.map(|row| DeviceRef {
+        device,
+        provider: row.provider,
+        connection: ConnectionId(row.connection_id),
+        group: row.group_key,
+        usable: row.usable,
+        weight: row.weight.max(1) as u32,
+    }))
 }
 
 /// Stores a preference together with its outbox row; creates the job if the device has none for the resource.
 ///
-/// Returns the job's number. A probing job becomes active, and is tried at once.
+/// Returns the job's number; none if the job is not as `precondition` says, and nothing was changed. A probing job
+/// becomes active, and is tried at once.
 pub async fn set(
     pool: &Pool,
     tenant: TenantId,
@@ -77,14 +126,21 @@ pub async fn set(
     resource: &ResourceName,
     patch: &JobPatch,
     default_interval: Interval,
-) -> Result<JobId, PostgresError> {
+    precondition: Option<&Precondition>,
+) -> Result<Option<JobId>, PostgresError> {
     let interval_ms = patch.interval.map(|i| i.as_ms() as i64);
     let priority = patch.priority.map(|p| i16::from(p.class()));
+    let versions = match precondition {
+        Some(Precondition::Versions(versions)) => Some(versions.as_slice()),
+        Some(Precondition::Exists) | None => None,
+    };
     let row = sqlx::query!(
         "WITH job AS (
              INSERT INTO jobs AS j (tenant_id, device_id, resource, provider, interval_ms, priority, state)
-             VALUES ($1, $2, $3, $4, coalesce($5::bigint, $8::bigint), coalesce($6::smallint, 3::smallint),
-                     CASE WHEN $7::boolean THEN 'paused' ELSE 'active' END)
+             SELECT $1, $2, $3, $4, coalesce($5::bigint, $8::bigint), coalesce($6::smallint, 3::smallint),
+                    CASE WHEN $7::boolean THEN 'paused' ELSE 'active' END
+             WHERE NOT $9::boolean OR EXISTS (
+                 SELECT FROM jobs WHERE tenant_id = $1 AND device_id = $2 AND resource = $3)
              ON CONFLICT (tenant_id, device_id, resource) DO UPDATE SET
                  interval_ms = coalesce($5, j.interval_ms),
                  priority = coalesce($6, j.priority),
@@ -94,6 +150,7 @@ pub async fn set(
                  state_reason = NULL,
                  state_at = now(),
                  version = j.version + 1
+             WHERE $10::bigint[] IS NULL OR j.version = ANY($10)
              RETURNING job_id, provider),
          notified AS (INSERT INTO outbox (provider, job_id) SELECT provider, job_id FROM job)
          SELECT job_id, pg_notify('paceline_outbox', '')::text AS notified FROM job",
@@ -105,137 +162,11 @@ pub async fn set(
         priority,
         patch.paused,
         default_interval.as_ms() as i64,
+        precondition.is_some(),
+        versions,
     )
-    .fetch_one(pool)
+    .fetch_optional(pool)
     .await
     .map_err(PostgresError::on("store the preference"))?;
-    Ok(JobId(row.job_id))
-}
-
-/// These jobs, without those that no longer exist.
-pub async fn by_id(pool: &Pool, ids: &[i64]) -> Result<Vec<StoredJob>, PostgresError> {
-    let rows = sqlx::query_as!(
-        JobRow,
-        // OFFSET 0: one look at the index for each, however large or small Postgres takes the tables to be.
-        r#"-- All tenants: the outbox names jobs of any.
-           WITH wanted AS MATERIALIZED (SELECT * FROM jobs WHERE job_id = ANY($1)),
-           placed AS MATERIALIZED (
-               SELECT w.*, d.connection_id, d.group_key, l.fetched_at FROM wanted w
-               CROSS JOIN LATERAL (SELECT * FROM devices d
-                                   WHERE (d.tenant_id, d.device_id) = (w.tenant_id, w.device_id) OFFSET 0) d
-               LEFT JOIN LATERAL (SELECT l.fetched_at FROM latest l
-                                  WHERE (l.tenant_id, l.device_id, l.resource) = (w.tenant_id, w.device_id, w.resource)
-                                  OFFSET 0) l ON true)
-           SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!",
-                  j.resource AS "resource!", j.provider AS "provider!", j.interval_ms AS "interval_ms!",
-                  j.priority AS "priority!", j.state AS "state!", j.version AS "version!",
-                  j.connection_id AS "connection_id!", j.group_key AS "group_key!",
-                  c.state = 'active' OR is_probe(c.tenant_id, c.connection_id, j.job_id) AS "usable!", t.weight,
-                  j.fetched_at AS "fetched_at?", j.created_at AS "created_at!"
-           FROM placed j
-           JOIN tenants t USING (tenant_id)
-           JOIN connections c USING (tenant_id, connection_id)"#,
-        ids
-    )
-    .fetch_all(pool)
-    .await
-    .map_err(PostgresError::on("read the jobs"))?;
-    Ok(rows.into_iter().filter_map(stored).collect())
-}
-
-/// A page of a provider's jobs, ordered by number, after `after`.
-pub async fn page(
-    pool: &Pool,
-    provider: &ProviderName,
-    after: JobId,
-    limit: i64,
-) -> Result<Vec<StoredJob>, PostgresError> {
-    let rows = sqlx::query_as!(
-        JobRow,
-        r#"-- All tenants: a provider's schedule has jobs of any.
-           WITH wanted AS MATERIALIZED (
-               SELECT * FROM jobs WHERE provider = $1 AND job_id > $2 ORDER BY job_id LIMIT $3),
-           placed AS MATERIALIZED (
-               SELECT w.*, d.connection_id, d.group_key, l.fetched_at FROM wanted w
-               CROSS JOIN LATERAL (SELECT * FROM devices d
-                                   WHERE (d.tenant_id, d.device_id) = (w.tenant_id, w.device_id) OFFSET 0) d
-               LEFT JOIN LATERAL (SELECT l.fetched_at FROM latest l
-                                  WHERE (l.tenant_id, l.device_id, l.resource) = (w.tenant_id, w.device_id, w.resource)
-                                  OFFSET 0) l ON true)
-           SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!",
-                  j.resource AS "resource!", j.provider AS "provider!", j.interval_ms AS "interval_ms!",
-                  j.priority AS "priority!", j.state AS "state!", j.version AS "version!",
-                  j.connection_id AS "connection_id!", j.group_key AS "group_key!",
-                  c.state = 'active' OR is_probe(c.tenant_id, c.connection_id, j.job_id) AS "usable!", t.weight,
-                  j.fetched_at AS "fetched_at?", j.created_at AS "created_at!"
-           FROM placed j
-           JOIN tenants t USING (tenant_id)
-           JOIN connections c USING (tenant_id, connection_id)
-           ORDER BY j.job_id"#,
-        provider.as_str(),
-        after.0,
-        limit
-    )
-    .fetch_all(pool)
-    .await
-    .map_err(PostgresError::on("read the jobs"))?;
-    Ok(rows.into_iter().filter_map(stored).collect())
-}
-
-/// The largest job number of a provider.
-pub async fn last_id(pool: &Pool, provider: &ProviderName) -> Result<JobId, PostgresError> {
-    let last = sqlx::query_scalar!(
-        "-- All tenants: a provider's schedule has jobs of any.
-                                    SELECT max(job_id) FROM jobs WHERE provider = $1",
-        provider.as_str()
-    )
-    .fetch_one(pool)
-    .await
-    .map_err(PostgresError::on("read the jobs"))?;
-    Ok(JobId(last.unwrap_or(0)))
-}
-
-struct JobRow {
-    tenant_id: i64,
-    job_id: i64,
-    device_id: i64,
-    resource: String,
-    provider: String,
-    interval_ms: i64,
-    priority: i16,
-    state: String,
-    version: i64,
-    connection_id: i64,
-    group_key: String,
-    usable: bool,
-    weight: i32,
-    fetched_at: Option<chrono::DateTime<chrono::Utc>>,
-    created_at: chrono::DateTime<chrono::Utc>,
-}
-
-/// Converts the row; none if it holds a value that the table's checks exclude.
-fn stored(row: JobRow) -> Option<StoredJob> {
-    let (state, priority) =
-        (JobState::from_name(&row.state)?, Priority::from_class(row.priority.try_into().ok()?)?);
-    let job = Job {
-        id: JobId(row.job_id),
-        tenant: TenantId(row.tenant_id),
-        provider: row.provider.parse().ok()?,
-        connection: ConnectionId(row.connection_id),
-        device: DeviceId(row.device_id),
-        group: row.group_key,
-        resource: row.resource.parse().ok()?,
-        interval: Interval::from_ms(row.interval_ms.try_into().ok()?)?,
-        // Behind those that are well, whatever its owner chose.
-        priority: if state == JobState::Probing { Priority::Background } else { priority },
-        state,
-        version: row.version,
-    };
-    Some(StoredJob {
-        job,
-        last_run: row.fetched_at.map(UnixMs::from),
-        created_at: row.created_at.into(),
-        usable: row.usable,
-        weight: row.weight.max(1) as u32,
-    })
+    Ok(row.map(|row| JobId(row.job_id)))
 }

@@ -1,0 +1,90 @@
+//! Changes what users ask for, and tells what they get: before they choose, and after.
+
+mod advice;
+mod many;
+mod one;
+mod outlook;
+
+pub use advice::Advice;
+pub use many::{ManyChanged, Slower, set_jobs};
+pub use one::{Change, JobView, job, set_job};
+pub use outlook::{Outlook, QuotaUse, outlook};
+
+pub use crate::forecast::Plans;
+pub use crate::preference::jobs::{JobFilter, Precondition};
+
+use crate::forecast::ForecastFailed;
+use crate::postgres::PostgresError;
+use crate::words::{DeviceId, Interval, IntervalError, ResourceName};
+use std::time::Duration;
+
+/// A change is answered for within this time, if need be without what the jobs get.
+const FORECAST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The tenant has no such device.
+    #[error("there is no device {0}")]
+    NoDevice(DeviceId),
+    /// The device's provider is no longer defined.
+    #[error("device {device} is at provider {provider:?}, which is no longer defined")]
+    NoProvider {
+        /// The device.
+        device: DeviceId,
+        /// The provider's name.
+        provider: String,
+    },
+    /// The provider has no such resource.
+    #[error("provider {provider} has no resource {asked:?}")]
+    NoResource {
+        /// The provider's name.
+        provider: String,
+        /// What was asked for.
+        asked: String,
+        /// Its resources.
+        known: Vec<String>,
+    },
+    /// There is no such job.
+    #[error("device {device} has no job for {resource}")]
+    NoJob {
+        /// The device.
+        device: DeviceId,
+        /// The resource.
+        resource: ResourceName,
+    },
+    /// The interval.
+    #[error(transparent)]
+    Interval(#[from] IntervalError),
+    /// An interval that is shorter than some of the jobs may have.
+    #[error(
+        "an interval of {asked} is too short for {jobs} of the jobs: {resource} of {provider} may be refreshed every \
+         {minimum} at most; no job was changed"
+    )]
+    TooShort {
+        /// The requested interval.
+        asked: Interval,
+        /// How many jobs it is too short for.
+        jobs: usize,
+        /// One of their resources, that with the longest minimum.
+        resource: ResourceName,
+        /// Its provider.
+        provider: String,
+        /// Its minimum.
+        minimum: Interval,
+    },
+    /// The job is not as the request says.
+    #[error("{resource} of device {device} was changed since you read it")]
+    Outdated {
+        /// The device.
+        device: DeviceId,
+        /// The resource.
+        resource: ResourceName,
+    },
+    /// Postgres.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// What the jobs get could not be computed.
+    #[error(transparent)]
+    Forecast(#[from] ForecastFailed),
+}
