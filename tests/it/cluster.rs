@@ -81,6 +81,9 @@ async fn slow_providers_of_dead_nodes_stand_still_and_say_so_while_others_go_on(
     sleep(Duration::from_secs(5)).await;
     let before = clouds[0].calls();
     let used = clouds[1].used_share().await;
+    let meta = t.app.keys.meta(&kept.parse().unwrap());
+    let far: Option<String> =
+        redis::cmd("HGET").arg(meta).arg("far").query_async(&mut t.app.redis.link()).await.unwrap();
     assert_eq!(clouds[0].calls(), before);
     let names = [lost, kept].map(|name| name.parse().unwrap());
     let report =
@@ -91,5 +94,7 @@ async fn slow_providers_of_dead_nodes_stand_still_and_say_so_while_others_go_on(
     worker.end().await;
     clouds[1].quota_was_kept("dead nodes");
     println!("{used:.3} used");
-    assert!(used >= 0.95, "{used:.3} used");
+    let recent = kept.recent.as_ref().map(|recent| &recent.handed_back);
+    let pauses = clouds[1].pauses();
+    assert!(used >= 0.95, "{used:.3} used; far {far:?}; handed back {recent:?}; pauses {pauses:?}");
 }

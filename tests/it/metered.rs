@@ -95,6 +95,14 @@ impl Metered {
         self.log.0.lock().unwrap().len()
     }
 
+    /// Pauses of more than 300 ms between two calls, and how long before the last call each ended.
+    pub fn pauses(&self) -> Vec<(Duration, Duration)> {
+        let sent = self.log.0.lock().unwrap();
+        let Some(last) = sent.last() else { return Vec::new() };
+        let pauses = sent.iter().zip(sent.iter().skip(1)).map(|(a, b)| (*b - *a, *last - *b));
+        pauses.filter(|(pause, _)| *pause > Duration::from_millis(300)).collect()
+    }
+
     /// No window had more calls than the quota allows.
     pub fn quota_was_kept(&self, situation: &str) {
         let sent = self.log.0.lock().unwrap();

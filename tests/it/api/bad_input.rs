@@ -101,7 +101,8 @@ async fn unknown_resources_paths_and_methods_are_errors() {
     for (method, path, allowed) in [
         ("DELETE", "/v1/devices/1", "GET,HEAD"),
         ("POST", "/v1/devices", "GET,HEAD"),
-        ("GET", "/v1/devices/1/jobs/state", "PUT"),
+        ("DELETE", "/v1/devices/1/jobs/state", "GET,HEAD,PUT"),
+        ("GET", "/v1/jobs", "PATCH"),
         ("GET", "/v1/devices/1/jobs/state/refresh", "POST"),
         ("PUT", "/healthz", "GET,HEAD"),
     ] {
