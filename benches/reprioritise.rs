@@ -6,6 +6,7 @@ use crate::figure::Figure;
 use crate::redis_server::RedisServer;
 use crate::rig::{Fleet, Rig};
 use futures::stream::{self, StreamExt, TryStreamExt};
+use paceline::change::{self, Change, JobFilter, Plans};
 use paceline::keep;
 use paceline::preference::jobs::{self, DeviceRef, JobPatch};
 use paceline::words::{DeviceId, Interval, JobId, ResourceName, UnixMs};
@@ -15,6 +16,8 @@ use tokio::time::Instant;
 const JOBS: usize = 100_000;
 const LANES: usize = 1_000;
 const CHANGED: usize = 10_000;
+/// Those that the jobs of one change are under.
+const CONNECTIONS: usize = 100;
 
 /// Jobs per round; rounds of Paceline and of the yardstick alternate.
 const ROUND_JOBS: usize = 1_000;
@@ -36,6 +39,7 @@ pub async fn run() -> Result<Vec<Figure>, Failed> {
             .aim("value ≥ 2,300", ours >= 2_300.0)
             .peers("best: 2,300/s"),
         Figure::new("reprioritise_all", all, bare, UNIT).param("jobs", CHANGED).param("at_once", CONCURRENCY),
+        bulk().await?,
     ])
 }
 
@@ -110,6 +114,32 @@ async fn through_postgres() -> Result<f64, Failed> {
     let took = started.elapsed();
     at.close().await?;
     Ok(CHANGED as f64 / took.as_secs_f64())
+}
+
+/// One `PATCH /v1/jobs` about all jobs, until the schedule has every change; the yardstick is one UPDATE of the rows.
+async fn bulk() -> Result<Figure, Failed> {
+    eprintln!("changing {JOBS} jobs together");
+    let at = Deployment::start().await?;
+    keep::rebuild_if_lost(&at.app, &at.provider).await?;
+    let interval = Fleet::new(JOBS, 1).interval;
+    for _ in 0..CONNECTIONS {
+        let connection = at.connect("http://127.0.0.1:9").await?;
+        at.add_devices(connection, JOBS / CONNECTIONS, interval).await?;
+    }
+    keep::drain(&at.app).await?;
+    let change = Change { interval: Some(half(interval).to_string()), ..Change::default() };
+    let (plans, all) = (Plans::default(), JobFilter::default());
+    let started = Instant::now();
+    let changed = change::set_jobs(&at.app, &plans, at.tenant, &all, &change, false).await?;
+    keep::drain(&at.app).await?;
+    let ours = changed.changed as f64 / started.elapsed().as_secs_f64();
+    let started = Instant::now();
+    let rows = sqlx::query("UPDATE jobs SET interval_ms = interval_ms * 2").execute(&at.app.pool).await?;
+    let bare = rows.rows_affected() as f64 / started.elapsed().as_secs_f64();
+    at.close().await?;
+    Ok(Figure::new("reprioritise_bulk", ours, bare, UNIT)
+        .param("jobs", JOBS)
+        .aim("value ≥ 20,000", ours >= 20_000.0))
 }
 
 fn half(interval: Interval) -> Interval {

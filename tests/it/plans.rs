@@ -148,6 +148,15 @@ async fn statements_about_some_devices_of_a_large_account_read_it_once_at_most_b
         let listed = inventory::page(pool, t.tenant, None, DeviceId(0), ASKED as i64);
         large.few("an inventory", ASKED, listed).await.unwrap();
         large.few("a device's provider", 1, jobs::device_of(pool, t.tenant, devices[0])).await.unwrap();
+        let accounts_asked = [connection];
+        let of_connection = jobs::of_connections(pool, &accounts_asked);
+        assert_eq!(large.few("jobs of a connection", DEVICES, of_connection).await.unwrap().len(), DEVICES);
+        let few = jobs::JobFilter { ids: Some(devices.clone()), ..jobs::JobFilter::default() };
+        let matching = large.few("jobs of some devices", ASKED, jobs::matching(pool, t.tenant, &few)).await;
+        assert_eq!(matching.unwrap().len(), ASKED);
+        let every = jobs::JobFilter::default();
+        let all = jobs::matching(pool, t.tenant, &every);
+        large.few("all jobs of a tenant", DEVICES, all).await.unwrap();
         large
             .few("the status of jobs", ASKED, job_status::of_devices(pool, t.tenant, &devices))
             .await

@@ -74,7 +74,8 @@ pub async fn change_all<E: From<PostgresError>>(
 ) -> Result<Changed, E> {
     let failed = || PostgresError::on("change the jobs");
     let mut tx = pool.for_long_statements().begin().await.map_err(failed())?;
-    // One change of a tenant's jobs at a time: two that lock the same jobs in different orders would wait for each other.
+    // One change of a tenant's jobs at a time: two that lock the same jobs in different orders would wait for each
+    // other.
     sqlx::query!("SELECT tenant_id FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE", tenant.0)
         .fetch_optional(&mut tx)
         .await
