@@ -104,7 +104,7 @@ async fn through_postgres() -> Result<f64, Failed> {
                 weight: 1,
             };
             let set = jobs::set(&at.app.pool, at.tenant, &subject, &resource, &patch, interval, None).await?;
-            let jobs: Vec<JobId> = set.into_iter().collect();
+            let jobs: Vec<JobId> = set.iter().map(|job| job.id).collect();
             keep::tell_soon(&at.app, &at.provider, &jobs).await;
             Ok::<_, Failed>(())
         })

@@ -2,9 +2,10 @@
 
 use crate::forecast::{Forecast, Surroundings};
 use crate::pace::{Demand, Holder, Load};
-use crate::words::{ConnectionId, Interval, ResourceName};
+use crate::words::{ConnectionId, Interval, JobId, ResourceName};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Instant;
 
 /// Changes that are advised per provider.
 const ADVICE_MAX: usize = 3;
@@ -35,11 +36,12 @@ pub struct Advice {
     pub still_slower: usize,
 }
 
-/// The changes that help most, each by itself.
+/// The changes that help most, each by itself, of those that can be tried out until `deadline`.
 pub(super) fn of(
     forecast: &Forecast,
     around: &Surroundings,
     labels: &HashMap<ConnectionId, String>,
+    deadline: Instant,
 ) -> Vec<Advice> {
     let mut groups = BTreeMap::<(ConnectionId, &ResourceName), f64>::new();
     for load in forecast.plan.loads.iter().filter(|load| load.bound_jobs > 0) {
@@ -51,10 +53,12 @@ pub(super) fn of(
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_by(|(_, a), (_, b)| b.total_cmp(a));
     groups.truncate(TRIED_MAX);
-    let tried = groups.into_iter().filter_map(|((connection, resource), _)| {
-        let label = labels.get(&connection)?.clone();
-        try_out(forecast, around, connection, resource, label)
-    });
+    let tried = groups.into_iter().take_while(|_| Instant::now() < deadline).filter_map(
+        |((connection, resource), _)| {
+            let label = labels.get(&connection)?.clone();
+            try_out(forecast, around, connection, resource, label)
+        },
+    );
     let mut advice: Vec<Advice> = tried.collect();
     advice.sort_by_key(|one| (Reverse(one.helped), one.still_slower, one.jobs));
     advice.truncate(ADVICE_MAX);
@@ -73,7 +77,7 @@ fn counts(forecast: &Forecast, load: &Load, demand: &Demand) -> bool {
     held && quota.is_some_and(|quota| quota.counts(&demand.resource))
 }
 
-/// The shortest interval for a connection's jobs of a resource that helps others as much as any.
+/// The shortest interval for a connection's jobs of a resource by which as few as can be still get less than they ask.
 fn try_out(
     forecast: &Forecast,
     around: &Surroundings,
@@ -82,14 +86,15 @@ fn try_out(
     label: String,
 ) -> Option<Advice> {
     let is_of = |demand: &Demand| demand.connection == connection && demand.resource == *resource;
-    let slower_before: HashSet<_> = forecast
-        .jobs()
-        .filter(|(demand, job)| demand.connection == connection && !job.is_as_asked())
-        .map(|(demand, _)| demand.job)
-        .collect();
     let of_connection: Vec<Demand> =
         forecast.demands.iter().filter(|demand| demand.connection == connection).cloned().collect();
     let shortest = of_connection.iter().filter(|demand| is_of(demand)).map(|demand| demand.interval).min()?;
+    let slower = |demands: Vec<Demand>| -> HashSet<JobId> {
+        let planned = around.forecast(&HashSet::from([connection]), demands);
+        planned.jobs().filter(|(_, job)| !job.is_as_asked()).map(|(demand, _)| demand.job).collect()
+    };
+    // Beside the same others as the trials.
+    let slower_before = slower(of_connection.clone());
     let outcome = |interval: Interval| {
         let mut demands = of_connection.clone();
         let mut changed = HashSet::new();
@@ -97,10 +102,8 @@ fn try_out(
             demand.interval = interval;
             changed.insert(demand.job);
         }
-        let after = around.forecast(&HashSet::from([connection]), demands);
-        let slower: HashSet<_> =
-            after.jobs().filter(|(_, job)| !job.is_as_asked()).map(|(demand, _)| demand.job).collect();
-        let helped = slower_before.iter().filter(|job| !slower.contains(job) && !changed.contains(job));
+        let slower_after = slower(demands);
+        let helped = slower_before.iter().filter(|job| !slower_after.contains(job) && !changed.contains(job));
         Advice {
             connection,
             label: label.clone(),
@@ -108,15 +111,14 @@ fn try_out(
             interval,
             jobs: changed.len(),
             helped: helped.count(),
-            still_slower: slower.len(),
+            still_slower: slower_after.len(),
         }
     };
     let round = ROUND_S.iter().filter_map(|s| Interval::from_ms(s * 1_000));
     let longer: Vec<_> = round.filter(|interval| *interval > shortest).collect();
-    // What a longer interval leaves to others never shrinks, so the best is that of the longest.
-    let best = outcome(*longer.last()?);
-    let worth = |advice: &Advice| (advice.helped, Reverse(advice.still_slower));
-    let at = longer.partition_point(|interval| worth(&outcome(*interval)) < worth(&best));
+    // The longer the interval, the more is left for others.
+    let fewest = outcome(*longer.last()?).still_slower;
+    let at = longer.partition_point(|interval| outcome(*interval).still_slower > fewest);
     let advice = outcome(*longer.get(at)?);
     let helps = advice.helped > 0 || advice.still_slower < slower_before.len();
     helps.then_some(advice)

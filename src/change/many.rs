@@ -63,6 +63,11 @@ pub async fn set_jobs(
     let mut answer = ManyChanged { matched: matched.len(), ..ManyChanged::default() };
     let found = timeout(FORECAST_TIMEOUT, what_they_get(app, plans, &patch, &matched, dry_run));
     match found.await {
+        // The change is made: that nothing can be told of it is no reason to have it made again.
+        Ok(Err(error)) if !dry_run => {
+            tracing::warn!(%error, "what the changed jobs get could not be computed");
+            answer.changed = changed.map_or(0, |jobs| jobs.len());
+        }
         Ok(found) => {
             let Found { would_change, as_asked, slower } = found?;
             answer.changed = changed.map_or(would_change, |jobs| jobs.len());
@@ -133,7 +138,6 @@ async fn what_they_get(
     }
     let mut found = Found { would_change: 0, as_asked: 0, slower: Vec::new() };
     for (name, (connections, asked)) in by_provider {
-        let Some(provider) = app.registry.get(name.as_str()) else { continue };
         let ids: Vec<_> = connections.iter().copied().collect();
         let mut jobs = jobs::of_connections(&app.pool, &ids).await?;
         for stored in jobs.iter_mut().filter(|stored| dry_run && asked.contains(&stored.job.id)) {
@@ -141,6 +145,7 @@ async fn what_they_get(
             patch.apply(stored);
             found.would_change += usize::from(stored.job != before);
         }
+        let Some(provider) = app.registry.get(name.as_str()) else { continue };
         let forecast = forecast_beside(app, plans, provider, &connections, jobs).await?;
         let theirs = |job: JobId| asked.contains(&job);
         found.as_asked +=

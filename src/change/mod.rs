@@ -18,7 +18,7 @@ use crate::postgres::PostgresError;
 use crate::words::{DeviceId, Interval, IntervalError, ResourceName};
 use std::time::Duration;
 
-/// A change is answered for within this time, if need be without what the jobs get.
+/// What jobs get is computed within this time, or else left out of the answer to a change.
 const FORECAST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why nothing was changed.

@@ -50,7 +50,8 @@ pub async fn job(
     let Some(stored) = jobs.iter().find(is_asked).cloned() else {
         return Err(ChangeError::NoJob { device, resource: subject.resource_name });
     };
-    Ok(subject.view(app, plans, stored, jobs).await)
+    let shown = stored.asked();
+    Ok(subject.view(app, plans, shown, Some(jobs)).await)
 }
 
 /// Changes what is asked of one resource of a device; creates the job if there is none. With `dry_run` nothing is
@@ -74,19 +75,15 @@ pub async fn set_job(
         let default = subject.resource.interval_default;
         let set = jobs::set(&app.pool, tenant, of, name, &patch, default, precondition).await?;
         let job = set.ok_or_else(outdated)?;
-        // The preference is committed, whatever happens to Redis: what follows only makes it take effect sooner.
-        keep::tell_soon(app, &subject.provider.name, &[job]).await;
+        // The preference is committed, whatever happens: what follows makes it take effect sooner, and tells more.
+        keep::tell_soon(app, &subject.provider.name, &[job.id]).await;
         if let Err(error) = read::refresh(app, tenant, &[device]).await {
             tracing::debug!(device = device.0, %error, "could not refresh the cached device");
         }
+        return Ok(subject.view(app, plans, job, None).await);
     }
     let mut jobs = jobs::of_connections(&app.pool, &[subject.device.connection]).await?;
     let found = jobs.iter().position(|stored| subject.is(&stored.job));
-    if !dry_run {
-        let stored = found.map(|at| jobs[at].clone());
-        let removed = || ChangeError::NoDevice(device);
-        return Ok(subject.view(app, plans, stored.ok_or_else(removed)?, jobs).await);
-    }
     let met = match (precondition, found) {
         (None, _) | (Some(Precondition::Exists), Some(_)) => true,
         (Some(Precondition::Versions(versions)), Some(at)) => versions.contains(&jobs[at].job.version),
@@ -107,7 +104,7 @@ pub async fn set_job(
         jobs.len() - 1
     });
     patch.apply(&mut jobs[at]);
-    Ok(subject.view(app, plans, jobs[at].clone(), jobs).await)
+    Ok(subject.view(app, plans, jobs[at].asked(), Some(jobs)).await)
 }
 
 impl Change {
@@ -156,26 +153,32 @@ impl<'a> Subject<'a> {
         job.device == self.device.device && job.resource == self.resource_name
     }
 
-    /// One of the jobs, all of which are those of its connection.
-    async fn view(self, app: &App, plans: &Plans, stored: StoredJob, jobs: Vec<StoredJob>) -> JobView {
+    /// A job, and what it gets beside all jobs of its connection; none: as they are in Postgres.
+    async fn view(self, app: &App, plans: &Plans, job: Job, jobs: Option<Vec<StoredJob>>) -> JobView {
         // A job that probes a connection that was refused runs ever more rarely.
         let is_usable = self.device.usable;
-        let gets = match stored.is_scheduled() && is_usable {
-            true => self.gets(app, plans, &stored.job, jobs).await,
+        let gets = match job.state.is_scheduled() && is_usable {
+            true => self.gets(app, plans, &job, jobs).await,
             false => None,
         };
         JobView {
-            waits_for_connection: stored.job.state.is_scheduled() && !is_usable,
-            job: Job { priority: stored.priority_asked, ..stored.job },
+            waits_for_connection: job.state.is_scheduled() && !is_usable,
+            job,
             minimum: self.resource.interval_min,
             gets,
         }
     }
 
     /// What the job gets. That it cannot be told does not undo a change.
-    async fn gets(&self, app: &App, plans: &Plans, job: &Job, jobs: Vec<StoredJob>) -> Option<Gets> {
-        let connections = HashSet::from([job.connection]);
-        let planning = forecast_beside(app, plans, self.provider, &connections, jobs);
+    async fn gets(&self, app: &App, plans: &Plans, job: &Job, jobs: Option<Vec<StoredJob>>) -> Option<Gets> {
+        let planning = async {
+            let jobs = match jobs {
+                Some(jobs) => jobs,
+                None => jobs::of_connections(&app.pool, &[job.connection]).await?,
+            };
+            let connections = HashSet::from([job.connection]);
+            forecast_beside(app, plans, self.provider, &connections, jobs).await
+        };
         let forecast = match timeout(FORECAST_TIMEOUT, planning).await {
             Ok(Ok(forecast)) => forecast,
             Ok(Err(error)) => {

@@ -10,8 +10,10 @@ use crate::preference::connections;
 use crate::preference::jobs;
 use crate::provider::Provider;
 use crate::words::{ConnectionId, ProviderName, TenantId};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::time::timeout;
 
 /// What a tenant's jobs at one provider get.
@@ -64,7 +66,7 @@ pub async fn outlook(app: &App, plans: &Plans, tenant: TenantId) -> Result<Vec<O
         }
         Ok(found)
     };
-    timeout(5 * FORECAST_TIMEOUT, all).await.unwrap_or(Err(ForecastFailed::TooSlow.into()))
+    timeout(4 * FORECAST_TIMEOUT, all).await.unwrap_or(Err(ForecastFailed::TooSlow.into()))
 }
 
 async fn of_provider(
@@ -80,9 +82,11 @@ async fn of_provider(
         return Ok(None);
     }
     let around = Surroundings::of(app, plans, provider, &connections).await?;
+    let alone = plans.try_out().await;
     let planning = move || {
+        let _alone = alone;
         let forecast = around.forecast(&connections, demands);
-        let advice = advice::of(&forecast, &around, &labels);
+        let advice = advice::of(&forecast, &around, &labels, Instant::now() + FORECAST_TIMEOUT);
         Outlook {
             provider: forecast.provider.name.clone(),
             jobs: forecast.demands.len(),
@@ -97,8 +101,8 @@ async fn of_provider(
 
 fn quotas(forecast: &Forecast) -> Vec<QuotaUse> {
     let mut loads: Vec<&Load> = forecast.plan.loads.iter().collect();
-    let share = |load: &Load| load.demand_per_s / load.supply_per_s;
-    loads.sort_by(|a, b| b.bound_jobs.cmp(&a.bound_jobs).then_with(|| share(b).total_cmp(&share(a))));
+    // Nothing else: how much of a shared quota is used is others' affair.
+    loads.sort_by_key(|load| Reverse(load.bound_jobs));
     let per_h = |per_s: f64| per_s * 3_600.0;
     let of_one = |load: &Load| {
         let is_own = load.holder != Holder::App;

@@ -2,11 +2,11 @@
 
 use super::{Forecast, ForecastFailed, JobPlans, Plans, demand};
 use crate::app::App;
-use crate::pace::{Beside, Demand, QuotaInputsByConnection, plan_beside};
+use crate::pace::{Beside, Demand, QuotaInputsByConnection, plan_beside, shares_quotas};
 use crate::preference::jobs::StoredJob;
 use crate::preference::quota_inputs;
 use crate::provider::Provider;
-use crate::words::{ConnectionId, Scope};
+use crate::words::ConnectionId;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -28,8 +28,7 @@ impl Surroundings {
         provider: &Arc<Provider>,
         connections: &HashSet<ConnectionId>,
     ) -> Result<Self, ForecastFailed> {
-        let shares = provider.quotas().any(|quota| quota.scope == Scope::App);
-        let all = if shares { Some(plans.of(app, provider).await?) } else { None };
+        let all = if shares_quotas(provider) { Some(plans.of(app, provider).await?) } else { None };
         let mut quota_inputs = all.as_ref().map(|all| all.quota_inputs.clone()).unwrap_or_default();
         if provider.has_quota_inputs() {
             let ids: Vec<_> = connections.iter().map(|id| id.0).collect();

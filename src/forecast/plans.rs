@@ -20,6 +20,8 @@ const COST_SHARE: u32 = 20;
 #[derive(Default)]
 pub struct Plans {
     by_provider: Mutex<HashMap<ProviderName, Arc<Entry>>>,
+    /// Held by whoever tries out many plans: they take a core for a while.
+    trying: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -70,7 +72,12 @@ pub struct Gets {
 }
 
 impl Plans {
-    /// The plan of a provider, at most about a minute old. Once begun, a plan is made to its end even if whoever asked
+    /// Waits until nobody else tries out many plans. Goes into the task that does it.
+    pub async fn try_out(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        self.trying.clone().lock_owned().await
+    }
+
+    /// The plan of a provider, at most a minute old, or as old as making it takes forty times. Once begun, a plan is made to its end even if whoever asked
     /// goes away, so that a large one is not begun again and again.
     pub async fn of(&self, app: &App, provider: &Arc<Provider>) -> Result<Arc<JobPlans>, ForecastFailed> {
         let entry = {

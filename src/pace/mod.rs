@@ -7,5 +7,7 @@ pub mod quota;
 
 pub use gate::{Gate, GateCall};
 pub use gauge::Gauge;
-pub use plan::{Beside, Demand, Effective, Holder, Load, Plan, QuotaInputsByConnection, plan, plan_beside};
+pub use plan::{
+    Beside, Demand, Effective, Holder, Load, Plan, QuotaInputsByConnection, plan, plan_beside, shares_quotas,
+};
 pub use quota::Gcra;

@@ -111,7 +111,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     };
     let set = jobs::set(pool, tenant, &subject, name, &patch, resource.interval_default, None).await?;
     context.update_schedule().await;
-    let ids: Vec<_> = set.iter().map(|id| id.0).collect();
+    let ids: Vec<_> = set.iter().map(|job| job.id.0).collect();
     match jobs::by_id(pool, &ids).await?.pop() {
         Some(job) => context.output.answer(&JobView::from(job)),
         None => Err(CliError::refused("the job was stored, then removed by another request")),

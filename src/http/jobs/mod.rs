@@ -192,7 +192,9 @@ impl Preference {
 
 /// The job with its version as entity tag. What it gets changes without it: the tag is for `If-Match` only.
 fn answer(found: change::JobView) -> Response {
-    let tag = HeaderValue::from_str(&format!("\"{}\"", found.job.version)).ok();
+    // A job that there is not yet has no version.
+    let version = Some(found.job.version).filter(|version| *version > 0);
+    let tag = version.and_then(|version| HeaderValue::from_str(&format!("\"{version}\"")).ok());
     let tag = tag.map(|tag| [(header::ETAG, tag)]);
     (tag, axum::Json(JobView::from(found))).into_response()
 }

@@ -73,7 +73,7 @@ pub(in crate::http) struct AdviceView {
     )]
     text: String,
     /// The filters that name the jobs to change.
-    #[schema(example = "connection=3&resource=energy&faster_than=1m")]
+    #[schema(example = "connection=3&resource=energy&state=active&faster_than=1m")]
     query: String,
     /// The interval to set.
     #[schema(example = "1m")]
@@ -143,7 +143,7 @@ impl From<Advice> for AdviceView {
             text: format!(
                 "refresh {resource} at connection {label:?} every {interval} at most ({jobs} {noun}): {others}"
             ),
-            query: format!("connection={connection}&resource={resource}&faster_than={interval}"),
+            query: format!("connection={connection}&resource={resource}&state=active&faster_than={interval}"),
             interval: interval.to_string(),
             jobs,
             helped,

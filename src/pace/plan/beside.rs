@@ -13,6 +13,12 @@ pub struct Beside {
     pub(super) lanes: Vec<Lane>,
 }
 
+/// Whether connections of a provider compete for a quota.
+pub fn shares_quotas(provider: &Provider) -> bool {
+    let of_app = supplies(provider, Scope::App, &QuotaInputsByConnection::new());
+    of_app.iter().any(|supply| supply.counts.contains(&true))
+}
+
 impl Beside {
     /// Of all these demands; nothing where connections share no quota.
     pub fn of(
@@ -22,7 +28,7 @@ impl Beside {
         k: f64,
         bases: &[f64; 5],
     ) -> Self {
-        if supplies(provider, Scope::App, inputs).is_empty() {
+        if !shares_quotas(provider) {
             return Self::default();
         }
         let of_devices = supplies(provider, Scope::Device, inputs);

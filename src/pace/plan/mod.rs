@@ -39,7 +39,7 @@ use crate::provider::{Limit, Provider, Quota};
 use crate::words::{
     ConnectionId, DeviceId, Interval, JobId, Priority, QuotaInputs, ResourceName, Scope, TenantId,
 };
-pub use beside::Beside;
+pub use beside::{Beside, shares_quotas};
 use build::build_lanes;
 use fill::{Supply, Tier, fill};
 use lane::Lane;

@@ -95,8 +95,8 @@ fn shares(scope: Scope, a: &Lane, b: &Lane) -> bool {
 /// The load of a quota that these lanes share; none if it counts nothing of theirs, or no job of theirs is reported.
 fn load(quota: &Quota, per_ms: f64, lanes: &[Lane], counts: &[bool], demands: &[Demand]) -> Option<Load> {
     let sets = || lanes.iter().flat_map(|lane| &lane.sets).filter(|set| counts[set.resource]);
-    sets().next()?;
-    let holder = holder(quota.scope, lanes[0].first.map(|first| &demands[first]))?;
+    let reported = lanes.iter().filter(|lane| lane.sets.iter().any(|set| counts[set.resource]));
+    let holder = holder(quota.scope, &demands[reported.filter_map(|lane| lane.first).next()?]);
     let sum = |cost: fn(&JobSet) -> f64| MS_PER_S * sets().map(cost).sum::<f64>();
     Some(Load {
         demand_per_s: sum(|set| set.asked),
@@ -118,16 +118,12 @@ fn idle(quota: &Quota, per_ms: f64, holder: Holder) -> Load {
     }
 }
 
-/// Who holds a quota that counts this demand; none if there is no demand and the quota is not the app's.
-fn holder(scope: Scope, demand: Option<&Demand>) -> Option<Holder> {
-    match (scope, demand) {
-        (Scope::App, _) => Some(Holder::App),
-        (_, None) => None,
-        (Scope::Group, Some(demand)) if !demand.group.is_empty() => {
-            Some(Holder::Group(demand.connection, demand.group.clone()))
-        }
-        (Scope::Connection | Scope::Group, Some(demand)) => Some(Holder::Connection(demand.connection)),
-        (Scope::Device, Some(demand)) => Some(Holder::Device(demand.device)),
+fn holder(scope: Scope, demand: &Demand) -> Holder {
+    match scope {
+        Scope::App => Holder::App,
+        Scope::Group if !demand.group.is_empty() => Holder::Group(demand.connection, demand.group.clone()),
+        Scope::Connection | Scope::Group => Holder::Connection(demand.connection),
+        Scope::Device => Holder::Device(demand.device),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::JobPatch;
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{ConnectionId, DeviceId, Interval, JobId, JobState, ProviderName, ResourceName, TenantId};
+use std::collections::HashSet;
 
 /// Which jobs. What is none does not matter.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -60,8 +61,8 @@ pub struct Changed {
     pub jobs: Vec<JobId>,
 }
 
-/// Makes a change to all of the tenant's jobs that a filter names, together with their outbox rows. Jobs that are so
-/// already keep their version.
+/// Makes a change to all of the tenant's jobs that a filter names, together with their outbox rows. Active and paused
+/// jobs that are so already keep their version; probing ones become active.
 ///
 /// `check` looks at the jobs before any of them is changed: if it refuses them, nothing is changed. Two such changes at
 /// once follow each other: each sees the jobs as the other left them.
@@ -80,7 +81,19 @@ pub async fn change_all<E: From<PostgresError>>(
         .fetch_optional(&mut tx)
         .await
         .map_err(failed())?;
-    let matched = matched(&mut tx, tenant, filter).await?;
+    // What others change meanwhile is seen before it is judged, and nothing is changed after that.
+    let named = matched(&mut tx, tenant, filter).await?;
+    let ids: HashSet<JobId> = named.iter().map(|one| one.job).collect();
+    sqlx::query!(
+        "SELECT job_id FROM jobs WHERE tenant_id = $1 AND job_id = ANY($2) ORDER BY job_id FOR NO KEY UPDATE",
+        tenant.0,
+        &named.iter().map(|one| one.job.0).collect::<Vec<_>>()
+    )
+    .fetch_all(&mut tx)
+    .await
+    .map_err(failed())?;
+    let mut matched = matched(&mut tx, tenant, filter).await?;
+    matched.retain(|one| ids.contains(&one.job));
     check(&matched)?;
     let jobs = sqlx::query_scalar!(
         r#"WITH changed AS (

@@ -23,6 +23,11 @@ pub struct StoredJob {
 }
 
 impl StoredJob {
+    /// The job with the priority that its owner chose.
+    pub fn asked(&self) -> Job {
+        Job { priority: self.priority_asked, ..self.job.clone() }
+    }
+
     /// Whether it belongs in the schedule.
     pub fn is_scheduled(&self) -> bool {
         self.usable && self.job.state.is_scheduled()

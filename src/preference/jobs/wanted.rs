@@ -117,8 +117,8 @@ pub async fn device_of(
 
 /// Stores a preference together with its outbox row; creates the job if the device has none for the resource.
 ///
-/// Returns the job's number; none if the job is not as `precondition` says, and nothing was changed. A probing job
-/// becomes active, and is tried at once.
+/// Returns the job as stored; none if it was not as `precondition` says, and nothing was changed. A probing job becomes
+/// active, and is tried at once.
 pub async fn set(
     pool: &Pool,
     tenant: TenantId,
@@ -127,14 +127,15 @@ pub async fn set(
     patch: &JobPatch,
     default_interval: Interval,
     precondition: Option<&Precondition>,
-) -> Result<Option<JobId>, PostgresError> {
+) -> Result<Option<Job>, PostgresError> {
     let interval_ms = patch.interval.map(|i| i.as_ms() as i64);
     let priority = patch.priority.map(|p| i16::from(p.class()));
     let versions = match precondition {
         Some(Precondition::Versions(versions)) => Some(versions.as_slice()),
         Some(Precondition::Exists) | None => None,
     };
-    let row = sqlx::query!(
+    let row = sqlx::query_as!(
+        Stored,
         "WITH job AS (
              INSERT INTO jobs AS j (tenant_id, device_id, resource, provider, interval_ms, priority, state)
              SELECT $1, $2, $3, $4, coalesce($5::bigint, $8::bigint), coalesce($6::smallint, 3::smallint),
@@ -151,9 +152,10 @@ pub async fn set(
                  state_at = now(),
                  version = j.version + 1
              WHERE $10::bigint[] IS NULL OR j.version = ANY($10)
-             RETURNING job_id, provider),
+             RETURNING job_id, provider, interval_ms, priority, state, version),
          notified AS (INSERT INTO outbox (provider, job_id) SELECT provider, job_id FROM job)
-         SELECT job_id, pg_notify('paceline_outbox', '')::text AS notified FROM job",
+         SELECT job_id, interval_ms, priority, state, version, pg_notify('paceline_outbox', '')::text AS notified
+         FROM job",
         tenant.0,
         subject.device.0,
         resource.as_str(),
@@ -168,5 +170,31 @@ pub async fn set(
     .fetch_optional(pool)
     .await
     .map_err(PostgresError::on("store the preference"))?;
-    Ok(row.map(|row| JobId(row.job_id)))
+    let job = |row: Stored| {
+        Some(Job {
+            id: JobId(row.job_id),
+            tenant,
+            provider: subject.provider.parse().ok()?,
+            connection: subject.connection,
+            device: subject.device,
+            group: subject.group.clone(),
+            resource: resource.clone(),
+            interval: Interval::from_ms(row.interval_ms.try_into().ok()?)?,
+            priority: Priority::from_class(row.priority.try_into().ok()?)?,
+            state: JobState::from_name(&row.state)?,
+            version: row.version,
+        })
+    };
+    Ok(row.and_then(job))
+}
+
+/// A job as [`set`] stored it.
+struct Stored {
+    job_id: i64,
+    interval_ms: i64,
+    priority: i16,
+    state: String,
+    version: i64,
+    #[expect(dead_code, reason = "the statement notifies by it")]
+    notified: Option<String>,
 }

@@ -256,7 +256,7 @@ async fn plan_tells_what_is_asked_and_which_change_helps() {
     assert_eq!(
         (&advice["query"], &advice["interval"], &advice["jobs"], &advice["still_slower"]),
         (
-            &json!(format!("connection={connection}&resource=energy&faster_than=20s")),
+            &json!(format!("connection={connection}&resource=energy&state=active&faster_than=20s")),
             &json!("20s"),
             &json!(10),
             &json!(0)
