@@ -5,7 +5,7 @@ use crate::pace::{Demand, Holder, Load};
 use crate::words::{ConnectionId, Interval, JobId, ResourceName};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// Changes that are advised per provider.
 const ADVICE_MAX: usize = 3;

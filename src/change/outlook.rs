@@ -13,8 +13,7 @@ use crate::words::{ConnectionId, ProviderName, TenantId};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// What a tenant's jobs at one provider get.
 #[derive(Debug, Clone, PartialEq)]

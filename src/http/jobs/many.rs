@@ -109,8 +109,8 @@ enum JobsRefusal {
 
 /// Sets the refresh interval, priority or pause of many jobs: all that the filters name, or none.
 ///
-/// Jobs that are so already keep their version, but probing jobs become active and are tried at once. No job is created.
-/// Within moments the change is in the schedule.
+/// Jobs that are so already keep their version, but probing jobs become active and are tried at once. No job is
+/// created. Within moments the change is in the schedule.
 #[utoipa::path(
     patch, path = "/v1/jobs", operation_id = "set_jobs", tag = "jobs", security(("bearer" = [])),
     params(JobsQuery),
