@@ -79,8 +79,8 @@ impl Plans {
 
     /// The plan of a provider, at most a minute old, or as old as making it takes forty times.
     ///
-    /// Once begun, a plan is made to its end even if whoever asked goes away, so that a large one is not begun again and
-    /// again.
+    /// Once begun, a plan is made to its end even if whoever asked goes away, so that a large one is not begun again
+    /// and again.
     pub async fn of(&self, app: &App, provider: &Arc<Provider>) -> Result<Arc<JobPlans>, ForecastFailed> {
         let entry = {
             let mut entries = self.by_provider.lock().unwrap_or_else(PoisonError::into_inner);
