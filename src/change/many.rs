@@ -63,7 +63,7 @@ pub async fn set_jobs(
     let mut answer = ManyChanged { matched: matched.len(), ..ManyChanged::default() };
     let found = timeout(FORECAST_TIMEOUT, what_they_get(app, plans, &patch, &matched, dry_run));
     match found.await {
-        // The change is made: that nothing can be told of it is no reason to have it made again.
+        // The change is stored: an error would make the client repeat it.
         Ok(Err(error)) if !dry_run => {
             tracing::warn!(%error, "what the changed jobs get could not be computed");
             answer.changed = changed.map_or(0, |jobs| jobs.len());

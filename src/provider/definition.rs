@@ -99,7 +99,8 @@ pub struct Http {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub headers: BTreeMap<Spanned<String>, String>,
-    /// The most calls in flight per process.
+    /// The most calls in flight per process: granted, and not settled yet. Where Redis and Postgres are far, calls are
+    /// granted early and settled late: with round trips of 200 ms to both, one counts for up to four seconds.
     #[serde(default = "default_in_flight")]
     pub in_flight: usize,
 }

@@ -16,11 +16,13 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 const AMOUNT: usize = 200;
 pub const WINDOW: Duration = Duration::from_secs(10);
 
+/// Far from its servers, a process that uses this quota has more calls in flight than the usual 64.
 pub const DEFINITION: &str = r#"
 title = "Metered"
 [http]
 base_url = "{{ params.base_url }}"
 timeout = "2s"
+in_flight = 256
 [auth]
 kind = "bearer"
 [[quota]]

@@ -1,11 +1,11 @@
-//! What users are told they get, before they choose and after.
+//! The effective intervals that the API answers, before and after a change.
 
 use super::*;
 use futures::future::join_all;
 use paceline::preference::jobs;
 use paceline::words::ConnectionId;
 
-/// One call a second per connection; at most 1,800 an hour in all.
+/// One call a second per connection; at most two a second in all.
 const METERED: &str = r#"
 title = "Metered"
 [http]
@@ -76,14 +76,14 @@ async fn dry_run_tells_what_a_job_would_get_and_changes_nothing() {
     let path = format!("/v1/devices/{}/jobs/state", api.devices[0]);
     let before = (api.stored().await, api.get(&path, &key).await);
     assert_eq!(before.1.body["effective_interval_ms"], 60_000);
-    // 29 calls a minute are for the others: 31 are left for one that asks for 12. All of 60 are asked for at 2 s.
+    // The others take 29 of 60 calls a minute, and this one asks for 12.
     let dry = api.put(&format!("{path}?dry_run=true"), &key, json!({"interval": "5s"})).await;
     assert_eq!((dry.status, &dry.body["effective_interval"]), (StatusCode::OK, &json!("5s")), "{}", dry.body);
     for other in &api.devices[1..] {
         let change = json!({"interval": "20s"});
         api.put(&format!("/v1/devices/{other}/jobs/state"), &key, change).await;
     }
-    // 29 × 3 and 12 a minute of 60: they share by priority, so the others get 20 s at best.
+    // Now 29 × 3 and 12 are asked of 60 a minute. All have the same priority, so each gets two a minute.
     let dry = api.put(&format!("{path}?dry_run=true"), &key, json!({"interval": "5s"})).await.body;
     let effective_ms = dry["effective_interval_ms"].as_f64().unwrap();
     assert!((29_500.0..=30_500.0).contains(&effective_ms), "{dry}");
@@ -155,12 +155,8 @@ async fn change_of_what_is_no_longer_so_is_refused() {
 #[tokio::test]
 async fn many_jobs_change_together_or_not_at_all() {
     let (api, _, key) = metered().await;
-    let (_, theirs, _) = {
-        let test = TestApp::with(&[("testcloud", PROVIDER), ("metered", METERED)]).await;
-        drop(test);
-        (0, api.devices[0], 0)
-    };
-    api.put(&format!("/v1/devices/{theirs}/jobs/energy"), &key, json!({"interval": "1m"})).await;
+    let energy = format!("/v1/devices/{}/jobs/energy", api.devices[0]);
+    api.put(&energy, &key, json!({"interval": "1m"})).await;
     let before = api.stored().await;
 
     // 5 s is too short for energy: no job is changed, though 30 could be.
@@ -236,7 +232,7 @@ async fn plan_tells_what_is_asked_and_which_change_helps() {
     let minute = &metered["quotas"][0];
     assert_eq!((&minute["quota"], &minute["asked_per_h"]), (&json!("minute"), &json!(1800.0)), "{metered}");
     assert_eq!((&minute["allows_per_h"], &minute["limited_jobs"]), (&json!(3600.0), &json!(0)));
-    // Of a quota that is shared with other tenants, nobody is told what they spend.
+    // The use of a quota that tenants share is not shown: it would show what others use.
     assert_eq!(
         (&metered["quotas"][1]["quota"], &metered["quotas"][1]["asked_per_h"]),
         (&json!("hour"), &Value::Null)
@@ -270,7 +266,7 @@ async fn plan_tells_what_is_asked_and_which_change_helps() {
     let plan = api.get("/v1/plan", &key).await.body;
     assert_eq!(plan["providers"][0]["as_asked"], 40, "{plan}");
     // A stranger has no part in it.
-    let (stranger, _) = (tenants::ensure(&api.app().pool, "stranger").await.unwrap(), ());
+    let stranger = tenants::ensure(&api.app().pool, "stranger").await.unwrap();
     let who = keys::Principal { tenant: stranger, role: Role::Reader };
     let (_, key) = keys::create(&api.app().pool, who, "theirs").await.unwrap();
     assert_eq!(api.get("/v1/plan", key.expose_secret()).await.body, json!({"providers": []}));
