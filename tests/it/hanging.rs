@@ -15,7 +15,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 /// Eight calls at a time in each process, and a quota that is no limit.
 fn definition() -> String {
     DEFINITION
-        .replace("timeout = \"2s\"", "timeout = \"4s\"\nin_flight = 8")
+        .replace("timeout = \"2s\"\nin_flight = 256", "timeout = \"4s\"\nin_flight = 8")
         .replace("amount = 200", "amount = 1000")
 }
 
