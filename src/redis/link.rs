@@ -241,15 +241,18 @@ impl ConnectionLike for Link {
     }
 }
 
-/// Messages of channels, until the connection is lost or silent.
+/// Messages of channels, until the connection is lost or silent, or the one for commands was given up: a server that
+/// became a replica may go on to answer pings and pass on nothing.
 pub struct Subscription {
     sink: PubSubSink,
     messages: PubSubStream,
     ping: Interval,
+    commands: watch::Receiver<Current>,
 }
 
 impl Subscription {
     pub(super) async fn open(link: &Link, channels: &[String]) -> RedisResult<Self> {
+        let commands = link.current.subscribe();
         let client = link.origin.client().await?;
         let (sink, messages) = in_time(async {
             let mut pubsub = client.get_async_pubsub().await?;
@@ -257,7 +260,7 @@ impl Subscription {
             Ok(pubsub.split())
         })
         .await?;
-        Ok(Self { sink, messages, ping: interval_at(Instant::now() + PING_EVERY, PING_EVERY) })
+        Ok(Self { sink, messages, ping: interval_at(Instant::now() + PING_EVERY, PING_EVERY), commands })
     }
 
     /// A message that is here already.
@@ -275,11 +278,13 @@ impl Subscription {
         in_time(self.sink.unsubscribe(channel)).await
     }
 
-    /// The next message; none once the connection is lost or a ping is not answered.
+    /// The next message; none once the connection is lost, a ping is not answered or commands go elsewhere.
     pub async fn next(&mut self) -> Option<Msg> {
         loop {
             tokio::select! {
                 message = self.messages.next() => return message,
+                // An error: the link is gone, and with it whoever would replace it.
+                Ok(()) = self.commands.changed() => return None,
                 _ = self.ping.tick() => {
                     let pong = timeout(CONNECT_TIMEOUT, self.sink.ping::<Value>()).await;
                     if !matches!(pong, Ok(Ok(_))) {
