@@ -121,29 +121,34 @@ end
 -- its start tag all the same, and most of what a call costs is the look.
 local CALLS_PER_LOOK = 8
 
--- Notes what became of serving the lane on top of the heap; see serve.lua.
-local function answered(lane, answer)
-  if answer ~= 'later' then
-    local link = lane.let_in
-    if link and not lane.served then
-      lane.served, link.pending = true, link.pending - 1
-      if link.pending == 0 and link.has_more and not Waitlist.is_closed(link.name) then let_in(link) end
-    end
-    if answer ~= 'waits' and answer ~= 'full' then Found.touched[lane.name] = lane end
-    lane.answer = answer
-  end
+-- Takes the lane that was served off the top of the heap, or lets it sink.
+local function leave_top(lane, answer)
   if answer == 'granted' then
     lane.granted = lane.granted + 1
     if Found.app_opens > Run.now or lane.granted % CALLS_PER_LOOK == 0 or lane.hot then
       Heap.sink(heap, starts_before)
     end
-  else
-    Heap.pop(heap, starts_before)
-    if answer == 'later' then push(later, lane, opens_before) end
-    if answer == 'full' then
-      full[#full + 1] = lane
-      if lane.let_in then lane.let_in.has_full = true end
-    end
+    return
+  end
+  Heap.pop(heap, starts_before)
+  if answer == 'later' then push(later, lane, opens_before) end
+  if answer == 'full' then
+    full[#full + 1] = lane
+    if lane.let_in then lane.let_in.has_full = true end
+  end
+end
+
+-- Notes what became of serving the lane on top of the heap; see serve.lua. Others are let in only after it has left the
+-- top: one of them may take its place there.
+local function answered(lane, answer)
+  leave_top(lane, answer)
+  if answer == 'later' then return end
+  if answer ~= 'waits' and answer ~= 'full' then Found.touched[lane.name] = lane end
+  lane.answer = answer
+  local link = lane.let_in
+  if link and not lane.served then
+    lane.served, link.pending = true, link.pending - 1
+    if link.pending == 0 and link.has_more and not Waitlist.is_closed(link.name) then let_in(link) end
   end
 end
 
