@@ -19,7 +19,8 @@
 //! - [`explain`]: why a job has not run yet, in one sentence
 //! - [`keep`]: housekeeping: the outbox, a lost schedule, the history
 //! - [`change`]: changes what users ask for, and tells what they get
-//! - [`adhoc`]: what a user asks for outside the schedule: an ad-hoc call, and "refresh now"
+//! - [`adhoc`]: what a user asks for outside the schedule: an ad-hoc call
+//! - [`refresh`]: "refresh now": puts scheduled jobs first, and tells how that ends
 //! - [`discovery`]: lists a connection's devices, on request and when due
 //! - [`trial`]: one ad-hoc call that stores nothing, for whoever writes a definition
 //! - [`http`]: the HTTP API
@@ -50,6 +51,7 @@ pub mod provider;
 pub mod read;
 pub mod record;
 pub mod redis;
+pub mod refresh;
 pub mod retry;
 pub mod schedule;
 pub mod seal;

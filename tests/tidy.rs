@@ -25,7 +25,7 @@ const LEVELS: &[&[&str]] = &[
     &["demo"],
     &["serve"],
     &["http"],
-    &["discovery", "trial"],
+    &["discovery", "trial", "refresh"],
     &["adhoc", "change", "live"],
     &["journey", "read", "history", "keep", "forecast", "explain"],
     &["authorise"],

@@ -1,8 +1,5 @@
-//! What a user asks for outside the schedule: an ad-hoc call, granted by the same quotas and settled like any other,
-//! and "refresh now", which puts a scheduled job first.
+//! What a user asks for outside the schedule: an ad-hoc call, granted by the same quotas and settled like any other.
 
 mod call;
-mod refresh;
 
 pub use call::{AdHocCall, AdHocEnd, AdHocError, KEEP_MS};
-pub use refresh::{Asker, RefreshError, RefreshStatus, Refreshed, refresh_bounds, refresh_now};

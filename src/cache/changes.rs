@@ -1,6 +1,6 @@
 //! Changes of a tenant's devices, for those who listen: kept in a capped stream, and told by its channel.
 
-use super::store::{Cache, GONE, META};
+use super::store::{Cache, ENDED, GONE, META};
 use crate::redis::RedisError;
 use crate::words::{DeviceId, TenantId};
 use std::fmt;
@@ -26,6 +26,8 @@ pub enum Changed {
     Device,
     /// It is gone.
     Gone,
+    /// A call for a resource has ended, whatever it came to. Told only while somebody waits for it.
+    Ended(String),
 }
 
 /// A change of a device.
@@ -85,7 +87,10 @@ impl Change {
         let changed = match words.next()? {
             META => Changed::Device,
             GONE => Changed::Gone,
-            resource => Changed::Reading(resource.to_owned()),
+            other => match other.strip_prefix(ENDED) {
+                Some(resource) => Changed::Ended(resource.to_owned()),
+                None => Changed::Reading(other.to_owned()),
+            },
         };
         Some(Self { id, device, changed })
     }
@@ -122,6 +127,7 @@ mod tests {
         assert_eq!(change.changed, Changed::Reading("state".to_owned()));
         assert_eq!(Change::parse("1-0 17 _").unwrap().changed, Changed::Device);
         assert_eq!(Change::parse("1-0 17 -").unwrap().changed, Changed::Gone);
+        assert_eq!(Change::parse("1-0 17 !state").unwrap().changed, Changed::Ended("state".to_owned()));
         for bad in ["", "1-0", "1-0 17", "1 17 state", "x-0 17 state", "1-0 x state"] {
             assert_eq!(Change::parse(bad), None, "{bad}");
         }

@@ -5,4 +5,4 @@ mod changes;
 mod store;
 
 pub use changes::{Change, ChangeId, Changed, Changes, NoChangeId};
-pub use store::{Cache, META, Slot};
+pub use store::{Cache, META, Slot, Stored};

@@ -2,13 +2,16 @@
 
 use crate::redis::{Keys, Redis, RedisError};
 use crate::words::{DeviceId, TenantId};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The field that holds the device's metadata.
 pub const META: &str = "_";
 /// Stands for a field where a change is that the device is gone.
 pub(super) const GONE: &str = "-";
+/// Before a resource: a call for it has ended. No resource begins with it.
+pub(super) const ENDED: char = '!';
 /// The most changes that a tenant's stream keeps, about.
 const KEPT: usize = 4_096;
 
@@ -27,6 +30,15 @@ pub struct Slot {
     pub json: String,
     /// Whether it is told as a change.
     pub is_change: bool,
+}
+
+/// What came of storing slots.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// Devices whose metadata is not there, so that nobody can read them.
+    pub incomplete: Vec<DeviceId>,
+    /// Of the tenants that were asked about: those with somebody who waits for the end of a refresh.
+    pub awaited: Vec<TenantId>,
 }
 
 /// The cache of devices in Redis.
@@ -58,8 +70,13 @@ impl Cache {
     /// Writes slots in one round trip. A slot with a lower version than the stored one changes nothing. Returns the
     /// devices whose metadata is not there, so that nobody can read them.
     pub async fn put(&self, slots: &[Slot]) -> Result<Vec<DeviceId>, RedisError> {
-        if slots.is_empty() {
-            return Ok(Vec::new());
+        Ok(self.put_and_ask(slots, &BTreeSet::new()).await?.incomplete)
+    }
+
+    /// Likewise; the same round trip finds out for which of these tenants somebody waits for the end of a refresh.
+    pub async fn put_and_ask(&self, slots: &[Slot], tenants: &BTreeSet<TenantId>) -> Result<Stored, RedisError> {
+        if slots.is_empty() && tenants.is_empty() {
+            return Ok(Stored::default());
         }
         let mut by_device: BTreeMap<(TenantId, DeviceId), Vec<&Slot>> = BTreeMap::new();
         for slot in slots {
@@ -68,7 +85,7 @@ impl Cache {
         let changes = slots.iter().filter(|slot| slot.is_change);
         let changes = changes.map(|slot| (slot.tenant, slot.device, slot.field.as_str()));
         let changes = self.announcements(changes);
-        let complete: Vec<i64> = self
+        let mut answers: Vec<i64> = self
             .run(|pipe| {
                 for ((tenant, device), slots) in &by_device {
                     let mut call = self.scripts.put.key(self.keys.device(*tenant, *device));
@@ -82,10 +99,46 @@ impl Cache {
                 changes.iter().for_each(|call| {
                     pipe.invoke_script(call).ignore();
                 });
+                tenants.iter().for_each(|tenant| {
+                    pipe.exists(self.keys.awaited(*tenant));
+                });
             })
             .await?;
-        let lacking = by_device.keys().zip(complete).filter(|(_, is_complete)| *is_complete == 0);
-        Ok(lacking.map(|((_, device), _)| *device).collect())
+        let asked = answers.split_off(by_device.len());
+        let lacking = by_device.keys().zip(answers).filter(|(_, is_complete)| *is_complete == 0);
+        let awaited = tenants.iter().zip(asked).filter(|(_, is_awaited)| *is_awaited != 0);
+        Ok(Stored {
+            incomplete: lacking.map(|((_, device), _)| *device).collect(),
+            awaited: awaited.map(|(tenant, _)| *tenant).collect(),
+        })
+    }
+
+    /// Notes that somebody waits for the end of a tenant's refresh, for so long: until then, ends are told.
+    pub async fn note_awaited(&self, tenant: TenantId, wait: Duration) -> Result<(), RedisError> {
+        let (key, ms) = (self.keys.awaited(tenant), wait.as_millis().max(1) as u64);
+        let mut pipe = redis::pipe();
+        pipe.cmd("SET").arg(&key).arg("").arg("NX").arg("PX").arg(ms).ignore();
+        // Somebody else may wait for longer.
+        pipe.cmd("PEXPIRE").arg(&key).arg(ms).arg("GT").ignore();
+        let noted: Result<(), _> = pipe.query_async(&mut self.redis.link()).await;
+        noted.map_err(|source| RedisError::Failed { what: "note that a refresh is awaited", source })
+    }
+
+    /// Tells that calls for these have ended, whatever they came to.
+    pub async fn tell_ended<'a>(
+        &self,
+        ended: impl IntoIterator<Item = (TenantId, DeviceId, &'a str)>,
+    ) -> Result<(), RedisError> {
+        let ended = ended.into_iter().map(|(tenant, device, resource)| (tenant, device, format!("{ENDED}{resource}")));
+        let ended: Vec<_> = ended.collect();
+        let told = ended.iter().map(|(tenant, device, field)| (*tenant, *device, field.as_str()));
+        let changes = self.announcements(told);
+        let fill = |pipe: &mut redis::Pipeline| {
+            changes.iter().for_each(|call| {
+                pipe.invoke_script(call).ignore();
+            });
+        };
+        self.run::<()>(fill).await.map(drop)
     }
 
     /// Script calls that tell these changes: one for each tenant.

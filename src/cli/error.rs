@@ -1,6 +1,6 @@
 //! Errors of commands: one line of text and an exit code.
 
-use crate::adhoc::{AdHocError, RefreshError};
+use crate::adhoc::AdHocError;
 use crate::app::StartError;
 use crate::authorise::AuthoriseError;
 use crate::explain::ExplainError;
@@ -14,6 +14,7 @@ use crate::preference::sql_readers::SqlReaderError;
 use crate::preference::tenants::TenantError;
 use crate::provider::LookupError;
 use crate::redis::RedisError;
+use crate::refresh::RefreshError;
 use crate::settings::SettingsError;
 use crate::token::CanaryError;
 use crate::words::TextError;

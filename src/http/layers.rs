@@ -18,12 +18,16 @@ use tracing::Instrument;
 /// Timeout of a whole request, including the arrival of its body.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Gives up on requests that take longer.
+pub(super) fn within(timeout: Duration) -> TimeoutLayer {
+    TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, timeout)
+}
+
 /// Wraps a router in the middleware; the layer added last sees a request first.
-pub(super) fn wrap(router: Router, body_bytes_max: usize, timeout: Duration) -> Router {
+pub(super) fn wrap(router: Router, body_bytes_max: usize) -> Router {
     router
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(body_bytes_max))
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, timeout))
         .layer(from_fn(bounded))
         .layer(CatchPanicLayer::custom(panic_response))
         .layer(map_response(into_problem))
@@ -136,8 +140,9 @@ mod tests {
     async fn status_of(path: &str) -> (StatusCode, String) {
         let router = Router::new()
             .route("/panics", get(async || -> () { panic!("on purpose") }))
-            .route("/hangs", get(pending::<()>));
-        let router = wrap(router, 10, Duration::from_millis(1));
+            .route("/hangs", get(pending::<()>))
+            .layer(within(Duration::from_millis(1)));
+        let router = wrap(router, 10);
         let request = Request::get(path).body(Body::empty()).unwrap();
         let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
         assert_eq!(response.headers()[header::CONTENT_TYPE], Problem::CONTENT_TYPE);

@@ -60,7 +60,7 @@ fn router_at(app: App, stop: CancellationToken, places: Option<Arc<Places>>) -> 
     let api = Api { app: Arc::new(app), keys, plans: Arc::default(), live, stop, places };
     let (router, document) = openapi::routes().split_for_parts();
     let router = router.merge(openapi::serve(&document)).with_state(api);
-    layers::wrap(router, body_bytes_max, layers::REQUEST_TIMEOUT)
+    layers::wrap(router, body_bytes_max)
 }
 
 /// Serves until `stop`, then finishes requests in flight for at most `shutdown.grace`.

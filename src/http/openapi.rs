@@ -1,6 +1,6 @@
 //! The API's OpenAPI description, generated from the code. `openapi.json` is a committed copy; a test checks it.
 
-use super::{Api, connections, devices, discover, health, jobs, lag, providers, readings};
+use super::{Api, connections, devices, discover, health, jobs, lag, layers, providers, readings};
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
@@ -46,6 +46,14 @@ impl Modify for Bearer {
 
 /// All endpoints with their descriptions.
 pub(super) fn routes() -> OpenApiRouter<Api> {
+    quick().layer(layers::within(layers::REQUEST_TIMEOUT)).merge(
+        OpenApiRouter::new()
+            .routes(routes!(jobs::show_refresh))
+            .layer(layers::within(layers::REQUEST_TIMEOUT + jobs::WAIT_MAX)),
+    )
+}
+
+fn quick() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(<Description as utoipa::OpenApi>::openapi())
         .routes(routes!(devices::list))
         .routes(routes!(devices::show))
@@ -55,7 +63,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(jobs::show, jobs::put))
         .routes(routes!(jobs::patch))
         .routes(routes!(jobs::plan))
-        .routes(routes!(jobs::refresh))
+        .routes(routes!(jobs::refresh_job))
+        .routes(routes!(jobs::refresh_many))
         .routes(routes!(providers::list))
         .routes(routes!(providers::show))
         .routes(routes!(connections::list, connections::add))

@@ -1,8 +1,8 @@
 //! Ends calls in batches: record, then cache, then settle.
 
 use super::batch::{Batch, slot};
-use super::{Ended, Journey, JourneyError, Policy, decide, past};
-use crate::cache::Slot;
+use super::{Ended, Journey, JourneyError, Policy, Wanted, decide, past};
+use crate::cache::{Slot, Stored};
 use crate::postgres::PostgresError;
 use crate::preference::refusals;
 use crate::record::{self, Failure, Observation, Written};
@@ -10,7 +10,7 @@ use crate::retry::RECONNECT;
 use crate::take::{FailureKind, Settlement, Verdict};
 use crate::watch;
 use crate::words::{DeviceId, JobId, Outcome, TenantId};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -48,14 +48,18 @@ impl Journey {
         let mut batch = self.decide_all(ended, has_incident);
         self.note_unsolicited(ended, &mut batch).await?;
         let slots = self.record(&mut batch).await?;
-        let mut cached = self.fill_cache(&slots).await;
+        let tenants = answered(ended).map(|(_, wanted)| wanted.tenant).collect();
+        let mut cached = self.fill_cache(&slots, &tenants).await;
         self.forget_probing(&batch).await;
         self.settle(&batch).await?;
         if cached.is_none() {
             // Redis is back: without this, readers would see its old values until the next run.
-            cached = self.fill_cache(&slots).await;
+            cached = self.fill_cache(&slots, &tenants).await;
         }
-        let mut incomplete = cached.unwrap_or_default();
+        let Stored { mut incomplete, awaited } = cached.unwrap_or_default();
+        if !awaited.is_empty() {
+            self.tell_ended(ended, &awaited).await;
+        }
         incomplete.extend(batch.probing.iter().map(|(_, device)| *device));
         self.complete(incomplete);
         Ok(())
@@ -222,14 +226,23 @@ impl Journey {
         Ok(())
     }
 
-    /// The cache is derived, so an error does not stop the settle. Returns the devices that it has only in part; none
-    /// if it was not written.
-    async fn fill_cache(&self, slots: &[Slot]) -> Option<Vec<DeviceId>> {
-        let put = self.app.cache.put(slots).await;
+    /// The cache is derived, so an error does not stop the settle. Returns the devices that it has only in part, and the
+    /// tenants with somebody who waits for the end of a refresh; none if it was not written.
+    async fn fill_cache(&self, slots: &[Slot], tenants: &BTreeSet<TenantId>) -> Option<Stored> {
+        let put = self.app.cache.put_and_ask(slots, tenants).await;
         if let Err(error) = &put {
             tracing::warn!(provider = %self.provider.name, %error, "readings are recorded but not cached");
         }
         put.ok()
+    }
+
+    /// Tells those who wait that calls have ended. If it fails, they look again when their time is over.
+    async fn tell_ended(&self, ended: &[Ended], awaited: &[TenantId]) {
+        let told = answered(ended).filter(|(_, wanted)| awaited.contains(&wanted.tenant));
+        let told = told.map(|(call, wanted)| (wanted.tenant, wanted.device, call.grant.resource.as_str()));
+        if let Err(error) = self.app.cache.tell_ended(told).await {
+            tracing::debug!(provider = %self.provider.name, %error, "those who wait for a refresh are not told");
+        }
     }
 
     /// Caches the rest of devices: whatever has a reading can be read while Postgres is away. Calls that land next do
@@ -311,4 +324,12 @@ impl Journey {
         let delay = RECONNECT.wait(failures, &mut rand::rng());
         sleep(delay).await;
     }
+}
+
+/// The jobs whose calls came to something.
+fn answered(ended: &[Ended]) -> impl Iterator<Item = (&Ended, &Wanted)> {
+    ended.iter().flat_map(|call| {
+        let jobs = call.outcomes.iter().filter(|(_, outcome)| !matches!(outcome, Outcome::NotSent { .. }));
+        jobs.filter_map(move |(job, _)| Some((call, call.wanted.get(job)?)))
+    })
 }

@@ -1,14 +1,17 @@
-//! Partitions of the history, one per day: creates the next ones and drops old ones.
+//! Partitions of the history, one per day: creates the next ones and drops old ones. Forgets old refreshes, too.
 
 use super::KeepError;
 use crate::app::App;
 use crate::postgres;
+use crate::preference::refreshes;
 use crate::record::{history, rollup};
 use crate::words::UnixMs;
 use crate::words::series::Level;
 
 /// Partitions created ahead, in days: no keeper may run for a weekend.
 const AHEAD: u64 = 3;
+/// Whoever asked for a refresh has long had an answer.
+const REFRESHES_KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 
 pub(super) async fn turn(app: &App) -> Result<(), KeepError> {
     // Another process does it right now.
@@ -20,6 +23,7 @@ pub(super) async fn turn(app: &App) -> Result<(), KeepError> {
 
 async fn maintain(app: &App) -> Result<(), KeepError> {
     let now = app.clock.now();
+    refreshes::forget(&app.pool, now.plus_ms(-REFRESHES_KEPT_MS)).await?;
     let ensured = history::ensure(&app.pool, now, AHEAD).await;
     let settings = &app.settings.history;
     // Also after a failure: a day that cannot be created is no reason to fill the disk.

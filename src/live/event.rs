@@ -27,6 +27,8 @@ pub enum Payload {
     Device(Arc<DeviceView>),
     /// A device is gone.
     Gone(DeviceId),
+    /// A call for a device has ended, whatever it came to.
+    Ended(DeviceId),
     /// Changes were missed: read the devices anew.
     Resync,
 }
@@ -47,6 +49,9 @@ impl Event {
     /// What tells this change, if the device is as in `view`. None if there is nothing to tell: a resource that has no
     /// job any more.
     pub(super) fn of(change: Change, view: Option<&Arc<DeviceView>>) -> Option<Self> {
+        if let Changed::Ended(_) = change.changed {
+            return Some(Self { id: change.id, payload: Payload::Ended(change.device), json: "{}".into() });
+        }
         let Some(view) = view else {
             let json = serde_json::json!({ "device": change.device }).to_string();
             return Some(Self { id: change.id, payload: Payload::Gone(change.device), json: json.into() });
@@ -64,7 +69,7 @@ impl Event {
                 };
                 (Payload::Reading(view.clone()), serde_json::to_string(&reading).ok()?)
             }
-            Changed::Device | Changed::Gone => {
+            Changed::Device | Changed::Gone | Changed::Ended(_) => {
                 (Payload::Device(view.clone()), serde_json::to_string(&**view).ok()?)
             }
         };
@@ -85,6 +90,7 @@ impl Payload {
             Self::Reading(_) => "reading",
             Self::Device(_) => "device",
             Self::Gone(_) => "gone",
+            Self::Ended(_) => "ended",
             Self::Resync => "resync",
         }
     }
@@ -105,6 +111,8 @@ pub struct Filter {
     pub state: Option<JobState>,
     /// With this text in their names, in lower case.
     pub name_contains: Option<String>,
+    /// Also that calls have ended: for those who wait for the end of a refresh.
+    pub ends: bool,
 }
 
 impl Filter {
@@ -115,6 +123,7 @@ impl Filter {
         match &event.payload {
             Payload::Reading(view) | Payload::Device(view) => is_named(view.id) && self.matches(view),
             Payload::Gone(device) => is_named(*device),
+            Payload::Ended(device) => self.ends && is_named(*device),
             Payload::Resync => true,
         }
     }

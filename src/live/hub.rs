@@ -3,7 +3,7 @@
 use super::event::Event;
 use super::feed::{BACKLOG_MAX, Feeds};
 use crate::app::App;
-use crate::cache::{Change, ChangeId};
+use crate::cache::{Change, ChangeId, Changed};
 use crate::read::{self, ReadError, With};
 use crate::redis::{Msg, RedisError, Subscription};
 use crate::retry::RECONNECT;
@@ -226,7 +226,8 @@ pub(super) async fn events(
         .filter(|change| seen.insert((change.device, change.changed.clone())))
         .collect();
     newest.reverse();
-    let ids: HashSet<DeviceId> = newest.iter().map(|change| change.device).collect();
+    let shown = newest.iter().filter(|change| !matches!(change.changed, Changed::Ended(_)));
+    let ids: HashSet<DeviceId> = shown.map(|change| change.device).collect();
     let ids: Vec<_> = ids.into_iter().collect();
     let views = read::some(app, tenant, &ids, With::default()).await?;
     let views: HashMap<_, _> = views.into_iter().map(|view| (view.id, Arc::new(view))).collect();

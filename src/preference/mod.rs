@@ -7,5 +7,5 @@ pub mod tenants;
 
 pub use accounts::{activation, connection_name, connections, learned, quota_inputs, refusals, secrets};
 pub use devices::{discovered, discovery_claim, find, import, inventory, removal};
-pub use jobs::{job_status, outbox, schedules};
+pub use jobs::{job_status, outbox, refreshes, schedules};
 pub use tenants::{keys, sql_readers};

@@ -36,8 +36,9 @@
 //! | `{p}:stats:<minute>` | hash | lag histogram and outcome counts of that minute |
 //! | `check` | text | the process whose turn it is to check all schedules; expires |
 //! | `{t}:d:<device>` | hash | `_` → the device itself, resource → latest; each `<version> <json>` |
-//! | `{t}:changes` | stream | the last changes: `d` device, `f` resource, `_` or `-`; while somebody listens |
+//! | `{t}:changes` | stream | the last changes: `d` device, `f` resource, `_`, `-` or `!<resource>`; while somebody listens |
 //! | `{t}:changes` | channel | the same as they come: `<id> <device> <field>` |
+//! | `{t}:awaited` | text | somebody waits for the end of a refresh; expires |
 
 use crate::words::{DeviceId, ProviderName, TenantId};
 
@@ -86,5 +87,10 @@ impl Keys {
     /// The stream and the channel of a tenant's changes.
     pub fn changes(&self, tenant: TenantId) -> String {
         format!("{}{{t{tenant}}}:changes", self.prefix)
+    }
+
+    /// Whether somebody waits for the end of a refresh of the tenant's.
+    pub fn awaited(&self, tenant: TenantId) -> String {
+        format!("{}{{t{tenant}}}:awaited", self.prefix)
     }
 }

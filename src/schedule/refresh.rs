@@ -125,16 +125,21 @@ impl Queue {
         Ok(answers)
     }
 
-    /// [`refresh`](Self::refresh) of one job, as far as its tenant may ask for it.
+    /// [`refresh`](Self::refresh) of jobs of one resource, as far as their tenant may ask for them.
     pub async fn refresh_within(
         &self,
         provider: &ProviderName,
-        job: JobId,
+        jobs: &[JobId],
         limits: &RefreshLimits,
-    ) -> Result<(Refresh, RefreshesLeft), RedisError> {
+    ) -> Result<(Vec<Refresh>, RefreshesLeft), RedisError> {
         let packed = self.scripts.refresh.pack(limits)?;
-        let (answers, left) = self.ask(provider, &[job], &packed).await?;
-        Ok((answers.into_iter().next().unwrap_or(Refresh::Unknown), left))
+        let (mut answers, mut left) = (Vec::with_capacity(jobs.len()), RefreshesLeft::default());
+        for batch in jobs.chunks(BATCH) {
+            let (found, after) = self.ask(provider, batch, &packed).await?;
+            answers.extend(found);
+            left = after;
+        }
+        Ok((answers, left))
     }
 
     async fn ask(

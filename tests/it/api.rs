@@ -12,6 +12,7 @@ mod preference;
 mod providers;
 mod reading;
 mod refresh;
+mod refreshes;
 mod replica;
 mod serving;
 mod stream;

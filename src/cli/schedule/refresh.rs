@@ -1,10 +1,14 @@
 //! `paceline refresh`
 
-use crate::adhoc::{self, Asker, RefreshStatus};
 use crate::cli::{CliError, Context};
+use crate::live::Live;
 use crate::preference::{find, tenants};
+use crate::refresh::{self, Asker, JobProgress, JobProgressState, RefreshStatus, Refreshed};
+use crate::words::{Interval, TenantId};
 use serde::Serialize;
 use std::fmt;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// What to refresh.
 #[derive(Debug, clap::Args)]
@@ -13,6 +17,7 @@ Examples:
   paceline refresh 7
   paceline refresh th-7c9e6679 --tenant acme --resource state
   paceline refresh 7 --resource energy --json
+  paceline refresh 7 --wait 30s
 
 The job runs ahead of all waiting jobs, as soon as the provider's quotas allow; its regular schedule stays as it \
 is. A second request before it ran changes nothing. `paceline why` shows what the job waits for.")]
@@ -25,24 +30,50 @@ pub struct Args {
     /// Resource, such as state; optional if unambiguous
     #[arg(long, value_name = "NAME")]
     resource: Option<String>,
+    /// Wait for the end, at most for so long, and tell what came of it
+    #[arg(long, value_name = "TIME")]
+    wait: Option<Interval>,
 }
 
 #[derive(Serialize)]
 struct RefreshReport {
     device: i64,
     resource: String,
+    refresh: i64,
     status: RefreshStatus,
     fetched_at: Option<String>,
+    #[serde(flatten)]
+    end: Option<End>,
+}
+
+/// With --wait, how far it is.
+#[derive(Serialize)]
+struct End {
+    state: JobProgressState,
+    error: Option<String>,
 }
 
 impl fmt::Display for RefreshReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Device {}, {}: ", self.device, self.resource)?;
+        let error = |end: &End| end.error.clone().unwrap_or_default();
+        match &self.end {
+            Some(End { state: JobProgressState::Done, .. }) => {
+                return write!(f, "done; last good answer {}.", self.fetched_at.as_deref().unwrap_or("none"));
+            }
+            Some(end @ End { state: JobProgressState::Failed, .. }) => return write!(f, "failed: {}.", error(end)),
+            Some(end @ End { state: JobProgressState::Cancelled, .. }) => {
+                return write!(f, "does not run: {}.", error(end));
+            }
+            Some(End { state: JobProgressState::Queued | JobProgressState::Running, .. }) | None => {}
+        }
         let status = match self.status {
             RefreshStatus::Queued => "queued ahead of all waiting jobs; it runs as soon as the quotas allow",
             RefreshStatus::Waiting => "already queued; it runs as soon as the quotas allow",
             RefreshStatus::Running => "running now",
         };
-        write!(f, "Device {}, {}: {status}.", self.device, self.resource)
+        let not_yet = if self.end.is_some() { "not ended yet: " } else { "" };
+        write!(f, "{not_yet}{status}.")
     }
 }
 
@@ -57,11 +88,35 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let provider = app.registry.find(&subject.provider)?;
     let (name, _) =
         find::resource(&app.pool, tenant, subject.device, provider, args.resource.as_deref()).await?;
-    let refresh = adhoc::refresh_now(app, Asker::Operator, tenant, subject.device, provider, name).await?;
+    let device = subject.device;
+    let asked = refresh::refresh_now(app, Asker::Operator, tenant, device, name).await?;
+    let Refreshed { id, status, mut fetched_at, .. } = asked;
+    let mut end = None;
+    if let Some(wait) = args.wait
+        && let Some(JobProgress { state, error, fetched_at: at, .. }) = ended(context, tenant, id, wait).await?
+    {
+        fetched_at = at;
+        end = Some(End { state, error });
+    }
     context.output.answer(&RefreshReport {
-        device: subject.device.0,
+        device: device.0,
         resource: name.to_string(),
-        status: refresh.status,
-        fetched_at: refresh.fetched_at.map(|at| at.to_string()),
+        refresh: id,
+        status,
+        fetched_at: fetched_at.map(|at| at.to_string()),
+        end,
     })
+}
+
+/// How far the one job of a refresh is once it has ended, or after so long.
+async fn ended(
+    context: &Context,
+    tenant: TenantId,
+    id: i64,
+    wait: Interval,
+) -> Result<Option<JobProgress>, CliError> {
+    let live = Live::start(context.app.clone());
+    let deadline = Instant::now() + Duration::from_millis(wait.as_ms());
+    let progress = refresh::wait(&context.app, &live, tenant, id, deadline).await?;
+    Ok(progress.jobs.into_iter().next())
 }

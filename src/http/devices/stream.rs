@@ -183,6 +183,7 @@ impl StreamQuery {
             group: self.group,
             state: self.state,
             name_contains: self.q.map(|text| text.to_lowercase()),
+            ends: false,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Errors of the rooms below as problems. Advice that names CLI commands is replaced by API requests.
 
 use super::{ApiError, RateLimit};
-use crate::adhoc::{AdHocError, RefreshError};
+use crate::adhoc::AdHocError;
 use crate::app::RefillFailed;
 use crate::authorise::AuthoriseError;
 use crate::change::ChangeError;
@@ -12,6 +12,7 @@ use crate::live::LiveError;
 use crate::postgres::PostgresError;
 use crate::preference::connections::ConnectionError;
 use crate::read::ReadError;
+use crate::refresh::RefreshError;
 use crate::token::TokenError;
 use std::sync::Arc;
 
@@ -122,6 +123,10 @@ impl From<RefreshError> for ApiError {
                 wait: limited.wait,
                 left: RateLimit::of(bounds, left),
             },
+            RefreshError::NoProvider { device, provider } => Self::ProviderGone { device, provider },
+            RefreshError::NoJobs => Self::NoSuchJobs,
+            RefreshError::TooManyJobs { jobs, max } => Self::TooManyJobs { jobs, max },
+            RefreshError::Unknown(id) => Self::NoSuchRefresh(id),
             RefreshError::NotYet => Self::JobNotScheduled,
             RefreshError::NoAnswer => Self::ScheduleTimedOut,
             RefreshError::Redis(error) => Self::RedisUnavailable(error),

@@ -120,6 +120,12 @@ pub(super) enum ApiError {
     LabelTaken(ConnectionError),
     #[error("{}", .0.for_users())]
     NotAuthorised(AuthoriseError),
+    #[error("you have no refresh {0}; refreshes are kept for a day")]
+    NoSuchRefresh(i64),
+    #[error("none of your jobs is as you describe; GET /v1/devices lists your devices and their jobs")]
+    NoSuchJobs,
+    #[error("{jobs} jobs are as you describe, and at most {max} are refreshed at once; describe fewer")]
+    TooManyJobs { jobs: usize, max: usize },
     #[error("{detail}")]
     TooManyRefreshes { detail: String, wait: Duration, left: RateLimit },
     #[error("{0}")]
@@ -243,6 +249,9 @@ impl ApiError {
             Self::NoSuchProvider(_) => (S::NOT_FOUND, "no-such-provider", "No such provider"),
             Self::BadConnection(_) => (S::UNPROCESSABLE_ENTITY, "bad-connection", "Connection not accepted"),
             Self::LabelTaken(_) => (S::CONFLICT, "label-taken", "Label taken"),
+            Self::NoSuchRefresh(_) => (S::NOT_FOUND, "no-such-refresh", "No such refresh"),
+            Self::NoSuchJobs => (S::NOT_FOUND, "no-such-jobs", "No such jobs"),
+            Self::TooManyJobs { .. } => (S::UNPROCESSABLE_ENTITY, "too-many-jobs", "Too many jobs"),
             Self::TooManyRefreshes { .. } => {
                 (S::TOO_MANY_REQUESTS, "too-many-refreshes", "Too many refreshes")
             }

@@ -4,10 +4,12 @@ mod many;
 mod outlook;
 mod precondition;
 mod refresh;
+mod refreshes;
 
 pub(super) use many::*;
 pub(super) use outlook::*;
 pub(super) use refresh::*;
+pub(super) use refreshes::*;
 
 use super::Api;
 use super::auth::{Authenticated, AuthenticatedUser};

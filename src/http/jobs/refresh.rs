@@ -1,6 +1,5 @@
 //! The endpoint that refreshes a job now.
 
-use crate::adhoc::{self, Asker, RefreshStatus};
 use crate::http::Api;
 use crate::http::auth::AuthenticatedUser;
 use crate::http::error::{ApiError, Problem, RateLimit};
@@ -8,9 +7,10 @@ use crate::http::extract::Path;
 use crate::http::refusals::Refusals;
 use crate::preference::jobs;
 use crate::provider::Provider;
+use crate::refresh::{self, Asker, RefreshStatus};
 use crate::words::{DeviceId, ResourceName};
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode};
 use serde::Serialize;
 
 /// A requested refresh.
@@ -22,9 +22,12 @@ pub(in crate::http) struct RefreshView {
     /// The resource.
     #[schema(example = "state")]
     resource: String,
+    /// The refresh's number: `GET /v1/refreshes/{id}` tells how it ends.
+    #[schema(example = 812)]
+    refresh: i64,
     /// Where the job stands.
     status: RefreshStatus,
-    /// When the last successful fetch was, null for never. The refresh is done once the device shows a later time.
+    /// When the last successful fetch was, null for never.
     #[schema(required = true, example = "2026-03-01T08:30:00.000Z")]
     fetched_at: Option<String>,
 }
@@ -56,7 +59,7 @@ enum RefreshRefusal {
 /// Fetches a resource of a device ahead of all waiting jobs, as soon as the provider's quotas allow.
 ///
 /// The job's regular schedule stays as it is. Repeated requests before the fetch cause one fetch. The response (202)
-/// does not wait for the fetch; compare the device's `fetched_at`.
+/// does not wait for the fetch: `GET /v1/refreshes/{id}` does, which `Location` names.
 #[utoipa::path(
     post, path = "/v1/devices/{id}/jobs/{resource}/refresh", operation_id = "refresh_job", tag = "jobs",
     security(("bearer" = [])),
@@ -67,17 +70,17 @@ enum RefreshRefusal {
     responses(
         (
             status = 202, description = "The fetch is scheduled", body = RefreshView,
-            headers(("RateLimit-Policy" = String), ("RateLimit" = String))
+            headers(("Location" = String), ("RateLimit-Policy" = String), ("RateLimit" = String))
         ),
         RefreshRefusal,
         Refusals,
     )
 )]
-pub(in crate::http) async fn refresh(
+pub(in crate::http) async fn refresh_job(
     State(api): State<Api>,
     AuthenticatedUser(principal): AuthenticatedUser,
     Path((id, resource)): Path<(DeviceId, String)>,
-) -> Result<(StatusCode, RateLimit, axum::Json<RefreshView>), ApiError> {
+) -> Result<(StatusCode, [(HeaderName, String); 1], RateLimit, axum::Json<RefreshView>), ApiError> {
     let app = &api.app;
     let device = jobs::device_of(&app.pool, principal.tenant, id).await?.ok_or(ApiError::NoSuchDevice(id))?;
     let provider = app
@@ -85,11 +88,16 @@ pub(in crate::http) async fn refresh(
         .get(&device.provider)
         .ok_or_else(|| ApiError::ProviderGone { device: id, provider: device.provider.clone() })?;
     let name = find(provider, resource)?;
-    let refresh = adhoc::refresh_now(app, Asker::Tenant, principal.tenant, id, provider, &name).await?;
-    let limit = RateLimit::of(adhoc::refresh_bounds(app), refresh.left);
-    let fetched_at = refresh.fetched_at.map(|at| at.to_string());
-    let view = RefreshView { device: id, resource: name.to_string(), status: refresh.status, fetched_at };
-    Ok((StatusCode::ACCEPTED, limit, axum::Json(view)))
+    let asked = refresh::refresh_now(app, Asker::Tenant, principal.tenant, id, &name).await?;
+    let limit = RateLimit::of(refresh::bounds(app), asked.left);
+    let view = RefreshView {
+        device: id,
+        resource: name.to_string(),
+        refresh: asked.id,
+        status: asked.status,
+        fetched_at: asked.fetched_at.map(|at| at.to_string()),
+    };
+    Ok((StatusCode::ACCEPTED, super::location(asked.id), limit, axum::Json(view)))
 }
 
 /// The name of a resource of the provider's definition.

@@ -4,6 +4,7 @@
 mod bulk;
 pub mod job_status;
 pub mod outbox;
+pub mod refreshes;
 pub mod schedules;
 mod stored;
 mod wanted;

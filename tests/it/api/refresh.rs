@@ -24,8 +24,11 @@ async fn refresh_is_queued_waits_and_runs_once() {
     app.queue.purge(&name, &[jobs_of(&api).await[0].job.id]).await.unwrap();
     assert!(!location(&api).await.known && !outbox::read(&app.pool, 10).await.unwrap().is_empty());
     let queued = api.refresh(id, "state", &key).await;
-    let expected = json!({"device": id, "resource": "state", "status": "queued", "fetched_at": null});
-    assert_eq!((queued.status, queued.body), (StatusCode::ACCEPTED, expected));
+    let number = queued.body["refresh"].as_i64().unwrap();
+    let expected =
+        json!({"device": id, "resource": "state", "refresh": number, "status": "queued", "fetched_at": null});
+    assert_eq!((queued.status, &queued.body), (StatusCode::ACCEPTED, &expected));
+    assert_eq!(queued.headers["location"], format!("/v1/refreshes/{number}"));
     assert!(location(&api).await.ready && outbox::read(&app.pool, 10).await.unwrap().is_empty());
 
     api.record(id, 60_000, json!({"w": 1})).await;
@@ -195,15 +198,6 @@ async fn refreshes_are_bounded_per_tenant_and_job() {
     assert!(fourth.detail().contains("as many refreshes as you may"), "{}", fourth.detail());
     assert_eq!(fourth.headers["ratelimit"], "\"refresh\";r=0;t=20");
     // The operator's command is not bound.
-    let provider = app.registry.get("testcloud").unwrap();
-    let state = "state".parse().unwrap();
-    let asked = paceline::adhoc::refresh_now(
-        app,
-        paceline::adhoc::Asker::Operator,
-        test.tenant,
-        devices[3],
-        provider,
-        &state,
-    );
-    asked.await.unwrap();
+    let (operator, state) = (paceline::refresh::Asker::Operator, "state".parse().unwrap());
+    paceline::refresh::refresh_now(app, operator, test.tenant, devices[3], &state).await.unwrap();
 }
