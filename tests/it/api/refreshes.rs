@@ -36,6 +36,8 @@ impl Rig {
 
     async fn answer(&self, with: ResponseTemplate) {
         self.cloud.reset().await;
+        // Slowly: whoever waits is listening by then.
+        let with = with.set_delay(Duration::from_millis(400));
         Mock::given(method("GET")).respond_with(with).mount(&self.cloud).await;
     }
 
@@ -87,7 +89,12 @@ impl Rig {
     /// Waits for the end of a refresh, which must come long before the time is over. Its first job.
     async fn end_of(&self, id: i64) -> Value {
         let started = Instant::now();
-        let mut ended = self.get(&format!("/v1/refreshes/{id}?wait=30s")).await;
+        let (longer, shorter) = (format!("/v1/refreshes/{id}?wait=30s"), format!("/v1/refreshes/{id}?wait=100ms"));
+        // Somebody else's shorter wait does not end this one.
+        let (mut ended, _) = tokio::join!(self.get(&longer), async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            self.get(&shorter).await
+        });
         assert!(started.elapsed() < Duration::from_secs(15), "{ended:?}");
         assert_eq!((ended.status, &ended.body["ended"]), (StatusCode::OK, &json!(true)), "{ended:?}");
         ended.body["jobs"][0].take()
@@ -146,17 +153,11 @@ async fn wait_is_over_after_its_time_and_when_the_job_is_paused() {
         assert_eq!(refused.status, StatusCode::BAD_REQUEST);
         assert!(refused.detail().contains(says), "{}", refused.detail());
     }
-    // Two wait, one of them shorter: that does not end the other's wait.
     let path = format!("/v1/devices/{}/jobs/state", rig.devices[0]);
-    let shorter = format!("/v1/refreshes/{id}?wait=100ms");
-    let (waited, _, paused) = tokio::join!(
-        rig.end_of(id),
-        rig.get(&shorter),
-        async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            put(&rig.router, &path, &rig.key, json!({"paused": true})).await
-        }
-    );
+    let (waited, paused) = tokio::join!(rig.end_of(id), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        put(&rig.router, &path, &rig.key, json!({"paused": true})).await
+    });
     assert_eq!(paused.status, StatusCode::OK, "{paused:?}");
     assert_eq!((&waited["state"], &waited["error"]), (&json!("cancelled"), &json!("it is paused")));
 }
