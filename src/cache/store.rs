@@ -74,7 +74,11 @@ impl Cache {
     }
 
     /// Likewise; the same round trip finds out for which of these tenants somebody waits for the end of a refresh.
-    pub async fn put_and_ask(&self, slots: &[Slot], tenants: &BTreeSet<TenantId>) -> Result<Stored, RedisError> {
+    pub async fn put_and_ask(
+        &self,
+        slots: &[Slot],
+        tenants: &BTreeSet<TenantId>,
+    ) -> Result<Stored, RedisError> {
         if slots.is_empty() && tenants.is_empty() {
             return Ok(Stored::default());
         }
@@ -129,7 +133,9 @@ impl Cache {
         &self,
         ended: impl IntoIterator<Item = (TenantId, DeviceId, &'a str)>,
     ) -> Result<(), RedisError> {
-        let ended = ended.into_iter().map(|(tenant, device, resource)| (tenant, device, format!("{ENDED}{resource}")));
+        let ended = ended
+            .into_iter()
+            .map(|(tenant, device, resource)| (tenant, device, format!("{ENDED}{resource}")));
         let ended: Vec<_> = ended.collect();
         let told = ended.iter().map(|(tenant, device, field)| (*tenant, *device, field.as_str()));
         let changes = self.announcements(told);

@@ -226,8 +226,8 @@ impl Journey {
         Ok(())
     }
 
-    /// The cache is derived, so an error does not stop the settle. Returns the devices that it has only in part, and the
-    /// tenants with somebody who waits for the end of a refresh; none if it was not written.
+    /// The cache is derived, so an error does not stop the settle. Returns the devices that it has only in part, and
+    /// the tenants with somebody who waits for the end of a refresh; none if it was not written.
     async fn fill_cache(&self, slots: &[Slot], tenants: &BTreeSet<TenantId>) -> Option<Stored> {
         let put = self.app.cache.put_and_ask(slots, tenants).await;
         if let Err(error) = &put {

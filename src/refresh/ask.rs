@@ -149,7 +149,8 @@ async fn ask(app: &App, asker: Asker, tenant: TenantId, all: Vec<JobStatus>) -> 
             }
         }
     }
-    let running: Vec<_> = asked.iter().copied().filter(|job| matches!(answers.get(job), Some(Ok(_)))).collect();
+    let running: Vec<_> =
+        asked.iter().copied().filter(|job| matches!(answers.get(job), Some(Ok(_)))).collect();
     if let Some(id) = noted
         && running.len() < asked.len()
     {
@@ -188,7 +189,11 @@ fn schedulable<'a>(app: &'a App, job: &JobStatus) -> Result<&'a Provider, Refres
     }
 }
 
-fn accepted(answer: Refresh, left: RefreshesLeft, bounds: RefreshBounds) -> Result<RefreshStatus, RefreshError> {
+fn accepted(
+    answer: Refresh,
+    left: RefreshesLeft,
+    bounds: RefreshBounds,
+) -> Result<RefreshStatus, RefreshError> {
     match answer {
         Refresh::Queued => Ok(RefreshStatus::Queued),
         Refresh::Waiting => Ok(RefreshStatus::Waiting),
@@ -211,8 +216,12 @@ async fn ask_schedule(
     let (mut answers, mut left) = ask_once(app, provider, jobs, limits.as_ref()).await?;
     let is_unknown = |answer: &Refresh| *answer == Refresh::Unknown;
     if answers.iter().any(is_unknown) {
-        let (places, unknown): (Vec<_>, Vec<_>) =
-            answers.iter().enumerate().filter(|(_, answer)| is_unknown(answer)).map(|(n, _)| (n, jobs[n])).unzip();
+        let (places, unknown): (Vec<_>, Vec<_>) = answers
+            .iter()
+            .enumerate()
+            .filter(|(_, answer)| is_unknown(answer))
+            .map(|(n, _)| (n, jobs[n]))
+            .unzip();
         keep::tell_soon(app, &provider.name, &unknown).await;
         let (again, after) = ask_once(app, provider, &unknown, limits.as_ref()).await?;
         places.into_iter().zip(again).for_each(|(place, answer)| answers[place] = answer);

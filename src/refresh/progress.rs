@@ -159,23 +159,26 @@ fn recorded(job: &RefreshedJob) -> Option<JobProgressState> {
     }
 }
 
-fn job_progress(
-    job: RefreshedJob,
-    asked_at: UnixMs,
-    locations: &HashMap<JobId, JobLocation>,
-) -> JobProgress {
+fn job_progress(job: RefreshedJob, asked_at: UnixMs, locations: &HashMap<JobId, JobLocation>) -> JobProgress {
     let state = recorded(&job).unwrap_or_else(|| match locations.get(&job.job) {
         None => JobProgressState::Queued,
         Some(location) => scheduled(location, job.usable, asked_at),
     });
     let error = match state {
         JobProgressState::Failed | JobProgressState::Queued | JobProgressState::Running => job.error,
-        JobProgressState::Cancelled if job.state == JobState::Paused => Some("it is paused".to_owned()),
-        JobProgressState::Cancelled if !job.usable => Some("the provider refuses its connection's credential".to_owned()),
-        JobProgressState::Cancelled => Some("the schedule was lost; it runs at its next regular turn".to_owned()),
+        JobProgressState::Cancelled => Some(not_run(&job).to_owned()),
         JobProgressState::Done => None,
     };
     JobProgress { device: job.device, resource: job.resource, state, fetched_at: job.fetched_at, error }
+}
+
+/// Why a job does not run.
+fn not_run(job: &RefreshedJob) -> &'static str {
+    match (job.state, job.usable) {
+        (JobState::Paused, _) => "it is paused",
+        (_, false) => "the provider refuses its connection's credential",
+        (_, true) => "the schedule was lost; it runs at its next regular turn",
+    }
 }
 
 /// How far a job is of which nothing is recorded since it was asked for.

@@ -221,7 +221,7 @@ fn every_request_in_the_readme_is_in_the_api_description() {
         );
         seen += 1;
     }
-    assert_eq!(seen, 8);
+    assert_eq!(seen, 9);
 }
 
 #[test]

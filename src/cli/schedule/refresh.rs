@@ -61,7 +61,9 @@ impl fmt::Display for RefreshReport {
             Some(End { state: JobProgressState::Done, .. }) => {
                 return write!(f, "done; last good answer {}.", self.fetched_at.as_deref().unwrap_or("none"));
             }
-            Some(end @ End { state: JobProgressState::Failed, .. }) => return write!(f, "failed: {}.", error(end)),
+            Some(end @ End { state: JobProgressState::Failed, .. }) => {
+                return write!(f, "failed: {}.", error(end));
+            }
             Some(end @ End { state: JobProgressState::Cancelled, .. }) => {
                 return write!(f, "does not run: {}.", error(end));
             }
@@ -93,7 +95,8 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let Refreshed { id, status, mut fetched_at, .. } = asked;
     let mut end = None;
     if let Some(wait) = args.wait
-        && let Some(JobProgress { state, error, fetched_at: at, .. }) = ended(context, tenant, id, wait).await?
+        && let Some(JobProgress { state, error, fetched_at: at, .. }) =
+            ended(context, tenant, id, wait).await?
     {
         fetched_at = at;
         end = Some(End { state, error });

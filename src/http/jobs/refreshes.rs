@@ -5,7 +5,9 @@ use crate::http::auth::{Authenticated, AuthenticatedUser};
 use crate::http::error::{ApiError, Problem, RateLimit};
 use crate::http::extract::{Json, Path, Query};
 use crate::http::refusals::Refusals;
-use crate::refresh::{self, Asked, AskedJob, Asker, JobFilter, JobProgress, JobProgressState, Progress, RefreshStatus};
+use crate::refresh::{
+    self, Asked, AskedJob, Asker, JobFilter, JobProgress, JobProgressState, Progress, RefreshStatus,
+};
 use crate::words::{DeviceId, Interval};
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
@@ -144,8 +146,8 @@ enum ManyRefusal {
 /// Fetches what you describe ahead of all waiting jobs, as soon as the providers' quotas allow.
 ///
 /// Of a device, a home, a connection, or all that you have: up to 500 jobs. Jobs that may not be refreshed now are told
-/// with the reason, and the others are. The response (202) does not wait for the fetches: `GET /v1/refreshes/{id}` does,
-/// which `Location` names.
+/// with the reason, and the others are. The response (202) does not wait for the fetches; `GET /v1/refreshes/{id}`,
+/// which `Location` names, does.
 #[utoipa::path(
     post, path = "/v1/refreshes", operation_id = "refresh_jobs", tag = "jobs", security(("bearer" = [])),
     request_body = RefreshRequest,
@@ -164,7 +166,8 @@ pub(in crate::http) async fn refresh_many(
     Json(request): Json<RefreshRequest>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], RateLimit, axum::Json<ManyView>), ApiError> {
     let (app, filter) = (&api.app, request.into_filter(&api)?);
-    let Asked { id, jobs, left } = refresh::refresh_all(app, Asker::Tenant, principal.tenant, &filter).await?;
+    let Asked { id, jobs, left } =
+        refresh::refresh_all(app, Asker::Tenant, principal.tenant, &filter).await?;
     let limit = RateLimit::of(refresh::bounds(app), left);
     let view = ManyView { refresh: id, jobs: jobs.into_iter().map(AskedView::from).collect() };
     Ok((StatusCode::ACCEPTED, location(id), limit, axum::Json(view)))
@@ -195,7 +198,8 @@ pub(in crate::http) async fn show_refresh(
     let Some(wait) = query.wait()? else {
         return Ok(axum::Json(refresh::progress(app, tenant, id).await?.into()));
     };
-    let ended = api.stop.run_until_cancelled(refresh::wait(app, &api.live, tenant, id, Instant::now() + wait)).await;
+    let ended =
+        api.stop.run_until_cancelled(refresh::wait(app, &api.live, tenant, id, Instant::now() + wait)).await;
     let progress = match ended {
         Some(progress) => progress?,
         None => refresh::progress(app, tenant, id).await?,

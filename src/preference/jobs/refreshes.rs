@@ -36,8 +36,8 @@ pub struct RefreshedJob {
     pub error: Option<String>,
 }
 
-/// Notes that these jobs of a tenant are asked for, and how they stand. Returns the refresh's number; none if the tenant
-/// has no such job.
+/// Notes that these jobs of a tenant are asked for, and how they stand. Returns the refresh's number; none if the
+/// tenant has no such job.
 pub async fn add(
     pool: &Pool,
     tenant: TenantId,
@@ -114,12 +114,14 @@ pub async fn find(pool: &Pool, tenant: TenantId, id: i64) -> Result<Option<Store
 
 /// Forgets the refreshes that were asked for before an instant.
 pub async fn forget(pool: &Pool, before: UnixMs) -> Result<(), PostgresError> {
-    sqlx::query("-- All tenants: whoever asked has long had an answer.\n DELETE FROM refreshes WHERE asked_at < $1")
-        .bind(before.to_datetime())
-        .execute(pool)
-        .await
-        .map(drop)
-        .map_err(PostgresError::on("forget old refreshes"))
+    sqlx::query(
+        "-- All tenants: whoever asked has long had an answer.\n DELETE FROM refreshes WHERE asked_at < $1",
+    )
+    .bind(before.to_datetime())
+    .execute(pool)
+    .await
+    .map(drop)
+    .map_err(PostgresError::on("forget old refreshes"))
 }
 
 struct Row {

@@ -104,6 +104,8 @@ async fn unknown_resources_paths_and_methods_are_errors() {
         ("DELETE", "/v1/devices/1/jobs/state", "GET,HEAD,PUT"),
         ("GET", "/v1/jobs", "PATCH"),
         ("GET", "/v1/devices/1/jobs/state/refresh", "POST"),
+        ("GET", "/v1/refreshes", "POST"),
+        ("POST", "/v1/refreshes/1", "GET,HEAD"),
         ("PUT", "/healthz", "GET,HEAD"),
     ] {
         let response =

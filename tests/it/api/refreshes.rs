@@ -89,7 +89,8 @@ impl Rig {
     /// Waits for the end of a refresh, which must come long before the time is over. Its first job.
     async fn end_of(&self, id: i64) -> Value {
         let started = Instant::now();
-        let (longer, shorter) = (format!("/v1/refreshes/{id}?wait=30s"), format!("/v1/refreshes/{id}?wait=100ms"));
+        let (longer, shorter) =
+            (format!("/v1/refreshes/{id}?wait=30s"), format!("/v1/refreshes/{id}?wait=100ms"));
         // Somebody else's shorter wait does not end this one.
         let (mut ended, _) = tokio::join!(self.get(&longer), async {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -148,7 +149,9 @@ async fn wait_is_over_after_its_time_and_when_the_job_is_paused() {
     let waited = rig.get(&format!("/v1/refreshes/{id}?wait=300ms")).await;
     assert!(started.elapsed() >= Duration::from_millis(300));
     assert_eq!((&waited.body["ended"], &waited.body["refresh"]), (&json!(false), &json!(id)), "{waited:?}");
-    for (query, says) in [("wait=31s", "at most 30s"), ("wait=soon", "wait: "), ("wait=1s&x=1", "unknown field")] {
+    for (query, says) in
+        [("wait=31s", "at most 30s"), ("wait=soon", "wait: "), ("wait=1s&x=1", "unknown field")]
+    {
         let refused = rig.get(&format!("/v1/refreshes/{id}?{query}")).await;
         assert_eq!(refused.status, StatusCode::BAD_REQUEST);
         assert!(refused.detail().contains(says), "{}", refused.detail());
@@ -172,7 +175,10 @@ async fn refresh_of_a_lost_schedule_is_told_as_cancelled() {
     // As if Redis had lost it and the keeper had put it again.
     let jobs: Vec<i64> = sqlx::query_scalar("SELECT job_id FROM jobs").fetch_all(&app.pool).await.unwrap();
     let jobs: Vec<_> = jobs.into_iter().map(JobId).collect();
-    sqlx::query("UPDATE latest SET fetched_at = fetched_at - interval '1 hour'").execute(&app.pool).await.unwrap();
+    sqlx::query("UPDATE latest SET fetched_at = fetched_at - interval '1 hour'")
+        .execute(&app.pool)
+        .await
+        .unwrap();
     app.queue.purge(&name, &jobs).await.unwrap();
     paceline::keep::check(app, true).await.unwrap();
     let job = rig.get(&format!("/v1/refreshes/{id}")).await.body["jobs"][0].take();
@@ -217,7 +223,8 @@ async fn many_are_refreshed_by_filter_as_far_as_they_may_be() {
     assert!(rig.ask_many(json!({"ids": ids})).await.detail().contains("at most 500"));
     assert_eq!(rig.ask_many(json!({"id": 1})).await.status, StatusCode::UNPROCESSABLE_ENTITY);
     // No number of a refresh that nobody was told.
-    let noted: i64 = sqlx::query_scalar("SELECT count(*) FROM refreshes").fetch_one(&rig.test.app.pool).await.unwrap();
+    let noted: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM refreshes").fetch_one(&rig.test.app.pool).await.unwrap();
     assert_eq!(noted, 1);
     worker.end().await;
 }

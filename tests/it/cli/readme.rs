@@ -76,7 +76,7 @@ async fn slow_readme_runs_as_written() {
     let ran = tokio::task::spawn_blocking(move || shell.output()).await.unwrap().unwrap();
     let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success(), "{script}\n{out}\n{err}");
-    for shown in ["navigation/position", "\"priority\":\"high\"", "\"status\":"] {
+    for shown in ["navigation/position", "\"priority\":\"high\"", "\"status\":", "\"ended\":"] {
         assert!(out.contains(shown), "{shown}: {out}");
     }
 }

@@ -14,9 +14,15 @@ async fn refresh_is_queued_once_or_refused_with_a_reason() {
     );
     assert_eq!(queued, expected);
     let again = binary.json(&format!("refresh {device} --resource state"));
-    let expected =
-        serde_json::json!({"device": device, "resource": "state", "status": "waiting", "fetched_at": null});
+    let expected = serde_json::json!({
+        "device": device, "resource": "state", "refresh": 2, "status": "waiting", "fetched_at": null
+    });
     assert_eq!(again, expected);
+    // No worker runs: the time is over first.
+    let waited = binary.run(&format!("refresh {device} --resource state --wait 200ms")).ok().out;
+    assert!(waited.contains("state: not ended yet: already queued"), "{waited}");
+    let waited = binary.json(&format!("refresh {device} --resource state --wait 200ms"));
+    assert_eq!((&waited["state"], &waited["error"]), (&"queued".into(), &serde_json::Value::Null));
 
     // The device has a job for one of the provider's two resources, so --resource is optional; `set` does the same.
     assert_eq!(binary.json(&format!("refresh {device}"))["status"], "waiting");
