@@ -219,7 +219,7 @@ struct Server {
 impl Server {
     async fn start(at: &Deployment) -> Result<Self, Failed> {
         let who = Principal { tenant: at.tenant, role: Role::Reader };
-        let (_, key) = keys::create(&at.app.pool, who, "bench").await?;
+        let (_, key) = keys::create(&at.app.pool, who, "bench", None).await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let (url, stop) = (format!("http://{}", listener.local_addr()?), CancellationToken::new());
         tokio::spawn(paceline::http::serve(at.app.clone(), listener, stop.clone()));

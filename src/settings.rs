@@ -140,6 +140,10 @@ section!(
         header_timeout: Interval,
         /// Limit of the time between two requests, or in which a client reads nothing of a response.
         idle_timeout: Interval,
+        /// Requests of a key within `key_window` at each process; 0: any number.
+        key_requests: u32,
+        /// The window.
+        key_window: Interval,
         /// Base URL at which browsers reach the API; empty: none.
         public_url: String,
     }

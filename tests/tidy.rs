@@ -115,7 +115,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ),
     ("redis", &["src/redis/", "src/cache/", "src/watch/", "src/local/redis.rs"]),
     ("reqwest", &["src/fetch/", "src/demo/"]),
-    ("governor", &["src/pace/"]),
+    ("governor", &["src/pace/", "src/http/"]),
     ("backoff", &["src/retry.rs"]),
     ("axum", &["src/http/", "src/cloud/"]),
     ("utoipa_axum", &["src/http/", "src/cloud/"]),

@@ -1,7 +1,7 @@
 -- announce: tell readers that something of a tenant's devices changed. Does nothing while nobody listens.
 -- KEYS  1 the tenant's stream of changes, also the name of its channel
 -- ARGV  1 most entries to keep
---       then pairs: device, field ('_': the device itself, '-': it is gone, '!<resource>': a call has ended)
+--       then pairs: device, field ('_': the device itself, '-': it is gone)
 -- Returns how many were told: 0 while nobody listens, when the stream does not exist
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 for i = 2, #ARGV, 2 do

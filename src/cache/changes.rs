@@ -1,6 +1,6 @@
 //! Changes of a tenant's devices, for those who listen: kept in a capped stream, and told by its channel.
 
-use super::store::{Cache, ENDED, GONE, META};
+use super::store::{Cache, GONE, META};
 use crate::redis::RedisError;
 use crate::words::{DeviceId, TenantId};
 use std::fmt;
@@ -26,8 +26,6 @@ pub enum Changed {
     Device,
     /// It is gone.
     Gone,
-    /// A call for a resource has ended, whatever it came to. Told only while somebody waits for it.
-    Ended(String),
 }
 
 /// A change of a device.
@@ -41,6 +39,27 @@ pub struct Change {
     pub changed: Changed,
 }
 
+/// A message of the channel that is no change: a call for a device has ended, whatever it came to. It is told only
+/// while somebody waits for the end of a refresh, and is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// The device.
+    pub device: DeviceId,
+}
+
+impl Ended {
+    /// Reads a message: `! <device>`.
+    pub fn parse(message: &str) -> Option<Self> {
+        Some(Self { device: message.strip_prefix("! ")?.parse().ok()? })
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "! {}", self.device)
+    }
+}
+
 /// Changes after an id.
 #[derive(Debug)]
 pub struct Changes {
@@ -48,6 +67,11 @@ pub struct Changes {
     pub newest: ChangeId,
     /// Those asked for, in order; none if they are not all there any more, or too many.
     pub after: Option<Vec<Change>>,
+}
+
+impl ChangeId {
+    /// Before all.
+    pub const NONE: Self = Self { ms: 0, sequence: 0 };
 }
 
 impl Cache {
@@ -74,7 +98,7 @@ impl Cache {
             _ => None, // the stream's first
         });
         // Redis makes the ids.
-        let newest = newest.parse().unwrap_or(ChangeId { ms: 0, sequence: 0 });
+        let newest = newest.parse().unwrap_or(ChangeId::NONE);
         Ok(Changes { newest, after: all_there.then(|| changes.collect()) })
     }
 }
@@ -87,10 +111,7 @@ impl Change {
         let changed = match words.next()? {
             META => Changed::Device,
             GONE => Changed::Gone,
-            other => match other.strip_prefix(ENDED) {
-                Some(resource) => Changed::Ended(resource.to_owned()),
-                None => Changed::Reading(other.to_owned()),
-            },
+            resource => Changed::Reading(resource.to_owned()),
         };
         Some(Self { id, device, changed })
     }
@@ -127,7 +148,8 @@ mod tests {
         assert_eq!(change.changed, Changed::Reading("state".to_owned()));
         assert_eq!(Change::parse("1-0 17 _").unwrap().changed, Changed::Device);
         assert_eq!(Change::parse("1-0 17 -").unwrap().changed, Changed::Gone);
-        assert_eq!(Change::parse("1-0 17 !state").unwrap().changed, Changed::Ended("state".to_owned()));
+        assert_eq!(Ended::parse(&Ended { device: DeviceId(17) }.to_string()).unwrap().device, DeviceId(17));
+        assert!(Change::parse("! 17").is_none() && Ended::parse("1-0 17 _").is_none());
         for bad in ["", "1-0", "1-0 17", "1 17 state", "x-0 17 state", "1-0 x state"] {
             assert_eq!(Change::parse(bad), None, "{bad}");
         }

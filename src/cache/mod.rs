@@ -4,5 +4,5 @@
 mod changes;
 mod store;
 
-pub use changes::{Change, ChangeId, Changed, Changes, NoChangeId};
+pub use changes::{Change, ChangeId, Changed, Changes, Ended, NoChangeId};
 pub use store::{Cache, META, Slot, Stored};

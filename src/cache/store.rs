@@ -1,5 +1,6 @@
 //! Reading and writing the cache.
 
+use super::changes::Ended;
 use crate::redis::{Keys, Redis, RedisError};
 use crate::words::{DeviceId, TenantId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -10,8 +11,8 @@ use std::time::Duration;
 pub const META: &str = "_";
 /// Stands for a field where a change is that the device is gone.
 pub(super) const GONE: &str = "-";
-/// Before a resource: a call for it has ended. No resource begins with it.
-pub(super) const ENDED: char = '!';
+/// How long ends are told once somebody waits: who waits for longer says so again, and who goes away need not.
+const AWAITED_FOR: Duration = Duration::from_secs(10);
 /// The most changes that a tenant's stream keeps, about.
 const KEPT: usize = 4_096;
 
@@ -117,34 +118,22 @@ impl Cache {
         })
     }
 
-    /// Notes that somebody waits for the end of a tenant's refresh, for so long: until then, ends are told.
-    pub async fn note_awaited(&self, tenant: TenantId, wait: Duration) -> Result<(), RedisError> {
-        let (key, ms) = (self.keys.awaited(tenant), wait.as_millis().max(1) as u64);
-        let mut pipe = redis::pipe();
-        pipe.cmd("SET").arg(&key).arg("").arg("NX").arg("PX").arg(ms).ignore();
-        // Somebody else may wait for longer.
-        pipe.cmd("PEXPIRE").arg(&key).arg(ms).arg("GT").ignore();
-        let noted: Result<(), _> = pipe.query_async(&mut self.redis.link()).await;
+    /// Notes that somebody waits for the end of a refresh of the tenant's: for the next seconds, ends are told.
+    pub async fn note_awaited(&self, tenant: TenantId) -> Result<(), RedisError> {
+        let mut set = redis::cmd("SET");
+        set.arg(self.keys.awaited(tenant)).arg("").arg("PX").arg(AWAITED_FOR.as_millis() as u64);
+        let noted: Result<(), _> = set.query_async(&mut self.redis.link()).await;
         noted.map_err(|source| RedisError::Failed { what: "note that a refresh is awaited", source })
     }
 
-    /// Tells that calls for these have ended, whatever they came to.
-    pub async fn tell_ended<'a>(
-        &self,
-        ended: impl IntoIterator<Item = (TenantId, DeviceId, &'a str)>,
-    ) -> Result<(), RedisError> {
-        let ended = ended
-            .into_iter()
-            .map(|(tenant, device, resource)| (tenant, device, format!("{ENDED}{resource}")));
-        let ended: Vec<_> = ended.collect();
-        let told = ended.iter().map(|(tenant, device, field)| (*tenant, *device, field.as_str()));
-        let changes = self.announcements(told);
-        let fill = |pipe: &mut redis::Pipeline| {
-            changes.iter().for_each(|call| {
-                pipe.invoke_script(call).ignore();
-            });
-        };
-        self.run::<()>(fill).await.map(drop)
+    /// Tells that calls for these devices have ended, whatever they came to.
+    pub async fn tell_ended(&self, ended: &BTreeSet<(TenantId, DeviceId)>) -> Result<(), RedisError> {
+        let mut pipe = redis::pipe();
+        for (tenant, device) in ended {
+            pipe.publish(self.keys.changes(*tenant), Ended { device: *device }.to_string()).ignore();
+        }
+        let told: Result<(), _> = pipe.query_async(&mut self.redis.link()).await;
+        told.map_err(|source| RedisError::Failed { what: "tell that calls have ended", source })
     }
 
     /// Script calls that tell these changes: one for each tenant.

@@ -149,7 +149,7 @@ async fn print_start(
 ) -> Result<(), DemoError> {
     let mut keys_by_role = serde_json::Map::new();
     for role in [Role::Reader, Role::User, Role::Operator] {
-        let (_, key) = keys::create(&app.pool, Principal { tenant, role }, "demo").await?;
+        let (_, key) = keys::create(&app.pool, Principal { tenant, role }, "demo", None).await?;
         keys_by_role.insert(role.to_string(), key.expose_secret().into());
     }
     let ready = serde_json::json!({"ready": true, "url": url, "keys": keys_by_role});

@@ -183,6 +183,7 @@ mod tests {
                 lane_awake: true,
                 until_ms,
                 blocked_by: String::new(),
+                urgent: false,
             };
             next_at(&location, now).map(|at| at.0)
         };

@@ -1,7 +1,8 @@
-//! Extractors that authenticate a request by its bearer key and check the key's role.
+//! Extractors that authenticate a request by its bearer key, count it, and check the key's role.
 
 use super::Api;
 use super::error::ApiError;
+use super::key_limit::LeftCell;
 use crate::preference::keys::Principal;
 use crate::words::Role;
 use axum::extract::FromRequestParts;
@@ -18,7 +19,9 @@ impl FromRequestParts<Api> for Authenticated {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let key = bearer(&parts.headers).ok_or(ApiError::NoKey)?;
-        api.keys.find(key).await?.map(Self).ok_or(ApiError::BadKey)
+        let key = api.keys.find(key).await?.ok_or(ApiError::BadKey)?;
+        api.key_limit.spend(&key, parts.extensions.get::<LeftCell>())?;
+        Ok(Self(key.principal))
     }
 }
 

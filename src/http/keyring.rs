@@ -1,13 +1,15 @@
-//! Caches the principal of each API key, so that a read needs no query to Postgres. Any change of keys clears it.
+//! Caches the API keys, so that a read needs no query to Postgres. Any change of keys clears it. Notes which are used.
 //!
 //! An entry is trusted while this process receives Postgres's notifications of changed keys. While it does not, every
 //! lookup asks Postgres; if Postgres does not answer either, an entry that was verified within the last five minutes
 //! counts.
 
 use crate::postgres::{Listener, Pool, PostgresError};
-use crate::preference::keys::{self, Principal};
+use crate::preference::keys::{self, Principal, ValidKey};
 use crate::retry::RECONNECT;
 use crate::supervise::Supervisor;
+use crate::words::TenantId;
+use futures::future::join;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,7 +26,30 @@ const LOOKUP_RETRY: Duration = Duration::from_secs(1);
 /// Bounds memory, not the number of keys in use.
 const ENTRIES_MAX: usize = 10_000;
 
+/// How exactly it is known when a key was used last.
+const USED_EVERY: Duration = Duration::from_secs(60);
+/// Keys that are used are noted together.
+const NOTE_EVERY: Duration = Duration::from_secs(2);
+
 type Hash = [u8; 32];
+
+/// A key that is valid.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Key {
+    /// Its number.
+    pub(super) id: i64,
+    /// Whose it is, and what it may do.
+    pub(super) principal: Principal,
+    /// Until when, if it expires.
+    pub(super) expires: Option<Instant>,
+}
+
+impl Key {
+    fn new(found: ValidKey, now: Instant) -> Self {
+        let ValidKey { id, principal, expires_in } = found;
+        Self { id, principal, expires: expires_in.and_then(|within| now.checked_add(within)) }
+    }
+}
 
 /// Looks up keys. While it lives, a task listens for changed keys.
 pub(super) struct Keyring {
@@ -32,20 +57,26 @@ pub(super) struct Keyring {
     cache: Arc<Mutex<KeyCache>>,
     /// Grows with every change of keys, and whenever one may have been missed.
     changes: watch::Sender<u64>,
-    _listener: DropGuard,
+    used: Arc<Mutex<Used>>,
+    _tasks: DropGuard,
 }
 
 impl Keyring {
-    /// Starts the listener.
+    /// Starts the tasks that listen, and that note which keys are used.
     pub(super) fn open(pool: Pool, supervisor: Supervisor) -> Self {
         let (cache, stop) = (Arc::new(Mutex::new(KeyCache::default())), CancellationToken::new());
-        let changes = watch::Sender::new(0);
-        let (stopped, shared) = (stop.clone(), (pool.clone(), cache.clone(), changes.clone()));
+        let (changes, used) = (watch::Sender::new(0), Arc::<Mutex<Used>>::default());
+        let (stopped, shared) = (stop.clone(), (pool.clone(), cache.clone(), changes.clone(), used.clone()));
         tokio::spawn(async move {
             let listen = || listen(shared.0.clone(), shared.1.clone(), shared.2.clone());
-            stopped.run_until_cancelled(supervisor.run("changed keys", &stopped, listen)).await
+            let note = || note_used(shared.0.clone(), shared.3.clone());
+            let tasks = join(
+                supervisor.run("changed keys", &stopped, listen),
+                supervisor.run("used keys", &stopped, note),
+            );
+            stopped.run_until_cancelled(tasks).await
         });
-        Self { pool, cache, changes, _listener: stop.drop_guard() }
+        Self { pool, cache, changes, used, _tasks: stop.drop_guard() }
     }
 
     /// Tells when keys change.
@@ -53,27 +84,70 @@ impl Keyring {
         self.changes.subscribe()
     }
 
-    /// The principal of a key; none when the key is unknown or revoked.
-    pub(super) async fn find(&self, key: &str) -> Result<Option<Principal>, PostgresError> {
+    /// A key; none when it is unknown, expired or revoked. Notes that it is used.
+    pub(super) async fn find(&self, key: &str) -> Result<Option<Key>, PostgresError> {
+        let found = self.look_up(key).await?;
+        if let Some(key) = &found {
+            lock(&self.used).note(key, Instant::now());
+        }
+        Ok(found)
+    }
+
+    async fn look_up(&self, key: &str) -> Result<Option<Key>, PostgresError> {
         let hash = keys::hash(key);
         let (cached, epoch) = {
             let cache = lock(&self.cache);
             (cache.get(&hash, Instant::now()), cache.epoch)
         };
         let found = match cached {
-            Cached::Trusted(principal) => return Ok(Some(principal)),
+            Cached::Trusted(key) => return Ok(Some(key)),
             Cached::Unknown => keys::find(&self.pool, &hash).await?,
-            Cached::Recent(principal) => match timeout(LOOKUP_TIMEOUT, keys::find(&self.pool, &hash)).await {
+            Cached::Recent(key) => match timeout(LOOKUP_TIMEOUT, keys::find(&self.pool, &hash)).await {
                 Ok(Err(error)) if !error.is_outage() => return Err(error),
                 Ok(Ok(found)) => found,
                 Ok(Err(_)) | Err(_) => {
                     lock(&self.cache).lookup_failed_at = Some(Instant::now());
-                    return Ok(Some(principal));
+                    return Ok(Some(key));
                 }
             },
         };
+        let found = found.map(|found| Key::new(found, Instant::now()));
         lock(&self.cache).insert(hash, found, epoch, Instant::now());
         Ok(found)
+    }
+}
+
+/// The keys that are used in this process.
+#[derive(Default)]
+struct Used {
+    /// When each was noted last.
+    noted: HashMap<i64, Instant>,
+    to_note: Vec<(TenantId, i64)>,
+}
+
+impl Used {
+    fn note(&mut self, key: &Key, now: Instant) {
+        if self.noted.get(&key.id).is_some_and(|at| now.duration_since(*at) < USED_EVERY) {
+            return;
+        }
+        if self.noted.len() >= ENTRIES_MAX {
+            self.noted.clear();
+        }
+        self.noted.insert(key.id, now);
+        self.to_note.push((key.principal.tenant, key.id));
+    }
+}
+
+/// Stores which keys were used, until cancelled. A failure leaves an older time, until the key is used a minute later.
+async fn note_used(pool: Pool, used: Arc<Mutex<Used>>) {
+    loop {
+        sleep(NOTE_EVERY).await;
+        let to_note = std::mem::take(&mut lock(&used).to_note);
+        if !to_note.is_empty()
+            && let Err(error) = keys::note_used(&pool, &to_note).await
+        {
+            tracing::debug!(%error, keys = to_note.len(), "when keys were used is not stored");
+        }
     }
 }
 
@@ -113,11 +187,11 @@ impl Drop for LostOnDrop<'_> {
     }
 }
 
-fn lock(cache: &Mutex<KeyCache>) -> MutexGuard<'_, KeyCache> {
-    cache.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The cached principals. Pure: instants are arguments.
+/// The cached keys. Pure: instants are arguments.
 #[derive(Default)]
 struct KeyCache {
     entries: HashMap<Hash, Entry>,
@@ -130,7 +204,7 @@ struct KeyCache {
 }
 
 struct Entry {
-    principal: Principal,
+    key: Key,
     epoch: u64,
     verified_at: Instant,
 }
@@ -138,9 +212,9 @@ struct Entry {
 #[derive(Debug, PartialEq)]
 enum Cached {
     /// As current as Postgres.
-    Trusted(Principal),
+    Trusted(Key),
     /// To be used only if Postgres does not answer.
-    Recent(Principal),
+    Recent(Key),
     /// Postgres must be asked.
     Unknown,
 }
@@ -148,24 +222,23 @@ enum Cached {
 impl KeyCache {
     fn get(&self, hash: &Hash, now: Instant) -> Cached {
         let Some(entry) = self.entries.get(hash) else { return Cached::Unknown };
+        if entry.key.expires.is_some_and(|at| at <= now) {
+            return Cached::Unknown;
+        }
         if self.listening && entry.epoch == self.epoch {
-            return Cached::Trusted(entry.principal);
+            return Cached::Trusted(entry.key);
         }
         if now.duration_since(entry.verified_at) > RECENT {
             return Cached::Unknown;
         }
         let failed = self.lookup_failed_at.is_some_and(|at| now.duration_since(at) < LOOKUP_RETRY);
-        if failed && !self.listening {
-            Cached::Trusted(entry.principal)
-        } else {
-            Cached::Recent(entry.principal)
-        }
+        if failed && !self.listening { Cached::Trusted(entry.key) } else { Cached::Recent(entry.key) }
     }
 
     /// Stores the result of a lookup that began in `epoch`.
-    fn insert(&mut self, hash: Hash, found: Option<Principal>, epoch: u64, now: Instant) {
+    fn insert(&mut self, hash: Hash, found: Option<Key>, epoch: u64, now: Instant) {
         self.lookup_failed_at = None;
-        let Some(principal) = found else {
+        let Some(key) = found else {
             self.entries.remove(&hash);
             return;
         };
@@ -178,7 +251,7 @@ impl KeyCache {
         {
             self.entries.remove(&evicted);
         }
-        self.entries.insert(hash, Entry { principal, epoch, verified_at: now });
+        self.entries.insert(hash, Entry { key, epoch, verified_at: now });
     }
 
     /// LISTEN started. Earlier entries may have changed while nobody listened.
@@ -208,20 +281,21 @@ impl KeyCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::{Role, TenantId};
+    use crate::words::Role;
 
-    const PRINCIPAL: Principal = Principal { tenant: TenantId(1), role: Role::Reader };
+    const FOUND: Key =
+        Key { id: 3, principal: Principal { tenant: TenantId(1), role: Role::Reader }, expires: None };
     const KEY: Hash = [7; 32];
 
     #[test]
     fn entries_are_trusted_only_if_stored_while_listening() {
         let (mut cache, now) = (KeyCache::default(), Instant::now());
-        cache.insert(KEY, Some(PRINCIPAL), cache.epoch, now);
-        assert_eq!(cache.get(&KEY, now), Cached::Recent(PRINCIPAL));
+        cache.insert(KEY, Some(FOUND), cache.epoch, now);
+        assert_eq!(cache.get(&KEY, now), Cached::Recent(FOUND));
         cache.listen_started();
-        assert_eq!(cache.get(&KEY, now), Cached::Recent(PRINCIPAL));
-        cache.insert(KEY, Some(PRINCIPAL), cache.epoch, now);
-        assert_eq!(cache.get(&KEY, now + RECENT * 2), Cached::Trusted(PRINCIPAL));
+        assert_eq!(cache.get(&KEY, now), Cached::Recent(FOUND));
+        cache.insert(KEY, Some(FOUND), cache.epoch, now);
+        assert_eq!(cache.get(&KEY, now + RECENT * 2), Cached::Trusted(FOUND));
         cache.keys_changed();
         assert_eq!(cache.get(&KEY, now), Cached::Unknown);
     }
@@ -232,7 +306,7 @@ mod tests {
         cache.listen_started();
         let lookup_epoch = cache.epoch;
         cache.keys_changed();
-        cache.insert(KEY, Some(PRINCIPAL), lookup_epoch, now);
+        cache.insert(KEY, Some(FOUND), lookup_epoch, now);
         assert_eq!(cache.get(&KEY, now), Cached::Unknown);
     }
 
@@ -241,20 +315,20 @@ mod tests {
         let (mut cache, now) = (KeyCache::default(), Instant::now());
         let lookup_epoch = cache.epoch;
         cache.listen_started();
-        cache.insert(KEY, Some(PRINCIPAL), lookup_epoch, now);
-        assert_eq!(cache.get(&KEY, now), Cached::Recent(PRINCIPAL));
+        cache.insert(KEY, Some(FOUND), lookup_epoch, now);
+        assert_eq!(cache.get(&KEY, now), Cached::Recent(FOUND));
     }
 
     #[test]
     fn without_notifications_and_postgres_entries_count_for_five_minutes() {
         let (mut cache, now) = (KeyCache::default(), Instant::now());
         cache.listen_started();
-        cache.insert(KEY, Some(PRINCIPAL), cache.epoch, now);
+        cache.insert(KEY, Some(FOUND), cache.epoch, now);
         let lost = now + RECENT * 3;
         cache.listen_lost(lost);
-        assert_eq!(cache.get(&KEY, lost + RECENT / 2), Cached::Recent(PRINCIPAL));
+        assert_eq!(cache.get(&KEY, lost + RECENT / 2), Cached::Recent(FOUND));
         cache.lookup_failed_at = Some(lost + RECENT / 2);
-        assert_eq!(cache.get(&KEY, lost + RECENT / 2), Cached::Trusted(PRINCIPAL));
+        assert_eq!(cache.get(&KEY, lost + RECENT / 2), Cached::Trusted(FOUND));
         assert_eq!(cache.get(&KEY, lost + RECENT + LOOKUP_TIMEOUT), Cached::Unknown);
     }
 
@@ -265,11 +339,33 @@ mod tests {
         for n in 0..ENTRIES_MAX as u64 + 5 {
             let mut key = [0; 32];
             key[..8].copy_from_slice(&n.to_le_bytes());
-            cache.insert(key, Some(PRINCIPAL), cache.epoch, now);
+            cache.insert(key, Some(FOUND), cache.epoch, now);
         }
         assert_eq!(cache.entries.len(), ENTRIES_MAX);
-        cache.insert(KEY, Some(PRINCIPAL), cache.epoch, now);
+        cache.insert(KEY, Some(FOUND), cache.epoch, now);
         cache.insert(KEY, None, cache.epoch, now);
         assert_eq!(cache.get(&KEY, now), Cached::Unknown);
+    }
+
+    #[test]
+    fn expired_key_is_looked_up_even_without_postgres() {
+        let (mut cache, now) = (KeyCache::default(), Instant::now());
+        cache.listen_started();
+        let key = Key { expires: Some(now + RECENT / 2), ..FOUND };
+        cache.insert(KEY, Some(key), cache.epoch, now);
+        assert_eq!(cache.get(&KEY, now), Cached::Trusted(key));
+        assert_eq!(cache.get(&KEY, now + RECENT / 2), Cached::Unknown);
+        cache.listen_lost(now + RECENT / 2);
+        assert_eq!(cache.get(&KEY, now + RECENT / 2), Cached::Unknown);
+    }
+
+    #[test]
+    fn use_of_a_key_is_noted_once_a_minute() {
+        let (mut used, now) = (Used::default(), Instant::now());
+        used.note(&FOUND, now);
+        used.note(&FOUND, now + USED_EVERY / 2);
+        assert_eq!(used.to_note, [(TenantId(1), 3)]);
+        used.note(&FOUND, now + USED_EVERY);
+        assert_eq!(used.to_note.len(), 2);
     }
 }

@@ -1,6 +1,7 @@
 //! Middleware around every endpoint: a tracing span, limits on time and body size, and errors as problem documents.
 
 use super::error::{ApiError, HEADER_BYTES_MAX, HEADERS_MAX, Problem, URI_BYTES_MAX};
+use super::key_limit;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -31,6 +32,7 @@ pub(super) fn wrap(router: Router, body_bytes_max: usize) -> Router {
         .layer(from_fn(bounded))
         .layer(CatchPanicLayer::custom(panic_response))
         .layer(map_response(into_problem))
+        .layer(from_fn(key_limit::tell))
         .layer(CompressionLayer::new())
         .layer(from_fn(not_stored))
         .layer(map_response(secured))

@@ -9,6 +9,7 @@ mod error;
 mod extract;
 mod health;
 mod jobs;
+mod key_limit;
 mod keyring;
 mod lag;
 mod layers;
@@ -24,6 +25,7 @@ use crate::explain::Plans;
 use crate::live::Live;
 use accept::Places;
 use axum::Router;
+use key_limit::KeyLimit;
 use keyring::Keyring;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -34,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 struct Api {
     app: Arc<App>,
     keys: Arc<Keyring>,
+    key_limit: Arc<KeyLimit>,
     plans: Arc<Plans>,
     live: Arc<Live>,
     /// Cancelled when the server stops: streams end then.
@@ -56,8 +59,9 @@ pub fn router_until(app: App, stop: CancellationToken) -> Router {
 fn router_at(app: App, stop: CancellationToken, places: Option<Arc<Places>>) -> Router {
     let body_bytes_max = app.settings.http.body_bytes_max;
     let keys = Arc::new(Keyring::open(app.pool.clone(), app.supervisor.clone()));
+    let key_limit = Arc::new(KeyLimit::new(app.settings.http.key_requests, app.settings.http.key_window));
     let live = Arc::new(Live::start(app.clone()));
-    let api = Api { app: Arc::new(app), keys, plans: Arc::default(), live, stop, places };
+    let api = Api { app: Arc::new(app), keys, key_limit, plans: Arc::default(), live, stop, places };
     let (router, document) = openapi::routes().split_for_parts();
     let router = router.merge(openapi::serve(&document)).with_state(api);
     layers::wrap(router, body_bytes_max)

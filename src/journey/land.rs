@@ -48,7 +48,7 @@ impl Journey {
         let mut batch = self.decide_all(ended, has_incident);
         self.note_unsolicited(ended, &mut batch).await?;
         let slots = self.record(&mut batch).await?;
-        let tenants = answered(ended).map(|(_, wanted)| wanted.tenant).collect();
+        let tenants = answered(ended).map(|wanted| wanted.tenant).collect();
         let mut cached = self.fill_cache(&slots, &tenants).await;
         self.forget_probing(&batch).await;
         self.settle(&batch).await?;
@@ -58,7 +58,7 @@ impl Journey {
         }
         let Stored { mut incomplete, awaited } = cached.unwrap_or_default();
         if !awaited.is_empty() {
-            self.tell_ended(ended, &awaited).await;
+            self.tell_ended(ended, &batch, &awaited).await;
         }
         incomplete.extend(batch.probing.iter().map(|(_, device)| *device));
         self.complete(incomplete);
@@ -151,9 +151,12 @@ impl Journey {
     /// Before settle: a crash in between only means that the calls are made again. Returns what goes into the cache.
     async fn record(&self, batch: &mut Batch) -> Result<Vec<Slot>, JourneyError> {
         let pool = &self.app.pool;
-        let (written, rejected) = self.write_readings(&batch.observations).await?;
-        batch.reject(rejected);
+        // Failures first: an answer without data writes both, and whoever reads in between must not take it for a good
+        // one.
         self.write_failures(&batch.failures).await?;
+        let (written, rejected) = self.write_readings(&batch.observations).await?;
+        self.write_failures(&rejected).await?;
+        batch.reject(rejected);
         self.with_retry(|| record::recover(pool, &batch.recovered)).await?;
         self.with_retry(|| refusals::restore(pool, &batch.restored)).await?;
         let mut off = Vec::new();
@@ -236,11 +239,13 @@ impl Journey {
         put.ok()
     }
 
-    /// Tells those who wait that calls have ended. If it fails, they look again when their time is over.
-    async fn tell_ended(&self, ended: &[Ended], awaited: &[TenantId]) {
-        let told = answered(ended).filter(|(_, wanted)| awaited.contains(&wanted.tenant));
-        let told = told.map(|(call, wanted)| (wanted.tenant, wanted.device, call.grant.resource.as_str()));
-        if let Err(error) = self.app.cache.tell_ended(told).await {
+    /// Tells those who wait that calls have ended. If it fails, they find out when they look again.
+    async fn tell_ended(&self, ended: &[Ended], batch: &Batch, awaited: &[TenantId]) {
+        let asked = answered(ended).map(|wanted| (wanted.tenant, wanted.device));
+        // Also of devices that were not asked for.
+        let told = asked.chain(batch.observations.iter().map(|it| (it.tenant, it.device)));
+        let told = told.filter(|(tenant, _)| awaited.contains(tenant)).collect();
+        if let Err(error) = self.app.cache.tell_ended(&told).await {
             tracing::debug!(provider = %self.provider.name, %error, "those who wait for a refresh are not told");
         }
     }
@@ -327,9 +332,9 @@ impl Journey {
 }
 
 /// The jobs whose calls came to something.
-fn answered(ended: &[Ended]) -> impl Iterator<Item = (&Ended, &Wanted)> {
+fn answered(ended: &[Ended]) -> impl Iterator<Item = &Wanted> {
     ended.iter().flat_map(|call| {
         let jobs = call.outcomes.iter().filter(|(_, outcome)| !matches!(outcome, Outcome::NotSent { .. }));
-        jobs.filter_map(move |(job, _)| Some((call, call.wanted.get(job)?)))
+        jobs.filter_map(|(job, _)| call.wanted.get(job))
     })
 }

@@ -23,7 +23,6 @@ pub(super) async fn turn(app: &App) -> Result<(), KeepError> {
 
 async fn maintain(app: &App) -> Result<(), KeepError> {
     let now = app.clock.now();
-    refreshes::forget(&app.pool, now.plus_ms(-REFRESHES_KEPT_MS)).await?;
     let ensured = history::ensure(&app.pool, now, AHEAD).await;
     let settings = &app.settings.history;
     // Also after a failure: a day that cannot be created is no reason to fill the disk.
@@ -39,7 +38,8 @@ async fn maintain(app: &App) -> Result<(), KeepError> {
     for partition in dropped.names.iter().chain(&rollups.names) {
         tracing::info!(partition, "history dropped: older than the settings of [history] keep it");
     }
-    ensured.and(dropped.result).and(rollups.result).map_err(KeepError::from)
+    let forgotten = refreshes::forget(&app.pool, now.plus_ms(-REFRESHES_KEPT_MS)).await;
+    ensured.and(dropped.result).and(rollups.result).and(forgotten).map_err(KeepError::from)
 }
 
 /// What is not rolled up yet is kept, as after a long time without a keeper; but not more than twice as long.

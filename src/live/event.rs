@@ -49,9 +49,6 @@ impl Event {
     /// What tells this change, if the device is as in `view`. None if there is nothing to tell: a resource that has no
     /// job any more.
     pub(super) fn of(change: Change, view: Option<&Arc<DeviceView>>) -> Option<Self> {
-        if let Changed::Ended(_) = change.changed {
-            return Some(Self { id: change.id, payload: Payload::Ended(change.device), json: "{}".into() });
-        }
         let Some(view) = view else {
             let json = serde_json::json!({ "device": change.device }).to_string();
             return Some(Self { id: change.id, payload: Payload::Gone(change.device), json: json.into() });
@@ -69,11 +66,16 @@ impl Event {
                 };
                 (Payload::Reading(view.clone()), serde_json::to_string(&reading).ok()?)
             }
-            Changed::Device | Changed::Gone | Changed::Ended(_) => {
+            Changed::Device | Changed::Gone => {
                 (Payload::Device(view.clone()), serde_json::to_string(&**view).ok()?)
             }
         };
         Some(Self { id: change.id, payload, json: json.into() })
+    }
+
+    /// Tells that a call for a device has ended. It is no change, and has none's id.
+    pub(super) fn ended(device: DeviceId) -> Self {
+        Self { id: ChangeId::NONE, payload: Payload::Ended(device), json: "{}".into() }
     }
 
     /// Tells that changes were missed.

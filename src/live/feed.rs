@@ -98,6 +98,12 @@ impl Reader {
         self.newest
     }
 
+    /// Leaves out what has been told so far.
+    pub fn skip(&mut self) {
+        self.missed.clear();
+        self.events = self.events.resubscribe();
+    }
+
     /// The next event that the reader wants.
     pub async fn next(&mut self) -> Result<Arc<Event>, End> {
         loop {
@@ -108,6 +114,11 @@ impl Reader {
                 continue;
             }
             match self.events.recv().await {
+                Ok(event) if matches!(event.payload, Payload::Ended(_)) => {
+                    if self.filter.wants(&event) {
+                        return Ok(event);
+                    }
+                }
                 // Told already, as one of those that were missed.
                 Ok(event) if event.id <= self.told && !matches!(event.payload, Payload::Resync) => {}
                 Ok(event) => {

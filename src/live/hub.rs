@@ -3,7 +3,7 @@
 use super::event::Event;
 use super::feed::{BACKLOG_MAX, Feeds};
 use crate::app::App;
-use crate::cache::{Change, ChangeId, Changed};
+use crate::cache::{Change, ChangeId, Ended};
 use crate::read::{self, ReadError, With};
 use crate::redis::{Msg, RedisError, Subscription};
 use crate::retry::RECONNECT;
@@ -176,10 +176,12 @@ impl Hub {
     async fn tell(&self, messages: &[Msg], heard: &mut Heard) {
         let mut changes = BTreeMap::<TenantId, Vec<Change>>::new();
         for message in messages {
-            let change = message.get_payload().ok().and_then(|text: String| Change::parse(&text));
             let tenant = heard.by_channel.get(message.get_channel_name());
-            if let (Some(change), Some(tenant)) = (change, tenant) {
+            let (Ok(text), Some(tenant)) = (message.get_payload::<String>(), tenant) else { continue };
+            if let Some(change) = Change::parse(&text) {
                 changes.entry(*tenant).or_default().push(change);
+            } else if let Some(Ended { device }) = Ended::parse(&text) {
+                self.feeds.tell(*tenant, &Arc::new(Event::ended(device)));
             }
         }
         for (tenant, mut changes) in changes {
@@ -226,8 +228,7 @@ pub(super) async fn events(
         .filter(|change| seen.insert((change.device, change.changed.clone())))
         .collect();
     newest.reverse();
-    let shown = newest.iter().filter(|change| !matches!(change.changed, Changed::Ended(_)));
-    let ids: HashSet<DeviceId> = shown.map(|change| change.device).collect();
+    let ids: HashSet<DeviceId> = newest.iter().map(|change| change.device).collect();
     let ids: Vec<_> = ids.into_iter().collect();
     let views = read::some(app, tenant, &ids, With::default()).await?;
     let views: HashMap<_, _> = views.into_iter().map(|view| (view.id, Arc::new(view))).collect();

@@ -36,8 +36,8 @@
 //! | `{p}:stats:<minute>` | hash | lag histogram and outcome counts of that minute |
 //! | `check` | text | the process whose turn it is to check all schedules; expires |
 //! | `{t}:d:<device>` | hash | `_` → the device itself, resource → latest; each `<version> <json>` |
-//! | `{t}:changes` | stream | the last: `d` device, `f` resource, `!<resource>`, `_` or `-`; while it is read |
-//! | `{t}:changes` | channel | the same as they come: `<id> <device> <field>` |
+//! | `{t}:changes` | stream | the last changes: `d` device, `f` resource, `_` or `-`; while somebody listens |
+//! | `{t}:changes` | channel | the same as they come: `<id> <device> <field>`; `! <device>`: a call has ended |
 //! | `{t}:awaited` | text | somebody waits for the end of a refresh; expires |
 
 use crate::words::{DeviceId, ProviderName, TenantId};

@@ -100,7 +100,7 @@ pub async fn refresh_now(
 }
 
 /// Puts all jobs of the tenant first that a filter names and that may be: those that may not are told with the reason.
-/// An error: none may, and this is why the first may not.
+/// An error: none may, and this is the reason that is over first.
 pub async fn refresh_all(
     app: &App,
     asker: Asker,
@@ -131,15 +131,15 @@ async fn ask(app: &App, asker: Asker, tenant: TenantId, all: Vec<JobStatus>) -> 
             Err(error) => drop(answers.insert(job.job, Err(error))),
         }
     }
-    // Noted before they may run: how they stood tells when they have.
+    // Read before they may run: what is another afterwards tells that they have.
     let asked: Vec<_> = groups.values().flatten().copied().collect();
-    let noted = refreshes::add(&app.pool, tenant, app.clock.now(), &asked).await?;
-    let (mut left, mut failed) = (RefreshesLeft::default(), None);
+    let standing = refreshes::standing(&app.pool, tenant, &asked).await?;
+    let (mut left, mut failed) = (None::<RefreshesLeft>, None);
     for ((name, resource), jobs) in &groups {
         let Some(provider) = app.registry.get(name.as_str()) else { continue };
         match ask_schedule(app, asker, tenant, provider, resource, jobs).await {
             Ok((found, after)) => {
-                left = after;
+                left = Some(left.filter(|left| left.left <= after.left).unwrap_or(after));
                 let found = found.into_iter().map(|answer| accepted(answer, after, bounds(app)));
                 answers.extend(jobs.iter().copied().zip(found));
             }
@@ -149,25 +149,26 @@ async fn ask(app: &App, asker: Asker, tenant: TenantId, all: Vec<JobStatus>) -> 
             }
         }
     }
-    let running: Vec<_> =
-        asked.iter().copied().filter(|job| matches!(answers.get(job), Some(Ok(_)))).collect();
-    if let Some(id) = noted
-        && running.len() < asked.len()
-    {
-        refreshes::keep(&app.pool, tenant, id, &running).await?;
+    let runs = |job: &JobId| matches!(answers.get(job), Some(Ok(_)));
+    let accepted: Vec<_> = standing.into_iter().filter(|it| runs(&it.job)).collect();
+    if accepted.is_empty() {
+        let refusals = answers.into_values().filter_map(Result::err);
+        return Err(failed.or_else(|| refusals.min_by_key(soonest)).unwrap_or(RefreshError::NoJobs));
     }
-    if let Some(error) = failed.filter(|_| running.is_empty()) {
-        return Err(error);
-    }
+    let id = refreshes::add(&app.pool, tenant, app.clock.now(), &accepted).await?;
     let told = |job: JobStatus| AskedJob {
         status: answers.remove(&job.job).unwrap_or(Err(RefreshError::NoAnswer)),
         device: job.device,
         resource: job.resource,
     };
-    let jobs: Vec<_> = all.into_iter().map(told).collect();
-    match noted.filter(|_| !running.is_empty()) {
-        Some(id) => Ok(Asked { id, jobs, left }),
-        None => Err(jobs.into_iter().find_map(|job| job.status.err()).unwrap_or(RefreshError::NoJobs)),
+    Ok(Asked { id, jobs: all.into_iter().map(told).collect(), left: left.unwrap_or_default() })
+}
+
+/// Of several reasons, the one that is over first.
+fn soonest(refusal: &RefreshError) -> Duration {
+    match refusal {
+        RefreshError::Limited { limited, .. } => limited.wait,
+        _ => Duration::MAX,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::error::RefreshError;
 use crate::app::App;
-use crate::live::{Filter, Live, LiveError, Reader};
+use crate::live::{Filter, Live};
 use crate::preference::refreshes::{self, RefreshedJob, StoredRefresh};
 use crate::schedule::JobLocation;
 use crate::words::{DeviceId, JobId, JobState, ProviderName, ResourceName, TenantId, UnixMs};
@@ -15,9 +15,8 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Jobs that end together are looked at together.
 const LOOKS_APART: Duration = Duration::from_millis(100);
-/// A job that ran so shortly before it was asked for may be the one that was asked for, ms: the clocks of the processes
-/// differ by less.
-const CLOCKS_APART_MS: i64 = 1_000;
+/// Who waits looks at least so often: some ends are told to nobody, as of a connection whose credential is refused.
+const LOOKS_EVERY: Duration = Duration::from_secs(3);
 
 /// How far a refresh is.
 #[derive(Debug, Clone)]
@@ -57,9 +56,9 @@ pub enum JobProgressState {
     Running,
     /// The provider answered.
     Done,
-    /// The call failed; it is tried again as scheduled.
+    /// The call failed; it is tried again.
     Failed,
-    /// It does not run: it was paused, its connection's credential was refused, or the schedule was lost.
+    /// It does not run: it was paused, its connection's credential was refused, or it left the queue.
     Cancelled,
 }
 
@@ -77,15 +76,16 @@ pub async fn progress(app: &App, tenant: TenantId, id: i64) -> Result<Progress, 
     let waiting: Vec<_> = found.jobs.iter().filter(|job| recorded(job).is_none()).collect();
     let mut locations = HashMap::new();
     if !waiting.is_empty() {
-        locations = match timeout(TIMEOUT, locate(app, &waiting)).await {
-            Ok(located) => located?,
-            Err(_) => HashMap::new(),
-        };
+        match timeout(TIMEOUT, locate(app, &waiting)).await {
+            Ok(Ok(located)) => locations = located,
+            Ok(Err(error)) => tracing::debug!(%error, "where the jobs of a refresh are is not known"),
+            Err(_) => tracing::debug!("where the jobs of a refresh are is not known: no answer in time"),
+        }
         // Read again: what has left the schedule was recorded before.
         found = find().await?;
     }
     let StoredRefresh { asked_at, jobs } = found;
-    let jobs: Vec<_> = jobs.into_iter().map(|job| job_progress(job, asked_at, &locations)).collect();
+    let jobs: Vec<_> = jobs.into_iter().map(|job| job_progress(job, &locations)).collect();
     Ok(Progress { id, asked_at, ended: jobs.iter().all(|job| job.state.has_ended()), jobs })
 }
 
@@ -103,33 +103,28 @@ pub async fn wait(
     }
     let ids = first.jobs.iter().map(|job| job.device).collect();
     let filter = Filter { ids: Some(ids), ends: true, ..Filter::default() };
-    // Listens before it looks, so that no end falls between the two.
-    app.cache.note_awaited(tenant, deadline.saturating_duration_since(Instant::now())).await?;
-    let mut reader = live.listen(tenant, None, filter).await.map_err(not_heard)?;
+    let mut reader = live.listen(tenant, None, filter).await.ok();
     loop {
+        // Listens before it looks, so that no end that is told falls between the two.
+        if let Err(error) = app.cache.note_awaited(tenant).await {
+            tracing::debug!(%error, "ends of a refresh are not told");
+        }
         let looked = Instant::now();
         let now = progress(app, tenant, id).await?;
         if now.ended || looked >= deadline {
             return Ok(now);
         }
-        hear(&mut reader, deadline).await;
+        let until = deadline.min(looked + LOOKS_EVERY);
+        match &mut reader {
+            // One that has fallen behind is told of much: a reason to look.
+            Some(reader) => drop(timeout_at(until, reader.next()).await),
+            None => sleep_until(until).await,
+        }
         sleep_until((looked + LOOKS_APART).min(deadline)).await;
-    }
-}
-
-/// Waits for an event, or until the deadline.
-async fn hear(reader: &mut Reader, deadline: Instant) {
-    match timeout_at(deadline, reader.next()).await {
-        Ok(Ok(_)) | Err(_) => {}
-        // It came too late for some: only the deadline tells what is.
-        Ok(Err(_)) => sleep_until(deadline).await,
-    }
-}
-
-fn not_heard(error: LiveError) -> RefreshError {
-    match error {
-        LiveError::Redis(error) => error.into(),
-        LiveError::Read(_) | LiveError::Silent | LiveError::Stopping => RefreshError::NoAnswer,
+        if let Some(reader) = &mut reader {
+            // What has been told until now is looked at together.
+            reader.skip();
+        }
     }
 }
 
@@ -159,10 +154,10 @@ fn recorded(job: &RefreshedJob) -> Option<JobProgressState> {
     }
 }
 
-fn job_progress(job: RefreshedJob, asked_at: UnixMs, locations: &HashMap<JobId, JobLocation>) -> JobProgress {
+fn job_progress(job: RefreshedJob, locations: &HashMap<JobId, JobLocation>) -> JobProgress {
     let state = recorded(&job).unwrap_or_else(|| match locations.get(&job.job) {
         None => JobProgressState::Queued,
-        Some(location) => scheduled(location, job.usable, asked_at),
+        Some(location) => scheduled(location, &job),
     });
     let error = match state {
         JobProgressState::Failed | JobProgressState::Queued | JobProgressState::Running => job.error,
@@ -177,24 +172,22 @@ fn not_run(job: &RefreshedJob) -> &'static str {
     match (job.state, job.usable) {
         (JobState::Paused, _) => "it is paused",
         (_, false) => "the provider refuses its connection's credential",
-        (_, true) => "the schedule was lost; it runs at its next regular turn",
+        (_, true) => "it left the queue before it ran; its next run is the regular one",
     }
 }
 
 /// How far a job is of which nothing is recorded since it was asked for.
-fn scheduled(location: &JobLocation, usable: bool, asked_at: UnixMs) -> JobProgressState {
-    if location.leased {
-        return JobProgressState::Running;
-    }
-    if !location.known {
+fn scheduled(location: &JobLocation, job: &RefreshedJob) -> JobProgressState {
+    match location {
+        JobLocation { leased: true, .. } => JobProgressState::Running,
         // One that is being put has a connection that works.
-        return if usable { JobProgressState::Queued } else { JobProgressState::Cancelled };
-    }
-    // A refresh waits in rank. One that is due at its time has run without anything to record, as of a device that was
-    // never online; or the schedule was lost.
-    match (location.due, location.last_ms + CLOCKS_APART_MS >= asked_at.0) {
-        (false, _) => JobProgressState::Queued,
-        (true, true) => JobProgressState::Done,
-        (true, false) => JobProgressState::Cancelled,
+        JobLocation { known: false, .. } if job.usable => JobProgressState::Queued,
+        JobLocation { known: false, .. } => JobProgressState::Cancelled,
+        // A limit of its device may let it wait among those that are due.
+        JobLocation { urgent: true, .. } | JobLocation { due: false, .. } => JobProgressState::Queued,
+        // A device that never was online leaves no row.
+        _ if job.fetched_at.is_none() => JobProgressState::Done,
+        // The schedule was lost and built again, or a call that it was to share was not sent.
+        _ => JobProgressState::Cancelled,
     }
 }

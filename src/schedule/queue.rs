@@ -65,6 +65,8 @@ pub struct JobLocation {
     pub until_ms: f64,
     /// The quota or hold that does not allow it before; empty for none.
     pub blocked_by: String,
+    /// "Refresh now" was asked for, and it has not run since.
+    pub urgent: bool,
 }
 
 impl JobLocation {

@@ -54,6 +54,11 @@ impl Settings {
         if self.http.header_timeout.as_ms() == 0 || self.http.idle_timeout.as_ms() == 0 {
             return Err(SettingsError("http.header_timeout and http.idle_timeout must be above 0".into()));
         }
+        if self.http.key_window.as_ms() == 0 {
+            return Err(SettingsError(
+                "http.key_window must be above 0; http.key_requests = 0 sets no limit".into(),
+            ));
+        }
         Ok(self)
     }
 }

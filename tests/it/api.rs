@@ -5,6 +5,7 @@ mod accounts;
 mod bad_input;
 mod choices;
 mod history;
+mod key_limits;
 mod lists;
 mod open_connections;
 mod outage;
@@ -120,7 +121,8 @@ impl Api {
             jobs: vec![job],
         };
         let ids = devices::add(&app.pool, &account, &[device]).await.unwrap();
-        let (_, key) = keys::create(&app.pool, keys::Principal { tenant, role }, "theirs").await.unwrap();
+        let (_, key) =
+            keys::create(&app.pool, keys::Principal { tenant, role }, "theirs", None).await.unwrap();
         (tenant, ids[0], key.expose_secret().to_owned())
     }
 

@@ -255,6 +255,15 @@ async fn keys_are_created_listed_and_revoked() {
     let keys = binary.json("key list --tenant new");
     assert_eq!((keys["keys"][0]["label"].as_str(), &keys["keys"][1]["id"]), (Some("dash"), &created["id"]));
 
+    let lasting = "key create --tenant new --role user --label lent --days 90";
+    binary.run(lasting).ok();
+    let keys = binary.json("key list --tenant new");
+    let (created_at, expires_at) = (&keys["keys"][2]["created_at"], &keys["keys"][2]["expires_at"]);
+    let instant = |at: &Value| chrono::DateTime::parse_from_rfc3339(at.as_str().unwrap()).unwrap();
+    assert_eq!((instant(expires_at) - instant(created_at)).num_days(), 90);
+    assert!(binary.run("key list --tenant new").ok().out.contains("expires"));
+    binary.run("key create --tenant new --role user --days 0").refused(2, &["--days"]);
+
     let id = &created["id"];
     assert!(binary.run(&format!("key revoke --tenant new {id}")).ok().out.contains("revoked"));
     binary

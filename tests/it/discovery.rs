@@ -412,7 +412,7 @@ async fn the_api_lists_and_shows_what_is_missing() {
     // Somebody else's is as good as none.
     let stranger = paceline::preference::tenants::ensure(&rig.t.app.pool, "stranger").await.unwrap();
     let who = paceline::preference::keys::Principal { tenant: stranger, role: Role::User };
-    let key = paceline::preference::keys::create(&rig.t.app.pool, who, "theirs").await.unwrap().1;
+    let key = paceline::preference::keys::create(&rig.t.app.pool, who, "theirs", None).await.unwrap().1;
     let key = secrecy::ExposeSecret::expose_secret(&key).to_owned();
     for path in [path.as_str(), "/v1/connections/main/discover"] {
         assert_eq!(ask("POST", path, &key).await.0, StatusCode::NOT_FOUND);

@@ -259,7 +259,7 @@ async fn a_way_back_is_good_for_its_connection_for_ten_minutes_and_may_bring_a_n
     // Nobody else's key begins a way for it.
     let stranger: TenantId = tenants::ensure(&rig.t.app.pool, "other").await.unwrap();
     let who = paceline::preference::keys::Principal { tenant: stranger, role: Role::Operator };
-    let other = paceline::preference::keys::create(&rig.t.app.pool, who, "x").await.unwrap().1;
+    let other = paceline::preference::keys::create(&rig.t.app.pool, who, "x", None).await.unwrap().1;
     let other = secrecy::ExposeSecret::expose_secret(&other).to_owned();
     let path = format!("/v1/connections/{}/authorize", rig.connection);
     assert_eq!(ask(&rig, ("POST", &path), Some(&other)).await.0, StatusCode::NOT_FOUND);

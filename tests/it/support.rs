@@ -206,6 +206,6 @@ impl TestApp {
     pub async fn key(&self, role: Role) -> String {
         use secrecy::ExposeSecret;
         let who = keys::Principal { tenant: self.tenant, role };
-        keys::create(&self.app.pool, who, "test").await.expect("a key").1.expose_secret().to_owned()
+        keys::create(&self.app.pool, who, "test", None).await.expect("a key").1.expose_secret().to_owned()
     }
 }

@@ -16,6 +16,7 @@ pub enum Command {
 Examples:
   paceline key create --tenant acme --role reader --label dashboard
   paceline key create --tenant acme --role operator --json
+  paceline key create --tenant acme --role user --label contractor --days 90
 
 Only a hash of the key is stored, so it cannot be shown again.")]
     Create {
@@ -28,6 +29,9 @@ Only a hash of the key is stored, so it cannot be shown again.")]
         /// Label shown in lists
         #[arg(long, value_name = "TEXT", default_value = "")]
         label: String,
+        /// Let it expire after so many days; by default it never does
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=3650))]
+        days: Option<u16>,
     },
     /// List a tenant's API keys, without the keys themselves
     #[command(after_help = "\
@@ -81,12 +85,22 @@ impl fmt::Display for KeyList {
         if self.keys.is_empty() {
             return f.write_str("No keys yet: `paceline key create` creates one.");
         }
-        let mut table = table::new(&["id", "key", "role", "label", "created", "revoked"]);
+        let mut table = table::new(&["id", "key", "role", "label", "created", "used", "expires", "revoked"]);
         for key in &self.keys {
-            let revoked = key.revoked_at.as_deref().unwrap_or("");
+            let [used, expires, revoked] =
+                [&key.used_at, &key.expires_at, &key.revoked_at].map(|at| at.as_deref().unwrap_or(""));
             let id = key.id.to_string();
             let hint = format!("{}…", key.hint);
-            table.add_row([id.as_str(), &hint, &key.role, &key.label, &key.created_at, revoked]);
+            table.add_row([
+                id.as_str(),
+                &hint,
+                &key.role,
+                &key.label,
+                &key.created_at,
+                used,
+                expires,
+                revoked,
+            ]);
         }
         table.fmt(f)
     }
@@ -107,9 +121,9 @@ impl fmt::Display for Revoked {
 pub(crate) async fn run(context: &Context, command: Command) -> Result<(), CliError> {
     let pool = &context.app.pool;
     match command {
-        Command::Create { tenant, role, label } => {
+        Command::Create { tenant, role, label, days } => {
             let principal = Principal { tenant: tenants::ensure(pool, &tenant).await?, role };
-            let (id, key) = keys::create(pool, principal, &label).await?;
+            let (id, key) = keys::create(pool, principal, &label, days).await?;
             context.output.answer(&Created { id, tenant, role, key: key.expose_secret().to_owned() })
         }
         Command::List { tenant } => {

@@ -30,7 +30,7 @@ pub struct Args {
     /// Resource, such as state; optional if unambiguous
     #[arg(long, value_name = "NAME")]
     resource: Option<String>,
-    /// Wait for the end, at most for so long, and tell what came of it
+    /// Wait for the end, at most for so long, and tell what came of it; `paceline why` tells more
     #[arg(long, value_name = "TIME")]
     wait: Option<Interval>,
 }
@@ -56,26 +56,30 @@ struct End {
 impl fmt::Display for RefreshReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Device {}, {}: ", self.device, self.resource)?;
-        let error = |end: &End| end.error.clone().unwrap_or_default();
-        match &self.end {
-            Some(End { state: JobProgressState::Done, .. }) => {
-                return write!(f, "done; last good answer {}.", self.fetched_at.as_deref().unwrap_or("none"));
-            }
-            Some(end @ End { state: JobProgressState::Failed, .. }) => {
-                return write!(f, "failed: {}.", error(end));
-            }
-            Some(end @ End { state: JobProgressState::Cancelled, .. }) => {
-                return write!(f, "does not run: {}.", error(end));
-            }
-            Some(End { state: JobProgressState::Queued | JobProgressState::Running, .. }) | None => {}
-        }
-        let status = match self.status {
-            RefreshStatus::Queued => "queued ahead of all waiting jobs; it runs as soon as the quotas allow",
-            RefreshStatus::Waiting => "already queued; it runs as soon as the quotas allow",
-            RefreshStatus::Running => "running now",
+        let Some(End { state, error }) = &self.end else {
+            let status = match self.status {
+                RefreshStatus::Queued => {
+                    "queued ahead of all waiting jobs; it runs as soon as the quotas allow"
+                }
+                RefreshStatus::Waiting => "already queued; it runs as soon as the quotas allow",
+                RefreshStatus::Running => "running now",
+            };
+            return write!(f, "{status}.");
         };
-        let not_yet = if self.end.is_some() { "not ended yet: " } else { "" };
-        write!(f, "{not_yet}{status}.")
+        match state {
+            JobProgressState::Done => {
+                let answered = self.fetched_at.as_deref().unwrap_or("none");
+                write!(f, "done; last good answer: {answered}")?;
+            }
+            JobProgressState::Failed => f.write_str("failed")?,
+            JobProgressState::Cancelled => f.write_str("not refreshed")?,
+            JobProgressState::Queued => f.write_str("not ended yet: it waits for the quotas")?,
+            JobProgressState::Running => f.write_str("not ended yet: it is running")?,
+        }
+        match error {
+            Some(error) => write!(f, "; {error}."),
+            None => f.write_str("."),
+        }
     }
 }
 

@@ -80,6 +80,7 @@ fn location(due_in_ms: i64) -> JobLocation {
         lane_awake: true,
         until_ms: 0.0,
         blocked_by: String::new(),
+        urgent: false,
     }
 }
 

@@ -14,11 +14,13 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::Stream;
+use futures::future::pending;
 use serde::Deserialize;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -82,8 +84,9 @@ pub(in crate::http) async fn stream(
     let after = last_event_id(&headers)?;
     let filter = query.into_filter(&api, principal.tenant).await?;
     let reader = api.live.listen(principal.tenant, after, filter).await?;
-    let told =
-        Told { keys: api.keys.changes(), stop: api.stop.clone(), api, key, reader, state: Phase::First };
+    let keys = api.keys.changes();
+    let expires = api.keys.find(&key).await?.ok_or(ApiError::BadKey)?.expires;
+    let told = Told { keys, expires, stop: api.stop.clone(), api, key, reader, state: Phase::First };
     let keep_alive = KeepAlive::new().interval(HEARTBEAT);
     let mut response = Sse::new(events(told)).keep_alive(keep_alive).into_response();
     // Proxies that collect answers would hold events back.
@@ -108,6 +111,7 @@ struct Told {
     api: Api,
     key: String,
     keys: watch::Receiver<u64>,
+    expires: Option<Instant>,
     stop: CancellationToken,
     reader: Reader,
     state: Phase,
@@ -148,6 +152,7 @@ impl Told {
                         break "this API key was revoked".to_owned();
                     }
                 }
+                () = expired(self.expires) => break "this API key has expired".to_owned(),
                 event = self.reader.next() => match event {
                     Ok(event) => return Some(shown(&event)),
                     Err(end) => break end.to_string(),
@@ -157,6 +162,14 @@ impl Told {
         self.state = Phase::Ended;
         let data = serde_json::json!({ "reason": why }).to_string();
         Some(sse::Event::default().event("end").data(data))
+    }
+}
+
+/// Waits until a key expires: for ever if it does not.
+async fn expired(expires: Option<Instant>) {
+    match expires {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
     }
 }
 

@@ -1,7 +1,7 @@
 //! All errors of the API with their status, type and text (RFC 9457). No other file makes error responses.
 
 mod convert;
-mod rate_limit;
+pub(super) mod rate_limit;
 mod shortened;
 
 pub(super) use rate_limit::RateLimit;
@@ -16,7 +16,7 @@ use crate::preference::connections::ConnectionError;
 use crate::provider::LookupError;
 use crate::words::priority::UnknownPriority;
 use crate::words::text::excerpt;
-use crate::words::{DeviceId, Incident, IntervalError, ResourceName, Role, TextError};
+use crate::words::{DeviceId, Incident, Interval, IntervalError, ResourceName, Role, TextError};
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -41,8 +41,10 @@ pub(super) const HEADER_BYTES_MAX: usize = 32 << 10;
 pub(super) enum ApiError {
     #[error("missing API key: send \"Authorization: Bearer <key>\"; the operator gives you a key")]
     NoKey,
-    #[error("this API key is unknown or was revoked; the operator gives you a new one")]
+    #[error("this API key is unknown, has expired or was revoked; the operator gives you a new one")]
     BadKey,
+    #[error("this key may make {amount} requests in {window}, and has; try again in {} s", rate_limit::seconds(*.wait))]
+    TooManyRequests { amount: u32, window: Interval, wait: Duration },
     #[error("this endpoint needs a key of role {need} or higher; yours has role {have}")]
     Forbidden { need: Role, have: Role },
     #[error("the id in the path must be a whole number, as in /v1/devices/17")]
@@ -249,6 +251,7 @@ impl ApiError {
             Self::NoSuchProvider(_) => (S::NOT_FOUND, "no-such-provider", "No such provider"),
             Self::BadConnection(_) => (S::UNPROCESSABLE_ENTITY, "bad-connection", "Connection not accepted"),
             Self::LabelTaken(_) => (S::CONFLICT, "label-taken", "Label taken"),
+            Self::TooManyRequests { .. } => (S::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::NoSuchRefresh(_) => (S::NOT_FOUND, "no-such-refresh", "No such refresh"),
             Self::NoSuchJobs => (S::NOT_FOUND, "no-such-jobs", "No such jobs"),
             Self::TooManyJobs { .. } => (S::UNPROCESSABLE_ENTITY, "too-many-jobs", "Too many jobs"),
@@ -359,7 +362,9 @@ impl IntoResponse for ApiError {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         let retry_after = match &self {
-            Self::TooManyRefreshes { wait, .. } => Some(rate_limit::seconds(*wait)),
+            Self::TooManyRefreshes { wait, .. } | Self::TooManyRequests { wait, .. } => {
+                Some(rate_limit::seconds(*wait))
+            }
             _ => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5),
         };
         if let Some(seconds) = retry_after {

@@ -1,7 +1,7 @@
 //! The standard headers that say how many requests are left (IETF draft-ietf-httpapi-ratelimit-headers).
 
 use crate::schedule::{RefreshBounds, RefreshesLeft};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponseParts, ResponseParts};
 use std::convert::Infallible;
 use std::time::Duration;
@@ -18,14 +18,28 @@ impl RateLimit {
         Self { bounds, left }
     }
 
-    pub(super) fn headers(&self) -> [(HeaderName, String); 2] {
+    fn append(&self, headers: &mut HeaderMap) {
         let RefreshesLeft { left, reset } = self.left;
-        let (amount, window) =
-            (self.bounds.amount, seconds(Duration::from_millis(self.bounds.window.as_ms())));
-        [
-            (HeaderName::from_static("ratelimit-policy"), format!("\"refresh\";q={amount};w={window}")),
-            (HeaderName::from_static("ratelimit"), format!("\"refresh\";r={left};t={}", seconds(reset))),
-        ]
+        let window = Duration::from_millis(self.bounds.window.as_ms());
+        append(headers, "refresh", (self.bounds.amount, window), (left, reset));
+    }
+}
+
+/// Adds the headers of a limit: of how many in which window how many are left, and when there is one more. Answers may
+/// have several limits.
+pub(in crate::http) fn append(
+    headers: &mut HeaderMap,
+    name: &str,
+    (amount, window): (u32, Duration),
+    (left, reset): (u32, Duration),
+) {
+    for (header, value) in [
+        ("ratelimit-policy", format!("\"{name}\";q={amount};w={}", seconds(window))),
+        ("ratelimit", format!("\"{name}\";r={left};t={}", seconds(reset))),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.append(HeaderName::from_static(header), value);
+        }
     }
 }
 
@@ -38,11 +52,7 @@ impl IntoResponseParts for RateLimit {
     type Error = Infallible;
 
     fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Infallible> {
-        for (name, value) in self.headers() {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                parts.headers_mut().insert(name, value);
-            }
-        }
+        self.append(parts.headers_mut());
         Ok(parts)
     }
 }

@@ -36,52 +36,61 @@ pub struct RefreshedJob {
     pub error: Option<String>,
 }
 
-/// Notes that these jobs of a tenant are asked for, and how they stand. Returns the refresh's number; none if the
-/// tenant has no such job.
+/// How a job stands before it is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// The job.
+    pub job: JobId,
+    /// The fence of its latest reading; 0: it has none.
+    fence: i64,
+    error_at: Option<DateTime<Utc>>,
+}
+
+/// How these jobs of a tenant stand.
+pub async fn standing(pool: &Pool, tenant: TenantId, jobs: &[JobId]) -> Result<Vec<Standing>, PostgresError> {
+    let rows = sqlx::query!(
+        r#"SELECT j.job_id, coalesce(l.fence, 0) AS "fence!", j.last_error_at
+           FROM jobs j LEFT JOIN latest l USING (tenant_id, device_id, resource)
+           WHERE j.tenant_id = $1 AND j.job_id = ANY($2)"#,
+        tenant.0,
+        &jobs.iter().map(|job| job.0).collect::<Vec<_>>()
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(PostgresError::on("read how the jobs stand"))?;
+    let mut standing = Vec::with_capacity(rows.len());
+    for row in rows {
+        standing.push(Standing { job: JobId(row.job_id), fence: row.fence, error_at: row.last_error_at });
+    }
+    Ok(standing)
+}
+
+/// A tenant's refreshes beyond so many are forgotten, the oldest first.
+const KEPT_PER_TENANT: i64 = 1_000;
+
+/// Notes that these jobs of a tenant were asked for. Returns the refresh's number.
 pub async fn add(
     pool: &Pool,
     tenant: TenantId,
     asked_at: UnixMs,
-    jobs: &[JobId],
-) -> Result<Option<i64>, PostgresError> {
+    jobs: &[Standing],
+) -> Result<i64, PostgresError> {
     sqlx::query_scalar!(
-        r#"INSERT INTO refreshes (tenant_id, asked_at, jobs, fences, errors_at)
-           SELECT $1, $2, array_agg(j.job_id ORDER BY j.job_id), array_agg(coalesce(l.fence, 0) ORDER BY j.job_id),
-                  array_agg(j.last_error_at ORDER BY j.job_id)
-           FROM jobs j LEFT JOIN latest l USING (tenant_id, device_id, resource)
-           WHERE j.tenant_id = $1 AND j.job_id = ANY($3)
-           HAVING count(*) > 0
-           RETURNING refresh_id"#,
+        "WITH forgotten AS (
+             DELETE FROM refreshes WHERE tenant_id = $1 AND refresh_id <= (
+                 SELECT refresh_id FROM refreshes WHERE tenant_id = $1 ORDER BY refresh_id DESC OFFSET $6 LIMIT 1))
+         INSERT INTO refreshes (tenant_id, asked_at, jobs, fences, errors_at)
+         VALUES ($1, $2, $3, $4, $5) RETURNING refresh_id",
         tenant.0,
         asked_at.to_datetime(),
-        &jobs.iter().map(|job| job.0).collect::<Vec<_>>()
+        &jobs.iter().map(|it| it.job.0).collect::<Vec<_>>(),
+        &jobs.iter().map(|it| it.fence).collect::<Vec<_>>(),
+        &jobs.iter().map(|it| it.error_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        KEPT_PER_TENANT - 1
     )
-    .fetch_optional(pool)
+    .fetch_one(pool)
     .await
     .map_err(PostgresError::on("note the refresh"))
-}
-
-/// Leaves only these of a refresh's jobs in it; without any, forgets it.
-pub async fn keep(pool: &Pool, tenant: TenantId, id: i64, jobs: &[JobId]) -> Result<(), PostgresError> {
-    let jobs: Vec<_> = jobs.iter().map(|job| job.0).collect();
-    let done = if jobs.is_empty() {
-        let delete = "DELETE FROM refreshes WHERE tenant_id = $1 AND refresh_id = $2";
-        sqlx::query(delete).bind(tenant.0).bind(id).execute(pool).await
-    } else {
-        sqlx::query(
-            "UPDATE refreshes SET (jobs, fences, errors_at) = (
-                 SELECT array_agg(r.job ORDER BY r.job), array_agg(r.fence ORDER BY r.job),
-                        array_agg(r.error_at ORDER BY r.job)
-                 FROM unnest(jobs, fences, errors_at) r (job, fence, error_at) WHERE r.job = ANY($3))
-             WHERE tenant_id = $1 AND refresh_id = $2",
-        )
-        .bind(tenant.0)
-        .bind(id)
-        .bind(jobs)
-        .execute(pool)
-        .await
-    };
-    done.map(drop).map_err(PostgresError::on("note the refresh"))
 }
 
 /// A tenant's refresh; none if there is none of this number, or not any more.
@@ -114,14 +123,16 @@ pub async fn find(pool: &Pool, tenant: TenantId, id: i64) -> Result<Option<Store
 
 /// Forgets the refreshes that were asked for before an instant.
 pub async fn forget(pool: &Pool, before: UnixMs) -> Result<(), PostgresError> {
-    sqlx::query(
-        "-- All tenants: whoever asked has long had an answer.\n DELETE FROM refreshes WHERE asked_at < $1",
-    )
-    .bind(before.to_datetime())
-    .execute(pool)
-    .await
-    .map(drop)
-    .map_err(PostgresError::on("forget old refreshes"))
+    const BATCH: u64 = 10_000;
+    let delete = "-- All tenants: whoever asked has long had an answer.
+                  DELETE FROM refreshes WHERE (tenant_id, refresh_id) IN (
+                      SELECT tenant_id, refresh_id FROM refreshes WHERE asked_at < $1 LIMIT 10000)";
+    loop {
+        let deleted = sqlx::query(delete).bind(before.to_datetime()).execute(pool).await;
+        if deleted.map_err(PostgresError::on("forget old refreshes"))?.rows_affected() < BATCH {
+            return Ok(());
+        }
+    }
 }
 
 struct Row {

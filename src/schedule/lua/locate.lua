@@ -3,8 +3,8 @@
 -- ARGV  job ids
 -- Returns msgpack array, one per job:
 --   [known, in_due, in_ready, in_leased, due_ms, last_ms, interval_ms, class, version, lane, lane_awake, until_ms,
---    why].
--- A ready job whose lane is not awake would wait for ever. until_ms and why: when its lane can be served and which
+--    why, urgent].
+-- urgent: it was refreshed by hand and has not run since. A ready job whose lane is not awake would wait for ever. until_ms and why: when its lane can be served and which
 -- quota or hold does not allow it before; 0 and '' where nothing holds it back.
 -- Uses: Keys, Record, Due, Lease
 local leased = {}
@@ -36,7 +36,7 @@ for i, id in ipairs(ARGV) do
     j ~= nil and j ~= false and not j.dropped,
     at ~= false and at ~= nil, waits, leased[id] == true,
     j and j.due or 0, j and j.last or 0, j and j.interval or 0, j and j.class or 0, j and j.version or 0, lane,
-    (redis.call('ZSCORE', Keys.lanes, lane) or blocked) ~= false, until_ms, why or '',
+    (redis.call('ZSCORE', Keys.lanes, lane) or blocked) ~= false, until_ms, why or '', j and j.urgent or false,
   }
 end
 return cmsgpack.pack(found)

@@ -102,7 +102,7 @@ async fn revoked_key_is_rejected_at_once() {
     let api = Api::with_devices(1).await;
     let pool = &api.app().pool;
     let who = keys::Principal { tenant: api.test.tenant, role: Role::Reader };
-    let (id, key) = keys::create(pool, who, "doomed").await.unwrap();
+    let (id, key) = keys::create(pool, who, "doomed", None).await.unwrap();
     let kept = api.test.key(Role::Reader).await;
     listening(&api, 1).await;
     assert_eq!(api.get("/v1/devices", key.expose_secret()).await.status, StatusCode::OK);

@@ -103,7 +103,7 @@ async fn connections_are_added_listed_and_given_new_secrets() {
 
     let stranger = tenants::ensure(pool, "stranger").await.unwrap();
     let who = keys::Principal { tenant: stranger, role: Role::Operator };
-    let theirs = keys::create(pool, who, "theirs").await.unwrap().1;
+    let theirs = keys::create(pool, who, "theirs", None).await.unwrap().1;
     let theirs = theirs.expose_secret();
     let refused = put(&router, &path, theirs, json!({"secrets": {"password": "x"}})).await;
     assert_eq!((refused.status, refused.problem()), (StatusCode::NOT_FOUND, "no-such-connection"));

@@ -268,7 +268,7 @@ async fn plan_tells_what_is_asked_and_which_change_helps() {
     // A stranger has no part in it.
     let stranger = tenants::ensure(&api.app().pool, "stranger").await.unwrap();
     let who = keys::Principal { tenant: stranger, role: Role::Reader };
-    let (_, key) = keys::create(&api.app().pool, who, "theirs").await.unwrap();
+    let (_, key) = keys::create(&api.app().pool, who, "theirs", None).await.unwrap();
     assert_eq!(api.get("/v1/plan", key.expose_secret()).await.body, json!({"providers": []}));
 }
 

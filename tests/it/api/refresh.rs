@@ -108,8 +108,9 @@ async fn refreshes_of_one_tenant_starve_neither_the_schedule_nor_anothers() {
     let eager = test.add_devices("shared", connection, 40, "1d").await;
     let key = test.key(Role::User).await;
     let other = tenants::ensure(&app.pool, "other").await.unwrap();
-    let (_, theirs) =
-        keys::create(&app.pool, keys::Principal { tenant: other, role: Role::User }, "k").await.unwrap();
+    let (_, theirs) = keys::create(&app.pool, keys::Principal { tenant: other, role: Role::User }, "k", None)
+        .await
+        .unwrap();
     let new = connections::NewConnection {
         tenant: other,
         provider: name.clone(),

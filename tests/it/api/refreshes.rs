@@ -17,9 +17,33 @@ struct Rig {
     devices: Vec<DeviceId>,
 }
 
+/// Each device may be called once per hour.
+const SELDOM: &str = r#"
+title = "Seldom"
+[http]
+base_url = "{{ params.base_url }}"
+timeout = "2s"
+[auth]
+kind = "bearer"
+[[quota]]
+name = "seldom"
+scope = "device"
+amount = 1
+window = "1h"
+[resource.state]
+interval_min = "1s"
+interval_default = "1m"
+path = "/devices/{{ device.external_id }}"
+records = "{id: .id, observed_at: .at, online: .online, values: {t: .t}}"
+"#;
+
 impl Rig {
     async fn new(count: usize, amount: u32) -> Self {
-        let test = TestApp::with_settings(&[("mocked", SINGLE)], |settings| {
+        Self::of(SINGLE, count, amount).await
+    }
+
+    async fn of(definition: &str, count: usize, amount: u32) -> Self {
+        let test = TestApp::with_settings(&[("mocked", definition)], |settings| {
             settings.schedule.first_run_spread = "100ms".parse().unwrap();
             settings.refresh.tenant_amount = amount;
             settings.refresh.job_every = "100ms".parse().unwrap();
@@ -132,7 +156,7 @@ async fn wait_ends_with_the_refresh_whatever_it_comes_to() {
     assert_eq!(rig.get_as(&path, &reader).await.body["jobs"][0]["state"], "failed");
     let other = tenants::ensure(&rig.test.app.pool, "other").await.unwrap();
     let who = keys::Principal { tenant: other, role: Role::Operator };
-    let (_, theirs) = keys::create(&rig.test.app.pool, who, "k").await.unwrap();
+    let (_, theirs) = keys::create(&rig.test.app.pool, who, "k", None).await.unwrap();
     let foreign = rig.get_as(&path, theirs.expose_secret()).await;
     assert_eq!((foreign.status, foreign.problem()), (StatusCode::NOT_FOUND, "no-such-refresh"));
     worker.end().await;
@@ -166,6 +190,47 @@ async fn wait_is_over_after_its_time_and_when_the_job_is_paused() {
 }
 
 #[tokio::test]
+async fn refresh_that_a_limit_of_its_device_puts_off_still_waits() {
+    let rig = Rig::of(SELDOM, 1, 60).await;
+    let worker = rig.working().await;
+    let id = rig.ask().await;
+    let name = "mocked".parse().unwrap();
+    let job =
+        JobId(sqlx::query_scalar("SELECT job_id FROM jobs").fetch_one(&rig.test.app.pool).await.unwrap());
+    let put_off = async {
+        loop {
+            let location = rig.test.app.queue.locate(&name, &[job]).await.unwrap().remove(0);
+            if location.due && location.urgent {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(TIMEOUT, put_off).await.expect("a job that waits among those that are due");
+    let waited = rig.get(&format!("/v1/refreshes/{id}?wait=200ms")).await;
+    let job = &waited.body["jobs"][0];
+    assert_eq!((&waited.body["ended"], &job["state"]), (&json!(false), &json!("queued")), "{job}");
+    worker.end().await;
+}
+
+#[tokio::test]
+async fn refresh_of_a_device_that_was_never_online_ends() {
+    let rig = Rig::new(1, 60).await;
+    rig.answer(ResponseTemplate::new(200).set_body_json(json!({"online": false}))).await;
+    let worker = Running::start(rig.test.app.clone());
+    let first_run = async {
+        while rig.cloud.received_requests().await.unwrap_or_default().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(TIMEOUT, first_run).await.expect("a first run");
+    // It may still be under way; either way it ends without a reading.
+    let job = rig.end_of(rig.ask().await).await;
+    assert_eq!((&job["state"], &job["fetched_at"]), (&json!("done"), &Value::Null), "{job}");
+    worker.end().await;
+}
+
+#[tokio::test]
 async fn refresh_of_a_lost_schedule_is_told_as_cancelled() {
     let rig = Rig::new(1, 60).await;
     let worker = rig.working().await;
@@ -183,7 +248,7 @@ async fn refresh_of_a_lost_schedule_is_told_as_cancelled() {
     paceline::keep::check(app, true).await.unwrap();
     let job = rig.get(&format!("/v1/refreshes/{id}")).await.body["jobs"][0].take();
     assert_eq!(job["state"], "cancelled", "{job}");
-    assert!(job["error"].as_str().unwrap().contains("schedule was lost"), "{job}");
+    assert!(job["error"].as_str().unwrap().contains("left the queue"), "{job}");
 }
 
 #[tokio::test]

@@ -285,7 +285,7 @@ async fn stream_ends_when_its_key_is_revoked_and_when_the_server_stops() {
     let api = Api::with_devices(1).await;
     let (tenant, pool) = (api.test.tenant, &api.app().pool);
     let principal = keys::Principal { tenant, role: Role::Reader };
-    let (id, revoked) = keys::create(pool, principal, "revoked").await.unwrap();
+    let (id, revoked) = keys::create(pool, principal, "revoked", None).await.unwrap();
     let (kept, stop) = (api.test.key(Role::Reader).await, CancellationToken::new());
     let router = http::router_until(api.app().clone(), stop.clone());
     let (mut gone, _) = Events::open(&router, revoked.expose_secret(), "", None).await;
@@ -300,6 +300,19 @@ async fn stream_ends_when_its_key_is_revoked_and_when_the_server_stops() {
     let end = stays.next().await;
     assert!(end.name == "end" && end.data["reason"].as_str().unwrap().contains("stopped"), "{end:?}");
     assert!(stays.maybe_next().await.is_none());
+}
+
+#[tokio::test]
+async fn stream_ends_when_its_key_expires() {
+    let api = Api::with_devices(1).await;
+    let who = keys::Principal { tenant: api.test.tenant, role: Role::Reader };
+    let (id, key) = keys::create(&api.app().pool, who, "short", Some(1)).await.unwrap();
+    let expire = "UPDATE api_keys SET expires_at = now() + interval '1 s' WHERE key_id = $1";
+    sqlx::query(expire).bind(id).execute(&api.app().pool).await.unwrap();
+    let (mut events, _) = Events::open(&api.router, key.expose_secret(), "", None).await;
+    let end = events.next().await;
+    assert_eq!((end.name.as_str(), &end.data), ("end", &json!({"reason": "this API key has expired"})));
+    assert!(events.maybe_next().await.is_none());
 }
 
 #[tokio::test]

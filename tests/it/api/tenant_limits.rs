@@ -49,7 +49,9 @@ async fn tenant_adds_no_more_connections_than_it_may_have_even_at_once() {
     test.connect("testcloud", "one more of the operator", "http://cloud.invalid").await;
     let tenant = tenants::ensure(&test.app.pool, "stranger").await.unwrap();
     let (_, theirs) =
-        keys::create(&test.app.pool, keys::Principal { tenant, role: Role::User }, "theirs").await.unwrap();
+        keys::create(&test.app.pool, keys::Principal { tenant, role: Role::User }, "theirs", None)
+            .await
+            .unwrap();
     assert_eq!(post(&router, theirs.expose_secret(), &account("home")).await.status, StatusCode::CREATED);
 }
 

@@ -20,7 +20,7 @@ async fn refresh_is_queued_once_or_refused_with_a_reason() {
     assert_eq!(again, expected);
     // No worker runs: the time is over first.
     let waited = binary.run(&format!("refresh {device} --resource state --wait 200ms")).ok().out;
-    assert!(waited.contains("state: not ended yet: already queued"), "{waited}");
+    assert!(waited.contains("state: not ended yet: it waits for the quotas"), "{waited}");
     let waited = binary.json(&format!("refresh {device} --resource state --wait 200ms"));
     assert_eq!((&waited["state"], &waited["error"]), (&"queued".into(), &serde_json::Value::Null));
 
