@@ -39,27 +39,6 @@ pub struct Change {
     pub changed: Changed,
 }
 
-/// A message of the channel that is no change: a call for a device has ended, whatever it came to. It is told only
-/// while somebody waits for the end of a refresh, and is not kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended {
-    /// The device.
-    pub device: DeviceId,
-}
-
-impl Ended {
-    /// Reads a message: `! <device>`.
-    pub fn parse(message: &str) -> Option<Self> {
-        Some(Self { device: message.strip_prefix("! ")?.parse().ok()? })
-    }
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "! {}", self.device)
-    }
-}
-
 /// Changes after an id.
 #[derive(Debug)]
 pub struct Changes {
@@ -140,6 +119,7 @@ impl FromStr for ChangeId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::Ended;
 
     #[test]
     fn messages_and_ids_are_read_as_they_are_written() {
@@ -148,8 +128,7 @@ mod tests {
         assert_eq!(change.changed, Changed::Reading("state".to_owned()));
         assert_eq!(Change::parse("1-0 17 _").unwrap().changed, Changed::Device);
         assert_eq!(Change::parse("1-0 17 -").unwrap().changed, Changed::Gone);
-        assert_eq!(Ended::parse(&Ended { device: DeviceId(17) }.to_string()).unwrap().device, DeviceId(17));
-        assert!(Change::parse("! 17").is_none() && Ended::parse("1-0 17 _").is_none());
+        assert_eq!(Change::parse(&Ended { device: DeviceId(17) }.to_string()), None);
         for bad in ["", "1-0", "1-0 17", "1 17 state", "x-0 17 state", "1-0 x state"] {
             assert_eq!(Change::parse(bad), None, "{bad}");
         }

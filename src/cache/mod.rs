@@ -2,7 +2,9 @@
 //! is told what changed.
 
 mod changes;
+mod ended;
 mod store;
 
-pub use changes::{Change, ChangeId, Changed, Changes, Ended, NoChangeId};
+pub use changes::{Change, ChangeId, Changed, Changes, NoChangeId};
+pub use ended::Ended;
 pub use store::{Cache, META, Slot, Stored};

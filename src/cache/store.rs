@@ -1,6 +1,6 @@
 //! Reading and writing the cache.
 
-use super::changes::Ended;
+use super::ended::Ended;
 use crate::redis::{Keys, Redis, RedisError};
 use crate::words::{DeviceId, TenantId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
