@@ -5,8 +5,8 @@
 --   [known, in_due, in_ready, in_leased, due_ms, last_ms, interval_ms, class, version, lane, lane_awake, until_ms,
 --    why, urgent].
 -- urgent: it was refreshed by hand and has not run since. A ready job whose lane is not awake would wait for ever.
--- until_ms and why: when its lane can be served and which quota or hold does not allow it before; 0 and '' where nothing
--- holds it back.
+-- until_ms and why: when its lane can be served and which quota or hold does not allow it before; 0 and '' where
+-- nothing holds it back.
 -- Uses: Keys, Record, Due, Lease
 local leased = {}
 for _, lease in ipairs(redis.call('ZRANGE', Keys.leases, 0, -1)) do
