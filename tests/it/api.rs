@@ -15,6 +15,7 @@ mod reading;
 mod refresh;
 mod refreshes;
 mod replica;
+mod roles;
 mod serving;
 mod stream;
 mod tenant_limits;

@@ -26,7 +26,7 @@ const IDS_MAX: usize = 500;
 #[schema(example = json!({"connection": "home", "resource": "state"}))]
 pub(in crate::http) struct RefreshRequest {
     /// Jobs of these devices, at most 500.
-    ids: Option<Vec<DeviceId>>,
+    devices: Option<Vec<DeviceId>>,
     /// Jobs at this provider.
     provider: Option<String>,
     /// Jobs of the connection with this label or number.
@@ -214,7 +214,7 @@ pub(super) fn location(id: i64) -> [(HeaderName, String); 1] {
 
 impl RefreshRequest {
     fn into_filter(self, api: &Api) -> Result<JobFilter, ApiError> {
-        let Self { ids, provider, connection, group, model, resource } = self;
+        let Self { devices: ids, provider, connection, group, model, resource } = self;
         if let Some(asked) = ids.as_ref().map(Vec::len).filter(|asked| *asked > IDS_MAX) {
             return Err(ApiError::TooManyIds { asked, max: IDS_MAX });
         }

@@ -274,10 +274,10 @@ async fn many_are_refreshed_by_filter_as_far_as_they_may_be() {
     let states: Vec<_> = ended.body["jobs"].as_array().unwrap().iter().map(|job| &job["state"]).collect();
     assert_eq!(states, ["done", "done"], "{ended:?}");
 
-    let again = rig.ask_many(json!({"ids": [rig.devices[2]]})).await;
+    let again = rig.ask_many(json!({"devices": [rig.devices[2]]})).await;
     assert_eq!((again.status.as_u16(), again.problem()), (429, "too-many-refreshes"));
     assert_eq!(again.headers["ratelimit"], "\"refresh\";r=0;t=30");
-    let paused = rig.ask_many(json!({"ids": [rig.devices[3]]})).await;
+    let paused = rig.ask_many(json!({"devices": [rig.devices[3]]})).await;
     assert_eq!((paused.status.as_u16(), paused.problem()), (409, "paused"));
     let nothing = rig.ask_many(json!({"group": "attic\0"})).await;
     assert_eq!((nothing.status.as_u16(), nothing.problem()), (404, "no-such-jobs"));
@@ -285,8 +285,8 @@ async fn many_are_refreshed_by_filter_as_far_as_they_may_be() {
     let known = rig.ask_many(json!({"provider": "nowhere"})).await;
     assert!(known.status.is_client_error() && known.detail().contains("mocked"), "{known:?}");
     let ids: Vec<_> = (1..=501).collect();
-    assert!(rig.ask_many(json!({"ids": ids})).await.detail().contains("at most 500"));
-    assert_eq!(rig.ask_many(json!({"id": 1})).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(rig.ask_many(json!({"devices": ids})).await.detail().contains("at most 500"));
+    assert_eq!(rig.ask_many(json!({"ids": [1]})).await.status, StatusCode::UNPROCESSABLE_ENTITY);
     // No number of a refresh that nobody was told.
     let noted: i64 =
         sqlx::query_scalar("SELECT count(*) FROM refreshes").fetch_one(&rig.test.app.pool).await.unwrap();
