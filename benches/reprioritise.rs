@@ -122,8 +122,8 @@ async fn bulk() -> Result<Figure, Failed> {
     let at = Deployment::start().await?;
     keep::rebuild_if_lost(&at.app, &at.provider).await?;
     let interval = Fleet::new(JOBS, 1).interval;
-    for _ in 0..CONNECTIONS {
-        let connection = at.connect("http://127.0.0.1:9").await?;
+    for number in 1..=CONNECTIONS {
+        let connection = at.connect_as(&format!("account {number}"), "http://127.0.0.1:9").await?;
         at.add_devices(connection, JOBS / CONNECTIONS, interval).await?;
     }
     keep::drain(&at.app).await?;
