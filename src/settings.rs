@@ -4,7 +4,7 @@ mod lists;
 mod validate;
 
 pub use history::History;
-pub use lists::{FormerKeys, Names, OperatorSecrets, ProviderHosts};
+pub use lists::{FormerKeys, Names, OperatorSecrets, Origins, ProviderHosts};
 pub use tenant::{Refresh, Tenant};
 
 use crate::words::Interval;
@@ -144,6 +144,8 @@ section!(
         key_requests: u32,
         /// The window.
         key_window: Interval,
+        /// Origins whose pages may call the API from a browser.
+        cors_origins: Origins,
         /// Base URL at which browsers reach the API; empty: none.
         public_url: String,
     }

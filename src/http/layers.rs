@@ -2,9 +2,10 @@
 
 use super::error::{ApiError, HEADER_BYTES_MAX, HEADERS_MAX, Problem, URI_BYTES_MAX};
 use super::key_limit;
+use crate::settings::Origins;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 use tracing::Instrument;
@@ -19,14 +21,17 @@ use tracing::Instrument;
 /// Timeout of a whole request, including the arrival of its body.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long browsers need not ask again what a page may do.
+const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
+
 /// Gives up on requests that take longer.
 pub(super) fn within(timeout: Duration) -> TimeoutLayer {
     TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, timeout)
 }
 
 /// Wraps a router in the middleware; the layer added last sees a request first.
-pub(super) fn wrap(router: Router, body_bytes_max: usize) -> Router {
-    router
+pub(super) fn wrap(router: Router, body_bytes_max: usize, origins: &Origins) -> Router {
+    let router = router
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(body_bytes_max))
         .layer(from_fn(bounded))
@@ -35,8 +40,37 @@ pub(super) fn wrap(router: Router, body_bytes_max: usize) -> Router {
         .layer(from_fn(key_limit::tell))
         .layer(CompressionLayer::new())
         .layer(from_fn(not_stored))
-        .layer(map_response(secured))
-        .layer(from_fn(trace))
+        .layer(map_response(secured));
+    let router = match origins.as_slice() {
+        [] => router,
+        origins => router.layer(cross_origin(origins)),
+    };
+    router.layer(from_fn(trace))
+}
+
+/// Lets pages of these origins call the API from a browser. Nothing that a browser would send by itself counts here, so
+/// none is allowed along: pages send a key.
+fn cross_origin(origins: &[String]) -> CorsLayer {
+    let allowed = match origins.iter().any(|origin| origin == "*") {
+        true => AllowOrigin::any(),
+        // Their characters were checked when they were read.
+        false => AllowOrigin::list(origins.iter().filter_map(|origin| origin.parse().ok())),
+    };
+    let [last_event_id, limit, policy] =
+        ["last-event-id", "ratelimit", "ratelimit-policy"].map(HeaderName::from_static);
+    CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_MATCH,
+            header::IF_NONE_MATCH,
+            last_event_id,
+            REQUEST_ID,
+        ])
+        .expose_headers([header::ETAG, header::LOCATION, header::RETRY_AFTER, limit, policy, REQUEST_ID])
+        .max_age(PREFLIGHT_MAX_AGE)
 }
 
 /// Refuses long addresses and headers before the server below does, because its refusals have no body.
@@ -144,7 +178,7 @@ mod tests {
             .route("/panics", get(async || -> () { panic!("on purpose") }))
             .route("/hangs", get(pending::<()>))
             .layer(within(Duration::from_millis(1)));
-        let router = wrap(router, 10);
+        let router = wrap(router, 10, &Origins::default());
         let request = Request::get(path).body(Body::empty()).unwrap();
         let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
         assert_eq!(response.headers()[header::CONTENT_TYPE], Problem::CONTENT_TYPE);

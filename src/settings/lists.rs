@@ -67,6 +67,37 @@ impl Names {
     }
 }
 
+/// Origins of web pages, as browsers name them: a list in a file, or comma-separated text. `*` is any.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "ListOrText")]
+pub struct Origins(Vec<String>);
+
+impl TryFrom<ListOrText> for Origins {
+    type Error = String;
+    fn try_from(written: ListOrText) -> Result<Self, String> {
+        let origins: Vec<_> = written.into_items().collect();
+        let is_origin = |text: &String| {
+            let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+            let is_plain =
+                |c: char| c.is_ascii_alphanumeric() && !c.is_ascii_uppercase() || "-.:[]".contains(c);
+            text == "*" || host.is_some_and(|host| !host.is_empty() && host.chars().all(is_plain))
+        };
+        match origins.iter().find(|text| !is_origin(text)) {
+            Some(other) => Err(format!(
+                "{other:?} is no origin: write https://dashboard.example.com in lower case, without a path, or *"
+            )),
+            None => Ok(Self(origins)),
+        }
+    }
+}
+
+impl Origins {
+    /// The origins, as they are written.
+    pub fn as_slice(&self) -> &[String] {
+        &self.0
+    }
+}
+
 /// Hosts by provider, each written `provider/host`: a list in a file, or comma-separated text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "ListOrText")]

@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 mod bad_input;
+mod browsers;
 mod choices;
 mod history;
 mod key_limits;
