@@ -11,6 +11,7 @@ mod lists;
 mod open_connections;
 mod outage;
 mod preference;
+mod problems;
 mod providers;
 mod reading;
 mod refresh;
