@@ -739,7 +739,11 @@ async fn calls_handed_back_unsent_are_counted_by_reason() {
     let provider = app.registry.get(rig.provider).unwrap();
     let journey = Journey::new(app, provider, stop.clone()).unwrap();
     stop.cancel();
-    assert_eq!(rig.start(&journey).await, Some(2));
+    // A pull may find only the first: the second may come due a moment later.
+    let mut started = 0;
+    while started < 2 {
+        started += rig.start(&journey).await.expect("both come due");
+    }
     while rig.leased().await > 0 {
         journey.land().await.unwrap();
     }
