@@ -3,8 +3,8 @@
 use crate::words::DeviceId;
 use std::fmt;
 
-/// A message of the channel that is no change: a call for a device has ended, whatever it came to. It is told only
-/// while somebody waits for the end of a refresh, and is not kept.
+/// A message on the channel of a tenant's changes: a call for a device has ended, successfully or not. It is published
+/// only while somebody waits for the end of a refresh, and is not kept in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
     /// The device.

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub const META: &str = "_";
 /// Stands for a field where a change is that the device is gone.
 pub(super) const GONE: &str = "-";
-/// How long ends are told once somebody waits: who waits for longer says so again, and who goes away need not.
+/// Expiry of the key that says that somebody waits; it is renewed for as long as they do.
 const AWAITED_FOR: Duration = Duration::from_secs(10);
 /// The most changes that a tenant's stream keeps, about.
 const KEPT: usize = 4_096;
@@ -118,7 +118,7 @@ impl Cache {
         })
     }
 
-    /// Notes that somebody waits for the end of a refresh of the tenant's: for the next seconds, ends are told.
+    /// Makes workers publish the ends of the tenant's calls for the next ten seconds.
     pub async fn note_awaited(&self, tenant: TenantId) -> Result<(), RedisError> {
         let mut set = redis::cmd("SET");
         set.arg(self.keys.awaited(tenant)).arg("").arg("PX").arg(AWAITED_FOR.as_millis() as u64);
@@ -126,14 +126,14 @@ impl Cache {
         noted.map_err(|source| RedisError::Failed { what: "note that a refresh is awaited", source })
     }
 
-    /// Tells that calls for these devices have ended, whatever they came to.
-    pub async fn tell_ended(&self, ended: &BTreeSet<(TenantId, DeviceId)>) -> Result<(), RedisError> {
+    /// Publishes that calls for these devices have ended, successfully or not.
+    pub async fn publish_ended(&self, ended: &BTreeSet<(TenantId, DeviceId)>) -> Result<(), RedisError> {
         let mut pipe = redis::pipe();
         for (tenant, device) in ended {
             pipe.publish(self.keys.changes(*tenant), Ended { device: *device }.to_string()).ignore();
         }
-        let told: Result<(), _> = pipe.query_async(&mut self.redis.link()).await;
-        told.map_err(|source| RedisError::Failed { what: "tell that calls have ended", source })
+        let published: Result<(), _> = pipe.query_async(&mut self.redis.link()).await;
+        published.map_err(|source| RedisError::Failed { what: "publish that calls have ended", source })
     }
 
     /// Script calls that tell these changes: one for each tenant.

@@ -58,7 +58,7 @@ impl Journey {
         }
         let Stored { mut incomplete, awaited } = cached.unwrap_or_default();
         if !awaited.is_empty() {
-            self.tell_ended(ended, &batch, &awaited).await;
+            self.publish_ended(ended, &batch, &awaited).await;
         }
         incomplete.extend(batch.probing.iter().map(|(_, device)| *device));
         self.complete(incomplete);
@@ -239,14 +239,14 @@ impl Journey {
         put.ok()
     }
 
-    /// Tells those who wait that calls have ended. If it fails, they find out when they look again.
-    async fn tell_ended(&self, ended: &[Ended], batch: &Batch, awaited: &[TenantId]) {
+    /// Publishes that calls have ended. If it fails, those who wait notice when they read the refresh again.
+    async fn publish_ended(&self, ended: &[Ended], batch: &Batch, awaited: &[TenantId]) {
         let asked = answered(ended).map(|wanted| (wanted.tenant, wanted.device));
         // Also of devices that were not asked for.
-        let told = asked.chain(batch.observations.iter().map(|it| (it.tenant, it.device)));
-        let told = told.filter(|(tenant, _)| awaited.contains(tenant)).collect();
-        if let Err(error) = self.app.cache.tell_ended(&told).await {
-            tracing::debug!(provider = %self.provider.name, %error, "those who wait for a refresh are not told");
+        let devices = asked.chain(batch.observations.iter().map(|it| (it.tenant, it.device)));
+        let devices = devices.filter(|(tenant, _)| awaited.contains(tenant)).collect();
+        if let Err(error) = self.app.cache.publish_ended(&devices).await {
+            tracing::debug!(provider = %self.provider.name, %error, "ends of calls are not published");
         }
     }
 

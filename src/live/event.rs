@@ -73,7 +73,7 @@ impl Event {
         Some(Self { id: change.id, payload, json: json.into() })
     }
 
-    /// Tells that a call for a device has ended. It is no change, and has none's id.
+    /// A call for a device has ended. The event is no change, so it has no id of its own.
     pub(super) fn ended(device: DeviceId) -> Self {
         Self { id: ChangeId::NONE, payload: Payload::Ended(device), json: "{}".into() }
     }
@@ -113,7 +113,7 @@ pub struct Filter {
     pub state: Option<JobState>,
     /// With this text in their names, in lower case.
     pub name_contains: Option<String>,
-    /// Also that calls have ended: for those who wait for the end of a refresh.
+    /// Also ends of calls, for a wait for the end of a refresh.
     pub ends: bool,
 }
 

@@ -98,7 +98,7 @@ impl Reader {
         self.newest
     }
 
-    /// Leaves out what has been told so far.
+    /// Skips all events until now.
     pub fn skip(&mut self) {
         self.missed.clear();
         self.events = self.events.resubscribe();

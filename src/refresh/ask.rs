@@ -99,8 +99,8 @@ pub async fn refresh_now(
     Ok(Refreshed { id, status, fetched_at, left })
 }
 
-/// Puts all jobs of the tenant first that a filter names and that may be: those that may not are told with the reason.
-/// An error: none may, and this is the reason that is over first.
+/// Puts the tenant's jobs that match a filter first. The answer has a reason for each that cannot be refreshed. It is an
+/// error if none can be: the one that can be retried soonest.
 pub async fn refresh_all(
     app: &App,
     asker: Asker,
@@ -156,12 +156,12 @@ async fn ask(app: &App, asker: Asker, tenant: TenantId, all: Vec<JobStatus>) -> 
         return Err(failed.or_else(|| refusals.min_by_key(soonest)).unwrap_or(RefreshError::NoJobs));
     }
     let id = refreshes::add(&app.pool, tenant, app.clock.now(), &accepted).await?;
-    let told = |job: JobStatus| AskedJob {
+    let asked = |job: JobStatus| AskedJob {
         status: answers.remove(&job.job).unwrap_or(Err(RefreshError::NoAnswer)),
         device: job.device,
         resource: job.resource,
     };
-    Ok(Asked { id, jobs: all.into_iter().map(told).collect(), left: left.unwrap_or_default() })
+    Ok(Asked { id, jobs: all.into_iter().map(asked).collect(), left: left.unwrap_or_default() })
 }
 
 /// Of several reasons, the one that is over first.

@@ -11,11 +11,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-/// A Redis that takes longer counts as unreachable: what waits is then told without where it is.
+/// A Redis that takes longer counts as unreachable. Jobs that have not ended are then reported as queued.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Jobs that end together are looked at together.
 const LOOKS_APART: Duration = Duration::from_millis(100);
-/// Who waits looks at least so often: some ends are told to nobody, as of a connection whose credential is refused.
+/// A wait reads the refresh at least this often: some ends are not published, such as that of a connection whose
+/// credential is refused.
 const LOOKS_EVERY: Duration = Duration::from_secs(3);
 
 /// How far a refresh is.
@@ -105,9 +106,9 @@ pub async fn wait(
     let filter = Filter { ids: Some(ids), ends: true, ..Filter::default() };
     let mut reader = live.listen(tenant, None, filter).await.ok();
     loop {
-        // Listens before it looks, so that no end that is told falls between the two.
+        // Subscribes before it reads, so that it misses no end that is published in between.
         if let Err(error) = app.cache.note_awaited(tenant).await {
-            tracing::debug!(%error, "ends of a refresh are not told");
+            tracing::debug!(%error, "ends of a refresh are not published");
         }
         let looked = Instant::now();
         let now = progress(app, tenant, id).await?;
@@ -116,13 +117,13 @@ pub async fn wait(
         }
         let until = deadline.min(looked + LOOKS_EVERY);
         match &mut reader {
-            // One that has fallen behind is told of much: a reason to look.
+            // A reader that fell behind has missed events: a reason to read the refresh, too.
             Some(reader) => drop(timeout_at(until, reader.next()).await),
             None => sleep_until(until).await,
         }
         sleep_until((looked + LOOKS_APART).min(deadline)).await;
         if let Some(reader) = &mut reader {
-            // What has been told until now is looked at together.
+            // One read covers all events until now.
             reader.skip();
         }
     }
@@ -144,7 +145,7 @@ async fn locate(app: &App, jobs: &[&RefreshedJob]) -> Result<HashMap<JobId, JobL
 
 /// How a job has ended, if Postgres knows.
 fn recorded(job: &RefreshedJob) -> Option<JobProgressState> {
-    // A call that the provider refused for now is made again, ahead of everything.
+    // After a 429 the call is made again, ahead of everything.
     let failed = job.error.as_ref().is_some_and(|error| !error.starts_with("throttled"));
     match (failed, job.answered) {
         (true, _) => Some(JobProgressState::Failed),

@@ -86,9 +86,9 @@ pub(in crate::http) async fn stream(
     let reader = api.live.listen(principal.tenant, after, filter).await?;
     let keys = api.keys.changes();
     let expires = api.keys.find(&key).await?.ok_or(ApiError::BadKey)?.expires;
-    let told = Told { keys, expires, stop: api.stop.clone(), api, key, reader, state: Phase::First };
+    let stream = Told { keys, expires, stop: api.stop.clone(), api, key, reader, state: Phase::First };
     let keep_alive = KeepAlive::new().interval(HEARTBEAT);
-    let mut response = Sse::new(events(told)).keep_alive(keep_alive).into_response();
+    let mut response = Sse::new(events(stream)).keep_alive(keep_alive).into_response();
     // Proxies that collect answers would hold events back.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

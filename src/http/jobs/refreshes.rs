@@ -145,9 +145,9 @@ enum ManyRefusal {
 
 /// Fetches what you describe ahead of all waiting jobs, as soon as the providers' quotas allow.
 ///
-/// Of a device, a home, a connection, or all that you have: up to 500 jobs. Jobs that may not be refreshed now are told
-/// with the reason, and the others are. The response (202) does not wait for the fetches; `GET /v1/refreshes/{id}`,
-/// which `Location` names, does.
+/// The jobs of a device, a home, a connection, or all of yours: at most 500. The response (202) lists them all, with a
+/// reason for each that cannot be refreshed now. It does not wait for the fetches; `GET /v1/refreshes/{id}`, which
+/// `Location` names, does.
 #[utoipa::path(
     post, path = "/v1/refreshes", operation_id = "refresh_jobs", tag = "jobs", security(("bearer" = [])),
     request_body = RefreshRequest,

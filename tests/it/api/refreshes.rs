@@ -3,7 +3,7 @@
 use super::*;
 use crate::journey::SINGLE;
 use crate::metered::Running;
-use crate::worker::good;
+use crate::worker::{asked_again, good};
 use tokio::time::Instant;
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -75,7 +75,7 @@ impl Rig {
                 .unwrap()
                 < self.devices.len() as i64
             {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                tokio::task::yield_now().await;
             }
         };
         timeout(TIMEOUT, fetched).await.expect("first readings");
@@ -99,7 +99,7 @@ impl Rig {
                 return asked.body["refresh"].as_i64().unwrap();
             }
             assert!(asked.detail().contains("this job was refreshed just now"), "{asked:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::task::yield_now().await;
         }
     }
 
@@ -150,7 +150,7 @@ async fn wait_ends_with_the_refresh_whatever_it_comes_to() {
     let job = rig.end_of(failed).await;
     assert_eq!((&job["state"], &job["device"]), (&json!("failed"), &json!(rig.devices[0])));
     assert!(job["error"].as_str().unwrap().starts_with("transient: HTTP 500"), "{job}");
-    // What has ended is told at once, to readers too, and to nobody else.
+    // A refresh that has ended is answered at once: to readers, too, but not to another tenant.
     let reader = rig.test.key(Role::Reader).await;
     let path = format!("/v1/refreshes/{failed}");
     assert_eq!(rig.get_as(&path, &reader).await.body["jobs"][0]["state"], "failed");
@@ -203,7 +203,7 @@ async fn refresh_that_a_limit_of_its_device_puts_off_still_waits() {
             if location.due && location.urgent {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::task::yield_now().await;
         }
     };
     timeout(TIMEOUT, put_off).await.expect("a job that waits among those that are due");
@@ -218,12 +218,7 @@ async fn refresh_of_a_device_that_was_never_online_ends() {
     let rig = Rig::new(1, 60).await;
     rig.answer(ResponseTemplate::new(200).set_body_json(json!({"online": false}))).await;
     let worker = Running::start(rig.test.app.clone());
-    let first_run = async {
-        while rig.cloud.received_requests().await.unwrap_or_default().is_empty() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(TIMEOUT, first_run).await.expect("a first run");
+    asked_again(&rig.cloud, 0).await;
     // It may still be under way; either way it ends without a reading.
     let job = rig.end_of(rig.ask().await).await;
     assert_eq!((&job["state"], &job["fetched_at"]), (&json!("done"), &Value::Null), "{job}");
