@@ -99,8 +99,8 @@ pub async fn refresh_now(
     Ok(Refreshed { id, status, fetched_at, left })
 }
 
-/// Puts the tenant's jobs that match a filter first. The answer has a reason for each that cannot be refreshed. It is an
-/// error if none can be: the one that can be retried soonest.
+/// Puts the tenant's jobs that match a filter first. The answer has a reason for each that cannot be refreshed. If none
+/// can be, it is an error: the reason that is over soonest.
 pub async fn refresh_all(
     app: &App,
     asker: Asker,
