@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 #[test]
 fn every_type_of_problem_is_documented() {
-    let source = include_str!("../../../src/http/error/mod.rs");
+    let source = include_str!("../../../src/http/error/kind.rs");
     let kind = Regex::new(r#"S::([A-Z_]+),\s*"([a-z-]+)",\s*"([^"]+)""#).unwrap();
     let made: BTreeSet<_> = kind
         .captures_iter(source)
