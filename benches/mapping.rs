@@ -4,7 +4,9 @@ use crate::Failed;
 use crate::figure::Figure;
 use paceline::fetch::{Call, Fetcher, Target};
 use paceline::provider::Provider;
-use paceline::words::{Connection, ConnectionId, DeviceId, JobId, Outcome, TenantId, UnixMs};
+use paceline::words::{
+    Connection, ConnectionId, ConnectionState, DeviceId, JobId, Outcome, TenantId, UnixMs,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -102,7 +104,7 @@ fn call(provider: &Provider) -> Result<Call, Failed> {
         bootstrap: Default::default(),
         bootstrap_of: None,
         secrets_version: 1,
-        refused: false,
+        state: ConnectionState::Active,
         secrets: paceline::words::Secrets::default(),
         token: None,
     };

@@ -5,7 +5,8 @@
 use paceline::fetch::{Call, CallResult, Fetcher, Target};
 use paceline::provider::{Fixtures, Provider, Registry};
 use paceline::words::{
-    Connection, ConnectionId, DeviceId, JobId, Outcome, Record, ResourceName, Secrets, TenantId, UnixMs,
+    Connection, ConnectionId, ConnectionState, DeviceId, JobId, Outcome, Record, ResourceName, Secrets,
+    TenantId, UnixMs,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -106,7 +107,7 @@ fn clouds_of(provider: &Arc<Provider>) -> Vec<Cloud> {
         bootstrap: Default::default(),
         bootstrap_of: None,
         secrets_version: 1,
-        refused: false,
+        state: ConnectionState::Active,
         secrets: Secrets::only(SECRET),
         token: None,
     });

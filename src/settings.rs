@@ -130,6 +130,8 @@ section!(
         listen: String,
         /// Limit of a request's body.
         body_bytes_max: usize,
+        /// Limit of the body of an import of devices.
+        import_bytes_max: usize,
         /// Limit of an answer's points of history.
         points_max: usize,
         /// Limit of a query's devices.

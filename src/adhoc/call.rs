@@ -7,18 +7,30 @@ use crate::incident::{self, Change, Health};
 use crate::journey::health_of;
 use crate::keep::{self, KeepError};
 use crate::postgres::PostgresError;
-use crate::preference::connections;
+use crate::preference::{connections, refusals};
 use crate::provider::{LoadError, Provider};
 use crate::redis::RedisError;
 use crate::take::{ReserveOutcome, ReserveRequest, Settlement};
 use crate::words::{
-    CallId, Connection, ConnectionId, DeviceId, End, Hold, Incident, Outcome, TenantId, UnixMs,
+    CallId, Connection, ConnectionId, ConnectionState, DeviceId, End, Hold, Incident, Outcome, TenantId,
+    UnixMs,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+
+/// For whom a call is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Whose {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// Whether to call also with a credential that was refused before: a person asks whether it is accepted again.
+    pub tests_refused: bool,
+}
 
 /// For how long a saturated limit keeps a place for an ad-hoc call after its instant, ms: whoever gave up waiting may
 /// try again by then.
@@ -33,6 +45,12 @@ pub enum AdHocError {
          `paceline connection secret`"
     )]
     Unusable,
+    /// A person paused it.
+    #[error("nothing was sent: the connection is paused; `paceline connection resume` resumes it")]
+    Paused,
+    /// A person closed it.
+    #[error("nothing was sent: the connection is closed; `paceline connection secret` gives it new secrets")]
+    Closed,
     /// The provider gives no token for it.
     #[error(
         "nothing was sent: {0}; its owner gives new secrets by `paceline connection secret`, or allows it again by \
@@ -117,15 +135,23 @@ impl AdHocCall {
     pub async fn reserve(
         app: &App,
         provider: &Arc<Provider>,
-        (tenant, connection): (TenantId, ConnectionId),
+        whose: Whose,
         request: &ReserveRequest,
         timeout: Duration,
         abandoned: &CancellationToken,
     ) -> Result<Self, AdHocError> {
         let opened =
-            connections::open(&app.pool, &app.sealer, &[connection.0], provider.has_quota_inputs()).await?;
-        let own = opened.into_iter().find(|connection| connection.tenant == tenant && !connection.refused);
+            connections::open(&app.pool, &app.sealer, &[whose.connection.0], provider.has_quota_inputs())
+                .await?;
+        let own = opened.into_iter().find(|connection| connection.tenant == whose.tenant);
         let connection = Arc::new(own.ok_or(AdHocError::Unusable)?);
+        match connection.state {
+            ConnectionState::Active => {}
+            ConnectionState::NeedsReauth if whose.tests_refused => {}
+            ConnectionState::NeedsReauth => return Err(AdHocError::Unusable),
+            ConnectionState::Paused => return Err(AdHocError::Paused),
+            ConnectionState::Closed => return Err(AdHocError::Closed),
+        }
         // Before a token is asked for: a quota may count that, too.
         keep::rebuild_if_lost(app, &provider.name).await?;
         let began = Instant::now();
@@ -178,6 +204,13 @@ impl AdHocCall {
         let AdHocEnd { end, holds, is_unauthorized, health } = ended;
         if is_unauthorized {
             self.authoriser.refused(&self.connection).await;
+        }
+        let is_well = matches!(health, Some(Health::Well { .. })) && !is_unauthorized;
+        if is_well
+            && self.connection.state == ConnectionState::NeedsReauth
+            && let Err(error) = refusals::restore(&self.app.pool, &[self.connection.id.0]).await
+        {
+            tracing::warn!(%error, "a connection whose credential is accepted again is not active yet");
         }
         if let Some(health) = health.filter(|_| end != End::Unsent) {
             note_probe(&self.app, &self.client.provider, self.connection.id, health).await;

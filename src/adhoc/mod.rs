@@ -2,4 +2,4 @@
 
 mod call;
 
-pub use call::{AdHocCall, AdHocEnd, AdHocError, KEEP_MS};
+pub use call::{AdHocCall, AdHocEnd, AdHocError, KEEP_MS, Whose};

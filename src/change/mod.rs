@@ -2,11 +2,13 @@
 
 mod advice;
 mod many;
+mod naming;
 mod one;
 mod outlook;
 
 pub use advice::Advice;
 pub use many::{ManyChanged, Slower, set_jobs};
+pub use naming::rename_device;
 pub use one::{Change, JobView, job, set_job};
 pub use outlook::{Outlook, QuotaUse, outlook};
 

@@ -1,7 +1,7 @@
 //! The cloud's own list of a connection's devices: asked for under all quotas, as any call is, and what it changes is
 //! kept. A list that fails, breaks off or is not understood changes nothing.
 
-use crate::adhoc::{AdHocCall, AdHocEnd, AdHocError, KEEP_MS};
+use crate::adhoc::{AdHocCall, AdHocEnd, AdHocError, KEEP_MS, Whose};
 use crate::app::App;
 use crate::fetch::{Listing, Trace};
 use crate::incident::Health;
@@ -183,7 +183,7 @@ async fn list(
     let (lane, cost) = (lane(request.connection, ""), declared.cost_of(0));
     let (resource, devices) = (DISCOVERY.clone(), Vec::new());
     let reserve = ReserveRequest { lane, resource, cost, devices, keep_ms: KEEP_MS, probes: true };
-    let whose = (request.tenant, request.connection);
+    let whose = Whose { tenant: request.tenant, connection: request.connection, tests_refused: false };
     let call = AdHocCall::reserve(app, provider, whose, &reserve, request.timeout, abandoned).await?;
     let asked_at = app.clock.now();
     let sent = Instant::now();

@@ -59,7 +59,8 @@ pub async fn device(
 ) -> Result<Vec<Explained>, ExplainError> {
     let mut statuses = job_status::of_devices(&app.pool, tenant, &[device]).await?;
     statuses.retain(|status| resource.is_none_or(|only| status.resource == *only));
-    let is_planned = statuses.iter().any(|status| status.state.is_scheduled() && status.usable);
+    let is_planned =
+        statuses.iter().any(|status| status.state.is_scheduled() && status.connection_state.is_active());
     let plans = if is_planned { plans(app, device, provider).await? } else { HashMap::new() };
     let ids: Vec<_> = statuses.iter().map(|status| status.job).collect();
     let is_built = app.queue.is_live(&provider.name).await?;

@@ -2,7 +2,7 @@
 
 use super::facts::{Audience, Facts};
 use super::obstacle::{Obstacle, obstacle, span};
-use crate::words::{Incident, JobState, UnixMs};
+use crate::words::{ConnectionState, Incident, JobState, UnixMs};
 use serde::Serialize;
 
 /// What a job waits for.
@@ -56,7 +56,13 @@ pub fn sentence(facts: &Facts<'_>) -> Explanation {
     let recorded = |reason: &Option<String>| reason.clone().unwrap_or("no reason is recorded".to_owned());
     match status.state {
         JobState::Paused => by(Cause::Paused, "paused by its owner"),
-        JobState::Active | JobState::Probing if !status.usable => by(
+        JobState::Active | JobState::Probing if status.connection_state == ConnectionState::Paused => {
+            by(Cause::Paused, format!("connection {:?} is paused by its owner", status.label))
+        }
+        JobState::Active | JobState::Probing if status.connection_state == ConnectionState::Closed => {
+            by(Cause::Paused, format!("connection {:?} is closed: its secrets are deleted", status.label))
+        }
+        JobState::Active | JobState::Probing if !status.connection_state.is_active() => by(
             Cause::SignedOut,
             format!(
                 "the provider refuses the credential of connection {:?}, and one job tries again: {}",

@@ -49,3 +49,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         Ok(Self(value))
     }
 }
+
+/// A body of any type, up to the endpoint's limit.
+pub(super) struct Text(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Text {
+    type Rejection = ApiError;
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let bytes = Bytes::from_request(request, state).await.map_err(JsonRejection::from)?;
+        Ok(Self(bytes))
+    }
+}

@@ -29,11 +29,15 @@ pub(super) fn within(timeout: Duration) -> TimeoutLayer {
     TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, timeout)
 }
 
+/// Refuses longer bodies.
+pub(super) fn bodies_up_to(bytes: usize) -> RequestBodyLimitLayer {
+    RequestBodyLimitLayer::new(bytes)
+}
+
 /// Wraps a router in the middleware; the layer added last sees a request first.
-pub(super) fn wrap(router: Router, body_bytes_max: usize, origins: &Origins) -> Router {
+pub(super) fn wrap(router: Router, origins: &Origins) -> Router {
     let router = router
         .layer(DefaultBodyLimit::disable())
-        .layer(RequestBodyLimitLayer::new(body_bytes_max))
         .layer(from_fn(bounded))
         .layer(CatchPanicLayer::custom(panic_response))
         .layer(map_response(into_problem))
@@ -178,7 +182,7 @@ mod tests {
             .route("/panics", get(async || -> () { panic!("on purpose") }))
             .route("/hangs", get(pending::<()>))
             .layer(within(Duration::from_millis(1)));
-        let router = wrap(router, 10, &Origins::default());
+        let router = wrap(router, &Origins::default());
         let request = Request::get(path).body(Body::empty()).unwrap();
         let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
         assert_eq!(response.headers()[header::CONTENT_TYPE], Problem::CONTENT_TYPE);

@@ -4,8 +4,8 @@ mod accept;
 mod auth;
 mod connections;
 mod devices;
-mod discover;
 mod error;
+mod export;
 mod extract;
 mod health;
 mod jobs;
@@ -57,15 +57,15 @@ pub fn router_until(app: App, stop: CancellationToken) -> Router {
 }
 
 fn router_at(app: App, stop: CancellationToken, places: Option<Arc<Places>>) -> Router {
-    let (body_bytes_max, origins) =
-        (app.settings.http.body_bytes_max, app.settings.http.cors_origins.clone());
+    let settings = app.settings.http.clone();
     let keys = Arc::new(Keyring::open(app.pool.clone(), app.supervisor.clone()));
-    let key_limit = Arc::new(KeyLimit::new(app.settings.http.key_requests, app.settings.http.key_window));
+    let key_limit = Arc::new(KeyLimit::new(settings.key_requests, settings.key_window));
     let live = Arc::new(Live::start(app.clone()));
     let api = Api { app: Arc::new(app), keys, key_limit, plans: Arc::default(), live, stop, places };
-    let (router, document) = openapi::routes().split_for_parts();
+    let (router, document) =
+        openapi::routes(settings.body_bytes_max, settings.import_bytes_max).split_for_parts();
     let router = router.merge(openapi::serve(&document)).with_state(api);
-    layers::wrap(router, body_bytes_max, &origins)
+    layers::wrap(router, &settings.cors_origins)
 }
 
 /// Serves until `stop`, then finishes requests in flight for at most `shutdown.grace`.

@@ -1,6 +1,6 @@
 //! The API's OpenAPI description, generated from the code. `openapi.json` is a committed copy; a test checks it.
 
-use super::{Api, connections, devices, discover, health, jobs, lag, layers, providers, readings};
+use super::{Api, connections, devices, export, health, jobs, lag, layers, providers, readings};
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
@@ -45,18 +45,27 @@ impl Modify for Bearer {
 }
 
 /// All endpoints with their descriptions.
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    quick().layer(layers::within(layers::REQUEST_TIMEOUT)).merge(
-        OpenApiRouter::new()
-            .routes(routes!(jobs::show_refresh))
-            .layer(layers::within(layers::REQUEST_TIMEOUT + jobs::WAIT_MAX)),
-    )
+///
+/// Requests may take as long, and bring as much, as their endpoint needs.
+pub(super) fn routes(body_bytes_max: usize, import_bytes_max: usize) -> OpenApiRouter<Api> {
+    let waits = OpenApiRouter::new()
+        .routes(routes!(jobs::show_refresh))
+        .layer(layers::within(layers::REQUEST_TIMEOUT + jobs::WAIT_MAX));
+    let imports = OpenApiRouter::new()
+        .routes(routes!(connections::import::import))
+        .layer(layers::bodies_up_to(import_bytes_max))
+        .layer(layers::within(connections::import::TIMEOUT));
+    quick()
+        .layer(layers::within(layers::REQUEST_TIMEOUT))
+        .merge(waits)
+        .layer(layers::bodies_up_to(body_bytes_max))
+        .merge(imports)
 }
 
 fn quick() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(<Description as utoipa::OpenApi>::openapi())
         .routes(routes!(devices::list))
-        .routes(routes!(devices::show))
+        .routes(routes!(devices::show, devices::change::patch, devices::change::delete))
         .routes(routes!(devices::stream))
         .routes(routes!(readings::of_device))
         .routes(routes!(readings::of_many))
@@ -68,12 +77,15 @@ fn quick() -> OpenApiRouter<Api> {
         .routes(routes!(providers::list))
         .routes(routes!(providers::show))
         .routes(routes!(connections::list, connections::add))
+        .routes(routes!(connections::one::show, connections::one::patch, connections::one::delete))
+        .routes(routes!(connections::test::test))
         .routes(routes!(connections::put_secrets))
         .routes(routes!(connections::put_plan))
         .routes(routes!(connections::authorize))
         .routes(routes!(connections::authorize::start, connections::authorize::go_on))
         .routes(routes!(connections::authorize::callback))
-        .routes(routes!(discover::discover))
+        .routes(routes!(connections::discover::discover))
+        .routes(routes!(export::export))
         .routes(routes!(lag::show))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
@@ -88,7 +100,7 @@ pub(super) fn serve(document: &OpenApi) -> Router<Api> {
 
 /// The description, formatted as in `openapi.json`.
 pub fn document() -> String {
-    text(routes().get_openapi())
+    text(routes(usize::MAX, usize::MAX).get_openapi())
 }
 
 fn text(document: &OpenApi) -> String {

@@ -7,7 +7,7 @@ use crate::preference::{connections, outbox};
 use crate::provider::Resource;
 use crate::record::{self, TargetRow};
 use crate::take::{Grant, GrantedJob, Settlement, Verdict};
-use crate::words::{Connection, DeviceId, End, JobId, TenantId, UnixMs, Validator};
+use crate::words::{Connection, ConnectionState, DeviceId, End, JobId, TenantId, UnixMs, Validator};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,7 +142,7 @@ impl Journey {
             secrets_version: connection.as_ref().map_or(0, |connection| connection.secrets_version),
             was_refused: connection
                 .as_ref()
-                .filter(|connection| connection.refused)
+                .filter(|connection| connection.state == ConnectionState::NeedsReauth)
                 .map(|connection| connection.id),
             token_refused: false,
             rejected: Vec::new(),

@@ -18,7 +18,7 @@ mod run;
 
 pub use check::{CheckReport, Problem, check};
 pub use incidents::end_forgotten;
-pub use outbox::{drain, tell_soon};
+pub use outbox::{drain, drain_soon, tell_soon};
 pub use plan::{PlanError, set_plan};
 pub use rebuild::{Rebuild, rebuild_if_lost};
 pub use remove::{Removal, count_connection, count_devices, remove_connection, remove_devices};

@@ -41,6 +41,15 @@ pub async fn drain(app: &App) -> Result<usize, KeepError> {
     }
 }
 
+/// Drains the outbox for a caller that waits, but not for long. If it fails, the keeper does it.
+pub async fn drain_soon(app: &App) {
+    match timeout(Duration::from_millis(500), drain(app)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "outbox not drained; the keeper does it"),
+        Err(_) => tracing::debug!("outbox not drained in time; the keeper does it"),
+    }
+}
+
 /// Puts jobs into the schedule, for a caller that waits: not after a backlog, and not for long. If it fails, or if
 /// they are many, the keeper does it.
 pub async fn tell_soon(app: &App, provider: &ProviderName, jobs: &[JobId]) {

@@ -10,9 +10,10 @@ use serde::Serialize;
 use std::fmt;
 
 /// What a removal deletes, or has deleted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Removal {
     /// Devices.
+    #[schema(example = 12)]
     pub devices: u64,
     /// Their jobs.
     pub jobs: u64,

@@ -5,7 +5,9 @@ pub mod devices;
 pub mod jobs;
 pub mod tenants;
 
-pub use accounts::{activation, connection_name, connections, learned, quota_inputs, refusals, secrets};
+pub use accounts::{
+    activation, connection_name, connections, learned, quota_inputs, refusals, secrets, standing,
+};
 pub use devices::{discovered, discovery_claim, find, import, inventory, removal};
 pub use jobs::{job_status, outbox, refreshes, schedules};
 pub use tenants::{keys, sql_readers};

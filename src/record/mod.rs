@@ -1,6 +1,7 @@
 //! Readings and failures into Postgres: batched, fenced, idempotent. Nothing is settled before it is here.
 
 pub mod erase;
+pub mod export;
 mod failures;
 pub mod history;
 pub mod rollup;

@@ -8,7 +8,9 @@ use crate::preference::jobs::{self, JobFilter};
 use crate::preference::refreshes;
 use crate::provider::Provider;
 use crate::schedule::{Refresh, RefreshBounds, RefreshLimits, RefreshesLeft};
-use crate::words::{DeviceId, JobId, JobState, ProviderName, ResourceName, TenantId, UnixMs};
+use crate::words::{
+    ConnectionState, DeviceId, JobId, JobState, ProviderName, ResourceName, TenantId, UnixMs,
+};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -182,10 +184,17 @@ fn schedulable<'a>(app: &'a App, job: &JobStatus) -> Result<&'a Provider, Refres
     }
     match job.state {
         JobState::Paused => Err(RefreshError::Paused { device, resource }),
-        JobState::Active | JobState::Probing if !job.usable => Err(RefreshError::NeedsReauth {
-            label: job.label.clone(),
-            reason: job.refusal.clone().unwrap_or_else(|| "no reason is stored".to_owned()),
-        }),
+        JobState::Active | JobState::Probing
+            if matches!(job.connection_state, ConnectionState::Paused | ConnectionState::Closed) =>
+        {
+            Err(RefreshError::ConnectionPaused { label: job.label.clone() })
+        }
+        JobState::Active | JobState::Probing if !job.connection_state.is_active() => {
+            Err(RefreshError::NeedsReauth {
+                label: job.label.clone(),
+                reason: job.refusal.clone().unwrap_or_else(|| "no reason is stored".to_owned()),
+            })
+        }
         JobState::Active | JobState::Probing => Ok(provider),
     }
 }

@@ -42,6 +42,14 @@ pub enum RefreshError {
         /// Why.
         reason: String,
     },
+    /// Its owner paused or closed its connection.
+    #[error(
+        "connection {label:?} is paused or closed by its owner: `paceline connection resume` resumes one that is paused"
+    )]
+    ConnectionPaused {
+        /// What its owner calls the account.
+        label: String,
+    },
     /// Its provider is no longer defined.
     #[error("device {device} is at provider {provider:?}, which is no longer defined")]
     NoProvider {

@@ -5,7 +5,9 @@ use crate::app::App;
 use crate::live::{Filter, Live};
 use crate::preference::refreshes::{self, RefreshedJob, StoredRefresh};
 use crate::schedule::JobLocation;
-use crate::words::{DeviceId, JobId, JobState, ProviderName, ResourceName, TenantId, UnixMs};
+use crate::words::{
+    ConnectionState, DeviceId, JobId, JobState, ProviderName, ResourceName, TenantId, UnixMs,
+};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -170,10 +172,12 @@ fn job_progress(job: RefreshedJob, locations: &HashMap<JobId, JobLocation>) -> J
 
 /// Why a job does not run.
 fn not_run(job: &RefreshedJob) -> &'static str {
-    match (job.state, job.usable) {
+    match (job.state, job.connection_state) {
         (JobState::Paused, _) => "it is paused",
-        (_, false) => "the provider refuses its connection's credential",
-        (_, true) => "it left the queue before it ran; its next run is the regular one",
+        (_, ConnectionState::Paused) => "its connection is paused",
+        (_, ConnectionState::Closed) => "its connection is closed",
+        (_, ConnectionState::NeedsReauth) => "the provider refuses its connection's credential",
+        (_, ConnectionState::Active) => "it left the queue before it ran; its next run is the regular one",
     }
 }
 
@@ -182,7 +186,7 @@ fn scheduled(location: &JobLocation, job: &RefreshedJob) -> JobProgressState {
     match location {
         JobLocation { leased: true, .. } => JobProgressState::Running,
         // One that is being put has a connection that works.
-        JobLocation { known: false, .. } if job.usable => JobProgressState::Queued,
+        JobLocation { known: false, .. } if job.connection_state.is_active() => JobProgressState::Queued,
         JobLocation { known: false, .. } => JobProgressState::Cancelled,
         // A limit of its device may let it wait among those that are due.
         JobLocation { urgent: true, .. } | JobLocation { due: false, .. } => JobProgressState::Queued,

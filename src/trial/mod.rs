@@ -5,7 +5,7 @@ mod login;
 
 pub use login::{LoginOutcome, LoginRequest, LoginTrial, try_login};
 
-use crate::adhoc::{AdHocCall, AdHocEnd, AdHocError, KEEP_MS};
+use crate::adhoc::{AdHocCall, AdHocEnd, AdHocError, KEEP_MS, Whose};
 use crate::app::App;
 use crate::fetch::{Call, CallResult, Target, Trace};
 use crate::journey::health_of;
@@ -144,7 +144,7 @@ async fn send(app: &App, wanted: &TrialRequest, abandoned: &CancellationToken) -
         keep_ms: KEEP_MS,
         probes: true,
     };
-    let whose = (wanted.tenant, wanted.connection);
+    let whose = Whose { tenant: wanted.tenant, connection: wanted.connection, tests_refused: true };
     let adhoc = AdHocCall::reserve(app, provider, whose, &request, wanted.timeout, abandoned).await?;
     let connection = adhoc.connection.clone();
     let call = Call { connection, resource: wanted.resource.clone(), targets };

@@ -167,7 +167,8 @@ async fn job_counts(
                JOIN devices d USING (tenant_id, device_id)
                JOIN connections c USING (tenant_id, connection_id)
                LEFT JOIN latest l USING (tenant_id, device_id, resource)
-               WHERE j.state <> 'paused' AND ($1::bigint IS NULL OR j.tenant_id = $1)),
+               WHERE j.state <> 'paused' AND c.state NOT IN ('paused', 'closed')
+                 AND ($1::bigint IS NULL OR j.tenant_id = $1)),
            judged AS (
                SELECT *, CASE WHEN connection_state <> 'active' THEN 'signed_out'
                               WHEN error IS NOT NULL THEN error

@@ -22,12 +22,43 @@ pub struct Connection {
     pub devices: u32,
     /// Grows with each change of its secrets or grant: a response to older ones does not count against newer ones.
     pub secrets_version: i64,
-    /// Whether the provider refused its credentials: one job probes it.
-    pub refused: bool,
+    /// Whether it may be called.
+    pub state: ConnectionState,
     /// Its credentials, by the names in the definition.
     pub secrets: Secrets,
     /// The current token, where the provider uses a login or OAuth 2.0.
     pub token: Option<Token>,
+}
+
+/// Whether a connection's devices are refreshed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// They are.
+    Active,
+    /// The provider refuses its credential: one job probes it.
+    NeedsReauth,
+    /// A person paused it: nothing is called until a person resumes it.
+    Paused,
+    /// A person closed it: its secrets are deleted; its devices and their history stay.
+    Closed,
+}
+
+impl ConnectionState {
+    /// The state of this name in Postgres and the API.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "active" => Some(Self::Active),
+            "needs_reauth" => Some(Self::NeedsReauth),
+            "paused" => Some(Self::Paused),
+            "closed" => Some(Self::Closed),
+            _ => None,
+        }
+    }
+
+    /// Whether its jobs are scheduled.
+    pub fn is_active(self) -> bool {
+        self == Self::Active
+    }
 }
 
 /// The plan of a connection's account and its number of known devices.

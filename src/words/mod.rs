@@ -16,7 +16,7 @@ pub mod time;
 pub mod token;
 pub mod validator;
 
-pub use connection::{Connection, QuotaInputs};
+pub use connection::{Connection, ConnectionState, QuotaInputs};
 pub use id::{CallId, ConnectionId, DeviceId, JobId, TenantId};
 pub use interval::{Interval, IntervalError, duration_ms, duration_text};
 pub use job::{Job, JobState, lane};

@@ -5,7 +5,9 @@ use crate::raw::{self, Raw};
 use flate2::{Compression, write::GzEncoder};
 use paceline::fetch::{Call, CallResult, Fetcher, Reach, Target};
 use paceline::provider::Provider;
-use paceline::words::{Connection, ConnectionId, DeviceId, End, JobId, Outcome, Secrets, TenantId, UnixMs};
+use paceline::words::{
+    Connection, ConnectionId, ConnectionState, DeviceId, End, JobId, Outcome, Secrets, TenantId, UnixMs,
+};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -37,7 +39,7 @@ async fn ask_as(reach: Reach, text: &str, base_url: &str, ids: &[&str]) -> CallR
         bootstrap_of: None,
         devices: 0,
         secrets_version: 1,
-        refused: false,
+        state: ConnectionState::Active,
         secrets: Secrets::only(SECRET),
         token: None,
     };

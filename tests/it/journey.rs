@@ -348,7 +348,7 @@ async fn every_response_is_an_outcome_and_keeps_the_last_good_value() {
 }
 
 /// A good answer that names no device.
-fn anonymous(t: f64) -> ResponseTemplate {
+pub fn anonymous(t: f64) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(json!({"t": t}))
 }
 

@@ -1,8 +1,9 @@
-//! `paceline connection add | list | authorize | discover | plan | remove | secret`
+//! `paceline connection add | list | authorize | discover | pause | plan | remove | rename | resume | secret`
 
 mod authorize;
 mod remove;
 mod secret;
+mod standing;
 
 use crate::authorise;
 use crate::cli::{CliError, Context, table};
@@ -81,6 +82,30 @@ except those that you gave. Devices that you removed are not added. `paceline se
         #[arg(long, value_name = "TIME", default_value = "10s")]
         wait: Interval,
     },
+    /// Pause a connection: nothing is called for it until it is resumed
+    #[command(after_help = "\
+Examples:
+  paceline connection pause --tenant acme main
+
+Its devices keep their latest values, whose age grows; what their jobs ask for stays.")]
+    Pause(standing::Named),
+    /// Resume a paused connection
+    #[command(after_help = "\
+Examples:
+  paceline connection resume --tenant acme main")]
+    Resume(standing::Named),
+    /// Give a connection another label
+    #[command(after_help = "\
+Examples:
+  paceline connection rename --tenant acme main --to roof")]
+    Rename {
+        /// The connection.
+        #[command(flatten)]
+        named: standing::Named,
+        /// The new label, unique within the tenant at the provider
+        #[arg(long, value_name = "TEXT")]
+        to: String,
+    },
     /// Set the plan that a connection is on; the plan's limits apply at once
     #[command(after_help = "\
 Examples:
@@ -97,14 +122,17 @@ plan=NAME.")]
         /// Name of the plan, as the provider's definition declares it
         plan: String,
     },
-    /// Remove a connection with its secrets, devices, jobs and history
+    /// Remove a connection with its secrets, devices, jobs and history, or keep all but the secrets
     #[command(after_help = "\
 Examples:
   paceline connection remove --tenant acme main
   paceline connection remove --tenant acme main --yes --json
+  paceline connection remove --tenant acme main --keep-history
 
 Deletes the connection with its secrets and tokens, and its devices with their jobs, latest values, history and \
-events; nothing of them is kept here. Access that its owner granted at the provider stays until it is withdrawn \
+events; nothing of them is kept here. With --keep-history, only the secrets and tokens are deleted: the connection is \
+closed, nothing is called for it, and its devices with their history can still be read; `paceline connection secret` \
+opens it again. Access that its owner granted at the provider stays until it is withdrawn \
 there.")]
     Remove {
         /// Tenant that owns the connection
@@ -112,6 +140,9 @@ there.")]
         tenant: String,
         /// Label or number of the connection
         label: String,
+        /// Delete only the secrets and tokens
+        #[arg(long)]
+        keep_history: bool,
         /// Do not ask
         #[arg(long)]
         yes: bool,
@@ -307,7 +338,15 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
             keep::set_plan(&context.app, tenant, &connection, &plan).await.map_err(CliError::refused)?;
             context.output.answer(&PlanSet { id: connection.id.0, label, plan })
         }
-        Command::Remove { tenant, label, yes } => remove::run(context, &tenant, label, yes).await,
+        Command::Pause(named) => standing::pause(context, named, true).await,
+        Command::Resume(named) => standing::pause(context, named, false).await,
+        Command::Rename { named, to } => standing::rename(context, named, &to).await,
+        Command::Remove { tenant, label, keep_history: true, yes } => {
+            standing::close(context, &tenant, label, yes).await
+        }
+        Command::Remove { tenant, label, keep_history: false, yes } => {
+            remove::run(context, &tenant, label, yes).await
+        }
         Command::Secret { tenant, label, secret } => {
             let tenant = tenants::find(pool, &tenant).await?;
             let connection = connections::find(pool, tenant, &label).await?;

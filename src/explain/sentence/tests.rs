@@ -2,7 +2,7 @@ use super::*;
 use crate::preference::job_status::JobStatus;
 use crate::provider::Provider;
 use crate::schedule::JobLocation;
-use crate::words::{ConnectionId, DeviceId, JobId, Latest, Priority};
+use crate::words::{ConnectionId, ConnectionState, DeviceId, JobId, Latest, Priority};
 
 /// 2027-01-15 10:00:00 UTC.
 const NOW: UnixMs = UnixMs(1_800_007_200_000);
@@ -56,7 +56,7 @@ fn status() -> JobStatus {
         reason: None,
         connection: ConnectionId(3),
         label: "home".to_owned(),
-        usable: true,
+        connection_state: ConnectionState::Active,
         refusal: None,
         latest: None,
         failing: None,
@@ -175,7 +175,11 @@ fn unscheduled_job_says_why() {
             "it keeps failing and is tried ever more rarely (gone: HTTP 404): due in 12 s (every 30s, normal)",
         ),
         (
-            JobStatus { usable: false, refusal: Some("HTTP 401".to_owned()), ..status() },
+            JobStatus {
+                connection_state: ConnectionState::NeedsReauth,
+                refusal: Some("HTTP 401".to_owned()),
+                ..status()
+            },
             "the provider refuses the credential of connection \"home\", and one job tries again: HTTP 401",
         ),
         (

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::fetch::Target;
     use crate::provider::Provider;
-    use crate::words::{Connection, ConnectionId, DeviceId, JobId, Secrets, TenantId};
+    use crate::words::{Connection, ConnectionId, ConnectionState, DeviceId, JobId, Secrets, TenantId};
     use serde_json::json;
     use std::collections::BTreeMap;
 
@@ -178,7 +178,7 @@ mod tests {
             bootstrap_of: None,
             devices: 0,
             secrets_version: 1,
-            refused: false,
+            state: ConnectionState::Active,
             secrets: Secrets::default(),
             token: None,
         };

@@ -4,7 +4,7 @@ use super::case::CaseResponse;
 use crate::fetch::answer::mapping;
 use crate::fetch::wire::{Body, Response};
 use crate::provider::{Fixtures, Provider};
-use crate::words::{Connection, ConnectionId, Secrets, TenantId, Token, UnixMs};
+use crate::words::{Connection, ConnectionId, ConnectionState, Secrets, TenantId, Token, UnixMs};
 use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
@@ -36,7 +36,7 @@ pub(crate) fn connection(provider: &Provider, params: &BTreeMap<String, String>)
         bootstrap: BTreeMap::new(),
         bootstrap_of: None,
         secrets_version: 1,
-        refused: false,
+        state: ConnectionState::Active,
         secrets: secrets(auth.secrets()),
         token: auth.has_tokens().then(|| Token {
             access: token("token"),

@@ -145,7 +145,7 @@ fn insert_sensitive(headers: &mut HeaderMap, name: HeaderName, text: &str) -> Re
 mod tests {
     use super::*;
     use crate::fetch::Target;
-    use crate::words::{ConnectionId, DeviceId, JobId, TenantId};
+    use crate::words::{ConnectionId, ConnectionState, DeviceId, JobId, TenantId};
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
@@ -169,7 +169,7 @@ mod tests {
             bootstrap_of: None,
             devices: 0,
             secrets_version: 1,
-            refused: false,
+            state: ConnectionState::Active,
             secrets: own.clone(),
             token: None,
         };

@@ -244,7 +244,7 @@ records = "."
             bootstrap_of: None,
             devices: 0,
             secrets_version: 1,
-            refused: false,
+            state: crate::words::ConnectionState::Active,
             secrets: crate::words::Secrets::default(),
             token: None,
         };

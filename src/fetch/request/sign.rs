@@ -130,7 +130,7 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::provider::Registry;
-    use crate::words::{Connection, ConnectionId, Secrets, TenantId, UnixMs};
+    use crate::words::{Connection, ConnectionId, ConnectionState, Secrets, TenantId, UnixMs};
     use reqwest::Method;
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
             bootstrap_of: None,
             devices: 0,
             secrets_version: 1,
-            refused: false,
+            state: ConnectionState::Active,
             secrets: secrets.map(|(name, secret)| (name.to_owned(), secret.into())).into_iter().collect(),
             token: None,
         };

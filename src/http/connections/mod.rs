@@ -1,6 +1,10 @@
 //! Connections: accounts at providers, and how their owners authorize them.
 
 pub(super) mod authorize;
+pub(super) mod discover;
+pub(super) mod import;
+pub(super) mod one;
+pub(super) mod test;
 
 use super::Api;
 use super::auth::{Authenticated, AuthenticatedUser};

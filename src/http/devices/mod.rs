@@ -1,5 +1,6 @@
 //! Endpoints that read devices.
 
+pub(super) mod change;
 mod cursor;
 mod fields;
 mod stream;

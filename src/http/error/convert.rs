@@ -11,9 +11,11 @@ use crate::keep::{KeepError, PlanError};
 use crate::live::LiveError;
 use crate::postgres::PostgresError;
 use crate::preference::connections::ConnectionError;
+use crate::preference::import::ImportError;
 use crate::read::ReadError;
 use crate::refresh::RefreshError;
 use crate::token::TokenError;
+use crate::trial::TrialError;
 use std::sync::Arc;
 
 impl From<PostgresError> for ApiError {
@@ -77,6 +79,15 @@ impl From<LiveError> for ApiError {
     }
 }
 
+impl From<KeepError> for ApiError {
+    fn from(error: KeepError) -> Self {
+        match error {
+            KeepError::Redis(error) => Self::RedisUnavailable(error),
+            KeepError::Postgres(error) => error.into(),
+        }
+    }
+}
+
 impl From<PlanError> for ApiError {
     fn from(error: PlanError) -> Self {
         match error {
@@ -95,6 +106,7 @@ impl From<AuthoriseError> for ApiError {
             AuthoriseError::Connection(error @ ConnectionError::TooMany { .. }) => {
                 Self::TooManyConnections(error)
             }
+            AuthoriseError::Connection(ConnectionError::Closed(id)) => Self::ConnectionClosed(id),
             AuthoriseError::Connection(ConnectionError::Label(error)) => Self::BadLabel(error),
             AuthoriseError::Connection(ConnectionError::Postgres(error))
             | AuthoriseError::Token(TokenError::Postgres(error))
@@ -117,6 +129,7 @@ impl From<RefreshError> for ApiError {
         match error {
             RefreshError::NoJob { device, resource } => Self::NoSuchJob { device, resource },
             RefreshError::Paused { device, resource } => Self::Paused { device, resource },
+            RefreshError::ConnectionPaused { label } => Self::ConnectionPaused { label },
             RefreshError::NeedsReauth { label, reason } => Self::NeedsReauth { label, reason },
             RefreshError::Limited { ref limited, left, bounds } => Self::TooManyRefreshes {
                 detail: error.to_string(),
@@ -148,11 +161,39 @@ impl From<DiscoverError> for ApiError {
     }
 }
 
+impl From<TrialError> for ApiError {
+    /// Replaces the advice, which names CLI commands, by API requests.
+    fn from(error: TrialError) -> Self {
+        match error {
+            TrialError::NotSent(error) => error.into(),
+            TrialError::Postgres(error) | TrialError::Token(TokenError::Postgres(error)) => error.into(),
+            TrialError::TokenNotYet(why) => Self::NotYet { by: why, when: "now".to_owned() },
+            TrialError::NoDevice | TrialError::NoTokens(_) => Self::NothingToTest,
+            TrialError::Stranger(_)
+            | TrialError::TooMany { .. }
+            | TrialError::Groups(..)
+            | TrialError::Token(TokenError::Seal(_)) => Self::Internal(error.into()),
+        }
+    }
+}
+
+impl From<ImportError> for ApiError {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Header { .. } | ImportError::Unreadable { .. } => Self::BadImport(error.to_string()),
+            ImportError::Full { .. } => Self::TooManyDevices(error.to_string()),
+            ImportError::Stopped { source, .. } => source.into(),
+        }
+    }
+}
+
 impl From<AdHocError> for ApiError {
     /// Replaces the advice, which names CLI commands, by API requests.
     fn from(error: AdHocError) -> Self {
         match error {
             AdHocError::Unusable => Self::UnusableConnection("its credential was refused".to_owned()),
+            AdHocError::Paused => Self::UnusableConnection("it is paused".to_owned()),
+            AdHocError::Closed => Self::UnusableConnection("it is closed".to_owned()),
             AdHocError::Refused(reason) => Self::UnusableConnection(reason),
             AdHocError::NotYet { by, when, .. } => Self::NotYet { by, when },
             AdHocError::Incident { incident, when, .. } => Self::Incident { incident, when },

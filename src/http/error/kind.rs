@@ -13,6 +13,8 @@ impl ApiError {
             Self::Forbidden { .. } => (S::FORBIDDEN, "forbidden", "Role too low"),
             Self::BadId => (S::BAD_REQUEST, "bad-id", "Not an id"),
             Self::BadQuery(_) => (S::BAD_REQUEST, "bad-query", "Bad query"),
+            Self::BadImport(_) => (S::UNPROCESSABLE_ENTITY, "bad-import", "Import not accepted"),
+            Self::TooManyDevices(_) => (S::CONFLICT, "too-many-devices", "Too many devices"),
             Self::TooManyPoints(_) => (S::BAD_REQUEST, "too-many-points", "Too many points"),
             Self::TooManyIds { .. } => (S::BAD_REQUEST, "too-many-ids", "Too many devices"),
             Self::NoSuchPath => (S::NOT_FOUND, "no-such-path", "No such path"),
@@ -24,6 +26,7 @@ impl ApiError {
             }
             Self::OpenHosts(_) => (S::FORBIDDEN, "host-not-allowed", "Host not allowed"),
             Self::UnusableConnection(_) => (S::CONFLICT, "unusable-connection", "Connection cannot be used"),
+            Self::NothingToTest => (S::CONFLICT, "nothing-to-test", "Nothing to test"),
             Self::NotYet { .. } => (S::SERVICE_UNAVAILABLE, "not-yet", "No quota left"),
             Self::Incident { .. } => {
                 (S::SERVICE_UNAVAILABLE, "provider-incident", "The provider fails for many")
@@ -34,6 +37,8 @@ impl ApiError {
             Self::NoSuchJob { .. } => (S::NOT_FOUND, "no-such-job", "No such job"),
             Self::Paused { .. } => (S::CONFLICT, "paused", "Paused"),
             Self::NeedsReauth { .. } => (S::CONFLICT, "needs-reauth", "Credential refused"),
+            Self::ConnectionPaused { .. } => (S::CONFLICT, "connection-paused", "Connection paused"),
+            Self::ConnectionClosed(_) => (S::CONFLICT, "connection-closed", "Connection closed"),
             Self::BadLabel(_) => (S::UNPROCESSABLE_ENTITY, "bad-label", "Label not accepted"),
             Self::NoSuchConnection(_) => (S::NOT_FOUND, "no-such-connection", "No such connection"),
             Self::NoSuchProvider(_) => (S::NOT_FOUND, "no-such-provider", "No such provider"),
@@ -56,7 +61,7 @@ impl ApiError {
             Self::IntervalTooShort(_) => (S::UNPROCESSABLE_ENTITY, "bad-interval", "Interval not accepted"),
             Self::Outdated { .. } => (S::PRECONDITION_FAILED, "outdated", "Changed since"),
             Self::NoForecast => (S::SERVICE_UNAVAILABLE, "no-forecast", "Not computed in time"),
-            Self::EmptyPreference => (S::UNPROCESSABLE_ENTITY, "nothing-asked", "Nothing to change"),
+            Self::NothingToChange(_) => (S::UNPROCESSABLE_ENTITY, "nothing-asked", "Nothing to change"),
             Self::BadBody(rejection) => match rejection.status() {
                 S::PAYLOAD_TOO_LARGE => Self::BodyTooLarge.kind(),
                 S::UNSUPPORTED_MEDIA_TYPE => Self::BadContentType.kind(),

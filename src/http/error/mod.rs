@@ -17,7 +17,9 @@ use crate::preference::connections::ConnectionError;
 use crate::provider::LookupError;
 use crate::words::priority::UnknownPriority;
 use crate::words::text::excerpt;
-use crate::words::{DeviceId, Incident, Interval, IntervalError, ResourceName, Role, TextError};
+use crate::words::{
+    ConnectionId, DeviceId, Incident, Interval, IntervalError, ResourceName, Role, TextError,
+};
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -53,6 +55,10 @@ pub(super) enum ApiError {
     #[error("{0}; /openapi.json describes the parameters")]
     BadQuery(String),
     #[error("{0}")]
+    BadImport(String),
+    #[error("{0}")]
+    TooManyDevices(String),
+    #[error("{0}")]
     TooManyPoints(TooManyPoints),
     #[error("{asked} devices are too many for one query; name at most {max}")]
     TooManyIds { asked: usize, max: usize },
@@ -77,6 +83,10 @@ pub(super) enum ApiError {
          owner must authorize it, get the URL with POST /v1/connections/ID/authorize"
     )]
     UnusableConnection(String),
+    #[error(
+        "the connection has no device yet, so there is no call to test it by; add one of its devices first"
+    )]
+    NothingToTest,
     #[error("no call was made: {by} allows none {when}; try again then")]
     NotYet { by: String, when: String },
     #[error(
@@ -111,6 +121,15 @@ pub(super) enum ApiError {
          POST /v1/connections/ID/authorize"
     )]
     NeedsReauth { label: String, reason: String },
+    #[error(
+        "connection {label:?} is paused or closed; PATCH /v1/connections/ID with {{\"paused\": false}} resumes one \
+         that is paused"
+    )]
+    ConnectionPaused { label: String },
+    #[error(
+        "connection {0} is closed and has no secrets any more; store new ones with PUT /v1/connections/{0}/secrets"
+    )]
+    ConnectionClosed(ConnectionId),
     #[error("{0}")]
     BadLabel(#[from] TextError),
     #[error("you have no connection {}; GET /v1/connections lists your connections", excerpt(.0))]
@@ -155,8 +174,8 @@ pub(super) enum ApiError {
     Outdated { device: DeviceId, resource: ResourceName },
     #[error("what the jobs get could not be computed in time; try again in a few seconds")]
     NoForecast,
-    #[error("the body changes nothing; give at least one of interval, priority and paused")]
-    EmptyPreference,
+    #[error("the body changes nothing; give at least one of {0}")]
+    NothingToChange(&'static str),
     #[error("the body must be a JSON object, not an array; /openapi.json describes its fields")]
     NoObject,
     #[error("{}", shortened(&.0.body_text()))]

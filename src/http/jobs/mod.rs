@@ -185,7 +185,7 @@ impl Preference {
     pub(super) fn into_change(self) -> Result<Change, ApiError> {
         let Self { interval, priority, paused } = self;
         if interval.is_none() && priority.is_none() && paused.is_none() {
-            return Err(ApiError::EmptyPreference);
+            return Err(ApiError::NothingToChange("interval, priority and paused"));
         }
         let priority = priority.map(|text| text.parse()).transpose()?;
         Ok(Change { interval, priority, paused })

@@ -1,4 +1,5 @@
-//! Connections that are active again: their owner authorized them, or they have new secrets.
+//! Connections that are active again: their owner authorized them, or they have new secrets. One that a person paused
+//! stays paused.
 
 use super::connections::ConnectionError;
 use crate::postgres::{Pool, PostgresError};
@@ -24,8 +25,9 @@ pub async fn allow(
                  renew_at = $4, expires_at = $5, asked_at = $6, renewing_until = NULL, failures = 0, retry_at = NULL,
                  failure = NULL),
          mended AS (
-             UPDATE connections SET state = 'active', state_reason = NULL, state_at = now(), bootstrap = '{}',
-                    bootstrap_of = NULL, bootstrap_at = NULL, secrets_version = secrets_version + 1
+             UPDATE connections SET state = CASE state WHEN 'paused' THEN state ELSE 'active' END,
+                    state_reason = NULL, state_at = now(), bootstrap = '{}', bootstrap_of = NULL,
+                    bootstrap_at = NULL, secrets_version = secrets_version + 1
              WHERE tenant_id = $1 AND connection_id = $2 RETURNING tenant_id, connection_id, provider),
          -- A drop that was decided before this names an older version, so it leaves the job on the schedule.
          newer AS (
@@ -63,7 +65,8 @@ pub async fn reauthorise(
                     renewing_until = NULL, failures = 0, retry_at = NULL, failure = NULL
              WHERE tenant_id = $1 AND connection_id = $2),
          mended AS (
-             UPDATE connections SET secret_sealed = $3, state = 'active', state_reason = NULL, state_at = now(),
+             UPDATE connections SET secret_sealed = $3, state = CASE state WHEN 'paused' THEN state ELSE 'active' END,
+                    state_reason = NULL, state_at = now(),
                     bootstrap = '{}', bootstrap_of = NULL, bootstrap_at = NULL, secrets_version = secrets_version + 1
              WHERE tenant_id = $1 AND connection_id = $2 RETURNING tenant_id, connection_id, provider),
          -- A drop that was decided before this names an older version, so it leaves the job on the schedule.

@@ -5,7 +5,8 @@ use crate::preference::tenants::room;
 use crate::seal::{SealError, Sealer};
 use crate::words::text::excerpt;
 use crate::words::{
-    Connection, ConnectionId, Label, ProviderName, Secrets, TenantId, TextError, Token, UnixMs,
+    Connection, ConnectionId, ConnectionState, Label, ProviderName, Secrets, TenantId, TextError, Token,
+    UnixMs,
 };
 use std::collections::BTreeMap;
 
@@ -44,7 +45,9 @@ pub struct ConnectionRow {
     pub provider: String,
     /// Its plan; none if the provider's default applies.
     pub plan: Option<String>,
-    /// `active` or `needs_reauth`.
+    /// `active`; `needs_reauth` (the provider refuses its credential, or its owner must authorize it); `paused`, by a
+    /// person; or `closed`: its secrets are deleted, and its devices and their history are kept.
+    #[schema(example = "active")]
     pub state: String,
     /// Why it is in that state, if known.
     pub reason: Option<String>,
@@ -63,7 +66,7 @@ pub enum ConnectionError {
     #[error("{provider} already has a connection labelled {:?} for this tenant: choose another label", .label.as_str())]
     Taken {
         /// The provider.
-        provider: ProviderName,
+        provider: String,
         /// The label.
         label: Label,
     },
@@ -76,6 +79,11 @@ pub enum ConnectionError {
         /// The limit.
         max: u32,
     },
+    /// It has no secrets any more.
+    #[error(
+        "connection {0} is closed and has no secrets any more: `paceline connection secret` gives it new ones"
+    )]
+    Closed(ConnectionId),
     /// No connection has this label, or several have.
     #[error("no single connection is labelled {:?} for this tenant", excerpt(.0))]
     Unknown(String),
@@ -123,7 +131,7 @@ pub async fn add_within(
     .await
     .map_err(failed())?;
     let Some(id) = id.map(ConnectionId) else {
-        return Err(ConnectionError::Taken { provider: new.provider, label: new.label });
+        return Err(ConnectionError::Taken { provider: new.provider.to_string(), label: new.label });
     };
     if !new.secrets.is_empty() {
         // Sealed second, because the seal is bound to the id.
@@ -213,14 +221,26 @@ pub async fn names(pool: &Pool, ids: &[i64]) -> Result<Vec<ConnectionName>, Post
 
 /// A tenant's connections, ordered by label.
 pub async fn list(pool: &Pool, tenant: TenantId) -> Result<Vec<ConnectionRow>, PostgresError> {
+    rows(pool, tenant, None).await
+}
+
+/// The connection of this number.
+pub async fn one(pool: &Pool, tenant: TenantId, id: i64) -> Result<ConnectionRow, ConnectionError> {
+    let found = rows(pool, tenant, Some(id)).await?.pop();
+    found.ok_or_else(|| ConnectionError::Unknown(id.to_string()))
+}
+
+async fn rows(pool: &Pool, tenant: TenantId, only: Option<i64>) -> Result<Vec<ConnectionRow>, PostgresError> {
     sqlx::query_as!(
         ConnectionRow,
         r#"SELECT connection_id AS id, label, provider, params->>'plan' AS plan, state, state_reason AS reason,
                   (SELECT count(*) FROM devices d
                    WHERE d.tenant_id = c.tenant_id AND d.connection_id = c.connection_id) AS "devices!",
                   discovery_at, discovery_error
-           FROM connections c WHERE tenant_id = $1 ORDER BY label, provider"#,
-        tenant.0
+           FROM connections c WHERE tenant_id = $1 AND ($2::bigint IS NULL OR connection_id = $2)
+           ORDER BY label, provider"#,
+        tenant.0,
+        only
     )
     .fetch_all(pool)
     .await
@@ -239,7 +259,7 @@ pub async fn open(
         r#"-- All tenants: calls that are granted together are of any.
            SELECT c.tenant_id AS "tenant_id!", c.connection_id AS "connection_id!", c.provider AS "provider!",
                   c.params AS "params!", c.bootstrap AS "bootstrap!", c.bootstrap_of,
-                  c.secrets_version AS "secrets_version!", c.secret_sealed, c.state <> 'active' AS "refused!",
+                  c.secrets_version AS "secrets_version!", c.secret_sealed, c.state AS "state!",
                   CASE WHEN $2 THEN (SELECT count(*) FROM devices d WHERE d.tenant_id = c.tenant_id
                                      AND d.connection_id = c.connection_id) ELSE 0 END AS "devices!",
                   t.sealed AS "token?", t.generation AS "generation?", t.renew_at, t.expires_at
@@ -271,7 +291,7 @@ pub async fn open_any(
         r#"-- All tenants: calls that are granted together are of any.
            SELECT c.tenant_id AS "tenant_id!", c.connection_id AS "connection_id!", c.provider AS "provider!",
                   c.params AS "params!", c.bootstrap AS "bootstrap!", c.bootstrap_of,
-                  c.secrets_version AS "secrets_version!", c.secret_sealed, c.state <> 'active' AS "refused!",
+                  c.secrets_version AS "secrets_version!", c.secret_sealed, c.state AS "state!",
                   0::bigint AS "devices!",
                   t.sealed AS "token?", t.generation AS "generation?", t.renew_at, t.expires_at
            FROM connections c LEFT JOIN tokens t USING (tenant_id, connection_id)
@@ -295,7 +315,7 @@ struct Sealed {
     bootstrap_of: Option<String>,
     secrets_version: i64,
     secret_sealed: Option<Vec<u8>>,
-    refused: bool,
+    state: String,
     devices: i64,
     token: Option<Vec<u8>>,
     generation: Option<i64>,
@@ -325,7 +345,7 @@ impl Sealed {
             bootstrap_of: self.bootstrap_of,
             devices: u32::try_from(self.devices).unwrap_or(u32::MAX),
             secrets_version: self.secrets_version,
-            refused: self.refused,
+            state: ConnectionState::from_name(&self.state).unwrap_or(ConnectionState::Closed),
             secrets: secrets.unwrap_or_default(),
             token,
         })

@@ -7,5 +7,6 @@ mod name;
 pub mod quota_inputs;
 pub mod refusals;
 pub mod secrets;
+pub mod standing;
 
 pub use name::connection_name;

@@ -13,7 +13,7 @@ pub async fn wait_for_owner(
     sqlx::query!(
         "-- All tenants: the connection says whose it is.
          UPDATE connections SET state = 'needs_reauth', state_reason = $2, state_at = now()
-         WHERE connection_id = $1",
+         WHERE connection_id = $1 AND state <> 'paused'",
         id.0,
         reason
     )
@@ -65,7 +65,7 @@ pub async fn restore(pool: &Pool, ids: &[i64]) -> Result<(), PostgresError> {
         "-- All tenants: calls that end together are of any.
          WITH mended AS (
              UPDATE connections SET state = 'active', state_reason = NULL, state_at = now()
-             WHERE connection_id = ANY($1) AND state <> 'active' RETURNING tenant_id, connection_id, provider),
+             WHERE connection_id = ANY($1) AND state = 'needs_reauth' RETURNING tenant_id, connection_id, provider),
          -- A drop that was decided before this names an older version, so it leaves the job on the schedule.
          newer AS (
              UPDATE jobs j SET version = j.version + 1

@@ -7,6 +7,7 @@ pub mod discovery_claim;
 pub mod find;
 pub mod import;
 pub mod inventory;
+pub mod naming;
 pub mod removal;
 mod room;
 

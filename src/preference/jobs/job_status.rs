@@ -2,8 +2,8 @@
 
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{
-    ConnectionId, DeviceId, Interval, JobId, JobState, Latest, Priority, ProviderName, ResourceName,
-    TenantId, UnixMs,
+    ConnectionId, ConnectionState, DeviceId, Interval, JobId, JobState, Latest, Priority, ProviderName,
+    ResourceName, TenantId, UnixMs,
 };
 
 /// One job of a device.
@@ -31,8 +31,8 @@ pub struct JobStatus {
     pub connection: ConnectionId,
     /// The connection's label.
     pub label: String,
-    /// Whether the connection is active.
-    pub usable: bool,
+    /// The connection's state.
+    pub connection_state: ConnectionState,
     /// Why it is not, if known.
     pub refusal: Option<String>,
     /// The last good reading, without its values, if there is one.
@@ -54,7 +54,7 @@ pub async fn of_devices(
         r#"SELECT j.job_id AS "job_id!", j.device_id AS "device_id!", j.provider AS "provider!",
                   j.resource AS "resource!", j.interval_ms AS "interval_ms!",
                   j.priority AS "priority!", j.state AS "state!", j.state_at, j.state_reason, d.connection_id,
-                  c.label, c.state = 'active' AS "usable!", c.state_reason AS refusal, l.fetched_at AS "fetched_at?",
+                  c.label, c.state AS "connection_state!", c.state_reason AS refusal, l.fetched_at AS "fetched_at?",
                   l.observed_at AS "observed_at?", l.changed_at AS "changed_at?", l.online AS "online?",
                   l.pace_ms AS "pace_ms?", l.stale_after_ms AS "stale_after_ms?",
                   CASE WHEN j.last_error_at > coalesce(l.fetched_at, '-infinity') THEN j.last_error END AS last_error,
@@ -91,7 +91,7 @@ struct Row {
     state_reason: Option<String>,
     connection_id: i64,
     label: String,
-    usable: bool,
+    connection_state: String,
     refusal: Option<String>,
     fetched_at: Option<chrono::DateTime<chrono::Utc>>,
     observed_at: Option<chrono::DateTime<chrono::Utc>>,
@@ -127,7 +127,7 @@ impl Row {
             reason: self.state_reason,
             connection: ConnectionId(self.connection_id),
             label: self.label,
-            usable: self.usable,
+            connection_state: ConnectionState::from_name(&self.connection_state)?,
             refusal: self.refusal,
             latest,
             failing: self.failing,

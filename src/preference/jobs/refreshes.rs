@@ -1,7 +1,9 @@
 //! Refreshes that were asked for: of which jobs, and what came of them.
 
 use crate::postgres::{Pool, PostgresError};
-use crate::words::{DeviceId, JobId, JobState, ProviderName, ResourceName, TenantId, UnixMs};
+use crate::words::{
+    ConnectionState, DeviceId, JobId, JobState, ProviderName, ResourceName, TenantId, UnixMs,
+};
 use chrono::{DateTime, Utc};
 
 /// A refresh that was asked for.
@@ -26,8 +28,8 @@ pub struct RefreshedJob {
     pub provider: ProviderName,
     /// Whether it is scheduled.
     pub state: JobState,
-    /// Whether its connection is active.
-    pub usable: bool,
+    /// Its connection's state.
+    pub connection_state: ConnectionState,
     /// When a good answer last came.
     pub fetched_at: Option<UnixMs>,
     /// Whether it was answered since it was asked for.
@@ -98,7 +100,7 @@ pub async fn find(pool: &Pool, tenant: TenantId, id: i64) -> Result<Option<Store
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT f.asked_at, j.job_id AS "job_id?", j.device_id AS "device_id?", j.resource AS "resource?",
-                  j.provider AS "provider?", j.state AS "state?", c.state = 'active' AS usable,
+                  j.provider AS "provider?", j.state AS "state?", c.state AS "connection_state?",
                   l.fetched_at AS "fetched_at?", l.fence IS DISTINCT FROM nullif(r.fence, 0) AS answered,
                   CASE WHEN j.last_error_at IS DISTINCT FROM r.error_at
                             AND j.last_error_at > coalesce(l.fetched_at, '-infinity') THEN j.last_error END AS error
@@ -142,7 +144,7 @@ struct Row {
     resource: Option<String>,
     provider: Option<String>,
     state: Option<String>,
-    usable: Option<bool>,
+    connection_state: Option<String>,
     fetched_at: Option<DateTime<Utc>>,
     answered: Option<bool>,
     error: Option<String>,
@@ -157,7 +159,7 @@ impl Row {
             resource: self.resource?.parse().ok()?,
             provider: self.provider?.parse().ok()?,
             state: JobState::from_name(&self.state?)?,
-            usable: self.usable?,
+            connection_state: ConnectionState::from_name(&self.connection_state?)?,
             fetched_at: self.fetched_at.map(UnixMs::from),
             answered: self.answered?,
             error: self.error,

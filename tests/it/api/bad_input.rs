@@ -99,7 +99,7 @@ async fn unknown_resources_paths_and_methods_are_errors() {
         assert_eq!((response.status, response.problem()), (StatusCode::NOT_FOUND, "no-such-path"), "{path}");
     }
     for (method, path, allowed) in [
-        ("DELETE", "/v1/devices/1", "GET,HEAD"),
+        ("PUT", "/v1/devices/1", "GET,HEAD,PATCH,DELETE"),
         ("POST", "/v1/devices", "GET,HEAD"),
         ("DELETE", "/v1/devices/1/jobs/state", "GET,HEAD,PUT"),
         ("GET", "/v1/jobs", "PATCH"),

@@ -35,3 +35,29 @@ async fn removal_needs_a_yes_and_says_what_it_removes() {
     let check = binary.json("check");
     assert_eq!((&check["clean"], &check["jobs"]), (&true.into(), &0.into()));
 }
+
+#[tokio::test]
+async fn connection_is_paused_renamed_and_closed() {
+    let binary = Binary::new().await;
+    binary.connect();
+    binary.run("device add --tenant acme --connection main --external-id a").ok();
+    let state = || binary.json("connection list --tenant acme")["connections"][0]["state"].clone();
+    let paused = binary.run("connection pause --tenant acme main").ok().out;
+    assert!(paused.starts_with("Connection 1, \"main\", is paused."), "{paused}");
+    assert_eq!(state(), "paused");
+    assert!(binary.run("why 1").ok().out.contains("connection \"main\" is paused by its owner"));
+    binary.run("refresh 1").refused(1, &["connection \"main\" is paused", "connection resume"]);
+    binary.run("connection resume --tenant acme main").ok();
+    assert_eq!(state(), "active");
+    binary.run("connection rename --tenant acme main --to 17").refused(1, &["digits only"]);
+    let renamed = binary.json("connection rename --tenant acme main --to roof");
+    assert_eq!((&renamed["label"], &renamed["state"]), (&"roof".into(), &"active".into()));
+    binary
+        .run("connection remove --tenant acme roof --keep-history")
+        .refused(1, &["nothing was removed", "the secrets and tokens of connection \"roof\""]);
+    binary.run("connection remove --tenant acme roof --keep-history --yes").ok();
+    assert_eq!(state(), "closed");
+    assert_eq!(binary.json("device list --tenant acme")["devices"].as_array().unwrap().len(), 1);
+    binary.run("connection resume --tenant acme roof").refused(1, &["is closed", "connection secret"]);
+    assert_eq!(binary.json("check")["clean"], true);
+}

@@ -16,6 +16,7 @@ pub use rules::check;
 
 use super::batch::{self, NewDevice, Origin, TenantConnection};
 use crate::postgres::{Pool, PostgresError, Transaction};
+use crate::preference::tenants;
 use crate::provider::Provider;
 use crate::words::{Interval, Priority, ResourceName};
 use merge::Merge;
@@ -35,7 +36,7 @@ pub struct Wanted {
 }
 
 /// A refused row.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema, thiserror::Error)]
 #[error("row {row}: {error}")]
 pub struct RowError {
     /// The line number, from 1.
@@ -45,7 +46,7 @@ pub struct RowError {
 }
 
 /// The progress of an import.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Tally {
     /// Rows read, header and blank lines not counted.
     pub read: u64,
@@ -76,6 +77,19 @@ pub enum ImportError {
         /// The reason.
         error: String,
     },
+    /// The tenant has no room for more devices.
+    #[error(
+        "stopped at row {row} with {added} rows added: you may have {max} devices; remove some that you do not need, \
+         or ask the operator for more"
+    )]
+    Full {
+        /// The last row that was read.
+        row: u64,
+        /// The number of rows that were added.
+        added: u64,
+        /// The limit.
+        max: u32,
+    },
     /// The database.
     #[error("stopped at row {row} with {added} rows added: {source}; importing the file again does no harm")]
     Stopped {
@@ -95,6 +109,7 @@ pub struct Import<'a, R> {
     id_prefix: &'a str,
     merge: Merge,
     refused: Box<dyn FnMut(RowError) + Send + 'a>,
+    devices_max: Option<u32>,
     tally: Tally,
 }
 
@@ -114,8 +129,15 @@ impl<'a, R: BufRead> Import<'a, R> {
             id_prefix,
             merge: Merge::new(provider),
             refused: Box::new(refused),
+            devices_max: None,
             tally: Tally::default(),
         })
+    }
+
+    /// Has the import stop before the tenant has more devices than this.
+    #[must_use]
+    pub fn within(self, devices_max: u32) -> Self {
+        Self { devices_max: Some(devices_max), ..self }
     }
 
     /// Reads the whole file and adds nothing.
@@ -132,7 +154,11 @@ impl<'a, R: BufRead> Import<'a, R> {
         mut progress: impl FnMut(&Tally),
     ) -> Result<Tally, ImportError> {
         while let Some(batch) = self.batch()? {
-            add(pool, account, batch.wanted, self.id_prefix).await.map_err(|source| self.stopped(source))?;
+            let failed = || PostgresError::on("add the devices");
+            let mut tx = pool.begin().await.map_err(|e| self.stopped(failed()(e)))?;
+            let adding = add_batch(&mut tx, account, batch.wanted, self.id_prefix, self.devices_max);
+            adding.await.map_err(|why| self.stopped(why))?;
+            tx.commit().await.map_err(|e| self.stopped(failed()(e)))?;
             self.tally.added += batch.rows;
             progress(&self.tally);
         }
@@ -150,9 +176,8 @@ impl<'a, R: BufRead> Import<'a, R> {
         let mut tx = pool.begin().await.map_err(|e| self.stopped(failed()(e)))?;
         let mut rows = 0;
         while let Some(batch) = self.batch()? {
-            add_in(&mut tx, account, batch.wanted, self.id_prefix)
-                .await
-                .map_err(|source| self.stopped(source))?;
+            let adding = add_batch(&mut tx, account, batch.wanted, self.id_prefix, self.devices_max);
+            adding.await.map_err(|why| self.stopped(why))?;
             rows += batch.rows;
             progress(&self.tally);
         }
@@ -180,8 +205,44 @@ impl<'a, R: BufRead> Import<'a, R> {
         Ok(self.merge.take())
     }
 
-    fn stopped(&self, source: PostgresError) -> ImportError {
-        ImportError::Stopped { row: self.rows.row(), added: self.tally.added, source }
+    fn stopped(&self, why: impl Into<NotAdded>) -> ImportError {
+        let (row, added) = (self.rows.row(), self.tally.added);
+        match why.into() {
+            NotAdded::Full { max } => ImportError::Full { row, added, max },
+            NotAdded::Postgres(source) => ImportError::Stopped { row, added, source },
+        }
+    }
+}
+
+/// Why a batch was not added.
+enum NotAdded {
+    Full { max: u32 },
+    Postgres(PostgresError),
+}
+
+impl From<PostgresError> for NotAdded {
+    fn from(error: PostgresError) -> Self {
+        Self::Postgres(error)
+    }
+}
+
+/// Adds a batch, unless the tenant would have more devices than it may.
+async fn add_batch(
+    tx: &mut Transaction,
+    account: &TenantConnection,
+    wanted: Vec<Wanted>,
+    id_prefix: &str,
+    devices_max: Option<u32>,
+) -> Result<(), NotAdded> {
+    if devices_max.is_some() {
+        tenants::room::hold(tx, account.tenant).await?;
+    }
+    add_in(tx, account, wanted, id_prefix).await?;
+    match devices_max {
+        Some(max) if tenants::room::devices(tx, account.tenant).await? > u64::from(max) => {
+            Err(NotAdded::Full { max })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,11 +1,11 @@
 //! Which devices a connection has, as its cloud lists them.
 
-use super::Api;
-use super::auth::AuthenticatedUser;
-use super::error::{ApiError, Problem};
-use super::extract::{Path, Query};
-use super::refusals::Refusals;
 use crate::discovery::{self, DiscoverRequest};
+use crate::http::Api;
+use crate::http::auth::AuthenticatedUser;
+use crate::http::error::{ApiError, Problem};
+use crate::http::extract::{Path, Query};
+use crate::http::refusals::Refusals;
 use crate::preference::connections::{self, ConnectionError};
 use crate::preference::discovered::Changes;
 use axum::Json;
@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct How {
+pub(in crate::http) struct How {
     /// Only tell what would change.
     #[serde(default)]
     dry_run: bool,
@@ -28,7 +28,7 @@ pub(super) struct How {
 
 /// What the cloud's list changed, or would.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct Discovered {
+pub(in crate::http) struct Discovered {
     /// Whether nothing was changed, because nothing was to be.
     dry_run: bool,
     /// How many devices the list has.
@@ -50,7 +50,7 @@ pub(super) struct Discovered {
 
 /// A device that was not known before.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct NewDevice {
+pub(in crate::http) struct NewDevice {
     /// The provider's own id of it.
     #[schema(example = "th-7c9e6679")]
     external_id: String,
@@ -119,7 +119,7 @@ enum NoList {
     params(("id" = String, Path, description = "The connection's number or label", example = "home"), How),
     responses((status = 200, description = "What changed", body = Discovered), NoList, Refusals)
 )]
-pub(super) async fn discover(
+pub(in crate::http) async fn discover(
     State(api): State<Api>,
     AuthenticatedUser(principal): AuthenticatedUser,
     Path(id): Path<String>,
