@@ -2,13 +2,16 @@
 
 use super::{Api, connections, devices, export, health, jobs, lag, layers, providers, readings};
 use axum::Router;
-use axum::http::header;
+use axum::http::{HeaderValue, header};
+use axum::middleware::map_response;
+use axum::response::Response;
 use axum::routing::get;
 use utoipa::Modify;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -91,11 +94,21 @@ fn quick() -> OpenApiRouter<Api> {
         .routes(routes!(health::ready))
 }
 
-/// The endpoint that serves the description.
+/// What the page of the description may load: its own files, and nothing of others. Its styles are in its elements.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                           img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The endpoints that serve the description: for programs, and as a page at `/docs`.
 pub(super) fn serve(document: &OpenApi) -> Router<Api> {
     let text = text(document);
+    let page: Router<Api> = SwaggerUi::new("/docs").config(Config::new(["/openapi.json"])).into();
+    let page = page.layer(map_response(async |mut page: Response| {
+        page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+        page
+    }));
     Router::new()
         .route("/openapi.json", get(async move || ([(header::CONTENT_TYPE, "application/json")], text)))
+        .merge(page)
 }
 
 /// The description, formatted as in `openapi.json`.

@@ -104,3 +104,32 @@ async fn head_is_answered_as_get_without_a_body() {
     assert_eq!((head.status, head.body), (StatusCode::OK, Value::Null));
     assert_eq!(head.headers[header::ETAG], api.get("/v1/devices", &key).await.headers[header::ETAG]);
 }
+
+#[tokio::test]
+async fn description_is_served_as_a_page_that_loads_nothing_from_elsewhere() {
+    let api = Api::with_devices(0).await;
+    let get = async |path: &str| {
+        let answer =
+            api.router.clone().oneshot(request("GET", path).body(Body::empty()).unwrap()).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        let body = to_bytes(body, 10 << 20).await.unwrap();
+        (parts, String::from_utf8_lossy(&body).into_owned())
+    };
+    let (parts, page) = get("/docs/").await;
+    assert_eq!(parts.status, StatusCode::OK, "{page}");
+    let policy = parts.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+    assert!(policy.contains("script-src 'self';") && policy.contains("connect-src 'self'"), "{policy}");
+    // Everything that the page names is here.
+    let named = regex::Regex::new(r#"(?:src|href)="([^"]+)""#).unwrap();
+    let mut files = 0;
+    for found in named.captures_iter(&page) {
+        let file = found[1].trim_start_matches("./");
+        assert!(!file.contains("//"), "{file}");
+        let (parts, body) = get(&format!("/docs/{file}")).await;
+        assert!(parts.status.is_success() && !body.is_empty(), "{file}: {}", parts.status);
+        files += 1;
+    }
+    assert!(files > 3, "{page}");
+    let (_, begins) = get("/docs/swagger-initializer.js").await;
+    assert!(begins.contains("/openapi.json"), "{begins}");
+}
