@@ -1,6 +1,7 @@
 //! Middleware around every endpoint: a tracing span, limits on time and body size, and errors as problem documents.
 
 use super::error::{ApiError, HEADER_BYTES_MAX, HEADERS_MAX, Problem, URI_BYTES_MAX};
+use super::idempotency::{IDEMPOTENCY_KEY, REPLAYED};
 use super::key_limit;
 use crate::settings::Origins;
 use axum::Router;
@@ -70,10 +71,19 @@ fn cross_origin(origins: &[String]) -> CorsLayer {
             header::CONTENT_TYPE,
             header::IF_MATCH,
             header::IF_NONE_MATCH,
+            IDEMPOTENCY_KEY,
             last_event_id,
             REQUEST_ID,
         ])
-        .expose_headers([header::ETAG, header::LOCATION, header::RETRY_AFTER, limit, policy, REQUEST_ID])
+        .expose_headers([
+            header::ETAG,
+            header::LOCATION,
+            header::RETRY_AFTER,
+            limit,
+            policy,
+            REPLAYED,
+            REQUEST_ID,
+        ])
         .max_age(PREFLIGHT_MAX_AGE)
 }
 

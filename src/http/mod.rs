@@ -8,6 +8,7 @@ mod error;
 mod export;
 mod extract;
 mod health;
+mod idempotency;
 mod jobs;
 mod key_limit;
 mod keyring;
@@ -25,6 +26,7 @@ use crate::explain::Plans;
 use crate::live::Live;
 use accept::Places;
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use key_limit::KeyLimit;
 use keyring::Keyring;
 use std::sync::Arc;
@@ -64,7 +66,8 @@ fn router_at(app: App, stop: CancellationToken, places: Option<Arc<Places>>) -> 
     let api = Api { app: Arc::new(app), keys, key_limit, plans: Arc::default(), live, stop, places };
     let (router, document) =
         openapi::routes(settings.body_bytes_max, settings.import_bytes_max).split_for_parts();
-    let router = router.merge(openapi::serve(&document)).with_state(api);
+    let once = from_fn_with_state(api.clone(), idempotency::once);
+    let router = router.layer(once).merge(openapi::serve(&document)).with_state(api);
     layers::wrap(router, &settings.cors_origins)
 }
 

@@ -1,9 +1,10 @@
-//! Partitions of the history, one per day: creates the next ones and drops old ones. Forgets old refreshes, too.
+//! Partitions of the history, one per day: creates the next ones and drops old ones. Forgets old refreshes and
+//! requests, too.
 
 use super::KeepError;
 use crate::app::App;
 use crate::postgres;
-use crate::preference::refreshes;
+use crate::preference::{idempotency, refreshes};
 use crate::record::{history, rollup};
 use crate::words::UnixMs;
 use crate::words::series::Level;
@@ -12,6 +13,8 @@ use crate::words::series::Level;
 const AHEAD: u64 = 3;
 /// Whoever asked for a refresh has long had an answer.
 const REFRESHES_KEPT_MS: i64 = 24 * 60 * 60 * 1000;
+/// A client that repeats a request does so soon.
+const REQUESTS_KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 
 pub(super) async fn turn(app: &App) -> Result<(), KeepError> {
     // Another process does it right now.
@@ -39,7 +42,8 @@ async fn maintain(app: &App) -> Result<(), KeepError> {
         tracing::info!(partition, "history dropped: older than the settings of [history] keep it");
     }
     let forgotten = refreshes::forget(&app.pool, now.plus_ms(-REFRESHES_KEPT_MS)).await;
-    ensured.and(dropped.result).and(rollups.result).and(forgotten).map_err(KeepError::from)
+    let requests = idempotency::forget(&app.pool, now.plus_ms(-REQUESTS_KEPT_MS)).await;
+    ensured.and(dropped.result).and(rollups.result).and(forgotten).and(requests).map_err(KeepError::from)
 }
 
 /// What is not rolled up yet is kept, as after a long time without a keeper; but not more than twice as long.

@@ -10,4 +10,4 @@ pub use accounts::{
 };
 pub use devices::{discovered, discovery_claim, find, import, inventory, removal};
 pub use jobs::{job_status, outbox, refreshes, schedules};
-pub use tenants::{keys, sql_readers};
+pub use tenants::{idempotency, keys, sql_readers};

@@ -7,6 +7,7 @@ mod browsers;
 mod bulk;
 mod choices;
 mod history;
+mod idempotency;
 mod key_limits;
 mod lifecycle;
 mod lists;

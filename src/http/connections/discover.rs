@@ -5,6 +5,7 @@ use crate::http::Api;
 use crate::http::auth::AuthenticatedUser;
 use crate::http::error::{ApiError, Problem};
 use crate::http::extract::{Path, Query};
+use crate::http::idempotency::IdempotencyKey;
 use crate::http::refusals::Refusals;
 use crate::preference::connections::{self, ConnectionError};
 use crate::preference::discovered::Changes;
@@ -116,7 +117,11 @@ enum NoList {
 #[utoipa::path(
     post, path = "/v1/connections/{id}/discover", operation_id = "discover_devices", tag = "connections",
     security(("bearer" = [])),
-    params(("id" = String, Path, description = "The connection's number or label", example = "home"), How),
+    params(
+        ("id" = String, Path, description = "The connection's number or label", example = "home"),
+        How,
+        IdempotencyKey,
+    ),
     responses((status = 200, description = "What changed", body = Discovered), NoList, Refusals)
 )]
 pub(in crate::http) async fn discover(

@@ -7,6 +7,7 @@ use crate::http::Api;
 use crate::http::auth::AuthenticatedUser;
 use crate::http::error::ApiError;
 use crate::http::extract::{Path, Query, Text};
+use crate::http::idempotency::IdempotencyKey;
 use crate::http::refusals::Refusals;
 use crate::keep;
 use crate::preference::connections;
@@ -55,7 +56,7 @@ pub(in crate::http) struct Imported {
     post, path = "/v1/connections/{id}/devices", operation_id = "import_devices", tag = "connections",
     security(("bearer" = [])),
     request_body(content((String = "application/x-ndjson"), (String = "text/csv")), description = "The devices"),
-    params(("id" = i64, Path, description = "The connection's number", example = 3), ImportQuery),
+    params(("id" = i64, Path, description = "The connection's number", example = 3), ImportQuery, IdempotencyKey),
     responses(
         (status = 200, description = "What was added, and why rows were refused", body = Imported),
         ConnectionRefusal,

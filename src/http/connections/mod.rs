@@ -10,6 +10,7 @@ use super::Api;
 use super::auth::{Authenticated, AuthenticatedUser};
 use super::error::{ApiError, Problem};
 use super::extract::{Json, Path};
+use super::idempotency::IdempotencyKey;
 use super::refusals::Refusals;
 use crate::authorise::{self, AuthoriseError};
 use crate::keep;
@@ -130,6 +131,7 @@ pub(super) async fn list(
 /// Adds a connection.
 #[utoipa::path(
     post, path = "/v1/connections", operation_id = "add_connection", tag = "connections", security(("bearer" = [])),
+    params(IdempotencyKey),
     request_body = ConnectionRequest,
     responses(
         (status = 201, description = "The connection is stored", body = StoredConnection),

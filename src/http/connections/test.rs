@@ -7,6 +7,7 @@ use crate::http::Api;
 use crate::http::auth::AuthenticatedUser;
 use crate::http::error::{ApiError, Problem};
 use crate::http::extract::Path;
+use crate::http::idempotency::IdempotencyKey;
 use crate::http::refusals::Refusals;
 use crate::preference::connections::{self, ConnectionRef};
 use crate::provider::Provider;
@@ -60,7 +61,7 @@ pub(in crate::http) struct ConnectionTest {
 #[utoipa::path(
     post, path = "/v1/connections/{id}/test", operation_id = "test_connection", tag = "connections",
     security(("bearer" = [])),
-    params(("id" = i64, Path, description = "The connection's number", example = 3)),
+    params(("id" = i64, Path, description = "The connection's number", example = 3), IdempotencyKey),
     responses(
         (status = 200, description = "What the test came to", body = ConnectionTest),
         (status = 502, description = "The provider returned no token, or not the values that its calls need",

@@ -62,6 +62,12 @@ pub(super) enum ApiError {
     TooManyPoints(TooManyPoints),
     #[error("{asked} devices are too many for one query; name at most {max}")]
     TooManyIds { asked: usize, max: usize },
+    #[error("Idempotency-Key must be one text of 1 to 255 visible ASCII characters, such as a UUID")]
+    BadName,
+    #[error("the first request of this Idempotency-Key is still being served; repeat it in a few seconds")]
+    StillServed,
+    #[error("this Idempotency-Key was used for another request; use a new one for each request")]
+    NameReused,
     #[error("unknown path; /openapi.json lists all endpoints")]
     NoSuchPath,
     #[error("this path does not support this method; the Allow header lists those it supports")]
@@ -303,6 +309,7 @@ impl IntoResponse for ApiError {
             Self::TooManyRefreshes { wait, .. } | Self::TooManyRequests { wait, .. } => {
                 Some(rate_limit::seconds(*wait))
             }
+            Self::StillServed => Some(1),
             _ => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5),
         };
         if let Some(seconds) = retry_after {

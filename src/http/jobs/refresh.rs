@@ -4,6 +4,7 @@ use crate::http::Api;
 use crate::http::auth::AuthenticatedUser;
 use crate::http::error::{ApiError, Problem, RateLimit};
 use crate::http::extract::Path;
+use crate::http::idempotency::IdempotencyKey;
 use crate::http::refusals::Refusals;
 use crate::preference::jobs;
 use crate::provider::Provider;
@@ -64,6 +65,7 @@ enum RefreshRefusal {
     post, path = "/v1/devices/{id}/jobs/{resource}/refresh", operation_id = "refresh_job", tag = "jobs",
     security(("bearer" = [])),
     params(
+        IdempotencyKey,
         ("id" = i64, Path, description = "The device's number", example = 17),
         ("resource" = String, Path, description = "A resource of the device's provider", example = "state"),
     ),

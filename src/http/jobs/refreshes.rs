@@ -4,6 +4,7 @@ use crate::http::Api;
 use crate::http::auth::{Authenticated, AuthenticatedUser};
 use crate::http::error::{ApiError, Problem, RateLimit};
 use crate::http::extract::{Json, Path, Query};
+use crate::http::idempotency::IdempotencyKey;
 use crate::http::refusals::Refusals;
 use crate::refresh::{
     self, Asked, AskedJob, Asker, JobFilter, JobProgress, JobProgressState, Progress, RefreshStatus,
@@ -150,6 +151,7 @@ enum ManyRefusal {
 /// `Location` names, does.
 #[utoipa::path(
     post, path = "/v1/refreshes", operation_id = "refresh_jobs", tag = "jobs", security(("bearer" = [])),
+    params(IdempotencyKey),
     request_body = RefreshRequest,
     responses(
         (

@@ -1,5 +1,6 @@
 //! Tenants, their API keys, and their logins of Postgres.
 
+pub mod idempotency;
 pub mod keys;
 pub mod room;
 pub mod sql_readers;
