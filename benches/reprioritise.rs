@@ -103,8 +103,18 @@ async fn through_postgres() -> Result<f64, Failed> {
                 usable: true,
                 weight: 1,
             };
-            let set = jobs::set(&at.app.pool, at.tenant, &subject, &resource, &patch, interval, None).await?;
-            let jobs: Vec<JobId> = set.iter().map(|job| job.id).collect();
+            let set = jobs::set(
+                &at.app.pool,
+                at.tenant,
+                &subject,
+                &resource,
+                &patch,
+                interval,
+                None,
+                at.app.clock.now(),
+            )
+            .await?;
+            let jobs: Vec<JobId> = set.iter().map(|asked| asked.job.id).collect();
             keep::tell_soon(&at.app, &at.provider, &jobs).await;
             Ok::<_, Failed>(())
         })

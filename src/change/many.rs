@@ -55,7 +55,7 @@ pub async fn set_jobs(
         (matched, None)
     } else {
         let jobs::Changed { matched, jobs } =
-            jobs::change_all(&app.pool, tenant, filter, &patch, check).await?;
+            jobs::change_all(&app.pool, tenant, filter, &patch, app.clock.now(), check).await?;
         let jobs: HashSet<_> = jobs.into_iter().collect();
         take_effect(app, &matched, &jobs).await;
         (matched, Some(jobs))
@@ -82,7 +82,7 @@ pub async fn set_jobs(
 
 /// Refuses an interval that is shorter than the provider of one of the jobs allows.
 fn long_enough(app: &App, patch: &JobPatch, matched: &[Matched]) -> Result<(), ChangeError> {
-    let Some(asked) = patch.interval else { return Ok(()) };
+    let Some(asked) = patch.least_interval() else { return Ok(()) };
     let mut counts = HashMap::<(&ProviderName, &ResourceName), usize>::new();
     for one in matched {
         *counts.entry((&one.provider, &one.resource)).or_default() += 1;
@@ -137,12 +137,13 @@ async fn what_they_get(
         jobs.insert(one.job);
     }
     let mut found = Found { would_change: 0, as_asked: 0, slower: Vec::new() };
+    let now = app.clock.now();
     for (name, (connections, asked)) in by_provider {
         let ids: Vec<_> = connections.iter().copied().collect();
         let mut jobs = jobs::of_connections(&app.pool, &ids).await?;
         for stored in jobs.iter_mut().filter(|stored| dry_run && asked.contains(&stored.job.id)) {
             let before = stored.job.clone();
-            patch.apply(stored);
+            patch.apply(stored, now);
             found.would_change += usize::from(stored.job != before);
         }
         let Some(provider) = app.registry.get(name.as_str()) else { continue };

@@ -17,7 +17,7 @@ pub use crate::preference::jobs::{JobFilter, Precondition};
 
 use crate::forecast::ForecastFailed;
 use crate::postgres::PostgresError;
-use crate::words::{DeviceId, Interval, IntervalError, ResourceName};
+use crate::words::{DeviceId, Interval, IntervalError, ResourceName, TimetableError};
 use std::time::Duration;
 
 /// What jobs get is computed within this time, or else left out of the answer to a change.
@@ -26,6 +26,18 @@ const FORECAST_TIMEOUT: Duration = Duration::from_secs(2);
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
+    /// Windows without the interval outside of them.
+    #[error("windows need an interval too: it holds outside of them")]
+    NoBase,
+    /// Windows without a zone.
+    #[error("windows need a zone, such as Europe/Paris: the times of day are of it")]
+    NoZone,
+    /// A zone without windows.
+    #[error("a zone needs windows: it says of which place their times of day are")]
+    ZoneAlone,
+    /// The windows cannot be read.
+    #[error("windows: {0}")]
+    Windows(#[from] TimetableError),
     /// The tenant has no such device.
     #[error("there is no device {0}")]
     NoDevice(DeviceId),

@@ -4,10 +4,12 @@ use super::{ChangeError, FORECAST_TIMEOUT};
 use crate::app::App;
 use crate::forecast::{Gets, Plans, forecast_beside};
 use crate::keep;
-use crate::preference::jobs::{self, DeviceRef, JobPatch, Precondition, StoredJob};
+use crate::preference::jobs::{self, Asked, DeviceRef, JobPatch, Precondition, StoredJob, Windows};
 use crate::provider::{Provider, Resource};
 use crate::read;
-use crate::words::{DeviceId, Interval, Job, Priority, ResourceName, TenantId};
+use crate::words::{
+    DeviceId, Interval, Job, JobOrigin, Priority, ResourceName, TenantId, Timetable, UnixMs, Window,
+};
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::time::timeout;
@@ -17,6 +19,10 @@ use tokio::time::timeout;
 pub struct Change {
     /// The interval, as text: its minimum depends on the resource.
     pub interval: Option<String>,
+    /// The windows that replace those that there are, if any; none of them: the interval holds at all times.
+    pub windows: Option<Vec<Window>>,
+    /// The zone of the windows.
+    pub zone: Option<String>,
     /// The priority.
     pub priority: Option<Priority>,
     /// Whether the job is paused.
@@ -26,8 +32,14 @@ pub struct Change {
 /// A job, and what it gets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobView {
-    /// The job, with the priority that its owner chose.
+    /// The job, with the interval in force and the priority that its owner chose.
     pub job: Job,
+    /// Its intervals by time of day.
+    pub windows: Option<Windows>,
+    /// Where the preference stands.
+    pub origin: JobOrigin,
+    /// When this was looked at.
+    pub at: UnixMs,
     /// The shortest interval that its provider allows.
     pub minimum: Interval,
     /// What it gets in the long run; none while it is not scheduled, or if that could not be computed in time.
@@ -73,14 +85,15 @@ pub async fn set_job(
     if !dry_run {
         let (of, name) = (&subject.device, &subject.resource_name);
         let default = subject.resource.interval_default;
-        let set = jobs::set(&app.pool, tenant, of, name, &patch, default, precondition).await?;
-        let job = set.ok_or_else(outdated)?;
+        let now = app.clock.now();
+        let set = jobs::set(&app.pool, tenant, of, name, &patch, default, precondition, now).await?;
+        let asked = set.ok_or_else(outdated)?;
         // The preference is committed, whatever happens: what follows makes it take effect sooner, and tells more.
-        keep::tell_soon(app, &subject.provider.name, &[job.id]).await;
+        keep::tell_soon(app, &subject.provider.name, &[asked.job.id]).await;
         if let Err(error) = read::refresh(app, tenant, &[device]).await {
             tracing::debug!(device = device.0, %error, "could not refresh the cached device");
         }
-        return Ok(subject.view(app, plans, job, None).await);
+        return Ok(subject.view(app, plans, asked, None).await);
     }
     let mut jobs = jobs::of_connections(&app.pool, &[subject.device.connection]).await?;
     let found = jobs.iter().position(|stored| subject.is(&stored.job));
@@ -103,16 +116,26 @@ pub async fn set_job(
         ));
         jobs.len() - 1
     });
-    patch.apply(&mut jobs[at]);
+    patch.apply(&mut jobs[at], app.clock.now());
     Ok(subject.view(app, plans, jobs[at].asked(), Some(jobs)).await)
 }
 
 impl Change {
     /// The change, if a job with this minimum may have it.
-    fn patch(&self, minimum: Interval) -> Result<JobPatch, ChangeError> {
+    pub fn patch(&self, minimum: Interval) -> Result<JobPatch, ChangeError> {
         let interval =
             self.interval.as_ref().map(|text| Interval::parse_within(text, minimum)).transpose()?;
-        Ok(JobPatch { interval, priority: self.priority, paused: self.paused })
+        let windows = match &self.windows {
+            None if self.zone.is_some() => return Err(ChangeError::ZoneAlone),
+            None => None,
+            Some(windows) if windows.is_empty() => Some(None),
+            Some(windows) => {
+                let (base, zone) = (interval.ok_or(ChangeError::NoBase)?, self.zone.as_ref());
+                let zone = zone.ok_or(ChangeError::NoZone)?;
+                Some(Some(Windows { base, timetable: Timetable::new(zone, windows, minimum)? }))
+            }
+        };
+        Ok(JobPatch { interval, windows, priority: self.priority, paused: self.paused })
     }
 
     /// The change, whatever the jobs' minimums.
@@ -154,7 +177,8 @@ impl<'a> Subject<'a> {
     }
 
     /// A job, and what it gets beside all jobs of its connection; none: as they are in Postgres.
-    async fn view(self, app: &App, plans: &Plans, job: Job, jobs: Option<Vec<StoredJob>>) -> JobView {
+    async fn view(self, app: &App, plans: &Plans, asked: Asked, jobs: Option<Vec<StoredJob>>) -> JobView {
+        let Asked { job, windows, origin } = asked;
         // A job that probes a connection that was refused runs ever more rarely.
         let is_usable = self.device.usable;
         let gets = match job.state.is_scheduled() && is_usable {
@@ -164,6 +188,9 @@ impl<'a> Subject<'a> {
         JobView {
             waits_for_connection: job.state.is_scheduled() && !is_usable,
             job,
+            windows,
+            origin,
+            at: app.clock.now(),
             minimum: self.resource.interval_min,
             gets,
         }

@@ -15,6 +15,7 @@ mod rebuild;
 mod remove;
 mod rollup;
 mod run;
+mod turns;
 
 pub use check::{CheckReport, Problem, check};
 pub use incidents::end_forgotten;
@@ -24,6 +25,7 @@ pub use rebuild::{Rebuild, rebuild_if_lost};
 pub use remove::{Removal, count_connection, count_devices, remove_connection, remove_devices};
 pub use rollup::roll_up;
 pub use run::{check_in_turn, run};
+pub use turns::turn;
 
 use crate::app::App;
 use crate::postgres::{self, PostgresError};

@@ -1,7 +1,7 @@
 //! The keeper's loops.
 
 use super::{
-    CheckReport, KeepError, Rebuild, check, drain, end_forgotten, history, rebuild_if_lost, roll_up,
+    CheckReport, KeepError, Rebuild, check, drain, end_forgotten, history, rebuild_if_lost, roll_up, turn,
 };
 use crate::app::App;
 use crate::postgres::Listener;
@@ -27,6 +27,8 @@ const DRAIN_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 const CHECK_EVERY: Duration = Duration::from_secs(10 * 60);
 /// Less than that, so that whoever had the last turn finds the next one free.
 const CHECK_TURN: Duration = Duration::from_secs(9 * 60);
+/// A window that begins or ends right after it was set begins or ends so much late at most.
+const TURNS_EVERY: Duration = Duration::from_secs(15);
 /// How many schedules are built at a time: each has a connection of its own for its lock.
 const BUILT_AT_ONCE: usize = 8;
 const HISTORY_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -43,7 +45,25 @@ pub async fn run(app: App, stop: CancellationToken) {
         () = supervisor.run("keeper: rebuild", &stop, || keep_built(&app)) => {}
         () = supervisor.run("keeper: history", &stop, || keep_history(&app)) => {}
         () = supervisor.run("keeper: rollups", &stop, || keep_rolled_up(&app)) => {}
+        () = supervisor.run("keeper: turns", &stop, || keep_turned(&app)) => {}
         () = supervisor.run("keeper: check", &stop, || keep_sound(&app)) => {}
+    }
+}
+
+/// Changes intervals by the time of day.
+async fn keep_turned(app: &App) {
+    loop {
+        let wait = match turn(app).await {
+            Ok(next) => next.map_or(TURNS_EVERY, |next| {
+                let ms = next.since_ms(app.clock.now()).max(0);
+                Duration::from_millis(ms.unsigned_abs()).min(TURNS_EVERY)
+            }),
+            Err(error) => {
+                tracing::warn!(%error, "intervals not changed by the time of day; will try again");
+                TURNS_EVERY
+            }
+        };
+        sleep(wait).await;
     }
 }
 

@@ -16,6 +16,39 @@ pub enum JobState {
     Probing,
 }
 
+/// Where a job's preference stands: the nearest one counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum JobOrigin {
+    /// At the device itself.
+    Device,
+    /// At the device's home or site.
+    Group,
+    /// At its connection.
+    Connection,
+    /// Nowhere: the provider's defaults apply.
+    Provider,
+}
+
+impl JobOrigin {
+    /// The name in Postgres and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Group => "group",
+            Self::Connection => "connection",
+            Self::Provider => "provider",
+        }
+    }
+
+    /// The origin of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Device, Self::Group, Self::Connection, Self::Provider]
+            .into_iter()
+            .find(|one| one.as_str() == name)
+    }
+}
+
 impl JobState {
     /// The name as stored and shown.
     pub fn as_str(self) -> &'static str {

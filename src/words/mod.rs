@@ -18,8 +18,8 @@ pub mod validator;
 
 pub use connection::{Connection, ConnectionState, QuotaInputs};
 pub use id::{CallId, ConnectionId, DeviceId, JobId, TenantId};
-pub use interval::{Interval, IntervalError, duration_ms, duration_text};
-pub use job::{Job, JobState, lane};
+pub use interval::{Interval, IntervalError, Timetable, TimetableError, Window, duration_ms, duration_text};
+pub use job::{Job, JobOrigin, JobState, lane};
 pub use listed_device::ListedDevice;
 pub use outcome::{End, Hold, Incident, Outcome, Refusal, Scope};
 pub use priority::Priority;

@@ -24,6 +24,7 @@ mod roles;
 mod serving;
 mod stream;
 mod tenant_limits;
+mod windows;
 
 use crate::support::TestApp;
 use axum::Router;

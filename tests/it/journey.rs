@@ -606,8 +606,18 @@ async fn newer_preference_moves_a_waiting_job_and_older_does_not() {
     let patch = jobs::JobPatch { interval: Some("10s".parse().unwrap()), ..jobs::JobPatch::default() };
     let resource = "state".parse().unwrap();
     let default = "1m".parse().unwrap();
-    let set = jobs::set(&rig.t.app.pool, rig.t.tenant, &subject, &resource, &patch, default, None).await;
-    let id = set.unwrap().unwrap().id;
+    let set = jobs::set(
+        &rig.t.app.pool,
+        rig.t.tenant,
+        &subject,
+        &resource,
+        &patch,
+        default,
+        None,
+        rig.t.app.clock.now(),
+    )
+    .await;
+    let id = set.unwrap().unwrap().job.id;
     let old = jobs::by_id(&rig.t.app.pool, &[id.0]).await.unwrap().remove(0);
     keep::drain(&rig.t.app).await.unwrap();
     let location = rig.location(rig.devices[0]).await;

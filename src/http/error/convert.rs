@@ -60,6 +60,9 @@ impl From<ChangeError> for ApiError {
                 Self::NoSuchResource { provider, asked, known }
             }
             ChangeError::NoJob { device, resource } => Self::NoSuchJob { device, resource },
+            ChangeError::NoBase | ChangeError::NoZone | ChangeError::ZoneAlone | ChangeError::Windows(_) => {
+                Self::BadWindows(error)
+            }
             ChangeError::Interval(error) => Self::BadInterval(error),
             ChangeError::TooShort { .. } => Self::IntervalTooShort(error),
             ChangeError::Outdated { device, resource } => Self::Outdated { device, resource },

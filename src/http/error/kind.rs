@@ -60,6 +60,7 @@ impl ApiError {
             Self::NotAuthorised(_) => (S::CONFLICT, "not-authorised", "Not authorised"),
             Self::NoToken(_) => (S::BAD_GATEWAY, "no-token", "No token from the provider"),
             Self::BadInterval(_) => (S::UNPROCESSABLE_ENTITY, "bad-interval", "Interval not accepted"),
+            Self::BadWindows(_) => (S::UNPROCESSABLE_ENTITY, "bad-windows", "Windows not accepted"),
             Self::BadPriority(_) => (S::UNPROCESSABLE_ENTITY, "bad-priority", "Priority not accepted"),
             Self::IntervalTooShort(_) => (S::UNPROCESSABLE_ENTITY, "bad-interval", "Interval not accepted"),
             Self::Outdated { .. } => (S::PRECONDITION_FAILED, "outdated", "Changed since"),

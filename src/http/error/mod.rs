@@ -170,6 +170,8 @@ pub(super) enum ApiError {
     #[error("{0}")]
     BadInterval(#[from] IntervalError),
     #[error("{0}")]
+    BadWindows(ChangeError),
+    #[error("{0}")]
     BadPriority(#[from] UnknownPriority),
     #[error("{0}")]
     IntervalTooShort(ChangeError),

@@ -17,7 +17,7 @@ use super::error::{ApiError, Problem};
 use super::extract::{Json, Path, Query};
 use super::refusals::Refusals;
 use crate::change::{self, Change};
-use crate::words::{DeviceId, JobState, Priority};
+use crate::words::{DeviceId, JobOrigin, JobState, Priority, Window};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -28,9 +28,16 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"interval": "30s", "priority": "high", "paused": false}))]
 pub(super) struct Preference {
-    /// Refresh interval: a number and a unit, from the resource's `minimum_interval` to 31 days.
+    /// Refresh interval: a number and a unit, from the resource's `minimum_interval` to 31 days. With `windows`, the
+    /// one outside of them.
     #[schema(example = "30s")]
     interval: Option<String>,
+    /// Other intervals by time of day: up to 16 windows, of which the first that contains an instant counts. They need
+    /// `interval` and `zone`, and replace those that there are; an empty list removes them.
+    windows: Option<Vec<Window>>,
+    /// The IANA time zone of the windows. When clocks change, times of day are those on the wall.
+    #[schema(example = "Europe/Oslo")]
+    zone: Option<String>,
     /// Priority: realtime, high, normal, low or background.
     #[schema(value_type = Option<Priority>)]
     priority: Option<String>,
@@ -58,9 +65,26 @@ pub(super) struct JobView {
     /// The resource.
     #[schema(example = "state")]
     resource: String,
-    /// The requested refresh interval.
+    /// The requested refresh interval; with `windows`, the one outside of them.
     #[schema(example = "30s")]
     interval: String,
+    /// Other intervals by time of day.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    windows: Vec<Window>,
+    /// The time zone of the windows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Europe/Oslo")]
+    zone: Option<String>,
+    /// The interval that holds now, if there are windows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "30s")]
+    interval_now: Option<String>,
+    /// When another interval holds next, if there are windows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2026-01-01T22:00:00.000Z")]
+    turns_at: Option<String>,
+    /// Where this preference stands: the nearest of device, group (a home or site), connection and provider counts.
+    from: JobOrigin,
     /// The priority.
     priority: Priority,
     /// Whether the job is scheduled.
@@ -183,12 +207,13 @@ pub(super) async fn put(
 
 impl Preference {
     pub(super) fn into_change(self) -> Result<Change, ApiError> {
-        let Self { interval, priority, paused } = self;
-        if interval.is_none() && priority.is_none() && paused.is_none() {
-            return Err(ApiError::NothingToChange("interval, priority and paused"));
+        let Self { interval, windows, zone, priority, paused } = self;
+        if interval.is_none() && windows.is_none() && zone.is_none() && priority.is_none() && paused.is_none()
+        {
+            return Err(ApiError::NothingToChange("interval, windows, priority and paused"));
         }
         let priority = priority.map(|text| text.parse()).transpose()?;
-        Ok(Change { interval, priority, paused })
+        Ok(Change { interval, windows, zone, priority, paused })
     }
 }
 
@@ -203,7 +228,8 @@ fn answer(found: change::JobView) -> Response {
 
 impl From<change::JobView> for JobView {
     fn from(found: change::JobView) -> Self {
-        let change::JobView { job, minimum, gets, waits_for_connection } = found;
+        let change::JobView { job, windows, origin, at, minimum, gets, waits_for_connection } = found;
+        let in_force = windows.as_ref().map(|windows| windows.at(at));
         let waits = || {
             format!(
                 "connection {} cannot be used until new secrets are stored or it is authorized",
@@ -218,7 +244,12 @@ impl From<change::JobView> for JobView {
         Self {
             device: job.device,
             resource: job.resource.to_string(),
-            interval: job.interval.to_string(),
+            interval: windows.as_ref().map_or(job.interval, |windows| windows.base).to_string(),
+            zone: windows.as_ref().map(|windows| windows.timetable.zone_name().to_owned()),
+            windows: windows.map(|windows| windows.timetable.windows()).unwrap_or_default(),
+            interval_now: in_force.as_ref().map(|it| it.interval.to_string()),
+            turns_at: in_force.map(|it| it.turns_at.to_string()),
+            from: origin,
             priority: job.priority,
             state: job.state,
             minimum_interval: minimum.to_string(),

@@ -119,7 +119,9 @@ pub async fn add_in(
         "INSERT INTO jobs AS j (tenant_id, provider, device_id, resource, interval_ms, priority)
          SELECT $1, $2, * FROM UNNEST($3::bigint[], $4::text[], $5::bigint[], $6::smallint[])
          ON CONFLICT (tenant_id, device_id, resource) DO UPDATE SET
-             interval_ms = excluded.interval_ms, priority = excluded.priority, version = j.version + 1",
+             interval_ms = CASE WHEN j.in_window THEN j.interval_ms ELSE excluded.interval_ms END,
+             base_ms = CASE WHEN j.windows IS NOT NULL THEN excluded.interval_ms END,
+             origin = 'device', priority = excluded.priority, version = j.version + 1",
         account.tenant.0,
         account.provider.as_str(),
         &wanted.devices,

@@ -2,7 +2,9 @@
 
 use super::JobPatch;
 use crate::postgres::{Pool, PostgresError};
-use crate::words::{ConnectionId, DeviceId, Interval, JobId, JobState, ProviderName, ResourceName, TenantId};
+use crate::words::{
+    ConnectionId, DeviceId, Interval, JobId, JobState, ProviderName, ResourceName, TenantId, UnixMs,
+};
 use std::collections::HashSet;
 
 /// Which jobs. What is none does not matter.
@@ -71,6 +73,7 @@ pub async fn change_all<E: From<PostgresError>>(
     tenant: TenantId,
     filter: &JobFilter,
     patch: &JobPatch,
+    now: UnixMs,
     check: impl FnOnce(&[Matched]) -> Result<(), E>,
 ) -> Result<Changed, E> {
     let failed = || PostgresError::on("change the jobs");
@@ -95,10 +98,18 @@ pub async fn change_all<E: From<PostgresError>>(
     let mut matched = matched(&mut tx, tenant, filter).await?;
     matched.retain(|one| ids.contains(&one.job));
     check(&matched)?;
+    let (interval, in_force) = patch.in_force(now);
     let jobs = sqlx::query_scalar!(
         r#"WITH changed AS (
              UPDATE jobs j SET
-                 interval_ms = coalesce($3, j.interval_ms),
+                 interval_ms = CASE WHEN $6::boolean THEN coalesce($3::bigint, j.base_ms, j.interval_ms)
+                                    WHEN j.in_window THEN j.interval_ms
+                                    ELSE coalesce($3, j.interval_ms) END,
+                 base_ms = CASE WHEN $6 THEN $7::bigint WHEN j.windows IS NOT NULL THEN coalesce($3, j.base_ms) END,
+                 windows = CASE WHEN $6 THEN $8::jsonb ELSE j.windows END,
+                 in_window = CASE WHEN $6 THEN $9::boolean ELSE j.in_window END,
+                 turns_at = CASE WHEN $6 THEN $10::timestamptz ELSE j.turns_at END,
+                 origin = CASE WHEN $11::boolean THEN 'device' ELSE j.origin END,
                  priority = coalesce($4, j.priority),
                  state = CASE WHEN $5 THEN 'paused'
                               WHEN $5 IS NULL AND j.state = 'paused' THEN 'paused'
@@ -107,15 +118,24 @@ pub async fn change_all<E: From<PostgresError>>(
                  state_at = now(),
                  version = j.version + 1
              WHERE j.tenant_id = $1 AND j.job_id = ANY($2)
-                 AND (j.interval_ms <> $3 OR j.priority <> $4 OR (j.state = 'paused') <> $5 OR j.state = 'probing')
+                 AND (coalesce(j.base_ms, j.interval_ms) <> coalesce($7::bigint, $3::bigint)
+                      OR $6 AND j.windows IS DISTINCT FROM $8
+                      OR $11 AND j.origin <> 'device'
+                      OR j.priority <> $4 OR (j.state = 'paused') <> $5 OR j.state = 'probing')
              RETURNING job_id, provider),
          notified AS (INSERT INTO outbox (provider, job_id) SELECT provider, job_id FROM changed)
          SELECT job_id FROM changed"#,
         tenant.0,
         &matched.iter().map(|one| one.job.0).collect::<Vec<_>>(),
-        patch.interval.map(|i| i.as_ms() as i64) as Option<i64>,
+        interval.map(|i| i.as_ms() as i64) as Option<i64>,
         patch.priority.map(|p| i16::from(p.class())) as Option<i16>,
         patch.paused as Option<bool>,
+        patch.windows.is_some(),
+        in_force.as_ref().map(|it| it.base_ms) as Option<i64>,
+        in_force.as_ref().map(|it| it.json.clone()) as Option<serde_json::Value>,
+        in_force.as_ref().is_some_and(|it| it.in_window),
+        in_force.as_ref().map(|it| it.turns_at.to_datetime()) as Option<chrono::DateTime<chrono::Utc>>,
+        patch.is_own()
     )
     .fetch_all(&mut tx)
     .await

@@ -7,8 +7,11 @@ pub mod outbox;
 pub mod refreshes;
 pub mod schedules;
 mod stored;
+pub mod turns;
 mod wanted;
+mod windows;
 
 pub use bulk::{Changed, JobFilter, Matched, change_all, matching};
-pub use stored::{StoredJob, by_id, last_id, of_connections, page};
+pub use stored::{Asked, StoredJob, by_id, last_id, of_connections, page};
 pub use wanted::{DeviceRef, JobPatch, Precondition, device_of, set};
+pub use windows::{InForce, Windows};

@@ -1,8 +1,10 @@
 //! Jobs as they are stored, with what the schedule needs to know of them.
 
+use super::windows::Windows;
 use crate::postgres::{Pool, PostgresError};
 use crate::words::{
-    ConnectionId, DeviceId, Interval, Job, JobId, JobState, Priority, ProviderName, TenantId, UnixMs,
+    ConnectionId, DeviceId, Interval, Job, JobId, JobOrigin, JobState, Priority, ProviderName, TenantId,
+    UnixMs,
 };
 
 /// A stored job, with its last run and its connection's state.
@@ -12,6 +14,10 @@ pub struct StoredJob {
     pub job: Job,
     /// The priority that its owner chose.
     pub priority_asked: Priority,
+    /// Its intervals by time of day.
+    pub windows: Option<Windows>,
+    /// Where the preference stands.
+    pub origin: JobOrigin,
     /// When it was last fetched successfully, if ever.
     pub last_run: Option<UnixMs>,
     /// When it was made, by Postgres's clock.
@@ -22,10 +28,22 @@ pub struct StoredJob {
     pub weight: u32,
 }
 
+/// A job as it is stored, with what its owner asks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// The job, with the interval in force and the priority that its owner chose.
+    pub job: Job,
+    /// Its intervals by time of day.
+    pub windows: Option<Windows>,
+    /// Where the preference stands.
+    pub origin: JobOrigin,
+}
+
 impl StoredJob {
-    /// The job with the priority that its owner chose.
-    pub fn asked(&self) -> Job {
-        Job { priority: self.priority_asked, ..self.job.clone() }
+    /// The job as its owner asks for it.
+    pub fn asked(&self) -> Asked {
+        let job = Job { priority: self.priority_asked, ..self.job.clone() };
+        Asked { job, windows: self.windows.clone(), origin: self.origin }
     }
 
     /// Whether it belongs in the schedule.
@@ -51,6 +69,7 @@ pub async fn by_id(pool: &Pool, ids: &[i64]) -> Result<Vec<StoredJob>, PostgresE
            SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!",
                   j.resource AS "resource!", j.provider AS "provider!", j.interval_ms AS "interval_ms!",
                   j.priority AS "priority!", j.state AS "state!", j.version AS "version!",
+                  j.base_ms AS "base_ms?", j.windows AS "windows?", j.origin AS "origin!",
                   j.connection_id AS "connection_id!", j.group_key AS "group_key!",
                   c.state = 'active' OR is_probe(c.tenant_id, c.connection_id, j.job_id) AS "usable!", t.weight,
                   j.fetched_at AS "fetched_at?", j.created_at AS "created_at!"
@@ -86,6 +105,7 @@ pub async fn of_connections(
            SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!",
                   j.resource AS "resource!", j.provider AS "provider!", j.interval_ms AS "interval_ms!",
                   j.priority AS "priority!", j.state AS "state!", j.version AS "version!",
+                  j.base_ms AS "base_ms?", j.windows AS "windows?", j.origin AS "origin!",
                   j.connection_id AS "connection_id!", j.group_key AS "group_key!",
                   j.connection_state = 'active' OR is_probe(j.tenant_id, j.connection_id, j.job_id) AS "usable!",
                   t.weight, j.fetched_at AS "fetched_at?", j.created_at AS "created_at!"
@@ -121,6 +141,7 @@ pub async fn page(
            SELECT j.tenant_id AS "tenant_id!", j.job_id AS "job_id!", j.device_id AS "device_id!",
                   j.resource AS "resource!", j.provider AS "provider!", j.interval_ms AS "interval_ms!",
                   j.priority AS "priority!", j.state AS "state!", j.version AS "version!",
+                  j.base_ms AS "base_ms?", j.windows AS "windows?", j.origin AS "origin!",
                   j.connection_id AS "connection_id!", j.group_key AS "group_key!",
                   c.state = 'active' OR is_probe(c.tenant_id, c.connection_id, j.job_id) AS "usable!", t.weight,
                   j.fetched_at AS "fetched_at?", j.created_at AS "created_at!"
@@ -161,6 +182,9 @@ struct JobRow {
     priority: i16,
     state: String,
     version: i64,
+    base_ms: Option<i64>,
+    windows: Option<serde_json::Value>,
+    origin: String,
     connection_id: i64,
     group_key: String,
     usable: bool,
@@ -190,6 +214,8 @@ fn stored(row: JobRow) -> Option<StoredJob> {
     Some(StoredJob {
         job,
         priority_asked: priority,
+        windows: Windows::read(row.base_ms, row.windows.as_ref()),
+        origin: JobOrigin::from_name(&row.origin)?,
         last_run: row.fetched_at.map(UnixMs::from),
         created_at: row.created_at.into(),
         usable: row.usable,

@@ -15,7 +15,8 @@ async fn preference_is_stored_shown_and_scheduled() {
     let response = api.put(&path, &key, asked).await;
     let stored = json!({
         "device": id, "resource": "state", "interval": "1m30s", "priority": "high", "state": "active",
-        "minimum_interval": "5s", "effective_interval": "1m30s", "effective_interval_ms": 90_000, "limited_by": null,
+        "minimum_interval": "5s", "effective_interval": "1m30s", "effective_interval_ms": 90_000,
+        "limited_by": null, "from": "device",
     });
     assert_eq!((response.status, response.body), (StatusCode::OK, stored));
     let state = &api.get(&device, &key).await.body["resources"]["state"];
@@ -41,7 +42,8 @@ async fn preference_for_a_resource_without_a_job_creates_it() {
     let response = api.put(&format!("/v1/devices/{id}/jobs/energy"), &key, json!({"priority": "low"})).await;
     let made = json!({
         "device": id, "resource": "energy", "interval": "5m", "priority": "low", "state": "active",
-        "minimum_interval": "10s", "effective_interval": "5m", "effective_interval_ms": 300_000, "limited_by": null,
+        "minimum_interval": "10s", "effective_interval": "5m", "effective_interval_ms": 300_000,
+        "limited_by": null, "from": "device",
     });
     assert_eq!(response.body, made);
     let shown = api.get(&format!("/v1/devices/{id}"), &key).await.body;

@@ -1,4 +1,8 @@
-//! The interval at which a job is refreshed.
+//! The interval at which a job is refreshed; by time of day, if its owner wants that.
+
+mod timetable;
+
+pub use timetable::{Timetable, TimetableError, Window};
 
 use super::text::excerpt;
 use serde::{Deserialize, Serialize};
