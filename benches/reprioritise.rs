@@ -107,9 +107,8 @@ async fn through_postgres() -> Result<f64, Failed> {
                 &at.app.pool,
                 at.tenant,
                 &subject,
-                &resource,
+                (&resource, interval),
                 &patch,
-                interval,
                 None,
                 at.app.clock.now(),
             )

@@ -86,7 +86,7 @@ pub async fn set_job(
         let (of, name) = (&subject.device, &subject.resource_name);
         let default = subject.resource.interval_default;
         let now = app.clock.now();
-        let set = jobs::set(&app.pool, tenant, of, name, &patch, default, precondition, now).await?;
+        let set = jobs::set(&app.pool, tenant, of, (name, default), &patch, precondition, now).await?;
         let asked = set.ok_or_else(outdated)?;
         // The preference is committed, whatever happens: what follows makes it take effect sooner, and tells more.
         keep::tell_soon(app, &subject.provider.name, &[asked.job.id]).await;

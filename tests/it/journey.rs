@@ -610,9 +610,8 @@ async fn newer_preference_moves_a_waiting_job_and_older_does_not() {
         &rig.t.app.pool,
         rig.t.tenant,
         &subject,
-        &resource,
+        (&resource, default),
         &patch,
-        default,
         None,
         rig.t.app.clock.now(),
     )

@@ -139,7 +139,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
         find::resource(pool, tenant, subject.device, provider, args.resource.as_deref()).await?;
     let patch = args.patch.change().patch(resource.interval_min).map_err(CliError::refused)?;
     let (default, now) = (resource.interval_default, context.app.clock.now());
-    let set = jobs::set(pool, tenant, &subject, name, &patch, default, None, now).await?;
+    let set = jobs::set(pool, tenant, &subject, (name, default), &patch, None, now).await?;
     context.update_schedule().await;
     let ids: Vec<_> = set.iter().map(|asked| asked.job.id.0).collect();
     match jobs::by_id(pool, &ids).await?.pop() {

@@ -155,7 +155,8 @@ pub async fn device_of(
     }))
 }
 
-/// Stores a preference together with its outbox row; creates the job if the device has none for the resource.
+/// Stores a preference together with its outbox row; creates the job, with the default interval unless the change names
+/// one, if the device has none for the resource.
 ///
 /// Returns the job as stored; none if it was not as `precondition` says, and nothing was changed. A probing job becomes
 /// active, and is tried at once.
@@ -163,9 +164,8 @@ pub async fn set(
     pool: &Pool,
     tenant: TenantId,
     subject: &DeviceRef,
-    resource: &ResourceName,
+    (resource, default_interval): (&ResourceName, Interval),
     patch: &JobPatch,
-    default_interval: Interval,
     precondition: Option<&Precondition>,
     now: UnixMs,
 ) -> Result<Option<Asked>, PostgresError> {

@@ -171,7 +171,7 @@ async fn change(t: &TestApp, job: i64, priority: Priority) -> Option<()> {
     let device = jobs::device_of(pool, t.tenant, stored.device).await.ok()??;
     let patch = JobPatch { priority: Some(priority), ..JobPatch::default() };
     let default = stored.interval;
-    jobs::set(pool, t.tenant, &device, &stored.resource, &patch, default, None, t.app.clock.now())
+    jobs::set(pool, t.tenant, &device, (&stored.resource, default), &patch, None, t.app.clock.now())
         .await
         .ok()
         .map(drop)
