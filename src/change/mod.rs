@@ -1,18 +1,21 @@
 //! Changes what users ask for, and tells what they get: before they choose, and after.
 
 mod advice;
+mod defaults;
 mod many;
 mod naming;
 mod one;
 mod outlook;
 
 pub use advice::Advice;
+pub use defaults::{Followed, default_preferences, follow_default, remove_default, set_default};
 pub use many::{ManyChanged, Slower, set_jobs};
 pub use naming::rename_device;
 pub use one::{Change, JobView, job, set_job};
 pub use outlook::{Outlook, QuotaUse, outlook};
 
 pub use crate::forecast::Plans;
+pub use crate::preference::jobs::defaults::DefaultPreference;
 pub use crate::preference::jobs::{JobFilter, Precondition};
 
 use crate::forecast::ForecastFailed;
@@ -48,6 +51,15 @@ pub enum ChangeError {
         device: DeviceId,
         /// The provider's name.
         provider: String,
+    },
+    /// The connection's provider is no longer defined.
+    #[error("provider {0:?} is no longer defined")]
+    ProviderGone(String),
+    /// No such preference stands at the connection or group.
+    #[error("no preference for {resource} stands there")]
+    NoDefault {
+        /// The resource.
+        resource: ResourceName,
     },
     /// The provider has no such resource.
     #[error("provider {provider} has no resource {asked:?}")]

@@ -5,9 +5,10 @@ use crate::app::App;
 use crate::postgres::PostgresError;
 use crate::preference::connections;
 use crate::preference::inventory;
+use crate::preference::jobs::defaults::{self, Whose};
 use crate::record::export::{self, Series};
 use crate::record::view;
-use crate::words::{DeviceId, TenantId};
+use crate::words::{ConnectionId, DeviceId, TenantId};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
@@ -58,7 +59,11 @@ impl Export {
                 let at = self.app.clock.now();
                 lines.push("export", json!({ "at": at.to_string() }));
                 for row in connections::list(&self.app.pool, self.tenant).await? {
+                    let whose = Whose { tenant: self.tenant, connection: ConnectionId(row.id) };
                     lines.push("connection", row);
+                    for one in defaults::list(&self.app.pool, whose).await? {
+                        lines.push("preference", one);
+                    }
                 }
                 Part::Devices { after: DeviceId(0) }
             }

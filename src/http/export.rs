@@ -13,10 +13,10 @@ use futures::stream;
 
 /// Exports all of your data as lines of JSON.
 ///
-/// Each line is an object whose `kind` says what it holds: one `export`, then every `connection` (without its secrets),
-/// then every `device` with its jobs and latest values, some devices at a time followed by their history: `reading`,
-/// newest first, and `rollup`. The last line is of kind `end`: without it the export is incomplete. What changes
-/// meanwhile may or may not be in it.
+/// Each line is an object whose `kind` says what it holds: one `export`, then every `connection` (without its secrets)
+/// with each `preference` that stands at it, then every `device` with its jobs and latest values, some devices at a
+/// time followed by their history: `reading`, newest first, and `rollup`. The last line is of kind `end`: without it
+/// the export is incomplete. What changes meanwhile may or may not be in it.
 #[utoipa::path(
     get, path = "/v1/export", operation_id = "export", tag = "history", security(("bearer" = [])),
     responses(

@@ -42,11 +42,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         let bytes = Bytes::from_request(Request::new(body), state).await.map_err(JsonRejection::from)?;
         let is_array = bytes.trim_ascii_start().starts_with(b"[");
         let request = Request::from_parts(head, Body::from(bytes));
-        let axum::Json(value) = axum::Json::from_request(request, state).await?;
-        if is_array {
-            return Err(ApiError::NoObject);
+        match axum::Json::from_request(request, state).await {
+            Ok(_) | Err(JsonRejection::JsonDataError(_)) if is_array => Err(ApiError::NoObject),
+            read => Ok(Self(read?.0)),
         }
-        Ok(Self(value))
     }
 }
 

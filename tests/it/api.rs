@@ -6,6 +6,7 @@ mod bad_input;
 mod browsers;
 mod bulk;
 mod choices;
+mod defaults;
 mod history;
 mod idempotency;
 mod key_limits;

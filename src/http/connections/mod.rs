@@ -4,6 +4,7 @@ pub(super) mod authorize;
 pub(super) mod discover;
 pub(super) mod import;
 pub(super) mod one;
+pub(super) mod preferences;
 pub(super) mod test;
 
 use super::Api;

@@ -59,6 +59,8 @@ impl From<ChangeError> for ApiError {
             ChangeError::NoResource { provider, asked, known } => {
                 Self::NoSuchResource { provider, asked, known }
             }
+            ChangeError::ProviderGone(_) => Self::NoProviderAnyMore(error),
+            ChangeError::NoDefault { resource } => Self::NoSuchPreference(resource),
             ChangeError::NoJob { device, resource } => Self::NoSuchJob { device, resource },
             ChangeError::NoBase | ChangeError::NoZone | ChangeError::ZoneAlone | ChangeError::Windows(_) => {
                 Self::BadWindows(error)

@@ -36,7 +36,10 @@ impl ApiError {
             }
             Self::NoList(_) => (S::BAD_GATEWAY, "no-list", "No device list from the provider"),
             Self::NoSuchResource { .. } => (S::NOT_FOUND, "no-such-resource", "No such resource"),
-            Self::ProviderGone { .. } => (S::CONFLICT, "provider-gone", "Provider no longer defined"),
+            Self::NoSuchPreference(_) => (S::NOT_FOUND, "no-such-preference", "No such preference"),
+            Self::NoProviderAnyMore(_) | Self::ProviderGone { .. } => {
+                (S::CONFLICT, "provider-gone", "Provider no longer defined")
+            }
             Self::NoSuchJob { .. } => (S::NOT_FOUND, "no-such-job", "No such job"),
             Self::Paused { .. } => (S::CONFLICT, "paused", "Paused"),
             Self::NeedsReauth { .. } => (S::CONFLICT, "needs-reauth", "Credential refused"),

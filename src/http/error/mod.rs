@@ -169,6 +169,10 @@ pub(super) enum ApiError {
     NoToken(AuthoriseError),
     #[error("{0}")]
     BadInterval(#[from] IntervalError),
+    #[error("{0}; ask the operator for it")]
+    NoProviderAnyMore(ChangeError),
+    #[error("no preference for {0} stands there; GET /v1/connections/ID/preferences lists those that do")]
+    NoSuchPreference(ResourceName),
     #[error("{0}")]
     BadWindows(ChangeError),
     #[error("{0}")]

@@ -205,6 +205,31 @@ pub(super) async fn put(
     Ok(answer(changed.await?))
 }
 
+/// Has a job give up the preference of its own: the nearest of its home or site, its connection and its provider
+/// counts.
+#[utoipa::path(
+    delete, path = "/v1/devices/{id}/jobs/{resource}", operation_id = "follow_default", tag = "jobs",
+    security(("bearer" = [])),
+    params(
+        ("id" = i64, Path, description = "The device's number", example = 17),
+        ("resource" = String, Path, description = "A resource of the device's provider", example = "state"),
+    ),
+    responses(
+        (status = 200, description = "The job as it is now", body = JobView,
+            headers(("ETag" = String, description = "The preference's version, for `If-Match`"))),
+        PreferenceRefusal,
+        Refusals,
+    )
+)]
+pub(super) async fn follow(
+    State(api): State<Api>,
+    AuthenticatedUser(principal): AuthenticatedUser,
+    Path((id, resource)): Path<(DeviceId, String)>,
+) -> Result<Response, ApiError> {
+    change::follow_default(&api.app, principal.tenant, id, &resource).await?;
+    Ok(answer(change::job(&api.app, &api.plans, principal.tenant, id, &resource).await?))
+}
+
 impl Preference {
     pub(super) fn into_change(self) -> Result<Change, ApiError> {
         let Self { interval, windows, zone, priority, paused } = self;

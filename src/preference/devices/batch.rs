@@ -1,6 +1,7 @@
 //! Devices: added in batches, each with its jobs.
 
 use crate::postgres::{Pool, PostgresError, Transaction};
+use crate::preference::jobs::defaults::{self, Whose};
 use crate::words::{ConnectionId, DeviceId, Interval, Priority, ProviderName, ResourceName, TenantId};
 use std::collections::HashSet;
 
@@ -116,8 +117,9 @@ pub async fn add_in(
         }
     }
     sqlx::query!(
-        "INSERT INTO jobs AS j (tenant_id, provider, device_id, resource, interval_ms, priority)
-         SELECT $1, $2, * FROM UNNEST($3::bigint[], $4::text[], $5::bigint[], $6::smallint[])
+        "INSERT INTO jobs AS j (tenant_id, provider, device_id, resource, interval_ms, priority, origin)
+         SELECT $1, $2, t.*, CASE $7 WHEN 'owner' THEN 'device' ELSE 'provider' END
+         FROM UNNEST($3::bigint[], $4::text[], $5::bigint[], $6::smallint[]) t
          ON CONFLICT (tenant_id, device_id, resource) DO UPDATE SET
              interval_ms = CASE WHEN j.in_window THEN j.interval_ms ELSE excluded.interval_ms END,
              base_ms = CASE WHEN j.windows IS NOT NULL THEN excluded.interval_ms END,
@@ -127,7 +129,8 @@ pub async fn add_in(
         &wanted.devices,
         &wanted.resources,
         &wanted.intervals,
-        &wanted.priorities
+        &wanted.priorities,
+        by.as_str()
     )
     .execute(&mut *tx)
     .await
@@ -145,6 +148,37 @@ pub async fn add_in(
     .map_err(failed())?;
     sqlx::query!("SELECT pg_notify('paceline_outbox', '')").execute(&mut *tx).await.map_err(failed())?;
     Ok(devices.iter().filter_map(|d| ids.get(&d.external_id).copied()).collect())
+}
+
+/// Has jobs that nobody asked for, by external id and resource, follow the preference of their group or connection; and
+/// so all that do already, whose device may have moved to another group.
+pub(super) async fn follow_defaults(
+    tx: &mut Transaction,
+    account: &TenantConnection,
+    by_default: &[(String, String)],
+) -> Result<(), PostgresError> {
+    let (ids, resources): (Vec<String>, Vec<String>) = by_default.iter().cloned().unzip();
+    if !ids.is_empty() {
+        sqlx::query!(
+            "UPDATE jobs j SET origin = 'provider'
+             FROM UNNEST($3::text[], $4::text[]) t (external_id, resource)
+             JOIN devices d ON d.tenant_id = $1 AND d.connection_id = $2 AND d.external_id = t.external_id
+             WHERE j.tenant_id = $1 AND j.device_id = d.device_id AND j.resource = t.resource",
+            account.tenant.0,
+            account.connection.0,
+            &ids,
+            &resources
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(PostgresError::on("add the devices"))?;
+    }
+    let whose = Whose { tenant: account.tenant, connection: account.connection };
+    if defaults::any(tx, whose).await? {
+        // Where none stands any more, the interval stays.
+        defaults::follow(tx, whose, &|_| None).await?;
+    }
+    Ok(())
 }
 
 /// Gives devices that are stored by these ids of the provider's own their whole ids, unless there is one of that id

@@ -138,6 +138,7 @@ pub async fn apply(
     let new: Vec<_> = changes.new.iter().map(device).collect();
     batch::add_in(&mut tx, account, &new, Origin::Provider).await?;
     let mut touched = describe(&mut tx, account, &changes, listed).await?;
+    batch::follow_defaults(&mut tx, account, &[]).await?;
     let missing = sqlx::query_scalar!(
         "UPDATE devices SET missing_since = now()
          WHERE tenant_id = $1 AND connection_id = $2 AND external_id = ANY($3) RETURNING device_id",

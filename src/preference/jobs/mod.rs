@@ -2,6 +2,7 @@
 //! schedule.
 
 mod bulk;
+pub mod defaults;
 pub mod job_status;
 pub mod outbox;
 pub mod refreshes;

@@ -195,6 +195,12 @@ fn minute(text: &str) -> Result<u16, TimetableError> {
     Ok(number(hour, 24)? * 60 + number(minute, 60)?)
 }
 
+impl Serialize for Timetable {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_json().serialize(serializer)
+    }
+}
+
 impl fmt::Display for Timetable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, window) in self.windows().iter().enumerate() {

@@ -26,7 +26,7 @@ async fn invalid_preference_error_names_the_accepted_values() {
         (json!({"paused": "yes"}), "bad-body", &["paused"]),
         (json!(["30s"]), "bad-body", &[]),
         // As long as the struct: serde would take it for one.
-        (json!(["45s", "high", false]), "bad-body", &["JSON object"]),
+        (json!(["45s", null, null, "high", false]), "bad-body", &["JSON object"]),
         (json!({"interval": "1M"}), "bad-interval", &["ms, s, m, h and d"]),
         (json!({"interval": "2weeks"}), "bad-interval", &["ms, s, m, h and d"]),
         (json!({"interval": "x".repeat(500_000)}), "bad-interval", range),
@@ -101,7 +101,7 @@ async fn unknown_resources_paths_and_methods_are_errors() {
     for (method, path, allowed) in [
         ("PUT", "/v1/devices/1", "GET,HEAD,PATCH,DELETE"),
         ("POST", "/v1/devices", "GET,HEAD"),
-        ("DELETE", "/v1/devices/1/jobs/state", "GET,HEAD,PUT"),
+        ("POST", "/v1/devices/1/jobs/state", "GET,HEAD,PUT,DELETE"),
         ("GET", "/v1/jobs", "PATCH"),
         ("GET", "/v1/devices/1/jobs/state/refresh", "POST"),
         ("GET", "/v1/refreshes", "POST"),

@@ -35,6 +35,11 @@ const TABLE: &[Row] = &[
     ),
     ("GET", "/v1/devices/{d}/jobs/state", None, [401, 200, 200, 200, 404]),
     ("PUT", "/v1/devices/{d}/jobs/state", Some(r#"{"paused":false}"#), [401, 403, 200, 200, 404]),
+    ("DELETE", "/v1/devices/{d}/jobs/state", None, [401, 403, 200, 200, 404]),
+    ("GET", "/v1/connections/{c}/preferences", None, [401, 200, 200, 200, 404]),
+    ("PUT", "/v1/connections/{c}/preferences/state", Some(r#"{"interval":"1m"}"#), [401, 403, 200, 200, 404]),
+    // The user's request has removed it.
+    ("DELETE", "/v1/connections/{c}/preferences/state", None, [401, 403, 200, 404, 404]),
     ("POST", "/v1/devices/{d}/jobs/state/refresh", None, [401, 403, 202, 202, 404]),
     ("POST", "/v1/refreshes", Some(r#"{"devices":[{d}]}"#), [401, 403, 202, 202, 404]),
     ("GET", "/v1/refreshes/{r}", None, [401, 200, 200, 200, 404]),

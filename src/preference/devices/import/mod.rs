@@ -284,7 +284,14 @@ async fn add_in(
         device.jobs.extend(missing);
         device
     };
+    let by_default: Vec<(String, String)> = wanted
+        .iter()
+        .flat_map(|one| one.by_default.iter().map(|(resource, ..)| (&one.device.external_id, resource)))
+        .map(|(id, resource)| (id.clone(), resource.to_string()))
+        .filter(|job| !existing.contains(job))
+        .collect();
     let devices: Vec<_> = wanted.into_iter().map(complete).collect();
     let ids = batch::add_in(tx, account, &devices, Origin::Owner).await?;
+    batch::follow_defaults(tx, account, &by_default).await?;
     Ok(ids.into_iter().map(|id| id.0).collect())
 }
