@@ -13,6 +13,7 @@ pub use refill::RefillFailed;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
+use crate::fetch::Pusher;
 use crate::incident::{Monitor, Rules};
 use crate::postgres::{self, Pool, PostgresError, Reads};
 use crate::provider::{LoadError, Registry};
@@ -26,6 +27,7 @@ use crate::token::CanaryError;
 use crate::watch::Sources;
 use crate::words::{Interval, UnixMs};
 use secrecy::SecretString;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
@@ -61,6 +63,7 @@ pub struct App {
     /// Restarts long-lived tasks that panic.
     pub supervisor: Supervisor,
     clients: client::Clients,
+    pusher: Arc<OnceLock<Pusher>>,
     refills: refill::Refills,
 }
 
@@ -126,6 +129,7 @@ impl App {
             detached: TaskTracker::new(),
             supervisor: Supervisor::default(),
             clients: client::Clients::default(),
+            pusher: Arc::default(),
             refills: refill::Refills::default(),
         })
     }

@@ -23,6 +23,7 @@
 //! - [`refresh`]: "refresh now": puts scheduled jobs first, and tells how that ends
 //! - [`discovery`]: lists a connection's devices, on request and when due
 //! - [`trial`]: one ad-hoc call that stores nothing, for whoever writes a definition
+//! - [`webhook`]: posts changes to the addresses that tenants ask for
 //! - [`http`]: the HTTP API
 pub mod adhoc;
 pub mod app;
@@ -63,4 +64,5 @@ pub mod telemetry;
 pub mod token;
 pub mod trial;
 pub mod watch;
+pub mod webhook;
 pub mod words;

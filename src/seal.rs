@@ -3,7 +3,7 @@
 //! A sealed value names its key, so that several keys can be in use during a rotation. Layout: `pck1`, eight bytes of
 //! the key's SHA-256, a nonce of 24 bytes, the ciphertext with its tag.
 
-use crate::words::{ConnectionId, Secrets, Token};
+use crate::words::{ConnectionId, Secrets, SigningSecrets, Token, UnixMs, WebhookId};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, Payload};
@@ -39,6 +39,11 @@ pub enum SealError {
         "cannot open the secret of connection {0}: altered, or sealed with a key that is not in secret.former_keys"
     )]
     Unopenable(ConnectionId),
+    /// Likewise a webhook's.
+    #[error(
+        "cannot open the secret of webhook {0}: altered, or sealed with a key that is not in secret.former_keys"
+    )]
+    UnopenableWebhook(WebhookId),
 }
 
 /// What the canary says, and its associated data: it opens only as a canary.
@@ -207,6 +212,26 @@ impl Sealer {
         serde_json::from_str(text.expose_secret()).map_err(|_| SealError::Unopenable(owner))
     }
 
+    /// Seals the secrets that sign a webhook's deliveries.
+    pub fn seal_signing(&self, owner: WebhookId, secrets: &SigningSecrets) -> Result<Vec<u8>, SealError> {
+        let failed = || SealError::UnopenableWebhook(owner);
+        let former = secrets.former.iter().map(|(secret, until)| (secret.expose_secret(), until.0));
+        let all = (secrets.current.expose_secret(), former.collect::<Vec<_>>());
+        let text = SecretString::from(serde_json::to_string(&all).map_err(|_| failed())?);
+        self.seal_with(&webhook_data(owner), text.expose_secret())?.ok_or_else(failed)
+    }
+
+    /// Opens what [`Self::seal_signing`] made.
+    pub fn open_signing(&self, owner: WebhookId, sealed: &[u8]) -> Result<SigningSecrets, SealError> {
+        let opened = self.open_with(&webhook_data(owner), sealed);
+        let all = opened.and_then(|text| {
+            serde_json::from_str::<(SecretString, Vec<(SecretString, i64)>)>(text.expose_secret()).ok()
+        });
+        let (current, former) = all.ok_or(SealError::UnopenableWebhook(owner))?;
+        let former = former.into_iter().map(|(secret, until)| (secret, UnixMs(until))).collect();
+        Ok(SigningSecrets { current, former })
+    }
+
     /// Opens the old layout: a nonce and the ciphertext, with the connection's number as associated data.
     fn open_unprefixed(&self, owner: ConnectionId, sealed: &[u8]) -> Option<SecretString> {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE>()?;
@@ -216,6 +241,11 @@ impl Sealer {
     fn keys(&self) -> impl Iterator<Item = &Key> {
         std::iter::once(&*self.current).chain(self.former.iter())
     }
+}
+
+/// The associated data of a webhook's secrets.
+fn webhook_data(owner: WebhookId) -> Vec<u8> {
+    format!("secrets of webhook {owner}").into_bytes()
 }
 
 /// Bytes from the operating system, for keys and nonces.
@@ -253,6 +283,18 @@ mod tests {
         assert!(sealer.open_secrets(MAIN, b"short").is_err());
         assert!(Sealer::new(&"c2hvcnQ=".into()).is_err());
         assert!(Sealer::new(&STANDARD.encode([0; 32]).into()).is_err());
+    }
+
+    #[test]
+    fn signing_secrets_open_only_for_the_same_webhook() {
+        let sealer = Sealer::new(&Sealer::generate_key().unwrap()).unwrap();
+        let secrets = SigningSecrets { current: "new".into(), former: vec![("old".into(), UnixMs(7))] };
+        let sealed = sealer.seal_signing(WebhookId(1), &secrets).unwrap();
+        let opened = sealer.open_signing(WebhookId(1), &sealed).unwrap();
+        let valid: Vec<_> = opened.valid(UnixMs(6)).map(ExposeSecret::expose_secret).collect();
+        assert_eq!(valid, ["new", "old"]);
+        assert!(sealer.open_signing(WebhookId(2), &sealed).is_err());
+        assert!(sealer.open(SealContext::Secrets(MAIN), &sealed).is_err());
     }
 
     #[test]

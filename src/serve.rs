@@ -5,7 +5,7 @@ use crate::journey::{self, Journey};
 use crate::provider::LoadError;
 use crate::supervise::GaveUp;
 use crate::words::UnixMs;
-use crate::{discovery, http, keep};
+use crate::{discovery, http, keep, webhook};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub enum Role {
     Api,
     /// Pulls from the providers.
     Fetch,
-    /// Drains the outbox, rebuilds a lost schedule, looks after the history, lists devices.
+    /// Drains the outbox, rebuilds a lost schedule, looks after the history, lists devices, posts to webhooks.
     Keep,
 }
 
@@ -143,6 +143,7 @@ async fn run_roles(
     }
     if roles.contains(&Role::Keep) {
         tasks.spawn(keep::run(app.clone(), stop.clone()));
+        tasks.spawn(post_to_webhooks(app.clone(), stop.clone()));
         let (app, stop) = (app.clone(), stop.clone());
         tasks.spawn(async move {
             let supervisor = app.supervisor.clone();
@@ -174,6 +175,12 @@ async fn run_roles(
         () = looking => None,
     };
     failure.map_or(Ok(()), |failure| Err(failure.into()))
+}
+
+/// Posts changes to webhooks.
+async fn post_to_webhooks(app: App, stop: CancellationToken) {
+    let supervisor = app.supervisor.clone();
+    supervisor.run("webhooks", &stop, || webhook::run(app.clone(), stop.clone())).await;
 }
 
 /// Passes on wake-ups from other processes.

@@ -5,7 +5,7 @@ mod validate;
 
 pub use history::History;
 pub use lists::{FormerKeys, Names, OperatorSecrets, Origins, ProviderHosts};
-pub use tenant::{Refresh, Tenant};
+pub use tenant::{Refresh, Tenant, Webhooks};
 
 use crate::words::Interval;
 use secrecy::SecretString;
@@ -74,6 +74,8 @@ section!(
         incident: Incident,
         /// When a reading counts as fresh.
         fresh: Fresh,
+        /// Webhooks.
+        webhooks: Webhooks,
         /// The cache.
         cache: Cache,
         /// Retention of history.

@@ -25,7 +25,7 @@ const LEVELS: &[&[&str]] = &[
     &["demo"],
     &["serve"],
     &["http"],
-    &["discovery", "trial", "refresh"],
+    &["discovery", "trial", "refresh", "webhook"],
     &["adhoc", "change", "live"],
     &["journey", "read", "history", "keep", "forecast", "explain"],
     &["authorise"],
@@ -68,7 +68,7 @@ const ORDER: &[(&str, &[&[&str]])] = &[
         &[
             &["cases", "bench_hooks"],
             &["bootstrap", "list", "probe", "authorize", "check", "id_scope"],
-            &["client"],
+            &["client", "push"],
             &["page"],
             &["token"],
             &["trace"],
@@ -92,7 +92,7 @@ const ORDER: &[(&str, &[&[&str]])] = &[
             &["value", "http_text", "lookup_error"],
         ],
     ),
-    ("src/preference", &[&["devices"], &["jobs"], &["accounts"], &["tenants"]]),
+    ("src/preference", &[&["devices"], &["jobs"], &["accounts"], &["webhooks"], &["tenants"]]),
 ];
 
 /// The most files in one folder, its `mod.rs` not counted; a room with more has sub-rooms.
@@ -182,6 +182,8 @@ const SECRET_USERS: &[&str] = &[
     "src/http/connections/authorize.rs",
     "src/fetch/cases/token_cases.rs",
     "src/preference/tenants/keys.rs",
+    "src/webhook/sign.rs",
+    "src/http/webhooks/mod.rs",
     "src/cli/admin/key.rs",
     "src/cli/admin/sql_reader.rs",
     "src/cli/sealing_key.rs",

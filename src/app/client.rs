@@ -2,7 +2,7 @@
 //! share one HTTP connection pool.
 
 use super::App;
-use crate::fetch::{Fetcher, Reach};
+use crate::fetch::{Fetcher, Pusher, Reach};
 use crate::provider::{LoadError, Provider};
 use crate::take::Taker;
 use crate::words::{ConnectionId, ProviderName};
@@ -41,6 +41,22 @@ impl App {
         // A client that was idle tells a calendar's window boundaries by an old instant.
         client.taker.observe_time(self.clock.now());
         Ok(client)
+    }
+
+    /// The client that posts to webhooks: built when it is first needed.
+    pub fn pusher(&self) -> Result<&Pusher, String> {
+        match self.pusher.get() {
+            Some(built) => Ok(built),
+            None => {
+                let built = Pusher::new(self.push_reach())?;
+                Ok(self.pusher.get_or_init(|| built))
+            }
+        }
+    }
+
+    /// Where webhooks may be.
+    pub fn push_reach(&self) -> Reach {
+        if self.settings.webhooks.private_networks { Reach::Private } else { Reach::Public }
     }
 
     fn build_client(&self, provider: &Arc<Provider>) -> Result<ProviderClient, LoadError> {

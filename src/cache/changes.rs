@@ -2,7 +2,7 @@
 
 use super::store::{Cache, GONE, META};
 use crate::redis::RedisError;
-use crate::words::{DeviceId, TenantId};
+use crate::words::{DeviceId, TenantId, UnixMs};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -51,6 +51,16 @@ pub struct Changes {
 impl ChangeId {
     /// Before all.
     pub const NONE: Self = Self { ms: 0, sequence: 0 };
+
+    /// Before all changes of this instant, and after those of earlier ones.
+    pub fn before(at: UnixMs) -> Self {
+        Self { ms: at.0.saturating_sub(1).max(0).unsigned_abs(), sequence: u64::MAX }
+    }
+
+    /// When the change was, by Redis's clock.
+    pub fn at(self) -> UnixMs {
+        UnixMs(i64::try_from(self.ms).unwrap_or(i64::MAX))
+    }
 }
 
 impl Cache {
@@ -66,9 +76,41 @@ impl Cache {
         after: Option<ChangeId>,
         max: usize,
     ) -> Result<Changes, RedisError> {
+        self.read_changes(tenant, after, max, false).await
+    }
+
+    /// Likewise; if there are more, the first of them.
+    pub async fn first_changes(
+        &self,
+        tenant: TenantId,
+        after: ChangeId,
+        max: usize,
+    ) -> Result<Changes, RedisError> {
+        self.read_changes(tenant, Some(after), max, true).await
+    }
+
+    /// The oldest change that a tenant's stream has; none if there is no stream.
+    pub async fn oldest_change(&self, tenant: TenantId) -> Result<Option<ChangeId>, RedisError> {
+        let mut call = redis::cmd("XRANGE");
+        call.arg(self.keys.changes(tenant)).arg("-").arg("+").arg("COUNT").arg(1);
+        let entries: Vec<(String, Vec<String>)> = call
+            .query_async(&mut self.redis.link())
+            .await
+            .map_err(|source| RedisError::Failed { what: "read the oldest change", source })?;
+        Ok(entries.first().and_then(|(id, _)| id.parse().ok()))
+    }
+
+    async fn read_changes(
+        &self,
+        tenant: TenantId,
+        after: Option<ChangeId>,
+        max: usize,
+        first: bool,
+    ) -> Result<Changes, RedisError> {
         let failed = |source| RedisError::Failed { what: "read the changes", source };
         let mut call = self.scripts.listen.key(self.keys.changes(tenant));
         call.arg(KEPT_FOR.as_secs()).arg(after.map(|id| id.to_string()).unwrap_or_default()).arg(max);
+        call.arg(u8::from(first));
         type Entry = (String, Vec<String>);
         let (newest, all_there, entries): (String, bool, Vec<Entry>) =
             call.invoke_async(&mut self.redis.link()).await.map_err(failed)?;

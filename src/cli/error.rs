@@ -17,6 +17,7 @@ use crate::redis::RedisError;
 use crate::refresh::RefreshError;
 use crate::settings::SettingsError;
 use crate::token::CanaryError;
+use crate::webhook::WebhookError;
 use crate::words::TextError;
 use std::error::Error;
 
@@ -95,4 +96,5 @@ from!(
     RefreshError => Refused,
     ExplainError => Refused,
     ImportError => Refused,
+    WebhookError => Refused,
 );

@@ -18,6 +18,7 @@ mod sealing_key;
 mod servers;
 mod stop;
 mod table;
+mod webhook;
 
 pub use context::Context;
 pub use error::CliError;
@@ -106,6 +107,9 @@ pub enum Command {
     /// Add, import and list devices
     #[command(subcommand)]
     Device(device::Command),
+    /// List webhooks, and enable them again
+    #[command(subcommand)]
+    Webhook(webhook::Command),
     /// List, check, try and create provider definitions
     #[command(subcommand)]
     Provider(provider::Command),
@@ -160,6 +164,9 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), CliError> {
         }
         Command::Device(command) => {
             run_with_context(global, async |context| device::run(context, command).await).await
+        }
+        Command::Webhook(command) => {
+            run_with_context(global, async |context| webhook::run(context, command).await).await
         }
         Command::Secret(command) => {
             run_with_context(global, async |context| rotate::run(context, command).await).await

@@ -11,6 +11,7 @@
 //! | `id_scope` | puts the home before ids that are unique only within one |
 //! | `check/` | refuses definitions that compile and cannot work |
 //! | `client` | makes the call, page by page, and returns one outcome per job |
+//! | `push` | posts to an address that a user gave: no call to a provider, and behind a guard of its own |
 //! | `token/` | requests tokens by a login or by OAuth 2.0 |
 //! | `trace` | records a call's HTTP exchanges for people |
 //! | `request/` | builds the request: templates, credentials, signature; redacts secrets in results |
@@ -32,6 +33,7 @@ mod jq;
 mod list;
 mod page;
 mod probe;
+mod push;
 mod request;
 mod token;
 mod trace;
@@ -42,6 +44,7 @@ pub use call::{Call, CallResult, Rejected, Target, Validators};
 pub use cases::{CaseResult, Difference, run_cases};
 pub use client::Fetcher;
 pub use list::Listing;
+pub use push::{NoReceipt, Push, Pusher, Receipt, check_push_url};
 pub use token::{AuthorizationRequest, DeviceCode, Reservations};
 pub use trace::{Exchange, ReceivedResponse, SentRequest, Trace};
-pub use wire::Reach;
+pub use wire::{AddressRefusal, Reach};

@@ -18,6 +18,7 @@ mod openapi;
 mod providers;
 mod readings;
 mod refusals;
+mod webhooks;
 
 pub use openapi::document;
 

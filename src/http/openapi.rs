@@ -1,6 +1,6 @@
 //! The API's OpenAPI description, generated from the code. `openapi.json` is a committed copy; a test checks it.
 
-use super::{Api, connections, devices, export, health, jobs, lag, layers, providers, readings};
+use super::{Api, connections, devices, export, health, jobs, lag, layers, providers, readings, webhooks};
 use axum::Router;
 use axum::http::{HeaderValue, header};
 use axum::middleware::map_response;
@@ -27,6 +27,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
         (name = "jobs", description = "Refresh intervals and priorities"),
         (name = "providers", description = "What connections need, and what values readings hold"),
         (name = "connections", description = "Accounts at providers, their authorization and their devices"),
+        (name = "webhooks", description = "Addresses to which changes are posted"),
         (name = "lag", description = "How late refreshes are"),
         (name = "health", description = "For operators"),
     )
@@ -54,6 +55,9 @@ pub(super) fn routes(body_bytes_max: usize, import_bytes_max: usize) -> OpenApiR
     let waits = OpenApiRouter::new()
         .routes(routes!(jobs::show_refresh))
         .layer(layers::within(layers::REQUEST_TIMEOUT + jobs::WAIT_MAX));
+    let tests = OpenApiRouter::new()
+        .routes(routes!(webhooks::act::test))
+        .layer(layers::within(layers::REQUEST_TIMEOUT + webhooks::act::TEST_MAX));
     let imports = OpenApiRouter::new()
         .routes(routes!(connections::import::import))
         .layer(layers::bodies_up_to(import_bytes_max))
@@ -61,6 +65,7 @@ pub(super) fn routes(body_bytes_max: usize, import_bytes_max: usize) -> OpenApiR
     quick()
         .layer(layers::within(layers::REQUEST_TIMEOUT))
         .merge(waits)
+        .merge(tests)
         .layer(layers::bodies_up_to(body_bytes_max))
         .merge(imports)
 }
@@ -91,6 +96,10 @@ fn quick() -> OpenApiRouter<Api> {
         .routes(routes!(connections::authorize::callback))
         .routes(routes!(connections::discover::discover))
         .routes(routes!(export::export))
+        .routes(routes!(webhooks::list, webhooks::add))
+        .routes(routes!(webhooks::show, webhooks::change, webhooks::remove))
+        .routes(routes!(webhooks::act::rotate))
+        .routes(routes!(webhooks::act::replay))
         .routes(routes!(lag::show))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

@@ -121,13 +121,17 @@ impl Filter {
     /// Whether the reader wants this event. That a device is gone is told to all who did not name others: nobody knows
     /// any more what it was.
     pub fn wants(&self, event: &Event) -> bool {
-        let is_named = |id: DeviceId| self.ids.as_ref().is_none_or(|ids| ids.contains(&id));
         match &event.payload {
-            Payload::Reading(view) | Payload::Device(view) => is_named(view.id) && self.matches(view),
-            Payload::Gone(device) => is_named(*device),
-            Payload::Ended(device) => self.ends && is_named(*device),
+            Payload::Reading(view) | Payload::Device(view) => self.names(view.id) && self.matches(view),
+            Payload::Gone(device) => self.names(*device),
+            Payload::Ended(device) => self.ends && self.names(*device),
             Payload::Resync => true,
         }
+    }
+
+    /// Whether the reader may want what changes of this device.
+    pub fn names(&self, device: DeviceId) -> bool {
+        self.ids.as_ref().is_none_or(|ids| ids.contains(&device))
     }
 
     fn matches(&self, view: &DeviceView) -> bool {

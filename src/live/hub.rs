@@ -216,11 +216,7 @@ impl Hub {
 }
 
 /// What tells these changes: each device as it is now, and each part of it once.
-pub(super) async fn events(
-    app: &App,
-    tenant: TenantId,
-    changes: Vec<Change>,
-) -> Result<Vec<Arc<Event>>, ReadError> {
+pub async fn events(app: &App, tenant: TenantId, changes: Vec<Change>) -> Result<Vec<Arc<Event>>, ReadError> {
     let mut seen = HashSet::new();
     let mut newest: Vec<_> = changes
         .into_iter()

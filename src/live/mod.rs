@@ -6,6 +6,7 @@ mod hub;
 
 pub use event::{Event, Filter, Payload};
 pub use feed::{End, Reader};
+pub use hub::events;
 
 use crate::app::App;
 use crate::cache::ChangeId;

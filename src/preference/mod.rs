@@ -1,9 +1,11 @@
-//! What users set: tenants, keys, connections, devices, jobs, and the outbox that carries changes to the schedule.
+//! What users set: tenants, keys, connections, devices, jobs, webhooks, and the outbox that carries changes to the
+//! schedule.
 
 mod accounts;
 pub mod devices;
 pub mod jobs;
 pub mod tenants;
+pub mod webhooks;
 
 pub use accounts::{
     activation, connection_name, connections, learned, quota_inputs, refusals, secrets, standing,

@@ -35,6 +35,7 @@
 //! | `{p}:wake` | channel | wake-ups: there is something to take |
 //! | `{p}:stats:<minute>` | hash | lag histogram and outcome counts of that minute |
 //! | `check` | text | the process whose turn it is to check all schedules; expires |
+//! | `webhooks` | text | the process whose turn it is to look for webhooks that are due; expires |
 //! | `{t}:d:<device>` | hash | `_` → the device itself, resource → latest; each `<version> <json>` |
 //! | `{t}:changes` | stream | the last changes: `d` device, `f` resource, `_` or `-`; while somebody listens |
 //! | `{t}:changes` | channel | the same as they come: `<id> <device> <field>`; `! <device>`: a call has ended |
@@ -77,6 +78,11 @@ impl Keys {
     /// Whose turn it is to check all schedules.
     pub fn check(&self) -> String {
         format!("{}check", self.prefix)
+    }
+
+    /// Whose turn it is to look for webhooks that are due.
+    pub fn webhooks(&self) -> String {
+        format!("{}webhooks", self.prefix)
     }
 
     /// A device in the cache.

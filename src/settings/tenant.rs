@@ -25,3 +25,16 @@ section!(
         app_share: f64,
     }
 );
+section!(
+    /// `[webhooks]`
+    Webhooks {
+        /// So many a tenant may have.
+        tenant_max: u32,
+        /// So many changes are posted together.
+        batch: u32,
+        /// One that failed for so long is disabled.
+        disable_after: Interval,
+        /// Whether they may be in private networks.
+        private_networks: bool,
+    }
+);

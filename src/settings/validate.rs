@@ -51,6 +51,10 @@ impl Settings {
                 refresh.app_share
             )));
         }
+        if self.webhooks.batch == 0 || self.webhooks.batch > 1000 {
+            let batch = self.webhooks.batch;
+            return Err(SettingsError(format!("webhooks.batch is {batch}; it must be from 1 to 1000")));
+        }
         if self.http.header_timeout.as_ms() == 0 || self.http.idle_timeout.as_ms() == 0 {
             return Err(SettingsError("http.header_timeout and http.idle_timeout must be above 0".into()));
         }

@@ -43,6 +43,10 @@ id!(
     JobId
 );
 id!(
+    /// An address to which a tenant's changes are posted.
+    WebhookId
+);
+id!(
     /// One granted call. Also the call's fence: a later call has a larger number, across crashes and rebuilds.
     CallId
 );

@@ -25,6 +25,7 @@ mod roles;
 mod serving;
 mod stream;
 mod tenant_limits;
+mod webhooks;
 mod windows;
 
 use crate::support::TestApp;

@@ -12,6 +12,7 @@ mod secrets;
 mod start;
 mod tenant;
 mod trial;
+mod webhook;
 mod why;
 
 use crate::support::{TestApp, server};
@@ -221,7 +222,7 @@ fn every_request_in_the_readme_is_in_the_api_description() {
         );
         seen += 1;
     }
-    assert_eq!(seen, 9);
+    assert_eq!(seen, 10);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Without statistics it takes any tenant and any connection to be small, and an index on them to be good.
 
 use crate::support::TestApp;
-use paceline::preference::{connections, devices, inventory, job_status, jobs, quota_inputs};
+use paceline::preference::{connections, devices, inventory, job_status, jobs, quota_inputs, webhooks};
 use paceline::record::rollup::SeriesKey;
 use paceline::record::select::{self, Freshness, Span};
 use paceline::record::series::{self, Part};
@@ -196,6 +196,26 @@ async fn statements_about_some_devices_of_a_large_account_read_it_once_at_most_b
     });
     let more: Vec<_> = more.collect();
     large.few("new devices", ASKED, devices::add(pool, &account, &more)).await.unwrap();
+}
+
+#[tokio::test]
+async fn looking_for_due_webhooks_reads_those_that_are_enabled() {
+    let large = Large::start().await;
+    let pool = &large.0.app.pool;
+    // Disabled, but for ten.
+    let add = "INSERT INTO webhooks (tenant_id, label, url, created_at, disabled_at)
+               SELECT $1, '', '', now(), CASE WHEN n > 10 THEN now() END FROM generate_series(1, 20000) n";
+    sqlx::query(add).bind(large.0.tenant.0).execute(pool).await.unwrap();
+    let before = large.rows().await;
+    let found = webhooks::deliveries::enabled(pool).await.unwrap();
+    let read = large.rows().await - before;
+    assert!(found.len() == 10 && read < 100, "{read} rows were read for {}", found.len());
+    let now = large.0.app.clock.now();
+    let before = large.rows().await;
+    let claim = webhooks::deliveries::claim(pool, found[0].tenant, found[0].id, now, now.plus_ms(1_000));
+    assert!(claim.await.unwrap().is_some());
+    let read = large.rows().await - before;
+    assert!(read < 100, "{read} rows were read for a claim");
 }
 
 #[tokio::test]

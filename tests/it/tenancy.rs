@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Tables whose rows belong to a tenant. Each key of theirs begins with it.
 const TABLES: &str = "connections|devices|jobs|latest|readings|rollups|sync_events|tokens|authorisations|\
-                      api_keys|sql_readers|removed_devices";
+                      api_keys|sql_readers|removed_devices|webhooks";
 /// How a statement says that it is about more than one tenant, and why.
 const ALL_TENANTS: &str = "-- All tenants: ";
 

@@ -54,6 +54,15 @@ pub(crate) async fn run(context: &Context, Command::Rotate: Command) -> Result<(
             ids.join(", ")
         )));
     }
+    if !resealed.unopenable_webhooks.is_empty() {
+        let ids: Vec<_> = resealed.unopenable_webhooks.iter().map(ToString::to_string).collect();
+        return Err(CliError::refused(format!(
+            "{} sealed again; no key in secret.key or secret.former_keys opens the secrets of webhooks {}: add the key \
+             that sealed them, or have their tenants rotate them with POST /v1/webhooks/ID/rotate",
+            resealed.sealed,
+            ids.join(", ")
+        )));
+    }
     if resealed.left > 0 {
         let left = resealed.left;
         return Err(CliError::refused(format!(

@@ -28,7 +28,7 @@ impl Reach {
         if private_networks.contains(provider.as_str()) { Self::Private } else { Self::Public }
     }
 
-    fn allows(self, address: IpAddr) -> bool {
+    pub(super) fn allows(self, address: IpAddr) -> bool {
         match address_class(address) {
             AddressClass::Public => true,
             AddressClass::Private => self == Self::Private,
@@ -142,7 +142,7 @@ pub(crate) fn unreachable_urls(provider: &Provider, reach: Reach) -> Vec<(Range<
 }
 
 /// Whether a host is in a private network: by its address, or by a name that the internet does not know.
-fn is_private(host: &str) -> bool {
+pub(super) fn is_private(host: &str) -> bool {
     if let Ok(address) = host.trim_matches(['[', ']']).parse() {
         return address_class(address) == AddressClass::Private;
     }

@@ -16,6 +16,7 @@ use crate::read::ReadError;
 use crate::refresh::RefreshError;
 use crate::token::TokenError;
 use crate::trial::TrialError;
+use crate::webhook::WebhookError;
 use std::sync::Arc;
 
 impl From<PostgresError> for ApiError {
@@ -149,6 +150,21 @@ impl From<RefreshError> for ApiError {
             RefreshError::NoAnswer => Self::ScheduleTimedOut,
             RefreshError::Redis(error) => Self::RedisUnavailable(error),
             RefreshError::Postgres(error) => error.into(),
+        }
+    }
+}
+
+impl From<WebhookError> for ApiError {
+    fn from(error: WebhookError) -> Self {
+        match error {
+            WebhookError::Unknown(id) => Self::NoSuchWebhook(id),
+            WebhookError::TooMany { max } => Self::TooManyWebhooks(max),
+            WebhookError::Refused(why) => Self::BadWebhook(why),
+            WebhookError::Label(error) => Self::BadLabel(error),
+            WebhookError::Redis(error) => Self::LiveUnavailable(error.into()),
+            WebhookError::Postgres(error) => error.into(),
+            WebhookError::Read(error) => error.into(),
+            WebhookError::Seal(_) | WebhookError::Client(_) => Self::Internal(error.into()),
         }
     }
 }

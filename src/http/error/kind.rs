@@ -52,6 +52,9 @@ impl ApiError {
             Self::LabelTaken(_) => (S::CONFLICT, "label-taken", "Label taken"),
             Self::TooManyRequests { .. } => (S::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::NoSuchRefresh(_) => (S::NOT_FOUND, "no-such-refresh", "No such refresh"),
+            Self::NoSuchWebhook(_) => (S::NOT_FOUND, "no-such-webhook", "No such webhook"),
+            Self::BadWebhook(_) => (S::UNPROCESSABLE_ENTITY, "bad-webhook", "Webhook not accepted"),
+            Self::TooManyWebhooks(_) => (S::CONFLICT, "too-many-webhooks", "Too many webhooks"),
             Self::NoSuchJobs => (S::NOT_FOUND, "no-such-jobs", "No such jobs"),
             Self::TooManyJobs { .. } => (S::UNPROCESSABLE_ENTITY, "too-many-jobs", "Too many jobs"),
             Self::TooManyRefreshes { .. } => {

@@ -18,7 +18,7 @@ use crate::provider::LookupError;
 use crate::words::priority::UnknownPriority;
 use crate::words::text::excerpt;
 use crate::words::{
-    ConnectionId, DeviceId, Incident, Interval, IntervalError, ResourceName, Role, TextError,
+    ConnectionId, DeviceId, Incident, Interval, IntervalError, ResourceName, Role, TextError, WebhookId,
 };
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -150,6 +150,15 @@ pub(super) enum ApiError {
     NotAuthorised(AuthoriseError),
     #[error("you have no refresh {0}; refreshes are kept for a day")]
     NoSuchRefresh(i64),
+    #[error("you have no webhook {0}; GET /v1/webhooks lists your webhooks")]
+    NoSuchWebhook(WebhookId),
+    #[error("{0}")]
+    BadWebhook(String),
+    #[error(
+        "you have {0} webhooks, as many as a tenant may have: delete one that you do not need, or ask the operator for \
+         more"
+    )]
+    TooManyWebhooks(u32),
     #[error("none of your jobs is as you describe; GET /v1/devices lists your devices and their jobs")]
     NoSuchJobs,
     #[error("{jobs} jobs are as you describe, and at most {max} are refreshed at once; describe fewer")]

@@ -1,4 +1,4 @@
-//! How many connections and devices a tenant has, held still while some are added.
+//! How many connections, devices and webhooks a tenant has, held still while some are added.
 
 use crate::postgres::{PostgresError, Transaction};
 use crate::words::TenantId;
@@ -28,4 +28,13 @@ pub async fn devices(tx: &mut Transaction, tenant: TenantId) -> Result<u64, Post
         .await
         .map(i64::unsigned_abs)
         .map_err(PostgresError::on("count the tenant's devices"))
+}
+
+/// The number of a tenant's webhooks.
+pub async fn webhooks(tx: &mut Transaction, tenant: TenantId) -> Result<u64, PostgresError> {
+    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM webhooks WHERE tenant_id = $1"#, tenant.0)
+        .fetch_one(tx)
+        .await
+        .map(i64::unsigned_abs)
+        .map_err(PostgresError::on("count the tenant's webhooks"))
 }

@@ -106,6 +106,11 @@ async fn unknown_resources_paths_and_methods_are_errors() {
         ("GET", "/v1/devices/1/jobs/state/refresh", "POST"),
         ("GET", "/v1/refreshes", "POST"),
         ("POST", "/v1/refreshes/1", "GET,HEAD"),
+        ("PUT", "/v1/webhooks", "GET,HEAD,POST"),
+        ("POST", "/v1/webhooks/1", "GET,HEAD,PATCH,DELETE"),
+        ("GET", "/v1/webhooks/1/rotate", "POST"),
+        ("GET", "/v1/webhooks/1/test", "POST"),
+        ("GET", "/v1/webhooks/1/replay", "POST"),
         ("PUT", "/healthz", "GET,HEAD"),
     ] {
         let response =

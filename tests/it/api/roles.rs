@@ -4,7 +4,8 @@ use super::*;
 use std::collections::BTreeSet;
 
 /// Method, path, body; then the status without a key, for a reader, a user and an operator of the tenant, and for a
-/// user of another tenant. `{d}`, `{c}` and `{r}` are a device, a connection and a refresh of the tenant.
+/// user of another tenant. `{d}`, `{c}`, `{r}` and `{w}` are a device, a connection, a refresh and a webhook of the
+/// tenant.
 type Row = (&'static str, &'static str, Option<&'static str>, [u16; 5]);
 
 const TABLE: &[Row] = &[
@@ -24,6 +25,8 @@ const TABLE: &[Row] = &[
     ("GET", "/v1/plan", None, [401, 200, 200, 200, 200]),
     ("PATCH", "/v1/jobs?dry_run=true", Some(r#"{"paused":false}"#), [401, 403, 200, 200, 200]),
     ("POST", "/v1/connections", Some("{}"), [401, 403, 422, 422, 422]),
+    ("GET", "/v1/webhooks", None, [401, 403, 200, 200, 200]),
+    ("POST", "/v1/webhooks", Some("{}"), [401, 403, 422, 422, 422]),
     // Of the tenant: there is no such thing for others.
     ("GET", "/v1/devices/{d}", None, [401, 200, 200, 200, 404]),
     ("GET", "/v1/devices/{d}/readings?resource=state", None, [401, 200, 200, 200, 404]),
@@ -55,6 +58,13 @@ const TABLE: &[Row] = &[
     ("PUT", "/v1/connections/{c}/plan", Some(r#"{"plan":"x"}"#), [401, 403, 422, 422, 404]),
     ("POST", "/v1/connections/{c}/authorize", Some("{}"), [401, 403, 409, 409, 404]),
     ("POST", "/v1/connections/{c}/discover", None, [401, 403, 409, 409, 404]),
+    ("GET", "/v1/webhooks/{w}", None, [401, 403, 200, 200, 404]),
+    ("PATCH", "/v1/webhooks/{w}", Some(r#"{"enabled":true}"#), [401, 403, 200, 200, 404]),
+    ("POST", "/v1/webhooks/{w}/rotate", None, [401, 403, 200, 200, 404]),
+    ("POST", "/v1/webhooks/{w}/test", None, [401, 403, 200, 200, 404]),
+    ("POST", "/v1/webhooks/{w}/replay", Some(r#"{"since":"1-0"}"#), [401, 403, 200, 200, 404]),
+    // The operator's key finds it deleted by the user's.
+    ("DELETE", "/v1/webhooks/{w}", None, [401, 403, 204, 404, 404]),
 ];
 
 /// The status of a response, whose body may have no end.
@@ -90,9 +100,13 @@ async fn every_endpoint_answers_each_role_and_other_tenants_as_it_should() {
         .fetch_one(&api.app().pool)
         .await
         .unwrap();
+    let (tenant, url) = (api.test.tenant, "https://host.invalid/");
+    let (webhook, _) =
+        paceline::webhook::create(api.app(), tenant, "", url, Default::default()).await.unwrap();
+    let webhook = webhook.id;
     let named = |text: &str| {
         let text = text.replace("{d}", &device.to_string()).replace("{c}", &connection.to_string());
-        text.replace("{r}", &refresh.to_string())
+        text.replace("{r}", &refresh.to_string()).replace("{w}", &webhook.to_string())
     };
     let mut wrong = Vec::new();
     for (method, path, body, expected) in TABLE {

@@ -89,7 +89,7 @@ impl Told {
 
 impl Api {
     /// Caches and tells a reading, as a landing call does once it is recorded. Later calls have a larger `n`.
-    async fn land(&self, device: usize, n: i64) {
+    pub(super) async fn land(&self, device: usize, n: i64) {
         let now = self.app().clock.now();
         let latest = Latest {
             values: json!({ "n": n }).as_object().unwrap().clone(),
