@@ -21,7 +21,7 @@ pub(super) struct Batch {
     pub(super) until: ChangeId,
     /// Changes before it are not kept any more: the receiver is to read its devices anew.
     pub(super) resync: bool,
-    /// What is told.
+    /// Its events.
     pub(super) events: Vec<Arc<Event>>,
     /// Whether there are changes after it.
     pub(super) more: bool,
@@ -80,9 +80,10 @@ pub(super) async fn compose(
 
 /// How many of these changes make a batch of at most `max` events: a part of a device that changed repeatedly is one.
 fn prefix(changes: &[Change], filter: &Filter, max: usize) -> usize {
-    let mut told = HashSet::<(DeviceId, &Changed)>::new();
+    let mut parts = HashSet::<(DeviceId, &Changed)>::new();
     for (n, change) in changes.iter().enumerate() {
-        if filter.names(change.device) && told.insert((change.device, &change.changed)) && told.len() > max {
+        if filter.names(change.device) && parts.insert((change.device, &change.changed)) && parts.len() > max
+        {
             return n;
         }
     }

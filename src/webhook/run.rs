@@ -15,6 +15,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const TURN: Duration = Duration::from_millis(900);
 /// How often it looks while no webhook is enabled.
 const LOOK_IDLE: Duration = Duration::from_secs(5);
+/// How long posts under way may take when the process, or its role, stops. Those that are cut off are repeated.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
 /// How many webhooks a process delivers to at once …
 const AT_ONCE: usize = 8;
 /// … of those, to so many whose last attempt failed: they may hang …
@@ -22,7 +24,7 @@ const FAILING_AT_ONCE: usize = 3;
 /// … and to so many of one tenant.
 const TENANT_AT_ONCE: usize = 4;
 
-/// Delivers to webhooks until stopped; then posts under way have the shutdown's grace to end.
+/// Delivers to webhooks until stopped.
 pub async fn run(app: App, stop: CancellationToken) {
     let mut courier = Courier::new(app);
     let mut look_at = Instant::now();
@@ -34,10 +36,9 @@ pub async fn run(app: App, stop: CancellationToken) {
         }
         courier.start();
     }
-    let grace = courier.app.shutdown_grace();
     let ending = async { while courier.running.join_next().await.is_some() {} };
-    if timeout(grace, ending).await.is_err() {
-        tracing::debug!("posts to webhooks cut off at shutdown; they are repeated");
+    if timeout(STOP_WITHIN, ending).await.is_err() {
+        tracing::debug!("posts to webhooks cut off; they are repeated");
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 
-/// A server that records what is posted to it, and answers as told, or else 200.
+/// A server that records what is posted to it, and answers as it is asked to, or else 200.
 struct Receiver {
     url: String,
     posts: UnboundedReceiver<Post>,

@@ -34,7 +34,7 @@ async fn changes_are_delivered_in_order_in_batches_and_signed() {
     assert_eq!((&shown["state"], &shown["last_status"]), (&json!("delivering"), &json!(200)));
     assert_eq!(shown["cursor"], posts[1].events()[1]["id"]);
     assert_eq!(round(rig.app()).await, 0, "nothing is delivered twice");
-    // Preferences and removals are told, too.
+    // Removals are delivered, too.
     paceline::keep::remove_devices(rig.app(), rig.api.test.tenant, &[device]).await.unwrap();
     round(rig.app()).await;
     let gone = rig.receiver.next().await;
