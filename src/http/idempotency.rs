@@ -2,7 +2,7 @@
 
 use super::Api;
 use super::auth::bearer;
-use super::error::ApiError;
+use super::error::{ApiError, Problem};
 use crate::preference::idempotency::{self, Answer, Claimed, Name};
 use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
@@ -42,6 +42,24 @@ pub(super) struct IdempotencyKey {
     /// time (with `Idempotent-Replayed: true`). Only answers of success count; after another, it is served anew.
     #[param(rename = "Idempotency-Key", example = "4f9b7c1e-5d0a-4a57-8f0e-3f6a1a2f9f10")]
     idempotency_key: Option<String>,
+}
+
+/// Why a request that names itself is not served. What the endpoint itself says of these statuses stands before.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "its variants are documentation")]
+pub(super) enum NotServed {
+    /// The `Idempotency-Key` is not accepted
+    #[response(status = 400, content_type = "application/problem+json")]
+    BadName(Problem),
+    /// The first request of this `Idempotency-Key` is still being served
+    #[response(status = 409, content_type = "application/problem+json")]
+    StillServed(Problem),
+    /// The body exceeds the server's limit
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(Problem),
+    /// The `Idempotency-Key` was used for another request
+    #[response(status = 422, content_type = "application/problem+json")]
+    Reused(Problem),
 }
 
 /// Serves a request that names itself once.

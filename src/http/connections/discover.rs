@@ -5,7 +5,7 @@ use crate::http::Api;
 use crate::http::auth::AuthenticatedUser;
 use crate::http::error::{ApiError, Problem};
 use crate::http::extract::{Path, Query};
-use crate::http::idempotency::IdempotencyKey;
+use crate::http::idempotency::{IdempotencyKey, NotServed};
 use crate::http::refusals::Refusals;
 use crate::preference::connections::{self, ConnectionError};
 use crate::preference::discovered::Changes;
@@ -122,7 +122,7 @@ enum NoList {
         How,
         IdempotencyKey,
     ),
-    responses((status = 200, description = "What changed", body = Discovered), NoList, Refusals)
+    responses(NotServed, (status = 200, description = "What changed", body = Discovered), NoList, Refusals)
 )]
 pub(in crate::http) async fn discover(
     State(api): State<Api>,

@@ -7,7 +7,7 @@ use crate::http::Api;
 use crate::http::auth::AuthenticatedUser;
 use crate::http::error::ApiError;
 use crate::http::extract::{Path, Query, Text};
-use crate::http::idempotency::IdempotencyKey;
+use crate::http::idempotency::{IdempotencyKey, NotServed};
 use crate::http::refusals::Refusals;
 use crate::keep;
 use crate::preference::connections;
@@ -58,6 +58,7 @@ pub(in crate::http) struct Imported {
     request_body(content((String = "application/x-ndjson"), (String = "text/csv")), description = "The devices"),
     params(("id" = i64, Path, description = "The connection's number", example = 3), ImportQuery, IdempotencyKey),
     responses(
+        NotServed,
         (status = 200, description = "What was added, and why rows were refused", body = Imported),
         ConnectionRefusal,
         Refusals,

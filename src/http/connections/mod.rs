@@ -11,7 +11,7 @@ use super::Api;
 use super::auth::{Authenticated, AuthenticatedUser};
 use super::error::{ApiError, Problem};
 use super::extract::{Json, Path};
-use super::idempotency::IdempotencyKey;
+use super::idempotency::{IdempotencyKey, NotServed};
 use super::refusals::Refusals;
 use crate::authorise::{self, AuthoriseError};
 use crate::keep;
@@ -135,6 +135,7 @@ pub(super) async fn list(
     params(IdempotencyKey),
     request_body = ConnectionRequest,
     responses(
+        NotServed,
         (status = 201, description = "The connection is stored", body = StoredConnection),
         ConnectionRefusal,
         Refusals,

@@ -51,7 +51,6 @@ pub(in crate::http) struct RemovalQuery {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::http) struct RemovedConnection {
     /// What became of the history.
-    #[schema(inline)]
     history: History,
     /// What was deleted.
     #[serde(flatten)]

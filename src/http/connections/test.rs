@@ -7,7 +7,7 @@ use crate::http::Api;
 use crate::http::auth::AuthenticatedUser;
 use crate::http::error::{ApiError, Problem};
 use crate::http::extract::Path;
-use crate::http::idempotency::IdempotencyKey;
+use crate::http::idempotency::{IdempotencyKey, NotServed};
 use crate::http::refusals::Refusals;
 use crate::preference::connections::{self, ConnectionRef};
 use crate::provider::Provider;
@@ -39,7 +39,6 @@ pub(in crate::http) struct ConnectionTest {
     /// Whether the provider accepts the connection's credential and answers.
     works: bool,
     /// What was asked of the provider.
-    #[schema(inline)]
     asked: Asked,
     /// What that came to: as in events, or `granted` for a token.
     #[schema(example = "fresh")]
@@ -63,6 +62,7 @@ pub(in crate::http) struct ConnectionTest {
     security(("bearer" = [])),
     params(("id" = i64, Path, description = "The connection's number", example = 3), IdempotencyKey),
     responses(
+        NotServed,
         (status = 200, description = "What the test came to", body = ConnectionTest),
         (status = 502, description = "The provider returned no token, or not the values that its calls need",
             body = Problem, content_type = "application/problem+json"),

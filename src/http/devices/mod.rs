@@ -12,6 +12,7 @@ use super::Api;
 use super::auth::Authenticated;
 use super::error::{ApiError, Problem};
 use super::extract::{Path, Query};
+use super::openapi::any_of;
 use super::refusals::Refusals;
 use crate::read::{self, DeviceView, Filter, Sort, Span, With};
 use crate::words::text::excerpt;
@@ -119,6 +120,21 @@ pub(super) struct DevicePartsPage {
     replica_lag_ms: Option<u64>,
 }
 
+/// Parts of a device: the answer to `fields`.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "its field is documentation")]
+pub(super) struct DeviceParts(Map<String, Value>);
+
+any_of! {
+    /// A page of devices, or of parts of them.
+    pub(super) DeviceList: DevicePage, DevicePartsPage
+}
+
+any_of! {
+    /// A device, or parts of it.
+    pub(super) OneDevice: DeviceView, DeviceParts
+}
+
 /// Lists your devices with their latest values.
 ///
 /// Pages stay correct while devices are added, removed and renamed: a page continues behind the last device of the one
@@ -127,7 +143,7 @@ pub(super) struct DevicePartsPage {
     get, path = "/v1/devices", operation_id = "list_devices", tag = "devices", params(DeviceQuery),
     security(("bearer" = [])),
     responses(
-        (status = 200, description = "A page of devices; with `fields`, only those parts of them", body = DevicePage,
+        (status = 200, description = "A page of devices; with `fields`, only those parts of them", body = DeviceList,
             headers(("ETag" = String, description = "Changes with the answer, but not with mere ages"))),
         (status = 304, description = "Nothing has changed since the answer with this `If-None-Match`"),
         (status = 400, description = "An invalid query parameter", body = Problem,
@@ -176,7 +192,7 @@ pub(super) async fn list(
     get, path = "/v1/devices/{id}", operation_id = "get_device", tag = "devices", security(("bearer" = [])),
     params(("id" = i64, Path, description = "The device's number", example = 17), ShownQuery),
     responses(
-        (status = 200, description = "The device; with `fields`, only those parts of it", body = DeviceView,
+        (status = 200, description = "The device; with `fields`, only those parts of it", body = OneDevice,
             headers(("ETag" = String, description = "Changes with the answer, but not with mere ages"))),
         (status = 304, description = "Nothing has changed since the answer with this `If-None-Match`"),
         (status = 400, description = "Not an id, or an invalid query parameter", body = Problem,

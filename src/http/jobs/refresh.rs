@@ -4,7 +4,7 @@ use crate::http::Api;
 use crate::http::auth::AuthenticatedUser;
 use crate::http::error::{ApiError, Problem, RateLimit};
 use crate::http::extract::Path;
-use crate::http::idempotency::IdempotencyKey;
+use crate::http::idempotency::{IdempotencyKey, NotServed};
 use crate::http::refusals::Refusals;
 use crate::preference::jobs;
 use crate::provider::Provider;
@@ -70,6 +70,7 @@ enum RefreshRefusal {
         ("resource" = String, Path, description = "A resource of the device's provider", example = "state"),
     ),
     responses(
+        NotServed,
         (
             status = 202, description = "The fetch is scheduled", body = RefreshView,
             headers(("Location" = String), ("RateLimit-Policy" = String), ("RateLimit" = String))

@@ -4,7 +4,7 @@ use crate::http::Api;
 use crate::http::auth::{Authenticated, AuthenticatedUser};
 use crate::http::error::{ApiError, Problem, RateLimit};
 use crate::http::extract::{Json, Path, Query};
-use crate::http::idempotency::IdempotencyKey;
+use crate::http::idempotency::{IdempotencyKey, NotServed};
 use crate::http::refusals::Refusals;
 use crate::refresh::{
     self, Asked, AskedJob, Asker, JobFilter, JobProgress, JobProgressState, Progress, RefreshStatus,
@@ -154,6 +154,7 @@ enum ManyRefusal {
     params(IdempotencyKey),
     request_body = RefreshRequest,
     responses(
+        NotServed,
         (
             status = 202, description = "At least one fetch is scheduled", body = ManyView,
             headers(("Location" = String), ("RateLimit-Policy" = String), ("RateLimit" = String))

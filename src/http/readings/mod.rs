@@ -8,6 +8,7 @@ use super::Api;
 use super::auth::Authenticated;
 use super::error::{ApiError, Problem};
 use super::extract::{Json, Path, Query};
+use super::openapi::any_of;
 use super::refusals::Refusals;
 use crate::history::{self, HistoryError, Question, Window};
 use crate::words::DeviceId;
@@ -18,6 +19,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use table::Format;
+
+any_of! {
+    /// Readings as they came, or by steps.
+    pub(super) ReadingsAnswer: Readings, StepReadings
+}
 
 /// Answers that only history has.
 #[derive(utoipa::IntoResponses)]
@@ -43,7 +49,7 @@ enum HistoryRefusals {
     params(("id" = i64, Path, description = "The device's number", example = 17), DeviceHistory),
     responses(
         (status = 200, description = "The readings: `Readings`, or with a step `StepReadings`", content(
-            (Readings = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"))),
+            (ReadingsAnswer = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"))),
         HistoryRefusals, Refusals,
     )
 )]
