@@ -5,7 +5,7 @@ CREATE TABLE idempotent_requests (
     tenant_id   bigint NOT NULL REFERENCES tenants,
     key_id      bigint NOT NULL,         -- the API key: names of one say nothing of another's
     name        text NOT NULL,
-    request     bytea NOT NULL,          -- hash of method, path, query and body
+    request     bytea NOT NULL,          -- keyed hash of path, query and body
     claim       bigint GENERATED ALWAYS AS IDENTITY,
     claimed_at  timestamptz NOT NULL DEFAULT now(),
     status      smallint,                -- null: being served

@@ -42,22 +42,26 @@ pub async fn set_default(
     let minimum = declared.map_or(Interval::MIN, |resource| resource.interval_min);
     let patch = change.patch(minimum)?;
     let whose = Whose { tenant, connection: found.id };
-    let stands = defaults::list(&app.pool, whose).await?;
-    let stands = stands.into_iter().find(|one| one.group == group && one.resource == name);
-    let by_default = || DefaultPreference {
+    if !group.is_empty() && !defaults::has_group(&app.pool, whose, group).await? {
+        return Err(ChangeError::NoGroup(group.to_owned()));
+    }
+    let by_default = DefaultPreference {
         group: group.to_owned(),
         resource: name.clone(),
         interval: declared.map_or(Interval::MAX, |resource| resource.interval_default),
         windows: None,
         priority: Priority::default(),
     };
-    let mut new = stands.unwrap_or_else(by_default);
-    new.interval = patch.interval.unwrap_or(new.interval);
-    new.priority = patch.priority.unwrap_or(new.priority);
-    if let Some(windows) = patch.windows {
-        new.windows = windows.map(|windows| windows.timetable);
-    }
-    let changed = defaults::set(&app.pool, whose, &new, replaces, &fallback(&provider)).await?;
+    let change = |new: &mut DefaultPreference| {
+        new.interval = patch.interval.unwrap_or(new.interval);
+        new.priority = patch.priority.unwrap_or(new.priority);
+        if let Some(windows) = patch.windows {
+            new.windows = windows.map(|windows| windows.timetable);
+        }
+    };
+    let fallback = fallback(&provider);
+    let set = defaults::set(&app.pool, whose, by_default, change, replaces, &fallback);
+    let (new, changed) = set.await?;
     Ok((new, followed(app, whose, (group, &name), changed).await?))
 }
 

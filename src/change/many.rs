@@ -142,9 +142,9 @@ async fn what_they_get(
         let ids: Vec<_> = connections.iter().copied().collect();
         let mut jobs = jobs::of_connections(&app.pool, &ids).await?;
         for stored in jobs.iter_mut().filter(|stored| dry_run && asked.contains(&stored.job.id)) {
-            let before = stored.job.clone();
+            let before = stored.asked();
             patch.apply(stored, now);
-            found.would_change += usize::from(stored.job != before);
+            found.would_change += usize::from(stored.asked() != before);
         }
         let Some(provider) = app.registry.get(name.as_str()) else { continue };
         let forecast = forecast_beside(app, plans, provider, &connections, jobs).await?;

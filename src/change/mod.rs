@@ -20,6 +20,7 @@ pub use crate::preference::jobs::{JobFilter, Precondition};
 
 use crate::forecast::ForecastFailed;
 use crate::postgres::PostgresError;
+use crate::words::text::excerpt;
 use crate::words::{DeviceId, Interval, IntervalError, ResourceName, TimetableError};
 use std::time::Duration;
 
@@ -55,6 +56,9 @@ pub enum ChangeError {
     /// The connection's provider is no longer defined.
     #[error("provider {0:?} is no longer defined")]
     ProviderGone(String),
+    /// No device of the connection is in this home or site.
+    #[error("no device of the connection is in the home or site {:?}", excerpt(.0))]
+    NoGroup(String),
     /// No such preference stands at the connection or group.
     #[error("no preference for {resource} stands there")]
     NoDefault {

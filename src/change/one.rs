@@ -4,6 +4,7 @@ use super::{ChangeError, FORECAST_TIMEOUT};
 use crate::app::App;
 use crate::forecast::{Gets, Plans, forecast_beside};
 use crate::keep;
+use crate::preference::jobs::defaults::{self, Whose};
 use crate::preference::jobs::{self, Asked, DeviceRef, JobPatch, Precondition, StoredJob, Windows};
 use crate::provider::{Provider, Resource};
 use crate::read;
@@ -87,7 +88,11 @@ pub async fn set_job(
         let default = subject.resource.interval_default;
         let now = app.clock.now();
         let set = jobs::set(&app.pool, tenant, of, (name, default), &patch, precondition, now).await?;
-        let asked = set.ok_or_else(outdated)?;
+        let mut asked = set.ok_or_else(outdated)?;
+        if asked.origin == JobOrigin::Provider {
+            // It may be new, and others may ask for it: its home or connection.
+            asked = subject.followed(app, tenant, asked).await?;
+        }
         // The preference is committed, whatever happens: what follows makes it take effect sooner, and tells more.
         keep::tell_soon(app, &subject.provider.name, &[asked.job.id]).await;
         if let Err(error) = read::refresh(app, tenant, &[device]).await {
@@ -170,6 +175,14 @@ impl<'a> Subject<'a> {
                 known: provider.resource_names().map(ToString::to_string).collect(),
             })?;
         Ok(Self { device: found, provider, resource_name, resource })
+    }
+
+    /// The job, once it follows the preference of its group or connection, if one stands there.
+    async fn followed(&self, app: &App, tenant: TenantId, asked: Asked) -> Result<Asked, ChangeError> {
+        let whose = Whose { tenant, connection: self.device.connection };
+        defaults::follow_device(&app.pool, whose, self.device.device).await?;
+        let found = jobs::by_id(&app.pool, &[asked.job.id.0]).await?.pop();
+        Ok(found.map_or(asked, |stored| stored.asked()))
     }
 
     fn is(&self, job: &Job) -> bool {

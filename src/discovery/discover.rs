@@ -91,7 +91,7 @@ async fn run(
         None if !request.dry_run => discovery_claim::claim(pool, request.tenant, request.connection).await?,
         claim => claim,
     };
-    let trial = list(app, request, abandoned).await;
+    let trial = list(app, request, abandoned, false).await;
     let (listed, id_prefix) =
         match trial.map(|ListTrial { listing, .. }| (listing.devices, listing.id_prefix)) {
             Ok((Ok(listed), id_prefix)) => (listed, id_prefix),
@@ -118,7 +118,9 @@ async fn run(
         return Ok(discovered::preview(pool, &account, list).await?);
     };
     let jobs = |one: &ListedDevice| jobs_of(&request.provider, one);
-    let kept = discovered::apply(pool, &account, claim, list, &jobs).await?;
+    let provider = request.provider.clone();
+    let fallback = move |resource: &str| Some(provider.resource(resource)?.interval_default);
+    let kept = discovered::apply(pool, &account, claim, list, &jobs, &fallback).await?;
     let (changes, touched) = kept.ok_or(DiscoverError::Superseded)?;
     tell(app, request.tenant, &touched).await;
     Ok(changes)
@@ -167,7 +169,8 @@ pub struct ListTrial {
 /// Asks for the list as soon as every quota lets it, and changes nothing. Once it is asked for, the call is settled
 /// even if the caller goes away.
 pub async fn try_list(app: &App, request: DiscoverRequest) -> Result<ListTrial, DiscoverError> {
-    let listed = app.run_detached(|app, abandoned| async move { list(&app, &request, &abandoned).await });
+    let listed =
+        app.run_detached(|app, abandoned| async move { list(&app, &request, &abandoned, true).await });
     listed.await.map_err(AdHocError::from)?
 }
 
@@ -175,6 +178,7 @@ async fn list(
     app: &App,
     request: &DiscoverRequest,
     abandoned: &CancellationToken,
+    tests_refused: bool,
 ) -> Result<ListTrial, DiscoverError> {
     let provider = &request.provider;
     let Some(declared) = provider.call(DISCOVERY.as_str()) else {
@@ -183,7 +187,7 @@ async fn list(
     let (lane, cost) = (lane(request.connection, ""), declared.cost_of(0));
     let (resource, devices) = (DISCOVERY.clone(), Vec::new());
     let reserve = ReserveRequest { lane, resource, cost, devices, keep_ms: KEEP_MS, probes: true };
-    let whose = Whose { tenant: request.tenant, connection: request.connection, tests_refused: false };
+    let whose = Whose { tenant: request.tenant, connection: request.connection, tests_refused };
     let call = AdHocCall::reserve(app, provider, whose, &reserve, request.timeout, abandoned).await?;
     let asked_at = app.clock.now();
     let sent = Instant::now();

@@ -9,6 +9,10 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
+/// Marks a request that was counted for its key's limit before its endpoint is reached.
+#[derive(Clone, Copy)]
+pub(super) struct Counted;
+
 /// A valid key, of any role.
 pub(super) struct Authenticated(pub(super) Principal);
 
@@ -20,7 +24,9 @@ impl FromRequestParts<Api> for Authenticated {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let key = bearer(&parts.headers).ok_or(ApiError::NoKey)?;
         let key = api.keys.find(key).await?.ok_or(ApiError::BadKey)?;
-        api.key_limit.spend(&key, parts.extensions.get::<LeftCell>())?;
+        if parts.extensions.get::<Counted>().is_none() {
+            api.key_limit.spend(&key, parts.extensions.get::<LeftCell>())?;
+        }
         Ok(Self(key.principal))
     }
 }

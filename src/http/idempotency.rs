@@ -1,16 +1,22 @@
 //! `Idempotency-Key`: a request that names itself is served once. Its repetition within a day gets the first answer.
 
 use super::Api;
-use super::auth::bearer;
+use super::auth::{Counted, bearer};
+use super::connections;
 use super::error::{ApiError, Problem};
+use super::key_limit::LeftCell;
+use super::layers::REQUEST_TIMEOUT;
 use crate::preference::idempotency::{self, Answer, Claimed, Name};
+use crate::words::Role;
 use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
+use tokio::time::timeout;
 
 /// The request's header.
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -77,22 +83,21 @@ pub(super) async fn once(State(api): State<Api>, request: Request, next: Next) -
 
 async fn served_once(api: &Api, path: &str, request: Request, next: Next) -> Result<Response, ApiError> {
     let named = named(request.headers())?;
-    let key = match bearer(request.headers()) {
-        Some(key) => api.keys.find(key).await?,
-        None => None,
-    };
+    let secret = bearer(request.headers()).map(str::to_owned).unwrap_or_default();
+    let key = api.keys.find(&secret).await?.filter(|key| key.principal.role >= Role::User);
     // Refused by the endpoint.
     let Some(key) = key else { return Ok(next.run(request).await) };
+    let mut request = request;
+    api.key_limit.spend(&key, request.extensions().get::<LeftCell>())?;
+    request.extensions_mut().insert(Counted);
     let name = Name { tenant: key.principal.tenant, key: key.id, name: named };
     let (head, body) = request.into_parts();
     let limits = &api.app.settings.http;
     let most = limits.body_bytes_max.max(if path == IMPORT { limits.import_bytes_max } else { 0 });
-    let body = to_bytes(body, most).await.map_err(|_| ApiError::BodyTooLarge)?;
-    let hash = Sha256::new()
-        .chain_update(head.uri.path_and_query().map_or("", |path| path.as_str()))
-        .chain_update([0])
-        .chain_update(&body)
-        .finalize();
+    let within = if path == IMPORT { connections::import::TIMEOUT } else { REQUEST_TIMEOUT };
+    let body = timeout(within, to_bytes(body, most)).await.map_err(|_| ApiError::TimedOut)?;
+    let body = body.map_err(|_| ApiError::BodyTooLarge)?;
+    let hash = fingerprint(&secret, head.uri.path_and_query().map_or("", |path| path.as_str()), &body)?;
     let pool = &api.app.pool;
     let claim = match idempotency::claim(pool, &name, &hash).await? {
         Claimed::Yes(claim) => claim,
@@ -102,7 +107,7 @@ async fn served_once(api: &Api, path: &str, request: Request, next: Next) -> Res
     };
     let request = Request::from_parts(head, Body::from(body));
     // Served to its end even if the client goes away: it will ask again.
-    let (app, served) = (api.app.clone(), next.run(request));
+    let (app, served, unanswered) = (api.app.clone(), next.run(request), name.clone());
     let ended = api.app.detached.spawn(async move {
         let (head, body) = served.await.into_parts();
         let body = to_bytes(body, ANSWER_BYTES_MAX).await;
@@ -112,7 +117,7 @@ async fn served_once(api: &Api, path: &str, request: Request, next: Next) -> Res
                 let answer = Answer { status, headers, body: body.to_vec() };
                 idempotency::answer(&app.pool, &name, claim, &answer).await
             }
-            // It changed nothing.
+            // It was refused, or failed: its repetition may go well.
             _ => idempotency::release(&app.pool, &name, claim).await,
         };
         if let Err(error) = kept {
@@ -120,8 +125,20 @@ async fn served_once(api: &Api, path: &str, request: Request, next: Next) -> Res
         }
         body.map(|body| Response::from_parts(head, Body::from(body)))
     });
-    let answered = ended.await.map_err(|error| ApiError::Internal(error.into()))?;
+    let Ok(answered) = ended.await else {
+        // The handler panicked. What it changed is not known, so its repetition is served anew.
+        idempotency::release(pool, &unanswered, claim).await?;
+        return Err(ApiError::Internal("the handler of a request that named itself panicked".into()));
+    };
     answered.map_err(|error| ApiError::Internal(error.into()))
+}
+
+/// What recognises a request. Its key is the API key, which is not stored: the body may hold secrets, which could be
+/// guessed by a plain hash.
+fn fingerprint(secret: &str, path: &str, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes());
+    let mac = mac.map_err(|error| ApiError::Internal(error.into()))?;
+    Ok(mac.chain_update(path).chain_update([0]).chain_update(body).finalize().into_bytes().to_vec())
 }
 
 /// The request's name: visible ASCII, in quotes or without.

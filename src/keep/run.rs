@@ -29,6 +29,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(10 * 60);
 const CHECK_TURN: Duration = Duration::from_secs(9 * 60);
 /// A window that begins or ends right after it was set begins or ends so much late at most.
 const TURNS_EVERY: Duration = Duration::from_secs(15);
+const TURN_PAUSE: Duration = Duration::from_secs(1);
 /// How many schedules are built at a time: each has a connection of its own for its lock.
 const BUILT_AT_ONCE: usize = 8;
 const HISTORY_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -56,7 +57,8 @@ async fn keep_turned(app: &App) {
         let wait = match turn(app).await {
             Ok(next) => next.map_or(TURNS_EVERY, |next| {
                 let ms = next.since_ms(app.clock.now()).max(0);
-                Duration::from_millis(ms.unsigned_abs()).min(TURNS_EVERY)
+                // At least: one that another process holds is still to be looked at.
+                Duration::from_millis(ms.unsigned_abs()).clamp(TURN_PAUSE, TURNS_EVERY)
             }),
             Err(error) => {
                 tracing::warn!(%error, "intervals not changed by the time of day; will try again");

@@ -6,9 +6,9 @@ use crate::app::App;
 use crate::authorise::{Authoriser, Ready};
 use crate::fetch::Trace;
 use crate::keep;
-use crate::preference::connections;
+use crate::preference::{connections, refusals};
 use crate::provider::Provider;
-use crate::words::{Connection, ConnectionId, NoToken, Secrets, TenantId, Token};
+use crate::words::{Connection, ConnectionId, ConnectionState, NoToken, Secrets, TenantId, Token};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -68,6 +68,12 @@ async fn send(app: &App, wanted: &LoginRequest) -> Result<LoginTrial, TrialError
     let opened = connections::open(&app.pool, &app.sealer, &[wanted.connection.0], varies).await?;
     let own = opened.into_iter().find(|connection| connection.tenant == wanted.tenant);
     let connection = own.ok_or(AdHocError::Unusable)?;
+    match connection.state {
+        ConnectionState::Paused => return Err(AdHocError::Paused.into()),
+        ConnectionState::Closed => return Err(AdHocError::Closed.into()),
+        ConnectionState::Active | ConnectionState::NeedsReauth => {}
+    }
+    let was = connection.state;
     keep::rebuild_if_lost(app, &provider.name).await.map_err(AdHocError::from)?;
     let authoriser = Authoriser::new(app, provider).map_err(AdHocError::from)?;
     let began = Instant::now();
@@ -96,5 +102,8 @@ async fn send(app: &App, wanted: &LoginRequest) -> Result<LoginTrial, TrialError
         },
     };
     let stored = matches!(outcome, LoginOutcome::Granted(_));
+    if stored && was == ConnectionState::NeedsReauth {
+        refusals::restore(&app.pool, &[wanted.connection.0]).await?;
+    }
     Ok(LoginTrial { trace, outcome, took: began.elapsed(), stored })
 }

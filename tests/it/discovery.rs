@@ -313,7 +313,8 @@ async fn a_claim_of_a_dead_process_expires_and_its_late_list_changes_nothing() {
     };
     let now = discovered::now(&app.pool).await.unwrap();
     let none = DeviceList { devices: &[], id_prefix: "", asked_at: now, devices_max: 10 };
-    let late = discovered::apply(&app.pool, &account, claimed[0].0, none, &|_| Vec::new()).await.unwrap();
+    let late =
+        discovered::apply(&app.pool, &account, claimed[0].0, none, &|_| Vec::new(), &|_| None).await.unwrap();
     assert!(late.is_none());
     discovery_claim::failed(&app.pool, claimed[0].0, "late", day).await.unwrap();
     assert_eq!(kept(&rig).await, [row("a", "", "", "", false, STATE)]);

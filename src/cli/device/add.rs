@@ -64,7 +64,7 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let row = Row { external_id: args.external_id, name: args.name, group: args.group, jobs };
     let device = import::check(&provider, &id_prefix, row).map_err(CliError::refused)?;
     let external_id = device.device.external_id.clone();
-    let added = import::add(&context.app.pool, &account, vec![device], &id_prefix).await?;
+    let added = import::add(&context.app.pool, &account, vec![device], (&provider, &id_prefix)).await?;
     context.update_schedule().await;
     let device = added.first().copied().unwrap_or_default();
     context.output.answer(&Added { device, external_id })

@@ -84,11 +84,12 @@ pub(in crate::http) async fn import(
             errors.push(error);
         }
     };
-    let import = Import::new(&*body, format(&headers), &provider, &id_prefix, note)?;
-    let import = import.within(app.settings.tenant.devices_max);
-    let tally = match all_or_nothing {
-        true => import.add_all(&app.pool, &account, |_| {}).await,
-        false => import.add(&app.pool, &account, |_| {}).await,
+    let import = || Import::new(&*body, format(&headers), &provider, &id_prefix, note);
+    // Checked before anything is added: one transaction over all rows would hold them for minutes.
+    let checked = if all_or_nothing { Some(import()?.check()?) } else { None };
+    let tally = match checked.filter(|checked| checked.refused > 0) {
+        Some(refused) => Ok(refused),
+        None => import()?.within(app.settings.tenant.devices_max).add(&app.pool, &account, |_| {}).await,
     };
     // Also of an import that failed, some rows may have been added.
     keep::drain_soon(app).await;

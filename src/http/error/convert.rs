@@ -61,6 +61,7 @@ impl From<ChangeError> for ApiError {
                 Self::NoSuchResource { provider, asked, known }
             }
             ChangeError::ProviderGone(_) => Self::NoProviderAnyMore(error),
+            ChangeError::NoGroup(_) => Self::NoSuchGroup(error),
             ChangeError::NoDefault { resource } => Self::NoSuchPreference(resource),
             ChangeError::NoJob { device, resource } => Self::NoSuchJob { device, resource },
             ChangeError::NoBase | ChangeError::NoZone | ChangeError::ZoneAlone | ChangeError::Windows(_) => {
@@ -117,7 +118,8 @@ impl From<AuthoriseError> for ApiError {
             AuthoriseError::Connection(ConnectionError::Postgres(error))
             | AuthoriseError::Token(TokenError::Postgres(error))
             | AuthoriseError::Postgres(error) => error.into(),
-            AuthoriseError::OtherFlow { .. }
+            AuthoriseError::Connection(ConnectionError::Changed(_))
+            | AuthoriseError::OtherFlow { .. }
             | AuthoriseError::NoRedirectUrl(_)
             | AuthoriseError::Stale
             | AuthoriseError::Denied(_) => Self::NotAuthorised(error),
@@ -213,13 +215,12 @@ impl From<AdHocError> for ApiError {
     fn from(error: AdHocError) -> Self {
         match error {
             AdHocError::Unusable => Self::UnusableConnection("its credential was refused".to_owned()),
-            AdHocError::Paused => Self::UnusableConnection("it is paused".to_owned()),
-            AdHocError::Closed => Self::UnusableConnection("it is closed".to_owned()),
+            AdHocError::Paused => Self::PausedConnection,
+            AdHocError::Closed => Self::ClosedConnection,
             AdHocError::Refused(reason) => Self::UnusableConnection(reason),
             AdHocError::NotYet { by, when, .. } => Self::NotYet { by, when },
             AdHocError::Incident { incident, when, .. } => Self::Incident { incident, when },
-            // The API makes ad-hoc calls only to list devices.
-            AdHocError::Bootstrap(why) => Self::NoList(why),
+            AdHocError::Bootstrap(why) => Self::NoAccount(why),
             AdHocError::Late | AdHocError::Abandoned => Self::ScheduleTimedOut,
             AdHocError::Redis(error) | AdHocError::Keep(KeepError::Redis(error)) => {
                 Self::RedisUnavailable(error)

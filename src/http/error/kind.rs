@@ -36,6 +36,7 @@ impl ApiError {
             }
             Self::NoList(_) => (S::BAD_GATEWAY, "no-list", "No device list from the provider"),
             Self::NoSuchResource { .. } => (S::NOT_FOUND, "no-such-resource", "No such resource"),
+            Self::NoSuchGroup(_) => (S::NOT_FOUND, "no-such-group", "No such home or site"),
             Self::NoSuchPreference(_) => (S::NOT_FOUND, "no-such-preference", "No such preference"),
             Self::NoProviderAnyMore(_) | Self::ProviderGone { .. } => {
                 (S::CONFLICT, "provider-gone", "Provider no longer defined")
@@ -43,8 +44,13 @@ impl ApiError {
             Self::NoSuchJob { .. } => (S::NOT_FOUND, "no-such-job", "No such job"),
             Self::Paused { .. } => (S::CONFLICT, "paused", "Paused"),
             Self::NeedsReauth { .. } => (S::CONFLICT, "needs-reauth", "Credential refused"),
-            Self::ConnectionPaused { .. } => (S::CONFLICT, "connection-paused", "Connection paused"),
-            Self::ConnectionClosed(_) => (S::CONFLICT, "connection-closed", "Connection closed"),
+            Self::NoAccount(_) => (S::BAD_GATEWAY, "no-account", "No account values from the provider"),
+            Self::PausedConnection | Self::ConnectionPaused { .. } => {
+                (S::CONFLICT, "connection-paused", "Connection paused")
+            }
+            Self::ClosedConnection | Self::ConnectionClosed(_) => {
+                (S::CONFLICT, "connection-closed", "Connection closed")
+            }
             Self::BadLabel(_) => (S::UNPROCESSABLE_ENTITY, "bad-label", "Label not accepted"),
             Self::NoSuchConnection(_) => (S::NOT_FOUND, "no-such-connection", "No such connection"),
             Self::NoSuchProvider(_) => (S::NOT_FOUND, "no-such-provider", "No such provider"),

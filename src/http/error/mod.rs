@@ -101,6 +101,15 @@ pub(super) enum ApiError {
         incident.failing, incident.called, incident.since, incident.outcome
     )]
     Incident { incident: Incident, when: String },
+    #[error("the connection is paused; PATCH /v1/connections/ID with {{\"paused\": false}} resumes it")]
+    PausedConnection,
+    #[error(
+        "the connection is closed; store new secrets with PUT /v1/connections/ID/secrets, or, where its owner must \
+         authorize it, get the URL with POST /v1/connections/ID/authorize"
+    )]
+    ClosedConnection,
+    #[error("the provider was asked for the values that calls of this account need, and gave none: {0}")]
+    NoAccount(String),
     #[error("the provider returned no usable device list: {0}; no device was changed")]
     NoList(String),
     #[error(
@@ -133,7 +142,8 @@ pub(super) enum ApiError {
     )]
     ConnectionPaused { label: String },
     #[error(
-        "connection {0} is closed and has no secrets any more; store new ones with PUT /v1/connections/{0}/secrets"
+        "connection {0} is closed and has no secrets any more; store new ones with PUT /v1/connections/{0}/secrets, or, \
+         where its owner must authorize it, get the URL with POST /v1/connections/{0}/authorize"
     )]
     ConnectionClosed(ConnectionId),
     #[error("{0}")]
@@ -180,6 +190,8 @@ pub(super) enum ApiError {
     BadInterval(#[from] IntervalError),
     #[error("{0}; ask the operator for it")]
     NoProviderAnyMore(ChangeError),
+    #[error("{0}; GET /v1/devices shows the groups of your devices")]
+    NoSuchGroup(ChangeError),
     #[error("no preference for {0} stands there; GET /v1/connections/ID/preferences lists those that do")]
     NoSuchPreference(ResourceName),
     #[error("{0}")]

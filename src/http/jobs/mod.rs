@@ -257,7 +257,7 @@ impl From<change::JobView> for JobView {
         let in_force = windows.as_ref().map(|windows| windows.at(at));
         let waits = || {
             format!(
-                "connection {} cannot be used until new secrets are stored or it is authorized",
+                "connection {0} is paused, closed or refused by its provider; GET /v1/connections/{0} says which",
                 job.connection
             )
         };

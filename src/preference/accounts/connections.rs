@@ -84,6 +84,9 @@ pub enum ConnectionError {
         "connection {0} is closed and has no secrets any more: `paceline connection secret` gives it new ones"
     )]
     Closed(ConnectionId),
+    /// It has other secrets now, or was closed or removed.
+    #[error("connection {0} was changed or closed while its owner authorized it: authorize it again")]
+    Changed(ConnectionId),
     /// No connection has this label, or several have.
     #[error("no single connection is labelled {:?} for this tenant", excerpt(.0))]
     Unknown(String),

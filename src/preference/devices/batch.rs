@@ -1,7 +1,7 @@
 //! Devices: added in batches, each with its jobs.
 
 use crate::postgres::{Pool, PostgresError, Transaction};
-use crate::preference::jobs::defaults::{self, Whose};
+use crate::preference::jobs::defaults::{self, Fallback, Whose};
 use crate::words::{ConnectionId, DeviceId, Interval, Priority, ProviderName, ResourceName, TenantId};
 use std::collections::HashSet;
 
@@ -123,7 +123,7 @@ pub async fn add_in(
          ON CONFLICT (tenant_id, device_id, resource) DO UPDATE SET
              interval_ms = CASE WHEN j.in_window THEN j.interval_ms ELSE excluded.interval_ms END,
              base_ms = CASE WHEN j.windows IS NOT NULL THEN excluded.interval_ms END,
-             origin = 'device', priority = excluded.priority, version = j.version + 1",
+             origin = excluded.origin, priority = excluded.priority, version = j.version + 1",
         account.tenant.0,
         account.provider.as_str(),
         &wanted.devices,
@@ -151,11 +151,13 @@ pub async fn add_in(
 }
 
 /// Has jobs that nobody asked for, by external id and resource, follow the preference of their group or connection; and
-/// so all that do already, whose device may have moved to another group.
+/// so those of these devices that do already, since a device may have moved to another group.
 pub(super) async fn follow_defaults(
     tx: &mut Transaction,
     account: &TenantConnection,
     by_default: &[(String, String)],
+    devices: &[i64],
+    fallback: Fallback<'_>,
 ) -> Result<(), PostgresError> {
     let (ids, resources): (Vec<String>, Vec<String>) = by_default.iter().cloned().unzip();
     if !ids.is_empty() {
@@ -175,8 +177,7 @@ pub(super) async fn follow_defaults(
     }
     let whose = Whose { tenant: account.tenant, connection: account.connection };
     if defaults::any(tx, whose).await? {
-        // Where none stands any more, the interval stays.
-        defaults::follow(tx, whose, &|_| None).await?;
+        defaults::follow(tx, whose, Some(devices), fallback).await?;
     }
     Ok(())
 }

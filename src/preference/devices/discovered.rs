@@ -4,6 +4,7 @@ use super::batch::{self, NewDevice, Origin, TenantConnection};
 use super::discovery_claim::Claim;
 use super::room;
 use crate::postgres::{Pool, PostgresError, Transaction};
+use crate::preference::jobs::defaults::Fallback;
 use crate::preference::tenants;
 use crate::words::{DeviceId, Interval, ListedDevice, Priority, ResourceName, UnixMs};
 use serde::Serialize;
@@ -99,6 +100,7 @@ pub async fn apply(
     claim: Claim,
     list: DeviceList<'_>,
     jobs: Jobs<'_>,
+    fallback: Fallback<'_>,
 ) -> Result<Option<(Changes, Vec<DeviceId>)>, PostgresError> {
     let failed = || PostgresError::on("store the list of devices");
     let mut tx = pool.begin().await.map_err(failed())?;
@@ -136,9 +138,10 @@ pub async fn apply(
         jobs: jobs(listed),
     };
     let new: Vec<_> = changes.new.iter().map(device).collect();
-    batch::add_in(&mut tx, account, &new, Origin::Provider).await?;
+    let added = batch::add_in(&mut tx, account, &new, Origin::Provider).await?;
     let mut touched = describe(&mut tx, account, &changes, listed).await?;
-    batch::follow_defaults(&mut tx, account, &[]).await?;
+    let followers: Vec<i64> = touched.iter().chain(&added).map(|device| device.0).collect();
+    batch::follow_defaults(&mut tx, account, &[], &followers, fallback).await?;
     let missing = sqlx::query_scalar!(
         "UPDATE devices SET missing_since = now()
          WHERE tenant_id = $1 AND connection_id = $2 AND external_id = ANY($3) RETURNING device_id",

@@ -1,7 +1,7 @@
 //! A tenant's devices with their jobs, in pages.
 
 use crate::postgres::{Pool, PostgresError};
-use crate::words::{ConnectionId, DeviceId, Interval, Priority, TenantId};
+use crate::words::{ConnectionId, DeviceId, Interval, JobOrigin, Priority, TenantId, Timetable};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,8 +31,13 @@ pub struct DeviceRow {
 /// A job in a list.
 #[derive(Debug, Clone, Serialize)]
 pub struct JobRow {
-    /// The interval.
+    /// The interval; with windows, the one outside of them.
     pub interval: Option<Interval>,
+    /// Other intervals by time of day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows: Option<Timetable>,
+    /// Where the preference stands.
+    pub from: Option<JobOrigin>,
     /// The priority.
     pub priority: Option<Priority>,
     /// `active`, `paused` or `probing`.
@@ -42,6 +47,8 @@ pub struct JobRow {
 #[derive(Deserialize)]
 struct StoredJob {
     interval_ms: u64,
+    windows: Option<serde_json::Value>,
+    origin: String,
     priority: u8,
     state: String,
 }
@@ -50,6 +57,8 @@ impl From<StoredJob> for JobRow {
     fn from(job: StoredJob) -> Self {
         Self {
             interval: Interval::from_ms(job.interval_ms),
+            windows: job.windows.as_ref().and_then(Timetable::from_json),
+            from: JobOrigin::from_name(&job.origin),
             priority: Priority::from_class(job.priority),
             state: job.state,
         }
@@ -67,7 +76,8 @@ pub async fn page(
     let rows = sqlx::query!(
         r#"SELECT d.device_id, d.external_id, d.name, d.group_key, d.model, d.missing_since, c.label, c.provider,
                   (SELECT coalesce(jsonb_object_agg(j.resource, jsonb_build_object(
-                      'interval_ms', j.interval_ms, 'priority', j.priority, 'state', j.state)), '{}')
+                      'interval_ms', coalesce(j.base_ms, j.interval_ms), 'windows', j.windows, 'origin', j.origin,
+                      'priority', j.priority, 'state', j.state)), '{}')
                    FROM jobs j WHERE j.tenant_id = d.tenant_id AND j.device_id = d.device_id) AS "jobs!"
            FROM devices d JOIN connections c USING (tenant_id, connection_id)
            WHERE d.tenant_id = $1 AND d.device_id > $2 AND ($3::bigint IS NULL OR d.connection_id = $3)

@@ -1,8 +1,10 @@
 //! Preferences that stand at a connection or at a group within it: for jobs that have none of their own.
 
-use super::windows::Windows;
+use super::windows::InForceCache;
 use crate::postgres::{Pool, PostgresError, Transaction};
+use crate::preference::tenants::room;
 use crate::words::{ConnectionId, Interval, JobOrigin, Priority, ResourceName, TenantId, Timetable, UnixMs};
+use std::collections::HashMap;
 
 /// A preference of a connection, or of a group within it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -37,17 +39,24 @@ pub async fn list(pool: &Pool, whose: Whose) -> Result<Vec<DefaultPreference>, P
     read(&mut tx, whose).await
 }
 
-/// Stores a preference, and has the jobs follow for which it is the nearest. With `replaces`, those that have one of
-/// their own give it up. Returns how many jobs changed.
+/// Changes a preference, or adds the one given, and has the jobs follow for which it is the nearest. With `replaces`,
+/// those that have one of their own give it up. Returns the preference, and how many jobs changed.
 pub async fn set(
     pool: &Pool,
     whose: Whose,
-    new: &DefaultPreference,
+    by_default: DefaultPreference,
+    change: impl FnOnce(&mut DefaultPreference),
     replaces: bool,
     fallback: Fallback<'_>,
-) -> Result<u64, PostgresError> {
+) -> Result<(DefaultPreference, u64), PostgresError> {
     let mut tx = pool.for_long_statements().begin().await.map_err(failed())?;
     hold(&mut tx, whose).await?;
+    let stands = read(&mut tx, whose).await?.into_iter();
+    let stands = stands
+        .into_iter()
+        .find(|one| (&one.group, &one.resource) == (&by_default.group, &by_default.resource));
+    let mut new = stands.unwrap_or(by_default);
+    change(&mut new);
     sqlx::query!(
         "INSERT INTO default_preferences
              (tenant_id, connection_id, group_key, resource, interval_ms, priority, windows)
@@ -66,8 +75,9 @@ pub async fn set(
     .await
     .map_err(failed())?;
     if replaces {
+        // As if they followed the connection's: where there is none, the provider's default applies again.
         sqlx::query!(
-            "UPDATE jobs j SET origin = 'provider' FROM devices d
+            "UPDATE jobs j SET origin = 'connection' FROM devices d
              WHERE j.tenant_id = $1 AND j.resource = $4 AND j.origin = 'device'
                AND d.tenant_id = $1 AND d.device_id = j.device_id AND d.connection_id = $2
                AND ($3 = '' OR d.group_key = $3)",
@@ -80,9 +90,9 @@ pub async fn set(
         .await
         .map_err(failed())?;
     }
-    let changed = follow(&mut tx, whose, fallback).await?;
+    let changed = follow(&mut tx, whose, None, fallback).await?;
     tx.commit().await.map_err(failed())?;
-    Ok(changed)
+    Ok((new, changed))
 }
 
 /// Removes a preference; the jobs that followed it follow the next nearest. None: there is no such preference.
@@ -108,7 +118,7 @@ pub async fn remove(
     if removed.rows_affected() == 0 {
         return Ok(None);
     }
-    let changed = follow(&mut tx, whose, fallback).await?;
+    let changed = follow(&mut tx, whose, None, fallback).await?;
     tx.commit().await.map_err(failed())?;
     Ok(Some(changed))
 }
@@ -124,7 +134,8 @@ pub async fn give_up(
     hold(&mut tx, whose).await?;
     // As if it followed the connection's: where there is none, the provider's default applies again.
     let given_up = sqlx::query!(
-        "UPDATE jobs SET origin = 'connection' WHERE tenant_id = $1 AND device_id = $2 AND resource = $3",
+        "UPDATE jobs SET origin = CASE origin WHEN 'device' THEN 'connection' ELSE origin END
+         WHERE tenant_id = $1 AND device_id = $2 AND resource = $3",
         whose.tenant.0,
         device.0,
         resource.as_str()
@@ -135,9 +146,23 @@ pub async fn give_up(
     if given_up.rows_affected() == 0 {
         return Ok(false);
     }
-    follow(&mut tx, whose, fallback).await?;
+    follow(&mut tx, whose, Some(&[device.0]), fallback).await?;
     tx.commit().await.map_err(failed())?;
     Ok(true)
+}
+
+/// Whether a device of the connection is in this home or site.
+pub async fn has_group(pool: &Pool, whose: Whose, group: &str) -> Result<bool, PostgresError> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM devices WHERE tenant_id = $1 AND connection_id = $2 AND group_key = $3)
+               AS "has!""#,
+        whose.tenant.0,
+        whose.connection.0,
+        group
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(failed())
 }
 
 /// Whether any preference stands at the connection or a group of it.
@@ -150,6 +175,20 @@ pub async fn any(tx: &mut Transaction, whose: Whose) -> Result<bool, PostgresErr
     .fetch_one(tx)
     .await
     .map_err(failed())
+}
+
+/// Has the jobs of a device that ask for nothing of their own follow the preferences of its group and connection.
+pub async fn follow_device(
+    pool: &Pool,
+    whose: Whose,
+    device: crate::words::DeviceId,
+) -> Result<(), PostgresError> {
+    let mut tx = pool.begin().await.map_err(failed())?;
+    if any(&mut tx, whose).await? {
+        hold(&mut tx, whose).await?;
+        follow(&mut tx, whose, Some(&[device.0]), &|_| None).await?;
+    }
+    tx.commit().await.map_err(failed())
 }
 
 /// How many jobs of a resource have a preference of their own, in a group or the whole connection.
@@ -172,10 +211,12 @@ pub async fn own(
     .map_err(failed())
 }
 
-/// Has the jobs of a connection without a preference of their own follow the nearest one. Returns how many changed.
+/// Has the jobs of a connection, or of some of its devices, without a preference of their own follow the nearest one.
+/// Returns how many changed.
 pub async fn follow(
     tx: &mut Transaction,
     whose: Whose,
+    devices: Option<&[i64]>,
     fallback: Fallback<'_>,
 ) -> Result<u64, PostgresError> {
     let defaults = read(tx, whose).await?;
@@ -184,18 +225,20 @@ pub async fn follow(
                   now() AS "now!"
            FROM devices d JOIN jobs j USING (tenant_id, device_id)
            WHERE d.tenant_id = $1 AND d.connection_id = $2 AND j.origin <> 'device'
+             AND ($3::bigint[] IS NULL OR d.device_id = ANY($3))
            ORDER BY j.job_id FOR NO KEY UPDATE OF j"#,
         whose.tenant.0,
-        whose.connection.0
+        whose.connection.0,
+        devices
     )
     .fetch_all(&mut *tx)
     .await
     .map_err(failed())?;
-    let mut changed = Columns::default();
+    let by_name: HashMap<_, _> =
+        defaults.iter().map(|one| ((one.group.as_str(), one.resource.as_str()), one)).collect();
+    let (mut changed, mut known) = (Columns::default(), InForceCache::default());
     for row in &rows {
-        let of = |group: &str| {
-            defaults.iter().find(|one| one.group == group && one.resource.as_str() == row.resource)
-        };
+        let of = |group: &str| by_name.get(&(group, row.resource.as_str())).copied();
         let nearest = match row.group_key.as_str() {
             "" => None,
             group => of(group).map(|one| (one, JobOrigin::Group)),
@@ -220,7 +263,7 @@ pub async fn follow(
             continue;
         }
         let (base_ms, priority, json) = asked;
-        let in_force = Windows::read(Some(base_ms), json.as_ref()).map(|windows| windows.at(now));
+        let in_force = known.at(Some(base_ms), json.as_ref(), now);
         changed.jobs.push(row.job_id);
         changed.intervals.push(in_force.as_ref().map_or(base_ms, |it| it.interval.as_ms() as i64));
         changed.bases.push(in_force.as_ref().map(|_| base_ms));
@@ -288,17 +331,18 @@ async fn read(tx: &mut Transaction, whose: Whose) -> Result<Vec<DefaultPreferenc
     Ok(read.collect())
 }
 
-/// Has changes to a connection's preferences, and lists of its devices, wait for each other.
-async fn hold(tx: &mut Transaction, whose: Whose) -> Result<(), PostgresError> {
+/// Has changes to a connection's preferences, lists and imports of its devices wait for each other; and then whatever
+/// else locks many of the tenant's jobs, so that none of them waits for another.
+pub async fn hold(tx: &mut Transaction, whose: Whose) -> Result<(), PostgresError> {
     sqlx::query!(
         "SELECT connection_id FROM connections WHERE tenant_id = $1 AND connection_id = $2 FOR NO KEY UPDATE",
         whose.tenant.0,
         whose.connection.0
     )
-    .fetch_optional(tx)
+    .fetch_optional(&mut *tx)
     .await
-    .map(drop)
-    .map_err(failed())
+    .map_err(failed())?;
+    room::hold(tx, whose.tenant).await
 }
 
 fn failed() -> impl FnOnce(sqlx::Error) -> PostgresError {

@@ -1,8 +1,11 @@
 //! Changes of the interval in force, by the time of day.
 
-use super::Windows;
+use super::windows::InForceCache;
 use crate::postgres::{Pool, PostgresError};
 use crate::words::UnixMs;
+
+/// When to look again at windows that cannot be read.
+const UNREADABLE_AGAIN_MS: i64 = 60 * 60 * 1000;
 
 /// Puts the interval into force that holds now, for at most `limit` jobs that are due to be looked at, and notes them
 /// in the outbox. Those whose interval changed are looked at again after `again_ms`. Returns how many were looked at.
@@ -13,7 +16,7 @@ pub async fn turn(pool: &Pool, now: UnixMs, limit: i64, again_ms: i64) -> Result
     let mut tx = pool.begin().await.map_err(failed())?;
     let rows = sqlx::query!(
         r#"-- All tenants: the time of day changes for all.
-           SELECT tenant_id, job_id, interval_ms, base_ms, windows FROM jobs
+           SELECT tenant_id, job_id, interval_ms, base_ms, windows, in_window FROM jobs
            WHERE turns_at <= $1 ORDER BY turns_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"#,
         now.to_datetime(),
         limit
@@ -24,18 +27,24 @@ pub async fn turn(pool: &Pool, now: UnixMs, limit: i64, again_ms: i64) -> Result
     if rows.is_empty() {
         return Ok(0);
     }
-    let mut columns = Columns::default();
+    let (mut columns, mut known) = (Columns::default(), InForceCache::default());
     for row in &rows {
-        let in_force = Windows::read(row.base_ms, row.windows.as_ref()).map(|windows| windows.at(now));
+        let in_force = known.at(row.base_ms, row.windows.as_ref(), now);
         let interval_ms = in_force.as_ref().map_or(row.interval_ms, |it| it.interval.as_ms() as i64);
         let again = (interval_ms != row.interval_ms).then(|| now.plus_ms(again_ms));
-        // One that cannot be read, which the table's writers exclude, is not looked at again.
-        let next = in_force.as_ref().map(|it| again.map_or(it.turns_at, |again| again.min(it.turns_at)));
+        let next = match &in_force {
+            Some(it) => again.map_or(it.turns_at, |again| again.min(it.turns_at)),
+            // Another version of Paceline may be able to read it.
+            None => {
+                tracing::warn!(job = row.job_id, "a job's windows cannot be read; its interval stays");
+                now.plus_ms(UNREADABLE_AGAIN_MS)
+            }
+        };
         columns.tenants.push(row.tenant_id);
         columns.jobs.push(row.job_id);
         columns.intervals.push(interval_ms);
-        columns.in_window.push(in_force.is_some_and(|it| it.in_window));
-        columns.turns.push(next.map(UnixMs::to_datetime));
+        columns.in_window.push(in_force.map_or(row.in_window, |it| it.in_window));
+        columns.turns.push(next.to_datetime());
     }
     sqlx::query!(
         "-- All tenants: those of above.
@@ -50,7 +59,7 @@ pub async fn turn(pool: &Pool, now: UnixMs, limit: i64, again_ms: i64) -> Result
         &columns.jobs,
         &columns.intervals,
         &columns.in_window,
-        &columns.turns as &[Option<chrono::DateTime<chrono::Utc>>]
+        &columns.turns
     )
     .fetch_all(&mut tx)
     .await
@@ -77,5 +86,5 @@ struct Columns {
     jobs: Vec<i64>,
     intervals: Vec<i64>,
     in_window: Vec<bool>,
-    turns: Vec<Option<chrono::DateTime<chrono::Utc>>>,
+    turns: Vec<chrono::DateTime<chrono::Utc>>,
 }

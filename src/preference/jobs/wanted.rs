@@ -26,14 +26,14 @@ impl JobPatch {
     pub fn apply(&self, stored: &mut StoredJob, now: UnixMs) {
         let job = &mut stored.job;
         match (&self.windows, &mut stored.windows) {
-            (Some(Some(windows)), _) => job.interval = windows.at(now).interval,
+            (Some(Some(windows)), _) => job.interval = windows.interval_at(now),
             (Some(None), had) => {
                 let base = had.take().map(|windows| windows.base);
                 job.interval = self.interval.or(base).unwrap_or(job.interval);
             }
             (None, Some(windows)) => {
                 windows.base = self.interval.unwrap_or(windows.base);
-                job.interval = windows.at(now).interval;
+                job.interval = windows.interval_at(now);
             }
             (None, None) => job.interval = self.interval.unwrap_or(job.interval),
         }
@@ -180,10 +180,11 @@ pub async fn set(
         Stored,
         "WITH job AS (
              INSERT INTO jobs AS j (tenant_id, device_id, resource, provider, interval_ms, priority, state,
-                                    base_ms, windows, in_window, turns_at)
+                                    base_ms, windows, in_window, turns_at, origin)
              SELECT $1, $2, $3, $4, coalesce($5::bigint, $8::bigint), coalesce($6::smallint, 3::smallint),
                     CASE WHEN $7::boolean THEN 'paused' ELSE 'active' END,
-                    $12::bigint, $13::jsonb, $14::boolean, $15::timestamptz
+                    $12::bigint, $13::jsonb, $14::boolean, $15::timestamptz,
+                    CASE WHEN $16::boolean THEN 'device' ELSE 'provider' END
              WHERE NOT $9::boolean OR EXISTS (
                  SELECT FROM jobs WHERE tenant_id = $1 AND device_id = $2 AND resource = $3)
              ON CONFLICT (tenant_id, device_id, resource) DO UPDATE SET

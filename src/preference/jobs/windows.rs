@@ -2,6 +2,7 @@
 
 use crate::words::{Interval, Timetable, UnixMs};
 use serde_json::Value;
+use std::collections::HashMap;
 
 /// A job's windows, and the interval that holds outside of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,25 @@ pub struct InForce {
     pub json: Value,
 }
 
+/// What is in force at an instant, computed once for all jobs that have the same windows.
+#[derive(Default)]
+pub(super) struct InForceCache(HashMap<(i64, String), Option<InForce>>);
+
+impl InForceCache {
+    /// For windows as stored; none if there are none, or if they cannot be read.
+    pub(super) fn at(&mut self, base_ms: Option<i64>, json: Option<&Value>, now: UnixMs) -> Option<InForce> {
+        let (base_ms, json) = (base_ms?, json?);
+        let known = self.0.entry((base_ms, json.to_string()));
+        known.or_insert_with(|| Some(Windows::read(Some(base_ms), Some(json))?.at(now))).clone()
+    }
+}
+
 impl Windows {
+    /// The interval that holds at an instant.
+    pub fn interval_at(&self, now: UnixMs) -> Interval {
+        self.timetable.at(now).unwrap_or(self.base)
+    }
+
     /// As stored; none if there are none.
     pub(super) fn read(base_ms: Option<i64>, json: Option<&Value>) -> Option<Self> {
         let base = Interval::from_ms(base_ms?.try_into().ok()?)?;

@@ -43,7 +43,7 @@ pub enum Claimed {
     Other,
 }
 
-/// Claims a request. `request` is the hash of what it asks.
+/// Claims a request. `request` is a keyed hash of what it asks.
 pub async fn claim(pool: &Pool, name: &Name, request: &[u8]) -> Result<Claimed, PostgresError> {
     let row = sqlx::query!(
         r#"WITH claimed AS (

@@ -12,7 +12,7 @@
 --
 -- A new job is due within the spread after it came to be wanted, so that it waits since then however often Redis is
 -- lost; a day at most. A job whose interval changed is due at the next point of its new grid; one that failed and has a
--- newer version, at once.
+-- newer version, at once; one that failed and whose interval changed without a newer version, as before.
 -- A waiting job keeps its place in rank; a leased one keeps its lease and is settled by the new preference.
 -- Uses: Keys, Command, Clock, Record, Due, Lanes
 local now, spread = Clock.now_ms(ARGV[1]), tonumber(ARGV[2])
@@ -47,6 +47,8 @@ local function put_again(id, j, old)
     if j.version > old.version and old.attempts > 0 then
       -- What its owner changes, or the provider's list has again, may work again.
       moved, j.due, j.attempts, j.kind = true, now, 0, 0
+    elseif moved and j.version == old.version and old.attempts > 0 then
+      moved = false -- the same preference at another time of day: what failed waits as long as before
     elseif moved then
       j.due = grid_after(j.interval, j.offset, now)
       j.attempts, j.kind = 0, 0

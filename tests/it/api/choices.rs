@@ -280,7 +280,8 @@ async fn job_of_a_connection_that_cannot_be_used_is_told_to_wait() {
     sqlx::query(lost).bind(connection.0).execute(&api.app().pool).await.unwrap();
     let told = api.put(&path, &key, json!({"interval": "10s"})).await.body;
     assert_eq!(told["effective_interval"], Value::Null);
-    let why =
-        format!("connection {connection} cannot be used until new secrets are stored or it is authorized");
+    let why = format!(
+        "connection {connection} is paused, closed or refused by its provider; GET /v1/connections/{connection} says which"
+    );
     assert_eq!(told["limited_by"], why);
 }

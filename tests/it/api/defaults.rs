@@ -36,7 +36,7 @@ impl Defaults {
             jobs: Vec::new(),
         };
         let device = import::check(provider, "", row).unwrap();
-        import::add(&self.test.app.pool, &self.account, vec![device], "").await.unwrap();
+        import::add(&self.test.app.pool, &self.account, vec![device], (provider, "")).await.unwrap();
     }
 
     async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Response {
@@ -99,6 +99,14 @@ async fn nearest_preference_counts_and_is_named() {
     rig.add("d4", "Cabin").await;
     rig.add("d3", "Cabin").await;
     rig.expect(&[(30, "device"), (180, "group"), (300, "connection"), (180, "group"), (180, "group")]).await;
+    // Out of a home, the connection's counts again; and so for a job that a change creates without saying how often.
+    rig.add("d4", "").await;
+    rig.expect(&[(30, "device"), (180, "group"), (300, "connection"), (180, "group"), (300, "connection")])
+        .await;
+    rig.ask("PUT", &rig.path("/energy"), Some(json!({"interval": "15m"}))).await;
+    let created = rig.ask("PUT", &job("d0").replace("state", "energy"), Some(json!({"paused": false}))).await;
+    assert_eq!((&created.body["from"], &created.body["interval"]), (&json!("connection"), &json!("15m")));
+    rig.add("d4", "Cabin").await;
     // Given up, it follows; replaced, all do.
     let followed = rig.ask("DELETE", &job("d0"), None).await;
     assert_eq!((&followed.body["from"], &followed.body["interval"]), (&json!("group"), &json!("3m")));
@@ -113,8 +121,11 @@ async fn nearest_preference_counts_and_is_named() {
     );
     let listed = rig.ask("GET", &rig.path(""), None).await;
     let listed = listed.body["preferences"].as_array().unwrap().clone();
-    assert_eq!((&listed[0]["group"], &listed[0]["priority"]), (&Value::Null, &json!("low")));
-    assert_eq!((&listed[1]["group"], &listed[1]["interval"]), (&json!("Cabin"), &json!("4m")));
+    let told: Vec<_> = listed.iter().map(|one| (&one["group"], &one["resource"], &one["interval"])).collect();
+    let (none, cabin, state, energy) = (Value::Null, json!("Cabin"), json!("state"), json!("energy"));
+    let (fifteen, five, four) = (json!("15m"), json!("5m"), json!("4m"));
+    assert_eq!(told, [(&none, &energy, &fifteen), (&none, &state, &five), (&cabin, &state, &four)]);
+    assert_eq!(listed[1]["priority"], "low");
     // Removed, the next nearest counts; without any, the provider's default.
     let removed = rig.ask("DELETE", &rig.path("/state?group=Cabin"), None).await;
     assert_eq!(removed.body, json!({"changed": 4, "own": 0}));
@@ -157,6 +168,7 @@ async fn bad_preferences_of_connections_are_refused() {
         ("/state", json!({"paused": true}), 400, "bad-query"),
         ("/state", json!({}), 422, "nothing-asked"),
         ("/humidity", json!({"interval": "5m"}), 404, "no-such-resource"),
+        ("/state?group=Nowhere", json!({"interval": "5m"}), 404, "no-such-group"),
         ("/state?grup=x", json!({"interval": "5m"}), 400, "bad-query"),
         ("/state?group=%00", json!({"interval": "5m"}), 400, "bad-query"),
     ] {
@@ -164,4 +176,25 @@ async fn bad_preferences_of_connections_are_refused() {
         assert_eq!((refused.status.as_u16(), refused.problem()), (status, problem), "{path} {body}");
     }
     rig.expect(&[(60, "provider"); 4]).await;
+}
+
+/// Without a preference at the connection, a device that leaves its home gets the provider's default again; and two
+/// changes at once are both kept.
+#[tokio::test]
+async fn leaving_a_home_and_changing_at_once_lose_nothing() {
+    let rig = Defaults::new().await;
+    rig.ask("PUT", &rig.path("/state?group=Cabin"), Some(json!({"interval": "2m"}))).await;
+    rig.expect(&[(120, "group"), (120, "group"), (60, "provider"), (60, "provider")]).await;
+    rig.add("d0", "").await;
+    rig.expect(&[(60, "provider"), (120, "group"), (60, "provider"), (60, "provider")]).await;
+    let path = rig.path("/state");
+    let (interval, priority) = futures::future::join(
+        rig.ask("PUT", &path, Some(json!({"interval": "7m"}))),
+        rig.ask("PUT", &path, Some(json!({"priority": "low"}))),
+    )
+    .await;
+    assert!(interval.status.is_success() && priority.status.is_success());
+    let listed = rig.ask("GET", &rig.path(""), None).await;
+    let whole = &listed.body["preferences"][0];
+    assert_eq!((&whole["interval"], &whole["priority"]), (&json!("7m"), &json!("low")), "{}", listed.body);
 }

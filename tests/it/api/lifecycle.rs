@@ -55,8 +55,8 @@ async fn paused_connection_makes_no_calls_until_it_is_resumed() {
     let refused = refresh(&router, device, "state", &user).await;
     assert_eq!((refused.status, refused.problem()), (StatusCode::CONFLICT, "connection-paused"));
     let refused = ask(&router, "POST", &format!("{path}/test"), &user, None).await;
-    assert_eq!((refused.status, refused.problem()), (StatusCode::CONFLICT, "unusable-connection"));
-    assert!(refused.detail().contains("it is paused"), "{}", refused.detail());
+    assert_eq!((refused.status, refused.problem()), (StatusCode::CONFLICT, "connection-paused"));
+    assert!(refused.detail().contains("is paused"), "{}", refused.detail());
     // It is a person's word: what a late call brought, and new secrets, do not resume it.
     paceline::preference::refusals::restore(&rig.t.app.pool, &[rig.connection.0]).await.unwrap();
     paceline::preference::refusals::needs_reauth(&rig.t.app.pool, rig.connection, "HTTP 401", 1)
@@ -147,17 +147,35 @@ async fn closed_connection_keeps_its_history_and_none_of_its_secrets() {
     rig.land(1).await;
     let (router, user) = (http::router(rig.t.app.clone()), rig.t.key(Role::User).await);
     let path = format!("/v1/connections/{}", rig.connection);
+    // As of a connection whose calls carry tokens, one of which is being renewed.
+    sqlx::query(
+        "INSERT INTO tokens (tenant_id, connection_id, sealed, generation, renewing_until)
+         VALUES ($1, $2, 'sealed', 4, now() + interval '1 minute')",
+    )
+    .bind(rig.t.tenant.0)
+    .bind(rig.connection.0)
+    .execute(&rig.t.app.pool)
+    .await
+    .unwrap();
+    let (pool, sealer) = (&rig.t.app.pool, &rig.t.app.sealer);
     // What becomes of the history is asked, not assumed.
     for query in ["", "?history=maybe", "?history="] {
         let refused = ask(&router, "DELETE", &format!("{path}{query}"), &user, None).await;
         assert_eq!((refused.status, refused.problem()), (StatusCode::BAD_REQUEST, "bad-query"));
         assert!(refused.detail().contains("history"), "{}", refused.detail());
     }
+    sqlx::query("UPDATE tokens SET sealed = NULL").execute(pool).await.unwrap();
+    let authorizing = paceline::preference::connections::open_any(pool, sealer, rig.t.tenant, rig.connection)
+        .await
+        .unwrap();
+    sqlx::query("UPDATE tokens SET sealed = 'sealed'").execute(pool).await.unwrap();
     let closed = ask(&router, "DELETE", &format!("{path}?history=keep"), &user, None).await;
     assert_eq!(closed.status, StatusCode::OK, "{}", closed.body);
     assert_eq!(closed.body, json!({"history": "keep", "devices": 0, "jobs": 0, "readings": 0}));
     let left: (bool, i64, i64) = sqlx::query_as(
-        "SELECT secret_sealed IS NULL, (SELECT count(*) FROM tokens), (SELECT count(*) FROM readings) FROM connections",
+        "SELECT secret_sealed IS NULL,
+                (SELECT count(*) FROM tokens WHERE sealed IS NOT NULL OR renewing_until IS NOT NULL OR generation < 5),
+                (SELECT count(*) FROM readings) FROM connections",
     )
     .fetch_one(&rig.t.app.pool)
     .await
@@ -174,6 +192,13 @@ async fn closed_connection_keeps_its_history_and_none_of_its_secrets() {
     assert_eq!(history.body["points"].as_array().unwrap().len(), 1, "{}", history.body);
     let refused = ask(&router, "PATCH", &path, &user, Some(json!({"paused": false}))).await;
     assert_eq!((refused.status, refused.problem()), (StatusCode::CONFLICT, "connection-closed"));
+    // An authorization that began before opens nothing.
+    let granted =
+        paceline::words::Granted { access: "late".to_owned().into(), refresh: None, lifetime_ms: None };
+    let now = rig.t.app.clock.now();
+    let late = paceline::preference::activation::allow(pool, sealer, &authorizing, &granted, now).await;
+    assert!(late.unwrap_err().to_string().contains("was changed or closed"));
+    assert_eq!(ask(&router, "GET", &path, &user, None).await.body["state"], "closed");
     // New secrets open it again, and what its jobs asked for holds.
     let secrets = json!({"secrets": {"secret": "another"}});
     let opened = ask(&router, "PUT", &format!("{path}/secrets"), &user, Some(secrets)).await;

@@ -96,7 +96,11 @@ async fn lists_of_devices_add_no_more_than_the_tenant_may_have_even_at_once() {
         .into();
     let list = DeviceList { devices: &devices, id_prefix: "", asked_at, devices_max: 5 };
     let applied = lists.iter().map(|(account, claim)| async {
-        discovered::apply(&app.pool, account, *claim, list, &|_| Vec::new()).await.unwrap().unwrap().0
+        discovered::apply(&app.pool, account, *claim, list, &|_| Vec::new(), &|_| None)
+            .await
+            .unwrap()
+            .unwrap()
+            .0
     });
     let applied = futures::future::join_all(applied).await;
     assert_eq!(applied.iter().map(|changes| changes.new.len()).sum::<usize>(), 5);

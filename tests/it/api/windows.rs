@@ -4,12 +4,13 @@ use super::lifecycle::ask;
 use super::*;
 use crate::journey::{Rig, SINGLE};
 use paceline::keep;
+use wiremock::ResponseTemplate;
 
 /// A window that contains now, in UTC, and one that does not. Their edges are hours away.
 fn windows(rig_now: paceline::words::UnixMs) -> (Value, Value) {
     let hour = rig_now.to_datetime().format("%H").to_string().parse::<u32>().unwrap();
     let at = |hour: u32| format!("{:02}:00", hour % 24);
-    let now = json!({"from": at(hour + 22), "to": at(hour + 2), "interval": "30s"});
+    let now = json!({"from": at(hour + 22), "to": at(hour + 2), "interval": "45s"});
     (now, json!({"from": at(hour + 4), "to": at(hour + 6), "interval": "2m"}))
 }
 
@@ -28,7 +29,7 @@ async fn windows_are_set_told_and_removed() {
         assert_eq!(answer.status, StatusCode::OK, "{told}");
         assert_eq!(
             (&told["interval"], &told["interval_now"], &told["zone"]),
-            (&json!("10m"), &json!("30s"), &json!("UTC"))
+            (&json!("10m"), &json!("45s"), &json!("UTC"))
         );
         assert_eq!((&told["windows"], &told["from"]), (&body["windows"], &json!("device")));
         assert!(told["turns_at"].as_str().unwrap().ends_with(":00:00.000Z"), "{told}");
@@ -36,12 +37,20 @@ async fn windows_are_set_told_and_removed() {
     // The interval in force is what the schedule and the device's view have.
     assert_eq!(
         api.get(&format!("/v1/devices/{device}"), &user).await.body["resources"]["state"]["interval"],
-        "30s"
+        "45s"
     );
     // The interval outside of the windows changes alone.
     let base = api.put(&path, &user, json!({"interval": "20m"})).await;
-    assert_eq!((&base.body["interval"], &base.body["interval_now"]), (&json!("20m"), &json!("30s")));
+    assert_eq!((&base.body["interval"], &base.body["interval_now"]), (&json!("20m"), &json!("45s")));
     // Many at once: those that are so already stay as they are.
+    let would = ask(
+        &api.router,
+        "PATCH",
+        "/v1/jobs?dry_run=true",
+        &user,
+        Some(json!({"interval": "20m", "windows": body["windows"], "zone": "UTC"})),
+    );
+    assert_eq!(would.await.body["changed"], 1, "as the change itself says");
     let many = ask(
         &api.router,
         "PATCH",
@@ -52,7 +61,7 @@ async fn windows_are_set_told_and_removed() {
     .await;
     assert_eq!((&many.body["matched"], &many.body["changed"]), (&json!(2), &json!(1)), "{}", many.body);
     let other = api.get(&format!("/v1/devices/{}/jobs/state", api.devices[1]), &user).await;
-    assert_eq!((&other.body["interval"], &other.body["interval_now"]), (&json!("20m"), &json!("30s")));
+    assert_eq!((&other.body["interval"], &other.body["interval_now"]), (&json!("20m"), &json!("45s")));
     // Without windows, the interval that held outside of them holds at all times.
     let removed = api.put(&path, &user, json!({"windows": []})).await;
     assert_eq!(
@@ -108,7 +117,7 @@ async fn interval_in_force_follows_the_time_of_day() {
         let sql = "SELECT min(interval_ms), max(interval_ms) FROM jobs";
         sqlx::query_as(sql).fetch_one(&app.pool).await.unwrap()
     };
-    assert_eq!(in_force().await, (30_000, 30_000));
+    assert_eq!(in_force().await, (45_000, 45_000));
     // As if the window had ended: it is looked at, and the interval outside holds.
     let moved = "UPDATE jobs SET turns_at = now() - interval '1 second',
                  windows = jsonb_set(jsonb_set(windows,
@@ -135,4 +144,28 @@ async fn interval_in_force_follows_the_time_of_day() {
     let next = keep::turn(app).await.unwrap().unwrap();
     assert!(next.since_ms(app.clock.now()) > 3_600_000, "{next}");
     assert_eq!(in_force().await, (3_600_000, 3_600_000));
+}
+
+/// The same preference at another time of day: what failed is not tried any earlier for it.
+#[tokio::test]
+async fn failing_job_waits_as_long_at_the_edge_of_a_window() {
+    let rig = Rig::new(SINGLE, 1).await;
+    let app = &rig.t.app;
+    let (router, user, device) = (http::router(app.clone()), rig.t.key(Role::User).await, rig.devices[0]);
+    let (now, later) = windows(app.clock.now());
+    let body = json!({"interval": "1h", "windows": [later], "zone": "UTC"});
+    let set = ask(&router, "PATCH", "/v1/jobs", &user, Some(body)).await;
+    assert_eq!(set.body["changed"], 1, "{}", set.body);
+    rig.answer(ResponseTemplate::new(500)).await;
+    // At once, and once more soon; then it waits for its interval.
+    rig.land(2).await;
+    let before = rig.location(device).await;
+    assert!(before.due_ms - app.clock.now().0 > 600_000, "{before:?}");
+    let moved = "UPDATE jobs SET turns_at = now() - interval '1 second', windows = jsonb_set(windows, '{windows,0}', $1)";
+    sqlx::query(moved).bind(now).execute(&app.pool).await.unwrap();
+    keep::turn(app).await.unwrap();
+    keep::drain(app).await.unwrap();
+    let after = rig.location(device).await;
+    assert_eq!((after.interval_ms, after.due_ms), (45_000, before.due_ms));
+    assert!(rig.check().await.clean);
 }

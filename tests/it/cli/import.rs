@@ -53,9 +53,15 @@ async fn csv_may_have_several_rows_per_device() {
         (devices[0]["name"].as_str(), devices[0]["group"].as_str()),
         (Some("Kitchen, left"), Some("home"))
     );
-    assert_eq!(devices[0]["jobs"]["state"], json!({"interval":"30s","priority":"high","state":"active"}));
+    assert_eq!(
+        devices[0]["jobs"]["state"],
+        json!({"interval":"30s","from":"device","priority":"high","state":"active"})
+    );
     assert_eq!(devices[0]["jobs"]["energy"]["interval"], "5m");
-    assert_eq!(devices[1]["jobs"], json!({"state":{"interval":"1m","priority":"normal","state":"active"}}));
+    assert_eq!(
+        devices[1]["jobs"],
+        json!({"state":{"interval":"1m","from":"provider","priority":"normal","state":"active"}})
+    );
 
     binary.run("set b --tenant acme --resource state --interval 5s").ok();
     assert_eq!(counts(&binary.import(&["--json", "--file", &file], "").ok().json()), [3, 3, 0, 2]);

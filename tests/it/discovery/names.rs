@@ -45,7 +45,7 @@ pub async fn import(rig: &Rig, external_id: &str, name: &str) {
     };
     let id_prefix = id_prefix(&rig.t.app, provider, &account).await.unwrap();
     let wanted = vec![import::check(provider, &id_prefix, row).unwrap()];
-    import::add(&rig.t.app.pool, &account, wanted, &id_prefix).await.unwrap();
+    import::add(&rig.t.app.pool, &account, wanted, (provider, &id_prefix)).await.unwrap();
 }
 
 fn changed(ids: &[&str], listed: usize) -> Changes {

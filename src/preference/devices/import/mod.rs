@@ -16,6 +16,7 @@ pub use rules::check;
 
 use super::batch::{self, NewDevice, Origin, TenantConnection};
 use crate::postgres::{Pool, PostgresError, Transaction};
+use crate::preference::jobs::defaults::{self, Whose};
 use crate::preference::tenants;
 use crate::provider::Provider;
 use crate::words::{Interval, Priority, ResourceName};
@@ -156,7 +157,8 @@ impl<'a, R: BufRead> Import<'a, R> {
         while let Some(batch) = self.batch()? {
             let failed = || PostgresError::on("add the devices");
             let mut tx = pool.begin().await.map_err(|e| self.stopped(failed()(e)))?;
-            let adding = add_batch(&mut tx, account, batch.wanted, self.id_prefix, self.devices_max);
+            let adding =
+                add_batch(&mut tx, account, batch.wanted, (self.provider, self.id_prefix), self.devices_max);
             adding.await.map_err(|why| self.stopped(why))?;
             tx.commit().await.map_err(|e| self.stopped(failed()(e)))?;
             self.tally.added += batch.rows;
@@ -176,7 +178,8 @@ impl<'a, R: BufRead> Import<'a, R> {
         let mut tx = pool.begin().await.map_err(|e| self.stopped(failed()(e)))?;
         let mut rows = 0;
         while let Some(batch) = self.batch()? {
-            let adding = add_batch(&mut tx, account, batch.wanted, self.id_prefix, self.devices_max);
+            let adding =
+                add_batch(&mut tx, account, batch.wanted, (self.provider, self.id_prefix), self.devices_max);
             adding.await.map_err(|why| self.stopped(why))?;
             rows += batch.rows;
             progress(&self.tally);
@@ -231,13 +234,12 @@ async fn add_batch(
     tx: &mut Transaction,
     account: &TenantConnection,
     wanted: Vec<Wanted>,
-    id_prefix: &str,
+    (provider, id_prefix): (&Provider, &str),
     devices_max: Option<u32>,
 ) -> Result<(), NotAdded> {
-    if devices_max.is_some() {
-        tenants::room::hold(tx, account.tenant).await?;
-    }
-    add_in(tx, account, wanted, id_prefix).await?;
+    let whose = Whose { tenant: account.tenant, connection: account.connection };
+    defaults::hold(tx, whose).await?;
+    add_in(tx, account, wanted, (provider, id_prefix)).await?;
     match devices_max {
         Some(max) if tenants::room::devices(tx, account.tenant).await? > u64::from(max) => {
             Err(NotAdded::Full { max })
@@ -251,11 +253,11 @@ pub async fn add(
     pool: &Pool,
     account: &TenantConnection,
     wanted: Vec<Wanted>,
-    id_prefix: &str,
+    (provider, id_prefix): (&Provider, &str),
 ) -> Result<Vec<i64>, PostgresError> {
     let failed = || PostgresError::on("add the devices");
     let mut tx = pool.begin().await.map_err(failed())?;
-    let ids = add_in(&mut tx, account, wanted, id_prefix).await?;
+    let ids = add_in(&mut tx, account, wanted, (provider, id_prefix)).await?;
     tx.commit().await.map_err(failed())?;
     Ok(ids)
 }
@@ -264,7 +266,7 @@ async fn add_in(
     tx: &mut Transaction,
     account: &TenantConnection,
     wanted: Vec<Wanted>,
-    id_prefix: &str,
+    (provider, id_prefix): (&Provider, &str),
 ) -> Result<Vec<i64>, PostgresError> {
     let own_id = |w: &Wanted| w.device.external_id.strip_prefix(id_prefix).map(str::to_owned);
     if !id_prefix.is_empty() {
@@ -292,6 +294,8 @@ async fn add_in(
         .collect();
     let devices: Vec<_> = wanted.into_iter().map(complete).collect();
     let ids = batch::add_in(tx, account, &devices, Origin::Owner).await?;
-    batch::follow_defaults(tx, account, &by_default).await?;
-    Ok(ids.into_iter().map(|id| id.0).collect())
+    let ids: Vec<i64> = ids.into_iter().map(|id| id.0).collect();
+    let fallback = |resource: &str| Some(provider.resource(resource)?.interval_default);
+    batch::follow_defaults(tx, account, &by_default, &ids, &fallback).await?;
+    Ok(ids)
 }
