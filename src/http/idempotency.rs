@@ -2,10 +2,9 @@
 
 use super::Api;
 use super::auth::{Counted, bearer};
-use super::connections;
 use super::error::{ApiError, Problem};
 use super::key_limit::LeftCell;
-use super::layers::REQUEST_TIMEOUT;
+use super::layers::{IDEMPOTENCY_KEY, IMPORT_TIMEOUT, REPLAYED, REQUEST_TIMEOUT};
 use crate::preference::idempotency::{self, Answer, Claimed, Name};
 use crate::words::Role;
 use axum::body::{Body, to_bytes};
@@ -17,11 +16,6 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::time::timeout;
-
-/// The request's header.
-pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Whether an answer is that of an earlier request.
-pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// The endpoints that take the header. Others are idempotent, change nothing, or answer with a secret.
 pub(super) const PATHS: [&str; 6] = [
@@ -94,7 +88,7 @@ async fn served_once(api: &Api, path: &str, request: Request, next: Next) -> Res
     let (head, body) = request.into_parts();
     let limits = &api.app.settings.http;
     let most = limits.body_bytes_max.max(if path == IMPORT { limits.import_bytes_max } else { 0 });
-    let within = if path == IMPORT { connections::import::TIMEOUT } else { REQUEST_TIMEOUT };
+    let within = if path == IMPORT { IMPORT_TIMEOUT } else { REQUEST_TIMEOUT };
     let body = timeout(within, to_bytes(body, most)).await.map_err(|_| ApiError::TimedOut)?;
     let body = body.map_err(|_| ApiError::BodyTooLarge)?;
     let hash = fingerprint(&secret, head.uri.path_and_query().map_or("", |path| path.as_str()), &body)?;

@@ -1,7 +1,6 @@
 //! Middleware around every endpoint: a tracing span, limits on time and body size, and errors as problem documents.
 
 use super::error::{ApiError, HEADER_BYTES_MAX, HEADERS_MAX, Problem, URI_BYTES_MAX};
-use super::idempotency::{IDEMPOTENCY_KEY, REPLAYED};
 use super::key_limit;
 use crate::settings::Origins;
 use axum::Router;
@@ -21,6 +20,14 @@ use tracing::Instrument;
 
 /// Timeout of a whole request, including the arrival of its body.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Timeout of an import of devices, including the arrival of its body.
+pub(super) const IMPORT_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// By it, a request names itself; see `idempotency`.
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Whether an answer is that of an earlier request of the same name.
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// How long browsers need not ask again what a page may do.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);

@@ -13,35 +13,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-/// In the description, a body that is one of several types.
-macro_rules! any_of {
-    ($(#[$doc:meta])* $visibility:vis $name:ident: $($type:ty),+) => {
-        $(#[$doc])*
-        $visibility struct $name;
-
-        impl utoipa::PartialSchema for $name {
-            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-                let any = utoipa::openapi::schema::AnyOfBuilder::new();
-                $(let any = any.item(utoipa::openapi::Ref::from_schema_name(<$type as utoipa::ToSchema>::name()));)+
-                any.into()
-            }
-        }
-
-        impl utoipa::ToSchema for $name {
-            fn schemas(
-                schemas: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>)>,
-            ) {
-                $(
-                    let name = <$type as utoipa::ToSchema>::name().into_owned();
-                    schemas.push((name, <$type as utoipa::PartialSchema>::schema()));
-                    <$type as utoipa::ToSchema>::schemas(schemas);
-                )+
-            }
-        }
-    };
-}
-pub(super) use any_of;
-
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
@@ -90,7 +61,7 @@ pub(super) fn routes(body_bytes_max: usize, import_bytes_max: usize) -> OpenApiR
     let imports = OpenApiRouter::new()
         .routes(routes!(connections::import::import))
         .layer(layers::bodies_up_to(import_bytes_max))
-        .layer(layers::within(connections::import::TIMEOUT));
+        .layer(layers::within(layers::IMPORT_TIMEOUT));
     quick()
         .layer(layers::within(layers::REQUEST_TIMEOUT))
         .merge(waits)

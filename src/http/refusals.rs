@@ -1,4 +1,4 @@
-//! Errors in the description that endpoints have in common.
+//! What descriptions of endpoints have in common: errors, and bodies of several types.
 
 use super::error::Problem;
 use utoipa::IntoResponses;
@@ -32,3 +32,32 @@ pub(super) enum Refusals {
     #[response(status = 504, content_type = "application/problem+json")]
     TimedOut(Problem),
 }
+
+/// In the description, a body that is one of several types.
+macro_rules! any_of {
+    ($(#[$doc:meta])* $visibility:vis $name:ident: $($type:ty),+) => {
+        $(#[$doc])*
+        $visibility struct $name;
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                let any = utoipa::openapi::schema::AnyOfBuilder::new();
+                $(let any = any.item(utoipa::openapi::Ref::from_schema_name(<$type as utoipa::ToSchema>::name()));)+
+                any.into()
+            }
+        }
+
+        impl utoipa::ToSchema for $name {
+            fn schemas(
+                schemas: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>)>,
+            ) {
+                $(
+                    let name = <$type as utoipa::ToSchema>::name().into_owned();
+                    schemas.push((name, <$type as utoipa::PartialSchema>::schema()));
+                    <$type as utoipa::ToSchema>::schemas(schemas);
+                )+
+            }
+        }
+    };
+}
+pub(super) use any_of;

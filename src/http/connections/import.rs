@@ -17,10 +17,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-/// Timeout of an import, including the arrival of its body.
-pub(in crate::http) const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Refused rows beyond this are counted, not listed.
 const ERRORS_LISTED_MAX: usize = 1_000;

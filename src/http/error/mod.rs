@@ -142,8 +142,8 @@ pub(super) enum ApiError {
     )]
     ConnectionPaused { label: String },
     #[error(
-        "connection {0} is closed and has no secrets any more; store new ones with PUT /v1/connections/{0}/secrets, or, \
-         where its owner must authorize it, get the URL with POST /v1/connections/{0}/authorize"
+        "connection {0} is closed and has no secrets any more; store new ones with PUT /v1/connections/{0}/secrets, \
+         or, where its owner must authorize it, get the URL with POST /v1/connections/{0}/authorize"
     )]
     ConnectionClosed(ConnectionId),
     #[error("{0}")]

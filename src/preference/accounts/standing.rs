@@ -75,7 +75,8 @@ pub async fn change(
 /// their history stay; its jobs leave the schedule through the outbox.
 pub async fn close(pool: &Pool, tenant: TenantId, found: &ConnectionRef) -> Result<(), ConnectionError> {
     let mut tx = held(pool, tenant, found).await?;
-    // The row of a token stays, with a greater generation: by it, a renewal that is under way is recognised as of before.
+    // The row of a token stays, with a greater generation: by it, a renewal that is under way is recognised as of
+    // before.
     let closed = sqlx::query_scalar!(
         r#"WITH forgotten AS (
                UPDATE tokens SET sealed = NULL, generation = generation + 1, renew_at = NULL, expires_at = NULL,
