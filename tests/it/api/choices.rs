@@ -281,7 +281,8 @@ async fn job_of_a_connection_that_cannot_be_used_is_told_to_wait() {
     let told = api.put(&path, &key, json!({"interval": "10s"})).await.body;
     assert_eq!(told["effective_interval"], Value::Null);
     let why = format!(
-        "connection {connection} is paused, closed or refused by its provider; GET /v1/connections/{connection} says which"
+        "connection {connection} is paused, closed or refused by its provider; \
+         GET /v1/connections/{connection} says which"
     );
     assert_eq!(told["limited_by"], why);
 }

@@ -161,7 +161,8 @@ async fn failing_job_waits_as_long_at_the_edge_of_a_window() {
     rig.land(2).await;
     let before = rig.location(device).await;
     assert!(before.due_ms - app.clock.now().0 > 600_000, "{before:?}");
-    let moved = "UPDATE jobs SET turns_at = now() - interval '1 second', windows = jsonb_set(windows, '{windows,0}', $1)";
+    let moved = "UPDATE jobs SET turns_at = now() - interval '1 second',
+                 windows = jsonb_set(windows, '{windows,0}', $1)";
     sqlx::query(moved).bind(now).execute(&app.pool).await.unwrap();
     keep::turn(app).await.unwrap();
     keep::drain(app).await.unwrap();
