@@ -340,7 +340,7 @@ async fn devices_are_added_listed_and_set() {
     assert_eq!((&listed["device"], listed["name"].as_str()), (&device, Some("Kitchen")));
     assert_eq!(
         listed["jobs"]["state"],
-        serde_json::json!({"interval":"1m","priority":"normal","state":"active"})
+        serde_json::json!({"interval":"1m","priority":"normal","state":"active","from":"provider"})
     );
     assert_eq!(listed["jobs"]["energy"]["priority"], "low");
     assert!(
