@@ -7,7 +7,7 @@ use paceline::cloud::{self, CloudSettings, Limit};
 use paceline::keep;
 use paceline::preference::connections::{self, NewConnection};
 use paceline::preference::devices::{self, NewDevice, TenantConnection};
-use paceline::words::Priority;
+use paceline::words::{Priority, ProviderName};
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -72,6 +72,17 @@ async fn readings_since(t: &TestApp, since: chrono::DateTime<chrono::Utc>, count
     timeout(Duration::from_secs(40), arrived).await.expect("readings of every device");
 }
 
+/// Waits until the schedule has every job.
+async fn built(t: &TestApp, provider: &ProviderName) {
+    let built = async {
+        let mut tick = interval(Duration::from_millis(20));
+        while !t.app.queue.is_live(provider).await.unwrap() {
+            tick.tick().await;
+        }
+    };
+    timeout(Duration::from_secs(20), built).await.expect("a built schedule");
+}
+
 #[tokio::test]
 async fn slow_killed_process_loses_no_job_and_breaks_no_quota() {
     let t = TestApp::with(&[("meadow", include_str!("../../config/providers/meadow.toml"))]).await;
@@ -90,7 +101,7 @@ async fn slow_killed_process_loses_no_job_and_breaks_no_quota() {
         std::future::pending(),
     ));
     let base_url = format!("http://{}", address.await.unwrap());
-    let provider: paceline::words::ProviderName = "meadow".parse().unwrap();
+    let provider: ProviderName = "meadow".parse().unwrap();
     let new = NewConnection {
         tenant: t.tenant,
         provider: provider.clone(),
@@ -106,12 +117,13 @@ async fn slow_killed_process_loses_no_job_and_breaks_no_quota() {
         jobs: vec![("state".parse().unwrap(), "2s".parse().unwrap(), Priority::Normal)],
     };
     let all: Vec<_> = settings.devices(0).map(device).collect();
-    devices::add(&t.app.pool, &TenantConnection { tenant: t.tenant, connection, provider }, &all)
-        .await
-        .unwrap();
+    let of = TenantConnection { tenant: t.tenant, connection, provider: provider.clone() };
+    devices::add(&t.app.pool, &of, &all).await.unwrap();
 
     let mut first = serve(&t, &[]).await;
     readings_since(&t, chrono::DateTime::UNIX_EPOCH, i64::from(DEVICES) / 2).await;
+    // Calls are granted while a schedule is still being built, and a check would find that it is not.
+    built(&t, &provider).await;
     first.kill().await.unwrap(); // SIGKILL
     let killed: chrono::DateTime<chrono::Utc> =
         sqlx::query_scalar("SELECT now()").fetch_one(&t.app.pool).await.unwrap();
